@@ -1,2 +1,3 @@
-//! main
-fn main(){}
+//! Parse, wire, run: the only file that sees every room.
+
+fn main() {}

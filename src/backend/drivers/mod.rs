@@ -1,0 +1,5 @@
+//! The real tools behind the ports: QEMU, qemu-img, ffmpeg, the image builders.
+//!
+//! Drivers know `ports` and `domain` and nothing of queues, stores or screens.
+
+pub mod process;

@@ -1,0 +1,449 @@
+//! Ports: what operations may ask the world for.
+//!
+//! Operations know these traits and never the drivers behind them. Every method may be called
+//! twice for the same thing, because a crash can come between an effect and its record: each looks
+//! before it acts, and finding the work done already is success.
+//!
+//! Dropping a future of a port stops waiting. Short tools are killed with it; what is meant to
+//! outlive the console (QEMU, ffmpeg, an image build) goes on, and is found again by the next call.
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_core::Stream;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::domain::{
+    Accelerator, BoxFuture, Command, Disk, DiskFormat, Failure, FsType, ImageForm, Serial, Tool,
+};
+
+/// What a port's call comes back with.
+pub type Done<'a, T> = BoxFuture<'a, Result<T, Failure>>;
+
+/// Everything operations may ask for.
+#[derive(Clone)]
+pub struct Ports {
+    /// Runs virtual machines.
+    pub hypervisor: Arc<dyn Hypervisor>,
+    /// Makes disks and seeds.
+    pub disks: Arc<dyn DiskTool>,
+    /// Fetches, imports and builds images.
+    pub images: Arc<dyn ImageTool>,
+    /// Encodes.
+    pub encoder: Arc<dyn Encoder>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// How far a call is; the latest replaces the one before.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Meter {
+    /// How much of this call is done, 0 to 1, where that can be known.
+    pub fraction: Option<f64>,
+    /// How much longer this call takes, in seconds, where that can be told.
+    pub left_s: Option<u64>,
+    /// Figures worth seeing: `2.3× · 58 fps`.
+    pub detail: Option<String>,
+}
+
+/// Where a call reports how far it is. Called often; must not block.
+pub type Report<'a> = &'a (dyn Fn(Meter) + Send + Sync);
+
+/// Collects the commands that are run on the operator's behalf, for the step they belong to.
+#[derive(Clone, Default)]
+pub struct CommandLog {
+    commands: Arc<Mutex<Vec<Command>>>,
+    changed: Option<Arc<dyn Fn(Vec<Command>) + Send + Sync>>,
+}
+
+/// A command of a [`CommandLog`] that has begun.
+#[derive(Debug, Clone, Copy)]
+pub struct Begun(usize);
+
+impl CommandLog {
+    /// A log that calls `changed` with all its commands whenever one begins or ends.
+    pub fn watched(changed: impl Fn(Vec<Command>) + Send + Sync + 'static) -> Self {
+        Self { commands: Arc::default(), changed: Some(Arc::new(changed)) }
+    }
+
+    /// Notes that a command begins. `line` holds no secrets.
+    pub fn begin(&self, line: impl Into<String>) -> Begun {
+        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        commands.push(Command { line: line.into(), ended: None, tail: String::new(), took_ms: 0 });
+        let begun = Begun(commands.len() - 1);
+        self.tell(&commands);
+        begun
+    }
+
+    /// Notes how a command ended and the last of what it printed.
+    pub fn end(
+        &self,
+        begun: Begun,
+        ended: impl Into<String>,
+        tail: impl Into<String>,
+        took_ms: u64,
+    ) {
+        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(command) = commands.get_mut(begun.0) {
+            command.ended = Some(ended.into());
+            command.tail = tail.into();
+            command.took_ms = took_ms;
+        }
+        self.tell(&commands);
+    }
+
+    /// The commands so far.
+    #[must_use]
+    pub fn commands(&self) -> Vec<Command> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn tell(&self, commands: &[Command]) {
+        if let Some(changed) = &self.changed {
+            changed(commands.to_vec());
+        }
+    }
+}
+
+impl std::fmt::Debug for CommandLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.commands()).finish()
+    }
+}
+
+/// A VM as the hypervisor knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Guest {
+    /// Its number.
+    pub id: u64,
+    /// What it is known again by.
+    pub uuid: Uuid,
+    /// Its own folder: sockets, pidfile, logs, root disk, seed.
+    pub dir: PathBuf,
+}
+
+/// A disk as a guest gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drive {
+    /// The id of its device, which the guest sees as the serial number.
+    pub device: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// How its bytes lie in the file.
+    pub format: DiskFormat,
+}
+
+impl From<&Disk> for Drive {
+    fn from(disk: &Disk) -> Self {
+        Self { device: disk.device_id(), path: disk.path.clone(), format: disk.format }
+    }
+}
+
+/// Everything needed to launch a VM.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GuestSpec {
+    /// Which.
+    pub guest: Guest,
+    /// Its name, for the process list.
+    pub name: String,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// Virtual processors.
+    pub cpu: u32,
+    /// How it boots. For the forms with a disk, `root` is the overlay to use in its place.
+    pub form: ImageForm,
+    /// The root disk.
+    pub root: Option<Drive>,
+    /// The cloud-init seed.
+    pub seed: Option<PathBuf>,
+    /// The attached disks.
+    pub disks: Vec<Drive>,
+}
+
+/// What the hypervisor finds a VM doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuestStatus {
+    /// There is no process.
+    Off,
+    /// The guest's processors turn.
+    Running,
+    /// The guest's processors stand still; somebody paused it.
+    Paused,
+    /// The guest has shut itself down; the process is still there to be asked and then quit.
+    ShutDown,
+    /// QEMU stopped it for an error of its own: a full disk, a broken image.
+    Broken,
+}
+
+/// What happens to a VM by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuestEvent {
+    /// It was reset: by us, or by its own reboot (`by_guest`).
+    Reset {
+        /// Whether the guest did it itself.
+        by_guest: bool,
+    },
+    /// The guest has shut down.
+    ShutDown,
+    /// The guest was paused.
+    Paused,
+    /// The guest goes on.
+    Resumed,
+    /// The process is gone. Always the last event.
+    Gone,
+}
+
+/// How much of the box a VM uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GuestUsage {
+    /// Processor time used since the process began, in milliseconds.
+    pub cpu_ms: u64,
+    /// Memory resident, in MiB.
+    pub memory_mib: u64,
+}
+
+/// What runs virtual machines. Written so that Incus or libvirt can stand behind it.
+pub trait Hypervisor: Send + Sync {
+    /// Which accelerator guests run under: probed once with a real guest, then remembered for this
+    /// boot and this version of the hypervisor.
+    fn accelerator(&self) -> Done<'_, Accelerator>;
+
+    /// Starts a VM, or finds it started. Returns when its processors turn. The accelerator used is
+    /// returned by name.
+    fn launch<'a>(&'a self, spec: &'a GuestSpec, log: &'a CommandLog) -> Done<'a, String>;
+
+    /// What a VM is doing.
+    fn status<'a>(&'a self, guest: &'a Guest) -> Done<'a, GuestStatus>;
+
+    /// What happens to a VM from now on; ends after [`GuestEvent::Gone`].
+    fn watch<'a>(
+        &'a self,
+        guest: &'a Guest,
+    ) -> Done<'a, Pin<Box<dyn Stream<Item = GuestEvent> + Send>>>;
+
+    /// Presses the power button once. The guest may ignore it.
+    fn power_button<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> Done<'a, ()>;
+
+    /// Starts a VM anew within its process, also one that has shut down.
+    fn reset<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> Done<'a, ()>;
+
+    /// Ends the process: a power cut for a guest that is still up. Returns when it is gone.
+    fn quit<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> Done<'a, ()>;
+
+    /// Plugs a disk into a running VM, or finds it plugged in.
+    fn attach<'a>(
+        &'a self,
+        guest: &'a Guest,
+        drive: &'a Drive,
+        log: &'a CommandLog,
+    ) -> Done<'a, ()>;
+
+    /// Unplugs a disk from a running VM, or finds it gone. Returns when the guest has let go of it.
+    fn detach<'a>(&'a self, guest: &'a Guest, device: &'a str, log: &'a CommandLog)
+    -> Done<'a, ()>;
+
+    /// Opens the serial line. Any number may watch one VM at once.
+    fn serial<'a>(&'a self, guest: &'a Guest) -> Done<'a, Serial>;
+
+    /// How much of the box a VM uses; `None` when it does not run.
+    fn usage(&self, guest: &Guest) -> Option<GuestUsage>;
+}
+
+/// What `qemu-img info` tells of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskInfo {
+    /// How its bytes lie: `qcow2`, `raw`, or another word of QEMU's.
+    pub format: String,
+    /// Its size as a guest sees it, in bytes.
+    pub virtual_bytes: u64,
+    /// What it takes on the box, in bytes.
+    pub actual_bytes: u64,
+    /// The file it is an overlay of.
+    pub backing: Option<PathBuf>,
+}
+
+/// What cloud-init is told on a VM's first boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seed {
+    /// Changes when a VM is to be initialised anew.
+    pub instance_id: String,
+    /// The host name.
+    pub hostname: String,
+    /// The user account, with sudo.
+    pub login: String,
+    /// Its password, hashed as `crypt(3)` does.
+    pub password_hash: String,
+    /// Its SSH keys, one line each.
+    pub ssh_keys: Vec<String>,
+}
+
+/// What makes disks and seeds. Every file appears whole or not at all.
+pub trait DiskTool: Send + Sync {
+    /// Makes a qcow2 disk of `size_mb` MiB with a filesystem on the whole of it.
+    fn create<'a>(
+        &'a self,
+        path: &'a Path,
+        size_mb: u64,
+        fstype: FsType,
+        label: &'a str,
+        log: &'a CommandLog,
+    ) -> Done<'a, ()>;
+
+    /// Makes a qcow2 overlay of another disk; takes the same time whatever that one's size.
+    fn overlay<'a>(
+        &'a self,
+        path: &'a Path,
+        backing: &'a Path,
+        format: DiskFormat,
+        log: &'a CommandLog,
+    ) -> Done<'a, ()>;
+
+    /// What a disk's file is. Fails with a clear sentence when it is none.
+    fn info<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> Done<'a, DiskInfo>;
+
+    /// Makes the disk cloud-init reads on a VM's first boot. Readable by the owner alone.
+    fn seed<'a>(&'a self, path: &'a Path, seed: &'a Seed) -> Done<'a, ()>;
+}
+
+/// Files that make up an image, ready to be used.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MadeImage {
+    /// How it boots.
+    pub form: ImageForm,
+    /// Bytes its files take on the box.
+    pub bytes: u64,
+    /// Size of its disk as a guest sees it; 0 where it has none.
+    pub virtual_bytes: u64,
+    /// SHA-256 of its main file.
+    pub sha256: String,
+}
+
+/// Where a checksum comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Checksum {
+    /// A file that lists checksums by file name (`SHA256SUMS`, `SHA512SUMS`, `CHECKSUM`).
+    List {
+        /// Its URL.
+        url: String,
+    },
+    /// The SHA-256 itself, in hexadecimal.
+    Sha256(String),
+    /// Nothing to compare with.
+    Unchecked,
+}
+
+/// What fetches, imports and builds images. `dir` is the image's own folder and is made.
+pub trait ImageTool: Send + Sync {
+    /// Downloads a disk image, goes on where an earlier call stopped, and verifies it.
+    fn fetch<'a>(
+        &'a self,
+        dir: &'a Path,
+        url: &'a str,
+        checksum: &'a Checksum,
+        report: Report<'a>,
+        log: &'a CommandLog,
+    ) -> Done<'a, MadeImage>;
+
+    /// Takes over a local qcow2, raw or ISO file, or a kernel with an initrd.
+    fn import<'a>(
+        &'a self,
+        dir: &'a Path,
+        source: &'a Path,
+        initrd: Option<&'a Path>,
+        report: Report<'a>,
+        log: &'a CommandLog,
+    ) -> Done<'a, MadeImage>;
+
+    /// Builds an image from the distribution's own packages: `tiny` or `debian`.
+    fn build<'a>(
+        &'a self,
+        dir: &'a Path,
+        recipe: &'a str,
+        report: Report<'a>,
+        log: &'a CommandLog,
+    ) -> Done<'a, MadeImage>;
+
+    /// Ends what a call on `dir` left running, and removes the folder.
+    fn discard<'a>(&'a self, dir: &'a Path) -> Done<'a, ()>;
+}
+
+/// What ffprobe tells of a file.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct MediaInfo {
+    /// Its length in seconds, where it says so.
+    pub duration_s: Option<f64>,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The container's name, as ffprobe has it.
+    pub container: String,
+    /// Whether it has a video stream that is no cover picture.
+    pub video: bool,
+    /// Whether it has an audio stream.
+    pub audio: bool,
+    /// Pixels across and down, where it has video.
+    pub size: Option<(u32, u32)>,
+    /// Frames per second, where it has video.
+    pub fps: Option<f64>,
+}
+
+/// One run of the encoder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncodeJob {
+    /// The job's own folder: logs, progress, pid. Made when it is not there.
+    pub dir: PathBuf,
+    /// The file that is encoded.
+    pub source: PathBuf,
+    /// The file it becomes; it appears when it is whole. Written beside it until then.
+    pub output: PathBuf,
+    /// The encoder's arguments between source and output, from the preset.
+    pub arguments: Vec<String>,
+    /// What the source was found to be.
+    pub media: MediaInfo,
+}
+
+impl EncodeJob {
+    /// The file ffmpeg writes until the output is verified: beside the output, with the same
+    /// extension so that nobody has to guess the format.
+    #[must_use]
+    pub fn partial(&self) -> PathBuf {
+        let name = self.output.file_name().unwrap_or_default().to_string_lossy();
+        self.output.with_file_name(format!(".{name}.partial"))
+    }
+}
+
+/// What encodes. Written so that a batch system can stand behind it.
+pub trait Encoder: Send + Sync {
+    /// What a file is. Fails with a clear sentence when it is no audio or video.
+    fn probe<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> Done<'a, MediaInfo>;
+
+    /// The exact command that a job runs.
+    fn command_line(&self, job: &EncodeJob) -> String;
+
+    /// Encodes into [`EncodeJob::partial`], or finds the encoder at work or finished. Returns the
+    /// mean speed in seconds of media per second when ffmpeg ended well.
+    fn encode<'a>(
+        &'a self,
+        job: &'a EncodeJob,
+        report: Report<'a>,
+        log: &'a CommandLog,
+    ) -> Done<'a, f64>;
+
+    /// Ends what `encode` left running and removes the partial output and the job's folder.
+    fn discard<'a>(&'a self, job: &'a EncodeJob) -> Done<'a, ()>;
+}
+
+/// What tells the time, so that tests can say what time it is.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+    /// Returns when that moment has come.
+    fn until(&self, at: Timestamp) -> BoxFuture<'_, ()>;
+}
+
+/// What looks for the programs that are driven.
+pub trait Toolbox: Send + Sync {
+    /// Every tool, in the order `doctor` shows them, and whether it is there.
+    fn tools(&self) -> BoxFuture<'_, Vec<Tool>>;
+}

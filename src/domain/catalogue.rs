@@ -1,0 +1,275 @@
+//! The catalogue: every kind of operation the backend offers, with its fields, risk, locks and lane.
+//!
+//! Forms, the palette, confirmations, the command line and its help are all derived from it, so an
+//! operation is described in one place and nowhere else.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::ResourceKind;
+
+/// Text that is static in the embedded backend and owned when it came over a wire.
+pub type Text = Cow<'static, str>;
+
+/// How dangerous an operation is: what the console asks before it is queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Risk {
+    /// It runs without a question.
+    None,
+    /// Work in progress may be lost: yes or no, with the safe answer preselected.
+    Disruptive,
+    /// Something that cannot be made again is lost: the name must be typed.
+    Destructive,
+}
+
+/// What an operation does to its resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// It makes a new one.
+    Creates,
+    /// It changes one that is there.
+    Changes,
+    /// It removes one that is there.
+    Deletes,
+}
+
+/// How a resource is held while an operation runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LockMode {
+    /// Others may use it too, as long as they only use it: an image under several new VMs.
+    Shared,
+    /// Nobody else may.
+    Exclusive,
+}
+
+/// A resource an operation holds while it runs: the one named in a field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockRule {
+    /// The field that names the resource; its type is [`FieldType::Resource`].
+    pub field: Text,
+    /// How it is held.
+    pub mode: LockMode,
+}
+
+/// One of the values a field may have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// The value.
+    pub value: Text,
+    /// What it means.
+    pub label: Text,
+}
+
+/// What a field may hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum FieldType {
+    /// One line of text without control characters. JSON string.
+    Text {
+        /// How many characters at most.
+        max: u32,
+    },
+    /// A name: letters, digits, `-`, `.` and `_`, starting with a letter or digit, at most 63, and
+    /// so never a path. JSON string.
+    Name,
+    /// A host name: letters, digits and `-`, starting with a letter, at most 63. JSON string.
+    Hostname,
+    /// A secret. It is hashed or sealed before anything is stored, and never shown. JSON string.
+    Secret {
+        /// How many characters at least.
+        min: u32,
+    },
+    /// A whole number. JSON number.
+    Integer {
+        /// The smallest allowed.
+        min: i64,
+        /// The largest allowed.
+        max: i64,
+        /// What it counts, for people: `MB`.
+        unit: Text,
+    },
+    /// Yes or no. JSON boolean.
+    Flag,
+    /// One of a few values. JSON string.
+    Choice {
+        /// The values.
+        choices: Vec<Choice>,
+    },
+    /// A living resource, by number. JSON number; names are accepted too.
+    Resource {
+        /// Of which kind.
+        of: ResourceKind,
+        /// In which states, by their words; empty for any.
+        states: Vec<Text>,
+    },
+    /// An absolute path of a file on the box that must exist. JSON string.
+    File,
+    /// An absolute path of a file on the box that is to be made. JSON string.
+    NewFile,
+    /// An HTTP or HTTPS URL. JSON string.
+    Url,
+    /// Any number of lines of text. JSON array of strings.
+    Lines,
+    /// An operation kind of the catalogue. JSON string.
+    Kind,
+    /// The parameters for the kind named in another field. JSON object.
+    Params {
+        /// That other field.
+        of: Text,
+    },
+    /// A repeat field: a number or `*`. JSON string or number.
+    Every {
+        /// The smallest allowed.
+        min: u8,
+        /// The largest allowed.
+        max: u8,
+    },
+}
+
+/// One parameter of an operation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Field {
+    /// Its name, as in `field=value`.
+    pub name: Text,
+    /// What it is, in a sentence for people.
+    pub doc: Text,
+    /// What it may hold.
+    #[serde(flatten)]
+    pub of: FieldType,
+    /// Whether it must be given.
+    pub required: bool,
+    /// What it is when not given. `null` means nothing at all.
+    #[serde(default)]
+    pub default: Json,
+    /// Whether forms hide it until asked for.
+    #[serde(default)]
+    pub advanced: bool,
+}
+
+impl Field {
+    /// A field that must be given.
+    pub fn required(name: &'static str, of: FieldType, doc: &'static str) -> Self {
+        Self {
+            name: name.into(),
+            doc: doc.into(),
+            of,
+            required: true,
+            default: Json::Null,
+            advanced: false,
+        }
+    }
+
+    /// A field that may be left out, and what it is then.
+    pub fn optional(
+        name: &'static str,
+        of: FieldType,
+        default: impl Into<Json>,
+        doc: &'static str,
+    ) -> Self {
+        Self { default: default.into(), required: false, ..Self::required(name, of, doc) }
+    }
+
+    /// The same field, hidden until asked for.
+    #[must_use]
+    pub fn advanced(mut self) -> Self {
+        self.advanced = true;
+        self
+    }
+
+    /// Whether it holds a secret.
+    #[must_use]
+    pub const fn is_secret(&self) -> bool {
+        matches!(self.of, FieldType::Secret { .. })
+    }
+}
+
+/// A kind of operation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OperationSpec {
+    /// Its name: `vm_create`.
+    pub kind: Text,
+    /// What to call it on a button: `Reboot`.
+    pub title: Text,
+    /// What it does, in a sentence or two for people.
+    pub doc: Text,
+    /// What is happening while it runs, for the resource's own row: `rebooting`.
+    pub doing: Text,
+    /// The kind of resource it is about.
+    pub resource: ResourceKind,
+    /// What it does to that resource.
+    pub effect: Effect,
+    /// The field that names the resource, unless it creates one.
+    #[serde(default)]
+    pub subject: Option<Text>,
+    /// The lane it runs in.
+    pub lane: Text,
+    /// What is asked before it is queued.
+    pub risk: Risk,
+    /// What is lost if it goes wrong or was a mistake; shown in the confirmation.
+    #[serde(default)]
+    pub warning: Text,
+    /// Its parameters, in the order a form shows them.
+    pub fields: Vec<Field>,
+    /// What it holds while it runs, beside the resource it creates.
+    pub locks: Vec<LockRule>,
+    /// The states its subject must be in, by their words; empty for any.
+    #[serde(default)]
+    pub requires: Vec<Text>,
+    /// The state its subject is in when it is done, by its word: what the next request is checked
+    /// against while this one is still pending.
+    #[serde(default)]
+    pub leaves: Option<Text>,
+    /// Whether a like one on the same subject is refused while one is pending.
+    #[serde(default)]
+    pub once: bool,
+    /// The names of its steps, in order: what crash points and progress are counted by.
+    pub steps: Vec<Text>,
+}
+
+impl OperationSpec {
+    /// The field of that name.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+}
+
+/// Every kind of operation the backend offers, by name.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Catalogue {
+    specs: Arc<[OperationSpec]>,
+}
+
+impl Catalogue {
+    /// A catalogue of these.
+    pub fn new(specs: impl IntoIterator<Item = OperationSpec>) -> Self {
+        Self { specs: specs.into_iter().collect() }
+    }
+
+    /// The entry of that kind.
+    #[must_use]
+    pub fn get(&self, kind: &str) -> Option<&OperationSpec> {
+        self.specs.iter().find(|spec| spec.kind == kind)
+    }
+
+    /// Every entry, in catalogue order.
+    pub fn iter(&self) -> std::slice::Iter<'_, OperationSpec> {
+        self.specs.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Catalogue {
+    type Item = &'a OperationSpec;
+    type IntoIter = std::slice::Iter<'a, OperationSpec>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}

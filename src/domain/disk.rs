@@ -1,0 +1,160 @@
+//! Disks that can be attached to virtual machines.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::query::Value;
+
+/// The filesystem a disk is made with, on the whole disk, without a partition table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FsType {
+    /// Second extended filesystem with a journal.
+    Ext3,
+    /// Fourth extended filesystem.
+    Ext4,
+    /// ReiserFS 3.6.
+    Reiserfs,
+    /// XFS.
+    Xfs,
+    /// IBM's journaled filesystem.
+    Jfs,
+    /// Btrfs.
+    Btrfs,
+    /// A blank disk.
+    None,
+}
+
+impl FsType {
+    /// Every filesystem, the hosting API's first.
+    pub const ALL: [Self; 7] =
+        [Self::Ext3, Self::Reiserfs, Self::Xfs, Self::Jfs, Self::Ext4, Self::Btrfs, Self::None];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ext3 => "ext3",
+            Self::Ext4 => "ext4",
+            Self::Reiserfs => "reiserfs",
+            Self::Xfs => "xfs",
+            Self::Jfs => "jfs",
+            Self::Btrfs => "btrfs",
+            Self::None => "none",
+        }
+    }
+
+    /// The smallest disk its mkfs accepts, in MB of 1 MiB, as measured with Debian 12's tools.
+    #[must_use]
+    pub const fn smallest_mb(self) -> u64 {
+        match self {
+            Self::Ext3 | Self::Ext4 => 8,
+            Self::Reiserfs => 40,
+            Self::Xfs => 300,
+            Self::Jfs => 16,
+            Self::Btrfs => 128,
+            Self::None => 1,
+        }
+    }
+}
+
+/// How the bytes of a disk or image lie in its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskFormat {
+    /// QEMU copy-on-write, version 2.
+    Qcow2,
+    /// The bytes as they are.
+    Raw,
+}
+
+impl DiskFormat {
+    /// The word QEMU and qemu-img have for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Qcow2 => "qcow2",
+            Self::Raw => "raw",
+        }
+    }
+}
+
+/// What a disk is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskState {
+    /// `disk_create` has not finished yet.
+    BeingCreated,
+    /// Whole, and attached to nothing.
+    Free,
+    /// Attached to the VM named in [`Disk::vm`].
+    Attached,
+    /// Deleted; its file is kept until the trash is emptied.
+    Trashed,
+}
+
+impl DiskState {
+    /// The word for it on screens, in filters and on the wire.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::BeingCreated => "being_created",
+            Self::Free => "free",
+            Self::Attached => "attached",
+            Self::Trashed => "trashed",
+        }
+    }
+}
+
+/// A disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Disk {
+    /// Its number.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// What it is doing.
+    pub state: DiskState,
+    /// Its size in MB of 1 MiB, as the guest sees it.
+    pub size_mb: u64,
+    /// The filesystem it was made with.
+    pub fstype: FsType,
+    /// How its bytes lie in the file.
+    pub format: DiskFormat,
+    /// Its file.
+    pub path: PathBuf,
+    /// The VM it is attached to.
+    #[serde(default)]
+    pub vm: Option<u64>,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When it was put into the trash.
+    #[serde(default)]
+    pub trashed: Option<Timestamp>,
+}
+
+impl Disk {
+    /// The columns filters and sorting know beyond `id`, `name` and `state`.
+    pub const COLUMNS: &[&str] = &["size", "fstype", "vm", "created"];
+
+    /// The value of a column.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<Value> {
+        match name {
+            "size" => Some(Value::Number(self.size_mb as f64)),
+            "fstype" => Some(Value::Text(self.fstype.word().to_owned())),
+            "vm" => self.vm.map(|vm| Value::Number(vm as f64)),
+            "created" => Some(Value::Number(self.created.as_second() as f64)),
+            _ => None,
+        }
+    }
+
+    /// The serial number the guest sees (`/dev/disk/by-id/…_hostler-disk-3`), and the id QEMU
+    /// knows the device by.
+    #[must_use]
+    pub fn device_id(&self) -> String {
+        format!("hostler-disk-{}", self.id)
+    }
+}

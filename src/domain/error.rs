@@ -1,0 +1,158 @@
+//! What can go wrong, in words for the person who reads them.
+//!
+//! A [`Refusal`] answers a request that was not queued. A [`Failure`] ends a step of an operation
+//! that was. A [`BackendError`] is anything a call on the backend may come back with.
+
+use serde::{Deserialize, Serialize};
+
+use super::Uid;
+
+/// What calls on the backend come back with.
+pub type Result<T, E = BackendError> = std::result::Result<T, E>;
+
+/// Why a request is not queued. The order is the order of the checks: the first that fails is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "reason")]
+pub enum Reason {
+    /// A field is unknown, missing, or of the wrong type.
+    Type,
+    /// A field's text is not written as it must be.
+    Syntax,
+    /// A field's value is out of range or not among the choices.
+    Value,
+    /// What a field names does not exist, or exists already.
+    Existence,
+    /// The one who asks may not.
+    Privileges,
+    /// The resource is not in a state where this makes sense.
+    State,
+    /// A like operation is still pending on the same resource.
+    OperationPending {
+        /// The one that is pending.
+        uid: Uid,
+    },
+}
+
+/// A request that was not queued, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// Which check failed.
+    #[serde(flatten)]
+    pub reason: Reason,
+    /// The field at fault.
+    #[serde(default)]
+    pub field: Option<String>,
+    /// The value at fault; never a secret's.
+    #[serde(default)]
+    pub value: Option<String>,
+    /// The whole sentence: what, which, why, what to do.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal that is not about one field.
+    #[must_use]
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, field: None, value: None, message: message.into() }
+    }
+
+    /// A refusal about one field and the value given for it.
+    #[must_use]
+    pub fn field(
+        reason: Reason,
+        field: impl Into<String>,
+        value: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            reason,
+            field: Some(field.into()),
+            value: Some(value.into()),
+            message: message.into(),
+        }
+    }
+}
+
+/// Why a step failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// The whole sentence: what failed, on which thing, why, what to do.
+    pub message: String,
+    /// Whether trying again later may help without anybody changing anything.
+    #[serde(default)]
+    pub passing: bool,
+}
+
+impl Failure {
+    /// A failure that stays until somebody changes something.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), passing: false }
+    }
+
+    /// A failure that may pass by itself: a busy server, a lost connection.
+    #[must_use]
+    pub fn passing(message: impl Into<String>) -> Self {
+        Self { message: message.into(), passing: true }
+    }
+
+    /// A failed system call on a file or program: `cannot <what>: <error>`.
+    #[must_use]
+    pub fn io(what: impl std::fmt::Display, error: &std::io::Error) -> Self {
+        let advice = match error.kind() {
+            std::io::ErrorKind::StorageFull => "; free some space and relaunch",
+            std::io::ErrorKind::PermissionDenied => "; check who owns it",
+            _ => "",
+        };
+        Self::new(format!("cannot {what}: {error}{advice}"))
+    }
+}
+
+/// Anything a call on the backend may come back with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case", tag = "error")]
+pub enum BackendError {
+    /// The request was not queued.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// There is no such thing.
+    #[error("{what} does not exist")]
+    NotFound {
+        /// The thing, such as `vm/9`.
+        what: String,
+    },
+    /// The backend cannot be reached.
+    #[error("{message}")]
+    Unreachable {
+        /// The whole sentence.
+        message: String,
+    },
+    /// The backend could not do it: a full disk, a broken database.
+    #[error("{message}")]
+    Failed {
+        /// The whole sentence.
+        message: String,
+    },
+}
+
+impl BackendError {
+    /// Shorthand for [`BackendError::Failed`].
+    #[must_use]
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::Failed { message: message.into() }
+    }
+
+    /// Shorthand for [`BackendError::NotFound`].
+    #[must_use]
+    pub fn not_found(what: impl std::fmt::Display) -> Self {
+        Self::NotFound { what: what.to_string() }
+    }
+}
+
+impl From<Refusal> for BackendError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}

@@ -1,0 +1,407 @@
+//! Operations: anything that takes time.
+//!
+//! ```text
+//!            submit                claimed              last step
+//!   (admission) ───▶ PENDING ───▶ RUN ───▶ DONE
+//!                      ▲  │         │
+//!             relaunch │  │ cancel  ├── failed ──▶ ERROR ── cancel ──▶ CANCEL
+//!                      │  ▼         │                │
+//!                      │ CANCEL     └── cancelled ──▶ CANCEL
+//!                      └─────────────────────────────┘
+//! ```
+//!
+//! `ERROR` waits for a person: change and relaunch it, or cancel it.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::query::Value;
+use super::resource::ResourceId;
+
+/// The parameters of an operation: one JSON value per field of its catalogue entry.
+pub type Params = serde_json::Map<String, serde_json::Value>;
+
+/// The number of an operation: from 1, rising, never used twice.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Uid(pub u64);
+
+impl fmt::Display for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+impl std::str::FromStr for Uid {
+    type Err = String;
+
+    /// Takes `48211`, `#48211` and `operation/48211`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.trim_start_matches("operation/").trim_start_matches('#');
+        digits.parse().map(Self).map_err(|_| format!("'{text}' is no operation number"))
+    }
+}
+
+/// Where an operation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum State {
+    /// Accepted and on disk; waits for its turn.
+    Pending,
+    /// Its steps are being taken.
+    Run,
+    /// Every step was taken.
+    Done,
+    /// A step failed; waits for a person.
+    Error,
+    /// It was called off, and what it had done was undone.
+    Cancel,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Run, Self::Done, Self::Error, Self::Cancel];
+
+    /// The word for it everywhere.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Run => "RUN",
+            Self::Done => "DONE",
+            Self::Error => "ERROR",
+            Self::Cancel => "CANCEL",
+        }
+    }
+
+    /// Whether nothing will ever happen to it again.
+    #[must_use]
+    pub const fn is_end(self) -> bool {
+        matches!(self, Self::Done | Self::Cancel)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl std::str::FromStr for State {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|state| state.word().eq_ignore_ascii_case(word)).ok_or_else(
+            || format!("'{word}' is no state; there are PENDING, RUN, DONE, ERROR and CANCEL"),
+        )
+    }
+}
+
+/// How far a running operation is.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// What it is doing now, for people: `waiting for the guest`.
+    pub phase: String,
+    /// How much of the whole is done, 0 to 1; `None` where that cannot be known.
+    #[serde(default)]
+    pub fraction: Option<f64>,
+    /// How much longer it will take, in seconds, where that can be told.
+    #[serde(default)]
+    pub left_s: Option<u64>,
+    /// Figures worth seeing: `2.3× · 58 fps`.
+    #[serde(default)]
+    pub detail: Option<String>,
+    /// Which step it is at, from 1; 0 before the first.
+    #[serde(default)]
+    pub step: u32,
+    /// How many steps there are, where that is known.
+    #[serde(default)]
+    pub steps: Option<u32>,
+}
+
+/// Why an operation that could run does not run yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "for")]
+pub enum Wait {
+    /// An earlier operation holds a resource this one needs.
+    Operation {
+        /// The earlier one.
+        uid: Uid,
+        /// The resource both need.
+        resource: ResourceId,
+    },
+    /// Every place in its lane is taken.
+    LaneFull {
+        /// The lane.
+        lane: String,
+    },
+    /// Its lane is paused or draining.
+    LanePaused {
+        /// The lane.
+        lane: String,
+    },
+    /// A step failed in a way that may pass; it is tried again then.
+    Retry {
+        /// When.
+        at: Timestamp,
+        /// What failed.
+        why: String,
+    },
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operation { uid, resource } => write!(f, "waits for {uid} on {resource}"),
+            Self::LaneFull { lane } => write!(f, "waits for a place in lane {lane}"),
+            Self::LanePaused { lane } => write!(f, "lane {lane} is paused"),
+            Self::Retry { why, .. } => write!(f, "will be tried again: {why}"),
+        }
+    }
+}
+
+/// An operation, as lists show it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Operation {
+    /// Its number.
+    pub uid: Uid,
+    /// Its kind, a name from the catalogue.
+    pub kind: String,
+    /// Where it stands.
+    pub state: State,
+    /// Its parameters. Secrets are replaced by [`Operation::HIDDEN`].
+    pub params: Params,
+    /// The resource it acts on or makes.
+    #[serde(default)]
+    pub resource: Option<ResourceId>,
+    /// That resource's name when the operation was accepted.
+    #[serde(default)]
+    pub resource_name: Option<String>,
+    /// Who asked for it.
+    pub actor: String,
+    /// Higher runs sooner; 0 unless somebody changed it.
+    #[serde(default)]
+    pub priority: i32,
+    /// How often it was relaunched.
+    #[serde(default)]
+    pub attempt: u32,
+    /// Whether somebody asked to cancel it.
+    #[serde(default)]
+    pub cancelling: bool,
+    /// Why it failed, or what else should be known, in one sentence.
+    #[serde(default)]
+    pub comment: Option<String>,
+    /// When it was accepted.
+    pub created: Timestamp,
+    /// When its steps began.
+    #[serde(default)]
+    pub started: Option<Timestamp>,
+    /// When it reached DONE, ERROR or CANCEL.
+    #[serde(default)]
+    pub finished: Option<Timestamp>,
+    /// How far it is, while it runs.
+    #[serde(default)]
+    pub progress: Option<Progress>,
+    /// Why it does not run yet, while it waits.
+    #[serde(default)]
+    pub wait: Option<Wait>,
+}
+
+impl Operation {
+    /// What stands in the place of a secret.
+    pub const HIDDEN: &'static str = "(hidden)";
+
+    /// The columns filters and sorting know.
+    pub const COLUMNS: &[&str] =
+        &["uid", "kind", "state", "name", "resource", "actor", "priority", "created", "finished"];
+
+    /// The value of a column.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<Value> {
+        match name {
+            "uid" | "id" => Some(Value::Number(self.uid.0 as f64)),
+            "kind" => Some(Value::Text(self.kind.clone())),
+            "state" => Some(Value::Text(self.state.word().to_owned())),
+            "name" => self.resource_name.clone().map(Value::Text),
+            "resource" => self.resource.map(|resource| Value::Text(resource.to_string())),
+            "actor" => Some(Value::Text(self.actor.clone())),
+            "priority" => Some(Value::Number(f64::from(self.priority))),
+            "created" => Some(Value::Number(self.created.as_second() as f64)),
+            "finished" => self.finished.map(|at| Value::Number(at.as_second() as f64)),
+            _ => None,
+        }
+    }
+}
+
+/// Where a step stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepState {
+    /// It is being taken.
+    Running,
+    /// Its result is on disk.
+    Done,
+    /// It failed.
+    Failed,
+    /// It was done, and undone again.
+    Undone,
+    /// It was done, and could not be undone: something is left.
+    UndoFailed,
+}
+
+impl StepState {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Undone => "undone",
+            Self::UndoFailed => "undo failed",
+        }
+    }
+}
+
+/// A command that was run on the operator's behalf, without its secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// The program and its arguments; for a protocol, what was said: `QMP system_powerdown`.
+    pub line: String,
+    /// How it ended: `exit 0`, `signal 9`, `ok`. `None` while it runs.
+    #[serde(default)]
+    pub ended: Option<String>,
+    /// The last lines it printed.
+    #[serde(default)]
+    pub tail: String,
+    /// How long it took, in milliseconds.
+    #[serde(default)]
+    pub took_ms: u64,
+}
+
+/// One step of an operation, as the journal has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Which attempt of the operation it belongs to, from 0.
+    pub attempt: u32,
+    /// Its place in the operation, from 1.
+    pub number: u32,
+    /// Its name within the operation's kind.
+    pub name: String,
+    /// Where it stands.
+    pub state: StepState,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    #[serde(default)]
+    pub finished: Option<Timestamp>,
+    /// Why it failed, or what undo could not put right.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// The commands it ran, in order.
+    #[serde(default)]
+    pub commands: Vec<Command>,
+}
+
+/// A request for an operation.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Submit {
+    /// A kind from the catalogue.
+    pub kind: String,
+    /// Its parameters; fields left out take their defaults.
+    #[serde(default)]
+    pub params: Params,
+    /// Who asks, such as `console:root`.
+    #[serde(default)]
+    pub actor: String,
+    /// Higher runs sooner.
+    #[serde(default)]
+    pub priority: i32,
+}
+
+/// The answer to a request that was queued. By the time it is given, the operation is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The operation's number.
+    pub uid: Uid,
+    /// The resource it acts on or makes.
+    pub resource: Option<ResourceId>,
+}
+
+/// A request about an operation or a lane that takes effect at once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "control")]
+pub enum Control {
+    /// Call an operation off and undo what it did.
+    Cancel {
+        /// Which.
+        uid: Uid,
+    },
+    /// Queue an operation in `ERROR` again.
+    Relaunch {
+        /// Which.
+        uid: Uid,
+        /// Parameters to change; the others stay as they were.
+        #[serde(default)]
+        params: Params,
+    },
+    /// Set the priority of a pending operation.
+    Priority {
+        /// Which.
+        uid: Uid,
+        /// Higher runs sooner.
+        priority: i32,
+    },
+    /// Change a lane.
+    Lane {
+        /// Its name.
+        name: String,
+        /// How.
+        change: LaneChange,
+    },
+}
+
+/// What can be done to a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "change", content = "width")]
+pub enum LaneChange {
+    /// Start nothing; what runs goes on.
+    Pause,
+    /// Start operations again.
+    Resume,
+    /// Start nothing more, and pause once nothing runs.
+    Drain,
+    /// Let this many run at once, from 1 to 64.
+    Width(u32),
+}
+
+/// Whether a lane starts operations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LaneState {
+    /// It does.
+    Open,
+    /// It does not.
+    Paused,
+    /// It does not, and becomes paused once nothing runs.
+    Draining,
+}
+
+/// A named limit on what runs at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// Its name.
+    pub name: String,
+    /// How many operations may run in it at once.
+    pub width: u32,
+    /// Whether it starts operations.
+    pub state: LaneState,
+    /// How many run.
+    pub running: u32,
+    /// How many wait.
+    pub waiting: u32,
+}

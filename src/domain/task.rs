@@ -1,0 +1,176 @@
+//! Scheduled tasks: which operation to ask for, and when.
+
+use jiff::{Timestamp, civil::Date};
+use serde::{Deserialize, Serialize};
+
+use super::query::Value;
+use super::{Params, Uid};
+
+/// One field of a [`Repeat`]: a number, or `*` for any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "EveryOrNumber")]
+pub enum Every {
+    /// `*`.
+    #[default]
+    Any,
+    /// Only then.
+    At(u8),
+}
+
+/// What may stand for an [`Every`] in JSON: `"*"`, `"5"` or `5`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum EveryOrNumber {
+    Number(u8),
+    Text(String),
+}
+
+impl From<Every> for String {
+    fn from(every: Every) -> Self {
+        match every {
+            Every::Any => "*".to_owned(),
+            Every::At(at) => at.to_string(),
+        }
+    }
+}
+
+impl TryFrom<EveryOrNumber> for Every {
+    type Error = String;
+
+    fn try_from(given: EveryOrNumber) -> Result<Self, String> {
+        match given {
+            EveryOrNumber::Number(at) => Ok(Self::At(at)),
+            EveryOrNumber::Text(text) => text.parse(),
+        }
+    }
+}
+
+impl std::str::FromStr for Every {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "*" | "" => Ok(Self::Any),
+            number => number
+                .parse()
+                .map(Self::At)
+                .map_err(|_| format!("'{number}' is neither '*' nor a number")),
+        }
+    }
+}
+
+impl std::fmt::Display for Every {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::At(at) => write!(f, "{at}"),
+        }
+    }
+}
+
+/// When a task fires: every minute in which **all** of these match, in the box's time zone.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Repeat {
+    /// Minute of the hour, 0 to 59.
+    pub minute: Every,
+    /// Hour of the day, 0 to 23.
+    pub hour: Every,
+    /// Day of the month, 1 to 31. Months without that day are passed over.
+    pub day: Every,
+    /// Week of the month, 1 to 5: days 1–7 are week 1, days 29–31 are week 5.
+    pub week: Every,
+    /// Day of the week, 0 (Sunday) to 6 (Saturday).
+    pub weekday: Every,
+    /// The first day it may fire.
+    pub start: Option<Date>,
+    /// The last day it may fire.
+    pub end: Option<Date>,
+}
+
+/// What became of a firing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum RunOutcome {
+    /// The operation was queued.
+    Queued {
+        /// Its number.
+        uid: Uid,
+    },
+    /// The operation was refused; the sentence says why.
+    Refused {
+        /// Why.
+        why: String,
+    },
+    /// hostler was not running at that time.
+    Missed,
+}
+
+/// One firing of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// The minute it was due.
+    pub due: Timestamp,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: RunOutcome,
+    /// Whether a person asked for it rather than the clock.
+    #[serde(default)]
+    pub by_hand: bool,
+}
+
+/// A scheduled task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// Its number.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Whether it fires by itself.
+    pub active: bool,
+    /// The operation kind it asks for.
+    pub kind: String,
+    /// The parameters it asks with.
+    pub params: Params,
+    /// When it fires.
+    pub repeat: Repeat,
+    /// The next minute it fires; `None` when inactive or when it never fires again.
+    #[serde(default)]
+    pub next: Option<Timestamp>,
+    /// Its latest firings, newest first, at most [`Task::RUNS_KEPT`].
+    #[serde(default)]
+    pub runs: Vec<Run>,
+    /// How many firings were missed because hostler was not running, ever.
+    #[serde(default)]
+    pub missed: u64,
+    /// Until when its firings have been dealt with: a firing due after this is still owed.
+    pub settled: Timestamp,
+    /// When it was created.
+    pub created: Timestamp,
+}
+
+impl Task {
+    /// How many firings are kept with the task.
+    pub const RUNS_KEPT: usize = 20;
+
+    /// The columns filters and sorting know beyond `id`, `name` and `state`.
+    pub const COLUMNS: &[&str] = &["kind", "next", "missed", "created"];
+
+    /// `active` or `inactive`.
+    #[must_use]
+    pub const fn state(&self) -> &'static str {
+        if self.active { "active" } else { "inactive" }
+    }
+
+    /// The value of a column.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<Value> {
+        match name {
+            "kind" => Some(Value::Text(self.kind.clone())),
+            "next" => self.next.map(|next| Value::Number(next.as_second() as f64)),
+            "missed" => Some(Value::Number(self.missed as f64)),
+            "created" => Some(Value::Number(self.created.as_second() as f64)),
+            _ => None,
+        }
+    }
+}
