@@ -1,4 +1,5 @@
 //! The command line: what is understood, what is asked of the backend, what is printed, how it ends.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in tests, a panic is the report")]
 
 #[path = "support/fake.rs"]
 mod fake;

@@ -1,4 +1,5 @@
 //! The wire from outside: a scripted backend behind a real socket, and our client in front of it.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in tests, a panic is the report")]
 
 #[path = "support/fake.rs"]
 mod fake;

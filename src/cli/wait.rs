@@ -87,7 +87,7 @@ pub(super) async fn follow(
         match events.next().await.ok_or_else(gone)?.fact {
             Fact::Operation(now) if now.uid == uid => operation = Operation::clone(&now),
             Fact::Progress { uid: of, progress } if of == uid => {
-                operation.progress = Some(progress)
+                operation.progress = Some(progress);
             }
             Fact::Missed => match ask(uid, session).await {
                 Ok(now) => operation = now,
