@@ -109,8 +109,8 @@ fn string_length(text: &str) -> Option<usize> {
     if text.starts_with("'\"'") || text.starts_with("'/'") {
         return Some(3);
     }
-    if text.starts_with("'\\") {
-        return text[2..].char_indices().skip(1).find(|(_, c)| *c == '\'').map(|(at, _)| at + 3);
+    if let Some(escape) = text.strip_prefix("'\\") {
+        return escape.char_indices().skip(1).find(|(_, c)| *c == '\'').map(|(at, _)| at + 3);
     }
     let body = text.strip_prefix('"')?;
     let mut escaped = false;

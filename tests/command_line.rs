@@ -185,6 +185,18 @@ async fn a_secret_on_the_command_line_is_refused_without_repeating_it() {
         ended.err
     );
     assert!(!ended.err.contains("hunter22"));
+
+    let line = r#"run task_create name=n kind=vm_create params={"password":"hunter22"}"#;
+    let ended = run(&fake, line).await;
+    ended.with(2);
+    assert!(ended.err.contains("params.password=-"), "{}", ended.err);
+    assert!(!ended.err.contains("hunter22"));
+
+    let line =
+        "run task_create name=n kind=vm_create params.hostname=w params.os=1 params.password=x";
+    let ended = run(&fake, line).await;
+    ended.with(2);
+    assert!(ended.err.contains("process list"), "{}", ended.err);
     assert_eq!(fake.asked(), []);
 }
 
@@ -383,6 +395,60 @@ async fn a_dry_run_says_what_would_be_done() {
     let ended = run(&fake, "run vm_delete vm=3 --dry-run --json").await;
     assert_eq!(ended.with(1).json()["refusal"]["reason"], "state");
     assert_eq!(ended.err, "hostler: vm/3 runs; stop it first\n");
+}
+
+#[tokio::test]
+async fn watching_prints_one_line_for_each_event() {
+    let fake = Fake::new();
+    let parsed = cli::parse(&fake.catalogue(), ["hostler", "watch", "--json"]).unwrap();
+    // The reader goes away after three lines, which ends the watch.
+    let mut out = Head { lines: 3, seen: Vec::new() };
+    let mut err = Vec::new();
+    let session = Session {
+        backend: fake.clone(),
+        actor: String::new(),
+        out: &mut out,
+        err: &mut err,
+        keyboard: &mut Typist::default(),
+        columns: None,
+        bar: false,
+        read_only: true,
+    };
+    let story = async {
+        let notice = || Fact::Notice { message: "two\nlines".into() };
+        while fake.tell(1, notice()) == 0 {
+            tokio::task::yield_now().await;
+        }
+        for seq in 2..=4 {
+            fake.tell(seq, notice());
+        }
+    };
+    let (status, ()) = tokio::join!(cli::run(parsed.command.unwrap(), session), story);
+    assert_eq!(status, ExitCode::SUCCESS);
+    let text = String::from_utf8(out.seen).unwrap();
+    let seqs: Vec<u64> =
+        text.lines().map(|line| serde_json::from_str::<Event>(line).unwrap().seq).collect();
+    assert_eq!(seqs, [1, 2, 3]);
+}
+
+/// A reader that goes away after some lines.
+struct Head {
+    lines: usize,
+    seen: Vec<u8>,
+}
+
+impl std::io::Write for Head {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.seen.iter().filter(|&&byte| byte == b'\n').count() == self.lines {
+            return Err(std::io::ErrorKind::BrokenPipe.into());
+        }
+        self.seen.extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A reader that went away.

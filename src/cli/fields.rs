@@ -52,6 +52,7 @@ pub fn parse(
         };
         params.insert(name.to_owned(), value);
     }
+    no_secret_within(catalogue, spec, &params)?;
     for (name, given) in inner {
         let value = nested(catalogue, spec, name, &given, &params, whole, keyboard)?;
         if params.insert(name.to_owned(), value).is_some() {
@@ -64,6 +65,37 @@ pub fn parse(
         complete(spec, &mut params, keyboard)?;
     }
     Ok(params)
+}
+
+/// Parameters for another kind that were given as JSON stand on the command line, secrets and all.
+fn no_secret_within(
+    catalogue: &Catalogue,
+    spec: &OperationSpec,
+    params: &Params,
+) -> Result<(), Trouble> {
+    for field in &spec.fields {
+        let FieldType::Params { of } = &field.of else { continue };
+        let kind = params.get(of.as_ref()).and_then(Json::as_str);
+        let inner = kind.and_then(|kind| catalogue.get(kind));
+        let given = params.get(field.name.as_ref()).and_then(Json::as_object);
+        let (Some(inner), Some(given)) = (inner, given) else { continue };
+        let is_given =
+            |field: &&Field| field.is_secret() && given.contains_key(field.name.as_ref());
+        if let Some(secret) = inner.fields.iter().find(is_given) {
+            return Err(in_the_open(&format!("{}.{}", field.name, secret.name)));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a secret that was given literally. The secret itself is left out of the complaint,
+/// which may end up in a log.
+fn in_the_open(name: &str) -> Trouble {
+    Trouble::Usage(format!(
+        "{name} must not stand on the command line, where everybody on this machine can read it \
+         in the process list; give {name}=- to read it from standard input, {name}=@FILE to read \
+         it from a file, or leave it out to be asked"
+    ))
 }
 
 /// The parameters for another kind: `params.hostname=web`.
@@ -189,12 +221,7 @@ fn read(field: &Field, text: &str, keyboard: &mut dyn Keyboard) -> Result<Json, 
             (_, Some(file)) => {
                 Ok(file_text(name, file)?.trim_end_matches(['\n', '\r']).to_owned().into())
             }
-            // The value is left out of the complaint, which may end up in a log.
-            _ => Err(Trouble::Usage(format!(
-                "{name} must not stand on the command line, where everybody on this machine can \
-                 read it in the process list; give {name}=- to read it from standard input, \
-                 {name}=@FILE to read it from a file, or leave it out to be asked"
-            ))),
+            _ => Err(in_the_open(name)),
         },
         FieldType::Params { .. } => match serde_json::from_str(text) {
             Ok(Json::Object(object)) => Ok(Json::Object(object)),
