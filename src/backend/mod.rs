@@ -2,3 +2,5 @@
 
 pub mod drivers;
 pub mod ports;
+pub mod queue;
+pub mod store;
