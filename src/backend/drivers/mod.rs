@@ -2,4 +2,5 @@
 //!
 //! Drivers know `ports` and `domain` and nothing of queues, stores or screens.
 
+pub mod clock;
 pub mod process;
