@@ -4,4 +4,6 @@
 //! know only `domain`; `main.rs` wires them together.
 
 pub mod backend;
+pub mod config;
 pub mod domain;
+pub mod wire;
