@@ -3,3 +3,4 @@
 //! Drivers know `ports` and `domain` and nothing of queues, stores or screens.
 
 pub mod process;
+pub mod qemu;
