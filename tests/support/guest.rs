@@ -27,7 +27,11 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 for module in $(cat /modules); do insmod /lib/$module; done
-(head -c 1 /dev/input/event0 >/dev/null; echo "power button pressed"; poweroff -f) &
+for event in /dev/input/event*; do
+    # Opened here, so that no press is lost once the guest says that it is up.
+    exec 3<$event
+    (dd bs=24 count=1 <&3 >/dev/null 2>&1 && echo "power button pressed" && poweroff -f) &
+done
 (
     before=none
     while :; do
