@@ -7,3 +7,4 @@ pub mod ffmpeg;
 pub mod process;
 pub mod supervise;
 pub mod whole;
+pub mod qemu;
