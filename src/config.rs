@@ -414,10 +414,7 @@ mod tests {
                 "[lanes]\nmv = 1",
                 "c.toml, line 2: lanes.mv is no key hostler knows; did you mean lanes.vm?",
             ),
-            (
-                "lanes = 3",
-                "c.toml, line 1: lanes is no key hostler knows; did you mean lanes.vm?",
-            ),
+            ("lanes = 3", "c.toml, line 1: lanes is no key hostler knows; did you mean lanes.vm?"),
             (
                 "[log]\nlevel = 'loud'",
                 "c.toml, line 2: log.level is \"loud\"; it must be one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",

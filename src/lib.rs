@@ -4,6 +4,7 @@
 //! know only `domain`; `main.rs` wires them together.
 
 pub mod backend;
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod wire;
