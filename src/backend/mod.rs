@@ -1,4 +1,24 @@
 //! The embedded backend: queues operations durably, drives the real tools, tells what happens.
+//!
+//! ```text
+//!  submit ─▶ admission ─▶ core ─▶ store (on disk) ─▶ acknowledged
+//!                           │
+//!                           ├─▶ queue ─▶ executor ─▶ journal ─▶ operations ─▶ ports ─▶ drivers
+//!                           └─▶ hub ─▶ everyone who listens
+//! ```
 
+pub mod admission;
+mod core;
 pub mod drivers;
+mod embedded;
+mod executor;
+mod hub;
+pub mod inventory;
+pub mod journal;
+pub mod operations;
 pub mod ports;
+pub mod queue;
+pub mod settings;
+pub mod store;
+
+pub use embedded::{Embedded, Owned, own};

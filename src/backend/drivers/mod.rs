@@ -2,4 +2,9 @@
 //!
 //! Drivers know `ports` and `domain` and nothing of queues, stores or screens.
 
+pub mod clock;
+pub mod ffmpeg;
 pub mod process;
+pub mod supervise;
+pub mod whole;
+pub mod qemu;

@@ -1,0 +1,99 @@
+//! The executor: takes an operation whose turn it is through its steps to its end.
+//!
+//! ```text
+//!  function ── Ok ──────────────────────────────▶ DONE
+//!           ── Failed ──▶ undo in reverse ──────▶ ERROR
+//!           ── Cancelled ▶ undo in reverse ─┬───▶ CANCEL
+//!           │                               └───▶ ERROR, when something is left
+//!           └─ Leaving ─▶ nothing: the next owner of the state directory goes on
+//! ```
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+
+use crate::domain::{Failure, State, Uid};
+
+use super::core::Core;
+use super::journal::{Context, Stop};
+use super::store::reader;
+
+/// Runs an operation that the queue has started.
+pub(super) async fn run(core: Arc<Core>, uid: Uid) {
+    let (operation, params, cancel, resume) = {
+        let flight = core.flight();
+        let Some(open) = flight.open.get(&uid) else { return };
+        (open.operation.clone(), open.params.clone(), open.cancel.clone(), open.resume)
+    };
+    let Some(kind) = core.kind(&operation.kind) else {
+        let why = format!("this hostler does not know the operation '{}'", operation.kind);
+        return report(uid, core.end(uid, State::Error, Some(why)).await);
+    };
+    let recorded = if resume {
+        match core.store.read(move |store| reader::steps(store, uid)).await {
+            Ok(recorded) => recorded,
+            Err(error) => {
+                let why = format!("its steps cannot be read: {error}");
+                return report(uid, core.end(uid, State::Error, Some(why)).await);
+            }
+        }
+    } else {
+        Vec::new()
+    };
+    let steps = kind.spec.steps.iter().map(ToString::to_string).collect();
+    let cx = Context::new(core.clone(), &operation, steps, cancel.clone(), recorded);
+    let function = AssertUnwindSafe((kind.run)(cx.clone(), &params)).catch_unwind();
+    let stop = tokio::select! {
+        biased;
+        () = core.leaving.cancelled() => Err(Stop::Leaving),
+        // One that was cancelled in an earlier life runs up to its first step that is not recorded,
+        // so that its undos are known.
+        () = cancel.cancelled(), if !operation.cancelling => Err(Stop::Cancelled),
+        result = function => result.unwrap_or_else(|panic| Err(Stop::Failed(panicked(&*panic)))),
+    };
+    let (state, comment) = match stop {
+        Ok(()) => (State::Done, None),
+        Err(Stop::Leaving) => return,
+        Err(stop) => {
+            let undone = tokio::select! {
+                biased;
+                () = core.leaving.cancelled() => return,
+                left = cx.undo() => left,
+            };
+            conclude(stop, &undone)
+        }
+    };
+    report(uid, core.end(uid, state, comment).await);
+}
+
+/// Where an operation stands after its undos, and what is to be said about it.
+fn conclude(stop: Stop, left: &[String]) -> (State, Option<String>) {
+    let left = (!left.is_empty()).then(|| format!("could not be undone: {}", left.join("; ")));
+    match (stop, left) {
+        (Stop::Failed(failure), None) => (State::Error, Some(failure.message)),
+        (Stop::Failed(failure), Some(left)) => {
+            (State::Error, Some(format!("{}; {left}", failure.message)))
+        }
+        (_, Some(left)) => (State::Error, Some(format!("cancelled, but {left}"))),
+        (_, None) => (State::Cancel, None),
+    }
+}
+
+/// A panic inside an operation is a defect of hostler's; the operator gets its words.
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
+    let words = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    Failure::new(format!("hostler itself failed, which is a defect worth reporting: {words}"))
+}
+
+/// An end that could not be written is not lost: the operation is still `RUN` on disk, and the next
+/// start takes it up again.
+fn report(uid: Uid, written: Result<(), crate::domain::BackendError>) {
+    if let Err(error) = written {
+        tracing::error!(%uid, %error, "the end of an operation could not be recorded");
+    }
+}

@@ -1,0 +1,63 @@
+//! The hub: tells everyone who listens what happened, in one order.
+
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::stream;
+use jiff::Timestamp;
+use tokio::sync::broadcast;
+
+use crate::domain::{Event, EventStream, Fact};
+
+/// How many events a slow listener may be behind before it is told that it missed some.
+const BACKLOG: usize = 1024;
+
+/// Tells everyone who listens.
+#[derive(Debug)]
+pub struct Hub {
+    life: u64,
+    /// The sequence number of the latest event. Held while sending, so that numbers and order agree.
+    seq: Mutex<u64>,
+    events: broadcast::Sender<Event>,
+}
+
+impl Hub {
+    /// A hub for this life of the backend.
+    #[must_use]
+    pub fn new(life: u64) -> Self {
+        Self { life, seq: Mutex::new(0), events: broadcast::channel(BACKLOG).0 }
+    }
+
+    /// Whether anyone listens: when nobody does, events need not even be made.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.events.receiver_count() > 0
+    }
+
+    /// Tells a fact.
+    pub fn tell(&self, fact: Fact) {
+        if !self.is_heard() {
+            return;
+        }
+        let mut seq = self.seq.lock().unwrap_or_else(PoisonError::into_inner);
+        *seq += 1;
+        // Nobody listening any more is no failure.
+        let _ = self.events.send(Event { life: self.life, seq: *seq, at: Timestamp::now(), fact });
+    }
+
+    /// Events from now on. A listener that fell behind gets [`Fact::Missed`] in the place of those
+    /// it missed.
+    #[must_use]
+    pub fn listen(&self) -> EventStream {
+        let life = self.life;
+        Box::pin(stream::unfold(self.events.subscribe(), move |mut events| async move {
+            match events.recv().await {
+                Ok(event) => Some((event, events)),
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    let event = Event { life, seq: 0, at: Timestamp::now(), fact: Fact::Missed };
+                    Some((event, events))
+                }
+                Err(broadcast::error::RecvError::Closed) => None,
+            }
+        }))
+    }
+}

@@ -1,0 +1,199 @@
+//! The inventory: every living resource, in memory, as the store has it.
+//!
+//! Resources are few (thousands at most), so questions about them never touch the disk. Pure and
+//! synchronous.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::domain::{
+    Disk, DiskState, Encoding, Filter, Image, List, Resource, ResourceId, ResourceKind, Sort, Task,
+    Vm,
+};
+
+/// Every living resource.
+#[derive(Debug, Default)]
+pub struct Inventory {
+    resources: BTreeMap<ResourceId, Arc<Resource>>,
+    names: HashMap<(ResourceKind, String), u64>,
+    /// The highest number ever given out.
+    counters: HashMap<ResourceKind, u64>,
+}
+
+/// Gets a resource of one kind by its number.
+macro_rules! getter {
+    ($(#[$doc:meta])* $name:ident, $kind:ident) => {
+        $(#[$doc])*
+        #[must_use]
+        pub fn $name(&self, id: u64) -> Option<&$kind> {
+            match self.get(ResourceId::new(ResourceKind::$kind, id))? {
+                Resource::$kind(it) => Some(it),
+                _ => None,
+            }
+        }
+    };
+}
+
+impl Inventory {
+    /// An inventory of these, with the highest numbers ever given out.
+    pub fn new(resources: Vec<Resource>, counters: &[(String, u64)]) -> Self {
+        let mut inventory = Self::default();
+        for (name, value) in counters {
+            if let Ok(kind) = name.parse() {
+                inventory.counters.insert(kind, *value);
+            }
+        }
+        for resource in resources {
+            inventory.put(Arc::new(resource));
+        }
+        inventory
+    }
+
+    /// A resource by its number.
+    #[must_use]
+    pub fn get(&self, id: ResourceId) -> Option<&Resource> {
+        self.resources.get(&id).map(AsRef::as_ref)
+    }
+
+    getter!(
+        /// A VM by its number.
+        vm, Vm
+    );
+    getter!(
+        /// A disk by its number.
+        disk, Disk
+    );
+    getter!(
+        /// An image by its number.
+        image, Image
+    );
+    getter!(
+        /// A task by its number.
+        task, Task
+    );
+    getter!(
+        /// An encoding by its number.
+        encoding, Encoding
+    );
+
+    /// Every resource of a kind, by number.
+    pub fn of(&self, kind: ResourceKind) -> impl DoubleEndedIterator<Item = &Arc<Resource>> {
+        let range = ResourceId::new(kind, 0)..=ResourceId::new(kind, u64::MAX);
+        self.resources.range(range).map(|(_, resource)| resource)
+    }
+
+    /// The number of the living resource of that name.
+    #[must_use]
+    pub fn named(&self, kind: ResourceKind, name: &str) -> Option<u64> {
+        self.names.get(&(kind, name.to_owned())).copied()
+    }
+
+    /// Gives out the next number of a kind.
+    pub fn next(&mut self, kind: ResourceKind) -> u64 {
+        let counter = self.counters.entry(kind).or_default();
+        *counter += 1;
+        *counter
+    }
+
+    /// Takes in a resource, in the place of the one with its number if there is one.
+    pub fn put(&mut self, resource: Arc<Resource>) {
+        let id = resource.id();
+        self.forget_name(id);
+        if holds_name(&resource) {
+            self.names.insert((id.kind, resource.name().to_owned()), id.id);
+        }
+        let counter = self.counters.entry(id.kind).or_default();
+        *counter = id.id.max(*counter);
+        self.resources.insert(id, resource);
+    }
+
+    /// Takes a resource out. Says whether it was there.
+    pub fn remove(&mut self, id: ResourceId) -> bool {
+        self.forget_name(id);
+        self.resources.remove(&id).is_some()
+    }
+
+    /// How many there are of a kind.
+    #[must_use]
+    pub fn count(&self, kind: ResourceKind) -> u64 {
+        self.of(kind).count() as u64
+    }
+
+    /// A window onto a kind: how many match, the place of the first given, the rows.
+    #[must_use]
+    pub fn list(&self, kind: ResourceKind, list: &List) -> (u64, u64, Vec<Resource>) {
+        let columns = Resource::columns(kind);
+        let mut rows: Vec<&Arc<Resource>> =
+            self.of(kind).filter(|row| matches(&list.filter, &columns, row)).collect();
+        sort(&mut rows, list.sort.as_ref());
+        let limit = list.limit as usize;
+        let mut offset = usize::try_from(list.offset).unwrap_or(usize::MAX).min(rows.len());
+        if let Some(at) =
+            list.around.and_then(|around| rows.iter().position(|row| row.id().id == around))
+            && !(offset..offset + limit).contains(&at)
+        {
+            offset = at.saturating_sub(limit / 2);
+        }
+        let window = rows.iter().skip(offset).take(limit).map(|row| (***row).clone()).collect();
+        (rows.len() as u64, offset as u64, window)
+    }
+
+    fn forget_name(&mut self, id: ResourceId) {
+        if let Some(old) = self.resources.get(&id) {
+            let key = (id.kind, old.name().to_owned());
+            if self.names.get(&key) == Some(&id.id) {
+                self.names.remove(&key);
+            }
+        }
+    }
+}
+
+/// Whether a resource keeps others of its kind from having its name.
+fn holds_name(resource: &Resource) -> bool {
+    match resource {
+        Resource::Disk(disk) => disk.state != DiskState::Trashed,
+        // An encoding is named after its files; the same file may be encoded again and again.
+        Resource::Encoding(_) => false,
+        Resource::Vm(_) | Resource::Image(_) | Resource::Task(_) => true,
+    }
+}
+
+fn matches(filter: &Filter, columns: &[&str], row: &Resource) -> bool {
+    filter.is_empty() || filter.matches(columns, |name| row.field(name))
+}
+
+/// By the column asked for, or by name; equals by number, so that rows never trade places.
+fn sort(rows: &mut [&Arc<Resource>], by: Option<&Sort>) {
+    let (column, descending) = by.map_or(("name", false), |by| (&by.column, by.descending));
+    rows.sort_by_cached_key(|row| SortKey(row.field(column), row.id().id));
+    if descending {
+        rows.reverse();
+    }
+}
+
+/// Sorts rows without a value in the column before all others.
+struct SortKey(Option<crate::domain::Value>, u64);
+
+impl Ord for SortKey {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        match (&self.0, &other.0) {
+            (Some(one), Some(two)) => one.order(two),
+            (one, two) => one.is_some().cmp(&two.is_some()),
+        }
+        .then(self.1.cmp(&other.1))
+    }
+}
+
+impl PartialOrd for SortKey {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for SortKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for SortKey {}

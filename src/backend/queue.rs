@@ -1,0 +1,307 @@
+//! The queue: which operation may run next. Pure and synchronous; no store, no clock, no runtime.
+//!
+//! ```text
+//!  accept ──▶ held ── commit ──▶ waiting ── start ──▶ running ── finish ──▶ (gone)
+//!               └────────────── withdraw ──┴──▶ (gone)
+//! ```
+//!
+//! An operation may start when it is on disk, when no earlier one holds or awaits a resource it
+//! needs in a way that excludes it, and when its lane has a place. Among those that may, the one
+//! with the highest priority starts first, and among equals the one accepted first. Operations on
+//! one resource therefore run in the order they were accepted, whatever their priority.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::domain::{Lane, LaneChange, LaneState, LockMode, ResourceId, Uid, Wait};
+
+/// The widest a lane can be.
+pub const WIDEST: u32 = 64;
+
+/// What the queue knows of an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its number.
+    pub uid: Uid,
+    /// Its kind, to tell like ones from unlike.
+    pub kind: String,
+    /// The lane it runs in.
+    pub lane: String,
+    /// Higher starts sooner.
+    pub priority: i32,
+    /// What it holds while it runs; each resource once.
+    pub locks: Vec<(ResourceId, LockMode)>,
+    /// The resource it is about, which is among its locks.
+    pub subject: Option<ResourceId>,
+    /// The state its subject is in when it is done.
+    pub leaves: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Held,
+    Waiting,
+    Running,
+}
+
+#[derive(Debug)]
+struct Queued {
+    entry: Entry,
+    stage: Stage,
+    /// How many earlier operations stand before it on its resources.
+    before: usize,
+}
+
+/// Its place in a lane: the first starts first.
+type Place = (Reverse<i32>, Uid);
+
+#[derive(Debug)]
+struct LaneQueue {
+    width: u32,
+    state: LaneState,
+    running: u32,
+    waiting: u32,
+    /// On disk, and nothing stands before them.
+    ready: BTreeSet<Place>,
+}
+
+impl LaneQueue {
+    fn new(width: u32) -> Self {
+        Self { width, state: LaneState::Open, running: 0, waiting: 0, ready: BTreeSet::new() }
+    }
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub struct Queue {
+    lanes: BTreeMap<String, LaneQueue>,
+    queued: HashMap<Uid, Queued>,
+    /// Who holds or awaits a resource, in the order they were accepted.
+    lines: HashMap<ResourceId, BTreeMap<Uid, LockMode>>,
+}
+
+impl Queue {
+    /// A queue with these lanes: name and width, all open.
+    pub fn new<'a>(lanes: impl IntoIterator<Item = (&'a str, u32)>) -> Self {
+        let lanes = lanes
+            .into_iter()
+            .map(|(name, width)| (name.to_owned(), LaneQueue::new(width)))
+            .collect();
+        Self { lanes, ..Self::default() }
+    }
+
+    /// Takes an operation in, behind those on its resources. It is held until [`Queue::commit`].
+    /// An operation of a lane that does not exist opens that lane with width 1.
+    pub fn accept(&mut self, entry: Entry) {
+        let uid = entry.uid;
+        let mut before = 0;
+        for (resource, mode) in &entry.locks {
+            let line = self.lines.entry(*resource).or_default();
+            before += line.range(..uid).filter(|(_, other)| excludes(**other, *mode)).count();
+            line.insert(uid, *mode);
+        }
+        self.lane(&entry.lane).waiting += 1;
+        self.queued.insert(uid, Queued { entry, stage: Stage::Held, before });
+    }
+
+    /// The operation is on disk: it may start when its turn comes.
+    pub fn commit(&mut self, uid: Uid) {
+        let Some(queued) = self.queued.get_mut(&uid).filter(|queued| queued.stage == Stage::Held)
+        else {
+            return;
+        };
+        queued.stage = Stage::Waiting;
+        if queued.before == 0 {
+            let (lane, place) = (queued.entry.lane.clone(), place(&queued.entry));
+            self.lane(&lane).ready.insert(place);
+        }
+    }
+
+    /// Takes out an operation that has not started. Says whether it was there.
+    pub fn withdraw(&mut self, uid: Uid) -> bool {
+        if self.queued.get(&uid).is_none_or(|queued| queued.stage == Stage::Running) {
+            return false;
+        }
+        self.remove(uid);
+        true
+    }
+
+    /// The next operation to run, which counts as running from now on.
+    pub fn start(&mut self) -> Option<Uid> {
+        let lane = self
+            .lanes
+            .values_mut()
+            .filter(|lane| lane.state == LaneState::Open && lane.running < lane.width)
+            .filter(|lane| !lane.ready.is_empty())
+            .min_by_key(|lane| lane.ready.first().copied())?;
+        let (_, uid) = lane.ready.pop_first()?;
+        lane.running += 1;
+        lane.waiting -= 1;
+        if let Some(queued) = self.queued.get_mut(&uid) {
+            queued.stage = Stage::Running;
+        }
+        Some(uid)
+    }
+
+    /// A running operation has ended, whatever the end; its place and its resources are free.
+    pub fn finish(&mut self, uid: Uid) {
+        if self.queued.get(&uid).is_some_and(|queued| queued.stage == Stage::Running) {
+            self.remove(uid);
+        }
+    }
+
+    /// Changes the priority of an operation that has not started. Says whether it could.
+    pub fn prioritise(&mut self, uid: Uid, priority: i32) -> bool {
+        let Some(queued) = self.queued.get_mut(&uid).filter(|it| it.stage != Stage::Running) else {
+            return false;
+        };
+        let old = place(&queued.entry);
+        queued.entry.priority = priority;
+        let new = place(&queued.entry);
+        let lane = queued.entry.lane.clone();
+        let lane = self.lane(&lane);
+        if lane.ready.remove(&old) {
+            lane.ready.insert(new);
+        }
+        true
+    }
+
+    /// Changes a lane. Says whether there is one of that name.
+    pub fn change(&mut self, name: &str, change: LaneChange) -> bool {
+        let Some(lane) = self.lanes.get_mut(name) else { return false };
+        match change {
+            LaneChange::Pause => lane.state = LaneState::Paused,
+            LaneChange::Resume => lane.state = LaneState::Open,
+            LaneChange::Drain if lane.running == 0 => lane.state = LaneState::Paused,
+            LaneChange::Drain => lane.state = LaneState::Draining,
+            LaneChange::Width(width) => lane.width = width.clamp(1, WIDEST),
+        }
+        true
+    }
+
+    /// Sets a lane as it was left, at start.
+    pub fn restore(&mut self, name: &str, width: u32, state: LaneState) {
+        let lane = self.lane(name);
+        lane.width = width.clamp(1, WIDEST);
+        lane.state = state;
+    }
+
+    /// Why an operation that has not started does not start; `None` when it is about to.
+    #[must_use]
+    pub fn why(&self, uid: Uid) -> Option<Wait> {
+        let queued = self.queued.get(&uid).filter(|queued| queued.stage != Stage::Running)?;
+        let holder = queued.entry.locks.iter().find_map(|(resource, mode)| {
+            let line = self.lines.get(resource)?;
+            let (first, _) = line.range(..uid).find(|(_, other)| excludes(**other, *mode))?;
+            Some(Wait::Operation { uid: *first, resource: *resource })
+        });
+        if holder.is_some() {
+            return holder;
+        }
+        let name = queued.entry.lane.clone();
+        let lane = self.lanes.get(&name)?;
+        match lane.state {
+            LaneState::Paused | LaneState::Draining => Some(Wait::LanePaused { lane: name }),
+            LaneState::Open if lane.running >= lane.width => Some(Wait::LaneFull { lane: name }),
+            LaneState::Open => None,
+        }
+    }
+
+    /// A like operation on the same subject that has not ended.
+    #[must_use]
+    pub fn like(&self, kind: &str, subject: ResourceId) -> Option<Uid> {
+        self.lines.get(&subject)?.keys().copied().find(|uid| {
+            self.queued
+                .get(uid)
+                .is_some_and(|it| it.entry.kind == kind && it.entry.subject == Some(subject))
+        })
+    }
+
+    /// The state a resource will be in when everything accepted so far is done, where one of those
+    /// operations changes it.
+    #[must_use]
+    pub fn will_be(&self, resource: ResourceId) -> Option<&str> {
+        self.lines.get(&resource)?.keys().rev().find_map(|uid| {
+            let entry = &self.queued.get(uid)?.entry;
+            (entry.subject == Some(resource)).then_some(entry.leaves.as_deref()).flatten()
+        })
+    }
+
+    /// Whether a running operation holds a resource for itself.
+    #[must_use]
+    pub fn is_held(&self, resource: ResourceId) -> bool {
+        self.lines.get(&resource).is_some_and(|line| {
+            line.iter().any(|(uid, mode)| {
+                *mode == LockMode::Exclusive
+                    && self.queued.get(uid).is_some_and(|queued| queued.stage == Stage::Running)
+            })
+        })
+    }
+
+    /// Every lane, by name.
+    pub fn lanes(&self) -> impl Iterator<Item = Lane> {
+        self.lanes.iter().map(|(name, lane)| Lane {
+            name: name.clone(),
+            width: lane.width,
+            state: lane.state,
+            running: lane.running,
+            waiting: lane.waiting,
+        })
+    }
+
+    /// How many run and how many wait, in all lanes.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        self.lanes.values().fold((0, 0), |(running, waiting), lane| {
+            (running + u64::from(lane.running), waiting + u64::from(lane.waiting))
+        })
+    }
+
+    fn lane(&mut self, name: &str) -> &mut LaneQueue {
+        self.lanes.entry(name.to_owned()).or_insert_with(|| LaneQueue::new(1))
+    }
+
+    /// Takes an operation out and lets those behind it move up.
+    fn remove(&mut self, uid: Uid) {
+        let Some(gone) = self.queued.remove(&uid) else { return };
+        let lane = self.lane(&gone.entry.lane);
+        if gone.stage == Stage::Running {
+            lane.running -= 1;
+            if lane.running == 0 && lane.state == LaneState::Draining {
+                lane.state = LaneState::Paused;
+            }
+        } else {
+            lane.waiting -= 1;
+            lane.ready.remove(&place(&gone.entry));
+        }
+        for (resource, mode) in &gone.entry.locks {
+            let Some(line) = self.lines.get_mut(resource) else { continue };
+            line.remove(&uid);
+            let freed: Vec<Uid> = line
+                .range(uid..)
+                .filter(|(_, other)| excludes(*mode, **other))
+                .map(|(later, _)| *later)
+                .collect();
+            if line.is_empty() {
+                self.lines.remove(resource);
+            }
+            for later in freed {
+                let Some(queued) = self.queued.get_mut(&later) else { continue };
+                queued.before -= 1;
+                if queued.before == 0 && queued.stage == Stage::Waiting {
+                    let (lane, place) = (queued.entry.lane.clone(), place(&queued.entry));
+                    self.lane(&lane).ready.insert(place);
+                }
+            }
+        }
+    }
+}
+
+fn place(entry: &Entry) -> Place {
+    (Reverse(entry.priority), entry.uid)
+}
+
+/// Whether one way of holding a resource excludes the other.
+fn excludes(one: LockMode, other: LockMode) -> bool {
+    one == LockMode::Exclusive || other == LockMode::Exclusive
+}

@@ -1,0 +1,64 @@
+//! What operations may know of the configuration and of the files in `assets/`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The settings of an embedded backend.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where everything is kept.
+    pub state_dir: PathBuf,
+    /// Memory of one share, in MiB.
+    pub share_mib: u64,
+    /// How long a guest may take to shut down before the operator is asked.
+    pub stop_timeout: Duration,
+    /// How long a deleted disk stays in the trash, in days.
+    pub trash_days: u32,
+    /// How many operations may run at once in each lane.
+    pub lanes: Vec<(String, u32)>,
+}
+
+impl Settings {
+    /// The settings nobody changed, for a state directory.
+    #[must_use]
+    pub fn new(state_dir: PathBuf) -> Self {
+        let lanes = [("vm", 4), ("disk", 2), ("image", 1), ("encode", 1), ("task", 4)];
+        Self {
+            state_dir,
+            share_mib: 256,
+            stop_timeout: Duration::from_secs(60),
+            trash_days: 7,
+            lanes: lanes.iter().map(|(name, width)| ((*name).to_owned(), *width)).collect(),
+        }
+    }
+
+    /// The folder of a VM.
+    #[must_use]
+    pub fn vm_dir(&self, id: u64) -> PathBuf {
+        self.state_dir.join("vms").join(id.to_string())
+    }
+
+    /// The file of a disk.
+    #[must_use]
+    pub fn disk_path(&self, id: u64) -> PathBuf {
+        self.state_dir.join("disks").join(format!("{id}.qcow2"))
+    }
+
+    /// The file of a disk in the trash.
+    #[must_use]
+    pub fn trash_path(&self, id: u64) -> PathBuf {
+        self.state_dir.join("trash").join(format!("{id}.qcow2"))
+    }
+
+    /// The folder of an image.
+    #[must_use]
+    pub fn image_dir(&self, id: u64) -> PathBuf {
+        self.state_dir.join("images").join(id.to_string())
+    }
+
+    /// The working folder of an encoding.
+    #[must_use]
+    pub fn encoding_dir(&self, id: u64) -> PathBuf {
+        self.state_dir.join("encodings").join(id.to_string())
+    }
+}

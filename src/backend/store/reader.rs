@@ -1,0 +1,306 @@
+//! Readers: what start-up needs, and windows onto a million operations.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
+
+use crate::domain::{
+    BackendError, Comparison, FilterTerm, LaneState, List, Operation, Resource, Step, Uid,
+};
+
+use super::row;
+
+/// The most idle connections that are kept; two are enough for a screen and a script.
+const KEPT: usize = 2;
+
+/// What a store holds that is not at its end.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// Operations in `PENDING`, `RUN` and `ERROR`, by number.
+    pub operations: Vec<Operation>,
+    /// Every resource.
+    pub resources: Vec<Resource>,
+    /// The highest operation number.
+    pub last_uid: u64,
+    /// The highest number ever given out, by kind of resource.
+    pub counters: Vec<(String, u64)>,
+    /// Lanes as operators left them: name, width, state.
+    pub lanes: Vec<(String, u32, LaneState)>,
+}
+
+/// Reads what is open. Costs what is open, not what there is.
+pub(super) fn open(connection: &Connection) -> rusqlite::Result<Opened> {
+    let mut opened = Opened::default();
+    let sql =
+        format!("SELECT {} FROM operation WHERE state IN (0, 1, 3) ORDER BY uid", row::OPERATION);
+    for operation in connection.prepare(&sql)?.query_map([], row::operation)? {
+        opened.operations.push(operation?);
+    }
+    for doc in connection
+        .prepare("SELECT doc FROM resource ORDER BY kind, id")?
+        .query_map([], |row| row.get::<_, String>(0))?
+    {
+        let resource = serde_json::from_str(&doc?).map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
+        })?;
+        opened.resources.push(resource);
+    }
+    opened.last_uid =
+        connection
+            .query_row("SELECT coalesce(max(uid), 0) FROM operation", [], |row| row.get(0))?;
+    for counter in connection
+        .prepare("SELECT name, value FROM counter")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+    {
+        opened.counters.push(counter?);
+    }
+    for lane in connection.prepare("SELECT name, width, state FROM lane")?.query_map([], |row| {
+        let state = match row.get::<_, i64>(2)? {
+            0 => LaneState::Open,
+            1 => LaneState::Paused,
+            2 => LaneState::Draining,
+            other => return Err(rusqlite::Error::IntegralValueOutOfRange(2, other)),
+        };
+        Ok((row.get(0)?, row.get(1)?, state))
+    })? {
+        opened.lanes.push(lane?);
+    }
+    Ok(opened)
+}
+
+/// Connections for reading, opened when needed.
+#[derive(Debug)]
+pub struct Reader {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Reader {
+    pub(super) const fn new(path: PathBuf) -> Self {
+        Self { path, idle: Mutex::new(Vec::new()) }
+    }
+
+    /// Asks a question on a connection of its own. Blocks.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read<T>(
+        &self,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, BackendError> {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = idle().pop();
+        let connection = match kept {
+            Some(connection) => connection,
+            None => super::connect(&self.path)?,
+        };
+        let answer = question(&connection).map_err(|error| super::broken(&self.path, &error));
+        let mut idle = idle();
+        if idle.len() < KEPT {
+            idle.push(connection);
+        }
+        answer
+    }
+}
+
+/// One operation.
+pub fn operation(connection: &Connection, uid: Uid) -> rusqlite::Result<Option<Operation>> {
+    connection
+        .prepare_cached(&format!("SELECT {} FROM operation WHERE uid = ?1", row::OPERATION))?
+        .query_row([uid.0], row::operation)
+        .optional()
+}
+
+/// The steps of an operation, of every attempt, each with what it returned.
+pub fn steps(
+    connection: &Connection,
+    uid: Uid,
+) -> rusqlite::Result<Vec<(Step, serde_json::Value)>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {} FROM step WHERE uid = ?1 ORDER BY attempt, number",
+            row::STEP
+        ))?
+        .query_map([uid.0], row::step)?
+        .collect()
+}
+
+/// How many operations there are. Numbers have no gaps, so nothing is counted.
+pub fn count(connection: &Connection) -> rusqlite::Result<u64> {
+    connection.query_row(
+        "SELECT coalesce((SELECT max(uid) FROM operation) - (SELECT min(uid) FROM operation) + 1, 0)",
+        [],
+        |row| row.get(0),
+    )
+}
+
+/// A window onto the operations: how many match, the place of the first given, the rows.
+pub fn operations(
+    connection: &Connection,
+    list: &List,
+) -> rusqlite::Result<(u64, u64, Vec<Operation>)> {
+    let (condition, mut values) = condition(list);
+    let filtered = !condition.is_empty();
+    let total = if filtered {
+        connection
+            .prepare_cached(&format!("SELECT count(*) FROM operation {condition}"))?
+            .query_row(params_from_iter(values.iter()), |row| row.get(0))?
+    } else {
+        count(connection)?
+    };
+    let (column, descending) = match &list.sort {
+        Some(sort) => (column(&sort.column).unwrap_or("uid"), sort.descending),
+        None => ("uid", true),
+    };
+    let mut offset = list.offset;
+    // In the order of their numbers the place of a row is a count of those before it; in any other
+    // order the window stays where the caller puts it.
+    if let Some(around) = list.around
+        && column == "uid"
+    {
+        let before: u64 = if filtered {
+            let compare = if descending { ">" } else { "<" };
+            let sql =
+                format!("SELECT count(*) FROM operation {condition} AND uid {compare} {around}");
+            connection
+                .prepare(&sql)?
+                .query_row(params_from_iter(values.iter()), |row| row.get(0))?
+        } else {
+            let edge = if descending { "max" } else { "min" };
+            let edge: u64 = connection.query_row(
+                &format!("SELECT coalesce({edge}(uid), 0) FROM operation"),
+                [],
+                |row| row.get(0),
+            )?;
+            edge.abs_diff(around)
+        };
+        let half = u64::from(list.limit / 2);
+        let inside = before >= offset && before < offset + u64::from(list.limit);
+        if !inside {
+            offset = before.saturating_sub(half);
+        }
+    }
+    let direction = if descending { "DESC" } else { "ASC" };
+    let unsorted = column == "uid" && !filtered;
+    let sql = if unsorted {
+        // Numbers without gaps: the window's first number is known, nothing needs to be skipped.
+        let (first, compare) = if descending {
+            ("(SELECT max(uid) FROM operation) - ?1", "<=")
+        } else {
+            ("(SELECT min(uid) FROM operation) + ?1", ">=")
+        };
+        values = vec![integer(offset), integer(list.limit.into())];
+        format!(
+            "SELECT {} FROM operation WHERE uid {compare} {first} ORDER BY uid {direction} LIMIT ?2",
+            row::OPERATION
+        )
+    } else {
+        let at = values.len();
+        values.push(integer(list.limit.into()));
+        values.push(integer(offset));
+        format!(
+            "SELECT {} FROM operation {condition} ORDER BY {column} {direction}, uid {direction} \
+             LIMIT ?{} OFFSET ?{}",
+            row::OPERATION,
+            at + 1,
+            at + 2
+        )
+    };
+    let rows = connection
+        .prepare_cached(&sql)?
+        .query_map(params_from_iter(values.iter()), row::operation)?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok((total, offset, rows))
+}
+
+/// The column of the table for a column of the list.
+fn column(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "uid" | "id" => "uid",
+        "kind" => "kind",
+        "state" => "state",
+        "name" => "resource_name",
+        "resource" => "resource",
+        "actor" => "actor",
+        "priority" => "priority",
+        "created" => "created",
+        "finished" => "finished",
+        _ => return None,
+    })
+}
+
+/// A filter as a `WHERE` clause and the values it binds. A column that does not exist matches
+/// nothing, as it does for resources.
+fn condition(list: &List) -> (String, Vec<Value>) {
+    let mut terms = Vec::new();
+    let mut values: Vec<Value> = Vec::new();
+    for term in &list.filter.terms {
+        match term {
+            FilterTerm::Word(word) => {
+                values.push(Value::Text(like(word)));
+                let at = values.len();
+                terms.push(format!(
+                    "(kind LIKE ?{at} ESCAPE '\\' OR resource_name LIKE ?{at} ESCAPE '\\' \
+                     OR resource LIKE ?{at} ESCAPE '\\' OR actor LIKE ?{at} ESCAPE '\\')"
+                ));
+            }
+            FilterTerm::Column { column: name, comparison, value } => {
+                let Some(column) = column(name) else {
+                    terms.push("0".to_owned());
+                    continue;
+                };
+                let code = (column == "state").then(|| value.parse().map_or(-1, row::state_code));
+                match (comparison, code) {
+                    (_, Some(code)) => values.push(Value::Integer(code)),
+                    (Comparison::Contains, None) => values.push(Value::Text(like(value))),
+                    (_, None) => match value.parse::<i64>() {
+                        // Lists speak of seconds, the table of milliseconds.
+                        Ok(number) if matches!(column, "created" | "finished") => {
+                            values.push(Value::Integer(number.saturating_mul(1000)));
+                        }
+                        Ok(number) => values.push(Value::Integer(number)),
+                        Err(_) => values.push(Value::Text(value.clone())),
+                    },
+                }
+                let at = values.len();
+                terms.push(match (comparison, code) {
+                    (Comparison::Is, None) if !matches!(column, "uid" | "priority") => {
+                        format!("{column} = ?{at} COLLATE NOCASE")
+                    }
+                    (Comparison::Is, _) | (Comparison::Contains, Some(_)) => {
+                        format!("{column} = ?{at}")
+                    }
+                    (Comparison::Contains, None) => format!("{column} LIKE ?{at} ESCAPE '\\'"),
+                    (Comparison::Above, _) => format!("{column} > ?{at}"),
+                    (Comparison::Below, _) => format!("{column} < ?{at}"),
+                });
+            }
+        }
+    }
+    if terms.is_empty() {
+        (String::new(), values)
+    } else {
+        (format!("WHERE {}", terms.join(" AND ")), values)
+    }
+}
+
+/// A pattern for texts that contain a word.
+fn like(word: &str) -> String {
+    let mut pattern = String::with_capacity(word.len() + 2);
+    pattern.push('%');
+    for character in word.chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// A number as SQLite has them.
+fn integer(number: u64) -> Value {
+    Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+}
