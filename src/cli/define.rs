@@ -39,6 +39,9 @@ pub enum Command {
         /// Accept remote consoles on this address. Not there yet.
         #[arg(long, value_name = "ADDR")]
         listen: Option<String>,
+        /// Wait for the hostler that is leaving to let go of the state directory.
+        #[arg(long, hide = true)]
+        take_over: bool,
     },
     /// Ask for an operation.
     Run(RunArgs),
