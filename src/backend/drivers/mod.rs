@@ -3,6 +3,7 @@
 //! Drivers know `ports` and `domain` and nothing of queues, stores or screens.
 
 pub mod ffmpeg;
+pub mod image;
 pub mod process;
 pub mod supervise;
 pub mod whole;
