@@ -4,6 +4,8 @@
 mod encoding;
 #[path = "media_drivers/supervision.rs"]
 mod supervision;
+#[path = "media_drivers/tiny.rs"]
+mod tiny;
 
 use std::sync::Mutex;
 

@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod ffmpeg;
+pub mod image;
 pub mod process;
 pub mod supervise;
 pub mod whole;
