@@ -2,5 +2,8 @@
 //!
 //! Drivers know `ports` and `domain` and nothing of queues, stores or screens.
 
+pub mod partial;
 pub mod process;
 pub mod qemu;
+pub mod qemu_img;
+pub mod seed;
