@@ -69,3 +69,159 @@ async fn a_guest_boots_and_its_power_button_ends_it() {
     assert_eq!(lines[1], ("QMP system_powerdown".into(), Some("ok".into())));
     assert_eq!(lines[2], ("QMP quit".into(), Some("ok".into())));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_boots_the_guest_anew_even_after_it_has_shut_down() {
+    let (qemu, vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    qemu.launch(&vm.spec, &log).await.unwrap();
+    let mut events = qemu.watch(vm.guest()).await.unwrap();
+    let mut serial = qemu.serial(vm.guest()).await.unwrap();
+    let mut second = qemu.serial(vm.guest()).await.unwrap();
+    until(&mut serial, "guest is up").await;
+    until(&mut second, "guest is up").await;
+
+    qemu.reset(vm.guest(), &log).await.unwrap();
+    assert_eq!(event(&mut events).await, GuestEvent::Reset { by_guest: false });
+    until(&mut serial, "guest is up").await;
+
+    serial.input.send(b"reboot -f\n").unwrap();
+    while event(&mut events).await != (GuestEvent::Reset { by_guest: true }) {}
+    until(&mut serial, "guest is up").await;
+
+    serial.input.send(b"poweroff -f\n").unwrap();
+    while event(&mut events).await != GuestEvent::ShutDown {}
+    assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::ShutDown);
+    qemu.reset(vm.guest(), &log).await.unwrap();
+    while event(&mut events).await != GuestEvent::Resumed {}
+    assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::Running);
+    until(&mut serial, "guest is up").await;
+    // Both watchers have seen all of it.
+    for _ in 0..3 {
+        until(&mut second, "guest is up").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disks_come_and_go_while_the_guest_runs() {
+    let (qemu, mut vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    let disk = |name: &str, device: &str| {
+        let path = vm.file(name);
+        std::fs::File::create(&path).unwrap().set_len(8 << 20).unwrap();
+        Drive { device: device.into(), path, format: DiskFormat::Raw }
+    };
+    let (cold, hot) = (disk("a,b.img", "hostler-disk-1"), disk("hot,1.img", "hostler-disk-2"));
+    vm.spec.disks = vec![cold.clone()];
+    let guest = vm.guest().clone();
+    qemu.launch(&vm.spec, &log).await.unwrap();
+    let mut serial = qemu.serial(&guest).await.unwrap();
+    until(&mut serial, "disks: hostler-disk-1\r").await;
+
+    qemu.attach(&guest, &hot, &log).await.unwrap();
+    until(&mut serial, "hostler-disk-2\r").await;
+    qemu.attach(&guest, &hot, &log).await.unwrap();
+    let twice = Drive { device: "hostler-disk-3".into(), ..hot.clone() };
+    let failure = qemu.attach(&guest, &twice, &log).await.unwrap_err();
+    assert!(failure.message.contains("attached to it already, as hostler-disk-2"), "{failure}");
+
+    // Another VM cannot have it either, cold or hot.
+    let mut other = TinyVm::new(&IMAGE);
+    other.spec.guest.id = 2;
+    other.spec.disks = vec![hot.clone()];
+    let failure = qemu.launch(&other.spec, &log).await.unwrap_err();
+    assert!(failure.message.contains("lock"), "{failure}");
+    other.spec.disks.clear();
+    qemu.launch(&other.spec, &log).await.unwrap();
+    let failure = qemu.attach(other.guest(), &hot, &log).await.unwrap_err();
+    assert!(failure.message.contains("is in use by another program or VM"), "{failure}");
+    qemu.quit(other.guest(), &log).await.unwrap();
+
+    for device in ["hostler-disk-1", "hostler-disk-2"] {
+        qemu.detach(&guest, device, &log).await.unwrap();
+        qemu.detach(&guest, device, &log).await.unwrap();
+    }
+    until(&mut serial, "disks:\r").await;
+    // The images are let go of: what was plugged in can be plugged in anew.
+    qemu.attach(&guest, &cold, &log).await.unwrap();
+    until(&mut serial, "disks: hostler-disk-1\r").await;
+    let lines: Vec<_> = log.commands().into_iter().map(|command| command.line).collect();
+    assert!(lines.iter().any(|line| line.starts_with("QMP device_add {")), "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_is_unplugged_although_it_was_asked_before_the_guest_was_up() {
+    let (qemu, mut vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    let path = vm.file("early.img");
+    std::fs::File::create(&path).unwrap().set_len(8 << 20).unwrap();
+    let drive = Drive { device: "hostler-disk-1".into(), path, format: DiskFormat::Raw };
+    vm.spec.disks = vec![drive];
+    qemu.launch(&vm.spec, &log).await.unwrap();
+    qemu.detach(vm.guest(), "hostler-disk-1", &log).await.unwrap();
+    assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::Running);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_living_vm_is_adopted_by_another_driver() {
+    let (first, vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    let accelerator = first.launch(&vm.spec, &log).await.unwrap();
+    drop(first);
+    let second = qemu();
+    let adopted = CommandLog::default();
+    assert_eq!(second.launch(&vm.spec, &adopted).await.unwrap(), accelerator);
+    assert!(adopted.commands().is_empty(), "{adopted:?}");
+    let mut serial = second.serial(vm.guest()).await.unwrap();
+    until(&mut serial, "guest is up").await;
+    // Whoever comes late gets the last lines from the log.
+    drop(serial);
+    let mut late = qemu().serial(vm.guest()).await.unwrap();
+    until(&mut late, "guest is up").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_qemu_is_noticed_and_launched_again() {
+    let (qemu, vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    qemu.launch(&vm.spec, &log).await.unwrap();
+    let mut events = qemu.watch(vm.guest()).await.unwrap();
+    let mut others = qemu.watch(vm.guest()).await.unwrap();
+    assert!(vm.kill());
+    assert_eq!(event(&mut events).await, GuestEvent::Gone);
+    assert_eq!(event(&mut others).await, GuestEvent::Gone);
+    assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::Off);
+    assert_eq!(qemu.usage(vm.guest()), None);
+    let failure = qemu.power_button(vm.guest(), &log).await.unwrap_err();
+    assert_eq!(failure.message, "vm/1 does not run; start it first");
+    assert!(qemu.serial(vm.guest()).await.is_err());
+    // It left sockets and a pidfile, which are in nobody's way.
+    qemu.launch(&vm.spec, &log).await.unwrap();
+    assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::Running);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_qemu_cannot_do_is_said_in_its_own_words() {
+    let (qemu, mut vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    let path = vm.file("missing.qcow2");
+    vm.spec.root = Some(Drive { device: "root".into(), path, format: DiskFormat::Qcow2 });
+    let failure = qemu.launch(&vm.spec, &log).await.unwrap_err();
+    assert!(failure.message.starts_with("cannot launch vm/1: QEMU: "), "{failure}");
+    assert!(failure.message.contains("missing.qcow2"), "{failure}");
+    assert!(failure.message.ends_with("No such file or directory"), "{failure}");
+    assert_eq!(log.commands()[0].ended.as_deref(), Some("exit 1"));
+
+    vm.spec.guest.dir = vm.file(&"long".repeat(30));
+    let failure = qemu.launch(&vm.spec, &log).await.unwrap_err();
+    assert!(failure.message.contains("state directory with a shorter path"), "{failure}");
+
+    let missing = Qemu::with_program("qemu-system-none", shared("none"));
+    let failure = missing.accelerator().await.unwrap_err();
+    assert!(failure.message.contains("qemu-system-none is not installed"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_accelerator_is_remembered() {
+    let dir = tempfile::tempdir().unwrap();
+    let probed = Qemu::new(dir.path()).accelerator().await.unwrap();
+    assert!(["kvm", "tcg"].contains(&probed.name.as_str()) && !probed.why.is_empty());
+    std::fs::remove_file(dir.path().join("probe.img")).unwrap();
+    // No probe is run, or there would be a disk for it again.
+    assert_eq!(Qemu::new(dir.path()).accelerator().await.unwrap(), probed);
+    assert!(!dir.path().join("probe.img").exists());
+}

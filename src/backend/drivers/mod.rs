@@ -5,7 +5,10 @@
 pub mod clock;
 pub mod ffmpeg;
 pub mod image;
+pub mod partial;
 pub mod process;
 pub mod supervise;
 pub mod whole;
 pub mod qemu;
+pub mod qemu_img;
+pub mod seed;
