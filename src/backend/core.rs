@@ -46,8 +46,10 @@ pub struct Core {
     pub(super) running: TaskTracker,
     /// Tells the scheduler that a task changed.
     pub(super) tasks_changed: Notify,
-    /// Tells the observer that a VM may have changed.
+    /// Tells the observer that a VM, disk or image may have changed, or is held no longer.
     pub(super) vms_changed: Notify,
+    /// Tells operations that the observer has let go of the VM it held.
+    pub(super) unobserved: Notify,
 }
 
 /// What is in flight.
@@ -57,6 +59,8 @@ pub(super) struct Flight {
     /// Operations in `PENDING`, `RUN` and `ERROR`.
     pub(super) open: BTreeMap<Uid, Open>,
     last_uid: u64,
+    /// The VM the observer is putting right at this moment.
+    pub(super) observed: Option<ResourceId>,
 }
 
 /// An operation that is not at its end.
@@ -116,7 +120,7 @@ impl Core {
             open.insert(uid, Open { operation, params, cancel, resume, run_recorded: resume });
         }
         let now = ports.clock.now();
-        let state = Flight { queue, inventory, open, last_uid: opened.last_uid };
+        let state = Flight { queue, inventory, open, last_uid: opened.last_uid, observed: None };
         Self {
             ports,
             settings,
@@ -131,6 +135,7 @@ impl Core {
             running: TaskTracker::new(),
             tasks_changed: Notify::new(),
             vms_changed: Notify::new(),
+            unobserved: Notify::new(),
         }
     }
 
@@ -184,6 +189,7 @@ impl Core {
         let put: Vec<Arc<Resource>> = put.into_iter().map(Arc::new).collect();
         let (accepted, shown, written) = {
             let mut flight = self.flight();
+            let params = (kind.fill)(params, &self.world(&flight));
             self.admit(&kind, &params, &flight, None)?;
             let uid = Uid(flight.last_uid + 1);
             let world_now = self.ports.clock.now();
@@ -341,7 +347,7 @@ impl Core {
         let flight = self.flight();
         let params =
             match admission::check(&kind.spec, submit.params, &self.catalogue, &flight.inventory) {
-                Ok(params) => params,
+                Ok(params) => (kind.fill)(params, &self.world(&flight)),
                 Err(refusal) => return Ok(refused(refusal)),
             };
         let mut preview = (kind.preview)(&params, &self.world(&flight));
@@ -416,8 +422,12 @@ impl Core {
     fn notice(&self, id: ResourceId) {
         match id.kind {
             crate::domain::ResourceKind::Task => self.tasks_changed.notify_one(),
-            crate::domain::ResourceKind::Vm => self.vms_changed.notify_one(),
-            _ => {}
+            // A disk in the trash has its time, an image that is gone leaves its folder, and an
+            // operation on a disk holds the VM it is attached to.
+            crate::domain::ResourceKind::Vm
+            | crate::domain::ResourceKind::Disk
+            | crate::domain::ResourceKind::Image => self.vms_changed.notify_one(),
+            crate::domain::ResourceKind::Encoding => {}
         }
     }
 
@@ -471,6 +481,21 @@ impl Core {
         }
     }
 
+    /// Returns when the observer holds nothing that an operation needs. It holds for a moment only.
+    pub(super) async fn undisturbed(&self, uid: Uid) {
+        loop {
+            let mut freed = std::pin::pin!(self.unobserved.notified());
+            freed.as_mut().enable();
+            {
+                let flight = self.flight();
+                if !flight.observed.is_some_and(|it| flight.queue.concerns(uid, it)) {
+                    return;
+                }
+            }
+            freed.await;
+        }
+    }
+
     /// An operation has come to an end or an error: written, told, and what waited for it started.
     pub(super) async fn end(
         self: &Arc<Self>,
@@ -516,15 +541,17 @@ impl Core {
             open.resume = false;
             open.run_recorded = false;
             let shown = self.hub.is_heard().then(|| Arc::new(open.operation.clone()));
+            let resource = open.operation.resource;
             if state.is_end() && written.is_ok() {
                 flight.open.remove(&uid);
             }
-            shown
+            (shown, resource)
         };
+        let (shown, resource) = shown;
+        if let Some(id) = resource {
+            self.notice(id);
+        }
         if let Some(operation) = shown {
-            if let Some(id) = operation.resource {
-                self.notice(id);
-            }
             self.hub.tell(Fact::Operation(operation));
         }
         written

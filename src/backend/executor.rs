@@ -30,6 +30,10 @@ pub(super) async fn run(core: Arc<Core>, uid: Uid) {
         let why = format!("this hostler does not know the operation '{}'", operation.kind);
         return report(uid, core.end(uid, State::Error, Some(why)).await);
     };
+    tokio::select! {
+        () = core.leaving.cancelled() => return,
+        () = core.undisturbed(uid) => {}
+    }
     let recorded = if resume {
         match core.store.read(move |store| reader::steps(store, uid)).await {
             Ok(recorded) => recorded,

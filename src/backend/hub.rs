@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use futures_util::stream;
 use jiff::Timestamp;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 use crate::domain::{Event, EventStream, Fact};
 
@@ -18,13 +18,15 @@ pub struct Hub {
     /// The sequence number of the latest event. Held while sending, so that numbers and order agree.
     seq: Mutex<u64>,
     events: broadcast::Sender<Event>,
+    /// Tells the observer that somebody began to listen.
+    pub(super) heard: Notify,
 }
 
 impl Hub {
     /// A hub for this life of the backend.
     #[must_use]
     pub fn new(life: u64) -> Self {
-        Self { life, seq: Mutex::new(0), events: broadcast::channel(BACKLOG).0 }
+        Self { life, seq: Mutex::new(0), events: broadcast::channel(BACKLOG).0, heard: Notify::new() }
     }
 
     /// Whether anyone listens: when nobody does, events need not even be made.
@@ -49,7 +51,9 @@ impl Hub {
     #[must_use]
     pub fn listen(&self) -> EventStream {
         let life = self.life;
-        Box::pin(stream::unfold(self.events.subscribe(), move |mut events| async move {
+        let events = self.events.subscribe();
+        self.heard.notify_one();
+        Box::pin(stream::unfold(events, move |mut events| async move {
             match events.recv().await {
                 Ok(event) => Some((event, events)),
                 Err(broadcast::error::RecvError::Lagged(_)) => {

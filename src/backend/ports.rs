@@ -35,6 +35,8 @@ pub struct Ports {
     pub encoder: Arc<dyn Encoder>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// Looks for the programs that are driven.
+    pub toolbox: Arc<dyn Toolbox>,
 }
 
 /// How far a call is; the latest replaces the one before.

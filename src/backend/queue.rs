@@ -227,6 +227,12 @@ impl Queue {
         })
     }
 
+    /// Whether an operation holds or awaits a resource.
+    #[must_use]
+    pub fn concerns(&self, uid: Uid, resource: ResourceId) -> bool {
+        self.lines.get(&resource).is_some_and(|line| line.contains_key(&uid))
+    }
+
     /// Whether a running operation holds a resource for itself.
     #[must_use]
     pub fn is_held(&self, resource: ResourceId) -> bool {

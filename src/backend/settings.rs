@@ -3,6 +3,24 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Deserialize;
+
+/// An operating system whose image can be fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OsImage {
+    /// The image's name when none is given, such as `debian-12`.
+    pub name: String,
+    /// What it is, for people: `Debian 12 (bookworm)`.
+    pub label: String,
+    /// Where its disk image is.
+    pub url: String,
+    /// Where the checksums of its publisher are.
+    pub checksum_url: String,
+    /// The user account to create when the operator names none.
+    pub login: String,
+}
+
 /// The settings of an embedded backend.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -16,6 +34,8 @@ pub struct Settings {
     pub trash_days: u32,
     /// How many operations may run at once in each lane.
     pub lanes: Vec<(String, u32)>,
+    /// The operating systems whose images can be fetched, in the order forms show them.
+    pub os: Vec<OsImage>,
 }
 
 impl Settings {
@@ -29,6 +49,7 @@ impl Settings {
             stop_timeout: Duration::from_secs(60),
             trash_days: 7,
             lanes: lanes.iter().map(|(name, width)| ((*name).to_owned(), *width)).collect(),
+            os: Vec::new(),
         }
     }
 

@@ -37,6 +37,14 @@ pub trait Kind: 'static {
     /// Its catalogue entry.
     fn spec(settings: &Settings) -> OperationSpec;
 
+    /// Fills in what was left out and follows from what is: so that it is locked, stored and shown
+    /// like everything that was given. Comes before [`Kind::admit`].
+    #[must_use]
+    fn fill(params: Self::Params, world: &World<'_>) -> Self::Params {
+        let _ = world;
+        params
+    }
+
     /// What the catalogue cannot say: checks between fields, and of resources as they are or will
     /// be. Existence, privileges and state, in this order.
     ///
@@ -80,6 +88,7 @@ pub trait Kind: 'static {
 pub struct Entry {
     /// Its catalogue entry.
     pub spec: OperationSpec,
+    pub(super) fill: fn(Params, &World<'_>) -> Params,
     pub(super) admit: fn(&Params, &World<'_>) -> Result<(), Refusal>,
     pub(super) reserve: fn(&Params, u64, &World<'_>) -> Option<Resource>,
     pub(super) settle: fn(Resource, State) -> Option<Resource>,
@@ -93,6 +102,11 @@ impl Entry {
     pub fn of<K: Kind>(settings: &Settings) -> Self {
         Self {
             spec: K::spec(settings),
+            fill: |params, world| match typed::<K>(&params) {
+                Ok(it) => untyped_params(&K::fill(it, world)).unwrap_or(params),
+                // The admission that comes next tells what does not fit.
+                Err(_) => params,
+            },
             admit: |params, world| K::admit(&typed::<K>(params).map_err(untyped)?, world),
             reserve: |params, id, world| K::reserve(&typed::<K>(params).ok()?, id, world),
             settle: K::settle,
@@ -114,10 +128,44 @@ fn typed<K: Kind>(params: &Params) -> Result<K::Params, Failure> {
     })
 }
 
+/// A kind's own type as parameters.
+fn untyped_params(params: &impl Serialize) -> Option<Params> {
+    match serde_json::to_value(params) {
+        Ok(serde_json::Value::Object(params)) => Some(params),
+        _ => None,
+    }
+}
+
 /// A refusal for parameters that passed the catalogue's checks and still do not fit: a kind whose
 /// fields and parameter type disagree, which the catalogue tests look for.
 fn untyped(failure: Failure) -> Refusal {
     Refusal::new(crate::domain::Reason::Type, failure.message)
+}
+
+/// A secret as it is stored: hashed. A preview is made before anything is hashed; what was typed is
+/// dropped then, and the hash is empty.
+#[derive(Clone, Serialize, serde::Deserialize)]
+#[serde(from = "Given")]
+pub struct Sealed {
+    /// The hash, as `crypt(3)` writes it.
+    pub hashed: String,
+}
+
+/// What may stand for a [`Sealed`] in JSON.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Given {
+    Hashed { hashed: String },
+    Typed(#[allow(dead_code, reason = "it is read to be dropped")] String),
+}
+
+impl From<Given> for Sealed {
+    fn from(given: Given) -> Self {
+        match given {
+            Given::Hashed { hashed } => Self { hashed },
+            Given::Typed(_) => Self { hashed: String::new() },
+        }
+    }
 }
 
 /// Every kind hostler has, in the order of the catalogue.
