@@ -404,8 +404,8 @@ pub struct EncodeJob {
 }
 
 impl EncodeJob {
-    /// The file ffmpeg writes until the output is verified: beside the output, with the same
-    /// extension so that nobody has to guess the format.
+    /// The file ffmpeg writes until the output is verified: hidden, beside the output, so that one
+    /// rename makes it the output. Its ending tells no format; presets name theirs with `-f`.
     #[must_use]
     pub fn partial(&self) -> PathBuf {
         let name = self.output.file_name().unwrap_or_default().to_string_lossy();
@@ -422,13 +422,18 @@ pub trait Encoder: Send + Sync {
     fn command_line(&self, job: &EncodeJob) -> String;
 
     /// Encodes into [`EncodeJob::partial`], or finds the encoder at work or finished. Returns the
-    /// mean speed in seconds of media per second when ffmpeg ended well.
+    /// mean speed in seconds of media per second when ffmpeg ended well and what it wrote is as
+    /// long as the source and has the streams it must have.
     fn encode<'a>(
         &'a self,
         job: &'a EncodeJob,
         report: Report<'a>,
         log: &'a CommandLog,
     ) -> Done<'a, f64>;
+
+    /// Makes the verified partial the output, or finds that done, and removes the job's folder. The
+    /// output is on disk under its name when this returns.
+    fn finish<'a>(&'a self, job: &'a EncodeJob) -> Done<'a, ()>;
 
     /// Ends what `encode` left running and removes the partial output and the job's folder.
     fn discard<'a>(&'a self, job: &'a EncodeJob) -> Done<'a, ()>;
