@@ -17,8 +17,11 @@ pub mod inventory;
 pub mod journal;
 pub mod operations;
 pub mod ports;
+pub mod presets;
 pub mod queue;
 pub mod settings;
 pub mod store;
+#[cfg(test)]
+mod trial;
 
 pub use embedded::{Embedded, Owned, own};

@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+
+use super::presets::Presets;
+
 /// The settings of an embedded backend.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -16,6 +20,10 @@ pub struct Settings {
     pub trash_days: u32,
     /// How many operations may run at once in each lane.
     pub lanes: Vec<(String, u32)>,
+    /// What can be encoded into.
+    pub presets: Presets,
+    /// The time zone tasks are scheduled in.
+    pub time_zone: TimeZone,
 }
 
 impl Settings {
@@ -29,6 +37,8 @@ impl Settings {
             stop_timeout: Duration::from_secs(60),
             trash_days: 7,
             lanes: lanes.iter().map(|(name, width)| ((*name).to_owned(), *width)).collect(),
+            presets: Presets::builtin(),
+            time_zone: TimeZone::system(),
         }
     }
 
