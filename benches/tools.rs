@@ -37,7 +37,9 @@ fn timed(place: &Box7, kind: &str, params: &serde_json::Value) -> (Uid, f64) {
         loop {
             let event = events.next().await.expect("an event");
             let Fact::Operation(operation) = event.fact else { continue };
-            if operation.uid == uid && operation.state != State::Pending && operation.state != State::Run
+            if operation.uid == uid
+                && operation.state != State::Pending
+                && operation.state != State::Run
             {
                 assert_eq!(operation.state, State::Done, "{:?}", operation.comment);
                 return (uid, clock.elapsed().as_secs_f64());
@@ -116,9 +118,11 @@ fn encode() {
         let (uid, took) = timed(&place, "encode", &params);
         ours.push(took);
         let lines = commands(&place, uid);
-        let line = lines.iter().find(|line| line.starts_with("ffmpeg ")).expect("an ffmpeg command");
+        let line =
+            lines.iter().find(|line| line.starts_with("ffmpeg ")).expect("an ffmpeg command");
         let id = place.list("encodings").len();
-        std::fs::create_dir_all(place.dir().join("encodings").join(id.to_string())).expect("a folder");
+        std::fs::create_dir_all(place.dir().join("encodings").join(id.to_string()))
+            .expect("a folder");
         let clock = Instant::now();
         let output = Command::new("sh").arg("-c").arg(line).current_dir(folder.path()).output();
         let output = output.expect("sh runs");

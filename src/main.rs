@@ -218,8 +218,8 @@ async fn console(place: &Place) -> anyhow::Result<ExitCode> {
 
 fn options(place: &Place, embedded: bool) -> anyhow::Result<ui::Options> {
     let config = &place.config;
-    let theme = ui::Theme::load(&config.theme)
-        .map_err(|what| place.origin.complain("theme", what))?;
+    let theme =
+        ui::Theme::load(&config.theme).map_err(|what| place.origin.complain("theme", what))?;
     let keymap = ui::Keymap::with(&config.keymap).map_err(|complaint| {
         place.origin.complain(&format!("keymap.{}", complaint.action), complaint.what)
     })?;

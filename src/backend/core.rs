@@ -174,6 +174,7 @@ impl Core {
             inventory: &flight.inventory,
             settings: &self.settings,
             catalogue: &self.catalogue,
+            ports: &self.ports,
             now: self.ports.clock.now(),
         }
     }

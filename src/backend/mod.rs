@@ -16,9 +16,13 @@ mod hub;
 pub mod inventory;
 pub mod journal;
 pub mod operations;
+pub mod os;
 pub mod ports;
+pub mod presets;
 pub mod queue;
 pub mod settings;
 pub mod store;
+#[cfg(test)]
+mod trial;
 
 pub use embedded::{Embedded, Owned, own};

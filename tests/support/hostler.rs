@@ -65,7 +65,8 @@ impl Box7 {
             || !self.dir().join("hostler.sock").exists()
         {
             assert!(Instant::now() < deadline, "hostler serve does not answer: {}", self.log());
-            if let Some(status) = self.serving.as_mut().and_then(|it| it.try_wait().expect("wait")) {
+            if let Some(status) = self.serving.as_mut().and_then(|it| it.try_wait().expect("wait"))
+            {
                 panic!("hostler serve ended: {status}; {}", self.log());
             }
         }
@@ -186,7 +187,8 @@ impl Drop for Box7 {
         }
         for program in ["hostler", "qemu-system", "ffmpeg", "mmdebstrap"] {
             for pid in self.processes(program) {
-                if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+                if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw)
+                {
                     let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
                 }
             }

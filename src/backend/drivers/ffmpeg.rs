@@ -3,7 +3,6 @@
 //! ffmpeg ends with status 0 on a source that breaks off, and on an output cut short by somebody's
 //! `q`. So an encoding counts only when ffprobe finds the wanted streams in it at full length.
 
-mod presets;
 mod probe;
 mod progress;
 
@@ -16,7 +15,6 @@ use super::whole;
 use crate::backend::ports::{CommandLog, Done, EncodeJob, Encoder, MediaInfo, Report};
 use crate::domain::Failure;
 
-pub use presets::{Needs, Preset, Presets};
 use probe::Probe;
 use progress::Progress;
 

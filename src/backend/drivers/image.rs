@@ -8,7 +8,6 @@ mod copy;
 mod cpio;
 mod debian;
 mod fetch;
-mod os;
 mod recognise;
 mod tiny;
 
@@ -27,7 +26,6 @@ use crate::domain::{DiskFormat, Failure, ImageForm};
 use copy::{Hasher, Stop};
 use recognise::{Sort, recognise};
 
-pub use os::{Os, OsCatalogue};
 
 /// The names disks of images have once they are whole and looked at.
 const DISKS: [&str; 3] = ["disk.qcow2", "disk.raw", "disk.iso"];

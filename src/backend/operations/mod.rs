@@ -3,6 +3,9 @@
 //! A kind knows the ports, never the drivers. Adding one touches its new file and one line of
 //! [`all`].
 
+mod encode;
+mod encoding_delete;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -14,6 +17,7 @@ use crate::domain::{
 
 use super::inventory::Inventory;
 use super::journal::{Context, Stop};
+use super::ports::Ports;
 use super::settings::Settings;
 
 /// What a kind may look at before its operation is queued.
@@ -25,6 +29,8 @@ pub struct World<'a> {
     pub settings: &'a Settings,
     /// What can be asked for, for kinds that ask for other kinds.
     pub catalogue: &'a Catalogue,
+    /// What the world can be asked without waiting: the command a preview shows.
+    pub ports: &'a Ports,
     /// The time of the request.
     pub now: Timestamp,
 }
@@ -171,6 +177,18 @@ impl From<Given> for Sealed {
 /// Every kind hostler has, in the order of the catalogue.
 #[must_use]
 pub fn all(settings: &Settings) -> Vec<Entry> {
-    let _ = settings;
-    vec![]
+    vec![
+        Entry::of::<encode::Encode>(settings),
+        Entry::of::<encoding_delete::EncodingDelete>(settings),
+    ]
+}
+
+/// Removes a file, or finds it gone.
+async fn remove_file(path: &std::path::Path) -> Result<(), Failure> {
+    match tokio::fs::remove_file(path).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::io(format!("remove {}", path.display()), &error))
+        }
+        _ => Ok(()),
+    }
 }

@@ -1,11 +1,14 @@
 //! What can be encoded into: `assets/presets.toml`, as types.
+//!
+//! Knows what a source must have and what the encoder is told, and nothing of how it is run.
 
 use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::backend::ports::MediaInfo;
+use super::ports::MediaInfo;
 
+/// The file that comes with hostler.
 const BUILTIN: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/presets.toml"));
 
 /// What a source must have for a preset to make sense.
@@ -39,7 +42,7 @@ pub struct Preset {
 impl Preset {
     /// Everything between source and output: what [`EncodeJob::arguments`] takes.
     ///
-    /// [`EncodeJob::arguments`]: crate::backend::ports::EncodeJob::arguments
+    /// [`EncodeJob::arguments`]: super::ports::EncodeJob::arguments
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
         let format = ["-f".to_owned(), self.format.clone()];
@@ -77,10 +80,12 @@ pub struct Presets {
 impl Presets {
     /// Those that come with hostler.
     ///
-    /// # Errors
-    /// What is wrong with the file, in toml's words.
-    pub fn builtin() -> Result<Self, toml::de::Error> {
-        toml::from_str(BUILTIN)
+    /// # Panics
+    /// When `assets/presets.toml`, which is compiled in, is no table of presets: a defect that no
+    /// test run survives.
+    #[must_use]
+    pub fn builtin() -> Self {
+        toml::from_str(BUILTIN).unwrap_or_else(|error| panic!("assets/presets.toml: {error}"))
     }
 
     /// The preset of that name.
@@ -110,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_presets_that_come_with_hostler_are_whole() {
-        let presets = Presets::builtin().unwrap();
+        let presets = Presets::builtin();
         let names: Vec<&str> = presets.iter().map(|preset| preset.name.as_str()).collect();
         assert_eq!(names, ["mp4", "webm", "mp3", "flv"]);
         for preset in &presets {
@@ -123,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_preset_says_what_it_misses() {
-        let presets = Presets::builtin().unwrap();
+        let presets = Presets::builtin();
         let song = MediaInfo { audio: true, ..MediaInfo::default() };
         let silent = MediaInfo { video: true, ..MediaInfo::default() };
         let why = |preset, media| presets.get(preset).unwrap().refuses(Path::new("/m/a"), media);

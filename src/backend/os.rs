@@ -7,53 +7,35 @@ const BUILTIN: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/
 /// An operating system whose makers publish an image for clouds.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Os {
-    /// What it is called in `os=…`.
+pub struct OsImage {
+    /// What it is called in `os=…`, and its image's name when none is given: `debian-12`.
     pub name: String,
-    /// What it is, for people.
+    /// What it is, for people: `Debian 12 (bookworm)`.
     pub label: String,
     /// Where its image is.
     pub url: String,
     /// Where the list with the image's checksum is.
-    pub checksums: String,
+    pub checksum_url: String,
     /// The user account to create when the operator names none.
     pub login: String,
 }
 
-/// Every operating system that can be fetched by name.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// The file, as a whole.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct OsCatalogue {
-    os: Vec<Os>,
+struct File {
+    os: Vec<OsImage>,
 }
 
-impl OsCatalogue {
-    /// The one that comes with hostler.
-    ///
-    /// # Errors
-    /// What is wrong with the file, in toml's words.
-    pub fn builtin() -> Result<Self, toml::de::Error> {
-        toml::from_str(BUILTIN)
-    }
-
-    /// The operating system of that name.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Os> {
-        self.os.iter().find(|os| os.name == name)
-    }
-
-    /// Every operating system.
-    pub fn iter(&self) -> std::slice::Iter<'_, Os> {
-        self.os.iter()
-    }
-}
-
-impl<'a> IntoIterator for &'a OsCatalogue {
-    type Item = &'a Os;
-    type IntoIter = std::slice::Iter<'a, Os>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
+/// The operating systems that come with hostler, in the order forms show them.
+///
+/// # Panics
+/// Never in a tested build: the file is part of the program, and a test reads it.
+#[must_use]
+pub fn builtin() -> Vec<OsImage> {
+    match toml::from_str::<File>(BUILTIN) {
+        Ok(file) => file.os,
+        Err(error) => panic!("assets/os.toml: {error}"),
     }
 }
 
@@ -65,14 +47,14 @@ mod tests {
 
     #[test]
     fn the_catalogue_is_well_formed() {
-        let catalogue = OsCatalogue::builtin().unwrap();
+        let catalogue = builtin();
         let names: BTreeSet<&str> = catalogue.iter().map(|os| os.name.as_str()).collect();
         assert_eq!(names.len(), catalogue.iter().count(), "names are unique");
         for family in ["debian-", "ubuntu-", "alpine-", "fedora-", "rocky-"] {
             assert!(names.iter().any(|name| name.starts_with(family)), "{family}");
         }
         for os in &catalogue {
-            for url in [&os.url, &os.checksums] {
+            for url in [&os.url, &os.checksum_url] {
                 assert!(reqwest::Url::parse(url).unwrap().scheme() == "https", "{url}");
             }
             let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
