@@ -28,6 +28,7 @@ use copy::{Hasher, Stop};
 use recognise::{Sort, recognise};
 
 pub use os::{Os, OsCatalogue};
+pub(super) use tiny::{find_busybox as static_busybox, newest_kernel as cloud_kernel};
 
 /// The names disks of images have once they are whole and looked at.
 const DISKS: [&str; 3] = ["disk.qcow2", "disk.raw", "disk.iso"];

@@ -6,4 +6,5 @@ pub mod ffmpeg;
 pub mod image;
 pub mod process;
 pub mod supervise;
+pub mod toolbox;
 pub mod whole;
