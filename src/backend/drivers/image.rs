@@ -67,7 +67,11 @@ impl ImageTool for Images {
             if made.is_err() {
                 fetch::forget(dir)?;
             }
-            made
+            // The operator knows the address, not the file it was written to.
+            made.map_err(|failure| Failure {
+                message: failure.message.replace(&partial.display().to_string(), url),
+                ..failure
+            })
         })
     }
 
