@@ -2,6 +2,8 @@
 
 #[path = "media_drivers/encoding.rs"]
 mod encoding;
+#[path = "media_drivers/images.rs"]
+mod images;
 #[path = "media_drivers/supervision.rs"]
 mod supervision;
 #[path = "media_drivers/tiny.rs"]

@@ -26,6 +26,7 @@ use crate::domain::{DiskFormat, Failure, ImageForm};
 use copy::{Hasher, Stop};
 use recognise::{Sort, recognise};
 
+pub(super) use tiny::{find_busybox as static_busybox, newest_kernel as cloud_kernel};
 
 /// The names disks of images have once they are whole and looked at.
 const DISKS: [&str; 3] = ["disk.qcow2", "disk.raw", "disk.iso"];
@@ -64,7 +65,11 @@ impl ImageTool for Images {
             if made.is_err() {
                 fetch::forget(dir)?;
             }
-            made
+            // The operator knows the address, not the file it was written to.
+            made.map_err(|failure| Failure {
+                message: failure.message.replace(&partial.display().to_string(), url),
+                ..failure
+            })
         })
     }
 

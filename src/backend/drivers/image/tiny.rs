@@ -57,7 +57,12 @@ pub(super) fn build(dir: &Path) -> Result<MadeImage, Failure> {
              get it, then relaunch",
         )
     })?;
-    let busybox = find_busybox()?;
+    let busybox = find_busybox().ok_or_else(|| {
+        Failure::new(
+            "there is no statically linked busybox to build tiny from; `hostler doctor` tells how \
+             to get it, then relaunch",
+        )
+    })?;
     let io = |what: String| move |error: io::Error| Failure::io(what, &error);
     std::fs::create_dir_all(dir).map_err(io(format!("make {}", dir.display())))?;
 
@@ -109,7 +114,7 @@ fn write_initrd(path: &Path, busybox: &Path, modules: &Path, version: &str) -> i
 }
 
 /// The newest cloud kernel of a folder, and its version.
-fn newest_kernel(boot: &Path) -> Option<(String, PathBuf)> {
+pub(in crate::backend::drivers) fn newest_kernel(boot: &Path) -> Option<(String, PathBuf)> {
     std::fs::read_dir(boot)
         .ok()?
         .filter_map(|entry| {
@@ -125,21 +130,13 @@ fn numbers(version: &str) -> Vec<u64> {
     version.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
 }
 
-fn find_busybox() -> Result<PathBuf, Failure> {
-    // A guest without libraries needs one that is linked statically: no interpreter is named.
-    ["/bin/busybox", "/usr/bin/busybox", "/sbin/busybox"]
-        .into_iter()
-        .map(PathBuf::from)
-        .find(|path| {
-            std::fs::read(path)
-                .is_ok_and(|elf| !elf[..elf.len().min(4096)].windows(3).any(|w| w == b"/ld"))
-        })
-        .ok_or_else(|| {
-            Failure::new(
-                "there is no statically linked busybox to build tiny from; `hostler doctor` tells \
-                 how to get it, then relaunch",
-            )
-        })
+/// A busybox for a guest without libraries: linked statically, so that it names no interpreter.
+pub(in crate::backend::drivers) fn find_busybox() -> Option<PathBuf> {
+    let places = ["/bin/busybox", "/usr/bin/busybox", "/sbin/busybox", "/bin/busybox.static"];
+    places.into_iter().map(PathBuf::from).find(|path| {
+        std::fs::read(path)
+            .is_ok_and(|elf| !elf[..elf.len().min(4096)].windows(3).any(|bytes| bytes == b"/ld"))
+    })
 }
 
 /// `modules.dep`: the path of each module and of those it needs.
