@@ -1,5 +1,8 @@
 //! The QEMU driver against the real QEMU, with a real guest.
 
+// All of this file is tests: a helper that panics is a test that fails.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 #[path = "support/guest.rs"]
 mod guest;
 

@@ -156,15 +156,13 @@ async fn type_in(mut writer: OwnedWriteHalf, mut typed: mpsc::Receiver<Vec<u8>>)
 
 fn pieces(receiver: Receiver<Vec<u8>>) -> impl stream::Stream<Item = Vec<u8>> {
     stream::unfold(receiver, |mut receiver| async move {
-        loop {
-            match receiver.recv().await {
-                Ok(piece) => return Some((piece, receiver)),
-                Err(RecvError::Lagged(missed)) => {
-                    let note = format!("\r\n[{missed} pieces were missed]\r\n");
-                    return Some((note.into_bytes(), receiver));
-                }
-                Err(RecvError::Closed) => return None,
+        match receiver.recv().await {
+            Ok(piece) => Some((piece, receiver)),
+            Err(RecvError::Lagged(missed)) => {
+                let note = format!("\r\n[{missed} pieces were missed]\r\n");
+                Some((note.into_bytes(), receiver))
             }
+            Err(RecvError::Closed) => None,
         }
     })
 }
