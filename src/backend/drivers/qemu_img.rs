@@ -126,6 +126,8 @@ async fn overlay(
     let what = format!("create {} over {}", path.display(), backing.display());
     // An overlay names its backing file as seen from its own folder, unless the path is absolute.
     let backing = std::path::absolute(backing).map_err(|error| Failure::io(&what, &error))?;
+    fs::metadata(&backing)
+        .map_err(|error| Failure::io(format!("read {}", backing.display()), &error))?;
     if path.exists() {
         let found = info(path, log).await?;
         if found.format == "qcow2" && found.backing.as_deref() == Some(&backing) {

@@ -6,13 +6,14 @@
 
 use std::fs::OpenOptions;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::backend::drivers::process;
 use crate::backend::ports::CommandLog;
@@ -81,7 +82,7 @@ pub async fn find(program: &str, dir: &Path) -> Result<Accelerator, Failure> {
     std::fs::create_dir_all(dir).and_then(|()| write_probe(&disk)).map_err(failed)?;
     let accelerator = probe(program, &disk, &device).await?;
     let remembered = Remembered { boot, version, device, accelerator };
-    let partial = dir.join("accelerator.json.partial");
+    let partial = file.with_extension(Uuid::new_v4().simple().to_string());
     serde_json::to_vec_pretty(&remembered)
         .map_err(io::Error::from)
         .and_then(|bytes| std::fs::write(&partial, bytes))
@@ -120,7 +121,8 @@ async fn run(
     accelerator: &str,
     patience: Duration,
 ) -> Result<Result<(), String>, Failure> {
-    let mut file = std::ffi::OsString::from("driver=raw,node-name=probe,file.driver=file");
+    let mut file =
+        std::ffi::OsString::from("driver=raw,node-name=probe,read-only=on,file.driver=file");
     // Commas are doubled, as QEMU wants them.
     file.push(",file.filename=");
     file.push(disk.to_string_lossy().replace(',', ",,"));
@@ -164,12 +166,15 @@ pub fn complaint(program: &str, stderr: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-fn write_probe(disk: &PathBuf) -> io::Result<()> {
+/// Renamed into place, because another console may probe at the same time.
+fn write_probe(disk: &Path) -> io::Result<()> {
     let mut sector = vec![0; PROBE_DISK];
     sector[..PROBE.len()].copy_from_slice(&PROBE);
     // The mark of a boot sector.
     sector[510..512].copy_from_slice(&[0x55, 0xaa]);
-    std::fs::write(disk, sector)
+    let partial = disk.with_extension(Uuid::new_v4().simple().to_string());
+    std::fs::write(&partial, sector)?;
+    std::fs::rename(&partial, disk)
 }
 
 async fn version(program: &str) -> Result<String, Failure> {

@@ -25,9 +25,9 @@ pub struct Files {
     pub serial_log: PathBuf,
     /// Holds the number of the process, locked by it.
     pub pidfile: PathBuf,
-    /// QEMU's standard error.
+    /// QEMU's standard error until it has read its command line.
     pub stderr: PathBuf,
-    /// QEMU's own log. Naming one is also what makes a daemonized QEMU keep its standard error.
+    /// QEMU's log, and its standard error from then on: without a log a daemon has none.
     pub log: PathBuf,
 }
 

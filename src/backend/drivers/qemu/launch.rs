@@ -1,8 +1,8 @@
 //! Starts a VM's QEMU, or takes over the one that lives.
 
-use std::fs::{self, OpenOptions};
-use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -100,16 +100,11 @@ async fn spawn(
     log: &CommandLog,
 ) -> Result<(), Failure> {
     let what = format!("launch vm/{}", spec.guest.id);
-    let stderr = Files::of(&spec.guest).stderr;
-    let failed = |error: std::io::Error| Failure::io(format!("write {}", stderr.display()), &error);
-    let mut kept = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(&stderr)
-        .map_err(failed)?;
-    let before = kept.seek(SeekFrom::End(0)).map_err(failed)?;
+    let Files { stderr, log: own_log, .. } = Files::of(&spec.guest);
+    let failed = |error: io::Error| Failure::io(format!("write {}", stderr.display()), &error);
+    // What the last run said is kept until the next: it may tell why that one crashed.
+    let _ = fs::rename(&own_log, own_log.with_extension("log.old"));
+    let kept = File::create(&stderr).map_err(failed)?;
 
     let arguments = command::arguments(spec, accelerator);
     let begun = log.begin(process::line(program, &arguments));
@@ -120,7 +115,7 @@ async fn spawn(
         .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(kept.try_clone().map_err(failed)?)
+        .stderr(kept)
         .spawn();
     let mut child = match spawned {
         Ok(child) => child,
@@ -130,12 +125,10 @@ async fn spawn(
         }
     };
     let status = child.wait().await.map_err(|error| Failure::io(&what, &error))?;
-    let mut said = String::new();
-    kept.seek(SeekFrom::Start(before)).map_err(failed)?;
-    // What QEMU says is for people; a byte that is no text must not hide the rest.
-    let mut bytes = Vec::new();
-    kept.read_to_end(&mut bytes).map_err(failed)?;
-    said.push_str(&String::from_utf8_lossy(&bytes));
+    // QEMU's standard error goes over into its log as soon as it has read its command line.
+    let said = [&stderr, &own_log].map(|file| fs::read(file).unwrap_or_default()).concat();
+    // A byte that is no text must not hide the rest.
+    let said = String::from_utf8_lossy(&said);
     let how = process::ended(status);
     log.end(begun, &how, process::tail(&said), took());
     if status.success() {

@@ -89,7 +89,7 @@ pub fn usage(guest: &Guest) -> Option<GuestUsage> {
     let page = rustix::param::page_size() as u64;
     Some(GuestUsage {
         cpu_ms: ticks * 1000 / rustix::param::clock_ticks_per_second(),
-        memory_mib: pages * page >> 20,
+        memory_mib: (pages * page) >> 20,
     })
 }
 

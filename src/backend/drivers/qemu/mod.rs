@@ -159,7 +159,10 @@ impl Hypervisor for Qemu {
     }
 
     fn serial<'a>(&'a self, guest: &'a Guest) -> Done<'a, Serial> {
-        Box::pin(async { self.machine(guest).serial.open(guest).await })
+        Box::pin(async {
+            let machine = self.machine(guest);
+            machine.serial.open(guest, &machine.control).await
+        })
     }
 
     fn usage(&self, guest: &Guest) -> Option<GuestUsage> {

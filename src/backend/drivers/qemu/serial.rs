@@ -9,16 +9,20 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::{self, Receiver, Sender, WeakSender};
 use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::time::{Instant, sleep};
 
 use super::command::Files;
+use super::control::Control;
 use crate::backend::ports::Guest;
 use crate::domain::{BackendError, Failure, Serial, SerialInput};
 
@@ -26,6 +30,8 @@ use crate::domain::{BackendError, Failure, Serial, SerialInput};
 const BEFORE: usize = 16 << 10;
 /// How many pieces a watcher may be behind before it misses the oldest.
 const BEHIND: usize = 1024;
+/// How long QEMU may take to accept a connection.
+const SERVED: Duration = Duration::from_secs(5);
 /// How many keystrokes may wait for a guest that does not read.
 const TYPED: usize = 1024;
 
@@ -46,11 +52,15 @@ struct Open {
 }
 
 impl SerialLine {
-    /// Joins the line, or opens it.
+    /// Joins the line, or opens it; `control` is the VM's turn at its control socket.
     ///
     /// # Errors
     /// When the VM does not run.
-    pub async fn open(&self, guest: &Guest) -> Result<Serial, Failure> {
+    pub async fn open(
+        &self,
+        guest: &Guest,
+        control: &tokio::sync::Mutex<()>,
+    ) -> Result<Serial, Failure> {
         let mut open = self.open.lock().await;
         if let Some(serial) = open.as_ref().and_then(Open::join) {
             return Ok(serial);
@@ -64,8 +74,12 @@ impl SerialLine {
                 _ => format!("cannot open the serial line of vm/{}: {error}", guest.id),
             })
         })?;
-        // Read after connecting: what is written at this very moment may be seen twice, but
+        // Read once QEMU serves us: what is written at this very moment may be seen twice, but
         // nothing is missed.
+        {
+            let _turn = control.lock().await;
+            served(guest).await?;
+        }
         let before = last(&files.serial_log, BEFORE)
             .map_err(|error| Failure::io(format!("read {}", files.serial_log.display()), &error))?;
         let before = Arc::new(Mutex::new(VecDeque::from(before)));
@@ -82,6 +96,23 @@ impl SerialLine {
         *open = Some(new);
         serial.ok_or_else(|| Failure::passing("the serial line closed as it was opened"))
     }
+}
+
+/// Waits until QEMU has taken our connection; until then what the guest writes passes us by.
+async fn served(guest: &Guest) -> Result<(), Failure> {
+    let mut control = Control::must(guest).await?;
+    let late = Instant::now() + SERVED;
+    while Instant::now() < late {
+        let lines = control.ask("query-chardev", Value::Null).await?;
+        let mut lines = lines.as_array().into_iter().flatten();
+        let serial = lines.find(|line| line["label"] == "serial");
+        let state = serial.and_then(|line| line["filename"].as_str()).unwrap_or_default();
+        if !state.starts_with("disconnected:") {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    Err(Failure::passing(format!("QEMU does not serve the serial line of vm/{}", guest.id)))
 }
 
 impl Open {
@@ -125,15 +156,13 @@ async fn type_in(mut writer: OwnedWriteHalf, mut typed: mpsc::Receiver<Vec<u8>>)
 
 fn pieces(receiver: Receiver<Vec<u8>>) -> impl stream::Stream<Item = Vec<u8>> {
     stream::unfold(receiver, |mut receiver| async move {
-        loop {
-            match receiver.recv().await {
-                Ok(piece) => return Some((piece, receiver)),
-                Err(RecvError::Lagged(missed)) => {
-                    let note = format!("\r\n[{missed} pieces were missed]\r\n");
-                    return Some((note.into_bytes(), receiver));
-                }
-                Err(RecvError::Closed) => return None,
+        match receiver.recv().await {
+            Ok(piece) => Some((piece, receiver)),
+            Err(RecvError::Lagged(missed)) => {
+                let note = format!("\r\n[{missed} pieces were missed]\r\n");
+                Some((note.into_bytes(), receiver))
             }
+            Err(RecvError::Closed) => None,
         }
     })
 }
