@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use crate::backend::ports::{
     Checksum, Clock, CommandLog, DiskInfo, DiskTool, Done, Drive, EncodeJob, Encoder, Guest,
     GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor, ImageTool, MadeImage, MediaInfo,
-    Meter, Ports, Report, Seed,
+    Meter, Ports, Report, Seed, Toolbox,
 };
 use crate::domain::{Accelerator, BoxFuture, DiskFormat, Failure, FsType, Serial};
 
@@ -23,6 +23,7 @@ pub fn ports(encoder: &Arc<FakeEncoder>, clock: &Arc<FakeClock>) -> Ports {
         images: Arc::new(Absent),
         encoder: encoder.clone(),
         clock: clock.clone(),
+        toolbox: Arc::new(Absent),
     }
 }
 
@@ -169,6 +170,12 @@ fn absent<'a, T>() -> Done<'a, T> {
 }
 
 type Events = Pin<Box<dyn Stream<Item = GuestEvent> + Send>>;
+
+impl Toolbox for Absent {
+    fn tools(&self) -> BoxFuture<'_, Vec<crate::domain::Tool>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+}
 
 impl Hypervisor for Absent {
     fn accelerator(&self) -> Done<'_, Accelerator> {
