@@ -154,8 +154,7 @@ impl Supervision {
         let it = Supervised::at(dir);
         let same = it.command().as_ref() == Some(command);
         match it.state() {
-            Doing::Running if same => return Ok(it),
-            Doing::Ended(Ending::Exit(0)) if same => return Ok(it),
+            Doing::Running | Doing::Ended(Ending::Exit(0)) if same => return Ok(it),
             Doing::Running => it.stop().await?,
             Doing::Absent | Doing::Ended(_) => {}
         }
