@@ -1,5 +1,8 @@
 //! The media drivers against the real tools: supervision, ffmpeg, images and the toolbox.
 
+// Clippy takes only what is marked `#[test]` for a test, and not its helpers.
+#![allow(clippy::unwrap_used)]
+
 #[path = "media_drivers/encoding.rs"]
 mod encoding;
 #[path = "media_drivers/images.rs"]

@@ -154,17 +154,30 @@ impl Supervision {
         let it = Supervised::at(dir);
         let same = it.command().as_ref() == Some(command);
         match it.state() {
-            Doing::Running if same => return Ok(it),
-            Doing::Ended(Ending::Exit(0)) if same => return Ok(it),
+            Doing::Running | Doing::Ended(Ending::Exit(0)) if same => return Ok(it),
             Doing::Running => it.stop().await?,
             Doing::Absent | Doing::Ended(_) => {}
         }
-        if prepare(dir, command)
-            .map_err(|error| Failure::io(format!("write {}", dir.display()), &error))?
-        {
-            self.spawn(dir).await?;
+        // A supervisor that has written down how its tool ended may still be on its way out.
+        for _ in 0..400 {
+            let prepared = prepare(dir, command)
+                .map_err(|error| Failure::io(format!("write {}", dir.display()), &error))?;
+            if prepared {
+                self.spawn(dir).await?;
+                return Ok(it);
+            }
+            if it.state() == Doing::Running {
+                // Somebody else has just started it.
+                return Ok(it);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Ok(it)
+        Err(Failure::passing(format!(
+            "cannot start {} in {}: what an earlier run left behind still lives; end it and \
+             relaunch",
+            command.program,
+            dir.display()
+        )))
     }
 
     /// Starts the supervisor and returns when it has written down who it is.
