@@ -26,7 +26,12 @@ impl Hub {
     /// A hub for this life of the backend.
     #[must_use]
     pub fn new(life: u64) -> Self {
-        Self { life, seq: Mutex::new(0), events: broadcast::channel(BACKLOG).0, heard: Notify::new() }
+        Self {
+            life,
+            seq: Mutex::new(0),
+            events: broadcast::channel(BACKLOG).0,
+            heard: Notify::new(),
+        }
     }
 
     /// Whether anyone listens: when nobody does, events need not even be made.

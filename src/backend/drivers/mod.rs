@@ -2,4 +2,6 @@
 //!
 //! Drivers know `ports` and `domain` and nothing of queues, stores or screens.
 
+#[cfg(test)]
+pub mod fake;
 pub mod process;

@@ -3,6 +3,16 @@
 //! A kind knows the ports, never the drivers. Adding one touches its new file and one line of
 //! [`all`].
 
+mod files;
+mod guests;
+mod image_build;
+mod images;
+#[cfg(test)]
+pub mod testing;
+mod vm_create;
+mod vm_start;
+mod vm_stop;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -171,6 +181,10 @@ impl From<Given> for Sealed {
 /// Every kind hostler has, in the order of the catalogue.
 #[must_use]
 pub fn all(settings: &Settings) -> Vec<Entry> {
-    let _ = settings;
-    vec![]
+    vec![
+        Entry::of::<vm_create::VmCreate>(settings),
+        Entry::of::<vm_start::VmStart>(settings),
+        Entry::of::<vm_stop::VmStop>(settings),
+        Entry::of::<image_build::ImageBuild>(settings),
+    ]
 }
