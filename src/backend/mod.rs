@@ -15,6 +15,7 @@ mod executor;
 mod hub;
 pub mod inventory;
 pub mod journal;
+mod load;
 pub mod operations;
 pub mod os;
 pub mod ports;

@@ -8,6 +8,8 @@ pub mod fake_encoder;
 pub mod ffmpeg;
 pub mod image;
 pub mod partial;
+#[cfg(test)]
+pub mod fake;
 pub mod process;
 pub mod qemu;
 pub mod qemu_img;

@@ -5,6 +5,15 @@
 
 mod encode;
 mod encoding_delete;
+mod files;
+mod guests;
+mod image_build;
+mod images;
+#[cfg(test)]
+pub mod testing;
+mod vm_create;
+mod vm_start;
+mod vm_stop;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -178,6 +187,10 @@ impl From<Given> for Sealed {
 #[must_use]
 pub fn all(settings: &Settings) -> Vec<Entry> {
     vec![
+        Entry::of::<vm_create::VmCreate>(settings),
+        Entry::of::<vm_start::VmStart>(settings),
+        Entry::of::<vm_stop::VmStop>(settings),
+        Entry::of::<image_build::ImageBuild>(settings),
         Entry::of::<encode::Encode>(settings),
         Entry::of::<encoding_delete::EncodingDelete>(settings),
     ]
@@ -191,4 +204,3 @@ async fn remove_file(path: &std::path::Path) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
-}

@@ -1,0 +1,183 @@
+//! What the kinds about VMs share: a VM as the hypervisor knows it, and how one is powered down.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+
+use crate::backend::journal::{Context, StepContext};
+use crate::backend::ports::{Drive, Guest, GuestEvent, GuestSpec, GuestStatus, Meter};
+use crate::backend::settings::Settings;
+use crate::domain::{
+    DiskFormat, Failure, Image, ImageForm, Reason, Refusal, Resource, ResourceKind, Vm, VmState,
+};
+
+use super::World;
+
+/// The id of the root disk's device.
+const ROOT: &str = "hostler-root";
+/// How long a guest may take to hear the power button before it is pressed again: one that still
+/// boots loses it.
+const PRESS_AGAIN: Duration = Duration::from_secs(5);
+
+/// A VM as the hypervisor knows it.
+pub fn guest(settings: &Settings, vm: &Vm) -> Guest {
+    Guest { id: vm.id, uuid: vm.uuid, dir: settings.vm_dir(vm.id) }
+}
+
+/// The file of a VM's root disk.
+pub fn root_path(settings: &Settings, vm: u64) -> PathBuf {
+    settings.vm_dir(vm).join("root.qcow2")
+}
+
+/// The file of a VM's cloud-init seed.
+pub fn seed_path(settings: &Settings, vm: u64) -> PathBuf {
+    settings.vm_dir(vm).join("seed.img")
+}
+
+/// How an image boots.
+///
+/// # Errors
+/// When it is not ready.
+pub fn form(image: &Image) -> Result<&ImageForm, Failure> {
+    image.form.as_ref().ok_or_else(|| {
+        Failure::new(format!(
+            "image/{} '{}' is not ready; wait for it and relaunch",
+            image.id, image.name
+        ))
+    })
+}
+
+/// Everything needed to launch a VM.
+///
+/// # Errors
+/// When its image or one of its disks is gone.
+pub fn launchable(cx: &Context, vm: &Vm) -> Result<GuestSpec, Failure> {
+    let settings = cx.settings();
+    let image = cx.image(vm.image)?;
+    let disks = vm
+        .disks
+        .iter()
+        .map(|id| cx.disk(*id).map(|disk| Drive::from(&disk)))
+        .collect::<Result<_, _>>()?;
+    Ok(GuestSpec {
+        guest: guest(settings, vm),
+        name: vm.name.clone(),
+        memory_mib: vm.memory_mib,
+        cpu: vm.cpu,
+        form: form(&image)?.clone(),
+        root: Some(Drive {
+            device: ROOT.to_owned(),
+            path: root_path(settings, vm.id),
+            format: DiskFormat::Qcow2,
+        }),
+        seed: Some(seed_path(settings, vm.id)),
+        disks,
+    })
+}
+
+/// A VM that has just been launched.
+pub fn running(cx: &Context, id: u64, accelerator: String) -> Result<Resource, Failure> {
+    let mut vm = cx.vm(id)?;
+    vm.state = VmState::Running;
+    vm.accelerator = Some(accelerator);
+    vm.started = Some(cx.now());
+    vm.note = None;
+    Ok(Resource::Vm(vm))
+}
+
+/// The same VM without a process.
+#[must_use]
+pub fn halted(mut vm: Vm, note: Option<String>) -> Vm {
+    vm.state = VmState::Halted;
+    vm.accelerator = None;
+    vm.started = None;
+    vm.cpu_percent = None;
+    vm.memory_used_mib = None;
+    vm.note = note;
+    vm
+}
+
+/// Presses a VM's power button until its guest has shut down or its process is gone.
+///
+/// # Errors
+/// When the guest does not within `timeout`, or cannot because it stands still.
+pub async fn power_down(
+    step: &StepContext,
+    vm: &Vm,
+    timeout: Duration,
+) -> Result<GuestStatus, Failure> {
+    let ports = step.cx().ports();
+    let guest = guest(step.cx().settings(), vm);
+    let began = step.cx().now();
+    let late = began + timeout;
+    // Watched before it is asked, so that nothing falls between the two.
+    let mut events = ports.hypervisor.watch(&guest).await?.fuse();
+    loop {
+        match ports.hypervisor.status(&guest).await? {
+            status @ (GuestStatus::Off | GuestStatus::ShutDown) => return Ok(status),
+            GuestStatus::Paused | GuestStatus::Broken => {
+                return Err(Failure::new(format!(
+                    "vm/{} '{}' stands still and hears no power button; relaunch with force=true to \
+                     cut its power",
+                    vm.id, vm.name
+                )));
+            }
+            GuestStatus::Running => {}
+        }
+        let now = step.cx().now();
+        if now >= late {
+            return Err(Failure::new(format!(
+                "vm/{} '{}' has not shut down in {} s; relaunch to wait longer, or relaunch with \
+                 force=true to cut its power",
+                vm.id,
+                vm.name,
+                timeout.as_secs()
+            )));
+        }
+        let left = late.duration_since(now);
+        step.report(Meter {
+            fraction: Some(now.duration_since(began).as_secs_f64() / timeout.as_secs_f64()),
+            left_s: None,
+            detail: Some(format!("gives up in {} s", left.as_secs())),
+        });
+        ports.hypervisor.power_button(&guest, step.log()).await?;
+        let again = late.min(now + PRESS_AGAIN);
+        let mut pause = ports.clock.until(again);
+        loop {
+            tokio::select! {
+                biased;
+                Some(event) = events.next() => {
+                    if matches!(event, GuestEvent::ShutDown | GuestEvent::Gone) {
+                        break;
+                    }
+                }
+                () = &mut pause => break,
+            }
+        }
+    }
+}
+
+/// A timeout given in seconds.
+pub fn seconds(timeout_s: u64) -> Duration {
+    Duration::from_secs(timeout_s)
+}
+
+/// Refuses a name that a living resource of the kind has already.
+///
+/// # Errors
+/// [`Reason::Existence`], naming the field and the one who has the name.
+pub fn free_name(
+    world: &World<'_>,
+    field: &str,
+    kind: ResourceKind,
+    name: &str,
+) -> Result<(), Refusal> {
+    let Some(id) = world.inventory.named(kind, name) else { return Ok(()) };
+    Err(Refusal::field(
+        Reason::Existence,
+        field,
+        name,
+        format!("{field}: {kind}/{id} is called '{name}' already; choose another name"),
+    ))
+}

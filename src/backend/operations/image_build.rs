@@ -1,0 +1,119 @@
+//! `image_build`: an image from the distribution's own packages, where there is no internet.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::journal::{Context, Stop};
+use crate::backend::settings::Settings;
+use crate::domain::{
+    Choice, Effect, Field, FieldType, OperationSpec, Preview, Refusal, Resource, ResourceKind, Risk,
+};
+
+use super::{Kind, World, guests, images};
+
+/// What can be built: name, label, login.
+const RECIPES: [(&str, &str, &str); 2] = [
+    ("tiny", "a kernel and busybox in memory: built in seconds; log in as root", "root"),
+    (
+        "debian",
+        "Debian with systemd, cloud-init and SSH: built in minutes; log in as debian",
+        "debian",
+    ),
+];
+
+/// The kind.
+pub struct ImageBuild;
+
+/// Its parameters.
+#[derive(Serialize, Deserialize)]
+pub struct Parameters {
+    recipe: String,
+    name: Option<String>,
+}
+
+impl Parameters {
+    fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.recipe)
+    }
+}
+
+impl Kind for ImageBuild {
+    type Params = Parameters;
+
+    fn spec(_: &Settings) -> OperationSpec {
+        let choices = RECIPES
+            .iter()
+            .map(|(value, label, _)| Choice { value: (*value).into(), label: (*label).into() })
+            .collect();
+        OperationSpec {
+            kind: "image_build".into(),
+            title: "Build".into(),
+            doc: "Builds an image from the packages of the distribution this box runs. Needs its \
+                  package mirror at most, no other place on the internet."
+                .into(),
+            doing: "being built".into(),
+            resource: ResourceKind::Image,
+            effect: Effect::Creates,
+            subject: None,
+            lane: "image".into(),
+            risk: Risk::None,
+            warning: "".into(),
+            fields: vec![
+                Field::required("recipe", FieldType::Choice { choices }, "What to build."),
+                Field::optional(
+                    "name",
+                    FieldType::Name,
+                    serde_json::Value::Null,
+                    "The image's name; the recipe's when left out.",
+                ),
+            ],
+            locks: vec![],
+            requires: vec![],
+            leaves: Some("ready".into()),
+            once: false,
+            steps: vec!["build".into()],
+        }
+    }
+
+    fn admit(params: &Parameters, world: &World<'_>) -> Result<(), Refusal> {
+        guests::free_name(world, "name", ResourceKind::Image, params.name())
+    }
+
+    fn reserve(params: &Parameters, id: u64, world: &World<'_>) -> Option<Resource> {
+        let (_, _, login) = RECIPES.iter().find(|(recipe, ..)| *recipe == params.recipe)?;
+        let name = params.name().to_owned();
+        let label = format!("{} built here", params.recipe);
+        let source = format!("recipe {}", params.recipe);
+        Some(images::reserved(id, name, label, source, (*login).to_owned(), world))
+    }
+
+    fn preview(params: &Parameters, _: &World<'_>) -> Preview {
+        let what = RECIPES.iter().find(|(recipe, ..)| *recipe == params.recipe);
+        let effects = what.map(|(_, label, _)| format!("Image '{}': {label}.", params.name()));
+        Preview { effects: effects.into_iter().collect(), ..Preview::default() }
+    }
+
+    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+        let id = cx.id()?;
+        let dir = cx.settings().image_dir(id);
+        let undone = dir.clone();
+        cx.step("build")
+            .says("building the image")
+            .undo(move |step| {
+                let dir = undone.clone();
+                async move {
+                    step.cx().ports().images.discard(&dir).await?;
+                    images::unmade(&step, id)
+                }
+            })
+            .run(|step| {
+                let (dir, recipe) = (&dir, &params.recipe);
+                async move {
+                    let tool = &step.cx().ports().images;
+                    let report = |meter| step.report(meter);
+                    let made = tool.build(dir, recipe, &report, step.log()).await?;
+                    images::made(&step, id, made)
+                }
+            })
+            .await
+    }
+}

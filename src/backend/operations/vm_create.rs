@@ -1,0 +1,398 @@
+//! `vm_create`: a VM from an image, up and running.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::backend::journal::{Context, Stop};
+use crate::backend::load;
+use crate::backend::ports::Seed;
+use crate::backend::settings::Settings;
+use crate::domain::{
+    Effect, Field, FieldType, FsType, ImageForm, ImageState, LockMode, LockRule, OperationSpec,
+    Preview, Reason, Refusal, Resource, ResourceKind, Risk, Vm, VmState,
+};
+
+use super::{Kind, Sealed, World, files, guests};
+
+/// The root disk of an image without one, in MB. It takes what is written to it, no more.
+const BLANK_MB: u64 = 8 * 1024;
+/// What an overlay takes before anything is written to it, in bytes.
+const OVERLAY_BYTES: u64 = 200 * 1024;
+/// What keys in the form of OpenSSH begin with.
+const KEY_TYPES: [&str; 4] = ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"];
+
+/// The kind.
+pub struct VmCreate;
+
+/// Its parameters.
+#[derive(Serialize, Deserialize)]
+pub struct Parameters {
+    hostname: String,
+    password: Sealed,
+    os: u64,
+    shares: u32,
+    cpu: u32,
+    login: Option<String>,
+    ssh_keys: Vec<String>,
+}
+
+impl Kind for VmCreate {
+    type Params = Parameters;
+
+    fn spec(_: &Settings) -> OperationSpec {
+        OperationSpec {
+            kind: "vm_create".into(),
+            title: "Create".into(),
+            doc: "Creates a virtual machine from an image and starts it. Its root disk is an overlay \
+                  of the image's, so this takes the same time whatever the image's size."
+                .into(),
+            doing: "being created".into(),
+            resource: ResourceKind::Vm,
+            effect: Effect::Creates,
+            subject: None,
+            lane: "vm".into(),
+            risk: Risk::None,
+            warning: "".into(),
+            fields: vec![
+                Field::required(
+                    "hostname",
+                    FieldType::Hostname,
+                    "The guest's host name, which is also the VM's name here.",
+                ),
+                Field::required(
+                    "password",
+                    FieldType::Secret { min: 8 },
+                    "The password of the user account in the guest; it is kept hashed.",
+                ),
+                Field::required(
+                    "os",
+                    FieldType::Resource { of: ResourceKind::Image, states: vec!["ready".into()] },
+                    "The image the VM is created from.",
+                ),
+                Field::optional(
+                    "shares",
+                    FieldType::Integer { min: 1, max: 64, unit: "shares".into() },
+                    1,
+                    "Its shares of the box's memory.",
+                ),
+                Field::optional(
+                    "cpu",
+                    FieldType::Integer { min: 1, max: 16, unit: "processors".into() },
+                    1,
+                    "How many processors the guest sees.",
+                ),
+                Field::optional(
+                    "login",
+                    FieldType::Name,
+                    serde_json::Value::Null,
+                    "The user account to make in the guest; the image's own when left out.",
+                ),
+                Field::optional(
+                    "ssh_keys",
+                    FieldType::Lines,
+                    serde_json::json!([]),
+                    "Public SSH keys that may log in to the user account, one a line.",
+                )
+                .advanced(),
+            ],
+            locks: vec![LockRule { field: "os".into(), mode: LockMode::Shared }],
+            requires: vec![],
+            leaves: Some("running".into()),
+            once: false,
+            steps: vec!["root_disk".into(), "seed".into(), "start".into()],
+        }
+    }
+
+    fn admit(params: &Parameters, world: &World<'_>) -> Result<(), Refusal> {
+        if let Some(login) = &params.login {
+            check_login(login)?;
+        }
+        for (line, key) in params.ssh_keys.iter().enumerate() {
+            if !KEY_TYPES.iter().any(|start| key.starts_with(start)) || !key.contains(' ') {
+                return Err(Refusal::field(
+                    Reason::Syntax,
+                    "ssh_keys",
+                    key,
+                    format!(
+                        "ssh_keys: line {} is no public SSH key; they look like 'ssh-ed25519 AAAA… \
+                         name'",
+                        line + 1
+                    ),
+                ));
+            }
+        }
+        guests::free_name(world, "hostname", ResourceKind::Vm, &params.hostname)?;
+        match world.inventory.image(params.os) {
+            Some(image) if image.state != ImageState::Ready => Err(Refusal::field(
+                Reason::State,
+                "os",
+                params.os.to_string(),
+                format!(
+                    "os: image/{} '{}' is {}; wait until it is ready",
+                    image.id,
+                    image.name,
+                    image.state.word()
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn reserve(params: &Parameters, id: u64, world: &World<'_>) -> Option<Resource> {
+        let image = world.inventory.image(params.os)?;
+        Some(Resource::Vm(Vm {
+            id,
+            name: params.hostname.clone(),
+            state: VmState::BeingCreated,
+            uuid: Uuid::new_v4(),
+            image: image.id,
+            os: image.name.clone(),
+            shares: params.shares,
+            memory_mib: memory_mib(params, world.settings),
+            cpu: params.cpu,
+            login: params.login.clone().unwrap_or_else(|| image.login.clone()),
+            disks: vec![],
+            accelerator: None,
+            created: world.now,
+            started: None,
+            note: None,
+            cpu_percent: None,
+            memory_used_mib: None,
+        }))
+    }
+
+    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+        let Some(image) = world.inventory.image(params.os) else { return Preview::default() };
+        let memory = memory_mib(params, world.settings);
+        let login = params.login.as_deref().unwrap_or(&image.login);
+        let mut effects = vec![
+            format!(
+                "VM '{}' with {memory} MiB of memory and {} processor{} is created from {} and \
+                 started.",
+                params.hostname,
+                params.cpu,
+                if params.cpu == 1 { "" } else { "s" },
+                image.name
+            ),
+            format!("In the guest, '{login}' can log in with the password given."),
+        ];
+        if let Some(free) = load::available_mib().filter(|free| *free < memory) {
+            effects.push(format!(
+                "The box has only {free} MiB of memory free: it will swap, or QEMU may be killed."
+            ));
+        }
+        let root = "root.qcow2";
+        let (command, space) = match image.form.as_ref().and_then(backing) {
+            Some((path, format)) => (
+                format!(
+                    "qemu-img create -f qcow2 -b {} -F {} {root}",
+                    path.display(),
+                    format.word()
+                ),
+                OVERLAY_BYTES,
+            ),
+            None => (format!("qemu-img create -f qcow2 {root} {BLANK_MB}M"), OVERLAY_BYTES),
+        };
+        Preview { refusal: None, effects, commands: vec![command], space: Some(space) }
+    }
+
+    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+        let vm = cx.vm(cx.id()?)?;
+        let image = cx.image(params.os)?;
+        let settings = cx.settings();
+        let (dir, root) = (settings.vm_dir(vm.id), guests::root_path(settings, vm.id));
+        let seed_path = guests::seed_path(settings, vm.id);
+        let seed = seed(&vm, &params);
+        let id = vm.id;
+
+        cx.step("root_disk")
+            .says("making the root disk")
+            .undo(move |_| {
+                let dir = dir.clone();
+                async move { files::remove_dir(&dir) }
+            })
+            .run(|step| {
+                let (image, root, name) = (&image, &root, &vm.name);
+                async move {
+                    let disks = &step.cx().ports().disks;
+                    files::make_room(root)?;
+                    match backing(guests::form(image)?) {
+                        Some((path, format)) => disks.overlay(root, path, format, step.log()).await,
+                        None => disks.create(root, BLANK_MB, FsType::None, name, step.log()).await,
+                    }
+                }
+            })
+            .await?;
+
+        let written = seed_path.clone();
+        cx.step("seed")
+            .says("writing the seed")
+            .undo(move |_| {
+                let seed = written.clone();
+                async move { files::remove_file(&seed) }
+            })
+            .run(|step| {
+                let (path, seed) = (&seed_path, &seed);
+                async move { step.cx().ports().disks.seed(path, seed).await }
+            })
+            .await?;
+
+        cx.step("start")
+            .says("starting QEMU")
+            .undo(move |step| async move {
+                let mut vm = step.cx().vm(id)?;
+                let guest = guests::guest(step.cx().settings(), &vm);
+                step.cx().ports().hypervisor.quit(&guest, step.log()).await?;
+                vm = guests::halted(vm, None);
+                vm.state = VmState::BeingCreated;
+                step.put(Resource::Vm(vm));
+                Ok(())
+            })
+            .run(|step| async move {
+                let spec = guests::launchable(step.cx(), &step.cx().vm(id)?)?;
+                let launched = step.cx().ports().hypervisor.launch(&spec, step.log()).await?;
+                step.put(guests::running(step.cx(), id, launched)?);
+                Ok(())
+            })
+            .await
+    }
+}
+
+/// User names that `useradd` takes.
+fn check_login(login: &str) -> Result<(), Refusal> {
+    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    if login.starts_with(|c: char| c.is_ascii_lowercase())
+        && login.chars().all(inside)
+        && login.len() <= 32
+    {
+        return Ok(());
+    }
+    Err(Refusal::field(
+        Reason::Syntax,
+        "login",
+        login,
+        "login may hold small letters, digits, '-' and '_', starts with a letter and has at most 32 \
+         characters",
+    ))
+}
+
+fn memory_mib(params: &Parameters, settings: &Settings) -> u64 {
+    u64::from(params.shares) * settings.share_mib
+}
+
+/// The disk a root disk is an overlay of.
+fn backing(form: &ImageForm) -> Option<(&std::path::Path, crate::domain::DiskFormat)> {
+    match form {
+        ImageForm::Disk { path, format } | ImageForm::DirectDisk { path, format, .. } => {
+            Some((path, *format))
+        }
+        ImageForm::Direct { .. } | ImageForm::Iso { .. } => None,
+    }
+}
+
+fn seed(vm: &Vm, params: &Parameters) -> Seed {
+    Seed {
+        instance_id: vm.uuid.to_string(),
+        hostname: vm.name.clone(),
+        login: vm.login.clone(),
+        password_hash: params.password.hashed.clone(),
+        ssh_keys: params.ssh_keys.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::{House, Trial};
+    use super::*;
+    use crate::domain::State;
+
+    const PASSWORD: &str = "correct horse";
+
+    #[tokio::test]
+    async fn a_vm_runs_when_it_is_done() {
+        let mut house = House::open();
+        let vm = house.some_vm().await;
+        let vm = house.vm(vm).await;
+        assert_eq!((vm.name.as_str(), vm.state, vm.memory_mib), ("web-1", VmState::Running, 256));
+        assert_eq!((vm.login.as_str(), vm.os.as_str()), ("root", "tiny"));
+        assert_eq!(vm.accelerator.as_deref(), Some("tcg"));
+        assert!(vm.started.is_some());
+        let seed = std::fs::read_to_string(house.dir().join("vms/1/seed.img")).unwrap();
+        assert!(seed.starts_with("web-1 root $6$"), "{seed}");
+        assert!(!seed.contains(PASSWORD));
+    }
+
+    #[tokio::test]
+    async fn it_endures_everything() {
+        let trial = Trial {
+            kind: "vm_create",
+            params: json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny" }),
+            setup: |house| Box::pin(async { drop(house.some_image().await) }),
+            undoes: true,
+        };
+        trial.endure().await;
+    }
+
+    #[tokio::test]
+    async fn what_cannot_work_is_refused_with_field_and_reason() {
+        let mut house = House::open();
+        let os = house.some_image().await;
+        let good = json!({ "hostname": "web-1", "password": PASSWORD, "os": os });
+        house.done("vm_create", good.clone()).await;
+        for (field, value, reason) in [
+            ("hostname", json!("web-1"), Reason::Existence),
+            ("hostname", json!("../etc"), Reason::Syntax),
+            ("password", json!("short"), Reason::Value),
+            ("os", json!("absent"), Reason::Existence),
+            ("shares", json!(65), Reason::Value),
+            ("cpu", json!(0), Reason::Value),
+            ("login", json!("Root"), Reason::Syntax),
+            ("ssh_keys", json!(["rm -rf"]), Reason::Syntax),
+        ] {
+            let mut given = good.clone();
+            given[field] = value;
+            if field != "hostname" {
+                given["hostname"] = json!("web-2");
+            }
+            let (found, at, refusal) = house.refused("vm_create", given).await;
+            assert_eq!((found, at.as_str()), (reason, field), "{refusal}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_image_that_is_not_ready_is_refused() {
+        let mut house = House::open();
+        house.fake.trouble(0, crate::backend::drivers::fake::Trouble::Before);
+        let failed = house.fails("image_build", json!({ "recipe": "tiny" })).await;
+        let given = json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny" });
+        let (reason, field, _) = house.refused("vm_create", given).await;
+        assert_eq!((reason, field.as_str()), (Reason::State, "os"));
+        assert_eq!(house.detail(failed.0).await.operation.state, State::Error);
+    }
+
+    #[tokio::test]
+    async fn the_preview_tells_memory_command_and_space_and_keeps_no_password() {
+        let mut house = House::open();
+        house.some_image().await;
+        let given = json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny", "shares": 4 });
+        let preview = house.preview("vm_create", given).await;
+        assert_eq!(preview.refusal, None);
+        assert!(preview.effects[0].contains("1024 MiB"), "{:?}", preview.effects);
+        assert!(preview.commands[0].starts_with("qemu-img create -f qcow2 -b /"));
+        assert_eq!(preview.space, Some(OVERLAY_BYTES));
+        assert!(!serde_json::to_string(&preview).unwrap().contains(PASSWORD));
+    }
+
+    #[tokio::test]
+    async fn too_little_memory_is_said_before() {
+        let mut house = House::open();
+        house.some_image().await;
+        let given =
+            json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny", "shares": 64 });
+        let preview = house.preview("vm_create", given).await;
+        let warned = preview.effects.iter().any(|effect| effect.contains("memory free"));
+        assert_eq!(warned, load::available_mib().unwrap() < 64 * 256);
+    }
+}

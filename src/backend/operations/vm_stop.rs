@@ -1,0 +1,186 @@
+//! `vm_stop`: a running VM, shut down by its own guest or, when asked for, by cutting its power.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::journal::{Context, Stop};
+use crate::backend::settings::Settings;
+use crate::domain::{
+    Effect, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, Resource, ResourceKind,
+    Risk,
+};
+
+use super::{Kind, World, guests};
+
+/// The kind.
+pub struct VmStop;
+
+/// Its parameters.
+#[derive(Serialize, Deserialize)]
+pub struct Parameters {
+    vm: u64,
+    force: bool,
+    timeout_s: u64,
+}
+
+impl Kind for VmStop {
+    type Params = Parameters;
+
+    fn spec(settings: &Settings) -> OperationSpec {
+        OperationSpec {
+            kind: "vm_stop".into(),
+            title: "Stop".into(),
+            doc:
+                "Presses the power button until the guest has shut down, then ends its process. By \
+                  force, its power is cut at once."
+                    .into(),
+            doing: "stopping".into(),
+            resource: ResourceKind::Vm,
+            effect: Effect::Changes,
+            subject: Some("vm".into()),
+            lane: "vm".into(),
+            risk: Risk::Disruptive,
+            warning:
+                "Whatever runs in the guest is ended; by force, what it has not written to its \
+                      disks is lost."
+                    .into(),
+            fields: vec![
+                Field::required(
+                    "vm",
+                    FieldType::Resource {
+                        of: ResourceKind::Vm,
+                        states: vec!["running".into(), "paused".into()],
+                    },
+                    "The VM to stop.",
+                ),
+                Field::optional(
+                    "force",
+                    FieldType::Flag,
+                    false,
+                    "Cut its power at once instead of asking the guest.",
+                ),
+                timeout(settings),
+            ],
+            locks: vec![LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
+            requires: vec!["running".into(), "paused".into()],
+            leaves: Some("halted".into()),
+            once: true,
+            steps: vec!["power_button".into(), "quit".into()],
+        }
+    }
+
+    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+        let Some(vm) = world.inventory.vm(params.vm) else { return Preview::default() };
+        let effect = if params.force {
+            format!("The power of VM '{}' is cut at once.", vm.name)
+        } else {
+            format!(
+                "The guest of VM '{}' is asked to shut down, and has {} s for it.",
+                vm.name, params.timeout_s
+            )
+        };
+        let commands = if params.force {
+            vec!["QMP quit".to_owned()]
+        } else {
+            vec!["QMP system_powerdown".to_owned(), "QMP quit".to_owned()]
+        };
+        Preview { effects: vec![effect], commands, ..Preview::default() }
+    }
+
+    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+        let id = params.vm;
+        if !params.force {
+            let timeout = guests::seconds(params.timeout_s);
+            cx.step("power_button")
+                .says("waiting for the guest")
+                .spans(0.0, 0.9)
+                .run(|step| async move {
+                    guests::power_down(&step, &step.cx().vm(id)?, timeout).await.map(drop)
+                })
+                .await?;
+        }
+        cx.step("quit")
+            .says("ending QEMU")
+            .run(|step| async move {
+                let vm = step.cx().vm(id)?;
+                let guest = guests::guest(step.cx().settings(), &vm);
+                step.cx().ports().hypervisor.quit(&guest, step.log()).await?;
+                step.put(Resource::Vm(guests::halted(vm, None)));
+                Ok(())
+            })
+            .await
+    }
+}
+
+/// How long the guest may take, which `vm_stop` and `vm_reboot` both ask.
+pub fn timeout(settings: &Settings) -> Field {
+    Field::optional(
+        "timeout_s",
+        FieldType::Integer { min: 1, max: 3600, unit: "s".into() },
+        settings.stop_timeout.as_secs().clamp(1, 3600),
+        "How long the guest may take to shut down.",
+    )
+    .advanced()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::{House, Trial};
+    use crate::domain::{Control, Reason, State, VmState};
+
+    use super::super::testing::params;
+
+    #[tokio::test]
+    async fn it_endures_everything() {
+        let trial = Trial {
+            kind: "vm_stop",
+            params: json!({ "vm": "web-1" }),
+            setup: |house| Box::pin(async { drop(house.some_vm().await) }),
+            // What has been shut down cannot be woken up as it was.
+            undoes: false,
+        };
+        trial.endure().await;
+    }
+
+    #[tokio::test]
+    async fn the_button_is_pressed_until_the_guest_hears_it() {
+        let mut house = House::open();
+        let vm = house.some_vm().await;
+        house.fake.obeys_after(3);
+        house.fake.calls();
+        house.done("vm_stop", json!({ "vm": vm })).await;
+        let button = "power_button vm/1";
+        assert_eq!(house.fake.calls(), [button, button, button, "quit vm/1"]);
+        assert_eq!(house.vm(vm).await.state, VmState::Halted);
+    }
+
+    #[tokio::test]
+    async fn a_deaf_guest_is_reported_and_force_is_offered() {
+        let mut house = House::open();
+        let vm = house.some_vm().await;
+        house.fake.obeys_after(0);
+        let (uid, why) = house.fails("vm_stop", json!({ "vm": vm, "timeout_s": 12 })).await;
+        assert!(why.contains("has not shut down in 12 s") && why.contains("force=true"), "{why}");
+        assert_eq!(house.vm(vm).await.state, VmState::Running);
+        house.fake.calls();
+        let force = params(json!({ "force": true }));
+        house.control(Control::Relaunch { uid, params: force }).await;
+        house.reaches(uid, &[State::Done]).await;
+        assert_eq!(house.fake.calls(), ["quit vm/1"]);
+        assert_eq!(house.vm(vm).await.state, VmState::Halted);
+    }
+
+    #[tokio::test]
+    async fn a_second_one_is_refused_while_one_is_pending() {
+        let mut house = House::open();
+        let vm = house.some_vm().await;
+        house.fake.trouble(0, crate::backend::drivers::fake::Trouble::Hang);
+        let first = house.submit("vm_stop", json!({ "vm": vm })).await.unwrap();
+        house.fake.hung().await;
+        let (reason, _, _) = house.refused("vm_stop", json!({ "vm": vm })).await;
+        assert_eq!(reason, Reason::OperationPending { uid: first.uid });
+        // It is checked against what will be: starting it again makes sense now.
+        house.submit("vm_start", json!({ "vm": vm })).await.unwrap();
+    }
+}
