@@ -11,7 +11,7 @@ use crate::domain::{
     Subject, Submit, VmState,
 };
 
-use super::core::Core;
+use super::core::{Core, detached};
 use super::operations::Entry;
 use super::ports::{Guest, Ports};
 use super::settings::Settings;
@@ -212,18 +212,20 @@ impl Backend for Embedded {
     }
 
     fn submit(&self, submit: Submit) -> BoxFuture<'_, Result<Accepted>> {
-        Box::pin(self.core.submit_with(submit, Vec::new()))
+        let core = self.core.clone();
+        Box::pin(detached(async move { core.submit_with(submit, |_, _| Ok(Vec::new())).await }))
     }
 
     fn control(&self, control: Control) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
+        let core = self.core.clone();
+        Box::pin(detached(async move {
             match control {
-                Control::Cancel { uid } => self.core.cancel(uid).await,
-                Control::Relaunch { uid, params } => self.core.relaunch(uid, params).await,
-                Control::Priority { uid, priority } => self.core.prioritise(uid, priority).await,
-                Control::Lane { name, change } => self.core.change_lane(&name, change).await,
+                Control::Cancel { uid } => core.cancel(uid).await,
+                Control::Relaunch { uid, params } => core.relaunch(uid, params).await,
+                Control::Priority { uid, priority } => core.prioritise(uid, priority).await,
+                Control::Lane { name, change } => core.change_lane(&name, change).await,
             }
-        })
+        }))
     }
 
     fn subscribe(&self) -> EventStream {

@@ -4,12 +4,12 @@
 
 pub mod clock;
 #[cfg(test)]
+pub mod fake;
+#[cfg(test)]
 pub mod fake_encoder;
 pub mod ffmpeg;
 pub mod image;
 pub mod partial;
-#[cfg(test)]
-pub mod fake;
 pub mod process;
 pub mod qemu;
 pub mod qemu_img;

@@ -204,3 +204,4 @@ async fn remove_file(path: &std::path::Path) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
