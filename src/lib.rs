@@ -5,3 +5,4 @@
 
 pub mod backend;
 pub mod domain;
+pub mod ui;
