@@ -7,4 +7,5 @@ pub mod backend;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod ui;
 pub mod wire;

@@ -218,20 +218,23 @@ async fn console(place: &Place) -> anyhow::Result<ExitCode> {
 
 fn options(place: &Place, embedded: bool) -> anyhow::Result<ui::Options> {
     let config = &place.config;
-    let theme =
-        ui::Theme::load(&config.theme).map_err(|what| place.origin.complain("theme", what))?;
-    let keymap = ui::Keymap::with(&config.keymap).map_err(|complaint| {
-        place.origin.complain(&format!("keymap.{}", complaint.action), complaint.what)
-    })?;
+    let mut keymap = Vec::new();
+    if !config.keymap.is_empty() {
+        let file = place.origin.files().first().map(|file| file.display().to_string());
+        let keys = toml::to_string(&config.keymap).context("cannot read the key map")?;
+        keymap.push((file.unwrap_or_default(), keys));
+    }
     Ok(ui::Options {
-        theme,
+        theme: config.theme.clone(),
         keymap,
         read_only: place.read_only,
         mouse: config.mouse,
         ascii: config.ascii,
+        pictures: config.pictures,
         embedded,
         choices: Some(place.state_dir.join("console.json")),
         actor: place.actor("console"),
+        ..ui::Options::default()
     })
 }
 
