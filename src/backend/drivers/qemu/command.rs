@@ -122,8 +122,13 @@ pub fn arguments(spec: &GuestSpec, accelerator: &str) -> Vec<OsString> {
 
 /// The root disk comes before the CD: an empty one is passed over, and an installed one is booted.
 fn boot(line: &mut Line, spec: &GuestSpec) {
+    // A kernel that QEMU loads itself takes the first place in the boot order.
+    let order = match &spec.form {
+        ImageForm::Disk { .. } | ImageForm::Iso { .. } => ",bootindex=0",
+        ImageForm::DirectDisk { .. } | ImageForm::Direct { .. } => "",
+    };
     if let Some(root) = &spec.root {
-        line.disk(root, ",bootindex=0");
+        line.disk(root, order);
     }
     match &spec.form {
         ImageForm::Disk { .. } => {}
