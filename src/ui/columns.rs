@@ -41,7 +41,7 @@ pub fn columns(tab: Tab, width: u16) -> Vec<Column> {
             column("STATE", "state", 14, 0),
             number("CPU", "cpu", 5, 44),
             number("MEMORY", "used", 15, 56),
-            number("VCPU", "vcpu", 4, 76),
+            number("VCPU", "vcpu", 4, 90),
             column("OS", "os", 14, 66),
         ],
         Tab::Disks => &[

@@ -254,21 +254,29 @@ impl Form {
     }
 
     /// Checks everything, and puts the keys into the first field that is wrong. Returns whether
-    /// nothing is.
+    /// nothing is. What is merely still missing further down is gone to without a word.
     pub fn check(&mut self) -> bool {
         let relaunch = matches!(self.purpose, Purpose::Relaunch { .. });
-        for entry in self.entries.iter_mut().filter(|entry| !entry.hidden) {
+        let here = self.at;
+        let mut wrong = None;
+        for (place, entry) in self.entries.iter_mut().enumerate() {
+            if entry.hidden {
+                continue;
+            }
             let kept = relaunch && entry.field.is_secret();
             entry.check(entry.field.required && !kept);
-        }
-        match self.entries.iter().position(|entry| entry.error.is_some()) {
-            Some(at) => {
-                self.advanced |= self.entries[at].field.advanced;
-                self.at = at;
-                false
+            if entry.error.is_some() {
+                wrong = wrong.or(Some(place));
+                if place > here && matches!(entry.value(), Ok(None)) {
+                    entry.error = None;
+                }
             }
-            None => true,
         }
+        if let Some(at) = wrong {
+            self.advanced |= self.entries[at].field.advanced;
+            self.at = at;
+        }
+        wrong.is_none()
     }
 
     /// Shows a refusal at its field, or above all of them.

@@ -19,6 +19,7 @@ use ratatui::layout::Rect;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -205,7 +206,8 @@ async fn turn(
     signals: &mut Signals,
     frame: Duration,
 ) -> Exit {
-    let mut input = EventStream::new();
+    let (keys, mut input) = unbounded_channel();
+    let _reader = Reader(tokio::spawn(read(keys)));
     let mut events = Some(hands.backend.subscribe());
     let gone = terminal_gone();
     tokio::pin!(gone);
@@ -233,7 +235,7 @@ async fn turn(
             _ = signals.term.recv() => Woken::Leave(Exit::Quit),
             () = &mut gone => Woken::Leave(Exit::HangUp),
             _ = signals.cont.recv() => Woken::Continued,
-            event = input.next() => Woken::Input(event),
+            event = input.recv() => Woken::Input(event),
             Some(msg) = replies.recv() => Woken::Msg(msg),
             event = next(&mut events) => Woken::Msg(event),
             () = sleep_until(frame_at) => Woken::Frame,
@@ -271,10 +273,10 @@ async fn turn(
             }
         }
         while batch.len() < MOST_AT_ONCE {
-            match input.next().now_or_never() {
-                Some(Some(Ok(event))) => key |= take_input(event, &mut batch),
-                Some(Some(Err(_)) | None) => return Exit::HangUp,
-                None => break,
+            match input.try_recv() {
+                Ok(Ok(event)) => key |= take_input(event, &mut batch),
+                Ok(Err(_)) | Err(TryRecvError::Disconnected) => return Exit::HangUp,
+                Err(TryRecvError::Empty) => break,
             }
         }
         for msg in batch {
@@ -303,6 +305,27 @@ async fn turn(
         if key && keyed.is_none_or(|keyed| keyed + frame <= now) {
             keyed = Some(now);
             drawn = None;
+        }
+    }
+}
+
+/// The task that reads the terminal; it ends with the console.
+struct Reader(JoinHandle<()>);
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Reads the terminal. A task of its own, because [`EventStream`] wakes only whoever polled it
+/// first, and so cannot be drained without waiting.
+async fn read(keys: UnboundedSender<std::io::Result<TerminalEvent>>) {
+    let mut events = EventStream::new();
+    while let Some(event) = events.next().await {
+        let failed = event.is_err();
+        if keys.send(event).is_err() || failed {
+            return;
         }
     }
 }

@@ -134,6 +134,16 @@ pub fn count(number: u64) -> String {
     text
 }
 
+/// A number in few columns: `9 999`, `48k`, `1.2M`.
+#[must_use]
+pub fn about(number: u64) -> String {
+    match number {
+        0..10_000 => count(number),
+        10_000..1_000_000 => format!("{}k", number / 1000),
+        _ => format!("{:.1}M", number as f64 / 1e6),
+    }
+}
+
 /// A span of time as a clock shows it: `04:12`, `1:04:12`.
 #[must_use]
 pub fn clock(seconds: u64) -> String {

@@ -96,7 +96,7 @@ fn draw_row(model: &Model, canvas: &mut Canvas<'_>, operation: &Operation, row: 
     } else if row.width >= 100 {
         16
     } else if wide {
-        10
+        8
     } else {
         5
     };
@@ -104,7 +104,7 @@ fn draw_row(model: &Model, canvas: &mut Canvas<'_>, operation: &Operation, row: 
     let figures = if !running {
         0
     } else if wide {
-        bar + 1 + 4 + 1 + 12
+        bar + 1 + 4 + 1 + if row.width >= 90 { 12 } else { 7 }
     } else {
         bar + 1 + 4
     };
@@ -148,7 +148,8 @@ fn draw_figures(
     }
     let room = place.right() - x - 1;
     let time = match progress.and_then(|progress| progress.left_s) {
-        Some(left) => format!("{} left", text::clock(left)),
+        Some(left) if room >= 10 => format!("{} left", text::clock(left)),
+        Some(left) => format!("-{}", text::clock(left)),
         None => {
             let since = operation.started.unwrap_or(operation.created);
             text::clock(text::seconds_between(since, model.now))

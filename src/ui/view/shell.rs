@@ -103,17 +103,22 @@ fn tab_texts(model: &Model) -> Vec<(Tab, String)> {
         }
     };
     let wide = |texts: &[(Tab, String)]| {
-        texts.iter().map(|(_, text)| width(text) + 1).sum::<usize>() <= usize::from(model.size.0)
+        texts.iter().map(|(_, text)| width(text) + 1).sum::<usize>()
+            <= usize::from(model.size.0) + 1
     };
     let long: Vec<_> = Tab::ALL
         .into_iter()
         .map(|tab| {
-            let count = number(tab).map(|number| format!(" {}", text::count(number)));
+            let count = number(tab).map(|number| format!(" {}", text::about(number)));
             (tab, format!(" {} {}{} ", tab.place() + 1, tab.title(), count.unwrap_or_default()))
         })
         .collect();
     if wide(&long) {
         return long;
+    }
+    let tight: Vec<_> = long.iter().map(|(tab, text)| (*tab, text.trim_end().to_owned())).collect();
+    if wide(&tight) {
+        return tight;
     }
     let named: Vec<_> = Tab::ALL
         .into_iter()
