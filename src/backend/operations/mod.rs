@@ -3,6 +3,12 @@
 //! A kind knows the ports, never the drivers. Adding one touches its new file and one line of
 //! [`all`].
 
+mod disk_attach;
+mod disk_create;
+mod disk_delete;
+mod disk_detach;
+mod disk_purge;
+mod disk_restore;
 mod files;
 mod guests;
 mod image_build;
@@ -10,6 +16,8 @@ mod images;
 #[cfg(test)]
 pub mod testing;
 mod vm_create;
+mod vm_delete;
+mod vm_reboot;
 mod vm_start;
 mod vm_stop;
 
@@ -185,6 +193,14 @@ pub fn all(settings: &Settings) -> Vec<Entry> {
         Entry::of::<vm_create::VmCreate>(settings),
         Entry::of::<vm_start::VmStart>(settings),
         Entry::of::<vm_stop::VmStop>(settings),
+        Entry::of::<vm_reboot::VmReboot>(settings),
+        Entry::of::<vm_delete::VmDelete>(settings),
+        Entry::of::<disk_create::DiskCreate>(settings),
+        Entry::of::<disk_attach::DiskAttach>(settings),
+        Entry::of::<disk_detach::DiskDetach>(settings),
+        Entry::of::<disk_delete::DiskDelete>(settings),
+        Entry::of::<disk_restore::DiskRestore>(settings),
+        Entry::of::<disk_purge::DiskPurge>(settings),
         Entry::of::<image_build::ImageBuild>(settings),
     ]
 }
