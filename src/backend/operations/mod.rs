@@ -32,6 +32,7 @@ use crate::domain::{
 
 use super::inventory::Inventory;
 use super::journal::{Context, Stop};
+use super::ports::{Done, Ports};
 use super::settings::Settings;
 
 /// What a kind may look at before its operation is queued.
@@ -88,6 +89,14 @@ pub trait Kind: 'static {
         (end != State::Cancel).then_some(resource)
     }
 
+    /// Removes what failed attempts kept for a relaunch, when a failed operation of a kind with
+    /// [`crate::domain::Effect::Creates`] is called off after all. `id` is the number its resource
+    /// had.
+    fn discard<'a>(ports: &'a Ports, settings: &'a Settings, id: u64) -> Done<'a, ()> {
+        let _ = (ports, settings, id);
+        Box::pin(async { Ok(()) })
+    }
+
     /// What a request would do: sentences, commands, space.
     fn preview(params: &Self::Params, world: &World<'_>) -> Preview {
         let _ = (params, world);
@@ -110,6 +119,7 @@ pub struct Entry {
     pub(super) admit: fn(&Params, &World<'_>) -> Result<(), Refusal>,
     pub(super) reserve: fn(&Params, u64, &World<'_>) -> Option<Resource>,
     pub(super) settle: fn(Resource, State) -> Option<Resource>,
+    pub(super) discard: for<'a> fn(&'a Ports, &'a Settings, u64) -> Done<'a, ()>,
     pub(super) preview: fn(&Params, &World<'_>) -> Preview,
     pub(super) run: fn(Context, &Params) -> BoxFuture<'static, Result<(), Stop>>,
 }
@@ -128,6 +138,7 @@ impl Entry {
             admit: |params, world| K::admit(&typed::<K>(params).map_err(untyped)?, world),
             reserve: |params, id, world| K::reserve(&typed::<K>(params).ok()?, id, world),
             settle: K::settle,
+            discard: K::discard,
             preview: |params, world| {
                 typed::<K>(params).map_or_else(|_| Preview::default(), |it| K::preview(&it, world))
             },
