@@ -151,10 +151,9 @@ impl Context {
             .ok_or_else(|| Failure::new(format!("{id} does not exist any more")))
     }
 
-    /// The number of the living resource of that name.
-    #[must_use]
-    pub fn named(&self, kind: crate::domain::ResourceKind, name: &str) -> Option<u64> {
-        self.inner.core.inventory(|inventory| inventory.named(kind, name))
+    /// Looks at every living resource.
+    pub fn inventory<T>(&self, look: impl FnOnce(&super::inventory::Inventory) -> T) -> T {
+        self.inner.core.inventory(look)
     }
 
     /// A VM as it is now.

@@ -99,7 +99,8 @@ impl Kind for DiskRestore {
                     let mut disk = step.cx().disk(id)?;
                     disk.name = name.unwrap_or(disk.name);
                     // Somebody may have taken the name while this was waiting.
-                    if let Some(other) = step.cx().named(ResourceKind::Disk, &disk.name)
+                    if let Some(other) =
+                        step.cx().inventory(|it| it.named(ResourceKind::Disk, &disk.name))
                         && other != id
                     {
                         return Err(Failure::new(format!(

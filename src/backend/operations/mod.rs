@@ -12,6 +12,9 @@ mod disk_restore;
 mod files;
 mod guests;
 mod image_build;
+mod image_delete;
+mod image_fetch;
+mod image_import;
 mod images;
 #[cfg(test)]
 pub mod testing;
@@ -212,6 +215,9 @@ pub fn all(settings: &Settings) -> Vec<Entry> {
         Entry::of::<disk_delete::DiskDelete>(settings),
         Entry::of::<disk_restore::DiskRestore>(settings),
         Entry::of::<disk_purge::DiskPurge>(settings),
+        Entry::of::<image_fetch::ImageFetch>(settings),
+        Entry::of::<image_import::ImageImport>(settings),
         Entry::of::<image_build::ImageBuild>(settings),
+        Entry::of::<image_delete::ImageDelete>(settings),
     ]
 }
