@@ -609,7 +609,7 @@ impl Core {
     /// Calls an operation off.
     pub(super) async fn cancel(self: &Arc<Self>, uid: Uid) -> Result<(), BackendError> {
         enum How {
-            AtOnce,
+            AtOnce(Option<(Arc<Entry>, ResourceId)>),
             Undoing(std::pin::Pin<Box<dyn Future<Output = Result<(), BackendError>> + Send>>),
         }
         let how = {
@@ -617,7 +617,13 @@ impl Core {
             let Flight { queue, open, .. } = &mut *flight;
             open.get_mut(&uid).map(|open| {
                 if open.operation.state == State::Error || (!open.resume && queue.withdraw(uid)) {
-                    return How::AtOnce;
+                    let failed = open.operation.state == State::Error;
+                    let kind = self.kinds.get(&open.operation.kind).filter(|kind| {
+                        // What has not run has kept nothing, unless it ran before.
+                        (failed || open.operation.attempt > 0)
+                            && kind.spec.effect == Effect::Creates
+                    });
+                    return How::AtOnce(kind.cloned().zip(open.operation.resource));
                 }
                 open.operation.cancelling = true;
                 How::Undoing(Box::pin(self.store.writer().send(vec![Change::Cancelling(uid)])))
@@ -625,7 +631,14 @@ impl Core {
         };
         let Some(how) = how else { return self.not_open(uid).await };
         match how {
-            How::AtOnce => self.end(uid, State::Cancel, None).await,
+            How::AtOnce(made) => {
+                self.end(uid, State::Cancel, None).await?;
+                let Some((kind, id)) = made else { return Ok(()) };
+                let discarded = (kind.discard)(&self.ports, &self.settings, id.id).await;
+                discarded.map_err(|failure| {
+                    BackendError::failed(format!("{uid} is cancelled, but {}", failure.message))
+                })
+            }
             How::Undoing(written) => {
                 written.await?;
                 let shown = self.flight().open.get(&uid).map(|open| {

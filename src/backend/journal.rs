@@ -159,6 +159,11 @@ impl Context {
             .ok_or_else(|| Failure::new(format!("{id} does not exist any more")))
     }
 
+    /// Looks at every living resource.
+    pub fn inventory<T>(&self, look: impl FnOnce(&super::inventory::Inventory) -> T) -> T {
+        self.inner.core.inventory(look)
+    }
+
     /// A VM as it is now.
     ///
     /// # Errors

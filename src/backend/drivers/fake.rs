@@ -138,6 +138,17 @@ impl Fake {
         }
     }
 
+    /// A process that nobody launched.
+    pub fn haunts(&self, vm: u64) {
+        let process = Process {
+            status: GuestStatus::Running,
+            plugged: BTreeSet::new(),
+            presses: 0,
+            events: broadcast::Sender::new(16),
+        };
+        self.world().processes.insert(vm, process);
+    }
+
     /// Sets the clock forward.
     pub fn advance(&self, by: Duration) {
         self.now.send_modify(|now| *now += by);

@@ -67,6 +67,22 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), Failure> {
     moved.map_err(|error| Failure::io(what(), &error))
 }
 
+/// Moves a folder aside, where it is to be removed. One that was never made is nothing to move.
+///
+/// # Errors
+/// When it cannot be moved.
+pub fn set_aside(dir: &Path, aside: &Path) -> Result<(), Failure> {
+    if dir.exists() { rename(dir, aside) } else { Ok(()) }
+}
+
+/// Undoes a move, or finds that it never happened.
+///
+/// # Errors
+/// When the thing is at neither place, or cannot be moved.
+pub fn put_back(moved: &Path, home: &Path) -> Result<(), Failure> {
+    if home.exists() && !moved.exists() { Ok(()) } else { rename(moved, home) }
+}
+
 /// Where a folder is moved before it is removed, so that it is removed as a whole or not at all.
 #[must_use]
 pub fn aside(dir: &Path) -> PathBuf {

@@ -181,3 +181,13 @@ pub fn free_name(
         format!("{field}: {kind}/{id} is called '{name}' already; choose another name"),
     ))
 }
+
+/// Whether a VM has a process whose guest has not shut down: whether disks are plugged in and out.
+///
+/// # Errors
+/// When that cannot be found out.
+pub async fn is_up(step: &StepContext, vm: &Vm) -> Result<bool, Failure> {
+    let guest = guest(step.cx().settings(), vm);
+    let status = step.cx().ports().hypervisor.status(&guest).await?;
+    Ok(!matches!(status, GuestStatus::Off | GuestStatus::ShutDown))
+}

@@ -117,3 +117,36 @@ impl Kind for ImageBuild {
             .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::{House, Trial};
+    use crate::domain::Reason;
+
+    #[tokio::test]
+    async fn it_endures_everything() {
+        let trial = Trial {
+            kind: "image_build",
+            params: json!({ "recipe": "debian" }),
+            setup: |_| Box::pin(async {}),
+            undoes: true,
+        };
+        trial.endure().await;
+    }
+
+    #[tokio::test]
+    async fn recipe_and_name_are_checked() {
+        let mut house = House::open();
+        house.some_image().await;
+        for (given, reason, field) in [
+            (json!({ "recipe": "tiny" }), Reason::Existence, "name"),
+            (json!({ "recipe": "gentoo" }), Reason::Value, "recipe"),
+        ] {
+            let (found, at, refusal) = house.refused("image_build", given).await;
+            assert_eq!((found, at.as_str()), (reason, field), "{refusal}");
+        }
+        house.done("image_build", json!({ "recipe": "tiny", "name": "tiny-2" })).await;
+    }
+}

@@ -3,15 +3,26 @@
 //! A kind knows the ports, never the drivers. Adding one touches its new file and one line of
 //! [`all`].
 
+mod disk_attach;
+mod disk_create;
+mod disk_delete;
+mod disk_detach;
+mod disk_purge;
+mod disk_restore;
 mod encode;
 mod encoding_delete;
 mod files;
 mod guests;
 mod image_build;
+mod image_delete;
+mod image_fetch;
+mod image_import;
 mod images;
 #[cfg(test)]
 pub mod testing;
 mod vm_create;
+mod vm_delete;
+mod vm_reboot;
 mod vm_start;
 mod vm_stop;
 
@@ -26,7 +37,7 @@ use crate::domain::{
 
 use super::inventory::Inventory;
 use super::journal::{Context, Stop};
-use super::ports::Ports;
+use super::ports::{Done, Ports};
 use super::settings::Settings;
 
 /// What a kind may look at before its operation is queued.
@@ -85,6 +96,14 @@ pub trait Kind: 'static {
         (end != State::Cancel).then_some(resource)
     }
 
+    /// Removes what failed attempts kept for a relaunch, when a failed operation of a kind with
+    /// [`crate::domain::Effect::Creates`] is called off after all. `id` is the number its resource
+    /// had.
+    fn discard<'a>(ports: &'a Ports, settings: &'a Settings, id: u64) -> Done<'a, ()> {
+        let _ = (ports, settings, id);
+        Box::pin(async { Ok(()) })
+    }
+
     /// What a request would do: sentences, commands, space.
     fn preview(params: &Self::Params, world: &World<'_>) -> Preview {
         let _ = (params, world);
@@ -107,6 +126,7 @@ pub struct Entry {
     pub(super) admit: fn(&Params, &World<'_>) -> Result<(), Refusal>,
     pub(super) reserve: fn(&Params, u64, &World<'_>) -> Option<Resource>,
     pub(super) settle: fn(Resource, State) -> Option<Resource>,
+    pub(super) discard: for<'a> fn(&'a Ports, &'a Settings, u64) -> Done<'a, ()>,
     pub(super) preview: fn(&Params, &World<'_>) -> Preview,
     pub(super) run: fn(Context, &Params) -> BoxFuture<'static, Result<(), Stop>>,
 }
@@ -125,6 +145,7 @@ impl Entry {
             admit: |params, world| K::admit(&typed::<K>(params).map_err(untyped)?, world),
             reserve: |params, id, world| K::reserve(&typed::<K>(params).ok()?, id, world),
             settle: K::settle,
+            discard: K::discard,
             preview: |params, world| {
                 typed::<K>(params).map_or_else(|_| Preview::default(), |it| K::preview(&it, world))
             },
@@ -190,7 +211,18 @@ pub fn all(settings: &Settings) -> Vec<Entry> {
         Entry::of::<vm_create::VmCreate>(settings),
         Entry::of::<vm_start::VmStart>(settings),
         Entry::of::<vm_stop::VmStop>(settings),
+        Entry::of::<vm_reboot::VmReboot>(settings),
+        Entry::of::<vm_delete::VmDelete>(settings),
+        Entry::of::<disk_create::DiskCreate>(settings),
+        Entry::of::<disk_attach::DiskAttach>(settings),
+        Entry::of::<disk_detach::DiskDetach>(settings),
+        Entry::of::<disk_delete::DiskDelete>(settings),
+        Entry::of::<disk_restore::DiskRestore>(settings),
+        Entry::of::<disk_purge::DiskPurge>(settings),
+        Entry::of::<image_fetch::ImageFetch>(settings),
+        Entry::of::<image_import::ImageImport>(settings),
         Entry::of::<image_build::ImageBuild>(settings),
+        Entry::of::<image_delete::ImageDelete>(settings),
         Entry::of::<encode::Encode>(settings),
         Entry::of::<encoding_delete::EncodingDelete>(settings),
     ]

@@ -256,7 +256,9 @@ impl House {
             .iter()
             .map(|(vm, process)| format!("vm/{vm} {:?} {:?}", process.status, process.plugged))
             .collect();
-        json!({ "resources": resources, "files": files, "processes": processes })
+        let all = json!({ "resources": resources, "files": files, "processes": processes });
+        let here = self.dir().display().to_string();
+        serde_json::from_str(&all.to_string().replace(&here, "")).unwrap()
     }
 
     /// An image to create VMs from.

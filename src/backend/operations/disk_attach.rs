@@ -1,0 +1,194 @@
+//! `disk_attach`: a free disk, given to a VM: while it runs, or with its next start.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::journal::{Context, Stop};
+use crate::backend::ports::Drive;
+use crate::backend::settings::Settings;
+use crate::domain::{
+    DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
+    Reason, Refusal, Resource, ResourceKind, Risk, VmState,
+};
+
+use super::{Kind, World, guests};
+
+/// The kind.
+pub struct DiskAttach;
+
+/// Its parameters.
+#[derive(Serialize, Deserialize)]
+pub struct Parameters {
+    disk: u64,
+    vm: u64,
+}
+
+impl Kind for DiskAttach {
+    type Params = Parameters;
+
+    fn spec(_: &Settings) -> OperationSpec {
+        OperationSpec {
+            kind: "disk_attach".into(),
+            title: "Attach".into(),
+            doc: "Attaches a disk to a virtual machine. A running guest sees it at once, under /dev/disk/by-id; a halted one when it is started.".into(),
+            doing: "attaching".into(),
+            resource: ResourceKind::Disk,
+            effect: Effect::Changes,
+            subject: Some("disk".into()),
+            lane: "disk".into(),
+            risk: Risk::None,
+            warning: "".into(),
+            fields: vec![Field::required("disk", FieldType::Resource { of: ResourceKind::Disk, states: vec!["free".into()] }, "The disk to attach."),Field::required("vm", FieldType::Resource { of: ResourceKind::Vm, states: vec!["running".into(), "halted".into(), "paused".into()] }, "The VM that gets it."),],
+            locks: vec![LockRule { field: "disk".into(), mode: LockMode::Exclusive },LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
+            requires: vec!["free".into()],
+            leaves: Some("attached".into()),
+            once: false,
+            steps: vec!["attach".into()],
+        }
+    }
+
+    fn admit(params: &Parameters, world: &World<'_>) -> Result<(), Refusal> {
+        let Some(vm) = world.inventory.vm(params.vm) else { return Ok(()) };
+        if takes_disks(vm.state) {
+            return Ok(());
+        }
+        Err(Refusal::field(
+            Reason::State,
+            "vm",
+            vm.id.to_string(),
+            format!("vm/{} '{}' is {}; wait until it is created", vm.id, vm.name, vm.state.word()),
+        ))
+    }
+
+    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+        let inventory = world.inventory;
+        let (Some(disk), Some(vm)) = (inventory.disk(params.disk), inventory.vm(params.vm)) else {
+            return Preview::default();
+        };
+        let when = match vm.state {
+            VmState::Running | VmState::Paused => "is plugged into it while it runs",
+            _ => "is there when it is started next",
+        };
+        let effects = vec![
+            format!("Disk '{}' is attached to VM '{}' and {when}.", disk.name, vm.name),
+            format!("The guest finds it under /dev/disk/by-id, as …{}.", disk.device_id()),
+        ];
+        Preview { effects, ..Preview::default() }
+    }
+
+    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+        let Parameters { disk, vm } = params;
+        cx.step("attach")
+            .undo(move |step| async move {
+                let (mut disk, mut vm) = (step.cx().disk(disk)?, step.cx().vm(vm)?);
+                if guests::is_up(&step, &vm).await? {
+                    let guest = guests::guest(step.cx().settings(), &vm);
+                    let hypervisor = &step.cx().ports().hypervisor;
+                    hypervisor.detach(&guest, &disk.device_id(), step.log()).await?;
+                }
+                vm.disks.retain(|id| *id != disk.id);
+                disk.state = DiskState::Free;
+                disk.vm = None;
+                step.put(Resource::Disk(disk));
+                step.put(Resource::Vm(vm));
+                Ok(())
+            })
+            .run(|step| async move {
+                let (mut disk, mut vm) = (step.cx().disk(disk)?, step.cx().vm(vm)?);
+                // Both may have changed while this was waiting.
+                if disk.state != DiskState::Free {
+                    return Err(Failure::new(format!(
+                        "disk/{} '{}' is {}, not free; cancel this or relaunch it later",
+                        disk.id,
+                        disk.name,
+                        disk.state.word()
+                    )));
+                }
+                if !takes_disks(vm.state) {
+                    return Err(Failure::new(format!(
+                        "vm/{} '{}' is {}; relaunch when it is created",
+                        vm.id,
+                        vm.name,
+                        vm.state.word()
+                    )));
+                }
+                if guests::is_up(&step, &vm).await? {
+                    let guest = guests::guest(step.cx().settings(), &vm);
+                    let hypervisor = &step.cx().ports().hypervisor;
+                    hypervisor.attach(&guest, &Drive::from(&disk), step.log()).await?;
+                }
+                vm.disks.push(disk.id);
+                disk.state = DiskState::Attached;
+                disk.vm = Some(vm.id);
+                step.put(Resource::Disk(disk));
+                step.put(Resource::Vm(vm));
+                Ok(())
+            })
+            .await
+    }
+}
+
+/// Whether a VM in that state can be given disks.
+fn takes_disks(state: VmState) -> bool {
+    matches!(state, VmState::Running | VmState::Paused | VmState::Halted)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::{House, Trial};
+    use super::*;
+    use crate::backend::drivers::fake::Trouble;
+
+    fn hot() -> Trial {
+        Trial {
+            kind: "disk_attach",
+            params: json!({ "disk": "data", "vm": "web-1" }),
+            setup: |house| {
+                Box::pin(async {
+                    house.some_vm().await;
+                    house.some_disk().await;
+                })
+            },
+            undoes: true,
+        }
+    }
+
+    #[tokio::test]
+    async fn it_endures_everything() {
+        hot().endure().await;
+    }
+
+    #[tokio::test]
+    async fn a_halted_vm_gets_it_with_its_next_start() {
+        let mut house = House::open();
+        let vm = house.some_halted_vm().await;
+        let disk = house.some_disk().await;
+        house.fake.calls();
+        house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        assert_eq!(house.fake.calls(), Vec::<String>::new());
+        assert_eq!(house.vm(vm).await.disks, [disk]);
+        assert_eq!(house.disk(disk).await.vm, Some(vm));
+        house.done("vm_start", json!({ "vm": vm })).await;
+        assert!(house.fake.processes()[&vm].plugged.contains("hostler-disk-1"));
+    }
+
+    #[tokio::test]
+    async fn an_attached_disk_and_an_unfinished_vm_are_refused() {
+        let mut house = House::open();
+        let vm = house.some_vm().await;
+        let disk = house.some_disk().await;
+        house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        let given = json!({ "disk": disk, "vm": vm });
+        let (reason, field, _) = house.refused("disk_attach", given).await;
+        assert_eq!((reason, field.as_str()), (Reason::State, "disk"));
+
+        house.done("disk_create", json!({ "name": "more", "size_mb": 20 })).await;
+        house.fake.trouble(0, Trouble::Before);
+        let given = json!({ "hostname": "web-2", "password": "correct horse", "os": "tiny" });
+        house.fails("vm_create", given).await;
+        let given = json!({ "disk": "more", "vm": "web-2" });
+        let (reason, field, _) = house.refused("disk_attach", given).await;
+        assert_eq!((reason, field.as_str()), (Reason::State, "vm"));
+    }
+}

@@ -1,0 +1,198 @@
+//! `disk_create`: a new disk with a filesystem on it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::journal::{Context, Stop};
+use crate::backend::load;
+use crate::backend::settings::Settings;
+use crate::domain::{
+    Choice, Disk, DiskFormat, DiskState, Effect, Field, FieldType, FsType, OperationSpec, Preview,
+    Reason, Refusal, Resource, ResourceKind, Risk,
+};
+
+use super::{Kind, World, files, guests};
+
+/// The kind.
+pub struct DiskCreate;
+
+/// Its parameters.
+#[derive(Serialize, Deserialize)]
+pub struct Parameters {
+    name: String,
+    size_mb: u64,
+    fstype: FsType,
+}
+
+impl Kind for DiskCreate {
+    type Params = Parameters;
+
+    fn spec(_: &Settings) -> OperationSpec {
+        let choices = FsType::ALL
+            .iter()
+            .map(|fstype| {
+                let label = match fstype {
+                    FsType::None => "no filesystem: a blank disk".to_owned(),
+                    _ => format!("at least {} MB", fstype.smallest_mb()),
+                };
+                Choice { value: fstype.word().into(), label: label.into() }
+            })
+            .collect();
+        OperationSpec {
+            kind: "disk_create".into(),
+            title: "Create".into(),
+            doc: "Makes a disk with a filesystem on the whole of it, ready to be attached. Its file grows with what is written to it.".into(),
+            doing: "being created".into(),
+            resource: ResourceKind::Disk,
+            effect: Effect::Creates,
+            subject: None,
+            lane: "disk".into(),
+            risk: Risk::None,
+            warning: "".into(),
+            fields: vec![Field::required("name", FieldType::Name, "The disk's name, which is also the label of its filesystem where that has room."),Field::required("size_mb", FieldType::Integer { min: 1, max: 1_048_576, unit: "MB".into() }, "Its size as the guest sees it, in MB of 1 MiB."),Field::optional("fstype", FieldType::Choice { choices }, "ext4", "The filesystem it is made with."),],
+            locks: vec![],
+            requires: vec![],
+            leaves: Some("free".into()),
+            once: false,
+            steps: vec!["make".into()],
+        }
+    }
+
+    fn admit(params: &Parameters, world: &World<'_>) -> Result<(), Refusal> {
+        let smallest = params.fstype.smallest_mb();
+        if params.size_mb < smallest {
+            return Err(Refusal::field(
+                Reason::Value,
+                "size_mb",
+                params.size_mb.to_string(),
+                format!(
+                    "size_mb is {}; {} needs at least {smallest} MB",
+                    params.size_mb,
+                    params.fstype.word()
+                ),
+            ));
+        }
+        guests::free_name(world, "name", ResourceKind::Disk, &params.name)
+    }
+
+    fn reserve(params: &Parameters, id: u64, world: &World<'_>) -> Option<Resource> {
+        Some(Resource::Disk(Disk {
+            id,
+            name: params.name.clone(),
+            state: DiskState::BeingCreated,
+            size_mb: params.size_mb,
+            fstype: params.fstype,
+            format: DiskFormat::Qcow2,
+            path: world.settings.disk_path(id),
+            vm: None,
+            created: world.now,
+            trashed: None,
+        }))
+    }
+
+    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+        let with = match params.fstype {
+            FsType::None => "without a filesystem".to_owned(),
+            fstype => format!("with {} on it", fstype.word()),
+        };
+        let mut effects =
+            vec![format!("Disk '{}' of {} MB is made {with}.", params.name, params.size_mb)];
+        let most = params.size_mb.saturating_mul(1024 * 1024);
+        if let Some((used, total)) = load::pool(&world.settings.state_dir)
+            && total.saturating_sub(used) < most
+        {
+            effects.push(format!(
+                "The box has only {} MB left: writes to the disk will stop when that is full.",
+                total.saturating_sub(used) / (1024 * 1024)
+            ));
+        }
+        Preview { effects, space: Some(most), ..Preview::default() }
+    }
+
+    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+        let id = cx.id()?;
+        let path = cx.settings().disk_path(id);
+        let undone = path.clone();
+        cx.step("make")
+            .says("making the disk")
+            .undo(move |step| {
+                let path = undone.clone();
+                async move {
+                    files::remove_file(&path)?;
+                    let mut disk = step.cx().disk(id)?;
+                    disk.state = DiskState::BeingCreated;
+                    step.put(Resource::Disk(disk));
+                    Ok(())
+                }
+            })
+            .run(|step| {
+                let (path, params) = (&path, &params);
+                async move {
+                    files::make_room(path)?;
+                    let Parameters { name, size_mb, fstype } = params;
+                    let tool = &step.cx().ports().disks;
+                    tool.create(path, *size_mb, *fstype, name, step.log()).await?;
+                    let mut disk = step.cx().disk(id)?;
+                    disk.state = DiskState::Free;
+                    step.put(Resource::Disk(disk));
+                    Ok(())
+                }
+            })
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::{House, Trial};
+    use super::*;
+
+    #[tokio::test]
+    async fn it_endures_everything() {
+        let trial = Trial {
+            kind: "disk_create",
+            params: json!({ "name": "data", "size_mb": 20 }),
+            setup: |_| Box::pin(async {}),
+            undoes: true,
+        };
+        trial.endure().await;
+    }
+
+    #[tokio::test]
+    async fn a_disk_is_free_when_it_is_done() {
+        let mut house = House::open();
+        let disk = house.some_disk().await;
+        let disk = house.disk(disk).await;
+        assert_eq!((disk.state, disk.fstype, disk.size_mb), (DiskState::Free, FsType::Ext4, 20));
+        assert_eq!(disk.path, house.dir().join("disks/1.qcow2"));
+        assert!(disk.path.exists());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_work_is_refused_with_field_and_reason() {
+        let mut house = House::open();
+        house.some_disk().await;
+        for (given, reason, field) in [
+            (json!({ "name": "data", "size_mb": 20 }), Reason::Existence, "name"),
+            (json!({ "name": "../x", "size_mb": 20 }), Reason::Syntax, "name"),
+            (json!({ "name": "x", "size_mb": 0 }), Reason::Value, "size_mb"),
+            (json!({ "name": "x", "size_mb": 299, "fstype": "xfs" }), Reason::Value, "size_mb"),
+            (json!({ "name": "x", "size_mb": 20, "fstype": "ntfs" }), Reason::Value, "fstype"),
+            (json!({ "name": "x" }), Reason::Type, "size_mb"),
+        ] {
+            let (found, at, refusal) = house.refused("disk_create", given).await;
+            assert_eq!((found, at.as_str()), (reason, field), "{refusal}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_filesystem_has_its_smallest_size() {
+        let mut house = House::open();
+        for fstype in FsType::ALL {
+            let size = fstype.smallest_mb();
+            let given = json!({ "name": fstype.word(), "size_mb": size, "fstype": fstype.word() });
+            house.done("disk_create", given).await;
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! `disk_delete`: a free disk, moved into the trash.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::journal::{Context, Stop};
+use crate::backend::settings::Settings;
+use crate::domain::{
+    DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
+    Resource, ResourceKind, Risk,
+};
+
+use super::{Kind, World, files};
+
+/// The kind.
+pub struct DiskDelete;
+
+/// Its parameters.
+#[derive(Serialize, Deserialize)]
+pub struct Parameters {
+    disk: u64,
+}
+
+impl Kind for DiskDelete {
+    type Params = Parameters;
+
+    fn spec(settings: &Settings) -> OperationSpec {
+        let warning = format!(
+            "It can be restored from the trash for {} days; after that it is lost for good.",
+            settings.trash_days
+        );
+        OperationSpec {
+            kind: "disk_delete".into(),
+            title: "Delete".into(),
+            doc: "Moves a disk into the trash, from where it can be restored until its time there is over.".into(),
+            doing: "being deleted".into(),
+            resource: ResourceKind::Disk,
+            effect: Effect::Changes,
+            subject: Some("disk".into()),
+            lane: "disk".into(),
+            risk: Risk::Destructive,
+            warning: warning.into(),
+            fields: vec![Field::required("disk", FieldType::Resource { of: ResourceKind::Disk, states: vec!["free".into()] }, "The disk to delete."),],
+            locks: vec![LockRule { field: "disk".into(), mode: LockMode::Exclusive }],
+            requires: vec!["free".into()],
+            leaves: Some("trashed".into()),
+            once: true,
+            steps: vec!["trash".into()],
+        }
+    }
+
+    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+        let Some(disk) = world.inventory.disk(params.disk) else { return Preview::default() };
+        let days = world.settings.trash_days;
+        let effect = format!(
+            "Disk '{}' goes into the trash and is removed for good after {days} days.",
+            disk.name
+        );
+        Preview { effects: vec![effect], ..Preview::default() }
+    }
+
+    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+        let id = params.disk;
+        cx.step("trash")
+            .says("moving it into the trash")
+            .undo(move |step| async move {
+                let settings = step.cx().settings();
+                files::put_back(&settings.trash_path(id), &settings.disk_path(id))?;
+                let mut disk = step.cx().disk(id)?;
+                disk.state = DiskState::Free;
+                disk.path = settings.disk_path(id);
+                disk.trashed = None;
+                step.put(Resource::Disk(disk));
+                Ok(())
+            })
+            .run(|step| async move {
+                let settings = step.cx().settings();
+                let mut disk = step.cx().disk(id)?;
+                if disk.state == DiskState::Attached {
+                    return Err(Failure::new(format!(
+                        "disk/{id} '{}' is attached; detach it and relaunch",
+                        disk.name
+                    )));
+                }
+                files::rename(&settings.disk_path(id), &settings.trash_path(id))?;
+                disk.state = DiskState::Trashed;
+                disk.path = settings.trash_path(id);
+                disk.trashed = Some(step.cx().now());
+                step.put(Resource::Disk(disk));
+                Ok(())
+            })
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::House;
+    use crate::domain::{DiskState, Reason, State};
+
+    #[tokio::test]
+    async fn a_deleted_disk_lies_in_the_trash_and_its_name_is_free() {
+        let mut house = House::open();
+        let disk = house.some_disk().await;
+        house.done("disk_delete", json!({ "disk": disk })).await;
+        let trashed = house.disk(disk).await;
+        assert_eq!(trashed.state, DiskState::Trashed);
+        assert!(trashed.trashed.is_some());
+        assert_eq!(trashed.path, house.dir().join("trash/1.qcow2"));
+        assert!(trashed.path.exists());
+        assert!(!house.dir().join("disks/1.qcow2").exists());
+        house.some_disk().await;
+    }
+
+    #[tokio::test]
+    async fn an_attached_one_is_refused() {
+        let mut house = House::open();
+        let (vm, disk) = (house.some_vm().await, house.some_disk().await);
+        house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        let (reason, field, _) = house.refused("disk_delete", json!({ "disk": disk })).await;
+        assert_eq!((reason, field.as_str()), (Reason::State, "disk"));
+    }
+
+    #[tokio::test]
+    async fn a_lost_file_is_told_and_nothing_changes() {
+        let mut house = House::open();
+        let disk = house.some_disk().await;
+        std::fs::remove_file(house.disk(disk).await.path).unwrap();
+        let (uid, why) = house.fails("disk_delete", json!({ "disk": disk })).await;
+        assert!(why.contains("disks/1.qcow2"), "{why}");
+        assert_eq!(house.disk(disk).await.state, DiskState::Free);
+        assert_eq!(house.detail(uid).await.operation.state, State::Error);
+    }
+}

@@ -1,0 +1,196 @@
+//! `disk_detach`: an attached disk, taken from its VM.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::journal::{Context, Stop};
+use crate::backend::ports::Drive;
+use crate::backend::settings::Settings;
+use crate::domain::{
+    Disk, DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
+    Reason, Refusal, Resource, ResourceKind, Risk, VmState,
+};
+
+use super::{Kind, World, guests};
+
+/// The kind.
+pub struct DiskDetach;
+
+/// Its parameters.
+#[derive(Serialize, Deserialize)]
+pub struct Parameters {
+    disk: u64,
+    vm: Option<u64>,
+}
+
+impl Kind for DiskDetach {
+    type Params = Parameters;
+
+    fn spec(_: &Settings) -> OperationSpec {
+        OperationSpec {
+            kind: "disk_detach".into(),
+            title: "Detach".into(),
+            doc: "Takes a disk from the virtual machine it is attached to. A running guest is asked to let go of it first.".into(),
+            doing: "detaching".into(),
+            resource: ResourceKind::Disk,
+            effect: Effect::Changes,
+            subject: Some("disk".into()),
+            lane: "disk".into(),
+            risk: Risk::Disruptive,
+            warning: "A filesystem on it that the guest still has mounted breaks: unmount it there first.".into(),
+            fields: vec![Field::required("disk", FieldType::Resource { of: ResourceKind::Disk, states: vec!["attached".into()] }, "The disk to detach."),Field::optional("vm", FieldType::Resource { of: ResourceKind::Vm, states: vec![] }, serde_json::Value::Null, "The VM to take it from; the one it is attached to when left out.").advanced(),],
+            locks: vec![LockRule { field: "disk".into(), mode: LockMode::Exclusive },LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
+            requires: vec!["attached".into()],
+            leaves: Some("free".into()),
+            once: true,
+            steps: vec!["detach".into()],
+        }
+    }
+
+    /// The VM is held too, so it must be among the parameters.
+    fn fill(mut params: Parameters, world: &World<'_>) -> Parameters {
+        if params.vm.is_none() {
+            params.vm = world.inventory.disk(params.disk).and_then(|disk| disk.vm);
+        }
+        params
+    }
+
+    fn admit(params: &Parameters, world: &World<'_>) -> Result<(), Refusal> {
+        let Some(disk) = world.inventory.disk(params.disk) else { return Ok(()) };
+        if disk.vm.is_some() && disk.vm == params.vm {
+            return Ok(());
+        }
+        let (field, value) = match params.vm {
+            Some(vm) => ("vm", vm),
+            None => ("disk", disk.id),
+        };
+        Err(Refusal::field(Reason::State, field, value.to_string(), elsewhere(disk)))
+    }
+
+    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+        let inventory = world.inventory;
+        let disk = inventory.disk(params.disk);
+        let vm = params.vm.and_then(|vm| inventory.vm(vm));
+        let (Some(disk), Some(vm)) = (disk, vm) else { return Preview::default() };
+        let mut effects = vec![format!("Disk '{}' is taken from VM '{}'.", disk.name, vm.name)];
+        if matches!(vm.state, VmState::Running | VmState::Paused) {
+            effects.push("The guest runs and must let go of it first.".to_owned());
+        }
+        Preview { effects, ..Preview::default() }
+    }
+
+    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+        let Parameters { disk, vm } = params;
+        let vm = vm.ok_or_else(|| Failure::new(format!("disk/{disk} is attached to no VM")))?;
+        cx.step("detach")
+            .says("waiting for the guest to let go")
+            .undo(move |step| async move {
+                let (mut disk, mut vm) = (step.cx().disk(disk)?, step.cx().vm(vm)?);
+                if guests::is_up(&step, &vm).await? {
+                    let guest = guests::guest(step.cx().settings(), &vm);
+                    let hypervisor = &step.cx().ports().hypervisor;
+                    hypervisor.attach(&guest, &Drive::from(&disk), step.log()).await?;
+                }
+                if !vm.disks.contains(&disk.id) {
+                    vm.disks.push(disk.id);
+                }
+                disk.state = DiskState::Attached;
+                disk.vm = Some(vm.id);
+                step.put(Resource::Disk(disk));
+                step.put(Resource::Vm(vm));
+                Ok(())
+            })
+            .run(|step| async move {
+                let (mut disk, mut vm) = (step.cx().disk(disk)?, step.cx().vm(vm)?);
+                if disk.vm != Some(vm.id) {
+                    return Err(Failure::new(elsewhere(&disk)));
+                }
+                if guests::is_up(&step, &vm).await? {
+                    let guest = guests::guest(step.cx().settings(), &vm);
+                    let hypervisor = &step.cx().ports().hypervisor;
+                    hypervisor.detach(&guest, &disk.device_id(), step.log()).await?;
+                }
+                vm.disks.retain(|id| *id != disk.id);
+                disk.state = DiskState::Free;
+                disk.vm = None;
+                step.put(Resource::Disk(disk));
+                step.put(Resource::Vm(vm));
+                Ok(())
+            })
+            .await
+    }
+}
+
+/// Where a disk is instead of where it was said to be.
+fn elsewhere(disk: &Disk) -> String {
+    match disk.vm {
+        Some(vm) => format!("disk/{} '{}' is attached to vm/{vm} now", disk.id, disk.name),
+        None => format!(
+            "disk/{} '{}' is attached to no VM yet; wait for what is pending on it",
+            disk.id, disk.name
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::{House, Trial};
+    use super::*;
+
+    #[tokio::test]
+    async fn it_endures_everything() {
+        let trial = Trial {
+            kind: "disk_detach",
+            params: json!({ "disk": "data" }),
+            setup: |house| {
+                Box::pin(async {
+                    let (vm, disk) = (house.some_vm().await, house.some_disk().await);
+                    house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+                })
+            },
+            undoes: true,
+        };
+        trial.endure().await;
+    }
+
+    #[tokio::test]
+    async fn a_halted_vm_gives_it_up_at_once() {
+        let mut house = House::open();
+        let vm = house.some_halted_vm().await;
+        let disk = house.some_disk().await;
+        house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        house.done("disk_detach", json!({ "disk": disk })).await;
+        assert_eq!(house.vm(vm).await.disks, Vec::<u64>::new());
+        let disk = house.disk(disk).await;
+        assert_eq!((disk.state, disk.vm), (DiskState::Free, None));
+    }
+
+    #[tokio::test]
+    async fn the_vm_is_held_although_nobody_named_it() {
+        let mut house = House::open();
+        let (vm, disk) = (house.some_vm().await, house.some_disk().await);
+        house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        house.fake.trouble(0, crate::backend::drivers::fake::Trouble::Hang);
+        let first = house.submit("disk_detach", json!({ "disk": disk })).await.unwrap();
+        house.fake.hung().await;
+        let second = house.submit("vm_stop", json!({ "vm": vm })).await.unwrap();
+        let waits = house.detail(second.uid).await.operation.wait;
+        let resource = crate::domain::ResourceId::new(ResourceKind::Vm, vm);
+        assert_eq!(waits, Some(crate::domain::Wait::Operation { uid: first.uid, resource }));
+    }
+
+    #[tokio::test]
+    async fn a_free_disk_and_another_vm_are_refused() {
+        let mut house = House::open();
+        let (vm, disk) = (house.some_vm().await, house.some_disk().await);
+        let (reason, field, _) = house.refused("disk_detach", json!({ "disk": disk })).await;
+        assert_eq!((reason, field.as_str()), (Reason::State, "disk"));
+        house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        let other = json!({ "hostname": "web-2", "password": "correct horse", "os": "tiny" });
+        let other = house.done("vm_create", other).await;
+        let given = json!({ "disk": disk, "vm": other });
+        let (reason, field, _) = house.refused("disk_detach", given).await;
+        assert_eq!((reason, field.as_str()), (Reason::State, "vm"));
+    }
+}

@@ -1,0 +1,94 @@
+//! `disk_purge`: a disk in the trash, removed for good.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::journal::{Context, Stop};
+use crate::backend::settings::Settings;
+use crate::domain::{
+    DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
+    ResourceId, ResourceKind, Risk,
+};
+
+use super::{Kind, World, files};
+
+/// The kind.
+pub struct DiskPurge;
+
+/// Its parameters.
+#[derive(Serialize, Deserialize)]
+pub struct Parameters {
+    disk: u64,
+}
+
+impl Kind for DiskPurge {
+    type Params = Parameters;
+
+    fn spec(_: &Settings) -> OperationSpec {
+        OperationSpec {
+            kind: "disk_purge".into(),
+            title: "Purge".into(),
+            doc: "Removes a disk from the trash for good and frees its space.".into(),
+            doing: "being purged".into(),
+            resource: ResourceKind::Disk,
+            effect: Effect::Deletes,
+            subject: Some("disk".into()),
+            lane: "disk".into(),
+            risk: Risk::Destructive,
+            warning: "Everything on it is lost for good.".into(),
+            fields: vec![Field::required(
+                "disk",
+                FieldType::Resource { of: ResourceKind::Disk, states: vec!["trashed".into()] },
+                "The disk to remove.",
+            )],
+            locks: vec![LockRule { field: "disk".into(), mode: LockMode::Exclusive }],
+            requires: vec!["trashed".into()],
+            leaves: Some("deleted".into()),
+            once: true,
+            steps: vec!["remove".into()],
+        }
+    }
+
+    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+        let Some(disk) = world.inventory.disk(params.disk) else { return Preview::default() };
+        let mib = files::bytes(&disk.path).div_ceil(1024 * 1024);
+        let effect = format!("Disk '{}' is removed for good; {mib} MiB become free.", disk.name);
+        Preview { effects: vec![effect], ..Preview::default() }
+    }
+
+    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+        let id = params.disk;
+        cx.step("remove")
+            .says("removing it")
+            .run(|step| async move {
+                if step.cx().disk(id)?.state != DiskState::Trashed {
+                    return Err(Failure::new(format!(
+                        "disk/{id} is not in the trash any more; cancel this"
+                    )));
+                }
+                files::remove_file(&step.cx().settings().trash_path(id))?;
+                step.remove(ResourceId::new(ResourceKind::Disk, id));
+                Ok(())
+            })
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::House;
+    use crate::domain::{Reason, ResourceId, ResourceKind};
+
+    #[tokio::test]
+    async fn nothing_is_left_of_it() {
+        let mut house = House::open();
+        let disk = house.some_disk().await;
+        let (reason, field, _) = house.refused("disk_purge", json!({ "disk": disk })).await;
+        assert_eq!((reason, field.as_str()), (Reason::State, "disk"));
+        house.done("disk_delete", json!({ "disk": disk })).await;
+        house.done("disk_purge", json!({ "disk": disk })).await;
+        assert_eq!(house.resource(ResourceId::new(ResourceKind::Disk, disk)).await, None);
+        assert_eq!(std::fs::read_dir(house.dir().join("trash")).unwrap().count(), 0);
+    }
+}

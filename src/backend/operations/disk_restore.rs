@@ -1,0 +1,163 @@
+//! `disk_restore`: a deleted disk, back from the trash.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::journal::{Context, Stop};
+use crate::backend::settings::Settings;
+use crate::domain::{
+    DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
+    Refusal, Resource, ResourceKind, Risk,
+};
+
+use super::{Kind, World, files, guests};
+
+/// The kind.
+pub struct DiskRestore;
+
+/// Its parameters.
+#[derive(Serialize, Deserialize)]
+pub struct Parameters {
+    disk: u64,
+    name: Option<String>,
+}
+
+impl Kind for DiskRestore {
+    type Params = Parameters;
+
+    fn spec(_: &Settings) -> OperationSpec {
+        OperationSpec {
+            kind: "disk_restore".into(),
+            title: "Restore".into(),
+            doc: "Takes a disk out of the trash with everything on it.".into(),
+            doing: "being restored".into(),
+            resource: ResourceKind::Disk,
+            effect: Effect::Changes,
+            subject: Some("disk".into()),
+            lane: "disk".into(),
+            risk: Risk::None,
+            warning: "".into(),
+            fields: vec![
+                Field::required(
+                    "disk",
+                    FieldType::Resource { of: ResourceKind::Disk, states: vec!["trashed".into()] },
+                    "The disk to restore.",
+                ),
+                Field::optional(
+                    "name",
+                    FieldType::Name,
+                    serde_json::Value::Null,
+                    "Its name from now on; the one it had when left out.",
+                ),
+            ],
+            locks: vec![LockRule { field: "disk".into(), mode: LockMode::Exclusive }],
+            requires: vec!["trashed".into()],
+            leaves: Some("free".into()),
+            once: true,
+            steps: vec!["restore".into()],
+        }
+    }
+
+    fn admit(params: &Parameters, world: &World<'_>) -> Result<(), Refusal> {
+        let Some(disk) = world.inventory.disk(params.disk) else { return Ok(()) };
+        let name = params.name.as_deref().unwrap_or(&disk.name);
+        match world.inventory.named(ResourceKind::Disk, name) {
+            Some(other) if other != disk.id => {
+                guests::free_name(world, "name", ResourceKind::Disk, name)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+        let Some(disk) = world.inventory.disk(params.disk) else { return Preview::default() };
+        let name = params.name.as_deref().unwrap_or(&disk.name);
+        let effect = format!("Disk '{name}' of {} MB can be attached again.", disk.size_mb);
+        Preview { effects: vec![effect], ..Preview::default() }
+    }
+
+    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+        let id = params.disk;
+        let before = cx.disk(id)?;
+        cx.step("restore")
+            .says("taking it out of the trash")
+            .undo(move |step| {
+                let mut disk = before.clone();
+                async move {
+                    let settings = step.cx().settings();
+                    files::put_back(&settings.disk_path(id), &settings.trash_path(id))?;
+                    disk.state = DiskState::Trashed;
+                    disk.path = settings.trash_path(id);
+                    disk.trashed = disk.trashed.or_else(|| Some(step.cx().now()));
+                    step.put(Resource::Disk(disk));
+                    Ok(())
+                }
+            })
+            .run(|step| {
+                let name = params.name.clone();
+                async move {
+                    let settings = step.cx().settings();
+                    let mut disk = step.cx().disk(id)?;
+                    disk.name = name.unwrap_or(disk.name);
+                    // Somebody may have taken the name while this was waiting.
+                    if let Some(other) =
+                        step.cx().inventory(|it| it.named(ResourceKind::Disk, &disk.name))
+                        && other != id
+                    {
+                        return Err(Failure::new(format!(
+                            "disk/{other} is called '{}' by now; relaunch with another name",
+                            disk.name
+                        )));
+                    }
+                    files::rename(&settings.trash_path(id), &settings.disk_path(id))?;
+                    disk.state = DiskState::Free;
+                    disk.path = settings.disk_path(id);
+                    disk.trashed = None;
+                    step.put(Resource::Disk(disk));
+                    Ok(())
+                }
+            })
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::House;
+    use crate::domain::{DiskState, Reason};
+
+    #[tokio::test]
+    async fn a_restored_disk_is_as_it_was() {
+        let mut house = House::open();
+        let disk = house.some_disk().await;
+        let before = house.everything().await;
+        house.done("disk_delete", json!({ "disk": disk })).await;
+        house.done("disk_restore", json!({ "disk": disk })).await;
+        let mut after = house.everything().await;
+        // The empty folder of the trash is no trace of it.
+        after["files"].as_array_mut().unwrap().retain(|file| file != "trash");
+        assert_eq!(after, before);
+    }
+
+    #[tokio::test]
+    async fn a_taken_name_is_refused_and_another_is_taken() {
+        let mut house = House::open();
+        let disk = house.some_disk().await;
+        house.done("disk_delete", json!({ "disk": disk })).await;
+        house.some_disk().await;
+        let (reason, field, _) = house.refused("disk_restore", json!({ "disk": disk })).await;
+        assert_eq!((reason, field.as_str()), (Reason::Existence, "name"));
+        house.done("disk_restore", json!({ "disk": disk, "name": "old-data" })).await;
+        let disk = house.disk(disk).await;
+        assert_eq!((disk.state, disk.name.as_str()), (DiskState::Free, "old-data"));
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_is_not_in_the_trash_is_refused() {
+        let mut house = House::open();
+        let disk = house.some_disk().await;
+        let (reason, field, _) = house.refused("disk_restore", json!({ "disk": disk })).await;
+        assert_eq!((reason, field.as_str()), (Reason::State, "disk"));
+    }
+}

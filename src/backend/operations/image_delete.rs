@@ -1,0 +1,164 @@
+//! `image_delete`: an image nobody needs, gone.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::inventory::Inventory;
+use crate::backend::journal::{Context, Stop};
+use crate::backend::settings::Settings;
+use crate::domain::{
+    Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, Reason, Refusal,
+    Resource, ResourceId, ResourceKind, Risk,
+};
+
+use super::{Kind, World, files};
+
+/// The kind.
+pub struct ImageDelete;
+
+/// Its parameters.
+#[derive(Serialize, Deserialize)]
+pub struct Parameters {
+    image: u64,
+}
+
+impl Kind for ImageDelete {
+    type Params = Parameters;
+
+    fn spec(_: &Settings) -> OperationSpec {
+        OperationSpec {
+            kind: "image_delete".into(),
+            title: "Delete".into(),
+            doc: "Deletes an image that no virtual machine is made from.".into(),
+            doing: "being deleted".into(),
+            resource: ResourceKind::Image,
+            effect: Effect::Deletes,
+            subject: Some("image".into()),
+            lane: "image".into(),
+            risk: Risk::Destructive,
+            warning: "It must be fetched, imported or built again to be used again.".into(),
+            fields: vec![Field::required(
+                "image",
+                FieldType::Resource { of: ResourceKind::Image, states: vec!["ready".into()] },
+                "The image to delete.",
+            )],
+            locks: vec![LockRule { field: "image".into(), mode: LockMode::Exclusive }],
+            requires: vec!["ready".into()],
+            leaves: Some("deleted".into()),
+            once: true,
+            steps: vec!["aside".into(), "files".into()],
+        }
+    }
+
+    fn admit(params: &Parameters, world: &World<'_>) -> Result<(), Refusal> {
+        match in_use(params.image, world.inventory) {
+            Some(why) => {
+                let image = params.image.to_string();
+                Err(Refusal::field(Reason::State, "image", image, why))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+        let Some(image) = world.inventory.image(params.image) else { return Preview::default() };
+        let mib = image.bytes.div_ceil(1024 * 1024);
+        let effect = format!("Image '{}' is deleted; {mib} MiB become free.", image.name);
+        Preview { effects: vec![effect], ..Preview::default() }
+    }
+
+    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+        let id = params.image;
+        let dir = cx.settings().image_dir(id);
+        let aside = files::aside(&dir);
+        let (from, to) = (dir.clone(), aside.clone());
+        cx.step("aside")
+            .says("putting its files aside")
+            .undo(move |_| {
+                let (dir, aside) = (from.clone(), to.clone());
+                async move { files::put_back(&aside, &dir) }
+            })
+            .run(|step| {
+                let (dir, aside) = (&dir, &aside);
+                async move {
+                    // A VM may have been asked for while this was waiting.
+                    match step.cx().inventory(|inventory| in_use(id, inventory)) {
+                        Some(why) => Err(Failure::new(why)),
+                        None => files::set_aside(dir, aside),
+                    }
+                }
+            })
+            .await?;
+        cx.step("files")
+            .says("removing its files")
+            .run(|step| {
+                let aside = &aside;
+                async move {
+                    files::remove_dir(aside)?;
+                    step.remove(ResourceId::new(ResourceKind::Image, id));
+                    Ok(())
+                }
+            })
+            .await
+    }
+}
+
+/// Why an image is needed still: the VMs whose root disks are overlays of it.
+fn in_use(image: u64, inventory: &Inventory) -> Option<String> {
+    let vms: Vec<String> = inventory
+        .of(ResourceKind::Vm)
+        .filter_map(|vm| match &**vm {
+            Resource::Vm(vm) if vm.image == image => Some(format!("vm/{} '{}'", vm.id, vm.name)),
+            _ => None,
+        })
+        .collect();
+    (!vms.is_empty()).then(|| {
+        format!("image/{image} is what {} runs from; delete that first", vms.join(" and "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::House;
+    use crate::backend::drivers::fake::Trouble;
+    use crate::domain::{Reason, ResourceId, ResourceKind, State};
+
+    #[tokio::test]
+    async fn nothing_is_left_of_it() {
+        let mut house = House::open();
+        let image = house.some_image().await;
+        house.done("image_delete", json!({ "image": image })).await;
+        assert_eq!(house.resource(ResourceId::new(ResourceKind::Image, image)).await, None);
+        assert_eq!(std::fs::read_dir(house.dir().join("images")).unwrap().count(), 0);
+        house.some_image().await;
+    }
+
+    #[tokio::test]
+    async fn one_that_vms_run_from_is_refused_and_the_vms_are_named() {
+        let mut house = House::open();
+        house.some_vm().await;
+        let (reason, field, refusal) = house.refused("image_delete", json!({ "image": 1 })).await;
+        assert_eq!((reason, field.as_str()), (Reason::State, "image"));
+        assert!(refusal.message.contains("vm/1 'web-1'"), "{refusal}");
+    }
+
+    #[tokio::test]
+    async fn a_vm_asked_for_in_the_meantime_keeps_its_image() {
+        let mut house = House::open();
+        house.some_image().await;
+        // The lane is taken by a build that does not end, so the deletion waits.
+        house.fake.trouble(0, Trouble::Hang);
+        let other = json!({ "recipe": "tiny", "name": "other" });
+        let build = house.submit("image_build", other).await.unwrap();
+        house.fake.hung().await;
+        let delete = house.submit("image_delete", json!({ "image": 1 })).await.unwrap();
+        let vm = json!({ "hostname": "web-1", "password": "correct horse", "os": "tiny" });
+        let vm = house.submit("vm_create", vm).await.unwrap();
+        house.control(crate::domain::Control::Cancel { uid: build.uid }).await;
+        let failed = house.ends(delete.uid).await;
+        assert_eq!(failed.state, State::Error);
+        assert!(failed.comment.unwrap().contains("web-1"));
+        assert_eq!(house.ends(vm.uid).await.state, State::Done);
+    }
+}

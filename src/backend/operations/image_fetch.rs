@@ -1,0 +1,310 @@
+//! `image_fetch`: an image from its publisher, downloaded and verified.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::journal::{Context, Stop};
+use crate::backend::ports::{Checksum, Done, Ports};
+use crate::backend::settings::{OsImage, Settings};
+use crate::domain::{
+    Choice, Effect, Field, FieldType, OperationSpec, Preview, Reason, Refusal, Resource,
+    ResourceKind, Risk,
+};
+
+use super::{Kind, World, guests, images};
+
+/// How often a download is taken up again before a person is asked.
+const RETRIES: u32 = 6;
+/// Hexadecimal digits of a SHA-256.
+const SHA256_DIGITS: usize = 64;
+
+/// The kind.
+pub struct ImageFetch;
+
+/// Its parameters.
+#[derive(Serialize, Deserialize)]
+pub struct Parameters {
+    os: Option<String>,
+    name: Option<String>,
+    url: Option<String>,
+    sha256: Option<String>,
+    checksum_url: Option<String>,
+    login: Option<String>,
+}
+
+impl Parameters {
+    fn os<'a>(&self, settings: &'a Settings) -> Option<&'a OsImage> {
+        settings.os.iter().find(|os| Some(&os.name) == self.os.as_ref())
+    }
+
+    /// The name given, or the operating system's, or the file's without its ending.
+    fn name(&self) -> Option<&str> {
+        let file = self.url.as_deref().and_then(|url| url.rsplit('/').next());
+        let stem = file.and_then(|file| file.rsplit_once('.')).map(|(stem, _)| stem);
+        self.name.as_deref().or(self.os.as_deref()).or(stem)
+    }
+
+    fn source<'a>(&'a self, settings: &'a Settings) -> Option<(&'a str, Checksum)> {
+        if let Some(os) = self.os(settings) {
+            return Some((&os.url, Checksum::List { url: os.checksum_url.clone() }));
+        }
+        let checksum = match (&self.sha256, &self.checksum_url) {
+            (Some(sha256), _) => Checksum::Sha256(sha256.to_lowercase()),
+            (None, Some(url)) => Checksum::List { url: url.clone() },
+            (None, None) => Checksum::Unchecked,
+        };
+        Some((self.url.as_deref()?, checksum))
+    }
+}
+
+impl Kind for ImageFetch {
+    type Params = Parameters;
+
+    fn spec(settings: &Settings) -> OperationSpec {
+        let choices = settings
+            .os
+            .iter()
+            .map(|os| Choice { value: os.name.clone().into(), label: os.label.clone().into() })
+            .collect();
+        let nothing = serde_json::Value::Null;
+        OperationSpec {
+            kind: "image_fetch".into(),
+            title: "Fetch".into(),
+            doc:
+                "Downloads the image of an operating system from its publisher and verifies it. A \
+                  download that was broken off goes on where it stopped."
+                    .into(),
+            doing: "being fetched".into(),
+            resource: ResourceKind::Image,
+            effect: Effect::Creates,
+            subject: None,
+            lane: "image".into(),
+            risk: Risk::None,
+            warning: "".into(),
+            fields: vec![
+                Field::optional(
+                    "os",
+                    FieldType::Choice { choices },
+                    nothing.clone(),
+                    "The operating system; its publisher's own image is fetched.",
+                ),
+                Field::optional(
+                    "name",
+                    FieldType::Name,
+                    nothing.clone(),
+                    "The image's name; the operating system's or the file's when left out.",
+                ),
+                Field::optional(
+                    "url",
+                    FieldType::Url,
+                    nothing.clone(),
+                    "Where any other disk image is.",
+                )
+                .advanced(),
+                Field::optional(
+                    "sha256",
+                    FieldType::Text { max: 64 },
+                    nothing.clone(),
+                    "The SHA-256 of the image at that URL, in hexadecimal.",
+                )
+                .advanced(),
+                Field::optional(
+                    "checksum_url",
+                    FieldType::Url,
+                    nothing.clone(),
+                    "Where a list of checksums names the image at that URL.",
+                )
+                .advanced(),
+                Field::optional(
+                    "login",
+                    FieldType::Name,
+                    nothing,
+                    "The user account VMs get when none is named; the operating system's own, or \
+                     root, when left out.",
+                )
+                .advanced(),
+            ],
+            locks: vec![],
+            requires: vec![],
+            leaves: Some("ready".into()),
+            once: false,
+            steps: vec!["fetch".into()],
+        }
+    }
+
+    fn admit(params: &Parameters, world: &World<'_>) -> Result<(), Refusal> {
+        match (&params.os, &params.url) {
+            (Some(_), Some(url)) => {
+                return Err(Refusal::field(
+                    Reason::Value,
+                    "url",
+                    url,
+                    "url: os names an image already; give one of the two",
+                ));
+            }
+            (None, None) => {
+                return Err(Refusal {
+                    reason: Reason::Type,
+                    field: Some("os".to_owned()),
+                    value: None,
+                    message: "os is needed, or the url of another image".to_owned(),
+                });
+            }
+            _ => {}
+        }
+        if let Some(sha256) = &params.sha256
+            && (sha256.len() != SHA256_DIGITS || !sha256.chars().all(|c| c.is_ascii_hexdigit()))
+        {
+            return Err(Refusal::field(
+                Reason::Syntax,
+                "sha256",
+                sha256,
+                format!("sha256 must be {SHA256_DIGITS} hexadecimal digits"),
+            ));
+        }
+        let name = params.name().unwrap_or_default();
+        let inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(inside) {
+            return Err(Refusal {
+                reason: Reason::Type,
+                field: Some("name".to_owned()),
+                value: None,
+                message: "name is needed: the url tells none".to_owned(),
+            });
+        }
+        guests::free_name(world, "name", ResourceKind::Image, name)
+    }
+
+    fn reserve(params: &Parameters, id: u64, world: &World<'_>) -> Option<Resource> {
+        let name = params.name()?.to_owned();
+        let os = params.os(world.settings);
+        let label = os.map_or_else(|| name.clone(), |os| os.label.clone());
+        let (url, _) = params.source(world.settings)?;
+        let login = params.login.clone().or_else(|| os.map(|os| os.login.clone()));
+        let login = login.unwrap_or_else(|| "root".to_owned());
+        Some(images::reserved(id, name, label, url.to_owned(), login, world))
+    }
+
+    fn discard<'a>(ports: &'a Ports, settings: &'a Settings, id: u64) -> Done<'a, ()> {
+        Box::pin(async move { ports.images.discard(&settings.image_dir(id)).await })
+    }
+
+    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+        let Some((url, checksum)) = params.source(world.settings) else {
+            return Preview::default();
+        };
+        let verified = match checksum {
+            Checksum::List { url } => format!("It is compared with the checksums at {url}."),
+            Checksum::Sha256(_) => "It is compared with the checksum given.".to_owned(),
+            Checksum::Unchecked => {
+                "Nothing is given to compare it with: it is taken as it comes.".to_owned()
+            }
+        };
+        Preview { effects: vec![format!("{url} is downloaded."), verified], ..Preview::default() }
+    }
+
+    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+        let id = cx.id()?;
+        let dir = cx.settings().image_dir(id);
+        let (url, checksum) = params.source(cx.settings()).ok_or_else(|| {
+            let os = params.os.as_deref().unwrap_or_default();
+            crate::domain::Failure::new(format!(
+                "'{os}' is not among the operating systems any more; relaunch with another"
+            ))
+        })?;
+        let undone = dir.clone();
+        cx.step("fetch")
+            .says("downloading")
+            .retry(RETRIES)
+            .undo(move |step| {
+                let dir = undone.clone();
+                async move {
+                    // A failed download is gone on with by a relaunch.
+                    if step.is_cancelled() {
+                        step.cx().ports().images.discard(&dir).await?;
+                    }
+                    images::unmade(&step, id)
+                }
+            })
+            .run(|step| {
+                let (dir, checksum) = (&dir, &checksum);
+                async move {
+                    let tool = &step.cx().ports().images;
+                    let report = |meter| step.report(meter);
+                    let made = tool.fetch(dir, url, checksum, &report, step.log()).await?;
+                    images::made(&step, id, made)
+                }
+            })
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::{House, Trial};
+    use super::*;
+    use crate::domain::ImageState;
+
+    const URL: &str = "https://images.example/other.qcow2";
+
+    #[tokio::test]
+    async fn it_endures_everything() {
+        let trial = Trial {
+            kind: "image_fetch",
+            params: json!({ "os": "debian-12" }),
+            setup: |_| Box::pin(async {}),
+            undoes: true,
+        };
+        trial.endure().await;
+    }
+
+    #[tokio::test]
+    async fn the_operating_system_tells_everything() {
+        let mut house = House::open();
+        let image = house.done("image_fetch", json!({ "os": "debian-12" })).await;
+        let image = house.image(image).await;
+        assert_eq!((image.name.as_str(), image.login.as_str()), ("debian-12", "debian"));
+        assert_eq!(
+            (image.label.as_str(), image.state),
+            ("Debian 12 (bookworm)", ImageState::Ready)
+        );
+        assert!(image.form.is_some() && image.sha256.is_some() && image.bytes > 0);
+        assert!(house.fake.calls()[0].contains("List"));
+    }
+
+    #[tokio::test]
+    async fn any_other_image_is_fetched_by_its_url() {
+        let mut house = House::open();
+        let image = house.done("image_fetch", json!({ "url": URL })).await;
+        let image = house.image(image).await;
+        assert_eq!((image.name.as_str(), image.login.as_str()), ("other", "root"));
+        assert!(house.fake.calls()[0].ends_with("Unchecked"));
+    }
+
+    #[tokio::test]
+    async fn a_failed_download_is_kept_for_its_relaunch() {
+        let mut house = House::open();
+        house.fake.trouble(0, crate::backend::drivers::fake::Trouble::After);
+        house.fails("image_fetch", json!({ "os": "debian-12" })).await;
+        assert!(house.dir().join("images/1/disk.qcow2").exists());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_work_is_refused_with_field_and_reason() {
+        let mut house = House::open();
+        house.done("image_fetch", json!({ "os": "debian-12" })).await;
+        for (given, reason, field) in [
+            (json!({}), Reason::Type, "os"),
+            (json!({ "os": "debian-12" }), Reason::Existence, "name"),
+            (json!({ "os": "plan-9" }), Reason::Value, "os"),
+            (json!({ "os": "debian-12", "url": URL }), Reason::Value, "url"),
+            (json!({ "url": "file:///etc/passwd" }), Reason::Syntax, "url"),
+            (json!({ "url": "https://images.example/" }), Reason::Type, "name"),
+            (json!({ "url": URL, "sha256": "12" }), Reason::Syntax, "sha256"),
+        ] {
+            let (found, at, refusal) = house.refused("image_fetch", given).await;
+            assert_eq!((found, at.as_str()), (reason, field), "{refusal}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! `image_import`: an image from a file that is on the box already.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::journal::{Context, Stop};
+use crate::backend::settings::Settings;
+use crate::domain::{
+    Effect, Field, FieldType, OperationSpec, Preview, Refusal, Resource, ResourceKind, Risk,
+};
+
+use super::{Kind, World, files, guests, images};
+
+/// The kind.
+pub struct ImageImport;
+
+/// Its parameters.
+#[derive(Serialize, Deserialize)]
+pub struct Parameters {
+    name: String,
+    source: PathBuf,
+    initrd: Option<PathBuf>,
+    login: String,
+}
+
+impl Kind for ImageImport {
+    type Params = Parameters;
+
+    fn spec(_: &Settings) -> OperationSpec {
+        OperationSpec {
+            kind: "image_import".into(),
+            title: "Import".into(),
+            doc: "Copies a qcow2, raw or ISO file, or a kernel with an initrd, and makes an image of \
+                  it. The file itself stays as it is."
+                .into(),
+            doing: "being imported".into(),
+            resource: ResourceKind::Image,
+            effect: Effect::Creates,
+            subject: None,
+            lane: "image".into(),
+            risk: Risk::None,
+            warning: "".into(),
+            fields: vec![
+                Field::required("name", FieldType::Name, "The image's name."),
+                Field::required(
+                    "source",
+                    FieldType::File,
+                    "The file: a qcow2 or raw disk, an ISO, or a kernel.",
+                ),
+                Field::optional(
+                    "initrd",
+                    FieldType::File,
+                    serde_json::Value::Null,
+                    "The initial ramdisk, when the source is a kernel.",
+                ),
+                Field::optional(
+                    "login",
+                    FieldType::Name,
+                    "root",
+                    "The user account VMs get when none is named.",
+                ),
+            ],
+            locks: vec![],
+            requires: vec![],
+            leaves: Some("ready".into()),
+            once: false,
+            steps: vec!["import".into()],
+        }
+    }
+
+    fn admit(params: &Parameters, world: &World<'_>) -> Result<(), Refusal> {
+        guests::free_name(world, "name", ResourceKind::Image, &params.name)
+    }
+
+    fn reserve(params: &Parameters, id: u64, world: &World<'_>) -> Option<Resource> {
+        let (name, source) = (params.name.clone(), params.source.display().to_string());
+        Some(images::reserved(id, name.clone(), name, source, params.login.clone(), world))
+    }
+
+    fn preview(params: &Parameters, _: &World<'_>) -> Preview {
+        let bytes = files::bytes(&params.source) + params.initrd.as_deref().map_or(0, files::bytes);
+        let effect =
+            format!("{} is copied and becomes image '{}'.", params.source.display(), params.name);
+        Preview { effects: vec![effect], space: Some(bytes), ..Preview::default() }
+    }
+
+    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+        let id = cx.id()?;
+        let dir = cx.settings().image_dir(id);
+        let undone = dir.clone();
+        cx.step("import")
+            .says("copying")
+            .undo(move |step| {
+                let dir = undone.clone();
+                async move {
+                    step.cx().ports().images.discard(&dir).await?;
+                    images::unmade(&step, id)
+                }
+            })
+            .run(|step| {
+                let (dir, source, initrd) = (&dir, &params.source, params.initrd.as_deref());
+                async move {
+                    let tool = &step.cx().ports().images;
+                    let report = |meter| step.report(meter);
+                    let made = tool.import(dir, source, initrd, &report, step.log()).await?;
+                    images::made(&step, id, made)
+                }
+            })
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::{House, Trial};
+    use crate::domain::Reason;
+
+    #[tokio::test]
+    async fn it_endures_everything() {
+        let trial = Trial {
+            kind: "image_import",
+            params: json!({ "name": "mine", "source": "/etc/hostname", "login": "me" }),
+            setup: |_| Box::pin(async {}),
+            undoes: true,
+        };
+        trial.endure().await;
+    }
+
+    #[tokio::test]
+    async fn the_source_must_be_a_file_and_the_name_free() {
+        let mut house = House::open();
+        house.done("image_import", json!({ "name": "mine", "source": "/etc/hostname" })).await;
+        for (given, reason, field) in [
+            (json!({ "name": "mine", "source": "/etc/hostname" }), Reason::Existence, "name"),
+            (json!({ "name": "x", "source": "/etc/absent" }), Reason::Existence, "source"),
+            (json!({ "name": "x", "source": "/etc" }), Reason::Existence, "source"),
+            (json!({ "name": "x", "source": "/etc/../etc/hostname" }), Reason::Syntax, "source"),
+        ] {
+            let (found, at, refusal) = house.refused("image_import", given).await;
+            assert_eq!((found, at.as_str()), (reason, field), "{refusal}");
+        }
+    }
+}

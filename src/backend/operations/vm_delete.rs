@@ -1,0 +1,150 @@
+//! `vm_delete`: a halted VM and its own files, gone. Its disks become free.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::journal::{Context, Stop};
+use crate::backend::ports::GuestStatus;
+use crate::backend::settings::Settings;
+use crate::domain::{
+    DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
+    Resource, ResourceId, ResourceKind, Risk,
+};
+
+use super::{Kind, World, files, guests};
+
+/// The kind.
+pub struct VmDelete;
+
+/// Its parameters.
+#[derive(Serialize, Deserialize)]
+pub struct Parameters {
+    vm: u64,
+}
+
+impl Kind for VmDelete {
+    type Params = Parameters;
+
+    fn spec(_: &Settings) -> OperationSpec {
+        OperationSpec {
+            kind: "vm_delete".into(),
+            title: "Delete".into(),
+            doc: "Deletes a halted virtual machine with its root disk. Disks that were attached to it become free and keep what is on them.".into(),
+            doing: "being deleted".into(),
+            resource: ResourceKind::Vm,
+            effect: Effect::Deletes,
+            subject: Some("vm".into()),
+            lane: "vm".into(),
+            risk: Risk::Destructive,
+            warning: "Its root disk and everything on it is lost for good.".into(),
+            fields: vec![Field::required("vm", FieldType::Resource { of: ResourceKind::Vm, states: vec!["halted".into(), "invalid".into()] }, "The VM to delete."),],
+            locks: vec![LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
+            requires: vec!["halted".into(), "invalid".into()],
+            leaves: Some("deleted".into()),
+            once: true,
+            steps: vec!["aside".into(), "files".into()],
+        }
+    }
+
+    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+        let Some(vm) = world.inventory.vm(params.vm) else { return Preview::default() };
+        let bytes = files::bytes(&guests::root_path(world.settings, vm.id));
+        let mut effects = vec![format!(
+            "VM '{}' and its root disk of {} MiB are deleted for good.",
+            vm.name,
+            bytes.div_ceil(1024 * 1024)
+        )];
+        let names = vm.disks.iter().filter_map(|id| world.inventory.disk(*id));
+        effects.extend(names.map(|disk| format!("Disk '{}' becomes free.", disk.name)));
+        Preview { effects, ..Preview::default() }
+    }
+
+    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+        let id = params.vm;
+        let dir = cx.settings().vm_dir(id);
+        let aside = files::aside(&dir);
+        let (from, to) = (dir.clone(), aside.clone());
+        cx.step("aside")
+            .says("putting its files aside")
+            .undo(move |_| {
+                let (dir, aside) = (from.clone(), to.clone());
+                async move { files::put_back(&aside, &dir) }
+            })
+            .run(|step| {
+                let (dir, aside) = (&dir, &aside);
+                async move {
+                    let vm = step.cx().vm(id)?;
+                    let guest = guests::guest(step.cx().settings(), &vm);
+                    let status = step.cx().ports().hypervisor.status(&guest).await?;
+                    if status != GuestStatus::Off {
+                        return Err(Failure::new(format!(
+                            "vm/{id} '{}' runs again; stop it and relaunch",
+                            vm.name
+                        )));
+                    }
+                    files::set_aside(dir, aside)
+                }
+            })
+            .await?;
+        cx.step("files")
+            .says("removing its files")
+            .run(|step| {
+                let aside = &aside;
+                async move {
+                    files::remove_dir(aside)?;
+                    for disk in step.cx().vm(id)?.disks {
+                        let mut disk = step.cx().disk(disk)?;
+                        disk.state = DiskState::Free;
+                        disk.vm = None;
+                        step.put(Resource::Disk(disk));
+                    }
+                    step.remove(ResourceId::new(ResourceKind::Vm, id));
+                    Ok(())
+                }
+            })
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::House;
+    use crate::domain::{DiskState, Reason, ResourceId, ResourceKind};
+
+    #[tokio::test]
+    async fn nothing_is_left_but_its_disks() {
+        let mut house = House::open();
+        let vm = house.some_halted_vm().await;
+        let disk = house.some_disk().await;
+        house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        house.done("vm_delete", json!({ "vm": vm })).await;
+        assert_eq!(house.resource(ResourceId::new(ResourceKind::Vm, vm)).await, None);
+        let disk = house.disk(disk).await;
+        assert_eq!((disk.state, disk.vm), (DiskState::Free, None));
+        assert_eq!(std::fs::read_dir(house.dir().join("vms")).unwrap().count(), 0);
+        // The name is free again.
+        let again = json!({ "hostname": "web-1", "password": "correct horse", "os": "tiny" });
+        house.done("vm_create", again).await;
+    }
+
+    #[tokio::test]
+    async fn a_running_one_is_refused() {
+        let mut house = House::open();
+        let vm = house.some_vm().await;
+        let (reason, field, _) = house.refused("vm_delete", json!({ "vm": vm })).await;
+        assert_eq!((reason, field.as_str()), (Reason::State, "vm"));
+    }
+
+    #[tokio::test]
+    async fn one_that_runs_behind_our_back_is_left_alone() {
+        let mut house = House::open();
+        let vm = house.some_vm().await;
+        house.done("vm_stop", json!({ "vm": vm, "force": true })).await;
+        house.fake.haunts(vm);
+        let before = house.everything().await;
+        let (_, why) = house.fails("vm_delete", json!({ "vm": vm })).await;
+        assert!(why.contains("runs again"), "{why}");
+        assert_eq!(house.everything().await, before);
+    }
+}

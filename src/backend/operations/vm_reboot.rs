@@ -1,0 +1,144 @@
+//! `vm_reboot`: a running VM, started anew by its own guest or, when asked for, at once.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::journal::{Context, Stop};
+use crate::backend::ports::GuestStatus;
+use crate::backend::settings::Settings;
+use crate::domain::{
+    Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, ResourceKind,
+    Risk,
+};
+
+use super::{Kind, World, guests};
+
+/// The kind.
+pub struct VmReboot;
+
+/// Its parameters.
+#[derive(Serialize, Deserialize)]
+pub struct Parameters {
+    vm: u64,
+    force: bool,
+    timeout_s: u64,
+}
+
+impl Kind for VmReboot {
+    type Params = Parameters;
+
+    fn spec(settings: &Settings) -> OperationSpec {
+        OperationSpec {
+            kind: "vm_reboot".into(),
+            title: "Reboot".into(),
+            doc: "Presses the power button until the guest has shut down, then starts it anew in the same process. By force, it is reset at once.".into(),
+            doing: "rebooting".into(),
+            resource: ResourceKind::Vm,
+            effect: Effect::Changes,
+            subject: Some("vm".into()),
+            lane: "vm".into(),
+            risk: Risk::Disruptive,
+            warning: "Whatever runs in the guest is ended; by force, what it has not written to its disks is lost.".into(),
+            fields: vec![Field::required("vm", FieldType::Resource { of: ResourceKind::Vm, states: vec!["running".into()] }, "The VM to reboot."),Field::optional("force", FieldType::Flag, false, "Reset it at once instead of asking the guest."), super::vm_stop::timeout(settings),],
+            locks: vec![LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
+            requires: vec!["running".into()],
+            leaves: Some("running".into()),
+            once: true,
+            steps: vec!["power_button".into(), "reset".into()],
+        }
+    }
+
+    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+        let Some(vm) = world.inventory.vm(params.vm) else { return Preview::default() };
+        let effect = if params.force {
+            format!("VM '{}' is reset at once, as by its reset button.", vm.name)
+        } else {
+            format!(
+                "The guest of VM '{}' is asked to shut down, has {} s for it, and is started anew.",
+                vm.name, params.timeout_s
+            )
+        };
+        let mut commands = vec!["QMP system_reset".to_owned()];
+        if !params.force {
+            commands.insert(0, "QMP system_powerdown".to_owned());
+        }
+        Preview { effects: vec![effect], commands, ..Preview::default() }
+    }
+
+    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+        let id = params.vm;
+        if !params.force {
+            let timeout = guests::seconds(params.timeout_s);
+            cx.step("power_button")
+                .says("waiting for the guest")
+                .spans(0.0, 0.9)
+                .run(|step| async move {
+                    guests::power_down(&step, &step.cx().vm(id)?, timeout).await.map(drop)
+                })
+                .await?;
+        }
+        cx.step("reset")
+            .says("starting the guest anew")
+            .run(|step| async move {
+                let vm = step.cx().vm(id)?;
+                let guest = guests::guest(step.cx().settings(), &vm);
+                let hypervisor = &step.cx().ports().hypervisor;
+                if hypervisor.status(&guest).await? == GuestStatus::Off {
+                    return Err(Failure::new(format!(
+                        "vm/{id} '{}' has ended in the meantime; start it with vm_start",
+                        vm.name
+                    )));
+                }
+                hypervisor.reset(&guest, step.log()).await
+            })
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::{House, params};
+    use crate::backend::drivers::fake::Trouble;
+    use crate::domain::{Control, State, VmState};
+
+    #[tokio::test]
+    async fn the_guest_shuts_down_before_it_is_started_anew() {
+        let mut house = House::open();
+        let vm = house.some_vm().await;
+        house.fake.obeys_after(2);
+        house.fake.calls();
+        house.done("vm_reboot", json!({ "vm": vm })).await;
+        assert_eq!(house.fake.calls(), ["power_button vm/1", "power_button vm/1", "reset vm/1"]);
+        assert_eq!(house.vm(vm).await.state, VmState::Running);
+        house.done("vm_reboot", json!({ "vm": vm, "force": true })).await;
+        assert_eq!(house.fake.calls(), ["reset vm/1"]);
+    }
+
+    #[tokio::test]
+    async fn a_deaf_guest_goes_on_and_force_is_offered() {
+        let mut house = House::open();
+        let vm = house.some_vm().await;
+        house.fake.obeys_after(0);
+        let (uid, why) = house.fails("vm_reboot", json!({ "vm": vm })).await;
+        assert!(why.contains("force=true"), "{why}");
+        assert_eq!(house.vm(vm).await.state, VmState::Running);
+        let force = params(json!({ "force": true }));
+        house.control(Control::Relaunch { uid, params: force }).await;
+        house.reaches(uid, &[State::Done]).await;
+    }
+
+    #[tokio::test]
+    async fn an_interrupted_one_is_taken_up_again() {
+        for at in 0..2 {
+            let mut house = House::open();
+            let vm = house.some_vm().await;
+            house.fake.trouble(at, Trouble::Hang);
+            let accepted = house.submit("vm_reboot", json!({ "vm": vm })).await.unwrap();
+            house.fake.hung().await;
+            let mut house = house.restart().await;
+            assert_eq!(house.ends(accepted.uid).await.state, State::Done);
+            assert_eq!(house.vm(vm).await.state, VmState::Running);
+        }
+    }
+}
