@@ -19,6 +19,7 @@ pub mod operations;
 pub mod ports;
 pub mod presets;
 pub mod queue;
+pub mod scheduler;
 pub mod settings;
 pub mod store;
 #[cfg(test)]

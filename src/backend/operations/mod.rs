@@ -5,6 +5,12 @@
 
 mod encode;
 mod encoding_delete;
+mod task_create;
+mod task_delete;
+mod task_run;
+mod task_switch;
+mod task_update;
+mod timetable;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -132,6 +138,12 @@ pub fn all(settings: &Settings) -> Vec<Entry> {
     vec![
         Entry::of::<encode::Encode>(settings),
         Entry::of::<encoding_delete::EncodingDelete>(settings),
+        Entry::of::<task_create::TaskCreate>(settings),
+        Entry::of::<task_update::TaskUpdate>(settings),
+        Entry::of::<task_switch::TaskEnable>(settings),
+        Entry::of::<task_switch::TaskDisable>(settings),
+        Entry::of::<task_run::TaskRun>(settings),
+        Entry::of::<task_delete::TaskDelete>(settings),
     ]
 }
 
