@@ -111,6 +111,10 @@ impl Embedded {
         self.core.running.close();
         self.core.running.wait().await;
         self.core.leaving.cancel();
+        // What nobody waited for is written before the next owner reads.
+        if let Err(error) = self.core.store.writer().send(Vec::new()).await {
+            tracing::error!(%error, "the last changes could not be written");
+        }
     }
 
     async fn answer(&self, query: Query) -> Result<Answer> {
