@@ -584,3 +584,6 @@ fn crash(kind: &str, step: &str, point: &str) {
 
 #[cfg(not(feature = "failpoints"))]
 const fn crash(_: &str, _: &str, _: &str) {}
+
+#[cfg(test)]
+mod tests;
