@@ -875,3 +875,6 @@ fn bare_entry(operation: &Operation) -> queue::Entry {
         leaves: None,
     }
 }
+
+#[cfg(test)]
+mod tests;
