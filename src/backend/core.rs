@@ -20,7 +20,7 @@ use crate::domain::{
 use super::admission;
 use super::hub::Hub;
 use super::inventory::Inventory;
-use super::journal::{Changed, hidden};
+use super::journal::{Changed, hidden, shown};
 use super::operations::{Entry, World};
 use super::ports::Ports;
 use super::queue::{self, Queue};
@@ -446,7 +446,10 @@ impl Core {
     /// Tells a new or changed resource.
     pub(super) fn tell_resource(&self, resource: Arc<Resource>) {
         let id = resource.id();
-        self.hub.tell(Fact::Resource(resource));
+        if self.hub.is_heard() {
+            let resource = Arc::new(shown(Resource::clone(&resource)));
+            self.hub.tell(Fact::Resource(resource));
+        }
         self.notice(id);
     }
 
@@ -913,3 +916,6 @@ fn bare_entry(operation: &Operation) -> queue::Entry {
         leaves: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

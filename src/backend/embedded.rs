@@ -12,8 +12,10 @@ use crate::domain::{
 };
 
 use super::core::{Core, detached};
+use super::journal::shown;
 use super::operations::Entry;
 use super::ports::{Guest, Ports};
+use super::scheduler;
 use super::settings::Settings;
 use super::store::{Store, reader};
 
@@ -94,6 +96,7 @@ impl Embedded {
         let (store, opened) = Store::open(&settings.state_dir)?;
         let core = Arc::new(Core::new(ports, settings, kinds, store, opened));
         core.dispatch();
+        core.running.spawn(scheduler::run(core.clone()));
         Ok(Self { core, _owned: Arc::new(owned) })
     }
 
@@ -108,6 +111,10 @@ impl Embedded {
         self.core.running.close();
         self.core.running.wait().await;
         self.core.leaving.cancel();
+        // What nobody waited for is written before the next owner reads.
+        if let Err(error) = self.core.store.writer().send(Vec::new()).await {
+            tracing::error!(%error, "the last changes could not be written");
+        }
     }
 
     async fn answer(&self, query: Query) -> Result<Answer> {
@@ -118,6 +125,7 @@ impl Embedded {
                 let page = match list.of {
                     Subject::Resources(kind) => {
                         let (total, offset, rows) = core.inventory(|it| it.list(kind, &list));
+                        let rows = rows.into_iter().map(shown).collect();
                         Page { total, offset, rows: Rows::Resources(rows) }
                     }
                     Subject::Operations => {
@@ -131,7 +139,8 @@ impl Embedded {
             }
             Query::Resource { id } => {
                 let found = core.inventory(|inventory| inventory.get(id).cloned());
-                Answer::Resource(Box::new(found.ok_or_else(|| BackendError::not_found(id))?))
+                let found = found.ok_or_else(|| BackendError::not_found(id))?;
+                Answer::Resource(Box::new(shown(found)))
             }
             Query::Operation { uid } => {
                 let (operation, steps) = core

@@ -563,6 +563,18 @@ pub fn hidden(params: &Params) -> Params {
     params.iter().map(|(name, value)| (name.clone(), hide(value))).collect()
 }
 
+/// A resource as it may be seen: the secrets in a task's parameters hidden.
+#[must_use]
+pub(super) fn shown(resource: Resource) -> Resource {
+    match resource {
+        Resource::Task(task) => {
+            let params = hidden(&task.params);
+            Resource::Task(Task { params, ..task })
+        }
+        other => other,
+    }
+}
+
 /// Dies here, as in a power cut, when the environment asks for it.
 #[cfg(feature = "failpoints")]
 fn crash(kind: &str, step: &str, point: &str) {
@@ -577,3 +589,6 @@ fn crash(kind: &str, step: &str, point: &str) {
 
 #[cfg(not(feature = "failpoints"))]
 const fn crash(_: &str, _: &str, _: &str) {}
+
+#[cfg(test)]
+mod tests;

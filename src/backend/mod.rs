@@ -21,6 +21,7 @@ pub mod os;
 pub mod ports;
 pub mod presets;
 pub mod queue;
+pub mod scheduler;
 pub mod settings;
 pub mod store;
 #[cfg(test)]

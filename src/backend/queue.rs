@@ -320,3 +320,6 @@ fn place(queued: &Queued) -> Place {
 fn excludes(one: LockMode, other: LockMode) -> bool {
     one == LockMode::Exclusive || other == LockMode::Exclusive
 }
+
+#[cfg(test)]
+mod tests;

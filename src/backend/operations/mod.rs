@@ -18,8 +18,14 @@ mod image_delete;
 mod image_fetch;
 mod image_import;
 mod images;
+mod task_create;
+mod task_delete;
+mod task_run;
+mod task_switch;
+mod task_update;
 #[cfg(test)]
 pub mod testing;
+mod timetable;
 mod vm_create;
 mod vm_delete;
 mod vm_reboot;
@@ -225,6 +231,12 @@ pub fn all(settings: &Settings) -> Vec<Entry> {
         Entry::of::<image_delete::ImageDelete>(settings),
         Entry::of::<encode::Encode>(settings),
         Entry::of::<encoding_delete::EncodingDelete>(settings),
+        Entry::of::<task_create::TaskCreate>(settings),
+        Entry::of::<task_update::TaskUpdate>(settings),
+        Entry::of::<task_switch::TaskEnable>(settings),
+        Entry::of::<task_switch::TaskDisable>(settings),
+        Entry::of::<task_run::TaskRun>(settings),
+        Entry::of::<task_delete::TaskDelete>(settings),
     ]
 }
 
