@@ -297,7 +297,7 @@ impl Core {
             self.hub.tell(Fact::Operation(operation));
         }
         for resource in put {
-            self.tell_resource(resource);
+            self.tell_resource(&resource);
         }
         self.dispatch();
         Ok(accepted)
@@ -432,7 +432,7 @@ impl Core {
             match change {
                 Changed::Put(resource) => {
                     self.flight().inventory.put(resource.clone());
-                    self.tell_resource(resource);
+                    self.tell_resource(&resource);
                 }
                 Changed::Remove(id) => {
                     self.flight().inventory.remove(id);
@@ -444,10 +444,10 @@ impl Core {
     }
 
     /// Tells a new or changed resource.
-    pub(super) fn tell_resource(&self, resource: Arc<Resource>) {
+    pub(super) fn tell_resource(&self, resource: &Resource) {
         let id = resource.id();
         if self.hub.is_heard() {
-            let resource = Arc::new(shown(Resource::clone(&resource)));
+            let resource = Arc::new(shown(resource.clone()));
             self.hub.tell(Fact::Resource(resource));
         }
         self.notice(id);
@@ -752,7 +752,7 @@ impl Core {
             self.hub.tell(Fact::Operation(operation));
         }
         if let Some(resource) = put {
-            self.tell_resource(resource);
+            self.tell_resource(&resource);
         }
         self.dispatch();
         Ok(())

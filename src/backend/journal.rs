@@ -234,7 +234,6 @@ impl Context {
     }
 
     /// A step: a name from the kind's catalogue entry, then what it does.
-    #[must_use]
     pub fn step(&self, name: &'static str) -> StepBuilder<'_> {
         StepBuilder { cx: self, name, says: None, undo: None, retries: 0, spans: None }
     }

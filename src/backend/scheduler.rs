@@ -225,7 +225,7 @@ async fn record(core: &Arc<Core>, id: u64, run: Run, missed: u64) -> Result<(), 
         core.flight().inventory.put_back(&task, Some(Resource::Task(before)));
         return Err(error);
     }
-    core.tell_resource(task);
+    core.tell_resource(&task);
     Ok(())
 }
 

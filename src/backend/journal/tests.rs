@@ -29,7 +29,7 @@ struct WalkParams {
 }
 
 impl WalkParams {
-    fn write(&self, line: String) {
+    fn write(&self, line: &str) {
         let log = std::fs::OpenOptions::new().append(true).create(true).open(&self.log);
         writeln!(log.unwrap(), "{line}").unwrap();
     }
@@ -81,7 +81,7 @@ impl Kind for Walk {
                     let params = undone.clone();
                     async move {
                         params.point(&step, format!("undo {at}")).await;
-                        params.write(format!("undo {at}"));
+                        params.write(&format!("undo {at}"));
                         Ok(())
                     }
                 })
@@ -89,7 +89,7 @@ impl Kind for Walk {
                     let params = params.clone();
                     async move {
                         params.point(&step, format!("before {at}")).await;
-                        params.write(format!("do {at}"));
+                        params.write(&format!("do {at}"));
                         params.point(&step, format!("between {at}")).await;
                         if params.fail == Some(at) {
                             return Err(Failure::new("told to fail"));
