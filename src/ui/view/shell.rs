@@ -225,9 +225,9 @@ fn flight_title(model: &Model, canvas: &mut Canvas<'_>, places: &Layout, y: u16)
     let at = canvas.text(2, y, room, " In flight ", role);
     let shown = places.flight.height;
     let rest = if all == 0 {
-        "nothing ".to_owned()
+        "· nothing ".to_owned()
     } else if all > u64::from(shown) {
-        format!("{} of {} ", shown, text::count(all))
+        format!("· {} of {} ", shown, text::count(all))
     } else {
         return;
     };
