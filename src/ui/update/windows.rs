@@ -119,6 +119,15 @@ pub fn take_action(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) -> b
                     model.modals.pop();
                     return true;
                 }
+                // What these change is hidden behind the window.
+                Action::Mark
+                | Action::MarkRange
+                | Action::MarkAll
+                | Action::Filter
+                | Action::Sort
+                | Action::SortNext
+                | Action::SortPrevious
+                | Action::Focus => return true,
                 // Cancel, relaunch, tabs and what the row's own keys do go on as ever.
                 _ => return false,
             }

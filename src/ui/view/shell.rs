@@ -319,6 +319,13 @@ fn keys(model: &Model) -> Vec<(String, String)> {
                 .footer(&scopes(model))
                 .into_iter()
                 .filter(|(_, entry)| fits(model, &entry.action))
+                .filter(|(_, entry)| {
+                    use crate::ui::action::{Action, Scope};
+                    // In its own window an operation's keys are what matters.
+                    !matches!(model.modals.last(), Some(Modal::Operation(_)))
+                        || entry.scopes.contains(&Scope::Operation)
+                        || matches!(entry.action, Action::Palette | Action::Help)
+                })
                 .map(|(key, entry)| (key, entry.title.clone()))
                 .collect();
             match model.modals.last() {
