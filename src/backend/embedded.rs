@@ -81,7 +81,8 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Opens the store, takes up what an earlier life left, and starts whatever may run.
+    /// Opens the store, takes up what an earlier life left, and starts whatever may run. Called
+    /// inside a tokio runtime.
     ///
     /// # Errors
     /// When the store cannot be opened.
@@ -94,6 +95,7 @@ impl Embedded {
         let (store, opened) = Store::open(&settings.state_dir)?;
         let core = Arc::new(Core::new(ports, settings, kinds, store, opened));
         core.dispatch();
+        tokio::spawn(super::observer::run(core.clone()));
         Ok(Self { core, _owned: Arc::new(owned) })
     }
 

@@ -16,9 +16,11 @@ mod hub;
 pub mod inventory;
 pub mod journal;
 mod load;
+mod observer;
 pub mod operations;
 pub mod ports;
 pub mod queue;
+mod sampler;
 pub mod settings;
 pub mod store;
 

@@ -24,6 +24,8 @@ mod vm_reboot;
 mod vm_start;
 mod vm_stop;
 
+pub(super) use guests::{guest, halted};
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
