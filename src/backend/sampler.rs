@@ -45,11 +45,7 @@ async fn tools(core: &Core) {
             }
         }
         tokio::time::sleep(TOOLS_EVERY).await;
-        if !core.hub.is_heard() {
-            core.hub.heard.notified().await;
-            // The other one who waits for this.
-            core.hub.heard.notify_one();
-        }
+        core.hub.until_heard().await;
     }
 }
 
@@ -64,7 +60,7 @@ async fn samples(core: &Core) {
     let mut sampler = Sampler::default();
     loop {
         if !core.hub.is_heard() {
-            core.hub.heard.notified().await;
+            core.hub.until_heard().await;
             sampler = Sampler::default();
         }
         sampler.vms(core);
