@@ -3,6 +3,8 @@
 //! A kind knows the ports, never the drivers. Adding one touches its new file and one line of
 //! [`all`].
 
+#[cfg(test)]
+mod catalogue_tests;
 mod disk_attach;
 mod disk_create;
 mod disk_delete;
