@@ -4,4 +4,8 @@
 //! know only `domain`; `main.rs` wires them together.
 
 pub mod backend;
+pub mod cli;
+pub mod config;
 pub mod domain;
+pub mod ui;
+pub mod wire;

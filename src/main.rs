@@ -1,3 +1,400 @@
 //! Parse, wire, run: the only file that sees every room.
 
-fn main() {}
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use hostler::backend::drivers::{self, supervise};
+use hostler::backend::settings::Settings;
+use hostler::backend::{Embedded, operations, own};
+use hostler::cli::{self, Cli, Command};
+use hostler::config::{self, Config, Origin};
+use hostler::domain::{
+    Answer, Backend, BackendError, Catalogue, Host, InFlight, Query, backend::unexpected,
+};
+use hostler::ui;
+use hostler::wire::{client::Client, native, server::Server};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// How long a backend in the background may take to answer for the first time.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    // hostler starts itself once more beside every long tool: see `drivers::supervise`. That comes
+    // before anything else, so that it costs next to nothing.
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let [_, word, dir] = arguments.as_slice()
+        && word == "supervise"
+    {
+        return supervise::main(Path::new(dir));
+    }
+    let kinds = operations::all(&Settings::new(config::default_state_dir()));
+    let catalogue = Catalogue::new(kinds.into_iter().map(|entry| entry.spec));
+    let cli = match cli::parse(&catalogue, arguments) {
+        Ok(cli) => cli,
+        // clap prints help to standard output with status 0 and complaints to standard error with 2.
+        Err(error) => error.exit(),
+    };
+    match run(cli, &catalogue) {
+        Ok(code) => code,
+        Err(error) => {
+            let status = match error.downcast_ref::<BackendError>() {
+                Some(BackendError::Unreachable { .. }) => 3,
+                _ => 1,
+            };
+            // With standard error gone, the status is all that can be said.
+            let _ = writeln!(std::io::stderr(), "hostler: {error:#}");
+            ExitCode::from(status)
+        }
+    }
+}
+
+fn run(cli: Cli, catalogue: &Catalogue) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout();
+    match &cli.command {
+        Some(Command::Completions { shell }) => {
+            cli::complete(catalogue, *shell, &mut out)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Man) => {
+            cli::man(catalogue, &mut out)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Serve { listen: Some(_), .. }) => {
+            anyhow::bail!(
+                "remote consoles are not there yet; leave out --listen and use ssh to this box"
+            );
+        }
+        _ => {}
+    }
+    let read = Config::load(cli.config.as_deref());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    if let Some(Command::Doctor { json }) = &cli.command {
+        return runtime.block_on(doctor(&cli, &read, *json));
+    }
+    let (config, origin) = read.map_err(anyhow::Error::new)?;
+    let place = Place::new(&cli, config, origin);
+    let code = runtime.block_on(async {
+        match cli.command {
+            None => console(&place).await,
+            Some(Command::Serve { take_over, .. }) => serve(&place, take_over).await,
+            Some(command) => script(&place, command).await,
+        }
+    });
+    // A tool that is still being waited for must not keep us from going.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    code
+}
+
+/// Where we are and what we were told.
+struct Place {
+    state_dir: PathBuf,
+    config_file: Option<PathBuf>,
+    config: Config,
+    origin: Origin,
+    read_only: bool,
+}
+
+impl Place {
+    fn new(cli: &Cli, config: Config, origin: Origin) -> Self {
+        let state_dir = cli
+            .state
+            .clone()
+            .or_else(|| config.state_dir.clone())
+            .unwrap_or_else(config::default_state_dir);
+        // A relative path means something else to the background, which runs in `/`.
+        let state_dir = std::path::absolute(&state_dir).unwrap_or(state_dir);
+        let read_only = cli.read_only || config.read_only;
+        Self { state_dir, config_file: cli.config.clone(), config, origin, read_only }
+    }
+
+    fn settings(&self) -> Settings {
+        let mut settings = Settings::new(self.state_dir.clone());
+        settings.share_mib = self.config.share_mib;
+        settings.trash_days = self.config.trash_days;
+        settings.stop_timeout = Duration::from_secs(self.config.stop_timeout_s.into());
+        settings.lanes = self.config.lanes.clone().into_iter().collect();
+        settings
+    }
+
+    /// The backend itself, when nobody else owns the state directory.
+    fn embed(&self) -> anyhow::Result<Option<Embedded>> {
+        let Some(owned) = own(&self.state_dir)? else { return Ok(None) };
+        self.log()?;
+        self.start(owned).map(Some)
+    }
+
+    fn start(&self, owned: hostler::backend::Owned) -> anyhow::Result<Embedded> {
+        let settings = self.settings();
+        let ports = drivers::real(&settings);
+        let kinds = operations::all(&settings);
+        Ok(Embedded::start(owned, settings, ports, kinds)?)
+    }
+
+    /// The backend that another process has.
+    async fn attach(&self) -> anyhow::Result<Client> {
+        Ok(Client::connect(&native::socket_path(&self.state_dir)).await?)
+    }
+
+    /// Log lines go to a file: the screen belongs to the console.
+    fn log(&self) -> anyhow::Result<()> {
+        let file = self.config.log_file.clone().unwrap_or(self.state_dir.join("hostler.log"));
+        let sink = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&file)
+            .with_context(|| format!("cannot open the log {}", file.display()))?;
+        let filter = tracing_subscriber::EnvFilter::try_new(&self.config.log_level)
+            .with_context(|| format!("log.level {:?} is no level", self.config.log_level))?;
+        // A second call in one process keeps the first log.
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::sync::Mutex::new(sink))
+            .with_ansi(false)
+            .try_init();
+        Ok(())
+    }
+
+    /// Starts a backend in the background that takes the state directory over as soon as we let
+    /// go of it.
+    fn hand_over(&self) -> anyhow::Result<()> {
+        use process_wrap::tokio::{CommandWrap, ProcessSession};
+        let mut command = CommandWrap::with_new("/proc/self/exe", |command| {
+            command.arg0("hostler").arg("serve").arg("--take-over");
+            command.arg("--state").arg(&self.state_dir);
+            if let Some(file) = &self.config_file {
+                command.arg("--config").arg(std::path::absolute(file).unwrap_or(file.clone()));
+            }
+            command.current_dir("/");
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        });
+        command.wrap(ProcessSession);
+        command.spawn().context("cannot start a backend in the background")?;
+        Ok(())
+    }
+
+    fn actor(&self, from: &str) -> String {
+        format!("{from}:{}", native::user_name(rustix::process::getuid().as_raw()))
+    }
+}
+
+/// The console: over a backend of our own, or over the one that runs already.
+async fn console(place: &Place) -> anyhow::Result<ExitCode> {
+    if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
+        anyhow::bail!("the console needs a terminal; for scripts see `hostler --help`");
+    }
+    let Some(embedded) = place.embed()? else {
+        let client: Arc<dyn Backend> = Arc::new(place.attach().await?);
+        ui::run(client, options(place, false)?).await?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let serving = Serving::start(&embedded, place)?;
+    let backend: Arc<dyn Backend> = Arc::new(embedded.clone());
+    let exit = ui::run(backend, options(place, true)?).await?;
+    match exit {
+        ui::Exit::HangUp => {
+            tracing::info!("the terminal has gone; the work goes on");
+            serving.until_told(&embedded).await?;
+        }
+        ui::Exit::Quit => {
+            serving.stop().await;
+            embedded.leave(true).await;
+        }
+        ui::Exit::Background => {
+            serving.stop().await;
+            leave_to_the_background(place, embedded).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn options(place: &Place, embedded: bool) -> anyhow::Result<ui::Options> {
+    let config = &place.config;
+    let mut keymap = Vec::new();
+    if !config.keymap.is_empty() {
+        let file = place.origin.files().first().map(|file| file.display().to_string());
+        let keys = toml::to_string(&config.keymap).context("cannot read the key map")?;
+        keymap.push((file.unwrap_or_default(), keys));
+    }
+    Ok(ui::Options {
+        theme: config.theme.clone(),
+        keymap,
+        read_only: place.read_only,
+        mouse: config.mouse,
+        ascii: config.ascii,
+        pictures: config.pictures,
+        embedded,
+        choices: Some(place.state_dir.join("console.json")),
+        actor: place.actor("console"),
+        ..ui::Options::default()
+    })
+}
+
+/// The backend without a screen, until SIGTERM or SIGINT.
+async fn serve(place: &Place, take_over: bool) -> anyhow::Result<ExitCode> {
+    let mut owned = own(&place.state_dir)?;
+    if take_over && owned.is_none() {
+        // Whoever hands over to us is about to go.
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while owned.is_none() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            owned = own(&place.state_dir)?;
+        }
+    }
+    let Some(owned) = owned else {
+        anyhow::bail!(
+            "another hostler runs on {}; attach to it by starting `hostler --state {0}`",
+            place.state_dir.display()
+        );
+    };
+    place.log()?;
+    let embedded = place.start(owned)?;
+    let serving = Serving::start(&embedded, place)?;
+    // Only systemd wants to know, and only where it started us.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    serving.until_told(&embedded).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A command of a script: asked of the backend that runs, or of one that lives as long as the
+/// command and leaves what is still in flight to the background.
+async fn script(place: &Place, command: Command) -> anyhow::Result<ExitCode> {
+    let embedded = place.embed()?;
+    let backend: Arc<dyn Backend> = match &embedded {
+        Some(embedded) => Arc::new(embedded.clone()),
+        None => Arc::new(place.attach().await?),
+    };
+    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+    let columns = out
+        .is_terminal()
+        .then(|| rustix::termios::tcgetwinsize(&out).ok().map(|size| size.ws_col))
+        .flatten();
+    let session = cli::Session {
+        backend,
+        actor: place.actor("cli"),
+        bar: err.is_terminal(),
+        columns,
+        read_only: place.read_only,
+        out: &mut out,
+        err: &mut err,
+        keyboard: &mut cli::Terminal,
+    };
+    let code = cli::run(command, session).await;
+    if let Some(embedded) = embedded {
+        let flight = in_flight(&embedded).await?;
+        if flight.running + flight.waiting > 0 {
+            leave_to_the_background(place, embedded).await?;
+        } else {
+            embedded.leave(true).await;
+        }
+    }
+    Ok(code)
+}
+
+async fn in_flight(backend: &dyn Backend) -> anyhow::Result<InFlight> {
+    match backend.query(Query::InFlight).await? {
+        Answer::InFlight(flight) => Ok(flight),
+        other => Err(unexpected(&other).into()),
+    }
+}
+
+/// Lets go of the state directory and waits until a backend in the background has it.
+async fn leave_to_the_background(place: &Place, embedded: Embedded) -> anyhow::Result<()> {
+    embedded.leave(false).await;
+    drop(embedded);
+    place.hand_over()?;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        match place.attach().await {
+            Ok(_) => return Ok(()),
+            Err(error) if tokio::time::Instant::now() >= deadline => {
+                return Err(error.context(format!(
+                    "the backend in the background does not answer; look into {} and start hostler \
+                     again, nothing is lost",
+                    place.state_dir.join("hostler.log").display()
+                )));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+/// The socket being served beside whatever else we do.
+struct Serving {
+    stop: CancellationToken,
+    server: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Serving {
+    fn start(embedded: &Embedded, place: &Place) -> anyhow::Result<Self> {
+        let server = Server::bind(&place.state_dir)?;
+        let stop = CancellationToken::new();
+        let backend: Arc<dyn Backend> = Arc::new(embedded.clone());
+        let server = tokio::spawn(server.run(backend, stop.clone()));
+        Ok(Self { stop, server })
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        match self.server.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the socket was not closed well"),
+            Err(error) => tracing::error!(%error, "the server broke"),
+        }
+    }
+
+    /// Serves until SIGTERM or SIGINT, then leaves everything for the next start.
+    async fn until_told(self, embedded: &Embedded) -> anyhow::Result<()> {
+        let mut term = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+        // The terminal may go many times; the work stays.
+        let mut hang_up = signal(SignalKind::hangup()).context("cannot wait for signals")?;
+        loop {
+            tokio::select! {
+                _ = term.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hang_up.recv() => {}
+            }
+        }
+        self.stop().await;
+        embedded.leave(false).await;
+        Ok(())
+    }
+}
+
+/// What this machine can do. Works without a backend, and with a configuration that does not.
+async fn doctor(
+    cli: &Cli,
+    read: &Result<(Config, Origin), config::Complaint>,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let (config, origin) = match read {
+        Ok((config, origin)) => (config.clone(), origin.clone()),
+        Err(_) => (Config::default(), Origin::default()),
+    };
+    let place = Place::new(cli, config, origin);
+    let files = place.origin.files();
+    let said = match read {
+        Ok(_) => Ok(files.as_slice()),
+        Err(complaint) => Err(complaint.0.as_str()),
+    };
+    let checks = cli::checks(&place.state_dir, said);
+    let ports = drivers::real(&place.settings());
+    let host = Host {
+        tools: ports.toolbox.tools().await,
+        accelerator: ports.hypervisor.accelerator().await.ok(),
+        ..Host::default()
+    };
+    match cli::doctor(&host, &checks, json, &mut std::io::stdout()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(trouble) => Ok(trouble.tell(&mut std::io::stderr())),
+    }
+}

@@ -9,7 +9,8 @@ use serde_json::Value as Json;
 use sha_crypt::{PasswordHasher, ShaCrypt};
 
 use crate::domain::{
-    Catalogue, Field, FieldType, OperationSpec, Params, Reason, Refusal, ResourceId, ResourceKind,
+    Catalogue, Field, FieldType, Operation, OperationSpec, Params, Reason, Refusal, ResourceId,
+    ResourceKind,
 };
 
 use super::inventory::Inventory;
@@ -149,6 +150,10 @@ fn of_type(field: &Field, value: Json) -> Result<Json, Refusal> {
         ))
     };
     match (&field.of, value) {
+        // What lists show in a secret's place comes back from forms; it is no secret.
+        (FieldType::Secret { .. }, Json::String(text)) if text == Operation::HIDDEN => {
+            wrong("typed again", &Json::String(text))
+        }
         (
             FieldType::Text { .. }
             | FieldType::Name

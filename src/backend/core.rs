@@ -4,7 +4,7 @@
 //! events tell the same story in the same order. The lock is held for microseconds and never while
 //! waiting: changes are *sent* to the writer under it, which fixes their order, and awaited after.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -20,7 +20,7 @@ use crate::domain::{
 use super::admission;
 use super::hub::Hub;
 use super::inventory::Inventory;
-use super::journal::{Changed, hidden};
+use super::journal::{Changed, hidden, shown};
 use super::operations::{Entry, World};
 use super::ports::Ports;
 use super::queue::{self, Queue};
@@ -61,6 +61,19 @@ pub(super) struct Flight {
     last_uid: u64,
     /// The VM the observer is putting right at this moment.
     pub(super) observed: Option<ResourceId>,
+    /// Numbers below `last_uid` whose operations could not be written.
+    unwritten: BTreeSet<Uid>,
+}
+
+impl Flight {
+    /// Takes back the number of an operation that was not written, so that numbers have no gaps:
+    /// as soon as no later one is in use.
+    fn give_back(&mut self, uid: Uid) {
+        self.unwritten.insert(uid);
+        while self.unwritten.remove(&Uid(self.last_uid)) {
+            self.last_uid -= 1;
+        }
+    }
 }
 
 /// An operation that is not at its end.
@@ -95,7 +108,10 @@ impl Core {
         }
         let inventory = Inventory::new(opened.resources, &opened.counters);
         let mut open = BTreeMap::new();
-        for mut operation in opened.operations {
+        // Those that ran hold their resources already, so they stand before those that wait.
+        let mut operations = opened.operations;
+        operations.sort_by_key(|operation| (operation.state != State::Run, operation.uid));
+        for mut operation in operations {
             let params = Arc::new(std::mem::take(&mut operation.params));
             operation.params = hidden(&params);
             let resume = operation.state == State::Run;
@@ -120,7 +136,14 @@ impl Core {
             open.insert(uid, Open { operation, params, cancel, resume, run_recorded: resume });
         }
         let now = ports.clock.now();
-        let state = Flight { queue, inventory, open, last_uid: opened.last_uid, observed: None };
+        let state = Flight {
+            queue,
+            inventory,
+            open,
+            last_uid: opened.last_uid,
+            observed: None,
+            unwritten: BTreeSet::new(),
+        };
         Self {
             ports,
             settings,
@@ -174,24 +197,31 @@ impl Core {
             inventory: &flight.inventory,
             settings: &self.settings,
             catalogue: &self.catalogue,
+            ports: &self.ports,
             now: self.ports.clock.now(),
         }
     }
 
-    /// Queues an operation; `put` is written together with it or not at all.
+    /// Queues an operation. What `put` gives is written together with it or not at all; it is
+    /// asked while nothing else can change, and may refuse.
+    ///
+    /// Not to be dropped half-way: what was written would never start. See [`detached`].
     pub(super) async fn submit_with(
         self: &Arc<Self>,
         submit: Submit,
-        put: Vec<Resource>,
+        put: impl FnOnce(Uid, &Flight) -> Result<Vec<Resource>, Refusal> + Send,
     ) -> Result<Accepted, BackendError> {
         let kind = self.kind(&submit.kind).ok_or_else(|| no_kind(&submit.kind))?;
         let params = self.check(&kind, submit.params).await?;
-        let put: Vec<Arc<Resource>> = put.into_iter().map(Arc::new).collect();
-        let (accepted, shown, written) = {
+        let (accepted, (shown, put, before), written) = {
             let mut flight = self.flight();
             let params = (kind.fill)(params, &self.world(&flight));
             self.admit(&kind, &params, &flight, None)?;
             let uid = Uid(flight.last_uid + 1);
+            let put: Vec<_> = put(uid, &flight)?.into_iter().map(Arc::new).collect();
+            let text = serde_json::to_string(&params).map_err(|error| {
+                BackendError::failed(format!("cannot store parameters: {error}"))
+            })?;
             let world_now = self.ports.clock.now();
             let mut changes = Vec::with_capacity(1);
             let mut reserved = None;
@@ -228,14 +258,13 @@ impl Core {
             };
             flight.last_uid = uid.0;
             flight.queue.accept(queue_entry(&kind.spec, &operation, &params));
-            let text = serde_json::to_string(&params).map_err(|error| {
-                BackendError::failed(format!("cannot store parameters: {error}"))
-            })?;
             let shown = self.hub.is_heard().then(|| Arc::new(operation.clone()));
             changes
                 .insert(0, Change::Insert { operation: Box::new(operation.clone()), params: text });
             let put: Vec<_> = reserved.into_iter().chain(put).collect();
+            let mut before = Vec::with_capacity(put.len());
             for resource in &put {
+                before.push(flight.inventory.get(resource.id()).cloned());
                 flight.inventory.put(resource.clone());
                 changes.push(Change::Put(resource.clone()));
             }
@@ -248,24 +277,27 @@ impl Core {
             };
             flight.open.insert(uid, open);
             let written = self.store.writer().send(changes);
-            (Accepted { uid, resource: subject }, (shown, put), written)
+            (Accepted { uid, resource: subject }, (shown, put, before), written)
         };
         if let Err(error) = written.await {
             let mut flight = self.flight();
             flight.queue.withdraw(accepted.uid);
             flight.open.remove(&accepted.uid);
-            if let (Some(id), Effect::Creates) = (accepted.resource, kind.spec.effect) {
-                flight.inventory.remove(id);
+            flight.give_back(accepted.uid);
+            for (put, before) in put.iter().zip(before) {
+                flight.inventory.put_back(put, before);
             }
+            drop(flight);
+            // What waited behind it may start now.
+            self.dispatch();
             return Err(error);
         }
         self.flight().queue.commit(accepted.uid);
-        let (shown, put) = shown;
         if let Some(operation) = shown {
             self.hub.tell(Fact::Operation(operation));
         }
         for resource in put {
-            self.tell_resource(resource);
+            self.tell_resource(&resource);
         }
         self.dispatch();
         Ok(accepted)
@@ -400,7 +432,7 @@ impl Core {
             match change {
                 Changed::Put(resource) => {
                     self.flight().inventory.put(resource.clone());
-                    self.tell_resource(resource);
+                    self.tell_resource(&resource);
                 }
                 Changed::Remove(id) => {
                     self.flight().inventory.remove(id);
@@ -412,9 +444,12 @@ impl Core {
     }
 
     /// Tells a new or changed resource.
-    pub(super) fn tell_resource(&self, resource: Arc<Resource>) {
+    pub(super) fn tell_resource(&self, resource: &Resource) {
         let id = resource.id();
-        self.hub.tell(Fact::Resource(resource));
+        if self.hub.is_heard() {
+            let resource = Arc::new(shown(resource.clone()));
+            self.hub.tell(Fact::Resource(resource));
+        }
         self.notice(id);
     }
 
@@ -646,7 +681,7 @@ impl Core {
             }
         }
         let params = self.check(&kind, merged).await?;
-        let (written, put) = {
+        let (written, put, before) = {
             let mut flight = self.flight();
             let mut reserved = None;
             let Some(resource) = flight.open.get(&uid).map(|open| open.operation.resource) else {
@@ -670,6 +705,7 @@ impl Core {
             if open.operation.state != State::Error {
                 return Err(state_refusal(uid, open.operation.state, "somebody relaunched it"));
             }
+            let before = (open.operation.clone(), open.params.clone());
             let operation = &mut open.operation;
             operation.attempt += 1;
             operation.state = State::Pending;
@@ -682,13 +718,31 @@ impl Core {
                 vec![Change::Relaunch { uid, attempt: operation.attempt, params: params.clone() }];
             queue.accept(queue_entry(&kind.spec, operation, &params));
             open.params = Arc::new(params);
+            let mut own = None;
             if let Some(resource) = &reserved {
+                own = inventory.get(resource.id()).cloned();
                 inventory.put(resource.clone());
                 changes.push(Change::Put(resource.clone()));
             }
-            (self.store.writer().send(changes), reserved)
+            (self.store.writer().send(changes), reserved, (before, own))
         };
-        written.await?;
+        if let Err(error) = written.await {
+            let mut flight = self.flight();
+            let ((operation, params), own) = before;
+            // Unless somebody cancelled it meanwhile.
+            if flight.queue.withdraw(uid)
+                && let Some(open) = flight.open.get_mut(&uid)
+            {
+                open.operation = operation;
+                open.params = params;
+            }
+            if let Some(put) = &put {
+                flight.inventory.put_back(put, own);
+            }
+            drop(flight);
+            self.dispatch();
+            return Err(error);
+        }
         let shown = {
             let mut flight = self.flight();
             flight.queue.commit(uid);
@@ -698,7 +752,7 @@ impl Core {
             self.hub.tell(Fact::Operation(operation));
         }
         if let Some(resource) = put {
-            self.tell_resource(resource);
+            self.tell_resource(&resource);
         }
         self.dispatch();
         Ok(())
@@ -780,6 +834,16 @@ impl Core {
     }
 }
 
+/// Does work to its end even when nobody waits for it any more: a client that hangs up between a
+/// change on disk and its way into memory would leave the two apart.
+pub(super) async fn detached<T: Send + 'static>(
+    work: impl Future<Output = Result<T, BackendError>> + Send + 'static,
+) -> Result<T, BackendError> {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        Err(BackendError::failed(format!("hostler itself failed, which is a defect: {error}")))
+    })
+}
+
 impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Core").field("settings", &self.settings).finish_non_exhaustive()
@@ -852,3 +916,6 @@ fn bare_entry(operation: &Operation) -> queue::Entry {
         leaves: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,9 +11,11 @@ use crate::domain::{
     Subject, Submit, VmState,
 };
 
-use super::core::Core;
+use super::core::{Core, detached};
+use super::journal::shown;
 use super::operations::Entry;
 use super::ports::{Guest, Ports};
+use super::scheduler;
 use super::settings::Settings;
 use super::store::{Store, reader};
 
@@ -95,7 +97,8 @@ impl Embedded {
         let (store, opened) = Store::open(&settings.state_dir)?;
         let core = Arc::new(Core::new(ports, settings, kinds, store, opened));
         core.dispatch();
-        tokio::spawn(super::observer::run(core.clone()));
+        core.running.spawn(super::observer::run(core.clone()));
+        core.running.spawn(scheduler::run(core.clone()));
         Ok(Self { core, _owned: Arc::new(owned) })
     }
 
@@ -110,6 +113,10 @@ impl Embedded {
         self.core.running.close();
         self.core.running.wait().await;
         self.core.leaving.cancel();
+        // What nobody waited for is written before the next owner reads.
+        if let Err(error) = self.core.store.writer().send(Vec::new()).await {
+            tracing::error!(%error, "the last changes could not be written");
+        }
     }
 
     async fn answer(&self, query: Query) -> Result<Answer> {
@@ -120,6 +127,7 @@ impl Embedded {
                 let page = match list.of {
                     Subject::Resources(kind) => {
                         let (total, offset, rows) = core.inventory(|it| it.list(kind, &list));
+                        let rows = rows.into_iter().map(shown).collect();
                         Page { total, offset, rows: Rows::Resources(rows) }
                     }
                     Subject::Operations => {
@@ -133,7 +141,8 @@ impl Embedded {
             }
             Query::Resource { id } => {
                 let found = core.inventory(|inventory| inventory.get(id).cloned());
-                Answer::Resource(Box::new(found.ok_or_else(|| BackendError::not_found(id))?))
+                let found = found.ok_or_else(|| BackendError::not_found(id))?;
+                Answer::Resource(Box::new(shown(found)))
             }
             Query::Operation { uid } => {
                 let (operation, steps) = core
@@ -214,18 +223,20 @@ impl Backend for Embedded {
     }
 
     fn submit(&self, submit: Submit) -> BoxFuture<'_, Result<Accepted>> {
-        Box::pin(self.core.submit_with(submit, Vec::new()))
+        let core = self.core.clone();
+        Box::pin(detached(async move { core.submit_with(submit, |_, _| Ok(Vec::new())).await }))
     }
 
     fn control(&self, control: Control) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
+        let core = self.core.clone();
+        Box::pin(detached(async move {
             match control {
-                Control::Cancel { uid } => self.core.cancel(uid).await,
-                Control::Relaunch { uid, params } => self.core.relaunch(uid, params).await,
-                Control::Priority { uid, priority } => self.core.prioritise(uid, priority).await,
-                Control::Lane { name, change } => self.core.change_lane(&name, change).await,
+                Control::Cancel { uid } => core.cancel(uid).await,
+                Control::Relaunch { uid, params } => core.relaunch(uid, params).await,
+                Control::Priority { uid, priority } => core.prioritise(uid, priority).await,
+                Control::Lane { name, change } => core.change_lane(&name, change).await,
             }
-        })
+        }))
     }
 
     fn subscribe(&self) -> EventStream {

@@ -46,14 +46,12 @@ pub(super) async fn run(core: Arc<Core>, uid: Uid) {
         Vec::new()
     };
     let steps = kind.spec.steps.iter().map(ToString::to_string).collect();
-    let cx = Context::new(core.clone(), &operation, steps, cancel.clone(), recorded);
+    let cx = Context::new(core.clone(), &operation, steps, cancel, recorded);
     let function = AssertUnwindSafe((kind.run)(cx.clone(), &params)).catch_unwind();
     let stop = tokio::select! {
         biased;
         () = core.leaving.cancelled() => Err(Stop::Leaving),
-        // One that was cancelled in an earlier life runs up to its first step that is not recorded,
-        // so that its undos are known.
-        () = cancel.cancelled(), if !operation.cancelling => Err(Stop::Cancelled),
+        () = cx.called_off() => Err(Stop::Cancelled),
         result = function => result.unwrap_or_else(|panic| Err(Stop::Failed(panicked(&*panic)))),
     };
     let (state, comment) = match stop {

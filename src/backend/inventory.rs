@@ -107,6 +107,21 @@ impl Inventory {
         self.resources.insert(id, resource);
     }
 
+    /// Undoes a [`Inventory::put`] that could not be written, unless the resource has changed again
+    /// since.
+    pub fn put_back(&mut self, put: &Arc<Resource>, before: Option<Resource>) {
+        let id = put.id();
+        if !self.resources.get(&id).is_some_and(|is| Arc::ptr_eq(is, put)) {
+            return;
+        }
+        match before {
+            Some(before) => self.put(Arc::new(before)),
+            None => {
+                self.remove(id);
+            }
+        }
+    }
+
     /// Takes a resource out. Says whether it was there.
     pub fn remove(&mut self, id: ResourceId) -> bool {
         self.forget_name(id);

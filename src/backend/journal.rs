@@ -21,13 +21,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::domain::{
     Accepted, BackendError, BoxFuture, Disk, Encoding, Failure, Image, Params, Progress, Resource,
     ResourceId, Step, StepState, Submit, Task, Uid, Vm, Wait,
 };
 
-use super::core::Core;
+use super::core::{Core, detached};
+use super::inventory::Inventory;
 use super::ports::{CommandLog, Meter, Ports};
 use super::settings::Settings;
 use super::store::{Change, StepChange};
@@ -76,6 +78,10 @@ struct Inner {
     /// Steps recorded as done by an earlier life, in order.
     recorded: Mutex<VecDeque<(Step, serde_json::Value)>>,
     taken: Mutex<Vec<Taken>>,
+    /// Set when the first step begins that no earlier life has recorded.
+    begun: CancellationToken,
+    /// Records on their way, which outlive a function that is dropped.
+    recording: TaskTracker,
 }
 
 impl Context {
@@ -102,6 +108,8 @@ impl Context {
                 cancel,
                 recorded: Mutex::new(recorded),
                 taken: Mutex::default(),
+                begun: CancellationToken::new(),
+                recording: TaskTracker::new(),
             }),
         }
     }
@@ -152,7 +160,7 @@ impl Context {
     }
 
     /// Looks at every living resource.
-    pub fn inventory<T>(&self, look: impl FnOnce(&super::inventory::Inventory) -> T) -> T {
+    pub fn inventory<T>(&self, look: impl FnOnce(&Inventory) -> T) -> T {
         self.inner.core.inventory(look)
     }
 
@@ -200,7 +208,7 @@ impl Context {
         &self,
         word: &str,
         id: u64,
-        get: impl FnOnce(&super::inventory::Inventory) -> Option<T>,
+        get: impl FnOnce(&Inventory) -> Option<T>,
     ) -> Result<T, Failure> {
         self.inner
             .core
@@ -208,27 +216,40 @@ impl Context {
             .ok_or_else(|| Failure::new(format!("{word}/{id} does not exist any more")))
     }
 
-    /// Asks for another operation, as an operation that fires others does. `changes` are written
-    /// together with it or not at all.
+    /// Asks for another operation, as an operation that fires others does. What `put` gives is
+    /// written together with it or not at all.
     ///
     /// # Errors
     /// When it is refused.
     pub async fn submit(
         &self,
         submit: Submit,
-        put: Vec<Resource>,
+        put: impl FnOnce(Uid, &Inventory) -> Vec<Resource> + Send + 'static,
     ) -> Result<Accepted, BackendError> {
-        self.inner.core.submit_with(submit, put).await
+        let core = self.inner.core.clone();
+        detached(async move {
+            core.submit_with(submit, |uid, flight| Ok(put(uid, &flight.inventory))).await
+        })
+        .await
     }
 
     /// A step: a name from the kind's catalogue entry, then what it does.
-    #[must_use]
     pub fn step(&self, name: &'static str) -> StepBuilder<'_> {
         StepBuilder { cx: self, name, says: None, undo: None, retries: 0, spans: None }
     }
 
+    /// Returns when somebody called the operation off and its function may be dropped for it: when
+    /// every step that an earlier life recorded has been passed, so that its undo is known. Up to
+    /// there the next step itself says that it was called off.
+    pub(super) async fn called_off(&self) {
+        self.inner.begun.cancelled().await;
+        self.inner.cancel.cancelled().await;
+    }
+
     /// Undoes what was begun, the latest first. Gives what could not be undone.
     pub(super) async fn undo(&self) -> Vec<String> {
+        self.inner.recording.close();
+        self.inner.recording.wait().await;
         let mut left = Vec::new();
         loop {
             let taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -264,9 +285,15 @@ impl Context {
         changed: Vec<Changed>,
     ) -> Result<(), BackendError> {
         let change = StepChange { uid: self.inner.uid, step: step.clone(), result };
-        self.inner.core.commit(vec![Change::Step(Box::new(change))], changed).await?;
-        self.inner.core.tell_step(self.inner.uid, step);
-        Ok(())
+        let (core, uid) = (self.inner.core.clone(), self.inner.uid);
+        let recorded = self.inner.recording.spawn(async move {
+            core.commit(vec![Change::Step(Box::new(change))], changed).await?;
+            core.tell_step(uid, step);
+            Ok(())
+        });
+        recorded.await.unwrap_or_else(|error| {
+            Err(BackendError::failed(format!("the record of a step was lost: {error}")))
+        })
     }
 
     fn progress(&self, progress: Progress) {
@@ -449,6 +476,7 @@ impl StepBuilder<'_> {
         if inner.core.is_pausing() {
             return Err(Stop::Leaving);
         }
+        inner.begun.cancel();
         let place = inner.steps.iter().position(|name| name == self.name).unwrap_or(0) as f64;
         let steps = inner.steps.len().max(1) as f64;
         let spans = self.spans.unwrap_or((place / steps, (place + 1.0) / steps));
@@ -534,6 +562,18 @@ pub fn hidden(params: &Params) -> Params {
     params.iter().map(|(name, value)| (name.clone(), hide(value))).collect()
 }
 
+/// A resource as it may be seen: the secrets in a task's parameters hidden.
+#[must_use]
+pub(super) fn shown(resource: Resource) -> Resource {
+    match resource {
+        Resource::Task(task) => {
+            let params = hidden(&task.params);
+            Resource::Task(Task { params, ..task })
+        }
+        other => other,
+    }
+}
+
 /// Dies here, as in a power cut, when the environment asks for it.
 #[cfg(feature = "failpoints")]
 fn crash(kind: &str, step: &str, point: &str) {
@@ -548,3 +588,6 @@ fn crash(kind: &str, step: &str, point: &str) {
 
 #[cfg(not(feature = "failpoints"))]
 const fn crash(_: &str, _: &str, _: &str) {}
+
+#[cfg(test)]
+mod tests;

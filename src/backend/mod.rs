@@ -18,10 +18,15 @@ pub mod journal;
 mod load;
 mod observer;
 pub mod operations;
+pub mod os;
 pub mod ports;
+pub mod presets;
 pub mod queue;
 mod sampler;
+pub mod scheduler;
 pub mod settings;
 pub mod store;
+#[cfg(test)]
+mod trial;
 
 pub use embedded::{Embedded, Owned, own};

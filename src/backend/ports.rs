@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_core::Stream;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::{
@@ -372,7 +373,7 @@ pub trait ImageTool: Send + Sync {
 }
 
 /// What ffprobe tells of a file.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct MediaInfo {
     /// Its length in seconds, where it says so.
     pub duration_s: Option<f64>,

@@ -8,7 +8,8 @@
 //! An operation may start when it is on disk, when no earlier one holds or awaits a resource it
 //! needs in a way that excludes it, and when its lane has a place. Among those that may, the one
 //! with the highest priority starts first, and among equals the one accepted first. Operations on
-//! one resource therefore run in the order they were accepted, whatever their priority.
+//! one resource therefore run in the order they were accepted, whatever their priority. One that is
+//! relaunched is accepted anew, behind all others.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -44,16 +45,20 @@ enum Stage {
     Running,
 }
 
+/// The order of acceptance. Not the number: a relaunched operation keeps that.
+type Ticket = u64;
+
 #[derive(Debug)]
 struct Queued {
     entry: Entry,
     stage: Stage,
+    ticket: Ticket,
     /// How many earlier operations stand before it on its resources.
     before: usize,
 }
 
 /// Its place in a lane: the first starts first.
-type Place = (Reverse<i32>, Uid);
+type Place = (Reverse<i32>, Ticket, Uid);
 
 #[derive(Debug)]
 struct LaneQueue {
@@ -77,7 +82,8 @@ pub struct Queue {
     lanes: BTreeMap<String, LaneQueue>,
     queued: HashMap<Uid, Queued>,
     /// Who holds or awaits a resource, in the order they were accepted.
-    lines: HashMap<ResourceId, BTreeMap<Uid, LockMode>>,
+    lines: HashMap<ResourceId, BTreeMap<Ticket, (Uid, LockMode)>>,
+    last_ticket: Ticket,
 }
 
 impl Queue {
@@ -94,14 +100,16 @@ impl Queue {
     /// An operation of a lane that does not exist opens that lane with width 1.
     pub fn accept(&mut self, entry: Entry) {
         let uid = entry.uid;
+        self.last_ticket += 1;
+        let ticket = self.last_ticket;
         let mut before = 0;
         for (resource, mode) in &entry.locks {
             let line = self.lines.entry(*resource).or_default();
-            before += line.range(..uid).filter(|(_, other)| excludes(**other, *mode)).count();
-            line.insert(uid, *mode);
+            before += line.values().filter(|(_, other)| excludes(*other, *mode)).count();
+            line.insert(ticket, (uid, *mode));
         }
         self.lane(&entry.lane).waiting += 1;
-        self.queued.insert(uid, Queued { entry, stage: Stage::Held, before });
+        self.queued.insert(uid, Queued { entry, stage: Stage::Held, ticket, before });
     }
 
     /// The operation is on disk: it may start when its turn comes.
@@ -112,7 +120,7 @@ impl Queue {
         };
         queued.stage = Stage::Waiting;
         if queued.before == 0 {
-            let (lane, place) = (queued.entry.lane.clone(), place(&queued.entry));
+            let (lane, place) = (queued.entry.lane.clone(), place(queued));
             self.lane(&lane).ready.insert(place);
         }
     }
@@ -134,7 +142,7 @@ impl Queue {
             .filter(|lane| lane.state == LaneState::Open && lane.running < lane.width)
             .filter(|lane| !lane.ready.is_empty())
             .min_by_key(|lane| lane.ready.first().copied())?;
-        let (_, uid) = lane.ready.pop_first()?;
+        let (_, _, uid) = lane.ready.pop_first()?;
         lane.running += 1;
         lane.waiting -= 1;
         if let Some(queued) = self.queued.get_mut(&uid) {
@@ -155,9 +163,9 @@ impl Queue {
         let Some(queued) = self.queued.get_mut(&uid).filter(|it| it.stage != Stage::Running) else {
             return false;
         };
-        let old = place(&queued.entry);
+        let old = place(queued);
         queued.entry.priority = priority;
-        let new = place(&queued.entry);
+        let new = place(queued);
         let lane = queued.entry.lane.clone();
         let lane = self.lane(&lane);
         if lane.ready.remove(&old) {
@@ -192,7 +200,8 @@ impl Queue {
         let queued = self.queued.get(&uid).filter(|queued| queued.stage != Stage::Running)?;
         let holder = queued.entry.locks.iter().find_map(|(resource, mode)| {
             let line = self.lines.get(resource)?;
-            let (first, _) = line.range(..uid).find(|(_, other)| excludes(**other, *mode))?;
+            let (_, (first, _)) =
+                line.range(..queued.ticket).find(|(_, (_, other))| excludes(*other, *mode))?;
             Some(Wait::Operation { uid: *first, resource: *resource })
         });
         if holder.is_some() {
@@ -210,7 +219,7 @@ impl Queue {
     /// A like operation on the same subject that has not ended.
     #[must_use]
     pub fn like(&self, kind: &str, subject: ResourceId) -> Option<Uid> {
-        self.lines.get(&subject)?.keys().copied().find(|uid| {
+        self.lines.get(&subject)?.values().map(|(uid, _)| *uid).find(|uid| {
             self.queued
                 .get(uid)
                 .is_some_and(|it| it.entry.kind == kind && it.entry.subject == Some(subject))
@@ -221,7 +230,7 @@ impl Queue {
     /// operations changes it.
     #[must_use]
     pub fn will_be(&self, resource: ResourceId) -> Option<&str> {
-        self.lines.get(&resource)?.keys().rev().find_map(|uid| {
+        self.lines.get(&resource)?.values().rev().find_map(|(uid, _)| {
             let entry = &self.queued.get(uid)?.entry;
             (entry.subject == Some(resource)).then_some(entry.leaves.as_deref()).flatten()
         })
@@ -230,14 +239,14 @@ impl Queue {
     /// Whether an operation holds or awaits a resource.
     #[must_use]
     pub fn concerns(&self, uid: Uid, resource: ResourceId) -> bool {
-        self.lines.get(&resource).is_some_and(|line| line.contains_key(&uid))
+        self.lines.get(&resource).is_some_and(|line| line.values().any(|(it, _)| *it == uid))
     }
 
     /// Whether a running operation holds a resource for itself.
     #[must_use]
     pub fn is_held(&self, resource: ResourceId) -> bool {
         self.lines.get(&resource).is_some_and(|line| {
-            line.iter().any(|(uid, mode)| {
+            line.values().any(|(uid, mode)| {
                 *mode == LockMode::Exclusive
                     && self.queued.get(uid).is_some_and(|queued| queued.stage == Stage::Running)
             })
@@ -278,15 +287,15 @@ impl Queue {
             }
         } else {
             lane.waiting -= 1;
-            lane.ready.remove(&place(&gone.entry));
+            lane.ready.remove(&place(&gone));
         }
         for (resource, mode) in &gone.entry.locks {
             let Some(line) = self.lines.get_mut(resource) else { continue };
-            line.remove(&uid);
+            line.remove(&gone.ticket);
             let freed: Vec<Uid> = line
-                .range(uid..)
-                .filter(|(_, other)| excludes(*mode, **other))
-                .map(|(later, _)| *later)
+                .range(gone.ticket..)
+                .filter(|(_, (_, other))| excludes(*mode, *other))
+                .map(|(_, (later, _))| *later)
                 .collect();
             if line.is_empty() {
                 self.lines.remove(resource);
@@ -295,7 +304,7 @@ impl Queue {
                 let Some(queued) = self.queued.get_mut(&later) else { continue };
                 queued.before -= 1;
                 if queued.before == 0 && queued.stage == Stage::Waiting {
-                    let (lane, place) = (queued.entry.lane.clone(), place(&queued.entry));
+                    let (lane, place) = (queued.entry.lane.clone(), place(queued));
                     self.lane(&lane).ready.insert(place);
                 }
             }
@@ -303,11 +312,14 @@ impl Queue {
     }
 }
 
-fn place(entry: &Entry) -> Place {
-    (Reverse(entry.priority), entry.uid)
+fn place(queued: &Queued) -> Place {
+    (Reverse(queued.entry.priority), queued.ticket, queued.entry.uid)
 }
 
 /// Whether one way of holding a resource excludes the other.
 fn excludes(one: LockMode, other: LockMode) -> bool {
     one == LockMode::Exclusive || other == LockMode::Exclusive
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,23 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use jiff::tz::TimeZone;
 
-/// An operating system whose image can be fetched.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OsImage {
-    /// The image's name when none is given, such as `debian-12`.
-    pub name: String,
-    /// What it is, for people: `Debian 12 (bookworm)`.
-    pub label: String,
-    /// Where its disk image is.
-    pub url: String,
-    /// Where the checksums of its publisher are.
-    pub checksum_url: String,
-    /// The user account to create when the operator names none.
-    pub login: String,
-}
+pub use super::os::OsImage;
+use super::presets::Presets;
 
 /// The settings of an embedded backend.
 #[derive(Debug, Clone)]
@@ -36,6 +23,10 @@ pub struct Settings {
     pub lanes: Vec<(String, u32)>,
     /// The operating systems whose images can be fetched, in the order forms show them.
     pub os: Vec<OsImage>,
+    /// What can be encoded into.
+    pub presets: Presets,
+    /// The time zone tasks are scheduled in.
+    pub time_zone: TimeZone,
 }
 
 impl Settings {
@@ -49,7 +40,9 @@ impl Settings {
             stop_timeout: Duration::from_secs(60),
             trash_days: 7,
             lanes: lanes.iter().map(|(name, width)| ((*name).to_owned(), *width)).collect(),
-            os: Vec::new(),
+            os: super::os::builtin(),
+            presets: Presets::builtin(),
+            time_zone: TimeZone::system(),
         }
     }
 

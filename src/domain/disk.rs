@@ -46,15 +46,16 @@ impl FsType {
         }
     }
 
-    /// The smallest disk its mkfs accepts, in MB of 1 MiB, as measured with Debian 12's tools.
+    /// The smallest disk its mkfs accepts, in MB of 1 MiB, as measured with Debian 12's tools. Ext
+    /// could be smaller still, but has no journal then.
     #[must_use]
     pub const fn smallest_mb(self) -> u64 {
         match self {
-            Self::Ext3 | Self::Ext4 => 8,
-            Self::Reiserfs => 40,
+            Self::Ext3 | Self::Ext4 => 2,
+            Self::Reiserfs => 33,
             Self::Xfs => 300,
             Self::Jfs => 16,
-            Self::Btrfs => 128,
+            Self::Btrfs => 109,
             Self::None => 1,
         }
     }

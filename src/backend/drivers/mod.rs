@@ -2,6 +2,37 @@
 //!
 //! Drivers know `ports` and `domain` and nothing of queues, stores or screens.
 
+pub mod clock;
 #[cfg(test)]
 pub mod fake;
+#[cfg(test)]
+pub mod fake_encoder;
+pub mod ffmpeg;
+pub mod image;
+pub mod partial;
 pub mod process;
+pub mod qemu;
+pub mod qemu_img;
+pub mod seed;
+pub mod supervise;
+pub mod toolbox;
+pub mod whole;
+
+use std::sync::Arc;
+
+use super::ports::Ports;
+use super::settings::Settings;
+
+/// The real drivers, long tools run under this very program.
+#[must_use]
+pub fn real(settings: &Settings) -> Ports {
+    let supervision = supervise::Supervision::default();
+    Ports {
+        hypervisor: Arc::new(qemu::Qemu::new(settings.state_dir.join("probes"))),
+        disks: Arc::new(qemu_img::QemuImg::new()),
+        images: Arc::new(image::Images::new(supervision.clone())),
+        encoder: Arc::new(ffmpeg::Ffmpeg::new(supervision)),
+        clock: Arc::new(clock::SystemClock),
+        toolbox: Arc::new(toolbox::HostToolbox),
+    }
+}

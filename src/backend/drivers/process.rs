@@ -3,7 +3,7 @@
 //! Commands are argument vectors: no shell is ever between us and a tool. Tools that may run for
 //! longer than a few seconds are not started here but supervised, so that they outlive the console.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::process::Stdio;
 use std::time::Instant;
 
@@ -78,6 +78,7 @@ pub async fn run(
     let spawned = tokio::process::Command::new(program)
         .args(arguments)
         .env("LC_ALL", "C.UTF-8")
+        .env("PATH", search_path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -97,6 +98,15 @@ pub async fn run(
     let all = if stdout.is_empty() { stderr.clone() } else { format!("{stdout}{stderr}") };
     log.end(begun, &how, tail(&all), took(clock));
     Ok(Ended { ok: status.success(), how, stdout, stderr })
+}
+
+/// Where tools are looked for: the caller's path, and the folders of the mkfs tools, which an
+/// ordinary user's path does not have on Debian.
+fn search_path() -> OsString {
+    let mut path =
+        std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    path.push(":/usr/local/sbin:/usr/sbin:/sbin");
+    path
 }
 
 /// Runs a tool that must end with exit status 0.

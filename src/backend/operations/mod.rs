@@ -11,6 +11,8 @@ mod disk_delete;
 mod disk_detach;
 mod disk_purge;
 mod disk_restore;
+mod encode;
+mod encoding_delete;
 mod files;
 mod guests;
 mod image_build;
@@ -18,8 +20,14 @@ mod image_delete;
 mod image_fetch;
 mod image_import;
 mod images;
+mod task_create;
+mod task_delete;
+mod task_run;
+mod task_switch;
+mod task_update;
 #[cfg(test)]
 pub mod testing;
+mod timetable;
 mod vm_create;
 mod vm_delete;
 mod vm_reboot;
@@ -51,6 +59,8 @@ pub struct World<'a> {
     pub settings: &'a Settings,
     /// What can be asked for, for kinds that ask for other kinds.
     pub catalogue: &'a Catalogue,
+    /// What the world can be asked without waiting: the command a preview shows.
+    pub ports: &'a Ports,
     /// The time of the request.
     pub now: Timestamp,
 }
@@ -223,5 +233,23 @@ pub fn all(settings: &Settings) -> Vec<Entry> {
         Entry::of::<image_import::ImageImport>(settings),
         Entry::of::<image_build::ImageBuild>(settings),
         Entry::of::<image_delete::ImageDelete>(settings),
+        Entry::of::<encode::Encode>(settings),
+        Entry::of::<encoding_delete::EncodingDelete>(settings),
+        Entry::of::<task_create::TaskCreate>(settings),
+        Entry::of::<task_update::TaskUpdate>(settings),
+        Entry::of::<task_switch::TaskEnable>(settings),
+        Entry::of::<task_switch::TaskDisable>(settings),
+        Entry::of::<task_run::TaskRun>(settings),
+        Entry::of::<task_delete::TaskDelete>(settings),
     ]
+}
+
+/// Removes a file, or finds it gone.
+async fn remove_file(path: &std::path::Path) -> Result<(), Failure> {
+    match tokio::fs::remove_file(path).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::io(format!("remove {}", path.display()), &error))
+        }
+        _ => Ok(()),
+    }
 }

@@ -42,8 +42,10 @@ impl Store {
     /// hostler.
     pub fn open(dir: &Path) -> Result<(Self, Opened), BackendError> {
         let path = dir.join(FILE);
-        let mut connection = connect(&path)?;
-        migrate(&mut connection, &path)?;
+        let mut connection = file(&path)?;
+        let version = recognise(&connection, &path)?;
+        harden(&connection, &path)?;
+        migrate(&mut connection, version, &path)?;
         let reader = Reader::new(path.clone());
         let opened = reader::open(&connection).map_err(|error| broken(&path, &error))?;
         let writer = Writer::start(connection, path)?;
@@ -71,14 +73,23 @@ impl Store {
     }
 }
 
-/// Opens a connection with the settings that durability rests on, and reads them back.
+/// Opens one more connection to a file that is known to be ours.
 fn connect(path: &Path) -> Result<Connection, BackendError> {
+    let connection = file(path)?;
+    harden(&connection, path)?;
+    Ok(connection)
+}
+
+/// Opens or makes the file, and writes nothing to it.
+fn file(path: &Path) -> Result<Connection, BackendError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection =
-        Connection::open_with_flags(path, flags).map_err(|error| broken(path, &error))?;
-    // Tests for damage and for a file of another sort before anything is written to it.
+    Connection::open_with_flags(path, flags).map_err(|error| broken(path, &error))
+}
+
+/// Makes the settings that durability rests on, and reads them back.
+fn harden(connection: &Connection, path: &Path) -> Result<(), BackendError> {
     for (name, value, expected) in [
         ("journal_mode", "WAL", "wal"),
         ("synchronous", "FULL", "2"),
@@ -106,20 +117,22 @@ fn connect(path: &Path) -> Result<Connection, BackendError> {
         }
     }
     connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
+    Ok(())
 }
 
-/// Brings the file to the newest version, each step in a transaction of its own.
-fn migrate(connection: &mut Connection, path: &Path) -> Result<(), BackendError> {
+/// Which version a file has; refuses a file that is another program's, damaged or newer, before
+/// anything is written to it.
+fn recognise(connection: &Connection, path: &Path) -> Result<usize, BackendError> {
     let newest = MIGRATIONS.len();
-    let pragma = |connection: &Connection, name: &str| {
+    let ask = |question: &str| {
         connection
-            .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+            .query_row(question, [], |row| row.get::<_, i64>(0))
             .map_err(|error| broken(path, &error))
     };
-    let version = usize::try_from(pragma(connection, "user_version")?).unwrap_or(usize::MAX);
-    let application = pragma(connection, "application_id")?;
-    if version > 0 && application != i64::from(APPLICATION_ID) {
+    let version = usize::try_from(ask("PRAGMA user_version")?).unwrap_or(usize::MAX);
+    let application = ask("PRAGMA application_id")?;
+    let fresh = version == 0 && application == 0 && ask("SELECT count(*) FROM sqlite_schema")? == 0;
+    if !fresh && application != i64::from(APPLICATION_ID) {
         return Err(BackendError::failed(format!(
             "{} belongs to another program; choose another state directory with --state",
             path.display()
@@ -132,6 +145,11 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), BackendError>
             path.display()
         )));
     }
+    Ok(version)
+}
+
+/// Brings the file to the newest version, each step in a transaction of its own.
+fn migrate(connection: &mut Connection, version: usize, path: &Path) -> Result<(), BackendError> {
     for (index, migration) in MIGRATIONS.iter().enumerate().skip(version) {
         (|| {
             let transaction = connection.transaction()?;
@@ -161,3 +179,6 @@ fn broken(path: &Path, error: &rusqlite::Error) -> BackendError {
     };
     BackendError::failed(format!("the store {} failed: {error}{advice}", path.display()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::domain::{
-    BackendError, Comparison, FilterTerm, LaneState, List, Operation, Resource, Step, Uid,
+    BackendError, Comparison, FilterTerm, LaneState, List, Operation, Resource, State, Step, Uid,
 };
 
 use super::row;
@@ -231,8 +231,8 @@ fn column(name: &str) -> Option<&'static str> {
     })
 }
 
-/// A filter as a `WHERE` clause and the values it binds. A column that does not exist matches
-/// nothing, as it does for resources.
+/// A filter as a `WHERE` clause and the values it binds: the same rows as
+/// [`crate::domain::Filter::matches`] picks. A column that does not exist matches nothing.
 fn condition(list: &List) -> (String, Vec<Value>) {
     let mut terms = Vec::new();
     let mut values: Vec<Value> = Vec::new();
@@ -243,7 +243,8 @@ fn condition(list: &List) -> (String, Vec<Value>) {
                 let at = values.len();
                 terms.push(format!(
                     "(kind LIKE ?{at} ESCAPE '\\' OR resource_name LIKE ?{at} ESCAPE '\\' \
-                     OR resource LIKE ?{at} ESCAPE '\\' OR actor LIKE ?{at} ESCAPE '\\')"
+                     OR resource LIKE ?{at} ESCAPE '\\' OR actor LIKE ?{at} ESCAPE '\\' OR {})",
+                    states(Comparison::Contains, word)
                 ));
             }
             FilterTerm::Column { column: name, comparison, value } => {
@@ -251,31 +252,44 @@ fn condition(list: &List) -> (String, Vec<Value>) {
                     terms.push("0".to_owned());
                     continue;
                 };
-                let code = (column == "state").then(|| value.parse().map_or(-1, row::state_code));
-                match (comparison, code) {
-                    (_, Some(code)) => values.push(Value::Integer(code)),
-                    (Comparison::Contains, None) => values.push(Value::Text(like(value))),
-                    (_, None) => match value.parse::<i64>() {
-                        // Lists speak of seconds, the table of milliseconds.
-                        Ok(number) if matches!(column, "created" | "finished") => {
-                            values.push(Value::Integer(number.saturating_mul(1000)));
-                        }
-                        Ok(number) => values.push(Value::Integer(number)),
-                        Err(_) => values.push(Value::Text(value.clone())),
-                    },
-                }
-                let at = values.len();
-                terms.push(match (comparison, code) {
-                    (Comparison::Is, None) if !matches!(column, "uid" | "priority") => {
-                        format!("{column} = ?{at} COLLATE NOCASE")
+                let number = match column {
+                    "state" => {
+                        terms.push(states(*comparison, value));
+                        continue;
                     }
-                    (Comparison::Is, _) | (Comparison::Contains, Some(_)) => {
-                        format!("{column} = ?{at}")
+                    "uid" | "priority" => Some(column.to_owned()),
+                    // Lists speak of seconds, the table of milliseconds.
+                    "created" | "finished" => Some(format!("{column} / 1000")),
+                    _ => None,
+                };
+                let at = values.len() + 1;
+                let (term, value) = match (number, comparison, value.parse::<f64>()) {
+                    (Some(number), Comparison::Contains, _) => (
+                        format!("CAST({number} AS TEXT) LIKE ?{at} ESCAPE '\\'"),
+                        Value::Text(like(value)),
+                    ),
+                    (Some(number), comparison, Ok(value)) => {
+                        let sign = match comparison {
+                            Comparison::Above => '>',
+                            Comparison::Below => '<',
+                            Comparison::Is | Comparison::Contains => '=',
+                        };
+                        (format!("{number} {sign} ?{at}"), Value::Real(value))
                     }
-                    (Comparison::Contains, None) => format!("{column} LIKE ?{at} ESCAPE '\\'"),
-                    (Comparison::Above, _) => format!("{column} > ?{at}"),
-                    (Comparison::Below, _) => format!("{column} < ?{at}"),
-                });
+                    (None, Comparison::Is, _) => {
+                        (format!("{column} = ?{at} COLLATE NOCASE"), Value::Text(value.clone()))
+                    }
+                    (None, Comparison::Contains, _) => {
+                        (format!("{column} LIKE ?{at} ESCAPE '\\'"), Value::Text(like(value)))
+                    }
+                    // A text is neither above nor below anything, nor is a number a word.
+                    (None, Comparison::Above | Comparison::Below, _) | (Some(_), _, Err(_)) => {
+                        terms.push("0".to_owned());
+                        continue;
+                    }
+                };
+                terms.push(term);
+                values.push(value);
             }
         }
     }
@@ -284,6 +298,24 @@ fn condition(list: &List) -> (String, Vec<Value>) {
     } else {
         (format!("WHERE {}", terms.join(" AND ")), values)
     }
+}
+
+/// The condition on a state's word, which the table holds as a number.
+fn states(comparison: Comparison, wanted: &str) -> String {
+    let wanted = wanted.to_lowercase();
+    let codes: Vec<String> = State::ALL
+        .into_iter()
+        .filter(|state| {
+            let word = state.word().to_lowercase();
+            match comparison {
+                Comparison::Is => word == wanted,
+                Comparison::Contains => word.contains(&wanted),
+                Comparison::Above | Comparison::Below => false,
+            }
+        })
+        .map(|state| row::state_code(state).to_string())
+        .collect();
+    format!("state IN ({})", codes.join(", "))
 }
 
 /// A pattern for texts that contain a word.

@@ -252,8 +252,8 @@ impl<'c> Statements<'c> {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, ?9, ?10)",
             )?,
             stand: connection.prepare_cached(
-                "UPDATE operation SET state = ?2, comment = ?3, started = ?4, finished = ?5 \
-                 WHERE uid = ?1",
+                "UPDATE operation SET state = ?2, comment = ?3, started = ?4, finished = ?5, \
+                 cancelling = iif(?2 = 1, cancelling, 0) WHERE uid = ?1",
             )?,
         })
     }

@@ -1,0 +1,33 @@
+# hostler: what there is to do here. `make help` says it in short.
+
+CARGO ?= cargo
+STATE ?=
+
+.PHONY: help run test bench lint install
+
+help: ## Say what there is to do
+	@awk -F":.*## " "/^[a-z]+:.*## / { printf \"  make %-8s %s\\n\", \$$1, \$$2 }" $(MAKEFILE_LIST)
+
+run: ## Install what is missing, build, open the console (STATE=DIR for another state directory)
+	@.ci/install run
+	$(CARGO) build --release --bin hostler
+	@exec target/release/hostler $(if $(STATE),--state "$(STATE)")
+
+# One build for everything: the feature only adds the crash points that tests ask for.
+# The tests within one file share two processors with real guests, so the files run one by one.
+test: ## Install what the tests need on top, and run all of them
+	@.ci/install test
+	$(CARGO) test --features failpoints --no-fail-fast
+
+bench: ## Measure what the README says
+	@.ci/install run
+	$(CARGO) bench
+
+lint: ## Check formatting, lints and docs
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --all-features
+
+install: ## Install hostler for this user
+	@.ci/install run
+	$(CARGO) install --path . --locked

@@ -1,0 +1,222 @@
+//! How fast the queue is, beside SQLite itself in the same run.
+//!
+//! `cargo bench --bench queue` prints one line a figure. Numbers from a shared machine are noisy:
+//! what counts is the ratio to the bare group commit, measured in turns with ours.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use hostler::backend::journal::{Context, Stop};
+use hostler::backend::operations::{Entry, Kind};
+use hostler::backend::settings::Settings;
+use hostler::backend::{Embedded, drivers, own};
+use hostler::domain::{Backend, Effect, OperationSpec, Query, ResourceKind, Risk, Submit};
+
+/// Callers that submit at once, each waiting for its own acknowledgement.
+const CALLERS: u64 = 64;
+/// Submits in one round.
+const SUBMITS: u64 = 200_000;
+/// Rounds, taken in turns with the bare group commit.
+const ROUNDS: usize = 5;
+
+/// An operation that does nothing: what is left is the queue itself.
+struct NoOp;
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Nothing {}
+
+impl Kind for NoOp {
+    type Params = Nothing;
+
+    fn spec(_: &Settings) -> OperationSpec {
+        OperationSpec {
+            kind: "no_op".into(),
+            title: "Do nothing".into(),
+            doc: "Does nothing.".into(),
+            doing: "doing nothing".into(),
+            resource: ResourceKind::Task,
+            effect: Effect::Changes,
+            subject: None,
+            lane: "bench".into(),
+            risk: Risk::None,
+            warning: "".into(),
+            fields: vec![],
+            locks: vec![],
+            requires: vec![],
+            leaves: None,
+            once: false,
+            steps: vec![],
+        }
+    }
+
+    async fn run(_: Context, _: Nothing) -> Result<(), Stop> {
+        Ok(())
+    }
+}
+
+fn settings(dir: &Path) -> Settings {
+    let mut settings = Settings::new(dir.to_owned());
+    settings.lanes.push(("bench".into(), 64));
+    settings
+}
+
+fn start(dir: &Path) -> Embedded {
+    let settings = settings(dir);
+    let kinds = vec![Entry::of::<NoOp>(&settings)];
+    let ports = drivers::real(&settings);
+    let owned = own(dir).expect("the directory is ours").expect("nobody else has it");
+    Embedded::start(owned, settings, ports, kinds).expect("a backend")
+}
+
+/// Submits from [`CALLERS`] tasks at once; returns how many were acknowledged a second.
+async fn submits(backend: &Embedded, count: u64) -> f64 {
+    let left = Arc::new(AtomicU64::new(count));
+    let clock = Instant::now();
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|_| {
+            let (backend, left) = (backend.clone(), left.clone());
+            tokio::spawn(async move {
+                while left
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
+                    .is_ok()
+                {
+                    let submit =
+                        Submit { kind: "no_op".into(), actor: "bench".into(), ..Submit::default() };
+                    backend.submit(submit).await.expect("accepted");
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.expect("a caller");
+    }
+    count as f64 / clock.elapsed().as_secs_f64()
+}
+
+/// The same group commit straight against SQLite: the same table, the same pragmas, the same number
+/// of callers waiting for their own row to be on disk.
+fn bare(dir: &Path, count: u64) -> f64 {
+    use std::sync::mpsc;
+    let connection = rusqlite::Connection::open(dir.join("bare.db")).expect("a database");
+    connection.pragma_update(None, "journal_mode", "WAL").expect("WAL");
+    connection.pragma_update(None, "synchronous", "FULL").expect("FULL");
+    connection.pragma_update(None, "wal_autocheckpoint", 4096).expect("checkpoint");
+    connection
+        .execute_batch(include_str!("../src/backend/store/schema.sql"))
+        .expect("the same tables");
+    let (requests, waiting) = mpsc::channel::<(u64, tokio::sync::oneshot::Sender<()>)>();
+    let writer = std::thread::spawn(move || {
+        while let Ok(first) = waiting.recv() {
+            let mut batch = vec![first];
+            batch.extend(waiting.try_iter().take(4095));
+            connection.execute_batch("BEGIN IMMEDIATE").expect("begin");
+            let mut insert = connection
+                .prepare_cached(
+                    "INSERT INTO operation (uid, kind, state, params, actor, priority, attempt, \
+                     cancelling, created) VALUES (?1, 'no_op', 0, '{}', 'bench', 0, 0, 0, ?2)",
+                )
+                .expect("prepared");
+            for (uid, _) in &batch {
+                insert.execute(rusqlite::params![uid, 1_700_000_000_000_i64]).expect("inserted");
+            }
+            drop(insert);
+            connection.execute_batch("COMMIT").expect("commit");
+            for (_, answer) in batch {
+                answer.send(()).expect("somebody waits");
+            }
+        }
+    });
+    let runtime = runtime();
+    let next = Arc::new(AtomicU64::new(1));
+    let clock = Instant::now();
+    runtime.block_on(async {
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|_| {
+                let (requests, next) = (requests.clone(), next.clone());
+                tokio::spawn(async move {
+                    loop {
+                        let uid = next.fetch_add(1, Ordering::Relaxed);
+                        if uid > count {
+                            return;
+                        }
+                        let (answer, told) = tokio::sync::oneshot::channel();
+                        requests.send((uid, answer)).expect("a writer");
+                        told.await.expect("written");
+                    }
+                })
+            })
+            .collect();
+        for caller in callers {
+            caller.await.expect("a caller");
+        }
+    });
+    let rate = count as f64 / clock.elapsed().as_secs_f64();
+    drop(requests);
+    drop(runtime);
+    writer.join().expect("the writer ends");
+    rate
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime")
+}
+
+/// Submits with the lane paused: nothing but acknowledged submits.
+fn ours(dir: &Path, count: u64) -> f64 {
+    let runtime = runtime();
+    let rate = runtime.block_on(async {
+        let backend = start(dir);
+        let pause = hostler::domain::LaneChange::Pause;
+        let control = hostler::domain::Control::Lane { name: "bench".into(), change: pause };
+        backend.control(control).await.expect("paused");
+        submits(&backend, count).await
+    });
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    rate
+}
+
+/// From submit to DONE, durable: ends when every operation is at its end.
+fn to_done(dir: &Path, count: u64) -> f64 {
+    let runtime = runtime();
+    let rate = runtime.block_on(async {
+        let backend = start(dir);
+        let clock = Instant::now();
+        submits(&backend, count).await;
+        loop {
+            let answer = backend.query(Query::InFlight).await.expect("an answer");
+            let hostler::domain::Answer::InFlight(flight) = answer else {
+                panic!("another answer")
+            };
+            if flight.running + flight.waiting == 0 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        count as f64 / clock.elapsed().as_secs_f64()
+    });
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    rate
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn main() {
+    let place = std::env::var_os("HOSTLER_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
+    let fresh = || tempfile::tempdir_in(&place).expect("a directory");
+    let (mut bare_rates, mut our_rates, mut done_rates) = (vec![], vec![], vec![]);
+    for _ in 0..ROUNDS {
+        bare_rates.push(bare(fresh().path(), SUBMITS));
+        our_rates.push(ours(fresh().path(), SUBMITS));
+        done_rates.push(to_done(fresh().path(), SUBMITS));
+    }
+    let (bare, ours, done) = (median(bare_rates), median(our_rates), median(done_rates));
+    println!("durable submits, {CALLERS} callers:  {ours:>9.0}/s");
+    println!("bare SQLite group commit:     {bare:>9.0}/s");
+    println!("ratio:                        {:>9.2}    (at least 0.70)", ours / bare);
+    println!("no-op operations to DONE:     {done:>9.0}/s");
+}

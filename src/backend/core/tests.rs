@@ -1,0 +1,67 @@
+//! Memory and disk tell the same story when writes fail and callers go.
+
+use futures_util::FutureExt;
+use serde_json::json;
+
+use crate::backend::store::FILE;
+use crate::backend::trial::{Trial, until};
+use crate::domain::{Backend, Control, Fact, Params, ResourceKind, State, Submit};
+
+fn encode(trial: &Trial) -> Submit {
+    let source = trial.file("talk.mov", "x");
+    let params = [("source".to_owned(), json!(source))].into_iter().collect();
+    Submit { kind: "encode".into(), params, ..Submit::default() }
+}
+
+/// Lets the store refuse what the trigger says, or not any more.
+fn trigger(trial: &Trial, sql: &str) {
+    let path = trial.path("state").join(FILE);
+    rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_written_leaves_nothing() {
+    let trial = Trial::new();
+    trigger(
+        &trial,
+        "CREATE TRIGGER no BEFORE INSERT ON operation BEGIN SELECT RAISE(ABORT, 'no'); END",
+    );
+    trial.backend().submit(encode(&trial)).await.unwrap_err();
+    assert!(trial.resource(ResourceKind::Encoding, 1).await.is_none());
+    trigger(&trial, "DROP TRIGGER no");
+    let accepted = trial.backend().submit(encode(&trial)).await.unwrap();
+    assert_eq!(accepted.uid.0, 1, "numbers have no gaps");
+    let events = trial.backend().subscribe();
+    assert_eq!(trial.rest(events, accepted.uid).await.operation.state, State::Done);
+}
+
+#[tokio::test]
+async fn a_relaunch_that_cannot_be_written_can_be_tried_again() {
+    let trial = Trial::new();
+    trial.encoder.media.lock().unwrap().video = false;
+    let accepted = trial.backend().submit(encode(&trial)).await.unwrap();
+    let uid = accepted.uid;
+    let events = trial.backend().subscribe();
+    assert_eq!(trial.rest(events, uid).await.operation.state, State::Error);
+    trigger(
+        &trial,
+        "CREATE TRIGGER no BEFORE UPDATE OF attempt ON operation \
+         BEGIN SELECT RAISE(ABORT, 'no'); END",
+    );
+    let relaunch = || trial.backend().control(Control::Relaunch { uid, params: Params::new() });
+    relaunch().await.unwrap_err();
+    assert_eq!(trial.operation(uid).await.operation.state, State::Error);
+    trigger(&trial, "DROP TRIGGER no");
+    trial.encoder.media.lock().unwrap().video = true;
+    let events = trial.backend().subscribe();
+    relaunch().await.unwrap();
+    assert_eq!(trial.rest(events, uid).await.operation.state, State::Done);
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_does_not_keep_its_operation_from_starting() {
+    let trial = Trial::new();
+    let events = trial.backend().subscribe();
+    assert!(trial.backend().submit(encode(&trial)).now_or_never().is_none());
+    until(events, |fact| matches!(fact, Fact::Operation(it) if it.state == State::Done)).await;
+}

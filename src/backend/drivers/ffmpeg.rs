@@ -1,0 +1,306 @@
+//! The encoder behind the port: ffmpeg, supervised, and never believed without a look at what it wrote.
+//!
+//! ffmpeg ends with status 0 on a source that breaks off, and on an output cut short by somebody's
+//! `q`. So an encoding counts only when ffprobe finds the wanted streams in it at full length.
+
+mod probe;
+mod progress;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::process;
+use super::supervise::{Doing, Ending, LongCommand, Supervised, Supervision};
+use super::whole;
+use crate::backend::ports::{CommandLog, Done, EncodeJob, Encoder, MediaInfo, Report};
+use crate::domain::Failure;
+
+use probe::Probe;
+use progress::Progress;
+
+/// How often ffmpeg tells how far it is.
+const TOLD_EVERY: Duration = Duration::from_millis(500);
+
+/// How much an output's length may differ from its source's: a second, or one part in a hundred.
+/// Codecs pad the last frame, and containers round; a file cut short misses more than that.
+fn tolerance(length_s: f64) -> f64 {
+    (length_s / 100.0).max(1.0)
+}
+
+/// ffmpeg and ffprobe.
+#[derive(Debug, Clone)]
+pub struct Ffmpeg {
+    supervision: Supervision,
+}
+
+impl Ffmpeg {
+    /// The ones in PATH.
+    #[must_use]
+    pub const fn new(supervision: Supervision) -> Self {
+        Self { supervision }
+    }
+
+    async fn run(
+        &self,
+        job: &EncodeJob,
+        report: Report<'_>,
+        log: &CommandLog,
+    ) -> Result<f64, Failure> {
+        let command = command(job)?;
+        let (dir, partial) = (&job.dir, job.partial());
+        match Supervised::at(dir).state() {
+            Doing::Running => {}
+            Doing::Ended(Ending::Exit(0)) if partial.exists() => {}
+            // What is there is of an earlier run, or somebody took away what it wrote.
+            Doing::Ended(_) | Doing::Absent => remove_dir(dir)?,
+        }
+        if let Some(folder) = job.output.parent().filter(|folder| !folder.is_dir()) {
+            return Err(Failure::new(format!(
+                "cannot write {}: the folder {} does not exist; make it and relaunch",
+                job.output.display(),
+                folder.display()
+            )));
+        }
+        let begun = log.begin(command.line());
+        let clock = Instant::now();
+        let tool = self.supervision.start_or_adopt(dir, &command).await?;
+        let ending = follow(&tool, job, report).await?;
+        let stderr = std::fs::read(tool.stderr()).unwrap_or_default();
+        let stderr = String::from_utf8_lossy(&stderr);
+        let took = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+        log.end(begun, ending.words(), process::tail(&stderr), took);
+        if ending != Ending::Exit(0) {
+            return Err(complaint(job, &ending, &stderr));
+        }
+        let last = Progress::read(&progress_file(dir))
+            .map_err(|error| Failure::io(format!("read {}", dir.display()), &error))?
+            .unwrap_or_default();
+        verify(job, last.out_s, log).await?;
+        Ok(last.speed.unwrap_or_default())
+    }
+}
+
+impl Encoder for Ffmpeg {
+    fn probe<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> Done<'a, MediaInfo> {
+        Box::pin(async move { Ok(Probe::ask("ffprobe", path, log).await?.media) })
+    }
+
+    fn command_line(&self, job: &EncodeJob) -> String {
+        command(job).map_or_else(|failure| failure.message, |command| command.line())
+    }
+
+    fn encode<'a>(
+        &'a self,
+        job: &'a EncodeJob,
+        report: Report<'a>,
+        log: &'a CommandLog,
+    ) -> Done<'a, f64> {
+        Box::pin(self.run(job, report, log))
+    }
+
+    fn finish<'a>(&'a self, job: &'a EncodeJob) -> Done<'a, ()> {
+        Box::pin(async move {
+            let (partial, output) = (job.partial(), job.output.clone());
+            blocking(move || {
+                if !partial.exists() && output.exists() {
+                    return whole::sync_dir(&output).map_err(|error| {
+                        Failure::io(format!("write {}", output.display()), &error)
+                    });
+                }
+                whole::publish_new(&partial, &output).map_err(|error| match error.kind() {
+                    std::io::ErrorKind::AlreadyExists => Failure::new(format!(
+                        "cannot finish {}: another file of that name has appeared meanwhile; move \
+                         it away and relaunch",
+                        output.display()
+                    )),
+                    _ => Failure::io(format!("write {}", output.display()), &error),
+                })
+            })
+            .await?;
+            remove_dir(&job.dir)
+        })
+    }
+
+    fn discard<'a>(&'a self, job: &'a EncodeJob) -> Done<'a, ()> {
+        Box::pin(async move {
+            Supervised::at(&job.dir).stop().await?;
+            let partial = job.partial();
+            whole::remove(&partial)
+                .map_err(|error| Failure::io(format!("remove {}", partial.display()), &error))?;
+            remove_dir(&job.dir)
+        })
+    }
+}
+
+/// What is run for a job.
+fn command(job: &EncodeJob) -> Result<LongCommand, Failure> {
+    let (source, partial, progress) =
+        (text(&job.source)?, text(&job.partial())?, text(&progress_file(&job.dir))?);
+    let period = TOLD_EVERY.as_secs_f64().to_string();
+    let before = ["-nostdin", "-hide_banner", "-v", "warning", "-nostats", "-y"];
+    let told = ["-stats_period", &period, "-progress", &progress, "-i", &source];
+    let arguments = before.into_iter().chain(told).map(str::to_owned);
+    Ok(LongCommand::new("ffmpeg", arguments.chain(job.arguments.iter().cloned()).chain([partial])))
+}
+
+/// A path as an argument that is kept in JSON.
+fn text(path: &Path) -> Result<String, Failure> {
+    path.to_str().map(str::to_owned).ok_or_else(|| {
+        Failure::new(format!(
+            "cannot encode {}: its name is not UTF-8; rename it and try again",
+            path.display()
+        ))
+    })
+}
+
+fn progress_file(dir: &Path) -> PathBuf {
+    dir.join("progress")
+}
+
+/// Reports how far ffmpeg is until it ends.
+async fn follow(tool: &Supervised, job: &EncodeJob, report: Report<'_>) -> Result<Ending, Failure> {
+    let file = progress_file(&job.dir);
+    let mut told = None;
+    let mut tell = || match Progress::read(&file) {
+        Ok(Some(progress)) if told != Some(progress) => {
+            told = Some(progress);
+            report(progress.meter(job.media.duration_s));
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::io(format!("read {}", file.display()), &error)),
+    };
+    let mut every = tokio::time::interval(TOLD_EVERY);
+    let wait = tool.wait();
+    tokio::pin!(wait);
+    loop {
+        tokio::select! {
+            ending = &mut wait => {
+                tell()?;
+                return ending;
+            }
+            _ = every.tick() => tell()?,
+        }
+    }
+}
+
+/// Why ffmpeg did not do it, and what to do.
+fn complaint(job: &EncodeJob, ending: &Ending, stderr: &str) -> Failure {
+    let source = job.source.display();
+    match ending {
+        Ending::NotStarted { missing: true, .. } => Failure::new(
+            "ffmpeg is not installed; `hostler doctor` tells how to get it, then relaunch",
+        ),
+        Ending::NotStarted { error, .. } => {
+            Failure::new(format!("cannot encode {source}: ffmpeg does not start: {error}"))
+        }
+        Ending::Vanished => Failure::passing(format!(
+            "cannot encode {source}: ffmpeg is gone and left no word, as after a kill or a power \
+             cut; relaunch to begin anew"
+        )),
+        Ending::Signal(signal) => Failure::passing(format!(
+            "cannot encode {source}: ffmpeg was killed by signal {signal}, perhaps for want of \
+             memory; relaunch to begin anew"
+        )),
+        // What ffmpeg ends with when SIGTERM or SIGINT told it to.
+        Ending::Exit(255) => Failure::passing(format!(
+            "cannot encode {source}: somebody told ffmpeg to stop; relaunch to begin anew"
+        )),
+        Ending::Exit(_) => {
+            let why = last_words(stderr).unwrap_or_else(|| ending.words());
+            let advice = if stderr.contains("No space left on device") {
+                "free some space and relaunch"
+            } else {
+                "change the source or the preset and relaunch"
+            };
+            Failure::new(format!("cannot encode {source}: ffmpeg: {why}; {advice}"))
+        }
+    }
+}
+
+/// The last line of ffmpeg's that says why: not the one that says that it failed, and without the
+/// address of the part that speaks.
+fn last_words(stderr: &str) -> Option<String> {
+    let lines = || stderr.lines().rev().map(str::trim);
+    let says = |line: &&str| !line.is_empty() && *line != "Conversion failed!";
+    let line = lines()
+        .find(|line| line.contains("No space left on device"))
+        .or_else(|| lines().find(says))?;
+    let said = match line.split_once("] ") {
+        Some((who, said)) if who.starts_with('[') && who.contains(" @ 0x") => said,
+        _ => line,
+    };
+    Some(said.trim_end_matches('.').to_owned())
+}
+
+/// Looks whether what ffmpeg wrote is all of what it should have written.
+async fn verify(job: &EncodeJob, told_s: Option<f64>, log: &CommandLog) -> Result<(), Failure> {
+    let source = job.source.display();
+    let (video, audio) = (wants(job, "-vn"), wants(job, "-an"));
+    let made = Probe::ask("ffprobe", &job.partial(), log).await.map_err(|failure| {
+        Failure::new(format!(
+            "cannot encode {source}: ffmpeg ended well, but {}; change the source or the preset \
+             and relaunch",
+            failure.message
+        ))
+    })?;
+    let original = Probe::ask("ffprobe", &job.source, log).await?;
+    for (wanted, there, what) in [
+        (video && original.media.video, made.media.video, "video"),
+        (audio && original.media.audio, made.media.audio, "sound"),
+    ] {
+        if wanted && !there {
+            return Err(Failure::new(format!(
+                "cannot encode {source}: ffmpeg ended well, but there is no {what} in what it \
+                 wrote; change the preset and relaunch"
+            )));
+        }
+    }
+    let expected = original.length(video, audio).or(told_s);
+    if let Some((expected, found)) = expected.zip(made.media.duration_s)
+        && (expected - found).abs() > tolerance(expected)
+    {
+        return Err(Failure::new(format!(
+            "cannot encode {source}: it says it is {expected:.1} s long, but only {found:.1} s could \
+             be encoded; it is probably cut short or damaged: get it again and relaunch"
+        )));
+    }
+    Ok(())
+}
+
+/// Whether a job's arguments do not leave a sort of stream out.
+fn wants(job: &EncodeJob, without: &str) -> bool {
+    !job.arguments.iter().any(|argument| argument == without)
+}
+
+fn remove_dir(dir: &Path) -> Result<(), Failure> {
+    whole::remove_dir(dir).map_err(|error| Failure::io(format!("remove {}", dir.display()), &error))
+}
+
+/// Runs what may block where it does no harm.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Failure::new(format!("hostler has a fault: {error}")))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_are_those_that_say_why() {
+        let full = "[mp4 @ 0x55d0] Unable to write\n\
+            av_interleaved_write_frame(): No space left on device\n\
+            Error writing trailer of /x: Input/output error\nConversion failed!\n";
+        assert_eq!(
+            last_words(full).unwrap(),
+            "av_interleaved_write_frame(): No space left on device"
+        );
+        let codec = "[libopus @ 0x55d0] Invalid channel layout.\nConversion failed!\n\n";
+        assert_eq!(last_words(codec).unwrap(), "Invalid channel layout");
+        assert_eq!(last_words("\n"), None);
+    }
+}

@@ -1,0 +1,272 @@
+//! The command line of a VM: what it is made of, in QEMU's words. Pure: nothing is run here.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use crate::backend::ports::{Drive, Guest, GuestSpec};
+use crate::domain::{DiskFormat, Failure, ImageForm};
+
+/// A unix socket's path may have this many bytes; the kernel's structure has room for one more.
+const LONGEST_SOCKET: usize = 107;
+
+/// The files of a VM in its own folder.
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// Where commands are said.
+    pub control: PathBuf,
+    /// Where events are heard.
+    pub events: PathBuf,
+    /// The serial line.
+    pub serial: PathBuf,
+    /// All that the serial line ever said.
+    pub serial_log: PathBuf,
+    /// Holds the number of the process, locked by it.
+    pub pidfile: PathBuf,
+    /// QEMU's standard error until it has read its command line.
+    pub stderr: PathBuf,
+    /// QEMU's log, and its standard error from then on: without a log a daemon has none.
+    pub log: PathBuf,
+}
+
+impl Files {
+    /// The files of a guest.
+    #[must_use]
+    pub fn of(guest: &Guest) -> Self {
+        let file = |name: &str| guest.dir.join(name);
+        Self {
+            control: file("qmp.sock"),
+            events: file("events.sock"),
+            serial: file("serial.sock"),
+            serial_log: file("serial.log"),
+            pidfile: file("qemu.pid"),
+            stderr: file("qemu.stderr"),
+            log: file("qemu.log"),
+        }
+    }
+
+    /// Looks whether the sockets' paths are short enough for the kernel.
+    ///
+    /// # Errors
+    /// One sentence that says by how much they are not.
+    pub fn check(&self) -> Result<(), Failure> {
+        let longest = self.events.as_os_str().len().max(self.serial.as_os_str().len());
+        if longest <= LONGEST_SOCKET {
+            return Ok(());
+        }
+        Err(Failure::new(format!(
+            "the path {} has {longest} bytes and a socket's may have {LONGEST_SOCKET}; choose a \
+             state directory with a shorter path",
+            self.events.display()
+        )))
+    }
+}
+
+/// The arguments QEMU is launched with.
+#[must_use]
+pub fn arguments(spec: &GuestSpec, accelerator: &str) -> Vec<OsString> {
+    let files = Files::of(&spec.guest);
+    let mut line = Line::default();
+
+    line.option("-name", Value::of("guest=").escaped(&spec.name));
+    line.option("-uuid", Value::of(&spec.guest.uuid.to_string()));
+    line.flag("-daemonize");
+    line.option("-pidfile", Value::path(&files.pidfile));
+    line.option("-D", Value::path(&files.log));
+
+    line.flag("-nodefaults");
+    line.flag("-no-user-config");
+    line.option("-machine", Value::of("q35"));
+    line.option("-accel", Value::of(accelerator));
+    line.option("-cpu", Value::of("max"));
+    line.option("-smp", Value::of(&spec.cpu.to_string()));
+    line.option("-m", Value::of(&format!("{}M", spec.memory_mib)));
+    // The cause of a shutdown stays to be read, a reset brings the guest back, and a guest that
+    // panics does what its own kernel was told to do.
+    line.option("-action", Value::of("reboot=reset,shutdown=pause,panic=none"));
+
+    for (name, socket) in [("control", &files.control), ("events", &files.events)] {
+        let value = Value::of(&format!("socket,id={name},server=on,wait=off,path="));
+        line.option("-chardev", value.escaped(socket));
+        line.option("-mon", Value::of(&format!("chardev={name},mode=control")));
+    }
+    let value = Value::of("socket,id=serial,server=on,wait=off,logappend=on,logfile=")
+        .escaped(&files.serial_log)
+        .and(",path=")
+        .escaped(&files.serial);
+    line.option("-chardev", value);
+    line.option("-serial", Value::of("chardev:serial"));
+
+    line.option("-display", Value::of("none"));
+    line.option("-device", Value::of("VGA"));
+    line.option("-device", Value::of("virtio-rng-pci"));
+    line.option("-device", Value::of("virtio-balloon-pci,id=balloon"));
+    line.option("-netdev", Value::of("user,id=net0"));
+    // Without its ROM: nothing is booted from the network, and seconds are saved.
+    let net = format!("virtio-net-pci,netdev=net0,romfile=,mac={}", mac(&spec.guest.uuid));
+    line.option("-device", Value::of(&net));
+
+    line.option("-device", Value::of("virtio-scsi-pci,id=scsi"));
+    boot(&mut line, spec);
+    if let Some(seed) = &spec.seed {
+        line.block("seed", seed, DiskFormat::Raw, true);
+        line.option("-device", Value::of("scsi-hd,drive=seed,id=seed,serial=seed"));
+    }
+    for disk in &spec.disks {
+        line.disk(disk, "");
+    }
+    line.0
+}
+
+/// The root disk comes before the CD: an empty one is passed over, and an installed one is booted.
+fn boot(line: &mut Line, spec: &GuestSpec) {
+    // A kernel that QEMU loads itself takes the first place in the boot order.
+    let order = match &spec.form {
+        ImageForm::Disk { .. } | ImageForm::Iso { .. } => ",bootindex=0",
+        ImageForm::DirectDisk { .. } | ImageForm::Direct { .. } => "",
+    };
+    if let Some(root) = &spec.root {
+        line.disk(root, order);
+    }
+    match &spec.form {
+        ImageForm::Disk { .. } => {}
+        ImageForm::DirectDisk { kernel, initrd, append, .. }
+        | ImageForm::Direct { kernel, initrd, append } => {
+            line.option("-kernel", Value::path(kernel));
+            line.option("-initrd", Value::path(initrd));
+            line.option("-append", Value::of(append));
+        }
+        ImageForm::Iso { path } => {
+            line.block("cd", path, DiskFormat::Raw, true);
+            // On the AHCI controller every q35 has, which installers of any age know.
+            line.option("-device", Value::of("ide-cd,drive=cd,id=cd,bootindex=1"));
+        }
+    }
+}
+
+/// A network address that is the same at every launch, in QEMU's own range.
+fn mac(uuid: &Uuid) -> String {
+    let bytes = uuid.as_bytes();
+    format!("52:54:00:{:02x}:{:02x}:{:02x}", bytes[13], bytes[14], bytes[15])
+}
+
+/// A command line that grows.
+#[derive(Default)]
+struct Line(Vec<OsString>);
+
+impl Line {
+    fn flag(&mut self, flag: &str) {
+        self.0.push(flag.into());
+    }
+
+    fn option(&mut self, option: &str, value: Value) {
+        self.0.extend([option.into(), value.0]);
+    }
+
+    fn block(&mut self, node: &str, path: &Path, format: DiskFormat, read_only: bool) {
+        let read_only = if read_only { "on" } else { "off" };
+        let value = Value::of(&format!("driver={},node-name=", format.word()))
+            .escaped(node)
+            .and(&format!(",read-only={read_only},discard=unmap,file.driver=file,file.filename="))
+            .escaped(path);
+        self.option("-blockdev", value);
+    }
+
+    fn disk(&mut self, drive: &Drive, more: &str) {
+        self.block(&drive.device, &drive.path, drive.format, false);
+        let value = Value::of("scsi-hd,drive=")
+            .escaped(&drive.device)
+            .and(",id=")
+            .escaped(&drive.device)
+            .and(",serial=")
+            .escaped(&drive.device)
+            .and(more);
+        self.option("-device", value);
+    }
+}
+
+/// An option's value that grows.
+struct Value(OsString);
+
+impl Value {
+    fn of(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    fn path(path: &Path) -> Self {
+        Self(path.into())
+    }
+
+    fn and(mut self, text: &str) -> Self {
+        self.0.push(text);
+        self
+    }
+
+    /// Appends what comes from outside. A comma would begin the next key, so QEMU wants it twice.
+    fn escaped(mut self, text: impl AsRef<std::ffi::OsStr>) -> Self {
+        let mut bytes = Vec::new();
+        for &byte in text.as_ref().as_bytes() {
+            bytes.push(byte);
+            if byte == b',' {
+                bytes.push(byte);
+            }
+        }
+        self.0.push(std::ffi::OsStr::from_bytes(&bytes));
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(dir: &str) -> GuestSpec {
+        GuestSpec {
+            guest: Guest { id: 3, uuid: Uuid::from_u128(0xab_cdef), dir: dir.into() },
+            name: "web,1".into(),
+            memory_mib: 512,
+            cpu: 2,
+            form: ImageForm::Iso { path: "/i,1.iso".into() },
+            root: Some(Drive {
+                device: "root".into(),
+                path: "/d/r.qcow2".into(),
+                format: DiskFormat::Qcow2,
+            }),
+            seed: Some("/d/seed.img".into()),
+            disks: Vec::new(),
+        }
+    }
+
+    fn line(spec: &GuestSpec) -> String {
+        let words = arguments(spec, "tcg");
+        words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn commas_cannot_smuggle_options_in() {
+        let line = line(&spec("/vm,x"));
+        assert!(line.contains("-name guest=web,,1 "), "{line}");
+        assert!(line.contains("path=/vm,,x/qmp.sock "), "{line}");
+        assert!(line.contains("file.filename=/i,,1.iso "), "{line}");
+        assert!(line.contains("-pidfile /vm,x/qemu.pid "), "{line}");
+    }
+
+    #[test]
+    fn a_cd_comes_after_the_root_disk() {
+        let line = line(&spec("/vm"));
+        assert!(line.contains("scsi-hd,drive=root,id=root,serial=root,bootindex=0"), "{line}");
+        assert!(line.contains("ide-cd,drive=cd,id=cd,bootindex=1"), "{line}");
+        assert!(line.contains("driver=raw,node-name=seed,read-only=on"), "{line}");
+        assert!(line.contains("mac=52:54:00:ab:cd:ef"), "{line}");
+    }
+
+    #[test]
+    fn a_path_too_long_for_a_socket_is_said_in_one_sentence() {
+        let dir = "/".repeat(LONGEST_SOCKET - "/events.sock".len());
+        assert!(Files::of(&spec(&dir).guest).check().is_ok());
+        let failure = Files::of(&spec(&format!("{dir}x")).guest).check().unwrap_err();
+        assert!(failure.message.contains("has 108 bytes"), "{failure}");
+    }
+}

@@ -1,0 +1,211 @@
+//! What is said to a living QEMU on its control socket, and how its answers read.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::command::Files;
+use super::living::Living;
+use super::qmp::{Qmp, QmpError};
+use crate::backend::ports::{CommandLog, Guest, GuestStatus};
+use crate::domain::Failure;
+
+/// How long QEMU may take to write out its disks and leave.
+const LEAVE: Duration = Duration::from_secs(10);
+/// How long the kernel may take to bury it.
+const DIE: Duration = Duration::from_secs(30);
+
+/// A control connection to the QEMU of one guest.
+#[derive(Debug)]
+pub struct Control {
+    qmp: Qmp,
+    vm: u64,
+}
+
+impl Control {
+    /// Connects to the guest's QEMU, and makes sure that it is the guest's. `None` when there is
+    /// no process.
+    ///
+    /// # Errors
+    /// When a process is there and does not answer, or is another VM's.
+    pub async fn open(guest: &Guest) -> Result<Option<Self>, Failure> {
+        let mut qmp = match Qmp::connect(&Files::of(guest).control).await {
+            Ok(qmp) => qmp,
+            Err(QmpError::Nobody | QmpError::Closed) => return absent(guest).map(|()| None),
+            Err(error) => return Err(unreachable(guest.id, &error)),
+        };
+        let uuid = match qmp.execute("query-uuid", Value::Null).await {
+            Ok(answer) => answer["UUID"].as_str().unwrap_or_default().to_owned(),
+            Err(QmpError::Closed) => return absent(guest).map(|()| None),
+            Err(error) => return Err(unreachable(guest.id, &error)),
+        };
+        if uuid == guest.uuid.to_string() {
+            return Ok(Some(Self { qmp, vm: guest.id }));
+        }
+        Err(Failure::new(format!(
+            "the QEMU at {} (process {}) runs another VM, {uuid}; end it and relaunch",
+            Files::of(guest).control.display(),
+            qmp.pid().as_raw_pid()
+        )))
+    }
+
+    /// Connects to a QEMU that must be there.
+    ///
+    /// # Errors
+    /// `vm/3 does not run` among others.
+    pub async fn must(guest: &Guest) -> Result<Self, Failure> {
+        Self::open(guest)
+            .await?
+            .ok_or_else(|| Failure::new(format!("vm/{} does not run; start it first", guest.id)))
+    }
+
+    /// The connection itself, for what is not worth a line in the log.
+    pub fn qmp(&mut self) -> &mut Qmp {
+        &mut self.qmp
+    }
+
+    /// Asks a question.
+    ///
+    /// # Errors
+    /// When QEMU does not answer it.
+    pub async fn ask(&mut self, command: &str, arguments: Value) -> Result<Value, Failure> {
+        let asked = self.qmp.execute(command, arguments).await;
+        asked.map_err(|error| unreachable(self.vm, &error))
+    }
+
+    /// Says a command that changes something, and notes it in the log.
+    ///
+    /// # Errors
+    /// QEMU's own, so that the caller can tell a refusal from a broken connection.
+    pub async fn say(
+        &mut self,
+        log: &CommandLog,
+        command: &str,
+        arguments: Value,
+    ) -> Result<Value, QmpError> {
+        let line = match &arguments {
+            Value::Null => format!("QMP {command}"),
+            _ => format!("QMP {command} {arguments}"),
+        };
+        let begun = log.begin(line);
+        let clock = Instant::now();
+        let answer = self.qmp.execute(command, arguments).await;
+        let took = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match &answer {
+            Ok(_) => log.end(begun, "ok", "", took),
+            Err(error) => log.end(begun, "failed", error.to_string(), took),
+        }
+        answer
+    }
+
+    /// What the guest is doing.
+    ///
+    /// # Errors
+    /// When QEMU does not answer.
+    pub async fn status(&mut self) -> Result<GuestStatus, Failure> {
+        let answer = self.ask("query-status", Value::Null).await?;
+        Ok(match answer["status"].as_str().unwrap_or_default() {
+            "running" => GuestStatus::Running,
+            "shutdown" => GuestStatus::ShutDown,
+            "io-error" | "internal-error" | "guest-panicked" | "watchdog" => GuestStatus::Broken,
+            _ => GuestStatus::Paused,
+        })
+    }
+
+    /// Whether guests run under KVM or are emulated, by name.
+    ///
+    /// # Errors
+    /// When QEMU does not answer.
+    pub async fn accelerator(&mut self) -> Result<String, Failure> {
+        let kvm = self.ask("query-kvm", Value::Null).await?["enabled"] == true;
+        Ok(if kvm { "kvm" } else { "tcg" }.to_owned())
+    }
+}
+
+/// The failure for a command that QEMU would not do.
+pub fn refused(what: &str, error: &QmpError) -> Failure {
+    Failure::new(format!("cannot {what}: QEMU: {error}"))
+}
+
+fn unreachable(vm: u64, error: &QmpError) -> Failure {
+    Failure::passing(format!("cannot ask the QEMU of vm/{vm}: {error}"))
+}
+
+/// Makes sure that no process is there when its socket says so.
+fn absent(guest: &Guest) -> Result<(), Failure> {
+    Living::find(guest).map_or(Ok(()), |living| {
+        Err(Failure::passing(format!(
+            "the QEMU of vm/{} runs (process {}), but nobody listens at {}",
+            guest.id,
+            living.pid.as_raw_pid(),
+            Files::of(guest).control.display()
+        )))
+    })
+}
+
+/// What a guest is doing.
+pub async fn status(guest: &Guest) -> Result<GuestStatus, Failure> {
+    match Control::open(guest).await? {
+        Some(mut control) => control.status().await,
+        None => Ok(GuestStatus::Off),
+    }
+}
+
+/// Presses the power button.
+pub async fn power_button(guest: &Guest, log: &CommandLog) -> Result<(), Failure> {
+    let pressed = Control::must(guest).await?.say(log, "system_powerdown", Value::Null).await;
+    let what = format!("press the power button of vm/{}", guest.id);
+    pressed.map(drop).map_err(|error| refused(&what, &error))
+}
+
+/// Starts a guest anew within its process.
+pub async fn reset(guest: &Guest, log: &CommandLog) -> Result<(), Failure> {
+    let mut control = Control::must(guest).await?;
+    let what = format!("reset vm/{}", guest.id);
+    for command in ["system_reset", "cont"] {
+        control.say(log, command, Value::Null).await.map_err(|error| refused(&what, &error))?;
+    }
+    Ok(())
+}
+
+/// Ends the process, by asking and then by force, and tidies up what it left.
+pub async fn quit(guest: &Guest, log: &CommandLog) -> Result<(), Failure> {
+    if let Some(living) = Living::find(guest) {
+        // A QEMU that cannot be asked is killed: that is what the deadline is for.
+        if let Ok(Some(mut control)) = Control::open(guest).await
+            && control.say(log, "quit", Value::Null).await.is_ok()
+            && living.ended(LEAVE).await?
+        {
+            return tidy(guest);
+        }
+        let pid = living.pid.as_raw_pid();
+        let begun = log.begin(format!("kill -KILL {pid}"));
+        let clock = Instant::now();
+        living.kill()?;
+        let ended = living.ended(DIE).await?;
+        let took = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+        log.end(begun, if ended { "ok" } else { "still there" }, "", took);
+        if !ended {
+            return Err(Failure::passing(format!(
+                "the QEMU of vm/{} (process {pid}) does not die: the kernel holds it, for a disk \
+                 or a network that does not answer",
+                guest.id
+            )));
+        }
+    }
+    tidy(guest)
+}
+
+/// Removes what a QEMU leaves behind: its sockets, and the pidfile when it was killed.
+fn tidy(guest: &Guest) -> Result<(), Failure> {
+    let files = Files::of(guest);
+    for file in [&files.control, &files.events, &files.serial, &files.pidfile] {
+        match std::fs::remove_file(file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Failure::io(format!("remove {}", file.display()), &error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

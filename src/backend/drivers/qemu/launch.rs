@@ -1,0 +1,139 @@
+//! Starts a VM's QEMU, or takes over the one that lives.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::process::Command;
+use tokio::time::sleep;
+
+use super::accelerator::complaint;
+use super::command::{self, Files};
+use super::control::{self, Control};
+use crate::backend::drivers::process;
+use crate::backend::ports::{CommandLog, Guest, GuestSpec, GuestStatus};
+use crate::domain::Failure;
+
+/// How long a QEMU that somebody else has just launched may take to open its sockets.
+const APPEAR: Duration = Duration::from_secs(5);
+
+/// Launches a VM, or adopts its QEMU; the accelerator used is returned by name.
+///
+/// # Errors
+/// One sentence with QEMU's own complaint.
+pub async fn launch(
+    program: &str,
+    accelerator: &str,
+    spec: &GuestSpec,
+    log: &CommandLog,
+) -> Result<String, Failure> {
+    let guest = &spec.guest;
+    Files::of(guest).check()?;
+    make_dir(guest)?;
+    if let Some(adopted) = adopt(guest, log).await? {
+        return Ok(adopted);
+    }
+    match spawn(program, accelerator, spec, log).await {
+        // The pidfile's lock lets only one through. Whoever was first was launched for this VM,
+        // by a console that died before it could say so.
+        Err(failure) if failure.message.contains("lock") && failure.message.contains("pid") => {
+            let late = Instant::now() + APPEAR;
+            while Instant::now() < late {
+                if let Ok(Some(adopted)) = adopt(guest, log).await {
+                    return Ok(adopted);
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+            Err(failure)
+        }
+        Err(failure) => Err(failure),
+        Ok(()) => {
+            let mut control = Control::must(guest).await?;
+            if control.status().await? != GuestStatus::Running {
+                go_on(&mut control, guest, log).await?;
+            }
+            control.accelerator().await
+        }
+    }
+}
+
+/// Takes over a living QEMU. One whose guest has shut down is ended, to be launched anew: what
+/// the VM is made of may have changed since.
+async fn adopt(guest: &Guest, log: &CommandLog) -> Result<Option<String>, Failure> {
+    let Some(mut control) = Control::open(guest).await? else { return Ok(None) };
+    match control.status().await? {
+        GuestStatus::Running => {}
+        GuestStatus::ShutDown | GuestStatus::Off => {
+            drop(control);
+            control::quit(guest, log).await?;
+            return Ok(None);
+        }
+        GuestStatus::Paused | GuestStatus::Broken => go_on(&mut control, guest, log).await?,
+    }
+    control.accelerator().await.map(Some)
+}
+
+async fn go_on(control: &mut Control, guest: &Guest, log: &CommandLog) -> Result<(), Failure> {
+    let what = format!("let vm/{} go on", guest.id);
+    let said = control.say(log, "cont", Value::Null).await;
+    said.map(drop).map_err(|error| control::refused(&what, &error))
+}
+
+/// The VM's folder, which nobody else may look into.
+fn make_dir(guest: &Guest) -> Result<(), Failure> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&guest.dir)
+        .and_then(|()| fs::set_permissions(&guest.dir, fs::Permissions::from_mode(0o700)))
+        .map_err(|error| Failure::io(format!("make {}", guest.dir.display()), &error))
+}
+
+/// Runs the command line. QEMU goes into the background by itself when it is ready.
+async fn spawn(
+    program: &str,
+    accelerator: &str,
+    spec: &GuestSpec,
+    log: &CommandLog,
+) -> Result<(), Failure> {
+    let what = format!("launch vm/{}", spec.guest.id);
+    let Files { stderr, log: own_log, .. } = Files::of(&spec.guest);
+    let failed = |error: io::Error| Failure::io(format!("write {}", stderr.display()), &error);
+    // What the last run said is kept until the next: it may tell why that one crashed.
+    let _ = fs::rename(&own_log, own_log.with_extension("log.old"));
+    let kept = File::create(&stderr).map_err(failed)?;
+
+    let arguments = command::arguments(spec, accelerator);
+    let begun = log.begin(process::line(program, &arguments));
+    let clock = Instant::now();
+    let took = || u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let spawned = Command::new(program)
+        .args(&arguments)
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(kept)
+        .spawn();
+    let mut child = match spawned {
+        Ok(child) => child,
+        Err(error) => {
+            log.end(begun, "not started", error.to_string(), took());
+            return Err(process::not_started(program, &error));
+        }
+    };
+    let status = child.wait().await.map_err(|error| Failure::io(&what, &error))?;
+    // QEMU's standard error goes over into its log as soon as it has read its command line.
+    let said = [&stderr, &own_log].map(|file| fs::read(file).unwrap_or_default()).concat();
+    // A byte that is no text must not hide the rest.
+    let said = String::from_utf8_lossy(&said);
+    let how = process::ended(status);
+    log.end(begun, &how, process::tail(&said), took());
+    if status.success() {
+        return Ok(());
+    }
+    let complaint = complaint(program, &said).unwrap_or(how);
+    Err(Failure::new(format!("cannot {what}: QEMU: {complaint}")))
+}

@@ -1,0 +1,101 @@
+//! A QEMU that lives: how it is found again, held, and seen to end.
+//!
+//! A process number proves nothing: it may be a zombie's, or another program's by now. A living
+//! QEMU is one whose command line has our UUID, and it is held by a process descriptor.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::io::unix::AsyncFd;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::command::Files;
+use crate::backend::ports::{Guest, GuestUsage};
+use crate::domain::Failure;
+
+/// A living QEMU process.
+#[derive(Debug)]
+pub struct Living {
+    /// Its number.
+    pub pid: Pid,
+    pidfd: OwnedFd,
+}
+
+impl Living {
+    /// The process the guest's pidfile names, when it lives and is the guest's.
+    #[must_use]
+    pub fn find(guest: &Guest) -> Option<Self> {
+        let pidfile = fs::read_to_string(Files::of(guest).pidfile).ok()?;
+        let pid = Pid::from_raw(pidfile.trim().parse().ok()?)?;
+        // Held first and looked at then, so that the number cannot change hands in between.
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        runs(pid, &guest.uuid).then_some(Self { pid, pidfd })
+    }
+
+    /// Kills it. Finding it dead is success.
+    ///
+    /// # Errors
+    /// When it belongs to somebody else.
+    pub fn kill(&self) -> Result<(), Failure> {
+        match pidfd_send_signal(&self.pidfd, Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(Failure::io(
+                format!("kill QEMU (process {})", self.pid.as_raw_pid()),
+                &error.into(),
+            )),
+        }
+    }
+
+    /// Waits until it has ended; false when that takes longer than `patience`.
+    ///
+    /// # Errors
+    /// When its descriptor cannot be waited for.
+    pub async fn ended(&self, patience: Duration) -> Result<bool, Failure> {
+        let failed = |error: io::Error| Failure::io("wait for QEMU to end", &error);
+        let held = self.pidfd.try_clone().map_err(failed)?;
+        timeout(patience, gone(held))
+            .await
+            .map_or(Ok(false), |end| end.map(|()| true).map_err(failed))
+    }
+}
+
+/// Returns when the process of a descriptor has ended; a zombie has.
+///
+/// # Errors
+/// When the descriptor cannot be waited for.
+// Deprecated for types that may lie about their descriptor. An OwnedFd cannot, and what takes the
+// function's place is unsafe, which this crate forbids.
+#[allow(deprecated)]
+pub async fn gone(pidfd: OwnedFd) -> io::Result<()> {
+    let held = AsyncFd::with_interest(pidfd, tokio::io::Interest::READABLE)?;
+    held.readable().await.map(drop)
+}
+
+/// How much of the box a guest's process uses.
+#[must_use]
+pub fn usage(guest: &Guest) -> Option<GuestUsage> {
+    let pid = Living::find(guest)?.pid.as_raw_pid();
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; utime and stime are the 12th and 13th after it.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    let ticks = ticks()? + ticks()?;
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    let page = rustix::param::page_size() as u64;
+    Some(GuestUsage {
+        cpu_ms: ticks * 1000 / rustix::param::clock_ticks_per_second(),
+        memory_mib: (pages * page) >> 20,
+    })
+}
+
+/// Whether a process was started with a guest's `-uuid`. A zombie has no command line.
+fn runs(pid: Pid, uuid: &Uuid) -> bool {
+    let Ok(line) = fs::read(format!("/proc/{}/cmdline", pid.as_raw_pid())) else { return false };
+    let mut words = line.split(|&byte| byte == 0).skip_while(|word| word != b"-uuid").skip(1);
+    words.next() == Some(uuid.to_string().as_bytes())
+}

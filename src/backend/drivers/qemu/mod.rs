@@ -1,0 +1,171 @@
+//! Drives QEMU: one detached process per VM, spoken to through QMP.
+//!
+//! ```text
+//! launch ──▶ qemu -daemonize ──▶ outlives us; found again by UUID
+//!               │ qmp.sock      commands: one short connection each, one at a time
+//!               │ events.sock   one connection while somebody watches
+//!               │ serial.sock   one connection while somebody watches
+//!               └ qemu.pid      locked by QEMU: no second one on the same VM
+//! ```
+//!
+//! Nothing here knows of operations, stores or screens. Every file of a VM is in [`Guest::dir`].
+
+mod accelerator;
+mod command;
+mod control;
+mod disks;
+mod events;
+mod launch;
+mod living;
+mod qmp;
+mod serial;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_core::Stream;
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use crate::backend::ports::{
+    CommandLog, Done, Drive, Guest, GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor,
+};
+use crate::domain::{Accelerator, Failure, Serial};
+
+/// The program that is driven.
+pub const PROGRAM: &str = "qemu-system-x86_64";
+
+/// QEMU as the hypervisor.
+#[derive(Debug)]
+pub struct Qemu {
+    program: String,
+    dir: PathBuf,
+    accelerator: OnceCell<Accelerator>,
+    machines: Mutex<HashMap<Uuid, Arc<Machine>>>,
+}
+
+/// What is kept in memory of a VM. Losing it loses nothing.
+#[derive(Debug, Default)]
+struct Machine {
+    /// Held while its control socket is in use: QEMU serves one client at a time.
+    control: tokio::sync::Mutex<()>,
+    events: events::Events,
+    serial: serial::SerialLine,
+}
+
+impl Qemu {
+    /// Drives `qemu-system-x86_64`, and remembers in `dir` what was found out about this box.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self::with_program(PROGRAM, dir)
+    }
+
+    /// Drives another binary that understands the same arguments.
+    #[must_use]
+    pub fn with_program(program: impl Into<String>, dir: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            dir: dir.into(),
+            accelerator: OnceCell::new(),
+            machines: Mutex::default(),
+        }
+    }
+
+    async fn find_accelerator(&self) -> Result<&Accelerator, Failure> {
+        self.accelerator.get_or_try_init(|| accelerator::find(&self.program, &self.dir)).await
+    }
+
+    fn machine(&self, guest: &Guest) -> Arc<Machine> {
+        let mut machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(machines.entry(guest.uuid).or_default())
+    }
+}
+
+impl Hypervisor for Qemu {
+    fn accelerator(&self) -> Done<'_, Accelerator> {
+        Box::pin(async { self.find_accelerator().await.cloned() })
+    }
+
+    fn launch<'a>(&'a self, spec: &'a GuestSpec, log: &'a CommandLog) -> Done<'a, String> {
+        Box::pin(async move {
+            let accelerator = self.find_accelerator().await?;
+            let machine = self.machine(&spec.guest);
+            let _turn = machine.control.lock().await;
+            launch::launch(&self.program, &accelerator.name, spec, log).await
+        })
+    }
+
+    fn status<'a>(&'a self, guest: &'a Guest) -> Done<'a, GuestStatus> {
+        Box::pin(async move {
+            let machine = self.machine(guest);
+            let _turn = machine.control.lock().await;
+            control::status(guest).await
+        })
+    }
+
+    fn watch<'a>(
+        &'a self,
+        guest: &'a Guest,
+    ) -> Done<'a, Pin<Box<dyn Stream<Item = GuestEvent> + Send>>> {
+        Box::pin(async { self.machine(guest).events.watch(guest).await })
+    }
+
+    fn power_button<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> Done<'a, ()> {
+        Box::pin(async move {
+            let machine = self.machine(guest);
+            let _turn = machine.control.lock().await;
+            control::power_button(guest, log).await
+        })
+    }
+
+    fn reset<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> Done<'a, ()> {
+        Box::pin(async move {
+            let machine = self.machine(guest);
+            let _turn = machine.control.lock().await;
+            control::reset(guest, log).await
+        })
+    }
+
+    fn quit<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> Done<'a, ()> {
+        Box::pin(async move {
+            let machine = self.machine(guest);
+            let _turn = machine.control.lock().await;
+            control::quit(guest, log).await
+        })
+    }
+
+    fn attach<'a>(
+        &'a self,
+        guest: &'a Guest,
+        drive: &'a Drive,
+        log: &'a CommandLog,
+    ) -> Done<'a, ()> {
+        Box::pin(async move {
+            let machine = self.machine(guest);
+            let _turn = machine.control.lock().await;
+            disks::attach(guest, drive, log).await
+        })
+    }
+
+    fn detach<'a>(
+        &'a self,
+        guest: &'a Guest,
+        device: &'a str,
+        log: &'a CommandLog,
+    ) -> Done<'a, ()> {
+        Box::pin(async move { disks::detach(&self.machine(guest), guest, device, log).await })
+    }
+
+    fn serial<'a>(&'a self, guest: &'a Guest) -> Done<'a, Serial> {
+        Box::pin(async {
+            let machine = self.machine(guest);
+            machine.serial.open(guest, &machine.control).await
+        })
+    }
+
+    fn usage(&self, guest: &Guest) -> Option<GuestUsage> {
+        living::usage(guest)
+    }
+}

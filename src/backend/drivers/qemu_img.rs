@@ -1,0 +1,288 @@
+//! Drives qemu-img and the mkfs tools: disks, overlays, and what a file is.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::partial::Partial;
+use super::{process, seed};
+use crate::backend::ports::{CommandLog, DiskInfo, DiskTool, Done, Seed};
+use crate::domain::{DiskFormat, Failure, FsType};
+
+/// The program that is driven.
+pub const PROGRAM: &str = "qemu-img";
+
+/// Bytes of a disk's sector.
+const SECTOR: u64 = 512;
+
+/// qemu-img and the mkfs tools as the disk tool.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct QemuImg;
+
+impl QemuImg {
+    /// Drives the `qemu-img` and `mkfs.*` of the box.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl DiskTool for QemuImg {
+    fn create<'a>(
+        &'a self,
+        path: &'a Path,
+        size_mb: u64,
+        fstype: FsType,
+        label: &'a str,
+        log: &'a CommandLog,
+    ) -> Done<'a, ()> {
+        Box::pin(create(path, size_mb, fstype, label, log))
+    }
+
+    fn overlay<'a>(
+        &'a self,
+        path: &'a Path,
+        backing: &'a Path,
+        format: DiskFormat,
+        log: &'a CommandLog,
+    ) -> Done<'a, ()> {
+        Box::pin(overlay(path, backing, format, log))
+    }
+
+    fn info<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> Done<'a, DiskInfo> {
+        Box::pin(info(path, log))
+    }
+
+    fn seed<'a>(&'a self, path: &'a Path, seed: &'a Seed) -> Done<'a, ()> {
+        let (path, seed) = (path.to_owned(), seed.clone());
+        Box::pin(async move {
+            let made = tokio::task::spawn_blocking(move || seed::make(&path, &seed)).await;
+            made.map_err(|error| Failure::new(format!("cannot make the seed: {error}")))?
+        })
+    }
+}
+
+async fn create(
+    path: &Path,
+    size_mb: u64,
+    fstype: FsType,
+    label: &str,
+    log: &CommandLog,
+) -> Result<(), Failure> {
+    let what = format!("create {}", path.display());
+    let Some(bytes) = size_mb.checked_mul(1 << 20).filter(|_| size_mb >= fstype.smallest_mb())
+    else {
+        return Err(Failure::new(format!(
+            "cannot {what}: {size_mb} MB is no size for {}, which needs {} MB or more",
+            fstype.word(),
+            fstype.smallest_mb()
+        )));
+    };
+    if path.exists() {
+        let found = info(path, log).await?;
+        if found.format == "qcow2" && found.virtual_bytes == bytes && found.backing.is_none() {
+            return Ok(());
+        }
+        return Err(taken(&what));
+    }
+    let partial = Partial::begin(path)?;
+    let qcow2 = partial.file("qcow2");
+    if let Some((mkfs, mut arguments)) = mkfs(fstype, label) {
+        let raw = partial.file("raw");
+        File::create_new(&raw)
+            .and_then(|file| file.set_len(bytes))
+            .map_err(|error| Failure::io(&what, &error))?;
+        arguments.push(text(&raw)?.to_owned());
+        let made = process::run_ok(log, &what, mkfs, &arguments).await;
+        made.map_err(|failure| fuller(path, &what, failure))?;
+        let convert = ["convert", "-q", "-f", "raw", "-O", "qcow2", text(&raw)?, text(&qcow2)?];
+        let made = process::run_ok(log, &what, PROGRAM, &convert).await;
+        made.map_err(|failure| fuller(path, &what, failure))?;
+    } else {
+        let size = bytes.to_string();
+        let blank = ["create", "-q", "-f", "qcow2", text(&qcow2)?, &size];
+        let made = process::run_ok(log, &what, PROGRAM, &blank).await;
+        made.map_err(|failure| fuller(path, &what, failure))?;
+    }
+    let check = ["check", "-q", "-f", "qcow2", text(&qcow2)?];
+    process::run_ok(log, &what, PROGRAM, &check).await?;
+    let made = info(&qcow2, log).await?;
+    if made.virtual_bytes != bytes {
+        let size = made.virtual_bytes;
+        return Err(Failure::new(format!("cannot {what}: it became {size} bytes, not {bytes}")));
+    }
+    publish(partial, "qcow2").await
+}
+
+async fn overlay(
+    path: &Path,
+    backing: &Path,
+    format: DiskFormat,
+    log: &CommandLog,
+) -> Result<(), Failure> {
+    let what = format!("create {} over {}", path.display(), backing.display());
+    // An overlay names its backing file as seen from its own folder, unless the path is absolute.
+    let backing = std::path::absolute(backing).map_err(|error| Failure::io(&what, &error))?;
+    fs::metadata(&backing)
+        .map_err(|error| Failure::io(format!("read {}", backing.display()), &error))?;
+    if path.exists() {
+        let found = info(path, log).await?;
+        if found.format == "qcow2" && found.backing.as_deref() == Some(&backing) {
+            return Ok(());
+        }
+        return Err(taken(&what));
+    }
+    let partial = Partial::begin(path)?;
+    let qcow2 = partial.file("qcow2");
+    let create =
+        ["create", "-q", "-f", "qcow2", "-F", format.word(), "-b", text(&backing)?, text(&qcow2)?];
+    let made = process::run_ok(log, &what, PROGRAM, &create).await;
+    made.map_err(|failure| fuller(path, &what, failure))?;
+    publish(partial, "qcow2").await
+}
+
+async fn info(path: &Path, log: &CommandLog) -> Result<DiskInfo, Failure> {
+    let what = format!("read {}", path.display());
+    let path = std::path::absolute(path).map_err(|error| Failure::io(&what, &error))?;
+    let metadata = fs::metadata(&path).map_err(|error| Failure::io(&what, &error))?;
+    if !metadata.is_file() && !metadata.file_type().is_block_device() {
+        return Err(Failure::new(format!("{} is no disk image: it is no file", path.display())));
+    }
+    // -U: a disk in use can be read too, and what is read is no more than information.
+    let arguments = ["info", "-U", "--output=json", text(&path)?];
+    let ended = process::run_ok(log, &what, PROGRAM, &arguments).await?;
+    let odd = || Failure::new(format!("cannot {what}: qemu-img's answer is odd"));
+    let told: Value = serde_json::from_str(&ended.stdout).map_err(|_| odd())?;
+    let backing = told["full-backing-filename"].as_str().or(told["backing-filename"].as_str());
+    let info = DiskInfo {
+        format: told["format"].as_str().ok_or_else(odd)?.to_owned(),
+        virtual_bytes: told["virtual-size"].as_u64().ok_or_else(odd)?,
+        actual_bytes: told["actual-size"].as_u64().ok_or_else(odd)?,
+        backing: backing.map(PathBuf::from),
+    };
+    if info.format == "raw" {
+        let content = raw_content(&path).map_err(|error| Failure::io(&what, &error))?;
+        if content.is_none() {
+            return Err(Failure::new(format!(
+                "{} is no disk image: there is no format, partition table or filesystem in it",
+                path.display()
+            )));
+        }
+    }
+    Ok(info)
+}
+
+/// What a raw file holds that disks hold, or `None`. qemu-img calls every file raw that it does
+/// not know, a letter to a friend as well, so only content tells a disk from anything else.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn raw_content(path: &Path) -> io::Result<Option<&'static str>> {
+    /// Where a disk says what it is: offset, bytes, word.
+    const MARKS: &[(u64, &[u8], &str)] = &[
+        (512, b"EFI PART", "partition table"),
+        (0x438, b"\x53\xef", "ext"),
+        (0, b"XFSB", "xfs"),
+        (0x10040, b"_BHRfS_M", "btrfs"),
+        (0x10034, b"ReIsEr", "reiserfs"),
+        (0x8000, b"JFS1", "jfs"),
+        (0x8001, b"CD001", "iso9660"),
+        (0x8001, b"NSR0", "udf"),
+        (0, b"LUKS\xba\xbe", "luks"),
+        (512, b"LABELONE", "lvm"),
+        (4086, b"SWAPSPACE2", "swap"),
+        (0, b"hsqs", "squashfs"),
+        // Last, because many filesystems leave room for a boot sector.
+        (510, b"\x55\xaa", "boot sector"),
+    ];
+    let mut file = File::open(path)?;
+    let size = file.seek(SeekFrom::End(0))?;
+    if size == 0 || size % SECTOR != 0 {
+        return Ok(None);
+    }
+    for (offset, mark, word) in MARKS {
+        let mut bytes = vec![0; mark.len()];
+        if size >= offset + mark.len() as u64 {
+            file.read_exact_at(&mut bytes, *offset)?;
+            if bytes == *mark {
+                return Ok(Some(word));
+            }
+        }
+    }
+    let mut begin = Vec::new();
+    file.rewind()?;
+    file.take(1 << 20).read_to_end(&mut begin)?;
+    Ok(begin.iter().all(|&byte| byte == 0).then_some("blank"))
+}
+
+/// The tool that makes a filesystem, and its arguments but the file: without questions, whatever
+/// is there, with as much of the label as the filesystem has room for.
+fn mkfs(fstype: FsType, label: &str) -> Option<(&'static str, Vec<String>)> {
+    let (program, arguments, option, longest): (_, &[&str], _, _) = match fstype {
+        FsType::Ext3 => ("mkfs.ext3", &["-q", "-F"], "-L", 16),
+        FsType::Ext4 => ("mkfs.ext4", &["-q", "-F"], "-L", 16),
+        FsType::Reiserfs => ("mkfs.reiserfs", &["-q", "-f", "-f"], "-l", 16),
+        FsType::Xfs => ("mkfs.xfs", &["-q", "-f"], "-L", 12),
+        FsType::Jfs => ("mkfs.jfs", &["-q"], "-L", 16),
+        FsType::Btrfs => ("mkfs.btrfs", &["-q", "-f"], "-L", 255),
+        FsType::None => return None,
+    };
+    let mut arguments: Vec<String> = arguments.iter().map(|&it| it.to_owned()).collect();
+    let mut fits = String::new();
+    for c in label.chars().filter(|c| !c.is_control()) {
+        if fits.len() + c.len_utf8() > longest {
+            break;
+        }
+        fits.push(c);
+    }
+    if !fits.is_empty() {
+        arguments.extend([option.to_owned(), fits]);
+    }
+    Some((program, arguments))
+}
+
+async fn publish(partial: Partial, name: &'static str) -> Result<(), Failure> {
+    let published = tokio::task::spawn_blocking(move || partial.publish(name)).await;
+    published.map_err(|error| Failure::new(format!("cannot put {name} in its place: {error}")))?
+}
+
+/// A tool's failure, unless the disk is full: the tools have many words for that.
+fn fuller(path: &Path, what: &str, failure: Failure) -> Failure {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    match rustix::fs::statvfs(parent) {
+        Ok(room) if room.f_bavail * room.f_frsize < 1 << 20 => Failure::new(format!(
+            "cannot {what}: the filesystem of {} is full; free some space and relaunch",
+            parent.display()
+        )),
+        _ => failure,
+    }
+}
+
+fn taken(what: &str) -> Failure {
+    Failure::new(format!("cannot {what}: there is another file of that name; move it away"))
+}
+
+/// A path as text, which is what qemu-img's arguments and answers are.
+fn text(path: &Path) -> Result<&str, Failure> {
+    path.to_str()
+        .ok_or_else(|| Failure::new(format!("the path {} is not written in UTF-8", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_cut_where_the_filesystem_ends_them() {
+        let label = |fstype, label| mkfs(fstype, label).unwrap().1.pop().unwrap();
+        assert_eq!(label(FsType::Xfs, "abcdefghijklmnop"), "abcdefghijkl");
+        assert_eq!(label(FsType::Ext4, "abcdefghijklmnopq"), "abcdefghijklmnop");
+        assert_eq!(label(FsType::Ext4, "1234567890abcde\u{e9}"), "1234567890abcde");
+        assert_eq!(label(FsType::Ext4, "a\n\u{1b}b"), "ab");
+        assert_eq!(mkfs(FsType::Jfs, "").unwrap().1, ["-q"]);
+        assert!(mkfs(FsType::None, "x").is_none());
+    }
+}

@@ -1,0 +1,380 @@
+//! Runs a long tool so that it outlives the console, and finds it again afterwards.
+//!
+//! hostler starts itself once more as `hostler supervise DIR`, in a session of its own. That small
+//! process runs the tool, waits for it and writes down how it ended. Everything is in DIR:
+//!
+//! ```text
+//! command.json   what is run, written by the console before anything starts
+//! lock           flock(2)ed by the supervisor and inherited by the tool: held while either lives
+//! pid            the supervisor: pid, start time, boot id; on disk before the tool is started
+//! stdout stderr  what the tool printed
+//! exit           how the tool ended, on disk before the supervisor goes
+//! ```
+//!
+//! ```text
+//! absent ──start──▶ running ──▶ ended        exit is there
+//!                      └──────▶ vanished     nobody holds the lock and there is no exit:
+//!                                            kill -9 of the supervisor, or a power cut
+//! ```
+//!
+//! The tool and its children are the members of the supervisor's session other than itself. A
+//! session's number is not given out again while a member lives, so signals cannot go astray.
+
+mod supervisor;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt;
+
+use super::whole;
+use crate::domain::Failure;
+
+pub use supervisor::main;
+use tree::Leader;
+
+/// How long a tool may take to end by itself after SIGTERM.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What is run. No secrets: it lies on disk, and the process list shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LongCommand {
+    /// The program, looked up in PATH when it has no slash.
+    pub program: String,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Environment variables set on top of the console's own.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// The working directory; the job's own folder when there is none.
+    #[serde(default)]
+    pub working_dir: Option<PathBuf>,
+}
+
+impl LongCommand {
+    /// A command without further environment, run in its job's folder.
+    pub fn new(
+        program: impl Into<String>,
+        arguments: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        Self {
+            program: program.into(),
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            environment: BTreeMap::from([("LC_ALL".to_owned(), "C.UTF-8".to_owned())]),
+            working_dir: None,
+        }
+    }
+
+    /// The command as a person would type it.
+    #[must_use]
+    pub fn line(&self) -> String {
+        super::process::line(&self.program, &self.arguments)
+    }
+}
+
+/// How a tool ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// With an exit status.
+    Exit(i32),
+    /// By a signal.
+    Signal(i32),
+    /// It could not be started: the error, and whether the program is not there at all.
+    NotStarted {
+        /// The system's words.
+        error: String,
+        /// Whether the program is not installed.
+        missing: bool,
+    },
+    /// Nobody wrote down how: its supervisor was killed, or the machine went down.
+    Vanished,
+}
+
+impl Ending {
+    /// `exit 1`, `signal 9`, in the words short tools end with too.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Exit(code) => format!("exit {code}"),
+            Self::Signal(signal) => format!("signal {signal}"),
+            Self::NotStarted { .. } => "not started".to_owned(),
+            Self::Vanished => "vanished".to_owned(),
+        }
+    }
+}
+
+/// What a supervised tool is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doing {
+    /// Nothing was ever started there.
+    Absent,
+    /// The supervisor or the tool lives.
+    Running,
+    /// It has ended.
+    Ended(Ending),
+}
+
+/// Starts supervised tools.
+#[derive(Debug, Clone)]
+pub struct Supervision {
+    program: PathBuf,
+}
+
+impl Default for Supervision {
+    /// hostler itself, also when its file has been replaced by a newer version meanwhile.
+    fn default() -> Self {
+        Self { program: "/proc/self/exe".into() }
+    }
+}
+
+impl Supervision {
+    /// Supervision by another hostler than this one, for tests that are no hostler themselves.
+    pub fn by(program: impl Into<PathBuf>) -> Self {
+        Self { program: program.into() }
+    }
+
+    /// Starts a command in `dir`, or finds it at work there, or done with exit status 0. An earlier
+    /// run of another command, or one that failed, is cleared away first.
+    ///
+    /// # Errors
+    /// When the folder cannot be written or hostler cannot be started.
+    pub async fn start_or_adopt(
+        &self,
+        dir: &Path,
+        command: &LongCommand,
+    ) -> Result<Supervised, Failure> {
+        let it = Supervised::at(dir);
+        let same = it.command().as_ref() == Some(command);
+        match it.state() {
+            Doing::Running | Doing::Ended(Ending::Exit(0)) if same => return Ok(it),
+            Doing::Running => it.stop().await?,
+            Doing::Absent | Doing::Ended(_) => {}
+        }
+        // A supervisor that has written down how its tool ended may still be on its way out.
+        for _ in 0..400 {
+            let prepared = prepare(dir, command)
+                .map_err(|error| Failure::io(format!("write {}", dir.display()), &error))?;
+            if prepared {
+                self.spawn(dir).await?;
+                return Ok(it);
+            }
+            if it.state() == Doing::Running {
+                // Somebody else has just started it.
+                return Ok(it);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Err(Failure::passing(format!(
+            "cannot start {} in {}: what an earlier run left behind still lives; end it and \
+             relaunch",
+            command.program,
+            dir.display()
+        )))
+    }
+
+    /// Starts the supervisor and returns when it has written down who it is.
+    async fn spawn(&self, dir: &Path) -> Result<(), Failure> {
+        let what = || format!("start {} supervise {}", self.program.display(), dir.display());
+        let mut child = tokio::process::Command::new(&self.program)
+            .arg0("hostler")
+            .arg("supervise")
+            .arg(dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| Failure::io(what(), &error))?;
+        let mut said = String::new();
+        if let Some(mut stdout) = child.stdout.take() {
+            stdout.read_to_string(&mut said).await.map_err(|error| Failure::io(what(), &error))?;
+        }
+        // It goes on without us; tokio reaps it when it ends.
+        match said.trim() {
+            supervisor::READY => Ok(()),
+            "" => Err(Failure::passing(format!("cannot {}: it ended at once", what()))),
+            complaint => Err(Failure::passing(format!("cannot {}: {complaint}", what()))),
+        }
+    }
+}
+
+/// Clears an earlier run away and writes the command; `false` when somebody is at work there.
+fn prepare(dir: &Path, command: &LongCommand) -> io::Result<bool> {
+    std::fs::create_dir_all(dir)?;
+    let lock = supervisor::lock_file(dir)?;
+    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(false);
+    }
+    for name in ["exit", "pid", "stdout", "stderr"] {
+        whole::remove(&dir.join(name))?;
+    }
+    let json = serde_json::to_vec_pretty(command)?;
+    whole::write(&dir.join("command.json"), &json)?;
+    Ok(true)
+}
+
+/// A tool that runs, or ran, in a folder.
+#[derive(Debug, Clone)]
+pub struct Supervised {
+    dir: PathBuf,
+}
+
+impl Supervised {
+    /// Whatever runs or ran in `dir`.
+    #[must_use]
+    pub fn at(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
+    /// The file the tool's standard output goes to.
+    #[must_use]
+    pub fn stdout(&self) -> PathBuf {
+        self.dir.join("stdout")
+    }
+
+    /// The file the tool's standard error goes to.
+    #[must_use]
+    pub fn stderr(&self) -> PathBuf {
+        self.dir.join("stderr")
+    }
+
+    /// The command that was started there.
+    #[must_use]
+    pub fn command(&self) -> Option<LongCommand> {
+        serde_json::from_slice(&std::fs::read(self.dir.join("command.json")).ok()?).ok()
+    }
+
+    /// What it is doing now.
+    #[must_use]
+    pub fn state(&self) -> Doing {
+        if let Some(ending) = self.ending() {
+            return Doing::Ended(ending);
+        }
+        if !self.dir.join("command.json").exists() {
+            return Doing::Absent;
+        }
+        if self.is_locked() {
+            return Doing::Running;
+        }
+        // It may have ended between the two looks.
+        Doing::Ended(self.ending().unwrap_or(Ending::Vanished))
+    }
+
+    /// Returns how it ended, when it has.
+    ///
+    /// # Errors
+    /// When the system cannot watch processes.
+    pub async fn wait(&self) -> Result<Ending, Failure> {
+        loop {
+            match self.state() {
+                Doing::Ended(ending) => return Ok(ending),
+                Doing::Absent => return Ok(Ending::Vanished),
+                Doing::Running => self.somebody_ends().await?,
+            }
+        }
+    }
+
+    /// The processes of the tool: itself and its children.
+    #[must_use]
+    pub fn members(&self) -> Vec<u32> {
+        self.leader().map(|leader| leader.members()).unwrap_or_default()
+    }
+
+    /// The process that supervises it, as long as it lives.
+    #[must_use]
+    pub fn supervisor(&self) -> Option<u32> {
+        self.leader().filter(Leader::lives).map(|leader| leader.pid)
+    }
+
+    /// Halts the tool where it is.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a halted tool go on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Ends the tool, gently for five seconds and then not. Returns when it is gone; finding it
+    /// gone is success.
+    ///
+    /// # Errors
+    /// When it will not die: a process the kernel itself does not let go.
+    pub async fn stop(&self) -> Result<(), Failure> {
+        // Again and again, because the tool may be about to start children.
+        for (signals, patience) in
+            [(&[Signal::CONT, Signal::TERM][..], GRACE), (&[Signal::KILL][..], 2 * GRACE)]
+        {
+            let deadline = tokio::time::Instant::now() + patience;
+            while self.state() == Doing::Running {
+                let soon = tokio::time::Instant::now() + Duration::from_millis(250);
+                if soon > deadline {
+                    break;
+                }
+                for &signal in signals {
+                    self.signal(signal);
+                }
+                if let Ok(ended) = tokio::time::timeout_at(soon, self.wait()).await {
+                    ended?;
+                }
+            }
+        }
+        if self.state() == Doing::Running {
+            return Err(Failure::passing(format!(
+                "cannot end processes {:?} of {}: they do not answer SIGKILL; see `ps`, then \
+                 relaunch",
+                self.members(),
+                self.dir.display()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Signals every process of the tool, as long as the lock says that they are still ours.
+    fn signal(&self, signal: Signal) {
+        if let (Doing::Running, Some(leader)) = (self.state(), self.leader()) {
+            leader.signal_members(signal);
+        }
+    }
+
+    /// Returns when the supervisor, or else a process of the tool, has ended.
+    async fn somebody_ends(&self) -> Result<(), Failure> {
+        let Some(leader) = self.leader() else {
+            // The supervisor holds the lock and is about to write down who it is.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            return Ok(());
+        };
+        let one = if leader.lives() { Some(leader.pid) } else { leader.members().pop() };
+        let watched = match one {
+            Some(pid) => tree::ended(pid).await,
+            None => Ok(()),
+        };
+        // Whoever held the lock may need a moment to be wholly gone.
+        if one.is_none() || !self.is_locked() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        watched.map_err(|error| Failure::io(format!("watch {}", self.dir.display()), &error))
+    }
+
+    fn ending(&self) -> Option<Ending> {
+        serde_json::from_slice(&std::fs::read(self.dir.join("exit")).ok()?).ok()
+    }
+
+    fn leader(&self) -> Option<Leader> {
+        Leader::read(&self.dir.join("pid"))
+    }
+
+    fn is_locked(&self) -> bool {
+        // Shared, so that two who look do not see each other.
+        supervisor::lock_file(&self.dir)
+            .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
+    }
+}

@@ -1,0 +1,88 @@
+//! Files that appear whole or not at all, also when the machine loses power meanwhile.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags};
+
+/// Writes a small file beside its place, flushes it, and renames it there.
+///
+/// # Errors
+/// Whatever the filesystem says.
+pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let beside = beside(path);
+    let mut file = File::create(&beside)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    sync_dir(path)
+}
+
+/// Flushes a finished file and moves it to its place, replacing what was there.
+///
+/// # Errors
+/// Whatever the filesystem says.
+pub fn publish(finished: &Path, path: &Path) -> io::Result<()> {
+    File::open(finished)?.sync_all()?;
+    std::fs::rename(finished, path)?;
+    sync_dir(path)
+}
+
+/// Flushes a finished file and moves it to its place, unless something is there already.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] when something is there; else whatever the filesystem says.
+pub fn publish_new(finished: &Path, path: &Path) -> io::Result<()> {
+    File::open(finished)?.sync_all()?;
+    match rustix::fs::renameat_with(CWD, finished, CWD, path, RenameFlags::NOREPLACE) {
+        Ok(()) => {}
+        // Not every filesystem knows the flag (NFS, some FUSE ones).
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if !path.exists() => {
+            std::fs::rename(finished, path)?;
+        }
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        Err(error) => return Err(error.into()),
+    }
+    sync_dir(path)
+}
+
+/// Flushes the folder a file is in, so that its name survives too.
+///
+/// # Errors
+/// Whatever the filesystem says.
+pub fn sync_dir(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => File::open(dir)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+/// Removes a file; that it is not there is success.
+///
+/// # Errors
+/// Whatever else the filesystem says.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder with all that is in it; that it is not there is success.
+///
+/// # Errors
+/// Whatever else the filesystem says.
+pub fn remove_dir(path: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.partial"))
+}

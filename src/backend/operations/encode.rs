@@ -1,0 +1,341 @@
+//! `encode`: makes one verified output file from one source with one preset.
+//!
+//! ```text
+//!  probe ──▶ encode (beside the output, hidden) ──▶ finish (renamed, on disk)
+//! ```
+//!
+//! The encoder goes on without hostler and is found again. No file that was there before is ever
+//! written over.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::journal::{Context, Stop};
+use crate::backend::ports::{EncodeJob, MediaInfo};
+use crate::backend::presets::Preset;
+use crate::backend::settings::Settings;
+use crate::domain::{
+    Choice, Effect, Encoding, EncodingState, Failure, Field, FieldType, OperationSpec, Preview,
+    Reason, Refusal, Resource, ResourceKind, Risk, State,
+};
+
+use super::{Kind, World};
+
+/// The kind.
+pub(super) struct Encode;
+
+/// Its parameters.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Params {
+    source: PathBuf,
+    preset: String,
+    output: Option<PathBuf>,
+}
+
+/// What is remembered of the encoder's work.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Encoded {
+    /// Seconds of media per second.
+    speed: f64,
+    /// Size of what it wrote: tells our output from a stranger of the same name.
+    bytes: u64,
+}
+
+impl Params {
+    /// The file it becomes: the one asked for, or one beside the source.
+    fn output(&self, preset: &Preset) -> PathBuf {
+        self.output.clone().unwrap_or_else(|| self.source.with_extension(&preset.extension))
+    }
+
+    fn name(&self) -> String {
+        let source = self.source.file_name().unwrap_or_default().to_string_lossy();
+        format!("{source}→{}", self.preset)
+    }
+
+    /// The job, as far as it is known before the source was looked at.
+    fn job(&self, id: u64, settings: &Settings, media: MediaInfo) -> Result<EncodeJob, Failure> {
+        let preset = settings.presets.get(&self.preset).ok_or_else(|| {
+            Failure::new(format!(
+                "there is no preset '{}' any more; cancel this and encode with another",
+                self.preset
+            ))
+        })?;
+        Ok(EncodeJob {
+            dir: settings.encoding_dir(id),
+            source: self.source.clone(),
+            output: self.output(preset),
+            arguments: preset.arguments(),
+            media,
+        })
+    }
+}
+
+impl Kind for Encode {
+    type Params = Params;
+
+    fn spec(settings: &Settings) -> OperationSpec {
+        let choices: Vec<Choice> = settings
+            .presets
+            .iter()
+            .map(|preset| Choice {
+                value: preset.name.clone().into(),
+                label: preset.label.clone().into(),
+            })
+            .collect();
+        let first = choices.first().map(|choice| choice.value.to_string());
+        OperationSpec {
+            kind: "encode".into(),
+            title: "Encode".into(),
+            doc: "Encodes an audio or video file with a preset into a new file.".into(),
+            doing: "encoding".into(),
+            resource: ResourceKind::Encoding,
+            effect: Effect::Creates,
+            subject: None,
+            lane: "encode".into(),
+            risk: Risk::None,
+            warning: "".into(),
+            fields: vec![
+                Field::required("source", FieldType::File, "The file to encode."),
+                Field::optional(
+                    "preset",
+                    FieldType::Choice { choices },
+                    first,
+                    "What to encode it into.",
+                ),
+                Field::optional(
+                    "output",
+                    FieldType::NewFile,
+                    serde_json::Value::Null,
+                    "The file it becomes; without one, beside the source with the preset's ending.",
+                ),
+            ],
+            locks: vec![],
+            requires: vec![],
+            leaves: None,
+            once: false,
+            steps: vec!["probe".into(), "encode".into(), "finish".into()],
+        }
+    }
+
+    fn admit(params: &Params, world: &World<'_>) -> Result<(), Refusal> {
+        let Some(preset) = world.settings.presets.get(&params.preset) else {
+            let message = format!("preset: there is no '{}'", params.preset);
+            return Err(Refusal::field(Reason::Value, "preset", &params.preset, message));
+        };
+        let output = params.output(preset);
+        let shown = output.display().to_string();
+        let wrong = |reason, why: &str| {
+            let message = format!("output: {shown} {why}");
+            Err(Refusal::field(reason, "output", &shown, message))
+        };
+        if output.file_name().is_none() || shown.ends_with('/') {
+            return wrong(Reason::Value, "names no file; add a file name");
+        }
+        if output == params.source {
+            return wrong(Reason::Value, "is the source itself; name another output");
+        }
+        match std::fs::symlink_metadata(&output) {
+            Ok(_) => return wrong(Reason::Existence, "exists already; name another output"),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                return wrong(Reason::Existence, &format!("cannot be looked at: {error}"));
+            }
+        }
+        let dir = output.parent().unwrap_or(Path::new("/"));
+        if !dir.is_dir() {
+            return wrong(Reason::Existence, "would be in a folder that does not exist; make it");
+        }
+        let taken = world.inventory.of(ResourceKind::Encoding).find(|row| match &***row {
+            Resource::Encoding(other) => {
+                other.output == output
+                    && matches!(other.state, EncodingState::Waiting | EncodingState::Encoding)
+            }
+            _ => false,
+        });
+        if let Some(other) = taken {
+            let why = format!("is being made already by {}; name another output", other.id());
+            return wrong(Reason::Existence, &why);
+        }
+        let writable = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+        if let Err(error) = rustix::fs::access(dir, writable) {
+            let why = format!("cannot be written: {error}; choose a folder you may write to");
+            return wrong(Reason::Privileges, &why);
+        }
+        let needed = std::fs::metadata(&params.source).map_or(0, |source| source.len());
+        match free_bytes(dir) {
+            Ok(free) if free < needed => {
+                let why = format!(
+                    "has only {} MiB of room, and the source takes {} MiB; free some space or \
+                     name an output elsewhere",
+                    free >> 20,
+                    needed >> 20
+                );
+                wrong(Reason::State, &why)
+            }
+            Ok(_) => Ok(()),
+            Err(error) => wrong(Reason::State, &format!("has unknown room: {error}")),
+        }
+    }
+
+    fn reserve(params: &Params, id: u64, world: &World<'_>) -> Option<Resource> {
+        let preset = world.settings.presets.get(&params.preset)?;
+        Some(Resource::Encoding(Encoding {
+            id,
+            name: params.name(),
+            state: EncodingState::Waiting,
+            source: params.source.clone(),
+            preset: params.preset.clone(),
+            output: params.output(preset),
+            duration_s: None,
+            source_bytes: None,
+            output_bytes: None,
+            speed: None,
+            created: world.now,
+            finished: None,
+        }))
+    }
+
+    /// The row stays, and says how it ended.
+    fn settle(resource: Resource, end: State) -> Option<Resource> {
+        match resource {
+            Resource::Encoding(mut encoding) => {
+                encoding.state = match end {
+                    State::Cancel => EncodingState::Cancelled,
+                    _ => EncodingState::Failed,
+                };
+                Some(Resource::Encoding(encoding))
+            }
+            other => Some(other),
+        }
+    }
+
+    fn preview(params: &Params, world: &World<'_>) -> Preview {
+        // The number is not given out yet; nobody looks into the job's folder.
+        let Ok(job) = params.job(0, world.settings, MediaInfo::default()) else {
+            return Preview::default();
+        };
+        let output = job.output.display();
+        let mut effects = vec![format!("Encodes {} into {output}.", job.source.display())];
+        if let Some(Ok(free)) = job.output.parent().map(free_bytes) {
+            effects.push(format!("{} MiB are free there.", free >> 20));
+        }
+        Preview {
+            effects,
+            commands: vec![world.ports.encoder.command_line(&job)],
+            ..Preview::default()
+        }
+    }
+
+    async fn run(cx: Context, params: Params) -> Result<(), Stop> {
+        let id = cx.id()?;
+        let job = params.job(id, cx.settings(), MediaInfo::default())?;
+        let media = cx
+            .step("probe")
+            .says("looking at the source")
+            .spans(0.0, 0.02)
+            .run(|step| probe(step.cx().clone(), step, id, job.clone(), params.preset.clone()))
+            .await?;
+        let job = EncodeJob { media, ..job };
+
+        let undone = job.clone();
+        let encoded: Encoded = cx
+            .step("encode")
+            .says("encoding")
+            .spans(0.02, 0.98)
+            .undo(move |step| {
+                let job = undone.clone();
+                async move { step.cx().ports().encoder.discard(&job).await }
+            })
+            .run(|step| {
+                let job = job.clone();
+                async move {
+                    let report = |meter| step.report(meter);
+                    let speed = step.cx().ports().encoder.encode(&job, &report, step.log()).await?;
+                    let partial = job.partial();
+                    let bytes = size(&partial).await?;
+                    Ok(Encoded { speed, bytes })
+                }
+            })
+            .await?;
+
+        let undone = job.clone();
+        cx.step("finish")
+            .says("putting the output in its place")
+            .spans(0.98, 1.0)
+            .undo(move |_| take_back(undone.clone(), encoded.bytes))
+            .run(|step| {
+                let job = job.clone();
+                async move {
+                    step.cx().ports().encoder.finish(&job).await?;
+                    let mut encoding = step.cx().encoding(id)?;
+                    encoding.state = EncodingState::Finished;
+                    encoding.output_bytes = Some(size(&job.output).await?);
+                    encoding.speed = Some(encoded.speed);
+                    encoding.finished = Some(step.cx().now());
+                    step.put(Resource::Encoding(encoding));
+                    Ok(())
+                }
+            })
+            .await
+    }
+}
+
+/// Looks at the source and says whether the preset suits it.
+async fn probe(
+    cx: Context,
+    step: crate::backend::journal::StepContext,
+    id: u64,
+    job: EncodeJob,
+    preset: String,
+) -> Result<MediaInfo, Failure> {
+    let media = cx.ports().encoder.probe(&job.source, step.log()).await?;
+    let refused =
+        cx.settings().presets.get(&preset).and_then(|preset| preset.refuses(&job.source, &media));
+    if let Some(why) = refused {
+        return Err(Failure::new(why));
+    }
+    if tokio::fs::symlink_metadata(&job.output).await.is_ok() {
+        return Err(Failure::new(format!(
+            "{} has appeared since this was asked for; move it away and relaunch, or relaunch with \
+             another output",
+            job.output.display()
+        )));
+    }
+    let mut encoding = cx.encoding(id)?;
+    encoding.state = EncodingState::Encoding;
+    encoding.duration_s = media.duration_s;
+    encoding.source_bytes = Some(media.bytes);
+    step.put(Resource::Encoding(encoding));
+    Ok(media)
+}
+
+/// Removes an output that was put in its place by a step cut short. While the partial is still
+/// there it was not: then a file of that name is a stranger's.
+async fn take_back(job: EncodeJob, bytes: u64) -> Result<(), Failure> {
+    if tokio::fs::symlink_metadata(job.partial()).await.is_ok() {
+        return Ok(());
+    }
+    match tokio::fs::symlink_metadata(&job.output).await {
+        Ok(found) if found.len() == bytes => super::remove_file(&job.output).await,
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Failure::io(format!("look at {}", job.output.display()), &error)),
+    }
+}
+
+async fn size(path: &Path) -> Result<u64, Failure> {
+    let found = tokio::fs::metadata(path).await;
+    found
+        .map(|found| found.len())
+        .map_err(|error| Failure::io(format!("look at {}", path.display()), &error))
+}
+
+/// Bytes that are free in a folder's filesystem for whoever is no superuser.
+fn free_bytes(dir: &Path) -> std::io::Result<u64> {
+    let found = rustix::fs::statvfs(dir)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! `encoding_delete`: takes an encoding off the list, and its output off the disk when asked to.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::journal::{Context, Stop};
+use crate::backend::settings::Settings;
+use crate::domain::{
+    Effect, EncodingState, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
+    ResourceId, ResourceKind, Risk,
+};
+
+use super::{Kind, World};
+
+/// The kind.
+pub(super) struct EncodingDelete;
+
+/// Its parameters.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Params {
+    encoding: u64,
+    output: bool,
+}
+
+impl Kind for EncodingDelete {
+    type Params = Params;
+
+    fn spec(_: &Settings) -> OperationSpec {
+        let ended = ["finished", "failed", "cancelled"];
+        OperationSpec {
+            kind: "encoding_delete".into(),
+            title: "Delete".into(),
+            doc: "Takes an encoding off the list; the encoded file stays unless asked otherwise."
+                .into(),
+            doing: "deleting".into(),
+            resource: ResourceKind::Encoding,
+            effect: Effect::Deletes,
+            subject: Some("encoding".into()),
+            lane: "task".into(),
+            risk: Risk::Destructive,
+            warning: "With 'output', the encoded file is removed for good.".into(),
+            fields: vec![
+                Field::required(
+                    "encoding",
+                    FieldType::Resource {
+                        of: ResourceKind::Encoding,
+                        states: ended.map(Into::into).to_vec(),
+                    },
+                    "The encoding to delete.",
+                ),
+                Field::optional(
+                    "output",
+                    FieldType::Flag,
+                    false,
+                    "Remove the encoded file too, where the encoding was finished.",
+                ),
+            ],
+            locks: vec![LockRule { field: "encoding".into(), mode: LockMode::Exclusive }],
+            requires: ended.map(Into::into).to_vec(),
+            leaves: Some("deleted".into()),
+            once: true,
+            steps: vec!["delete".into()],
+        }
+    }
+
+    fn preview(params: &Params, world: &World<'_>) -> Preview {
+        let Some(encoding) = world.inventory.encoding(params.encoding) else {
+            return Preview::default();
+        };
+        let mut effects = vec![format!("Takes '{}' off the list.", encoding.name)];
+        if params.output && encoding.state == EncodingState::Finished {
+            effects.push(format!("Removes {} for good.", encoding.output.display()));
+        }
+        Preview { effects, ..Preview::default() }
+    }
+
+    async fn run(cx: Context, params: Params) -> Result<(), Stop> {
+        let id = ResourceId::new(ResourceKind::Encoding, params.encoding);
+        cx.step("delete")
+            .run(|step| async move {
+                let encoding = step.cx().encoding(id.id)?;
+                // A file of that name is this encoding's only when it was finished.
+                if params.output && encoding.state == EncodingState::Finished {
+                    super::remove_file(&encoding.output).await?;
+                }
+                step.remove(id);
+                Ok(())
+            })
+            .await
+    }
+}

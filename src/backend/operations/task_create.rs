@@ -1,0 +1,105 @@
+//! `task_create`: a new scheduled task.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::journal::{Context, Stop};
+use crate::backend::settings::Settings;
+use crate::domain::{
+    Effect, Field, FieldType, OperationSpec, Params as Nested, Preview, Reason, Refusal, Repeat,
+    Resource, ResourceKind, Task,
+};
+
+use super::timetable::{self, Timetable};
+use super::{Kind, World};
+
+/// The kind.
+pub(super) struct TaskCreate;
+
+/// Its parameters.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Params {
+    name: String,
+    kind: String,
+    params: Nested,
+    #[serde(flatten)]
+    when: Timetable,
+}
+
+impl Kind for TaskCreate {
+    type Params = Params;
+
+    fn spec(_: &Settings) -> OperationSpec {
+        let mut fields = vec![
+            Field::required("name", FieldType::Name, "The name of the task."),
+            Field::required("kind", FieldType::Kind, "The operation it asks for."),
+            Field::optional(
+                "params",
+                FieldType::Params { of: "kind".into() },
+                Nested::new(),
+                "What it asks with.",
+            ),
+        ];
+        fields.extend(Timetable::fields(true));
+        OperationSpec {
+            doing: "creating".into(),
+            effect: Effect::Creates,
+            subject: None,
+            fields,
+            locks: vec![],
+            requires: vec![],
+            leaves: Some("active".into()),
+            steps: vec!["activate".into()],
+            ..timetable::spec(
+                "task_create",
+                "New task",
+                "Makes a task that asks for an operation at the times that match all of its fields.",
+            )
+        }
+    }
+
+    fn admit(params: &Params, world: &World<'_>) -> Result<(), Refusal> {
+        let repeat = params.when.apply(&Repeat::default())?;
+        timetable::admit_kind(&params.kind, world)?;
+        timetable::admit_repeat(&repeat, world)?;
+        if let Some(id) = world.inventory.named(ResourceKind::Task, &params.name) {
+            let message = format!("name: task/{id} is called '{}' already", params.name);
+            return Err(Refusal::field(Reason::Existence, "name", &params.name, message));
+        }
+        Ok(())
+    }
+
+    fn reserve(params: &Params, id: u64, world: &World<'_>) -> Option<Resource> {
+        Some(Resource::Task(Task {
+            id,
+            name: params.name.clone(),
+            active: false,
+            kind: params.kind.clone(),
+            params: params.params.clone(),
+            repeat: params.when.apply(&Repeat::default()).ok()?,
+            next: None,
+            runs: vec![],
+            missed: 0,
+            settled: world.now,
+            created: world.now,
+        }))
+    }
+
+    fn preview(params: &Params, world: &World<'_>) -> Preview {
+        let effects = match params.when.apply(&Repeat::default()) {
+            Ok(repeat) => vec![timetable::says_next(&repeat, world)],
+            Err(_) => vec![],
+        };
+        Preview { effects, ..Preview::default() }
+    }
+
+    async fn run(cx: Context, _: Params) -> Result<(), Stop> {
+        let id = cx.id()?;
+        cx.step("activate")
+            .run(|step| async move {
+                let task = step.cx().task(id)?;
+                step.put(Resource::Task(timetable::awake(task, step.cx())));
+                Ok(())
+            })
+            .await
+    }
+}

@@ -1,0 +1,45 @@
+//! `task_delete`: takes a task away. What it has asked for goes on.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::journal::{Context, Stop};
+use crate::backend::settings::Settings;
+use crate::domain::{Effect, OperationSpec, ResourceId, ResourceKind, Risk};
+
+use super::{Kind, timetable};
+
+/// The kind.
+pub(super) struct TaskDelete;
+
+/// Its parameters.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Params {
+    task: u64,
+}
+
+impl Kind for TaskDelete {
+    type Params = Params;
+
+    fn spec(_: &Settings) -> OperationSpec {
+        OperationSpec {
+            doing: "deleting".into(),
+            effect: Effect::Deletes,
+            risk: Risk::Disruptive,
+            warning: "The task and the list of its firings are gone; what it asked for goes on."
+                .into(),
+            leaves: Some("deleted".into()),
+            once: true,
+            steps: vec!["delete".into()],
+            ..timetable::spec("task_delete", "Delete", "Deletes a task.")
+        }
+    }
+
+    async fn run(cx: Context, params: Params) -> Result<(), Stop> {
+        cx.step("delete")
+            .run(|step| async move {
+                step.remove(ResourceId::new(ResourceKind::Task, params.task));
+                Ok(())
+            })
+            .await
+    }
+}

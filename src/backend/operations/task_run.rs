@@ -1,0 +1,72 @@
+//! `task_run`: asks now for what a task asks for, whether it is active or not.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::backend::inventory::Inventory;
+use crate::backend::journal::{Context, StepContext, Stop};
+use crate::backend::scheduler;
+use crate::backend::settings::Settings;
+use crate::domain::{Failure, OperationSpec, Preview, Resource, Run, RunOutcome, Submit};
+
+use super::{Kind, World, timetable};
+
+/// The kind.
+pub(super) struct TaskRun;
+
+/// Its parameters.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Params {
+    task: u64,
+}
+
+impl Kind for TaskRun {
+    type Params = Params;
+
+    fn spec(_: &Settings) -> OperationSpec {
+        OperationSpec {
+            doing: "firing".into(),
+            steps: vec!["note".into(), "fire".into()],
+            ..timetable::spec("task_run", "Run now", "Asks now for what a task asks for.")
+        }
+    }
+
+    fn preview(params: &Params, world: &World<'_>) -> Preview {
+        let task = world.inventory.task(params.task);
+        let effects = task.map(|task| format!("Asks for {} once, now.", task.kind));
+        Preview { effects: effects.into_iter().collect(), ..Preview::default() }
+    }
+
+    async fn run(cx: Context, params: Params) -> Result<(), Stop> {
+        // The moment is what the firing is known by, should it be asked for twice.
+        let due: Timestamp = cx.step("note").run(|step| async move { Ok(step.cx().now()) }).await?;
+        cx.step("fire").run(|step| fire(step, params.task, due)).await
+    }
+}
+
+/// Fires by hand, or finds that done.
+async fn fire(step: StepContext, id: u64, due: Timestamp) -> Result<(), Failure> {
+    let task = step.cx().task(id)?;
+    if task.runs.iter().any(|run| run.by_hand && run.due == due) {
+        return Ok(());
+    }
+    let zone = step.cx().settings().time_zone.clone();
+    let submit = Submit {
+        kind: task.kind.clone(),
+        params: task.params.clone(),
+        actor: format!("task/{id} by hand"),
+        priority: 0,
+    };
+    let put = move |uid, inventory: &Inventory| {
+        let run = Run { due, outcome: RunOutcome::Queued { uid }, by_hand: true };
+        let task = inventory.task(id).map(|task| scheduler::after(task, run, &zone));
+        task.map(Resource::Task).into_iter().collect()
+    };
+    match step.cx().submit(submit, put).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::new(format!(
+            "task/{id} '{}' could not ask for {}: {error}",
+            task.name, task.kind
+        ))),
+    }
+}

@@ -1,0 +1,91 @@
+//! `task_enable` and `task_disable`: whether a task fires by itself.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::journal::{Context, Stop};
+use crate::backend::settings::Settings;
+use crate::domain::{OperationSpec, Preview, Refusal, Resource, Task};
+
+use super::{Kind, World, timetable};
+
+/// The kind that makes a task fire by itself.
+pub(super) struct TaskEnable;
+
+/// The kind that keeps a task from firing by itself.
+pub(super) struct TaskDisable;
+
+/// The parameters of both.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Params {
+    task: u64,
+}
+
+impl Kind for TaskEnable {
+    type Params = Params;
+
+    fn spec(_: &Settings) -> OperationSpec {
+        OperationSpec {
+            doing: "enabling".into(),
+            requires: vec!["inactive".into()],
+            leaves: Some("active".into()),
+            steps: vec!["enable".into()],
+            ..timetable::spec(
+                "task_enable",
+                "Enable",
+                "Lets a task fire by itself again; what it would have done meanwhile is not made up \
+                 for.",
+            )
+        }
+    }
+
+    fn admit(params: &Params, world: &World<'_>) -> Result<(), Refusal> {
+        match world.inventory.task(params.task) {
+            Some(task) => timetable::admit_repeat(&task.repeat, world),
+            None => Ok(()),
+        }
+    }
+
+    fn preview(params: &Params, world: &World<'_>) -> Preview {
+        let task = world.inventory.task(params.task);
+        let effects = task.map(|task| timetable::says_next(&task.repeat, world));
+        Preview { effects: effects.into_iter().collect(), ..Preview::default() }
+    }
+
+    async fn run(cx: Context, params: Params) -> Result<(), Stop> {
+        cx.step("enable")
+            .run(|step| async move {
+                let task = step.cx().task(params.task)?;
+                step.put(Resource::Task(timetable::awake(task, step.cx())));
+                Ok(())
+            })
+            .await
+    }
+}
+
+impl Kind for TaskDisable {
+    type Params = Params;
+
+    fn spec(_: &Settings) -> OperationSpec {
+        OperationSpec {
+            doing: "disabling".into(),
+            requires: vec!["active".into()],
+            leaves: Some("inactive".into()),
+            steps: vec!["disable".into()],
+            ..timetable::spec(
+                "task_disable",
+                "Disable",
+                "Keeps a task from firing by itself; it can still be run by hand.",
+            )
+        }
+    }
+
+    async fn run(cx: Context, params: Params) -> Result<(), Stop> {
+        cx.step("disable")
+            .run(|step| async move {
+                let task = step.cx().task(params.task)?;
+                step.put(Resource::Task(Task { active: false, next: None, ..task }));
+                Ok(())
+            })
+            .await
+    }
+}

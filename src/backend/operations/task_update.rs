@@ -1,0 +1,119 @@
+//! `task_update`: changes a task; what is not given stays as it is.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::backend::journal::{Context, Stop};
+use crate::backend::settings::Settings;
+use crate::domain::{
+    Failure, Field, FieldType, OperationSpec, Params as Nested, Preview, Reason, Refusal, Resource,
+    ResourceKind, Task,
+};
+
+use super::timetable::{self, Timetable};
+use super::{Kind, World};
+
+/// The kind.
+pub(super) struct TaskUpdate;
+
+/// Its parameters.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Params {
+    task: u64,
+    name: Option<String>,
+    kind: Option<String>,
+    params: Option<Nested>,
+    #[serde(flatten)]
+    when: Timetable,
+}
+
+impl Params {
+    fn apply(&self, task: Task) -> Result<Task, Refusal> {
+        Ok(Task {
+            name: self.name.clone().unwrap_or(task.name),
+            kind: self.kind.clone().unwrap_or(task.kind),
+            params: self.params.clone().unwrap_or(task.params),
+            repeat: self.when.apply(&task.repeat)?,
+            ..task
+        })
+    }
+}
+
+impl Kind for TaskUpdate {
+    type Params = Params;
+
+    fn spec(_: &Settings) -> OperationSpec {
+        let mut spec = timetable::spec(
+            "task_update",
+            "Change",
+            "Changes a task; what is not given stays as it is.",
+        );
+        spec.fields.extend([
+            Field::optional("name", FieldType::Name, Json::Null, "Its new name."),
+            Field::optional("kind", FieldType::Kind, Json::Null, "The operation it asks for."),
+            Field::optional(
+                "params",
+                FieldType::Params { of: "kind".into() },
+                Json::Null,
+                "What it asks with, all of it; kind must be given with it.",
+            ),
+        ]);
+        spec.fields.extend(Timetable::fields(false));
+        spec.steps = vec!["change".into()];
+        spec
+    }
+
+    fn admit(params: &Params, world: &World<'_>) -> Result<(), Refusal> {
+        let Some(task) = world.inventory.task(params.task).cloned() else { return Ok(()) };
+        let was = task.kind.clone();
+        let task = params.apply(task)?;
+        match (&params.kind, &params.params) {
+            // Parameters are checked, and their secrets sealed, by their kind's fields.
+            (None, Some(_)) => {
+                let message = format!("kind is needed with params; it is {was} now");
+                return Err(Refusal::field(Reason::Value, "kind", "", message));
+            }
+            (Some(kind), None) if *kind != was => {
+                let message = format!("params are needed with another kind; {kind} has its own");
+                return Err(Refusal::field(Reason::Value, "params", "", message));
+            }
+            _ => {}
+        }
+        timetable::admit_kind(&task.kind, world)?;
+        timetable::admit_repeat(&task.repeat, world)?;
+        match world.inventory.named(ResourceKind::Task, &task.name) {
+            Some(id) if id != task.id => {
+                let message = format!("name: task/{id} is called '{}' already", task.name);
+                Err(Refusal::field(Reason::Existence, "name", &task.name, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn preview(params: &Params, world: &World<'_>) -> Preview {
+        let task = world.inventory.task(params.task).cloned().map(|task| params.apply(task));
+        let effects = match task {
+            Some(Ok(task)) if task.active => vec![timetable::says_next(&task.repeat, world)],
+            Some(Ok(_)) => vec!["It stays inactive.".to_owned()],
+            _ => vec![],
+        };
+        Preview { effects, ..Preview::default() }
+    }
+
+    async fn run(cx: Context, params: Params) -> Result<(), Stop> {
+        cx.step("change")
+            .run(|step| {
+                let changed = step
+                    .cx()
+                    .task(params.task)
+                    .and_then(|task| params.apply(task).map_err(|it| Failure::new(it.message)));
+                async move {
+                    let task = changed?;
+                    let task = if task.active { timetable::awake(task, step.cx()) } else { task };
+                    step.put(Resource::Task(task));
+                    Ok(())
+                }
+            })
+            .await
+    }
+}

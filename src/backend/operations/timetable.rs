@@ -1,0 +1,151 @@
+//! What the kinds about tasks share: the fields that say what is asked for and when, and the checks
+//! on them.
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::backend::scheduler;
+use crate::domain::{
+    Effect, Every, Field, FieldType, LockMode, LockRule, OperationSpec, Reason, Refusal, Repeat,
+    ResourceKind, Risk, Task,
+};
+
+use super::World;
+
+/// When a task fires, as it is asked for. What is not given stays as it is.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Timetable {
+    minute: Option<Every>,
+    hour: Option<Every>,
+    day: Option<Every>,
+    week: Option<Every>,
+    weekday: Option<Every>,
+    start: Option<String>,
+    end: Option<String>,
+}
+
+impl Timetable {
+    /// Its fields. `fresh`: with the defaults of a new task, which fires on the hour; otherwise
+    /// every field may be left as it is.
+    pub(super) fn fields(fresh: bool) -> Vec<Field> {
+        let default = |value: Json| if fresh { value } else { Json::Null };
+        let every = |name, min, max, value: Json, doc| {
+            Field::optional(name, FieldType::Every { min, max }, default(value), doc)
+        };
+        let date = |name, doc| {
+            Field::optional(name, FieldType::Text { max: 10 }, default("*".into()), doc).advanced()
+        };
+        vec![
+            every("minute", 0, 59, 0.into(), "The minute of the hour, or * for each."),
+            every("hour", 0, 23, "*".into(), "The hour of the day, or * for each."),
+            every("day", 1, 31, "*".into(), "The day of the month, or * for each."),
+            every(
+                "week",
+                1,
+                5,
+                "*".into(),
+                "The week of the month: 1 is days 1 to 7, 5 is days 29 to 31; or * for each.",
+            )
+            .advanced(),
+            every("weekday", 0, 6, "*".into(), "The day of the week, 0 is Sunday; or * for each."),
+            date("start", "The first day it may fire, as YYYY-MM-DD; * for any."),
+            date("end", "The last day it may fire, as YYYY-MM-DD; * for any."),
+        ]
+    }
+
+    /// A repetition with these changes.
+    pub(super) fn apply(&self, repeat: &Repeat) -> Result<Repeat, Refusal> {
+        Ok(Repeat {
+            minute: self.minute.unwrap_or(repeat.minute),
+            hour: self.hour.unwrap_or(repeat.hour),
+            day: self.day.unwrap_or(repeat.day),
+            week: self.week.unwrap_or(repeat.week),
+            weekday: self.weekday.unwrap_or(repeat.weekday),
+            start: date("start", self.start.as_deref(), repeat.start)?,
+            end: date("end", self.end.as_deref(), repeat.end)?,
+        })
+    }
+}
+
+fn date(field: &str, given: Option<&str>, is: Option<Date>) -> Result<Option<Date>, Refusal> {
+    match given.map(str::trim) {
+        None => Ok(is),
+        Some("*" | "") => Ok(None),
+        Some(text) => Date::strptime("%Y-%m-%d", text).map(Some).map_err(|_| {
+            let message = format!("{field} is '{text}'; write a day like 2026-03-01, or *");
+            Refusal::field(Reason::Syntax, field, text, message)
+        }),
+    }
+}
+
+/// A task may ask for anything but tasks: one that fires itself never ends.
+pub(super) fn admit_kind(kind: &str, world: &World<'_>) -> Result<(), Refusal> {
+    match world.catalogue.get(kind) {
+        Some(spec) if spec.resource == ResourceKind::Task => Err(Refusal::field(
+            Reason::Value,
+            "kind",
+            kind,
+            format!("kind: a task cannot ask for {kind}, which is about tasks; choose another"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A task must fire at least once more.
+pub(super) fn admit_repeat(repeat: &Repeat, world: &World<'_>) -> Result<(), Refusal> {
+    if scheduler::next(repeat, world.now, &world.settings.time_zone).is_some() {
+        return Ok(());
+    }
+    let message = "the task would never fire: no day that is left matches day, week, weekday, \
+                   start and end; change one of them";
+    Err(Refusal::new(Reason::Value, message))
+}
+
+/// A sentence about the next firing.
+pub(super) fn says_next(repeat: &Repeat, world: &World<'_>) -> String {
+    let zone = &world.settings.time_zone;
+    match scheduler::next(repeat, world.now, zone) {
+        Some(next) => {
+            format!("Fires next on {}.", next.to_zoned(zone.clone()).strftime("%F at %H:%M %Z"))
+        }
+        None => "Never fires.".to_owned(),
+    }
+}
+
+/// A task that fires by itself from now on. Firings before now are not owed to it.
+pub(super) fn awake(task: Task, cx: &crate::backend::journal::Context) -> Task {
+    let settled = task.settled.max(cx.now());
+    let next = scheduler::next(&task.repeat, settled, &cx.settings().time_zone);
+    Task { active: true, settled, next, ..task }
+}
+
+/// The catalogue entry of a kind that works on one task.
+pub(super) fn spec(kind: &'static str, title: &'static str, doc: &'static str) -> OperationSpec {
+    OperationSpec {
+        kind: kind.into(),
+        title: title.into(),
+        doc: doc.into(),
+        doing: "changing".into(),
+        resource: ResourceKind::Task,
+        effect: Effect::Changes,
+        subject: Some("task".into()),
+        lane: "task".into(),
+        risk: Risk::None,
+        warning: "".into(),
+        fields: vec![Field::required(
+            "task",
+            FieldType::Resource { of: ResourceKind::Task, states: vec![] },
+            "The task.",
+        )],
+        locks: vec![LockRule { field: "task".into(), mode: LockMode::Exclusive }],
+        // Not one that is about to be deleted.
+        requires: vec!["active".into(), "inactive".into()],
+        leaves: None,
+        once: false,
+        steps: vec![],
+    }
+}
+
+#[cfg(test)]
+mod tests;

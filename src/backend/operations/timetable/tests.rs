@@ -1,0 +1,87 @@
+//! What the kinds about tasks promise.
+
+use serde_json::json;
+
+use crate::backend::trial::Trial;
+use crate::domain::{Every, Reason, Resource, ResourceKind, RunOutcome, State, Task};
+
+async fn task(trial: &Trial, id: u64) -> Task {
+    match trial.resource(ResourceKind::Task, id).await {
+        Some(Resource::Task(task)) => task,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_work_is_refused() {
+    let trial = Trial::new();
+    let source = trial.file("talk.mov", "x");
+    let good = json!({ "name": "nightly", "kind": "encode", "params": { "source": source } });
+    trial.done("task_create", good.clone()).await;
+    for (change, reason, field) in [
+        (json!({}), Reason::Existence, Some("name")),
+        (json!({ "name": "b", "params": {} }), Reason::Type, Some("params.source")),
+        (
+            json!({ "name": "b", "kind": "task_run", "params": { "task": 1 } }),
+            Reason::Value,
+            Some("kind"),
+        ),
+        (json!({ "name": "b", "kind": "dance" }), Reason::Value, Some("kind")),
+        (json!({ "name": "b", "start": "March" }), Reason::Syntax, Some("start")),
+        (json!({ "name": "b", "end": "2020-01-01" }), Reason::Value, None),
+        (json!({ "name": "b", "week": 1, "day": 31 }), Reason::Value, None),
+        (json!({ "name": "b", "minute": 60 }), Reason::Value, Some("minute")),
+    ] {
+        let mut params = good.clone();
+        for (name, value) in change.as_object().unwrap() {
+            params[name] = value.clone();
+        }
+        let refusal = trial.submit("task_create", params).await.unwrap_err();
+        assert_eq!((refusal.reason, refusal.field.as_deref()), (reason, field), "{change}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_leaves_the_rest_as_it_was() {
+    let trial = Trial::new();
+    let source = trial.file("talk.mov", "x");
+    let params = json!({
+        "name": "nightly", "kind": "encode", "params": { "source": source },
+        "hour": 3, "end": "2026-12-31",
+    });
+    trial.done("task_create", params).await;
+    trial.done("task_update", json!({ "task": 1, "minute": 30, "end": "*" })).await;
+    let changed = task(&trial, 1).await;
+    assert_eq!((changed.repeat.minute, changed.repeat.hour), (Every::At(30), Every::At(3)));
+    assert_eq!(changed.repeat.end, None);
+    assert_eq!(changed.name, "nightly");
+    assert_eq!(changed.next, Some("2026-03-02T03:30:00Z".parse().unwrap()));
+    let refusal =
+        trial.submit("task_update", json!({ "task": 1, "params": {} })).await.unwrap_err();
+    assert_eq!(refusal.field.as_deref(), Some("kind"));
+}
+
+#[tokio::test]
+async fn a_task_can_be_run_by_hand() {
+    let trial = Trial::new();
+    let source = trial.file("talk.mov", "x");
+    let params = json!({ "name": "nightly", "kind": "encode", "params": { "source": source } });
+    trial.done("task_create", params).await;
+    let detail = trial.done("task_run", json!({ "task": 1 })).await;
+    assert_eq!(detail.operation.state, State::Done);
+    let fired = task(&trial, 1).await;
+    assert!(fired.runs[0].by_hand);
+    let RunOutcome::Queued { uid } = fired.runs[0].outcome else { panic!("{fired:?}") };
+    assert_eq!(trial.operation(uid).await.operation.actor, "task/1 by hand");
+    assert_eq!(fired.next, Some("2026-03-01T13:00:00Z".parse().unwrap()));
+}
+
+#[tokio::test]
+async fn a_deleted_task_is_gone() {
+    let trial = Trial::new();
+    let source = trial.file("talk.mov", "x");
+    let params = json!({ "name": "nightly", "kind": "encode", "params": { "source": source } });
+    trial.done("task_create", params).await;
+    trial.done("task_delete", json!({ "task": 1 })).await;
+    assert!(trial.resource(ResourceKind::Task, 1).await.is_none());
+}

@@ -1,0 +1,214 @@
+//! The schedule against a walk over every minute, and firings against crashes and clocks.
+
+use jiff::civil::DateTime;
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::backend::trial::{Trial, until};
+use crate::domain::{Backend, Fact};
+
+use super::*;
+
+/// How far the walk goes.
+const HORIZON: i64 = 34 * 24 * 60;
+
+fn is(every: Every, value: i8) -> bool {
+    match every {
+        Every::Any => true,
+        Every::At(at) => i64::from(at) == i64::from(value),
+    }
+}
+
+fn matches(repeat: &Repeat, at: DateTime) -> bool {
+    is(repeat.minute, at.minute())
+        && is(repeat.hour, at.hour())
+        && is(repeat.day, at.day())
+        && is(repeat.week, (at.day() - 1) / 7 + 1)
+        && is(repeat.weekday, at.weekday().to_sunday_zero_offset())
+        && repeat.start.is_none_or(|start| at.date() >= start)
+        && repeat.end.is_none_or(|end| at.date() <= end)
+}
+
+/// [`next`], minute by minute, as the head of the file says.
+fn walk(repeat: &Repeat, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+    let minute = SignedDuration::from_mins(1);
+    let once = repeat.minute != Every::Any && repeat.hour != Every::Any;
+    let mut at = Timestamp::from_second(after.as_second().div_euclid(60) * 60).unwrap();
+    for _ in 0..HORIZON {
+        let before = zone.to_datetime(at);
+        at += minute;
+        let local = zone.to_datetime(at);
+        let repeats = zone.to_ambiguous_timestamp(local).earlier().unwrap() < at;
+        let mut swallowed = before.checked_add(minute).unwrap();
+        let mut fires = matches(repeat, local) && !(once && repeats);
+        while once && swallowed < local {
+            fires |= matches(repeat, swallowed);
+            swallowed = swallowed.checked_add(minute).unwrap();
+        }
+        if fires {
+            return Some(at);
+        }
+    }
+    None
+}
+
+fn every(min: u8, max: u8) -> impl Strategy<Value = Every> {
+    prop_oneof![2 => Just(Every::Any), 3 => (min..=max).prop_map(Every::At)]
+}
+
+prop_compose! {
+    fn repeats()(
+        minute in prop_oneof![Just(Every::Any), Just(Every::At(0)), Just(Every::At(30)), every(0, 59)],
+        hour in prop_oneof![every(0, 3), every(0, 23)],
+        day in prop_oneof![3 => Just(Every::Any), 1 => every(1, 31)],
+        week in prop_oneof![3 => Just(Every::Any), 1 => every(1, 5)],
+        weekday in prop_oneof![2 => Just(Every::Any), 1 => every(0, 6)],
+        start in proptest::option::weighted(0.2, 0i64..60),
+        end in proptest::option::weighted(0.2, 0i64..60),
+    ) -> (Repeat, Option<i64>, Option<i64>) {
+        (Repeat { minute, hour, day, week, weekday, start: None, end: None }, start, end)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn the_next_firing_is_the_first_minute_that_matches(
+        (repeat, start, end) in repeats(),
+        // Days on which clocks change somewhere, and how many seconds from their noon.
+        day in prop::sample::select(vec![
+            "2026-03-29", "2026-10-25", "2026-03-08", "2026-11-01", "2026-04-05", "2026-10-04",
+            "2026-09-06", "2026-04-04", "2028-02-28", "2027-12-31",
+        ]),
+        off in -200_000i64..200_000,
+        zone in prop::sample::select(vec![
+            "UTC", "Europe/Paris", "America/New_York", "Australia/Lord_Howe", "America/Santiago",
+            "Asia/Kathmandu",
+        ]),
+    ) {
+        let zone = TimeZone::get(zone).unwrap();
+        let noon: Timestamp = format!("{day}T12:00:00Z").parse().unwrap();
+        let after = noon + SignedDuration::from_secs(off);
+        let day = |days: i64| {
+            (after + SignedDuration::from_hours(24 * (days - 10))).to_zoned(zone.clone()).date()
+        };
+        let repeat = Repeat { start: start.map(day), end: end.map(day), ..repeat };
+        let found = next(&repeat, after, &zone);
+        match walk(&repeat, after, &zone) {
+            Some(walked) => prop_assert_eq!(found, Some(walked)),
+            None => prop_assert!(
+                found.is_none_or(|at| at > after + SignedDuration::from_mins(HORIZON - 1)),
+                "{:?}", found
+            ),
+        }
+    }
+}
+
+#[test]
+fn a_day_outside_its_week_never_fires() {
+    let now = "2026-03-01T12:00:00Z".parse().unwrap();
+    let repeat = Repeat { day: Every::At(31), week: Every::At(1), ..Repeat::default() };
+    assert_eq!(next(&repeat, now, &TimeZone::UTC), None);
+}
+
+async fn task(trial: &Trial, id: u64) -> Task {
+    match trial.resource(ResourceKind::Task, id).await {
+        Some(Resource::Task(task)) => task,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Waits until a task is as wanted, and gives it.
+async fn task_when(trial: &Trial, id: u64, wanted: impl Fn(&Task) -> bool) -> Task {
+    let events = trial.backend().subscribe();
+    let is = |it: &Resource| matches!(it, Resource::Task(task) if task.id == id && wanted(task));
+    if !is(&Resource::Task(task(trial, id).await)) {
+        until(events, |fact| matches!(fact, Fact::Resource(it) if is(it))).await;
+    }
+    task(trial, id).await
+}
+
+/// A task that encodes at five past every hour.
+async fn hourly(trial: &Trial) -> Task {
+    let source = trial.file("talk.mov", "x");
+    let params = json!({
+        "name": "hourly", "kind": "encode", "params": { "source": source }, "minute": 5,
+    });
+    let detail = trial.done("task_create", params).await;
+    assert_eq!(detail.operation.comment, None);
+    task(trial, 1).await
+}
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_task_fires_when_it_is_due_and_records_it() {
+    let trial = Trial::new();
+    let task = hourly(&trial).await;
+    assert_eq!(task.next, Some(at("2026-03-01T12:05:00Z")));
+    trial.clock.set("2026-03-01T12:05:00Z");
+    let task = task_when(&trial, 1, |task| !task.runs.is_empty()).await;
+    let RunOutcome::Queued { uid } = task.runs[0].outcome else { panic!("{task:?}") };
+    assert_eq!(task.next, Some(at("2026-03-01T13:05:00Z")));
+    let operation = trial.operation(uid).await.operation;
+    assert_eq!((&*operation.kind, &*operation.actor), ("encode", "task/1"));
+}
+
+#[tokio::test]
+async fn a_refusal_is_recorded() {
+    let trial = Trial::new();
+    hourly(&trial).await;
+    trial.file("talk.mp4", "in the way");
+    trial.clock.set("2026-03-01T12:05:00Z");
+    let task = task_when(&trial, 1, |task| !task.runs.is_empty()).await;
+    let RunOutcome::Refused { why } = &task.runs[0].outcome else { panic!("{task:?}") };
+    assert!(why.contains("exists already"), "{why}");
+}
+
+#[tokio::test]
+async fn firings_while_hostler_was_away_are_missed_but_for_the_last_minute() {
+    let mut trial = Trial::new();
+    hourly(&trial).await;
+    trial.crash().await;
+    trial.clock.set("2026-03-01T15:05:40Z");
+    trial.start();
+    let task = task_when(&trial, 1, |task| task.runs.len() == 2).await;
+    assert_eq!(task.missed, 3);
+    assert_eq!(task.runs[1].outcome, RunOutcome::Missed);
+    assert_eq!(task.runs[1].due, at("2026-03-01T14:05:00Z"));
+    assert_eq!(task.runs[0].due, at("2026-03-01T15:05:00Z"));
+    assert!(matches!(task.runs[0].outcome, RunOutcome::Queued { .. }));
+    assert_eq!(task.next, Some(at("2026-03-01T16:05:00Z")));
+}
+
+#[tokio::test]
+async fn nothing_fires_twice_when_the_clock_goes_back_or_hostler_starts_again() {
+    let mut trial = Trial::new();
+    hourly(&trial).await;
+    trial.clock.set("2026-03-01T12:05:00Z");
+    task_when(&trial, 1, |task| !task.runs.is_empty()).await;
+    trial.clock.set("2026-03-01T12:00:00Z");
+    trial.crash().await;
+    trial.start();
+    trial.clock.set("2026-03-01T12:05:30Z");
+    trial.clock.set("2026-03-01T13:05:00Z");
+    let task = task_when(&trial, 1, |task| task.runs.len() > 1).await;
+    let due: Vec<_> = task.runs.iter().map(|run| run.due).collect();
+    assert_eq!(due, [at("2026-03-01T13:05:00Z"), at("2026-03-01T12:05:00Z")]);
+}
+
+#[tokio::test]
+async fn a_disabled_task_is_owed_nothing() {
+    let trial = Trial::new();
+    hourly(&trial).await;
+    trial.done("task_disable", json!({ "task": "hourly" })).await;
+    assert_eq!(task(&trial, 1).await.next, None);
+    trial.clock.set("2026-03-01T14:05:30Z");
+    trial.done("task_enable", json!({ "task": 1 })).await;
+    let task = task(&trial, 1).await;
+    assert_eq!((task.missed, task.runs.len()), (0, 0));
+    assert_eq!(task.next, Some(at("2026-03-01T15:05:00Z")));
+}

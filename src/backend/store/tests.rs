@@ -1,0 +1,217 @@
+//! What the store promises: files it refuses stay as they are, windows show what a naive search
+//! finds, a full disk loses nothing that was acknowledged.
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use rusqlite::Connection;
+
+use crate::domain::{Filter, List, Operation, Params, Sort, State, Subject, Uid};
+
+use super::*;
+
+fn operation(uid: u64) -> Operation {
+    Operation {
+        uid: Uid(uid),
+        kind: "vm_start".into(),
+        state: State::Pending,
+        params: Params::new(),
+        resource: Some("vm/3".parse().unwrap()),
+        resource_name: Some("web_3".into()),
+        actor: "console:root".into(),
+        priority: 0,
+        attempt: 0,
+        cancelling: false,
+        comment: None,
+        created: Timestamp::from_second(1_700_000_000 + uid as i64).unwrap(),
+        started: None,
+        finished: None,
+        progress: None,
+        wait: None,
+    }
+}
+
+fn insert(operation: &Operation) -> Change {
+    Change::Insert { operation: Box::new(operation.clone()), params: "{}".into() }
+}
+
+#[test]
+fn a_new_file_is_brought_to_the_newest_version_and_opens_again() {
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let (_, opened) = Store::open(dir.path()).unwrap();
+        assert_eq!(opened.last_uid, 0);
+    }
+    let file = Connection::open(dir.path().join(FILE)).unwrap();
+    let pragma = |name| file.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(pragma("user_version"), MIGRATIONS.len() as i64);
+    assert_eq!(pragma("application_id"), i64::from(APPLICATION_ID));
+}
+
+#[test]
+fn a_file_that_is_not_ours_is_refused_and_stays_as_it_is() {
+    for (sql, says) in [
+        ("CREATE TABLE theirs (a)", "another program"),
+        ("PRAGMA application_id = 7", "another program"),
+        ("CREATE TABLE theirs (a); PRAGMA user_version = 1", "another program"),
+        ("PRAGMA application_id = 0x6873746c; PRAGMA user_version = 99", "newer hostler"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let error = Store::open(dir.path()).err().unwrap().to_string();
+        assert!(error.contains(says), "{sql}: {error}");
+        assert!(std::fs::read(&path).unwrap() == before, "{sql}: the file was changed");
+    }
+}
+
+#[test]
+fn a_damaged_file_is_told_in_one_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(
+        dir.path().join(FILE),
+        "this is no database, but long enough to be one".repeat(20),
+    )
+    .unwrap();
+    let error = Store::open(dir.path()).err().unwrap().to_string();
+    assert!(error.contains("move it away"), "{error}");
+}
+
+#[tokio::test]
+async fn a_full_disk_loses_nothing_that_was_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Store::open(dir.path()).unwrap());
+    let path = dir.path().join(FILE);
+    let connection = connect(&path).unwrap();
+    connection.pragma_update(None, "max_page_count", 24).unwrap();
+    let writer = Writer::start(connection, path.clone()).unwrap();
+    let mut acknowledged = 0;
+    let error = loop {
+        let mut next = operation(acknowledged + 1);
+        next.actor = "x".repeat(3000);
+        match writer.send(vec![insert(&next)]).await {
+            Ok(()) => acknowledged += 1,
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(acknowledged > 0 && error.contains("the disk is full"), "{error}");
+    drop(writer);
+    let (_, opened) = Store::open(dir.path()).unwrap();
+    assert_eq!(opened.operations.len() as u64, acknowledged);
+}
+
+fn filter() -> impl Strategy<Value = String> {
+    let term = prop_oneof![
+        prop::sample::select(vec![
+            "vm",
+            "DISK",
+            "web_",
+            "o%",
+            "run",
+            "e",
+            "state:run",
+            "state~E",
+            "state>a",
+            "kind:VM_start",
+            "kind>a",
+            "uid>7",
+            "uid:5",
+            "uid~1",
+            "uid:x",
+            "name~web",
+            "name:web_3",
+            "actor~task",
+            "priority<1",
+            "priority:1",
+            "created>1700000005",
+            "created:1700000004",
+            "finished>1700000000",
+            "resource:vm/1",
+            "colour:red",
+        ])
+        .prop_map(str::to_owned),
+    ];
+    prop::collection::vec(term, 0..3).prop_map(|terms| terms.join(" "))
+}
+
+prop_compose! {
+    fn some_operation()(
+        state in prop::sample::select(State::ALL.to_vec()),
+        kind in prop::sample::select(vec!["vm_start", "vm_stop", "disk_create"]),
+        name in prop::option::of(prop::sample::select(vec!["web_3", "webx3", "db"])),
+        resource in prop::option::of(prop::sample::select(vec!["vm/1", "disk/1"])),
+        actor in prop::sample::select(vec!["console:root", "task/1"]),
+        priority in -1..3i32,
+    ) -> Operation {
+        Operation {
+            state,
+            kind: kind.into(),
+            resource: resource.map(|it| it.parse().unwrap()),
+            resource_name: name.map(str::to_owned),
+            actor: actor.into(),
+            priority,
+            ..operation(1)
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_window_shows_what_a_naive_search_finds(
+        rows in prop::collection::vec(some_operation(), 0..30),
+        filters in prop::collection::vec(filter(), 8),
+        offset in 0..20u64,
+        limit in 1..12u32,
+        around in prop::option::of(1..30u64),
+        ascending in any::<bool>(),
+    ) {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, 0, Path::new("memory")).unwrap();
+        let rows: Vec<Operation> = rows
+            .into_iter()
+            .zip(1..)
+            .map(|(row, uid)| {
+                let finished = row.state.is_end().then(|| operation(uid + 60).created);
+                Operation { uid: Uid(uid), created: operation(uid).created, finished, ..row }
+            })
+            .collect();
+        for row in &rows {
+            connection.execute(
+                "INSERT INTO operation VALUES (?1, ?2, ?3, '{}', ?4, ?5, ?6, ?7, 0, 0, NULL, ?8, NULL, ?9)",
+                rusqlite::params![
+                    row.uid.0, row.kind, row::state_code(row.state),
+                    row.resource.map(|it| it.to_string()), row.resource_name, row.actor,
+                    row.priority, row::time(row.created), row.finished.map(row::time),
+                ],
+            ).unwrap();
+        }
+        for filter in filters {
+            let filter = Filter::parse(&filter);
+            let mut naive: Vec<&Operation> = rows
+                .iter()
+                .filter(|row| filter.matches(Operation::COLUMNS, |name| row.field(name)))
+                .collect();
+            if !ascending {
+                naive.reverse();
+            }
+            let around = around.filter(|around| naive.iter().any(|row| row.uid.0 == *around));
+            let sort = ascending.then(|| Sort { column: "uid".into(), descending: false });
+            let list = List { of: Subject::Operations, filter: filter.clone(), sort, offset, limit, around };
+            let (total, at, found) = reader::operations(&connection, &list).unwrap();
+            prop_assert_eq!(total, naive.len() as u64, "{:?}", filter);
+            let window: Vec<Operation> = naive
+                .iter()
+                .skip(usize::try_from(at).unwrap())
+                .take(limit as usize)
+                .map(|row| (*row).clone())
+                .collect();
+            prop_assert_eq!(&found, &window, "{:?}", filter);
+            match around {
+                Some(around) => prop_assert!(found.iter().any(|row| row.uid.0 == around)),
+                None => prop_assert_eq!(at, offset),
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What comes from the keyboard: secrets, and a guest's serial line.
+
+use std::io::{IsTerminal, Read, Write};
+
+use futures_util::StreamExt;
+use tokio::sync::mpsc;
+
+use super::Trouble;
+use crate::domain::Serial;
+
+/// Where secrets come from.
+pub trait Keyboard {
+    /// Whether somebody can be asked.
+    fn is_terminal(&self) -> bool;
+
+    /// Asks without showing what is typed.
+    ///
+    /// # Errors
+    /// When the terminal cannot be used.
+    fn secret(&mut self, prompt: &str) -> std::io::Result<String>;
+
+    /// One line of standard input, without its end.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn line(&mut self) -> std::io::Result<String>;
+}
+
+/// The real one.
+#[derive(Debug, Clone, Copy)]
+pub struct Terminal;
+
+impl Keyboard for Terminal {
+    fn is_terminal(&self) -> bool {
+        std::io::stdin().is_terminal()
+    }
+
+    fn secret(&mut self, prompt: &str) -> std::io::Result<String> {
+        rpassword::prompt_password(prompt)
+    }
+
+    fn line(&mut self) -> std::io::Result<String> {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line)?;
+        Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+    }
+}
+
+/// Ctrl-], which leaves the serial line, as in telnet and `virsh console`.
+const LEAVE: u8 = 0x1d;
+
+/// Puts the terminal back, however this ends.
+struct RawMode(bool);
+
+impl RawMode {
+    fn enter() -> std::io::Result<Self> {
+        let terminal = std::io::stdin().is_terminal();
+        if terminal {
+            crossterm::terminal::enable_raw_mode()?;
+        }
+        Ok(Self(terminal))
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        if self.0
+            && let Err(error) = crossterm::terminal::disable_raw_mode()
+        {
+            tracing::warn!("cannot put the terminal back: {error}; type reset");
+        }
+    }
+}
+
+/// Connects the terminal with a guest's serial line until Ctrl-] or the guest's end.
+pub(super) async fn passthrough(
+    mut line: Serial,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<(), Trouble> {
+    writeln!(err, "Ctrl-] leaves the serial line.")?;
+    let raw = RawMode::enter()?;
+    let (sender, mut typed) = mpsc::unbounded_channel();
+    // A thread of its own: a read from the terminal cannot be called off, and must not hold up
+    // the end of the program.
+    std::thread::spawn(move || {
+        let mut buffer = [0; 1024];
+        while let Ok(read @ 1..) = std::io::stdin().lock().read(&mut buffer) {
+            if sender.send(buffer[..read].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    let mut typing = true;
+    let ended = loop {
+        tokio::select! {
+            written = line.output.next() => match written {
+                Some(bytes) => {
+                    out.write_all(&bytes)?;
+                    out.flush()?;
+                }
+                None => break "the guest's end of the serial line is closed",
+            },
+            keys = typed.recv(), if typing => match keys {
+                Some(keys) => {
+                    let leave = keys.iter().position(|&key| key == LEAVE);
+                    line.input.send(&keys[..leave.unwrap_or(keys.len())])?;
+                    if leave.is_some() {
+                        break "left the serial line";
+                    }
+                }
+                // The end of a piped input is not the end of what the guest has to say.
+                None => typing = false,
+            },
+        }
+    };
+    drop(raw);
+    writeln!(err, "\nhostler: {ended}")?;
+    Ok(())
+}

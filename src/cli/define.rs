@@ -1,0 +1,437 @@
+//! What can be written on the command line, and its help, completions and man page.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::domain::{Catalogue, Control, Field, FieldType, LaneChange, OperationSpec, Risk, Uid};
+
+/// The console for the person who runs a box: virtual machines, disks, scheduled tasks, encodings.
+///
+/// Without a command it opens the console, with a backend of its own or attached to the one that
+/// runs already.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "hostler", version, disable_help_subcommand = true, after_help = STATUSES)]
+pub struct Cli {
+    /// Where everything is kept.
+    #[arg(long, value_name = "DIR", env = "HOSTLER_STATE", global = true)]
+    pub state: Option<PathBuf>,
+    /// The configuration file, read instead of those in the default places.
+    #[arg(long, value_name = "FILE", env = "HOSTLER_CONFIG", global = true)]
+    pub config: Option<PathBuf>,
+    /// Show everything, ask for nothing.
+    #[arg(long, global = true)]
+    pub read_only: bool,
+    /// What to do; nothing opens the console.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+const STATUSES: &str = "Exit status: 0 done, 1 failed or refused, 2 not written as it must be, \
+                        3 the backend could not be reached.";
+
+/// A command.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Run the backend without a console.
+    Serve {
+        /// Accept remote consoles on this address. Not there yet.
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<String>,
+        /// Wait for the hostler that is leaving to let go of the state directory.
+        #[arg(long, hide = true)]
+        take_over: bool,
+    },
+    /// Ask for an operation.
+    Run(RunArgs),
+    /// List resources, operations or lanes.
+    List(ListArgs),
+    /// Show everything about one resource or operation.
+    Show {
+        /// `vm/3`, `disk/7`, `operation/42`.
+        id: String,
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what happens, one line each, until interrupted.
+    Watch {
+        /// Print one JSON document per line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Cancel, relaunch, prioritise or wait for an operation.
+    Operation {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: OperationCommand,
+    },
+    /// Pause, resume, drain or widen a lane.
+    Lane {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: LaneCommand,
+    },
+    /// Use the serial line of a running VM; Ctrl-] leaves it.
+    Serial {
+        /// `vm/3`.
+        vm: String,
+    },
+    /// Say what this machine can and cannot do, and how to mend it.
+    Doctor {
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a completion script.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page.
+    Man,
+    /// Look after a detached process; hostler starts this itself.
+    #[command(hide = true)]
+    Supervise {
+        /// The process's directory.
+        dir: PathBuf,
+    },
+}
+
+impl Command {
+    /// Whether it is carried out by [`super::run`] on a backend.
+    #[must_use]
+    pub const fn asks_backend(&self) -> bool {
+        !matches!(
+            self,
+            Self::Serve { .. }
+                | Self::Doctor { .. }
+                | Self::Completions { .. }
+                | Self::Man
+                | Self::Supervise { .. }
+        )
+    }
+}
+
+/// What to list.
+#[derive(Debug, Clone, Args)]
+pub struct ListArgs {
+    /// Of what.
+    #[arg(value_parser = [
+        "vms", "disks", "images", "tasks", "encodings", "operations", "lanes"
+    ])]
+    pub what: String,
+    /// Only rows that match every term: words, `state:running`, `cpu>50`, `name~web`.
+    #[arg(long, value_name = "EXPR", default_value = "", hide_default_value = true)]
+    pub filter: String,
+    /// The column to sort by; with a `-` before it, largest first.
+    #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
+    pub sort: Option<String>,
+    /// How many rows at most.
+    #[arg(
+        long, value_name = "N", default_value_t = 1000,
+        value_parser = clap::value_parser!(u32).range(1..=10_000)
+    )]
+    pub limit: u32,
+    /// Print one JSON document.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with an operation.
+#[derive(Debug, Clone, Subcommand)]
+pub enum OperationCommand {
+    /// Call it off and undo what it did.
+    Cancel {
+        /// Its number.
+        uid: Uid,
+    },
+    /// Queue a failed one again, with changed fields where given.
+    Relaunch {
+        /// Its number.
+        uid: Uid,
+        /// Fields to change, each `field=value`.
+        fields: Vec<String>,
+    },
+    /// Set the priority of one that waits.
+    Priority {
+        /// Its number.
+        uid: Uid,
+        /// Higher runs sooner; 0 is usual.
+        #[arg(allow_negative_numbers = true)]
+        priority: i32,
+    },
+    /// Wait until it has ended.
+    Wait {
+        /// Its number.
+        uid: Uid,
+        /// Print the operation as one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What to do with a lane.
+#[derive(Debug, Clone, Subcommand)]
+pub enum LaneCommand {
+    /// Start nothing more; what runs goes on.
+    Pause {
+        /// The lane, such as `encode`.
+        name: String,
+    },
+    /// Start operations again.
+    Resume {
+        /// The lane.
+        name: String,
+    },
+    /// Start nothing more, and be paused once nothing runs.
+    Drain {
+        /// The lane.
+        name: String,
+    },
+    /// Let this many run at once.
+    Width {
+        /// The lane.
+        name: String,
+        /// From 1 to 64.
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=64))]
+        width: u32,
+    },
+}
+
+impl From<LaneCommand> for Control {
+    fn from(command: LaneCommand) -> Self {
+        let (name, change) = match command {
+            LaneCommand::Pause { name } => (name, LaneChange::Pause),
+            LaneCommand::Resume { name } => (name, LaneChange::Resume),
+            LaneCommand::Drain { name } => (name, LaneChange::Drain),
+            LaneCommand::Width { name, width } => (name, LaneChange::Width(width)),
+        };
+        Self::Lane { name, change }
+    }
+}
+
+/// The operation to ask for. Its kinds are subcommands that [`command`] takes from the catalogue.
+#[derive(Debug, Clone, Default)]
+pub struct RunArgs {
+    /// The kind.
+    pub kind: String,
+    /// Its fields, each `field=value`.
+    pub fields: Vec<String>,
+    /// Wait until it has ended.
+    pub wait: bool,
+    /// Print one JSON document.
+    pub json: bool,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// Higher runs sooner.
+    pub priority: i32,
+}
+
+impl FromArgMatches for RunArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let (kind, matches) = matches.subcommand().ok_or_else(|| {
+            clap::Error::raw(clap::error::ErrorKind::MissingSubcommand, "run needs a kind")
+        })?;
+        Ok(Self {
+            kind: kind.to_owned(),
+            fields: matches.get_many("fields").into_iter().flatten().cloned().collect(),
+            wait: matches.get_flag("wait"),
+            json: matches.get_flag("json"),
+            dry_run: matches.get_flag("dry_run"),
+            priority: matches.get_one("priority").copied().unwrap_or_default(),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for RunArgs {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command.subcommand_required(true).arg_required_else_help(true).subcommand_value_name("KIND")
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+/// The whole command line: the fixed commands, and one kind of `run` per catalogue entry.
+#[must_use]
+pub fn command(catalogue: &Catalogue) -> clap::Command {
+    Cli::command().mut_subcommand("run", |run| {
+        run.subcommands(catalogue.iter().map(kind)).subcommand_help_heading("Kinds")
+    })
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// Help and version, to be printed as they are, and complaints; [`clap::Error::use_stderr`] tells
+/// them apart, and [`super::Trouble`] says the latter on one line.
+pub fn parse<I, T>(catalogue: &Catalogue, args: I) -> Result<Cli, clap::Error>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<std::ffi::OsString> + Clone,
+{
+    let matches = command(catalogue).try_get_matches_from(args)?;
+    Cli::from_arg_matches(&matches)
+}
+
+/// A complaint of [`parse`] as one line.
+impl From<clap::Error> for super::Trouble {
+    fn from(error: clap::Error) -> Self {
+        let text = error.render().to_string();
+        let text = text.split("\n\nUsage:").next().unwrap_or_default();
+        let text = text.split("\n\nFor more information").next().unwrap_or_default();
+        let text = super::one_line(text.trim_start_matches("error: "));
+        Self::Usage(format!("{text}; see hostler --help"))
+    }
+}
+
+/// Writes a completion script.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn complete(
+    catalogue: &Catalogue,
+    shell: clap_complete::Shell,
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command(catalogue), "hostler", &mut script);
+    out.write_all(&script)
+}
+
+/// Writes the man page: the program, then every command and every kind of operation.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn man(catalogue: &Catalogue, out: &mut dyn Write) -> std::io::Result<()> {
+    let mut command = command(catalogue);
+    command.build();
+    let page = clap_mangen::Man::new(command.clone());
+    let mut text = Vec::new();
+    page.render(&mut text)?;
+    sections(&command, "hostler", &mut text)?;
+    out.write_all(&text)
+}
+
+/// A section for each command below `command`, and for those below them.
+fn sections(command: &clap::Command, name: &str, out: &mut Vec<u8>) -> std::io::Result<()> {
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+        let name = format!("{name} {}", below.get_name());
+        writeln!(out, ".SH {}", name.to_uppercase())?;
+        let page = clap_mangen::Man::new(below.clone());
+        page.render_synopsis_section(&mut *out)?;
+        page.render_description_section(&mut *out)?;
+        if below.get_arguments().any(|arg| !arg.is_global_set() && !arg.is_hide_set()) {
+            page.render_options_section(&mut *out)?;
+        }
+        sections(below, &name, out)?;
+    }
+    Ok(())
+}
+
+/// A kind of `run`.
+fn kind(spec: &OperationSpec) -> clap::Command {
+    let flag = |name: &'static str, help: &'static str| {
+        clap::Arg::new(name)
+            .long(name.replace('_', "-"))
+            .help(help)
+            .action(clap::ArgAction::SetTrue)
+    };
+    let brief = spec.doc.split_inclusive(['.', ';']).next().unwrap_or_default();
+    let mut long = spec.doc.to_string();
+    match spec.risk {
+        Risk::None => {}
+        Risk::Disruptive => long += &format!("\n\nDisruptive. {}", spec.warning),
+        Risk::Destructive => long += &format!("\n\nDestructive. {}", spec.warning),
+    }
+    let mut after = String::from("Fields:\n");
+    for field in &spec.fields {
+        after += &describe(field);
+    }
+    let mut fields = clap::Arg::new("fields")
+        .value_name("field=value")
+        .num_args(0..)
+        .allow_hyphen_values(false)
+        .help("The operation's fields, listed below")
+        .value_hint(clap::ValueHint::Other);
+    if spec.fields.iter().any(|field| field.required) {
+        fields = fields.help("The operation's fields, listed below; '*' marks those it needs");
+    }
+    clap::Command::new(spec.kind.to_string())
+        .about(brief.to_owned())
+        .long_about(long)
+        .after_help(after.trim_end().to_owned())
+        .arg(fields)
+        .arg(flag("wait", "Wait until it has ended"))
+        .arg(flag("json", "Print one JSON document"))
+        .arg(flag("dry_run", "Only say what would be done").conflicts_with("wait"))
+        .arg(
+            clap::Arg::new("priority")
+                .long("priority")
+                .value_name("N")
+                .value_parser(clap::value_parser!(i32))
+                .allow_negative_numbers(true)
+                .help("Higher runs sooner; 0 is usual"),
+        )
+}
+
+/// A field in the help of its kind: name, what it is, what it may hold, its default.
+fn describe(field: &Field) -> String {
+    let mark = if field.required { '*' } else { ' ' };
+    let mut text = format!(" {mark} {}\n       {}\n       {}", field.name, field.doc, holds(field));
+    if !field.required && !field.default.is_null() {
+        let default = match field.default.as_str() {
+            Some(text) => text.to_owned(),
+            None => field.default.to_string(),
+        };
+        text += &format!("; {default} unless given");
+    }
+    text + "\n"
+}
+
+/// What a field may hold, and how that is written.
+fn holds(field: &Field) -> String {
+    match &field.of {
+        FieldType::Text { max } => format!("text, at most {max} characters"),
+        FieldType::Name => "a name: letters, digits, '-', '.' and '_'".to_owned(),
+        FieldType::Hostname => "a host name: letters, digits and '-'".to_owned(),
+        FieldType::Secret { min } => format!(
+            "a secret, at least {min} characters; {0}=- reads it from standard input, \
+             {0}=@FILE from a file, and without it a terminal is asked",
+            field.name
+        ),
+        FieldType::Integer { min, max, unit } => format!("a whole number, {min} to {max} {unit}"),
+        FieldType::Flag => "yes or no".to_owned(),
+        FieldType::Choice { choices } => choices
+            .iter()
+            .map(|choice| format!("{} ({})", choice.value, choice.label))
+            .collect::<Vec<_>>()
+            .join(", "),
+        FieldType::Resource { of, states } if states.is_empty() => {
+            format!("{of}: its number, {of}/N, or its name")
+        }
+        FieldType::Resource { of, states } => {
+            format!("{of}: its number, {of}/N, or its name; it must be {}", states.join(" or "))
+        }
+        FieldType::File => "an absolute path of a file that is there".to_owned(),
+        FieldType::NewFile => "an absolute path of a file that is to be made".to_owned(),
+        FieldType::Url => "an http or https URL".to_owned(),
+        FieldType::Lines => {
+            format!("lines: given once for each, or {}=@FILE for those of a file", field.name)
+        }
+        FieldType::Kind => "an operation kind".to_owned(),
+        FieldType::Params { of } => format!(
+            "the fields of the kind in '{of}', each {}.field=value, or one JSON object",
+            field.name
+        ),
+        FieldType::Every { min, max } => format!("{min} to {max}, or '*' for any"),
+    }
+}

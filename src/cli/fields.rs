@@ -1,0 +1,248 @@
+//! `field=value` → parameters, by the types in the catalogue.
+//!
+//! Only what must be known to write the JSON is checked here: that a field exists, and that a
+//! number is a number. Everything else is the backend's admission, which says it better.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+
+use super::Trouble;
+use super::ask::Keyboard;
+use crate::domain::{Catalogue, Field, FieldType, OperationSpec, Params, ResourceId};
+
+/// Reads the fields given for `kind`. When `whole`, required fields must be there: a missing
+/// secret is asked for where there is a terminal.
+///
+/// # Errors
+/// [`Trouble::Usage`] with one sentence that names the field.
+pub fn parse(
+    catalogue: &Catalogue,
+    kind: &str,
+    given: &[String],
+    whole: bool,
+    keyboard: &mut dyn Keyboard,
+) -> Result<Params, Trouble> {
+    let spec = catalogue.get(kind).ok_or_else(|| {
+        let kinds: Vec<_> = catalogue.iter().map(|spec| spec.kind.as_ref()).collect();
+        Trouble::Usage(format!("'{kind}' is no kind of operation; {}", near(kind, &kinds)))
+    })?;
+    let mut params = Params::new();
+    let mut inner: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for text in given {
+        let (name, value) = text.split_once('=').ok_or_else(|| {
+            Trouble::Usage(format!("'{text}' is no field; write it like name=value"))
+        })?;
+        if let Some((outer, rest)) = name.split_once('.')
+            && let Some(field) = spec.field(outer)
+            && matches!(field.of, FieldType::Params { .. })
+        {
+            inner.entry(outer).or_default().push(format!("{rest}={value}"));
+            continue;
+        }
+        let field = find(spec, name)?;
+        let value = read(field, value, keyboard)?;
+        let value = match (params.remove(name), value) {
+            (None, value) => value,
+            (Some(Json::Array(mut lines)), Json::Array(more)) => {
+                lines.extend(more);
+                Json::Array(lines)
+            }
+            (Some(_), _) => return Err(Trouble::Usage(format!("{name} is given twice"))),
+        };
+        params.insert(name.to_owned(), value);
+    }
+    no_secret_within(catalogue, spec, &params)?;
+    for (name, given) in inner {
+        let value = nested(catalogue, spec, name, &given, &params, whole, keyboard)?;
+        if params.insert(name.to_owned(), value).is_some() {
+            return Err(Trouble::Usage(format!(
+                "{name} is given whole and field by field; do one of the two"
+            )));
+        }
+    }
+    if whole {
+        complete(spec, &mut params, keyboard)?;
+    }
+    Ok(params)
+}
+
+/// Parameters for another kind that were given as JSON stand on the command line, secrets and all.
+fn no_secret_within(
+    catalogue: &Catalogue,
+    spec: &OperationSpec,
+    params: &Params,
+) -> Result<(), Trouble> {
+    for field in &spec.fields {
+        let FieldType::Params { of } = &field.of else { continue };
+        let kind = params.get(of.as_ref()).and_then(Json::as_str);
+        let inner = kind.and_then(|kind| catalogue.get(kind));
+        let given = params.get(field.name.as_ref()).and_then(Json::as_object);
+        let (Some(inner), Some(given)) = (inner, given) else { continue };
+        let is_given =
+            |field: &&Field| field.is_secret() && given.contains_key(field.name.as_ref());
+        if let Some(secret) = inner.fields.iter().find(is_given) {
+            return Err(in_the_open(&format!("{}.{}", field.name, secret.name)));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a secret that was given literally. The secret itself is left out of the complaint,
+/// which may end up in a log.
+fn in_the_open(name: &str) -> Trouble {
+    Trouble::Usage(format!(
+        "{name} must not stand on the command line, where everybody on this machine can read it \
+         in the process list; give {name}=- to read it from standard input, {name}=@FILE to read \
+         it from a file, or leave it out to be asked"
+    ))
+}
+
+/// The parameters for another kind: `params.hostname=web`.
+fn nested(
+    catalogue: &Catalogue,
+    spec: &OperationSpec,
+    name: &str,
+    given: &[String],
+    params: &Params,
+    whole: bool,
+    keyboard: &mut dyn Keyboard,
+) -> Result<Json, Trouble> {
+    let of = match spec.field(name).map(|field| &field.of) {
+        Some(FieldType::Params { of }) => of.as_ref(),
+        _ => "kind",
+    };
+    let kind = params.get(of).and_then(Json::as_str).ok_or_else(|| {
+        Trouble::Usage(format!("{name}.… needs {of}=KIND, to know which fields there are"))
+    })?;
+    parse(catalogue, kind, given, whole, keyboard).map(Json::Object).map_err(
+        |trouble| match trouble {
+            Trouble::Usage(text) => Trouble::Usage(format!("in {name}: {text}")),
+            other => other,
+        },
+    )
+}
+
+/// Sees to it that everything required is there.
+fn complete(
+    spec: &OperationSpec,
+    params: &mut Params,
+    keyboard: &mut dyn Keyboard,
+) -> Result<(), Trouble> {
+    let missing: Vec<_> = spec
+        .fields
+        .iter()
+        .filter(|field| field.required && !params.contains_key(field.name.as_ref()))
+        .collect();
+    let open: Vec<_> =
+        missing.iter().filter(|field| !field.is_secret()).map(|field| &*field.name).collect();
+    if !open.is_empty() {
+        return Err(Trouble::Usage(format!(
+            "{0} needs {1}; see hostler run {0} --help",
+            spec.kind,
+            open.join(", ")
+        )));
+    }
+    for field in missing {
+        let name = &field.name;
+        if !keyboard.is_terminal() {
+            return Err(Trouble::Usage(format!(
+                "{} needs {name}; give {name}=- to read it from standard input or {name}=@FILE \
+                 to read it from a file",
+                spec.kind
+            )));
+        }
+        let secret = keyboard.secret(&format!("{name} for {}: ", spec.kind))?;
+        if secret != keyboard.secret(&format!("{name} once more: "))? {
+            return Err(Trouble::Usage(format!("{name} was not typed the same twice; try again")));
+        }
+        params.insert(name.to_string(), Json::String(secret));
+    }
+    Ok(())
+}
+
+fn find<'a>(spec: &'a OperationSpec, name: &str) -> Result<&'a Field, Trouble> {
+    spec.field(name).ok_or_else(|| {
+        let names: Vec<_> = spec.fields.iter().map(|field| field.name.as_ref()).collect();
+        Trouble::Usage(format!("{} has no field '{name}'; {}", spec.kind, near(name, &names)))
+    })
+}
+
+/// "did you mean …?" where one is near, else all there are.
+fn near(word: &str, known: &[&str]) -> String {
+    known
+        .iter()
+        .map(|known| (strsim::damerau_levenshtein(word, known), *known))
+        .min()
+        .filter(|(distance, known)| *distance <= known.len() / 3 + 1)
+        .map_or_else(
+            || match known {
+                [] => "there are none".to_owned(),
+                known => format!("there are {}", known.join(", ")),
+            },
+            |(_, known)| format!("did you mean {known}?"),
+        )
+}
+
+/// One value, as its field's type wants it.
+fn read(field: &Field, text: &str, keyboard: &mut dyn Keyboard) -> Result<Json, Trouble> {
+    let name = &field.name;
+    let wrong = |wanted: &str| Trouble::Usage(format!("{name} is '{text}'; it must be {wanted}"));
+    match &field.of {
+        FieldType::Integer { .. } => {
+            text.parse::<i64>().map(Json::from).map_err(|_| wrong("a whole number"))
+        }
+        FieldType::Flag => match text {
+            "yes" | "true" | "on" | "1" => Ok(true.into()),
+            "no" | "false" | "off" | "0" => Ok(false.into()),
+            _ => Err(wrong("yes or no")),
+        },
+        FieldType::Resource { of, .. } => {
+            if let Ok(number) = text.parse::<u64>() {
+                return Ok(number.into());
+            }
+            match text.parse::<ResourceId>() {
+                Ok(id) if id.kind == *of => Ok(id.id.into()),
+                Ok(_) => Err(wrong(&format!("a {of}, like {of}/3"))),
+                // Anything else is a name; whether it is one there is, the backend knows.
+                Err(_) => Ok(text.into()),
+            }
+        }
+        FieldType::Lines => match text.strip_prefix('@') {
+            Some(file) => Ok(file_text(name, file)?
+                .lines()
+                .filter(|line| !line.trim().is_empty())
+                .map(Json::from)
+                .collect()),
+            None => Ok(Json::Array(vec![text.into()])),
+        },
+        FieldType::Secret { .. } => match (text, text.strip_prefix('@')) {
+            ("-", _) => Ok(keyboard.line()?.into()),
+            (_, Some(file)) => {
+                Ok(file_text(name, file)?.trim_end_matches(['\n', '\r']).to_owned().into())
+            }
+            _ => Err(in_the_open(name)),
+        },
+        FieldType::Params { .. } => match serde_json::from_str(text) {
+            Ok(Json::Object(object)) => Ok(Json::Object(object)),
+            _ => Err(Trouble::Usage(format!(
+                "{name} must be a JSON object; or give its fields one by one, each \
+                 {name}.field=value"
+            ))),
+        },
+        FieldType::Text { .. }
+        | FieldType::Name
+        | FieldType::Hostname
+        | FieldType::Choice { .. }
+        | FieldType::File
+        | FieldType::NewFile
+        | FieldType::Url
+        | FieldType::Kind
+        | FieldType::Every { .. } => Ok(text.into()),
+    }
+}
+
+fn file_text(name: &str, file: &str) -> Result<String, Trouble> {
+    std::fs::read_to_string(file)
+        .map_err(|error| Trouble::Failed(format!("cannot read {file} for {name}: {error}")))
+}

@@ -1,0 +1,279 @@
+//! The script-facing command line: everything a person or a script does without the console.
+//!
+//! This room knows only `domain`. It is given a backend and never asks where that is; `main`
+//! decides. Help, completions and the man page come from the same definitions, and those of `run`
+//! from the catalogue.
+
+mod ask;
+mod define;
+mod doctor;
+mod fields;
+mod show;
+mod table;
+mod wait;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use serde::Serialize;
+
+pub use ask::{Keyboard, Terminal};
+pub use define::{
+    Cli, Command, LaneCommand, ListArgs, OperationCommand, RunArgs, command, complete, man, parse,
+};
+pub use doctor::{Check, checks, doctor};
+pub use fields::parse as parse_fields;
+
+use crate::domain::query::Subject;
+use crate::domain::{
+    Answer, Backend, BackendError, Control, Filter, List, Query, Resource, ResourceId, Rows, Sort,
+    Uid, backend::unexpected,
+};
+
+/// Everything a command needs from outside.
+pub struct Session<'a> {
+    /// Who does the work.
+    pub backend: Arc<dyn Backend>,
+    /// Who asks: `cli:root`.
+    pub actor: String,
+    /// Where answers go.
+    pub out: &'a mut dyn Write,
+    /// Where errors and notes go.
+    pub err: &'a mut dyn Write,
+    /// Where secrets come from.
+    pub keyboard: &'a mut dyn Keyboard,
+    /// How many columns the terminal has; `None` where the output is no terminal.
+    pub columns: Option<u16>,
+    /// Whether `err` is a terminal that a progress bar can be drawn on.
+    pub bar: bool,
+    /// Whether nothing may be asked for.
+    pub read_only: bool,
+}
+
+/// How a command ended, if not well.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// It was not written as it must be.
+    #[error("{0}")]
+    Usage(String),
+    /// It was understood, and failed.
+    #[error("{0}")]
+    Failed(String),
+    /// The backend said no, or could not be reached.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The answer could not be written.
+    #[error("cannot write the answer: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl Trouble {
+    /// The exit status: 1 failed or refused, 2 usage, 3 unreachable. Somebody who stops reading
+    /// (`hostler list vms | head`) is no trouble: 0.
+    #[must_use]
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Backend(BackendError::Unreachable { .. }) => 3,
+            Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+            Self::Failed(_) | Self::Backend(_) | Self::Output(_) => 1,
+        }
+    }
+
+    /// Says it on one line, and ends with its status.
+    pub fn tell(&self, err: &mut dyn Write) -> ExitCode {
+        if self.status() != 0 {
+            // When even standard error is gone, the status is all that can be said.
+            let _ = writeln!(err, "hostler: {}", one_line(&self.to_string()));
+        }
+        ExitCode::from(self.status())
+    }
+}
+
+/// Runs a command that asks a backend, and says how it ended.
+///
+/// `serve`, `doctor`, `completions`, `man`, `supervise` and the console itself are not for this
+/// function: they need no backend or start one.
+pub async fn run(command: Command, mut session: Session<'_>) -> ExitCode {
+    match carry_out(command, &mut session).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => trouble.tell(session.err),
+    }
+}
+
+async fn carry_out(command: Command, session: &mut Session<'_>) -> Result<(), Trouble> {
+    match command {
+        Command::Run(args) => wait::run(args, session).await,
+        Command::List(args) => list(args, session).await,
+        Command::Show { id, json } => show(&id, json, session).await,
+        Command::Watch { json } => watch(json, session).await,
+        Command::Operation { command } => operation(command, session).await,
+        Command::Lane { command } => {
+            allowed(session)?;
+            Ok(session.backend.control(Control::from(command)).await?)
+        }
+        Command::Serial { vm } => serial(&vm, session).await,
+        other => Err(Trouble::Usage(format!("{other:?} asks no backend"))),
+    }
+}
+
+/// Read-only means that nothing is asked for.
+fn allowed(session: &Session<'_>) -> Result<(), Trouble> {
+    if session.read_only {
+        return Err(Trouble::Failed(
+            "hostler is read-only here; leave out --read-only or set read_only = false in the \
+             configuration"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), Trouble> {
+    let of = match args.what.as_str() {
+        "lanes" => return lanes(args.json, session).await,
+        "operations" => Subject::Operations,
+        kind => Subject::Resources(kind.parse().map_err(Trouble::Usage)?),
+    };
+    let columns = match of {
+        Subject::Operations => crate::domain::Operation::COLUMNS.to_vec(),
+        Subject::Resources(kind) => Resource::columns(kind),
+    };
+    let filter = Filter::parse(&args.filter);
+    let sort = args.sort.map(|column| Sort {
+        descending: column.starts_with('-'),
+        column: column.trim_start_matches('-').to_owned(),
+    });
+    let sorted = sort.iter().map(|sort| sort.column.as_str()).find(|name| !columns.contains(name));
+    if let Some(column) = filter.unknown(&columns).or(sorted) {
+        return Err(Trouble::Usage(format!(
+            "{} have no column '{column}'; there are {}",
+            args.what,
+            columns.join(", ")
+        )));
+    }
+    let question =
+        Query::List(List { of, filter, sort, offset: 0, limit: args.limit, around: None });
+    match session.backend.query(question).await? {
+        Answer::Page(page) if args.json => json(session.out, &page),
+        Answer::Page(page) => {
+            let shown = match &page.rows {
+                Rows::Resources(rows) => rows.len() as u64,
+                Rows::Operations(rows) => rows.len() as u64,
+            };
+            table::rows(session.out, &page.rows, session.columns)?;
+            if shown < page.total {
+                writeln!(session.err, "{shown} of {}; see --limit and --filter", page.total)?;
+            }
+            Ok(())
+        }
+        other => Err(unexpected(&other).into()),
+    }
+}
+
+async fn lanes(as_json: bool, session: &mut Session<'_>) -> Result<(), Trouble> {
+    match session.backend.query(Query::Lanes).await? {
+        Answer::Lanes(lanes) if as_json => json(session.out, &lanes),
+        Answer::Lanes(lanes) => Ok(table::lanes(session.out, &lanes, session.columns)?),
+        other => Err(unexpected(&other).into()),
+    }
+}
+
+async fn show(id: &str, as_json: bool, session: &mut Session<'_>) -> Result<(), Trouble> {
+    let question = if id.starts_with('#') || id.starts_with("operation/") {
+        Query::Operation { uid: id.parse().map_err(Trouble::Usage)? }
+    } else {
+        Query::Resource { id: id.parse().map_err(Trouble::Usage)? }
+    };
+    match session.backend.query(question).await? {
+        Answer::Resource(resource) if as_json => json(session.out, &resource),
+        Answer::Resource(resource) => Ok(show::resource(session.out, &resource)?),
+        Answer::Operation(detail) if as_json => json(session.out, &detail),
+        Answer::Operation(detail) => Ok(show::operation(session.out, &detail)?),
+        other => Err(unexpected(&other).into()),
+    }
+}
+
+async fn watch(as_json: bool, session: &mut Session<'_>) -> Result<(), Trouble> {
+    let mut events = session.backend.subscribe();
+    while let Some(event) = events.next().await {
+        if as_json {
+            json(session.out, &event)?;
+        } else {
+            writeln!(session.out, "{}", one_line(&show::event(&event)))?;
+        }
+        session.out.flush()?;
+    }
+    Err(gone())
+}
+
+async fn operation(command: OperationCommand, session: &mut Session<'_>) -> Result<(), Trouble> {
+    if !matches!(command, OperationCommand::Wait { .. }) {
+        allowed(session)?;
+    }
+    let control = match command {
+        OperationCommand::Wait { uid, json } => {
+            let events = session.backend.subscribe();
+            return wait::follow(uid, events, json, session).await;
+        }
+        OperationCommand::Cancel { uid } => Control::Cancel { uid },
+        OperationCommand::Priority { uid, priority } => Control::Priority { uid, priority },
+        OperationCommand::Relaunch { uid, fields } => {
+            let params = if fields.is_empty() {
+                crate::domain::Params::new()
+            } else {
+                changed(uid, &fields, session).await?
+            };
+            Control::Relaunch { uid, params }
+        }
+    };
+    Ok(session.backend.control(control).await?)
+}
+
+/// The parameters to change in a relaunch; their types are those of the operation's kind.
+async fn changed(
+    uid: Uid,
+    given: &[String],
+    session: &mut Session<'_>,
+) -> Result<crate::domain::Params, Trouble> {
+    let kind = match session.backend.query(Query::Operation { uid }).await? {
+        Answer::Operation(detail) => detail.operation.kind,
+        other => return Err(unexpected(&other).into()),
+    };
+    let catalogue = session.backend.catalogue();
+    fields::parse(&catalogue, &kind, given, false, session.keyboard)
+}
+
+async fn serial(vm: &str, session: &mut Session<'_>) -> Result<(), Trouble> {
+    let id: ResourceId = vm.parse().map_err(Trouble::Usage)?;
+    if id.kind != crate::domain::ResourceKind::Vm {
+        return Err(Trouble::Usage(format!("{id} has no serial line; only VMs have one")));
+    }
+    allowed(session)?;
+    let line = session.backend.serial(id.id).await?;
+    ask::passthrough(line, session.out, session.err).await
+}
+
+/// The backend has stopped while it was listened to.
+fn gone() -> Trouble {
+    BackendError::Unreachable {
+        message: "the backend has stopped; start hostler again and look what became of it"
+            .to_owned(),
+    }
+    .into()
+}
+
+/// Writes one JSON document on one line.
+fn json(out: &mut dyn Write, value: &impl Serialize) -> Result<(), Trouble> {
+    let text = serde_json::to_string(value)
+        .map_err(|error| Trouble::Failed(format!("cannot write the answer as JSON: {error}")))?;
+    Ok(writeln!(out, "{text}")?)
+}
+
+/// A text without line breaks or anything else that would move the cursor.
+fn one_line(text: &str) -> String {
+    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,92 @@
+//! One thing, whole, and events as lines.
+
+use std::io::Write;
+
+use serde_json::Value as Json;
+
+use super::one_line;
+use crate::domain::{Event, Fact, OperationDetail, Resource};
+
+/// Writes every member of a resource that has a value.
+pub(super) fn resource(out: &mut dyn Write, resource: &Resource) -> std::io::Result<()> {
+    writeln!(out, "{} {}", resource.id(), one_line(resource.name()))?;
+    members(out, &serde_json::to_value(resource)?, &["resource", "id", "name"])
+}
+
+/// Writes an operation, its steps, and the commands they ran.
+pub(super) fn operation(out: &mut dyn Write, detail: &OperationDetail) -> std::io::Result<()> {
+    writeln!(out, "operation/{} {}", detail.operation.uid.0, detail.operation.kind)?;
+    members(out, &serde_json::to_value(&detail.operation)?, &["uid", "kind"])?;
+    for step in &detail.steps {
+        writeln!(
+            out,
+            "  step {} of attempt {}: {} {}",
+            step.number,
+            step.attempt,
+            step.name,
+            step.state.word()
+        )?;
+        if let Some(error) = &step.error {
+            writeln!(out, "    {}", one_line(error))?;
+        }
+        for command in &step.commands {
+            let ended = command.ended.as_deref().unwrap_or("running");
+            writeln!(out, "    $ {} → {ended}, {} ms", one_line(&command.line), command.took_ms)?;
+            for line in command.tail.lines() {
+                writeln!(out, "      {}", one_line(line))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn members(out: &mut dyn Write, value: &Json, without: &[&str]) -> std::io::Result<()> {
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let text = match value {
+            Json::Null => continue,
+            _ if without.contains(&name.as_str()) => continue,
+            Json::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        writeln!(out, "  {name:<16} {}", one_line(&text))?;
+    }
+    Ok(())
+}
+
+/// An event for people.
+pub(super) fn event(event: &Event) -> String {
+    let at = event.at.strftime("%H:%M:%S");
+    let what = match &event.fact {
+        Fact::Operation(operation) => {
+            let name = operation.resource_name.as_deref().unwrap_or_default();
+            let comment = operation.comment.as_deref().unwrap_or_default();
+            format!("{} {} {name} {} {comment}", operation.uid, operation.kind, operation.state)
+        }
+        Fact::Progress { uid, progress } => {
+            let far = progress.fraction.map(|far| format!("{:.0}%", far * 100.0));
+            format!("{uid} {} {}", progress.phase, far.unwrap_or_default())
+        }
+        Fact::Step { uid, step } => {
+            let error = step.error.as_deref().unwrap_or_default();
+            format!("{uid} step {} {} {error}", step.name, step.state.word())
+        }
+        Fact::Resource(resource) => {
+            format!("{} {} {}", resource.id(), resource.name(), resource.state())
+        }
+        Fact::Gone(id) => format!("{id} is gone"),
+        Fact::Usage { vm, cpu_percent, memory_mib } => {
+            format!("vm/{vm} uses {cpu_percent:.0}% cpu, {memory_mib} MiB")
+        }
+        Fact::Lane(lane) => format!(
+            "lane {} is {:?}: width {}, {} running, {} waiting",
+            lane.name, lane.state, lane.width, lane.running, lane.waiting
+        )
+        .to_lowercase(),
+        Fact::Load(load) => format!("the box is at {:.0}% cpu", load.cpu_percent),
+        Fact::Host(host) => format!("{} has {} tools missing", host.name, host.missing().count()),
+        Fact::Notice { message } => message.clone(),
+        Fact::Missed => "events before this one were missed".to_owned(),
+        Fact::Lost { why } => format!("lost the backend: {why}"),
+    };
+    format!("{at} {what}")
+}

@@ -1,0 +1,194 @@
+//! Lists as aligned columns that fit the terminal.
+
+use std::io::Write;
+
+use jiff::{Timestamp, tz::TimeZone};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::one_line;
+use crate::domain::{Lane, LaneState, Operation, Resource, ResourceKind, Rows, Value};
+
+/// Between two columns.
+const GAP: usize = 2;
+/// The narrowest a column is made.
+const NARROWEST: usize = 6;
+
+/// Writes rows with the columns that matter for their kind.
+pub(super) fn rows(out: &mut dyn Write, rows: &Rows, width: Option<u16>) -> std::io::Result<()> {
+    match rows {
+        Rows::Operations(operations) => {
+            let columns = ["uid", "kind", "name", "state", "actor", "created", "comment"];
+            let cell = |operation: &Operation, column: &str| match column {
+                "comment" => operation.comment.clone().unwrap_or_default(),
+                _ => text(operation.field(column), column),
+            };
+            table(out, &columns, operations, cell, width)
+        }
+        Rows::Resources(resources) => {
+            let columns: &[&str] = match resources.first().map(Resource::kind) {
+                None => return Ok(()),
+                Some(ResourceKind::Vm) => {
+                    &["id", "name", "state", "os", "vcpu", "memory", "cpu", "used", "created"]
+                }
+                Some(ResourceKind::Disk) => &["id", "name", "state", "size", "fstype", "vm"],
+                Some(ResourceKind::Image) => &["id", "name", "state", "label", "bytes", "source"],
+                Some(ResourceKind::Task) => &["id", "name", "state", "kind", "next", "missed"],
+                Some(ResourceKind::Encoding) => {
+                    &["id", "name", "state", "preset", "duration", "bytes", "output"]
+                }
+            };
+            let cell = |resource: &Resource, column: &str| text(resource.field(column), column);
+            table(out, columns, resources, cell, width)
+        }
+    }
+}
+
+/// Writes lanes.
+pub(super) fn lanes(
+    out: &mut dyn Write,
+    lanes: &[Lane],
+    width: Option<u16>,
+) -> std::io::Result<()> {
+    let columns = ["name", "state", "width", "running", "waiting"];
+    let cell = |lane: &Lane, column: &str| match column {
+        "name" => lane.name.clone(),
+        "state" => match lane.state {
+            LaneState::Open => "open".to_owned(),
+            LaneState::Paused => "paused".to_owned(),
+            LaneState::Draining => "draining".to_owned(),
+        },
+        "width" => lane.width.to_string(),
+        "running" => lane.running.to_string(),
+        _ => lane.waiting.to_string(),
+    };
+    table(out, &columns, lanes, cell, width)
+}
+
+/// A column's value for people, in the unit of its column.
+fn text(value: Option<Value>, column: &str) -> String {
+    match (value, column) {
+        (None, _) => "—".to_owned(),
+        (Some(Value::Text(text)), _) => text,
+        (Some(Value::Number(at)), "created" | "finished" | "next") => time(at as i64),
+        (Some(Value::Number(size)), "bytes") => bytes(size),
+        (Some(Value::Number(mib)), "memory" | "used" | "size") => bytes(mib * 1024.0 * 1024.0),
+        (Some(Value::Number(percent)), "cpu") => format!("{percent:.0}%"),
+        (Some(Value::Number(seconds)), "duration") => format!("{seconds:.1} s"),
+        (Some(Value::Number(number)), _) => number.to_string(),
+    }
+}
+
+fn time(second: i64) -> String {
+    Timestamp::from_second(second).map_or_else(
+        |_| "—".to_owned(),
+        |at| at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string(),
+    )
+}
+
+/// A size for people, in powers of 1024.
+pub(super) fn bytes(size: f64) -> String {
+    let mut size = size;
+    for unit in ["B", "KiB", "MiB", "GiB", "TiB"] {
+        if size < 1024.0 {
+            let digits = usize::from(size < 10.0 && size.fract() > 0.05);
+            return format!("{size:.digits$} {unit}");
+        }
+        size /= 1024.0;
+    }
+    format!("{size:.1} PiB")
+}
+
+fn table<T>(
+    out: &mut dyn Write,
+    columns: &[&str],
+    rows: &[T],
+    cell: impl Fn(&T, &str) -> String,
+    width: Option<u16>,
+) -> std::io::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut lines: Vec<Vec<String>> =
+        vec![columns.iter().map(|name| name.to_uppercase()).collect()];
+    for row in rows {
+        lines.push(columns.iter().map(|column| one_line(&cell(row, column))).collect());
+    }
+    let mut widths: Vec<usize> = (0..columns.len())
+        .map(|at| lines.iter().map(|line| line[at].width()).max().unwrap_or_default())
+        .collect();
+    if let Some(width) = width {
+        fit(&mut widths, usize::from(width));
+    }
+    for line in lines {
+        let mut text = String::new();
+        for (cell, &width) in line.iter().zip(&widths) {
+            let cell = cut(cell, width);
+            text += &cell;
+            text.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.width()) + GAP));
+        }
+        writeln!(out, "{}", text.trim_end())?;
+    }
+    Ok(())
+}
+
+/// Takes from the widest columns until they fit.
+fn fit(widths: &mut [usize], width: usize) {
+    let gaps = GAP * widths.len().saturating_sub(1);
+    while widths.iter().sum::<usize>() + gaps > width {
+        match widths.iter_mut().max() {
+            Some(widest) if *widest > NARROWEST => *widest -= 1,
+            _ => return,
+        }
+    }
+}
+
+/// Cuts a text to so many columns of the terminal, with an ellipsis where something is missing.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut kept = String::new();
+    let mut used = 1;
+    for c in text.chars() {
+        used += c.width().unwrap_or_default();
+        if used > width {
+            break;
+        }
+        kept.push(c);
+    }
+    kept + "…"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(rows: &[[&str; 2]], width: Option<u16>) -> String {
+        let mut out = Vec::new();
+        let cell = |row: &[&str; 2], column: &str| row[usize::from(column == "b")].to_owned();
+        table(&mut out, &["a", "b"], rows, cell, width).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn columns_line_up_by_what_the_terminal_shows() {
+        assert_eq!(
+            shown(&[["日本", "x"], ["é", "y\u{1b}[31m"]], None),
+            "A     B\n日本  x\né     y [31m\n"
+        );
+    }
+
+    #[test]
+    fn the_widest_column_gives_way() {
+        let text = shown(&[["web-1", "a very long sentence that does not fit"]], Some(24));
+        assert_eq!(text.lines().map(UnicodeWidthStr::width).max(), Some(24), "{text}");
+        assert!(text.contains("web-1  a very long sent…"), "{text}");
+    }
+
+    #[test]
+    fn sizes_are_for_people() {
+        for (size, text) in [(0.0, "0 B"), (1536.0, "1.5 KiB"), (8_589_934_592.0, "8 GiB")] {
+            assert_eq!(bytes(size), text);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! `run`, and waiting for an operation: a bar on a terminal, plain lines elsewhere.
+
+use std::io::Write;
+
+use futures_util::StreamExt;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{RunArgs, Session, Trouble, fields, gone, json, one_line};
+use crate::domain::backend::unexpected;
+use crate::domain::{
+    Answer, BackendError, EventStream, Fact, Operation, Preview, Progress, Query, State, Submit,
+    Uid,
+};
+
+/// Asks for an operation.
+pub(super) async fn run(args: RunArgs, session: &mut Session<'_>) -> Result<(), Trouble> {
+    if !args.dry_run {
+        super::allowed(session)?;
+    }
+    let catalogue = session.backend.catalogue();
+    let params = fields::parse(&catalogue, &args.kind, &args.fields, true, session.keyboard)?;
+    let submit = Submit {
+        kind: args.kind.clone(),
+        params,
+        actor: session.actor.clone(),
+        priority: args.priority,
+    };
+    if args.dry_run {
+        return match session.backend.query(Query::Preview(submit)).await? {
+            Answer::Preview(preview) => tell(&preview, args.json, session),
+            other => Err(unexpected(&other).into()),
+        };
+    }
+    // Before it is asked for, so that nothing that happens to it is missed.
+    let events = args.wait.then(|| session.backend.subscribe());
+    let accepted = session.backend.submit(submit).await?;
+    match events {
+        Some(events) => follow(accepted.uid, events, args.json, session).await,
+        None if args.json => json(session.out, &accepted),
+        None => {
+            write!(session.out, "{} {} accepted", accepted.uid, args.kind)?;
+            match accepted.resource {
+                Some(resource) => writeln!(session.out, ": {resource}")?,
+                None => writeln!(session.out)?,
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Says what a request would do.
+fn tell(preview: &Preview, as_json: bool, session: &mut Session<'_>) -> Result<(), Trouble> {
+    if as_json {
+        json(session.out, preview)?;
+    } else {
+        for effect in &preview.effects {
+            writeln!(session.out, "{effect}")?;
+        }
+        for command in &preview.commands {
+            writeln!(session.out, "$ {command}")?;
+        }
+        if let Some(space) = preview.space {
+            writeln!(session.out, "takes {} on disk", super::table::bytes(space as f64))?;
+        }
+    }
+    match &preview.refusal {
+        Some(refusal) => Err(BackendError::Refused(refusal.clone()).into()),
+        None => Ok(()),
+    }
+}
+
+/// Waits until an operation has ended, and says how it goes meanwhile.
+pub(super) async fn follow(
+    uid: Uid,
+    mut events: EventStream,
+    as_json: bool,
+    session: &mut Session<'_>,
+) -> Result<(), Trouble> {
+    let mut meter = Meter::new(session.bar && !as_json);
+    let mut operation = ask(uid, session).await?;
+    loop {
+        meter.state(&operation, session.err)?;
+        if !matches!(operation.state, State::Pending | State::Run) {
+            meter.clear();
+            return ended(&operation, as_json, session);
+        }
+        match events.next().await.ok_or_else(gone)?.fact {
+            Fact::Operation(now) if now.uid == uid => operation = Operation::clone(&now),
+            Fact::Progress { uid: of, progress } if of == uid => {
+                operation.progress = Some(progress);
+            }
+            Fact::Missed => match ask(uid, session).await {
+                Ok(now) => operation = now,
+                // Lost again at once: `Lost` and another `Missed` follow.
+                Err(Trouble::Backend(BackendError::Unreachable { .. })) => {}
+                Err(trouble) => return Err(trouble),
+            },
+            Fact::Lost { why } => meter.line(&format!("lost the backend: {why}"), session.err)?,
+            _ => {}
+        }
+    }
+}
+
+async fn ask(uid: Uid, session: &Session<'_>) -> Result<Operation, Trouble> {
+    match session.backend.query(Query::Operation { uid }).await? {
+        Answer::Operation(detail) => Ok(detail.operation),
+        other => Err(unexpected(&other).into()),
+    }
+}
+
+/// The last word on an operation.
+fn ended(operation: &Operation, as_json: bool, session: &mut Session<'_>) -> Result<(), Trouble> {
+    if as_json {
+        json(session.out, operation)?;
+    }
+    let title = title(operation);
+    let Operation { uid, comment, .. } = operation;
+    match operation.state {
+        State::Error => Err(Trouble::Failed(format!(
+            "{title} failed: {}; mend it and run 'hostler operation relaunch {1}', or 'hostler \
+             operation cancel {1}'",
+            comment.as_deref().unwrap_or("no reason was given"),
+            uid.0
+        ))),
+        State::Cancel => Err(Trouble::Failed(format!("{title} was cancelled"))),
+        _ if as_json => Ok(()),
+        state => Ok(writeln!(session.out, "{title} {state}")?),
+    }
+}
+
+fn title(operation: &Operation) -> String {
+    let name = operation.resource_name.as_deref().unwrap_or_default();
+    one_line(&format!("{} {} {name}", operation.uid, operation.kind))
+}
+
+/// Shows how far an operation is.
+struct Meter {
+    bar: Option<ProgressBar>,
+    /// The last plain line: said once.
+    last: String,
+}
+
+impl Meter {
+    fn new(bar: bool) -> Self {
+        let bar = bar.then(|| {
+            let bar = ProgressBar::new(1000);
+            if let Ok(style) =
+                ProgressStyle::with_template("{prefix} {wide_bar} {percent:>3}% {msg}")
+            {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Self { bar, last: String::new() }
+    }
+
+    fn state(&mut self, operation: &Operation, err: &mut dyn Write) -> std::io::Result<()> {
+        let progress = operation.progress.clone().unwrap_or_default();
+        let doing = match (&operation.wait, operation.state) {
+            (Some(wait), State::Pending) => wait.to_string(),
+            (None, State::Pending) => "waits".to_owned(),
+            _ => one_line(&words(&progress)),
+        };
+        if let Some(bar) = &self.bar {
+            bar.set_prefix(title(operation));
+            bar.set_position((progress.fraction.unwrap_or(0.0).clamp(0.0, 1.0) * 1000.0) as u64);
+            bar.set_message(doing);
+            return Ok(());
+        }
+        // In tenths: a log wants to see that it moves, not every frame.
+        let tenths = progress.fraction.map(|fraction| (fraction * 10.0) as u32 * 10);
+        let far = tenths.map(|tenths| format!(" {tenths}%")).unwrap_or_default();
+        let doing = if operation.state == State::Run { &progress.phase } else { &doing };
+        self.line(&format!("{} {} {doing}{far}", title(operation), operation.state), err)
+    }
+
+    fn line(&mut self, text: &str, err: &mut dyn Write) -> std::io::Result<()> {
+        let text = one_line(text);
+        if text == self.last {
+            return Ok(());
+        }
+        match &self.bar {
+            Some(bar) => bar.suspend(|| writeln!(err, "{text}"))?,
+            None => writeln!(err, "{text}")?,
+        }
+        self.last = text;
+        Ok(())
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn words(progress: &Progress) -> String {
+    let detail = progress.detail.as_deref().map(|detail| format!(" · {detail}"));
+    let left = progress.left_s.map(|left| format!(" · {:02}:{:02} left", left / 60, left % 60));
+    format!("{}{}{}", progress.phase, detail.unwrap_or_default(), left.unwrap_or_default())
+}

@@ -1,0 +1,453 @@
+//! The configuration file: TOML in, [`Config`] out.
+//!
+//! Every complaint is one sentence that names the file, the line and the key. This room knows
+//! nobody: what a theme or an action is called is for those who have themes and actions, and
+//! [`Origin`] lets them complain in the same way.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// The example that is shipped: every key with its default and what it is for.
+pub const EXAMPLE: &str = include_str!("../config.example.toml");
+
+/// Every key there is. `keymap.…` takes any action's name besides.
+pub const KEYS: &[&str] = &[
+    "state_dir",
+    "share_mib",
+    "trash_days",
+    "stop_timeout_s",
+    "read_only",
+    "theme",
+    "mouse",
+    "ascii",
+    "pictures",
+    "lanes.vm",
+    "lanes.disk",
+    "lanes.image",
+    "lanes.encode",
+    "lanes.task",
+    "log.level",
+    "log.file",
+];
+
+/// What hostler was told to do differently. The keys are explained in [`EXAMPLE`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where everything is kept; `None` for [`default_state_dir`].
+    pub state_dir: Option<PathBuf>,
+    /// Memory of one share, in MiB.
+    pub share_mib: u64,
+    /// Days a deleted disk stays in the trash.
+    pub trash_days: u32,
+    /// Seconds a guest gets to shut itself down.
+    pub stop_timeout_s: u32,
+    /// Nothing can be asked for.
+    pub read_only: bool,
+    /// A theme's name or file.
+    pub theme: String,
+    /// Whether the mouse is used.
+    pub mouse: bool,
+    /// Whether to draw with ASCII only; `None`: as the terminal needs it.
+    pub ascii: Option<bool>,
+    /// Whether pictures are drawn.
+    pub pictures: bool,
+    /// The width of each lane, by its name.
+    pub lanes: BTreeMap<String, u32>,
+    /// The least a message must be to be written to the log.
+    pub log_level: String,
+    /// The log file; `None` for `hostler.log` in the state directory.
+    pub log_file: Option<PathBuf>,
+    /// Keys for actions, by the action's name.
+    pub keymap: BTreeMap<String, Vec<String>>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let lanes = [("vm", 4), ("disk", 2), ("image", 1), ("encode", 1), ("task", 2)];
+        Self {
+            state_dir: None,
+            share_mib: 256,
+            trash_days: 7,
+            stop_timeout_s: 120,
+            read_only: false,
+            theme: "terminal".to_owned(),
+            mouse: true,
+            ascii: None,
+            pictures: true,
+            lanes: lanes.map(|(name, width)| (name.to_owned(), width)).into(),
+            log_level: "info".to_owned(),
+            log_file: None,
+            keymap: BTreeMap::new(),
+        }
+    }
+}
+
+/// A configuration that cannot be used: one sentence with file, line and key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Complaint(pub String);
+
+/// Which key was read from which line of which file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Origin {
+    lines: BTreeMap<String, (PathBuf, usize)>,
+}
+
+impl Origin {
+    /// A complaint about a key that was read, by somebody who knows more about its value:
+    /// `what` goes on from the key, as in "is no theme".
+    pub fn complain(&self, key: &str, what: impl fmt::Display) -> Complaint {
+        match self.lines.get(key) {
+            Some((file, line)) => complaint(file, *line, format!("{key} {what}")),
+            None => Complaint(format!("{key} {what}")),
+        }
+    }
+
+    /// The files something was read from.
+    #[must_use]
+    pub fn files(&self) -> Vec<&Path> {
+        let mut files: Vec<&Path> = self.lines.values().map(|(file, _)| file.as_path()).collect();
+        files.sort_unstable();
+        files.dedup();
+        files
+    }
+}
+
+impl Config {
+    /// Reads `explicit` alone, or else the files in the default places that exist.
+    ///
+    /// # Errors
+    /// When a file cannot be read (`explicit` must exist), or says something it must not.
+    pub fn load(explicit: Option<&Path>) -> Result<(Self, Origin), Complaint> {
+        let mut config = Self::default();
+        let mut origin = Origin::default();
+        let files = explicit.map_or_else(default_files, |file| vec![file.to_owned()]);
+        for file in files {
+            match std::fs::read_to_string(&file) {
+                Ok(text) => config.merge(&file, &text, &mut origin)?,
+                Err(error)
+                    if explicit.is_none() && error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    return Err(Complaint(format!("cannot read {}: {error}", file.display())));
+                }
+            }
+        }
+        Ok((config, origin))
+    }
+
+    /// Takes over what `text` says; `file` is its name in complaints.
+    ///
+    /// # Errors
+    /// The first complaint, in the order of the lines.
+    pub fn merge(&mut self, file: &Path, text: &str, origin: &mut Origin) -> Result<(), Complaint> {
+        let line = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
+        let table = DeTable::parse(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            complaint(file, line(at), error.message().replace('\n', ", "))
+        })?;
+        let mut entries = Vec::new();
+        flatten("", table.get_ref(), &mut entries);
+        entries.sort_by_key(|entry| entry.at);
+        for Entry { key, at, value } in entries {
+            let said = match value {
+                Some(value) => self.set(&key, value),
+                None => Err(unknown(&key)),
+            };
+            said.map_err(|what| complaint(file, line(at), what))?;
+            origin.lines.insert(key, (file.to_owned(), line(at)));
+        }
+        Ok(())
+    }
+
+    /// Sets one key; complains in words that begin with it.
+    fn set(&mut self, key: &str, value: &DeValue<'_>) -> Result<(), String> {
+        let value = Given { key, value };
+        match key {
+            "state_dir" => self.state_dir = Some(value.path()?),
+            "share_mib" => self.share_mib = value.whole(64..=65_536)?.into(),
+            "trash_days" => self.trash_days = value.whole(0..=3650)?,
+            "stop_timeout_s" => self.stop_timeout_s = value.whole(5..=3600)?,
+            "read_only" => self.read_only = value.flag()?,
+            "theme" => self.theme = value.text()?.to_owned(),
+            "mouse" => self.mouse = value.flag()?,
+            "ascii" => {
+                self.ascii = match value.one_of(&["auto", "always", "never"])? {
+                    "always" => Some(true),
+                    "never" => Some(false),
+                    _ => None,
+                }
+            }
+            "pictures" => self.pictures = value.flag()?,
+            "log.level" => {
+                let level = value.one_of(&["error", "warn", "info", "debug", "trace"])?;
+                self.log_level = level.to_owned();
+            }
+            "log.file" => self.log_file = Some(value.path()?),
+            _ => match key.split_once('.') {
+                Some(("lanes", lane)) if self.lanes.contains_key(lane) => {
+                    self.lanes.insert(lane.to_owned(), value.whole(1..=64)?);
+                }
+                Some(("keymap", action)) => {
+                    self.keymap.insert(action.to_owned(), value.keys()?);
+                }
+                _ => return Err(unknown(key)),
+            },
+        }
+        Ok(())
+    }
+}
+
+/// The files that are read when none is named, the stronger one last.
+#[must_use]
+pub fn default_files() -> Vec<PathBuf> {
+    let own = directories::ProjectDirs::from("", "", "hostler")
+        .map(|dirs| dirs.config_dir().join("config.toml"));
+    std::iter::once(PathBuf::from("/etc/hostler/config.toml")).chain(own).collect()
+}
+
+/// The state directory when none is named: root's is the system's.
+#[must_use]
+pub fn default_state_dir() -> PathBuf {
+    let system = PathBuf::from("/var/lib/hostler");
+    if rustix::process::geteuid().is_root() {
+        return system;
+    }
+    directories::ProjectDirs::from("", "", "hostler")
+        .and_then(|dirs| dirs.state_dir().map(Path::to_owned))
+        .unwrap_or(system)
+}
+
+/// A key with its value; without one it is a table that may hold no keys of ours.
+struct Entry<'a> {
+    key: String,
+    at: usize,
+    value: Option<&'a DeValue<'a>>,
+}
+
+fn flatten<'a>(prefix: &str, table: &'a DeTable<'a>, entries: &mut Vec<Entry<'a>>) {
+    for (name, value) in table {
+        let key = format!("{prefix}{}", name.get_ref());
+        let at = name.span().start;
+        match value.get_ref() {
+            DeValue::Table(inner) if ["lanes", "log", "keymap"].contains(&key.as_str()) => {
+                flatten(&format!("{key}."), inner, entries);
+            }
+            DeValue::Table(_) if !KEYS.contains(&key.as_str()) => {
+                entries.push(Entry { key, at, value: None });
+            }
+            value => entries.push(Entry { key, at, value: Some(value) }),
+        }
+    }
+}
+
+/// A value and the key it was given for.
+struct Given<'a> {
+    key: &'a str,
+    value: &'a DeValue<'a>,
+}
+
+impl<'a> Given<'a> {
+    fn wrong(&self, wanted: impl fmt::Display) -> String {
+        let given = match self.value {
+            DeValue::String(text) => format!("\"{text}\""),
+            DeValue::Integer(number) => number.to_string(),
+            DeValue::Float(number) => number.to_string(),
+            DeValue::Boolean(flag) => flag.to_string(),
+            other => format!("a TOML {}", other.type_str()),
+        };
+        format!("{} is {given}; it must be {wanted}", self.key)
+    }
+
+    fn whole(&self, range: RangeInclusive<u32>) -> Result<u32, String> {
+        self.value
+            .as_integer()
+            .and_then(|number| {
+                let digits = number.as_str().replace('_', "");
+                u32::from_str_radix(&digits, number.radix()).ok()
+            })
+            .filter(|number| range.contains(number))
+            .ok_or_else(|| {
+                self.wrong(format!("a whole number from {} to {}", range.start(), range.end()))
+            })
+    }
+
+    fn flag(&self) -> Result<bool, String> {
+        self.value.as_bool().ok_or_else(|| self.wrong("true or false"))
+    }
+
+    fn text(&self) -> Result<&'a str, String> {
+        self.value
+            .as_str()
+            .filter(|text| !text.is_empty() && !text.contains(char::is_control))
+            .ok_or_else(|| self.wrong("a text in quotes"))
+    }
+
+    fn path(&self) -> Result<PathBuf, String> {
+        self.value
+            .as_str()
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+            .ok_or_else(|| self.wrong("an absolute path in quotes"))
+    }
+
+    fn one_of(&self, words: &[&'static str]) -> Result<&'static str, String> {
+        let text = self.value.as_str();
+        words
+            .iter()
+            .copied()
+            .find(|word| Some(*word) == text)
+            .ok_or_else(|| self.wrong(format!("one of \"{}\"", words.join("\", \""))))
+    }
+
+    fn keys(&self) -> Result<Vec<String>, String> {
+        let wrong = || self.wrong("a key in quotes, or a list of them");
+        match self.value {
+            DeValue::String(key) => Ok(vec![key.to_string()]),
+            DeValue::Array(keys) => keys
+                .iter()
+                .map(Spanned::get_ref)
+                .map(|key| key.as_str().map(str::to_owned).ok_or_else(wrong))
+                .collect(),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+fn complaint(file: &Path, line: usize, what: impl fmt::Display) -> Complaint {
+    Complaint(format!("{}, line {line}: {what}", file.display()))
+}
+
+fn unknown(key: &str) -> String {
+    let near = KEYS
+        .iter()
+        .map(|known| (strsim::damerau_levenshtein(known, key), *known))
+        .min()
+        .filter(|(distance, known)| *distance <= known.len() / 3 + 1);
+    match near {
+        Some((_, known)) => format!("{key} is no key hostler knows; did you mean {known}?"),
+        None => {
+            format!("{key} is no key hostler knows; config.example.toml has all of them, remove it")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let mut config = Config::default();
+        config
+            .merge(Path::new("c.toml"), text, &mut Origin::default())
+            .map(|()| config)
+            .map_err(|complaint| complaint.to_string())
+    }
+
+    #[test]
+    fn the_example_says_what_holds_without_it() {
+        assert_eq!(read(EXAMPLE), Ok(Config::default()));
+    }
+
+    #[test]
+    fn every_key_stands_in_the_example() {
+        // A '#' right before a key puts it out of force; prose has a space after it.
+        let all: String = EXAMPLE
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) => key,
+                _ => line,
+            })
+            .fold(String::new(), |all, line| all + line + "\n");
+        let mut origin = Origin::default();
+        Config::default().merge(Path::new("c.toml"), &all, &mut origin).unwrap();
+        let there: BTreeSet<&str> = origin.lines.keys().map(String::as_str).collect();
+        assert_eq!(there, KEYS.iter().copied().collect());
+    }
+
+    #[test]
+    fn what_is_said_is_taken() {
+        let config = read(
+            "share_mib = 0x200\nascii = 'always'\n[lanes]\nencode = 3\n[keymap]\nnew = 'N'\n\
+             quit = ['q', 'ctrl-c']",
+        )
+        .unwrap();
+        assert_eq!(config.share_mib, 512);
+        assert_eq!(config.ascii, Some(true));
+        assert_eq!(config.lanes["encode"], 3);
+        assert_eq!(config.lanes["vm"], 4);
+        assert_eq!(config.keymap["quit"], ["q", "ctrl-c"]);
+        assert_eq!(config.keymap["new"], ["N"]);
+    }
+
+    #[test]
+    fn every_complaint_names_file_line_and_key() {
+        for (text, said) in [
+            (
+                "\nshare_mib = 10",
+                "c.toml, line 2: share_mib is 10; it must be a whole number from 64 to 65536",
+            ),
+            (
+                "share_mib = -1",
+                "c.toml, line 1: share_mib is -1; it must be a whole number from 64 to 65536",
+            ),
+            ("mouse = 'yes'", "c.toml, line 1: mouse is \"yes\"; it must be true or false"),
+            (
+                "state_dir = 'here'",
+                "c.toml, line 1: state_dir is \"here\"; it must be an absolute path in quotes",
+            ),
+            (
+                "\n\nshare_mb = 1",
+                "c.toml, line 3: share_mb is no key hostler knows; did you mean share_mib?",
+            ),
+            (
+                "[lane]\nvm = 1",
+                "c.toml, line 1: lane is no key hostler knows; config.example.toml has all of them, remove it",
+            ),
+            (
+                "[lanes]\nmv = 1",
+                "c.toml, line 2: lanes.mv is no key hostler knows; did you mean lanes.vm?",
+            ),
+            ("lanes = 3", "c.toml, line 1: lanes is no key hostler knows; did you mean lanes.vm?"),
+            (
+                "[log]\nlevel = 'loud'",
+                "c.toml, line 2: log.level is \"loud\"; it must be one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
+            ),
+            (
+                "[keymap]\nquit = 3",
+                "c.toml, line 2: keymap.quit is 3; it must be a key in quotes, or a list of them",
+            ),
+            (
+                "theme = { a = 1 }",
+                "c.toml, line 1: theme is a TOML table; it must be a text in quotes",
+            ),
+        ] {
+            assert_eq!(read(text), Err(said.to_owned()), "{text}");
+        }
+        let broken = read("mouse = true\nshare_mib =").unwrap_err();
+        assert!(broken.starts_with("c.toml, line 2: ") && !broken.contains('\n'), "{broken}");
+        let twice = read("mouse = true\nmouse = false").unwrap_err();
+        assert!(twice.starts_with("c.toml, line 2: "), "{twice}");
+    }
+
+    #[test]
+    fn a_named_file_must_be_there() {
+        let error = Config::load(Some(Path::new("/nonexistent/c.toml"))).unwrap_err();
+        assert!(error.to_string().starts_with("cannot read /nonexistent/c.toml: "), "{error}");
+    }
+
+    #[test]
+    fn others_complain_in_the_same_way() {
+        let mut origin = Origin::default();
+        let text = "mouse = true\ntheme = 'plaid'";
+        Config::default().merge(Path::new("c.toml"), text, &mut origin).unwrap();
+        assert_eq!(origin.complain("theme", "is no theme").0, "c.toml, line 2: theme is no theme");
+        assert_eq!(origin.files(), [Path::new("c.toml")]);
+    }
+}

@@ -1,0 +1,333 @@
+//! The one action table: the key map, the footer, the help and the palette are all made from it.
+//!
+//! An action is either something the console itself does, or an operation kind of the catalogue
+//! done to what is selected.
+
+use crate::domain::{Catalogue, ResourceKind};
+
+use super::model::Tab;
+
+/// Something a key, the palette or the mouse may ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)] // Each is described by its row in the table.
+pub enum Action {
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    HalfUp,
+    HalfDown,
+    Top,
+    Bottom,
+    NextTab,
+    PreviousTab,
+    Tab(Tab),
+    Focus,
+    Open,
+    Back,
+    Mark,
+    MarkRange,
+    MarkAll,
+    Filter,
+    Sort,
+    SortNext,
+    SortPrevious,
+    Palette,
+    Help,
+    Doctor,
+    Lanes,
+    Refresh,
+    Suspend,
+    Quit,
+    /// An operation kind, done to what is selected.
+    Do(String),
+    /// `task_enable` or `task_disable`, whichever fits.
+    Toggle,
+    Serial,
+    Cancel,
+    Relaunch,
+    Sooner,
+    Later,
+    FormNext,
+    FormPrevious,
+    FormSubmit,
+    FormAdvanced,
+    FormReveal,
+    ConsoleLeave,
+    ConsoleUp,
+    ConsoleDown,
+}
+
+/// Where an action makes sense. Two actions may share a key only where they cannot meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scope {
+    /// On the lists and in every window that only shows something.
+    Everywhere,
+    /// With the keys in the list of this tab.
+    Tab(Tab),
+    /// With an operation selected: in its list, in flight, in its own window.
+    Operation,
+    /// In a form.
+    Form,
+    /// In a guest's serial console, where every other key goes to the guest.
+    Console,
+}
+
+impl Scope {
+    /// Whether keys of both scopes can be meant at the same moment.
+    #[must_use]
+    pub fn meets(self, other: Self) -> bool {
+        let main = |scope| matches!(scope, Self::Everywhere | Self::Tab(_) | Self::Operation);
+        self == other
+            || (self == Self::Everywhere && main(other))
+            || (other == Self::Everywhere && main(self))
+            || matches!(
+                (self, other),
+                (Self::Operation, Self::Tab(Tab::Operations))
+                    | (Self::Tab(Tab::Operations), Self::Operation)
+            )
+    }
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The action.
+    pub action: Action,
+    /// Its name in key maps.
+    pub name: String,
+    /// What the footer calls it, in a word or two.
+    pub title: String,
+    /// What it does, in a sentence.
+    pub doc: String,
+    /// Where it makes sense.
+    pub scopes: Vec<Scope>,
+    /// Its place in the footer, from 1; 0 keeps it out.
+    pub footer: u8,
+}
+
+/// Name, footer title, what it does, where, place in the footer.
+type Row = (Action, &'static str, &'static str, &'static str, Scope, u8);
+
+/// What the console itself does.
+const OWN: &[Row] = {
+    use Action as A;
+    use Scope::{Console, Everywhere as E, Form, Operation as O};
+    &[
+        (A::Up, "up", "up", "Go up a row.", E, 0),
+        (A::Down, "down", "down", "Go down a row.", E, 0),
+        (A::PageUp, "page_up", "page up", "Go up a page.", E, 0),
+        (A::PageDown, "page_down", "page down", "Go down a page.", E, 0),
+        (A::HalfUp, "half_up", "half up", "Go up half a page.", E, 0),
+        (A::HalfDown, "half_down", "half down", "Go down half a page.", E, 0),
+        (A::Top, "top", "top", "Go to the first row.", E, 0),
+        (A::Bottom, "bottom", "bottom", "Go to the last row.", E, 0),
+        (A::PreviousTab, "previous_tab", "left", "Go to the tab on the left.", E, 0),
+        (A::NextTab, "next_tab", "right", "Go to the tab on the right.", E, 0),
+        (A::Tab(Tab::Vms), "vms", "VMs", "Go to the virtual machines.", E, 0),
+        (A::Tab(Tab::Disks), "disks", "disks", "Go to the disks.", E, 0),
+        (A::Tab(Tab::Tasks), "tasks", "tasks", "Go to the scheduled tasks.", E, 0),
+        (A::Tab(Tab::Encodings), "encodings", "encodings", "Go to the encodings.", E, 0),
+        (A::Tab(Tab::Operations), "operations", "operations", "Go to the operations.", E, 0),
+        (A::Tab(Tab::Images), "images", "images", "Go to the images.", E, 0),
+        (
+            A::Focus,
+            "focus",
+            "in flight",
+            "Move the keys between the list and what is in flight.",
+            E,
+            60,
+        ),
+        (A::Open, "open", "open", "Show everything about what is selected.", E, 0),
+        (A::Back, "back", "back", "Close the window, or clear marks and filter.", E, 0),
+        (A::Mark, "mark", "mark", "Mark the row, for doing something to many at once.", E, 50),
+        (
+            A::MarkRange,
+            "mark_range",
+            "range",
+            "Mark every row from here to where it is pressed again.",
+            E,
+            0,
+        ),
+        (A::MarkAll, "mark_all", "mark all", "Mark every row the filter lets through.", E, 0),
+        (
+            A::Filter,
+            "filter",
+            "filter",
+            "Show only some rows: words, and column:value, ~, > or <.",
+            E,
+            80,
+        ),
+        (A::Sort, "sort", "sort", "Choose the column to sort by.", E, 0),
+        (A::SortPrevious, "sort_previous", "sort left", "Sort by the column before.", E, 0),
+        (A::SortNext, "sort_next", "sort right", "Sort by the next column.", E, 0),
+        (
+            A::Palette,
+            "palette",
+            "commands",
+            "Find any action, thing or operation by its name.",
+            E,
+            81,
+        ),
+        (A::Help, "help", "help", "Show every key.", E, 82),
+        (
+            A::Doctor,
+            "doctor",
+            "doctor",
+            "Show what this box can and cannot do, and how to mend it.",
+            E,
+            0,
+        ),
+        (A::Lanes, "lanes", "lanes", "Pause, drain or widen what runs at once.", E, 0),
+        (
+            A::Refresh,
+            "refresh",
+            "refresh",
+            "Ask for everything again and draw the screen anew.",
+            E,
+            0,
+        ),
+        (
+            A::Suspend,
+            "suspend",
+            "suspend",
+            "Stop the console; the shell's fg brings it back.",
+            E,
+            0,
+        ),
+        (A::Quit, "quit", "quit", "Leave the console.", E, 83),
+        (
+            A::Toggle,
+            "task_toggle",
+            "on/off",
+            "Let the task fire by itself, or stop it from doing so.",
+            Scope::Tab(Tab::Tasks),
+            12,
+        ),
+        (
+            A::Serial,
+            "serial",
+            "serial",
+            "Open the guest's serial console.",
+            Scope::Tab(Tab::Vms),
+            14,
+        ),
+        (A::Cancel, "cancel", "cancel", "Call the operation off and undo what it did.", O, 10),
+        (
+            A::Relaunch,
+            "relaunch",
+            "relaunch",
+            "Change a failed operation and queue it again.",
+            O,
+            11,
+        ),
+        (A::Sooner, "sooner", "sooner", "Raise the priority of a waiting operation.", O, 12),
+        (A::Later, "later", "later", "Lower the priority of a waiting operation.", O, 13),
+        (A::FormNext, "form_next", "next", "Go to the next field.", Form, 2),
+        (A::FormPrevious, "form_previous", "previous", "Go to the field before.", Form, 0),
+        (A::FormSubmit, "form_submit", "submit", "Queue it.", Form, 1),
+        (
+            A::FormAdvanced,
+            "form_advanced",
+            "more fields",
+            "Show or hide the fields rarely needed.",
+            Form,
+            3,
+        ),
+        (
+            A::FormReveal,
+            "form_reveal",
+            "look",
+            "Show or mask what is typed into a secret field.",
+            Form,
+            4,
+        ),
+        (
+            A::ConsoleLeave,
+            "console_leave",
+            "leave",
+            "Leave the serial console; the guest goes on.",
+            Console,
+            1,
+        ),
+        (A::ConsoleUp, "console_up", "scroll up", "Look at what scrolled away.", Console, 2),
+        (A::ConsoleDown, "console_down", "scroll down", "Scroll back down.", Console, 0),
+    ]
+};
+
+/// What the footer calls kinds that are used often, and in which order; others take their title
+/// and stay out of it.
+const KINDS: &[(&str, &str, u8)] = &[
+    ("vm_create", "new", 10),
+    ("vm_start", "start", 11),
+    ("vm_stop", "stop", 12),
+    ("vm_reboot", "reboot", 13),
+    ("vm_delete", "delete", 30),
+    ("disk_create", "new", 10),
+    ("disk_attach", "attach", 15),
+    ("disk_detach", "detach", 16),
+    ("disk_delete", "delete", 30),
+    ("task_create", "new", 10),
+    ("task_run", "run now", 11),
+    ("task_update", "change", 13),
+    ("task_enable", "enable", 0),
+    ("task_disable", "disable", 0),
+    ("task_delete", "delete", 30),
+    ("encode", "new", 10),
+    ("encode_delete", "delete", 30),
+    ("image_build", "build", 10),
+    ("image_fetch", "fetch", 11),
+    ("image_import", "import", 12),
+    ("image_delete", "delete", 30),
+];
+
+/// Whether a name in a key map means something, even where this backend does not offer it.
+#[must_use]
+pub fn is_known(name: &str) -> bool {
+    OWN.iter().any(|row| row.1 == name) || KINDS.iter().any(|row| row.0 == name)
+}
+
+/// The table: the console's own actions, then every kind of the catalogue.
+#[must_use]
+pub fn table(catalogue: &Catalogue) -> Vec<Entry> {
+    let own = OWN.iter().map(|(action, name, title, doc, scope, footer)| Entry {
+        action: action.clone(),
+        name: (*name).to_owned(),
+        title: (*title).to_owned(),
+        doc: (*doc).to_owned(),
+        scopes: vec![*scope],
+        footer: *footer,
+    });
+    let kinds = catalogue.iter().map(|spec| {
+        let known = KINDS.iter().find(|(kind, ..)| spec.kind == *kind);
+        let mut scopes = vec![Scope::Tab(Tab::of(spec.resource))];
+        // What is done between a disk and a VM can be begun from either.
+        if matches!(spec.kind.as_ref(), "disk_attach" | "disk_detach") {
+            scopes.push(Scope::Tab(Tab::of(ResourceKind::Vm)));
+        }
+        Entry {
+            action: Action::Do(spec.kind.to_string()),
+            name: spec.kind.to_string(),
+            title: known.map_or_else(|| spec.title.to_lowercase(), |row| row.1.to_owned()),
+            doc: spec.doc.to_string(),
+            scopes,
+            footer: known.map_or(0, |row| row.2),
+        }
+    });
+    own.chain(kinds).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> =
+            OWN.iter().map(|row| row.1).chain(KINDS.iter().map(|row| row.0)).collect();
+        names.sort_unstable();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+}

@@ -1,0 +1,90 @@
+//! The question before something dangerous, as risky as its catalogue entry says.
+
+use tui_input::Input;
+
+use crate::domain::{Control, OperationSpec, Risk, Submit};
+
+/// What must be answered before it goes on.
+#[derive(Debug, Clone)]
+pub enum Ask {
+    /// Yes or no; no is preselected.
+    YesNo {
+        /// Whether yes is selected.
+        yes: bool,
+    },
+    /// The word must be typed.
+    Type {
+        /// The word.
+        word: String,
+        /// What is typed so far.
+        input: Input,
+    },
+}
+
+/// What happens once it is confirmed.
+#[derive(Debug, Clone)]
+pub enum Then {
+    /// Request these.
+    Submit(Vec<Submit>),
+    /// Change this.
+    Control(Control),
+}
+
+/// A question before something dangerous.
+#[derive(Debug, Clone)]
+pub struct Confirm {
+    /// What would be done: `Stop web-3`.
+    pub title: String,
+    /// What is lost.
+    pub warning: String,
+    /// What it would be done to, when it is more than one.
+    pub things: Vec<String>,
+    /// What must be answered.
+    pub ask: Ask,
+    /// What happens then.
+    pub then: Then,
+    /// The kind whose form can be opened instead, to change how it is done.
+    pub form: Option<String>,
+}
+
+impl Confirm {
+    /// The question a kind of operation asks for when it is done to these things; `None` when it
+    /// may go on without one.
+    #[must_use]
+    pub fn needed(spec: &OperationSpec, things: Vec<String>, submits: Vec<Submit>) -> Option<Self> {
+        let many = things.len() > 1;
+        let ask = match spec.risk {
+            Risk::None if !many => return None,
+            Risk::None | Risk::Disruptive => Ask::YesNo { yes: false },
+            Risk::Destructive => {
+                let word = match things.as_slice() {
+                    [only] => only.clone(),
+                    many => many.len().to_string(),
+                };
+                Ask::Type { word, input: Input::default() }
+            }
+        };
+        let title = match things.as_slice() {
+            [] => spec.title.to_string(),
+            [only] => format!("{} {only}", spec.title),
+            many => format!("{} these {}", spec.title, many.len()),
+        };
+        Some(Self {
+            title,
+            warning: spec.warning.to_string(),
+            things: if many { things } else { Vec::new() },
+            ask,
+            then: Then::Submit(submits),
+            form: None,
+        })
+    }
+
+    /// Whether what is typed is what must be typed, or yes is selected.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        match &self.ask {
+            Ask::YesNo { yes } => *yes,
+            Ask::Type { word, input } => input.value().trim() == word,
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What is in flight: running first, then waiting, then what failed and needs a person.
+
+use std::collections::BTreeMap;
+
+use crate::domain::{
+    Catalogue, FieldType, InFlight, Operation, Progress, ResourceId, ResourceKind, State, Uid,
+};
+
+/// The operations in flight, and the place of the keys among them.
+#[derive(Debug, Clone, Default)]
+pub struct Flight {
+    /// The first of them, in order.
+    pub operations: Vec<Operation>,
+    /// How many run.
+    pub running: u64,
+    /// How many wait.
+    pub waiting: u64,
+    /// How many failed and need a person.
+    pub failed: u64,
+    /// The selected one.
+    pub selected: Option<Uid>,
+    /// For each resource, the operation that is happening to it.
+    touching: BTreeMap<ResourceId, Uid>,
+    /// Likewise for resources named by name.
+    touching_names: BTreeMap<(ResourceKind, String), Uid>,
+}
+
+/// Where an operation stands among the others.
+fn order(operation: &Operation) -> (u8, i64, u64) {
+    let class = match operation.state {
+        State::Run => 0,
+        State::Pending => 1,
+        _ => 2,
+    };
+    let priority = if class == 1 { -i64::from(operation.priority) } else { 0 };
+    (class, priority, operation.uid.0)
+}
+
+impl Flight {
+    /// At most this many are kept at hand.
+    const KEPT: usize = 200;
+
+    /// Takes a whole answer of the backend.
+    pub fn replace(&mut self, answer: InFlight, catalogue: &Catalogue) {
+        self.operations = answer.operations;
+        self.operations.truncate(Self::KEPT);
+        self.operations.sort_by_key(order);
+        self.running = answer.running;
+        self.waiting = answer.waiting;
+        self.failed = answer.failed;
+        self.index(catalogue);
+    }
+
+    /// Takes one operation's new state. Returns whether the backend must be asked again because
+    /// not all of them are at hand.
+    pub fn take(&mut self, operation: &Operation, catalogue: &Catalogue) -> bool {
+        let partial = (self.operations.len() as u64) < self.running + self.waiting + self.failed;
+        let at = self.operations.iter().position(|other| other.uid == operation.uid);
+        if let Some(at) = at {
+            let before = self.operations.remove(at);
+            if let Some(count) = self.count(before.state) {
+                *count = count.saturating_sub(1);
+            }
+        }
+        let mut ask = partial && (at.is_none() || operation.state.is_end());
+        if !operation.state.is_end() {
+            if at.is_some() || !partial {
+                if let Some(count) = self.count(operation.state) {
+                    *count += 1;
+                }
+                let place =
+                    self.operations.partition_point(|other| order(other) < order(operation));
+                self.operations.insert(place, operation.clone());
+            }
+            if self.operations.len() > Self::KEPT {
+                self.operations.truncate(Self::KEPT);
+                ask = true;
+            }
+        }
+        self.index(catalogue);
+        ask
+    }
+
+    fn count(&mut self, state: State) -> Option<&mut u64> {
+        match state {
+            State::Run => Some(&mut self.running),
+            State::Pending => Some(&mut self.waiting),
+            State::Error => Some(&mut self.failed),
+            State::Done | State::Cancel => None,
+        }
+    }
+
+    /// Takes how far a running operation is. Returns whether it is at hand.
+    pub fn progress(&mut self, uid: Uid, progress: &Progress) -> bool {
+        match self.operations.iter_mut().find(|operation| operation.uid == uid) {
+            Some(operation) => {
+                operation.progress = Some(progress.clone());
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The operation of that number.
+    #[must_use]
+    pub fn get(&self, uid: Uid) -> Option<&Operation> {
+        self.operations.iter().find(|operation| operation.uid == uid)
+    }
+
+    /// The place of the selected one.
+    #[must_use]
+    pub fn place(&self) -> usize {
+        self.selected
+            .and_then(|uid| self.operations.iter().position(|operation| operation.uid == uid))
+            .unwrap_or(0)
+    }
+
+    /// The selected one.
+    #[must_use]
+    pub fn current(&self) -> Option<&Operation> {
+        self.operations.get(self.place())
+    }
+
+    /// Moves the selection to a place, as far as there are any.
+    pub fn select(&mut self, place: usize) {
+        let last = self.operations.len().saturating_sub(1);
+        self.selected = self.operations.get(place.min(last)).map(|operation| operation.uid);
+    }
+
+    /// What is happening to a resource: what runs on it, or else what waits for it.
+    #[must_use]
+    pub fn touching(&self, id: ResourceId, name: &str) -> Option<&Operation> {
+        self.touching
+            .get(&id)
+            .or_else(|| self.touching_names.get(&(id.kind, name.to_owned())))
+            .and_then(|uid| self.get(*uid))
+    }
+
+    /// Works out which operation is happening to which resource. The order makes running ones come
+    /// first, and an operation's own resource goes before those it merely names.
+    fn index(&mut self, catalogue: &Catalogue) {
+        self.touching.clear();
+        self.touching_names.clear();
+        for own in [true, false] {
+            for operation in &self.operations {
+                if operation.state == State::Error {
+                    continue;
+                }
+                if own {
+                    if let Some(id) = operation.resource {
+                        self.touching.entry(id).or_insert(operation.uid);
+                    }
+                    continue;
+                }
+                let Some(spec) = catalogue.get(&operation.kind) else { continue };
+                for field in &spec.fields {
+                    let FieldType::Resource { of, .. } = field.of else { continue };
+                    // An image or a source is used by what is made of it; nothing happens to it.
+                    let held = spec.locks.iter().any(|lock| {
+                        lock.field == field.name && lock.mode == crate::domain::LockMode::Exclusive
+                    });
+                    let Some(value) = operation.params.get(field.name.as_ref()).filter(|_| held)
+                    else {
+                        continue;
+                    };
+                    if let Some(id) = value.as_u64() {
+                        self.touching.entry(ResourceId::new(of, id)).or_insert(operation.uid);
+                    } else if let Some(name) = value.as_str() {
+                        self.touching_names.entry((of, name.to_owned())).or_insert(operation.uid);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The terminal: raw mode, the alternate screen, mouse and paste modes, and putting it all back.
+//!
+//! A frame is a [`Buffer`]. Only what differs from the frame before is written, in one write,
+//! bracketed by synchronised output; when nothing differs, nothing is written at all.
+
+use std::cell::Cell;
+use std::io::{self, Write};
+use std::sync::Once;
+
+use crossterm::{
+    QueueableCommand, cursor,
+    event::{DisableBracketedPaste, EnableBracketedPaste},
+    style::{Attribute, SetAttribute, force_color_output},
+    terminal::{self, BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate},
+};
+use ratatui::backend::{Backend, CrosstermBackend};
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+
+/// Button presses, drags and wheel in the extended encoding; never plain movement.
+const MOUSE_ON: &[u8] = b"\x1b[?1000h\x1b[?1002h\x1b[?1006h";
+const MOUSE_OFF: &[u8] = b"\x1b[?1006l\x1b[?1002l\x1b[?1000l";
+
+/// What one frame is gathered in before it is written.
+const FRAME_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    /// Whether this thread is the one that holds the terminal: only its panics put it back.
+    static HOLDS_TERMINAL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The terminal while it belongs to the console.
+pub struct Screen {
+    /// A frame being gathered.
+    bytes: Vec<u8>,
+    shown: Buffer,
+    cursor: Option<Position>,
+    mouse: bool,
+    raw: bool,
+}
+
+impl Screen {
+    /// Takes the terminal over.
+    ///
+    /// # Errors
+    /// When standard output is no terminal or it refuses raw mode.
+    pub fn open(mouse: bool) -> io::Result<Self> {
+        // Which colours there are is the theme's business alone; see `MODELS.md` on NO_COLOR.
+        force_color_output(true);
+        let mut screen = Self {
+            bytes: Vec::with_capacity(FRAME_BYTES),
+            shown: Buffer::default(),
+            cursor: None,
+            mouse,
+            raw: false,
+        };
+        restore_on_panic();
+        screen.enter()?;
+        Ok(screen)
+    }
+
+    /// Takes the terminal (again) and forgets what it shows.
+    ///
+    /// # Errors
+    /// When the terminal refuses.
+    pub fn enter(&mut self) -> io::Result<()> {
+        terminal::enable_raw_mode()?;
+        self.raw = true;
+        HOLDS_TERMINAL.set(true);
+        self.bytes
+            .queue(terminal::EnterAlternateScreen)?
+            .queue(cursor::Hide)?
+            .queue(EnableBracketedPaste)?;
+        if self.mouse {
+            self.bytes.write_all(MOUSE_ON)?;
+        }
+        self.forget()?;
+        self.send()
+    }
+
+    /// Gives the terminal back as it was.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn leave(&mut self) -> io::Result<()> {
+        if !self.raw {
+            return Ok(());
+        }
+        self.raw = false;
+        HOLDS_TERMINAL.set(false);
+        give_back()
+    }
+
+    /// The terminal's size in columns and rows.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn size(&self) -> io::Result<(u16, u16)> {
+        terminal::size()
+    }
+
+    /// Forgets what is shown, so that the next frame is drawn whole.
+    ///
+    /// # Errors
+    /// Never in practice: it only queues.
+    pub fn forget(&mut self) -> io::Result<()> {
+        self.shown = Buffer::default();
+        self.cursor = None;
+        self.bytes.queue(SetAttribute(Attribute::Reset))?.queue(Clear(ClearType::All))?;
+        Ok(())
+    }
+
+    /// Shows a frame. Writes only what changed, and nothing if nothing did.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn show(&mut self, frame: &Buffer, cursor: Option<Position>) -> io::Result<()> {
+        if self.shown.area != frame.area {
+            self.forget()?;
+            self.shown = Buffer::empty(Rect { x: 0, y: 0, ..frame.area });
+        }
+        let changed = self.shown.diff(frame);
+        if changed.is_empty() && cursor == self.cursor {
+            return Ok(());
+        }
+        self.bytes.queue(BeginSynchronizedUpdate)?;
+        if self.cursor.is_some() {
+            self.bytes.queue(cursor::Hide)?;
+        }
+        CrosstermBackend::new(&mut self.bytes).draw(changed.into_iter())?;
+        if let Some(at) = cursor {
+            self.bytes.queue(cursor::MoveTo(at.x, at.y))?.queue(cursor::Show)?;
+        }
+        self.bytes.queue(EndSynchronizedUpdate)?;
+        self.cursor = cursor;
+        self.shown.clone_from(frame);
+        self.send()
+    }
+
+    /// Writes what was gathered, in one write as long as the terminal takes it.
+    fn send(&mut self) -> io::Result<()> {
+        let sent = write_raw(&mut io::stdout().lock(), &self.bytes);
+        self.bytes.clear();
+        self.bytes.shrink_to(FRAME_BYTES);
+        sent
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // There is nobody left to tell when even this fails.
+        let _ = self.leave();
+    }
+}
+
+/// Writes past the line buffer of standard output: a frame has no line ends to wait for.
+fn write_raw(_held: &mut io::StdoutLock<'_>, mut bytes: &[u8]) -> io::Result<()> {
+    let out = rustix::stdio::stdout();
+    while !bytes.is_empty() {
+        match rustix::io::write(out, bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) => {
+                let mut wait = [rustix::event::PollFd::new(&out, rustix::event::PollFlags::OUT)];
+                rustix::event::poll(&mut wait, None)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Puts the terminal back from any state.
+fn give_back() -> io::Result<()> {
+    let mut bytes = Vec::new();
+    bytes.write_all(MOUSE_OFF)?;
+    bytes
+        .queue(EndSynchronizedUpdate)?
+        .queue(DisableBracketedPaste)?
+        .queue(SetAttribute(Attribute::Reset))?
+        .queue(cursor::Show)?
+        .queue(terminal::LeaveAlternateScreen)?;
+    let written = write_raw(&mut io::stdout().lock(), &bytes);
+    terminal::disable_raw_mode()?;
+    written
+}
+
+/// Puts the terminal back before a panic of the thread that holds it is told.
+fn restore_on_panic() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if HOLDS_TERMINAL.replace(false) {
+                // The panic itself is what matters now; a terminal that is gone cannot be told.
+                let _ = give_back();
+            }
+            before(panic);
+        }));
+    });
+}

@@ -1,0 +1,231 @@
+//! Answers of the backend.
+
+use crate::domain::{
+    Accepted, Answer, BackendError, Control, Query, Rows, Submit, backend::unexpected,
+};
+use crate::ui::model::{Modal, Model, Row, Tab, Tone};
+use crate::ui::msg::{Ask, Cmd};
+use crate::ui::palette::{Candidate, Target};
+
+use super::list::{self, hurry};
+use super::{form, tell};
+
+/// How many of its own operations a console remembers.
+const MINE: usize = 256;
+
+/// Takes an answer to a query.
+pub fn answer(
+    model: &mut Model,
+    ask: Ask,
+    answer: Result<Answer, BackendError>,
+    cmds: &mut Vec<Cmd>,
+) {
+    match &ask {
+        Ask::Rows(tab) => model.panes[tab.place()].asking = false,
+        Ask::Flight => model.stale.flight_asking = false,
+        Ask::Counts => model.stale.counts_asking = false,
+        _ => {}
+    }
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => return failed(model, &ask, &error),
+    };
+    match (ask, answer) {
+        (Ask::Rows(tab), Answer::Page(page)) => list::take(model, tab, page, cmds),
+        (Ask::Mark(tab), Answer::Page(page)) => list::marked(model, tab, &page),
+        (Ask::Flight, Answer::InFlight(flight)) => {
+            let catalogue = model.catalogue.clone();
+            model.flight.replace(flight, &catalogue);
+        }
+        (Ask::Counts, Answer::Counts(counts)) => model.counts = Some(counts),
+        (Ask::Lanes, Answer::Lanes(lanes)) => model.lanes = lanes,
+        (Ask::Host, Answer::Host(host)) => {
+            if model.cpu.is_empty() {
+                model.cpu.push_back(host.load.cpu_percent);
+            }
+            model.host = Some(*host);
+        }
+        (Ask::Operation(_), Answer::Operation(detail)) => {
+            let uid = detail.operation.uid;
+            if let Some(view) = model.beside.as_mut().filter(|view| view.uid == uid) {
+                view.detail = Some((*detail).clone());
+            }
+            for modal in &mut model.modals {
+                if let Modal::Operation(view) = modal
+                    && view.uid == uid
+                {
+                    view.detail = Some((*detail).clone());
+                }
+            }
+        }
+        (Ask::Name(id), Answer::Resource(resource)) => {
+            list::remember(model, id, Some(resource.name().to_owned()));
+        }
+        (Ask::Candidates(number, at), Answer::Page(page)) => {
+            form::candidates(model, number, at, &page.rows);
+        }
+        (Ask::Preview(number, revision), Answer::Preview(preview)) => {
+            form::previewed(model, number, revision, preview);
+        }
+        (Ask::Find(tab, typed), Answer::Page(page)) => found(model, tab, &typed, &page.rows),
+        (_, answer) => tell(model, Tone::Bad, unexpected(&answer).to_string()),
+    }
+}
+
+/// A question could not be answered.
+fn failed(model: &mut Model, ask: &Ask, error: &BackendError) {
+    match (ask, error) {
+        // A name that is gone is shown as its number.
+        (Ask::Name(_), BackendError::NotFound { .. }) => {}
+        (_, BackendError::Unreachable { message }) => model.lost = Some(message.clone()),
+        _ => tell(model, Tone::Bad, error.to_string()),
+    }
+}
+
+/// Things the backend found for the palette.
+fn found(model: &mut Model, tab: Tab, typed: &str, rows: &Rows) {
+    let Some(Modal::Palette(palette)) = model.modals.last_mut() else { return };
+    if palette.input.value().trim() != typed {
+        return;
+    }
+    let mut pane = crate::ui::model::Pane::new(tab);
+    pane.rows = rows.clone();
+    let candidates = pane
+        .iter()
+        .map(|(_, row)| match row {
+            Row::Resource(resource) => Candidate {
+                text: format!("{} {}", resource.name(), resource.id()),
+                note: resource.state().to_owned(),
+                key: String::new(),
+                target: Target::Row(tab, row.id()),
+            },
+            Row::Operation(operation) => Candidate {
+                text: format!(
+                    "{} {} {}",
+                    operation.uid,
+                    operation.kind,
+                    operation.resource_name.as_deref().unwrap_or_default()
+                ),
+                note: operation.state.word().to_owned(),
+                key: String::new(),
+                target: Target::Operation(row.id()),
+            },
+        })
+        .collect();
+    palette.found.retain(|(other, _)| *other != tab);
+    palette.found.push((tab, candidates));
+    palette.found.sort_by_key(|(tab, _)| *tab);
+    palette.search();
+}
+
+/// Takes the answer to a request.
+pub fn submitted(model: &mut Model, submit: &Submit, answer: Result<Accepted, BackendError>) {
+    let kind = submit.kind.as_str();
+    let sending = |modal: &Modal| matches!(modal, Modal::Form(form) if form.sending);
+    let place = model.modals.iter().rposition(sending);
+    let title = model.catalogue.get(kind).map_or_else(|| kind.to_owned(), |s| s.title.to_string());
+    match answer {
+        Ok(accepted) => {
+            if let Some(place) = place {
+                model.modals.truncate(place);
+            }
+            if model.mine.len() == MINE {
+                model.mine.pop_front();
+            }
+            model.mine.push_back(accepted.uid);
+            if batched(model, None) {
+                return;
+            }
+            tell(model, Tone::Plain, format!("{} {title}: queued", accepted.uid));
+            let made = accepted.resource.filter(|id| model.tab.resource() == Some(id.kind));
+            let creates = model
+                .catalogue
+                .get(kind)
+                .is_some_and(|spec| spec.effect == crate::domain::Effect::Creates);
+            if let Some(id) = made.filter(|_| creates) {
+                let pane = model.pane_mut();
+                pane.selected = Some(id.id);
+                hurry(pane);
+            }
+        }
+        Err(error) => {
+            if batched(model, Some(error.to_string())) {
+                return;
+            }
+            let Some(Modal::Form(form)) = place.map(|place| &mut model.modals[place]) else {
+                return tell(model, Tone::Bad, format!("{title}: {error}"));
+            };
+            form.sending = false;
+            match &error {
+                BackendError::Refused(refusal) => form.refuse(refusal, true),
+                other => form.refusal = Some(other.to_string()),
+            }
+        }
+    }
+}
+
+/// Counts an answer to one of several requests made together; tells once all are there.
+fn batched(model: &mut Model, refused: Option<String>) -> bool {
+    let Some(batch) = &mut model.batch else { return false };
+    batch.left = batch.left.saturating_sub(1);
+    match refused {
+        Some(why) => batch.refused.push(why),
+        None => batch.accepted += 1,
+    }
+    if batch.left == 0
+        && let Some(batch) = model.batch.take()
+    {
+        let accepted = batch.accepted;
+        match batch.refused.first() {
+            None => tell(model, Tone::Plain, format!("{accepted} queued")),
+            Some(first) => {
+                let refused = batch.refused.len();
+                tell(model, Tone::Bad, format!("{accepted} queued, {refused} refused: {first}"));
+            }
+        }
+        model.pane_mut().marks.clear();
+    }
+    true
+}
+
+/// Takes the answer to a change.
+pub fn controlled(
+    model: &mut Model,
+    control: &Control,
+    answer: Result<(), BackendError>,
+    cmds: &mut Vec<Cmd>,
+) {
+    let sending = |modal: &Modal| matches!(modal, Modal::Form(form) if form.sending);
+    let place = model.modals.iter().rposition(sending);
+    match answer {
+        Ok(()) => {
+            if let (Some(place), Control::Relaunch { .. }) = (place, control) {
+                model.modals.truncate(place);
+            }
+            match control {
+                Control::Cancel { uid } => {
+                    tell(model, Tone::Plain, format!("{uid}: cancelling"));
+                }
+                Control::Relaunch { uid, .. } => {
+                    model.mine.push_back(*uid);
+                    tell(model, Tone::Plain, format!("{uid}: queued again"));
+                }
+                Control::Priority { uid, priority } => {
+                    tell(model, Tone::Plain, format!("{uid}: priority {priority}"));
+                }
+                Control::Lane { .. } => cmds.push(Cmd::Query(Ask::Lanes, Query::Lanes)),
+            }
+        }
+        Err(error) => {
+            if let Some(Modal::Form(form)) = place.map(|place| &mut model.modals[place]) {
+                form.sending = false;
+                match &error {
+                    BackendError::Refused(refusal) => form.refuse(refusal, true),
+                    other => form.refusal = Some(other.to_string()),
+                }
+            } else {
+                tell(model, Tone::Bad, error.to_string());
+            }
+        }
+    }
+}

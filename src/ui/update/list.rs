@@ -1,0 +1,303 @@
+//! Moving in the lists, filtering, sorting and marking.
+
+use jiff::Timestamp;
+use tui_input::Input;
+
+use crate::domain::{Filter, Page, Query, Sort};
+use crate::ui::action::Action;
+use crate::ui::layout::layout;
+use crate::ui::model::{Focus, Modal, Model, OperationView, Pane, Row, Tab, Tone};
+use crate::ui::msg::{Ask, Cmd};
+
+use super::{all_rows, tell};
+
+/// At most this many rows are marked at once.
+const MARKS: u32 = 10_000;
+
+/// Moves the selection.
+pub fn go(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
+    let page = if model.focus == Focus::Flight {
+        u64::from(layout(model).flight.height)
+    } else {
+        u64::from(layout(model).list_rows())
+    }
+    .max(1);
+    let (here, total) = if model.focus == Focus::Flight {
+        (model.flight.place() as u64, model.flight.operations.len() as u64)
+    } else {
+        (model.pane().cursor, model.pane().total)
+    };
+    let place = match action {
+        Action::Up => here.saturating_sub(1),
+        Action::Down => here + 1,
+        Action::PageUp => here.saturating_sub(page),
+        Action::PageDown => here + page,
+        Action::HalfUp => here.saturating_sub(page.div_ceil(2)),
+        Action::HalfDown => here + page.div_ceil(2),
+        Action::Top => 0,
+        _ => total.saturating_sub(1),
+    }
+    .min(total.saturating_sub(1));
+    if model.focus == Focus::Flight {
+        model.flight.select(usize::try_from(place).unwrap_or(usize::MAX));
+    } else {
+        select(model, place, cmds);
+    }
+}
+
+/// Selects the row at a place.
+pub fn select(model: &mut Model, place: u64, cmds: &mut Vec<Cmd>) {
+    let pane = model.pane_mut();
+    pane.cursor = place;
+    pane.selected = pane.current().map(Row::id);
+    keep_in_sight(model);
+    look(model, cmds);
+}
+
+/// Moves the window so that the selection is on the screen, and asks for rows not at hand.
+pub fn keep_in_sight(model: &mut Model) {
+    let height = u64::from(layout(model).list_rows().max(1));
+    let pane = model.pane_mut();
+    pane.cursor = pane.cursor.min(pane.total.saturating_sub(1));
+    if pane.cursor < pane.top {
+        pane.top = pane.cursor;
+    } else if pane.cursor >= pane.top + height {
+        pane.top = pane.cursor + 1 - height;
+    }
+    pane.top = pane.top.min(pane.total.saturating_sub(height));
+    let end = (pane.top + height).min(pane.total);
+    let at_hand = pane.offset <= pane.top && end <= pane.offset + pane.len() as u64;
+    if pane.loaded && !at_hand {
+        hurry(pane);
+    }
+}
+
+/// Has a list asked for again at once.
+pub fn hurry(pane: &mut Pane) {
+    pane.stale = true;
+    pane.asked_at = Timestamp::UNIX_EPOCH;
+}
+
+/// Takes the rows the backend answered with. The selection stays on its row.
+pub fn take(model: &mut Model, tab: Tab, page: Page, cmds: &mut Vec<Cmd>) {
+    let pane = &mut model.panes[tab.place()];
+    pane.total = page.total;
+    pane.offset = page.offset;
+    pane.rows = page.rows;
+    pane.loaded = true;
+    let found = pane
+        .selected
+        .and_then(|id| pane.iter().find(|(_, row)| row.id() == id).map(|(place, _)| place));
+    match found {
+        Some(place) => {
+            // The row stays where it is on the screen, and the rest moves around it.
+            pane.top = (pane.top + place).saturating_sub(pane.cursor);
+            pane.cursor = place;
+        }
+        None => {
+            pane.cursor = pane.cursor.min(pane.total.saturating_sub(1));
+            pane.selected = pane.current().map(Row::id);
+        }
+    }
+    if tab == model.tab {
+        keep_in_sight(model);
+        look(model, cmds);
+    }
+}
+
+/// Asks for what the selected row's details need: the steps of an operation, the names of what a
+/// resource is tied to.
+pub fn look(model: &mut Model, cmds: &mut Vec<Cmd>) {
+    let wanted: Vec<crate::domain::ResourceId> = match model.pane().current() {
+        Some(Row::Operation(operation)) => {
+            let uid = operation.uid;
+            let beside = layout(model).detail.is_some();
+            if beside && model.beside.as_ref().is_none_or(|view| view.uid != uid) {
+                model.beside = Some(OperationView { uid, detail: None, scroll: 0 });
+                cmds.push(Cmd::Query(Ask::Operation(uid.0), Query::Operation { uid }));
+            }
+            return;
+        }
+        Some(Row::Resource(resource)) => crate::ui::columns::ties(resource),
+        None => return,
+    };
+    for id in wanted {
+        if !model.names.contains_key(&id) {
+            remember(model, id, None);
+            cmds.push(Cmd::Query(Ask::Name(id), Query::Resource { id }));
+        }
+    }
+}
+
+/// Remembers a resource's name. Only so many are kept.
+pub fn remember(model: &mut Model, id: crate::domain::ResourceId, name: Option<String>) {
+    const KEPT: usize = 1024;
+    if model.names.len() >= KEPT && !model.names.contains_key(&id) {
+        model.names.pop_first();
+    }
+    model.names.insert(id, name);
+}
+
+/// Opens a tab.
+pub fn open_tab(model: &mut Model, tab: Tab, cmds: &mut Vec<Cmd>) {
+    model.modals.clear();
+    model.focus = Focus::List;
+    if model.tab == tab {
+        return;
+    }
+    model.tab = tab;
+    model.pane_mut().range = None;
+    hurry(model.pane_mut());
+    cmds.push(Cmd::Save(model.choices()));
+    look(model, cmds);
+}
+
+/// Opens what is selected.
+pub fn open(model: &mut Model, cmds: &mut Vec<Cmd>) {
+    if let Some(operation) = model.operation() {
+        let uid = operation.uid;
+        open_operation(model, uid, cmds);
+    } else if model.pane().current().is_some() {
+        model.modals.push(Modal::Detail { scroll: 0 });
+    }
+}
+
+/// Opens an operation in its own window.
+pub fn open_operation(model: &mut Model, uid: crate::domain::Uid, cmds: &mut Vec<Cmd>) {
+    model.modals.push(Modal::Operation(OperationView { uid, detail: None, scroll: 0 }));
+    cmds.push(Cmd::Query(Ask::Operation(uid.0), Query::Operation { uid }));
+}
+
+/// Leaves one thing: the range, the marks, the filter, what is in flight.
+pub fn back(model: &mut Model) {
+    if model.focus == Focus::Flight {
+        model.focus = Focus::List;
+        return;
+    }
+    let pane = model.pane_mut();
+    if pane.range.take().is_some() {
+    } else if !pane.marks.is_empty() {
+        pane.marks.clear();
+    } else if !pane.filter.is_empty() {
+        set_filter(model, "");
+    }
+    model.message = None;
+}
+
+/// Marks the row, or takes its mark away, and goes on to the next.
+pub fn mark(model: &mut Model) {
+    if model.focus == Focus::Flight {
+        return;
+    }
+    let pane = model.pane_mut();
+    let Some((id, name)) = pane.current().map(|row| (row.id(), row.name())) else { return };
+    if pane.marks.remove(&id).is_none() {
+        pane.marks.insert(id, name);
+    }
+    pane.cursor = (pane.cursor + 1).min(pane.total.saturating_sub(1));
+    pane.selected = pane.current().map(Row::id);
+    keep_in_sight(model);
+}
+
+/// Begins a range of marks, or marks every row from where it began to here.
+pub fn mark_range(model: &mut Model) {
+    let pane = model.pane_mut();
+    let Some(began) = pane.range.take() else {
+        pane.range = Some(pane.cursor);
+        tell(model, Tone::Plain, "range begun: go to its other end and press the key again");
+        return;
+    };
+    let (from, to) = (began.min(pane.cursor), began.max(pane.cursor));
+    let inside: Vec<_> = pane
+        .iter()
+        .filter(|(place, _)| (from..=to).contains(place))
+        .map(|(_, row)| (row.id(), row.name()))
+        .collect();
+    let missing = (to - from + 1).saturating_sub(inside.len() as u64);
+    pane.marks.extend(inside);
+    if missing > 0 {
+        tell(
+            model,
+            Tone::Bad,
+            format!("{missing} rows of the range are not at hand; narrow the list with a filter"),
+        );
+    }
+}
+
+/// Marks every row the filter lets through.
+pub fn mark_all(model: &mut Model, cmds: &mut Vec<Cmd>) {
+    cmds.push(Cmd::Query(Ask::Mark(model.tab), all_rows(model, MARKS)));
+}
+
+/// Takes the rows to mark.
+pub fn marked(model: &mut Model, tab: Tab, page: &Page) {
+    let mut whole = Pane::new(tab);
+    whole.rows = page.rows.clone();
+    let pane = &mut model.panes[tab.place()];
+    pane.marks.extend(whole.iter().map(|(_, row)| (row.id(), row.name())));
+    let number = pane.marks.len();
+    if page.total > u64::from(MARKS) {
+        tell(model, Tone::Bad, format!("only the first {number} of {} are marked", page.total));
+    }
+}
+
+/// Opens the line a filter is typed into.
+pub fn filter(model: &mut Model) {
+    let before = model.pane().filter_text.clone();
+    model.modals.push(Modal::Filter { input: Input::from(before.as_str()), before });
+}
+
+/// Shows only what a filter lets through.
+pub fn set_filter(model: &mut Model, text: &str) {
+    let pane = model.pane_mut();
+    pane.filter_text = text.to_owned();
+    let filter = Filter::parse(text);
+    if pane.filter == filter {
+        return;
+    }
+    pane.filter = filter;
+    pane.range = None;
+    hurry(pane);
+}
+
+/// Opens the menu of columns.
+pub fn sort_menu(model: &mut Model) {
+    let columns = model.tab.columns();
+    let at = model
+        .pane()
+        .sort
+        .as_ref()
+        .and_then(|sort| columns.iter().position(|column| *column == sort.column))
+        .unwrap_or(0);
+    model.modals.push(Modal::Sort { at });
+}
+
+/// Sorts by a column; the other way round if it already was.
+pub fn sort_by(model: &mut Model, column: &str, cmds: &mut Vec<Cmd>) {
+    let pane = model.pane_mut();
+    let descending =
+        pane.sort.as_ref().is_some_and(|sort| sort.column == column && !sort.descending);
+    pane.sort = Some(Sort { column: column.to_owned(), descending });
+    hurry(pane);
+    cmds.push(Cmd::Save(model.choices()));
+}
+
+/// Sorts by the next column, or the one before.
+pub fn sort_step(model: &mut Model, forward: bool, cmds: &mut Vec<Cmd>) {
+    let columns = model.tab.columns();
+    let number = columns.len();
+    let at = model
+        .pane()
+        .sort
+        .as_ref()
+        .and_then(|sort| columns.iter().position(|column| *column == sort.column));
+    let next = match (at, forward) {
+        (None, true) => 0,
+        (None, false) => number - 1,
+        (Some(at), true) => (at + 1) % number,
+        (Some(at), false) => (at + number - 1) % number,
+    };
+    model.pane_mut().sort = None;
+    sort_by(model, columns[next], cmds);
+    tell(model, Tone::Plain, format!("sorted by {}", columns[next]));
+}

@@ -1,0 +1,449 @@
+//! Keys and actions in the windows over the lists.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use crate::domain::{Control, LaneChange, LaneState, Uid};
+use crate::ui::action::Action;
+use crate::ui::confirm::{Ask as Question, Then};
+use crate::ui::edit;
+use crate::ui::layout::{full, layout};
+use crate::ui::model::{Modal, Model, QUIT_CHOICES, Tab, Tone};
+use crate::ui::msg::{Ask, Cmd, Msg};
+use crate::ui::palette::{Candidate, Palette, Target};
+use crate::ui::view;
+
+use super::{act, form, list, named_like, perform, quit_with, refuses, tell};
+
+/// How many things of each tab the palette looks at.
+const FOUND: u32 = 20;
+
+/// Lets the front window take a key before the key map sees it. Returns whether it did.
+pub fn take_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
+    match model.modals.last_mut() {
+        Some(Modal::Filter { .. }) => filter_key(model, event),
+        Some(Modal::Palette(_)) => palette_key(model, event, cmds),
+        Some(Modal::Help { search, scroll }) => match event.code {
+            KeyCode::Char(_) | KeyCode::Backspace
+                if !event.modifiers.contains(KeyModifiers::CONTROL) =>
+            {
+                *scroll = 0;
+                edit::edit(search, event)
+            }
+            _ => false,
+        },
+        Some(Modal::Form(_)) => return form_key(model, event, cmds),
+        Some(Modal::Confirm(_)) => confirm_key(model, event, cmds),
+        Some(Modal::Quit { .. }) => quit_key(model, event, cmds),
+        Some(Modal::Lanes { .. }) => lanes_key(model, event, cmds),
+        Some(Modal::Sort { .. }) => sort_key(model, event, cmds),
+        _ => false,
+    }
+}
+
+/// In a form the keys that leave it or move within it come first, then the field's own.
+fn form_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
+    if form::key(model, event, cmds) {
+        return true;
+    }
+    if event.code == KeyCode::Esc {
+        model.modals.pop();
+        return true;
+    }
+    false
+}
+
+/// A key the key map knows nothing of: a guest's, in its console.
+pub fn unbound(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) {
+    if let Some(Modal::Console(console)) = model.modals.last_mut() {
+        if !console.open {
+            if console.ended.is_some() && matches!(event.code, KeyCode::Esc | KeyCode::Enter) {
+                close_console(model, cmds);
+            }
+            return;
+        }
+        if let Some(bytes) = console.typed(event) {
+            console.parser.screen_mut().set_scrollback(0);
+            cmds.push(Cmd::SerialSend(bytes));
+        }
+    }
+}
+
+fn close_console(model: &mut Model, cmds: &mut Vec<Cmd>) {
+    model.modals.pop();
+    cmds.push(Cmd::SerialClose);
+}
+
+/// Does an action in the front window. Returns whether the window took it.
+pub fn take_action(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) -> bool {
+    let page = layout(model).list_rows().max(1);
+    let limit = view::scroll_limit(model);
+    match model.modals.last_mut() {
+        None => false,
+        Some(Modal::Console(console)) => {
+            match action {
+                Action::ConsoleLeave => close_console(model, cmds),
+                Action::ConsoleUp => console.scroll(10),
+                Action::ConsoleDown => console.scroll(-10),
+                _ => {}
+            }
+            true
+        }
+        Some(Modal::Form(form)) => {
+            match action {
+                Action::FormNext => form.step(true),
+                Action::FormPrevious => form.step(false),
+                Action::FormSubmit => form::submit(model, cmds),
+                Action::FormAdvanced => form::advanced(model),
+                Action::FormReveal => form::reveal(model),
+                _ => {}
+            }
+            true
+        }
+        Some(
+            Modal::Help { scroll, .. }
+            | Modal::Doctor { scroll }
+            | Modal::Detail { scroll }
+            | Modal::Operation(crate::ui::model::OperationView { scroll, .. }),
+        ) => {
+            let at = *scroll;
+            *scroll = match action {
+                Action::Up => at.saturating_sub(1),
+                Action::Down => at.saturating_add(1),
+                Action::PageUp => at.saturating_sub(page),
+                Action::PageDown => at.saturating_add(page),
+                Action::HalfUp => at.saturating_sub(page.div_ceil(2)),
+                Action::HalfDown => at.saturating_add(page.div_ceil(2)),
+                Action::Top => 0,
+                Action::Bottom => u16::MAX,
+                Action::Back | Action::Open | Action::Quit => {
+                    model.modals.pop();
+                    return true;
+                }
+                // Cancel, relaunch, tabs and what the row's own keys do go on as ever.
+                _ => return false,
+            }
+            .min(limit);
+            true
+        }
+        Some(_) => {
+            if matches!(action, Action::Back | Action::Quit) {
+                model.modals.pop();
+            }
+            true
+        }
+    }
+}
+
+fn filter_key(model: &mut Model, event: KeyEvent) -> bool {
+    let Some(Modal::Filter { input, before }) = model.modals.last_mut() else { return false };
+    match event.code {
+        KeyCode::Enter => {
+            model.modals.pop();
+        }
+        KeyCode::Esc => {
+            let before = before.clone();
+            model.modals.pop();
+            list::set_filter(model, &before);
+        }
+        KeyCode::Char('c') if event.modifiers.contains(KeyModifiers::CONTROL) => {
+            model.modals.pop();
+            list::set_filter(model, "");
+        }
+        _ => {
+            edit::edit(input, event);
+            let text = input.value().to_owned();
+            list::set_filter(model, &text);
+        }
+    }
+    true
+}
+
+/// Opens the palette.
+pub fn palette(model: &mut Model, cmds: &mut Vec<Cmd>) {
+    let fixed = model
+        .keymap
+        .entries()
+        .iter()
+        .filter(|entry| {
+            use crate::ui::action::Scope::{Console, Form};
+            !entry.scopes.iter().all(|scope| matches!(scope, Form | Console))
+                && !matches!(
+                    entry.action,
+                    Action::Up | Action::Down | Action::Open | Action::Back | Action::Palette
+                )
+        })
+        .map(|entry| Candidate {
+            text: match &entry.action {
+                Action::Do(kind) => model
+                    .catalogue
+                    .get(kind)
+                    .map_or_else(|| kind.clone(), |spec| format!("{} · {kind}", spec.title)),
+                _ => entry.name.replace('_', " "),
+            },
+            note: entry.doc.clone(),
+            key: model.keymap.key(&entry.action).unwrap_or_default(),
+            target: Target::Action(entry.action.clone()),
+        })
+        .collect();
+    model.modals.push(Modal::Palette(Palette::new(fixed)));
+    find(model, cmds);
+}
+
+/// Asks the backend for things that match what is typed.
+fn find(model: &mut Model, cmds: &mut Vec<Cmd>) {
+    let Some(Modal::Palette(palette)) = model.modals.last_mut() else { return };
+    let typed = palette.input.value().trim().to_owned();
+    if typed.is_empty() {
+        palette.found.clear();
+        return;
+    }
+    for tab in Tab::ALL {
+        let query = named_like(tab, &typed, FOUND);
+        cmds.push(Cmd::Query(Ask::Find(tab, typed.clone()), query));
+    }
+}
+
+fn palette_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
+    let Some(Modal::Palette(palette)) = model.modals.last_mut() else { return false };
+    let control = event.modifiers.contains(KeyModifiers::CONTROL);
+    let last = palette.matches.len().saturating_sub(1);
+    match event.code {
+        KeyCode::Esc => {
+            model.modals.pop();
+        }
+        KeyCode::Char('c') if control => {
+            model.modals.pop();
+        }
+        KeyCode::Up => palette.at = palette.at.saturating_sub(1),
+        KeyCode::Char('p') if control => palette.at = palette.at.saturating_sub(1),
+        KeyCode::Down => palette.at = (palette.at + 1).min(last),
+        KeyCode::Char('n') if control => palette.at = (palette.at + 1).min(last),
+        KeyCode::PageUp => palette.at = palette.at.saturating_sub(10),
+        KeyCode::PageDown => palette.at = (palette.at + 10).min(last),
+        KeyCode::Enter => {
+            let target = palette.matches.get(palette.at).map(|found| found.target.clone());
+            model.modals.pop();
+            match target {
+                Some(Target::Action(Action::Do(kind))) => act::open_kind(model, &kind, cmds),
+                Some(Target::Action(action)) => perform(model, &action, cmds),
+                Some(Target::Row(tab, id)) => {
+                    list::open_tab(model, tab, cmds);
+                    list::set_filter(model, "");
+                    let pane = model.pane_mut();
+                    pane.selected = Some(id);
+                    list::hurry(pane);
+                }
+                Some(Target::Operation(uid)) => list::open_operation(model, Uid(uid), cmds),
+                None => {}
+            }
+        }
+        _ => {
+            palette.at = 0;
+            palette.found.clear();
+            edit::edit(&mut palette.input, event);
+            palette.search();
+            find(model, cmds);
+        }
+    }
+    true
+}
+
+fn confirm_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
+    let Some(Modal::Confirm(confirm)) = model.modals.last_mut() else { return false };
+    let given = confirm.is_given();
+    let close = match (&mut confirm.ask, event.code) {
+        (_, KeyCode::Esc) => Some(false),
+        (_, KeyCode::Enter) if given => Some(true),
+        (Question::YesNo { .. }, KeyCode::Enter) => Some(false),
+        (Question::YesNo { .. }, KeyCode::Char('y' | 'Y')) => Some(true),
+        (Question::YesNo { .. }, KeyCode::Char('n' | 'N' | 'q')) => Some(false),
+        (
+            Question::YesNo { yes },
+            KeyCode::Left
+            | KeyCode::Right
+            | KeyCode::Tab
+            | KeyCode::BackTab
+            | KeyCode::Char('h' | 'l'),
+        ) => {
+            *yes = !*yes;
+            None
+        }
+        (Question::YesNo { .. }, KeyCode::Char('o')) => {
+            if let Some(kind) = confirm.form.clone() {
+                let things = things_of(confirm);
+                model.modals.pop();
+                if let Some(spec) = model.catalogue.get(&kind).cloned() {
+                    act::open_form(model, &spec, &things, cmds);
+                }
+            }
+            return true;
+        }
+        (Question::Type { input, .. }, _) => {
+            edit::edit(input, event);
+            None
+        }
+        _ => None,
+    };
+    let Some(go) = close else { return true };
+    let Some(Modal::Confirm(confirm)) = model.modals.pop() else { return true };
+    if go {
+        match confirm.then {
+            Then::Submit(submits) => form::send(model, submits, cmds),
+            Then::Control(control) => cmds.push(Cmd::Control(control)),
+        }
+    }
+    true
+}
+
+/// The numbers and names a question is about, for the form that takes its place.
+fn things_of(confirm: &crate::ui::confirm::Confirm) -> Vec<(u64, String)> {
+    let Then::Submit(submits) = &confirm.then else { return Vec::new() };
+    if submits.len() < 2 {
+        return Vec::new();
+    }
+    submits
+        .iter()
+        .zip(&confirm.things)
+        .filter_map(|(submit, name)| {
+            let id = submit.params.values().find_map(serde_json::Value::as_u64)?;
+            Some((id, name.clone()))
+        })
+        .collect()
+}
+
+fn quit_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
+    let Some(Modal::Quit { at }) = model.modals.last_mut() else { return false };
+    let last = QUIT_CHOICES.len() - 1;
+    match event.code {
+        KeyCode::Up | KeyCode::Char('k') => *at = at.saturating_sub(1),
+        KeyCode::Down | KeyCode::Char('j') | KeyCode::Tab => *at = (*at + 1).min(last),
+        KeyCode::Enter => {
+            let at = *at;
+            quit_with(model, at, cmds);
+        }
+        KeyCode::Esc => {
+            model.modals.pop();
+        }
+        KeyCode::Char(letter) => {
+            let chosen = QUIT_CHOICES.iter().position(|(key, _)| key.starts_with(letter));
+            if let Some(at) = chosen {
+                quit_with(model, at, cmds);
+            }
+        }
+        _ => {}
+    }
+    true
+}
+
+fn lanes_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
+    let Some(Modal::Lanes { at }) = model.modals.last_mut() else { return false };
+    let last = model.lanes.len().saturating_sub(1);
+    match event.code {
+        KeyCode::Up | KeyCode::Char('k') => *at = at.saturating_sub(1),
+        KeyCode::Down | KeyCode::Char('j') => *at = (*at + 1).min(last),
+        KeyCode::Char(letter @ ('p' | 'r' | 'd' | '+' | '-')) => {
+            let Some(lane) = model.lanes.get(*at).cloned() else { return true };
+            if refuses(model) {
+                return true;
+            }
+            let change = match letter {
+                'p' if lane.state == LaneState::Paused => LaneChange::Resume,
+                'p' => LaneChange::Pause,
+                'r' => LaneChange::Resume,
+                'd' => LaneChange::Drain,
+                '+' => LaneChange::Width((lane.width + 1).min(64)),
+                _ => LaneChange::Width(lane.width.saturating_sub(1).max(1)),
+            };
+            cmds.push(Cmd::Control(Control::Lane { name: lane.name, change }));
+        }
+        KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | 'L') => {
+            model.modals.pop();
+        }
+        _ => {}
+    }
+    true
+}
+
+fn sort_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
+    let columns = model.tab.columns();
+    let Some(Modal::Sort { at }) = model.modals.last_mut() else { return false };
+    match event.code {
+        KeyCode::Up | KeyCode::Char('k') => *at = at.saturating_sub(1),
+        KeyCode::Down | KeyCode::Char('j') => *at = (*at + 1).min(columns.len() - 1),
+        KeyCode::Enter => {
+            let column = columns[(*at).min(columns.len() - 1)];
+            model.modals.pop();
+            list::sort_by(model, column, cmds);
+        }
+        KeyCode::Backspace | KeyCode::Delete => {
+            model.modals.pop();
+            model.pane_mut().sort = None;
+            list::hurry(model.pane_mut());
+            cmds.push(Cmd::Save(model.choices()));
+        }
+        KeyCode::Esc | KeyCode::Char('q' | 'o') => {
+            model.modals.pop();
+        }
+        _ => {}
+    }
+    true
+}
+
+/// Puts pasted text where the keys go.
+pub fn paste(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
+    match model.modals.last_mut() {
+        Some(Modal::Form(_)) => form::paste(model, text, cmds),
+        Some(Modal::Filter { input, .. }) => {
+            edit::paste(input, text);
+            let text = input.value().to_owned();
+            list::set_filter(model, &text);
+        }
+        Some(Modal::Palette(palette)) => {
+            edit::paste(&mut palette.input, text);
+            palette.search();
+            find(model, cmds);
+        }
+        Some(Modal::Confirm(confirm)) => {
+            if let Question::Type { input, .. } = &mut confirm.ask {
+                edit::paste(input, text);
+            }
+        }
+        Some(Modal::Console(console)) if console.open => {
+            cmds.push(Cmd::SerialSend(console.pasted(text)));
+        }
+        _ => {}
+    }
+}
+
+/// The screen has another size: so has the guest's.
+pub fn resized(model: &mut Model) {
+    let area = full(model.size);
+    for modal in &mut model.modals {
+        if let Modal::Console(console) = modal {
+            console.resize((area.width.saturating_sub(2), area.height.saturating_sub(2)));
+        }
+    }
+}
+
+/// What a guest's serial line says.
+pub fn serial(model: &mut Model, msg: Msg) {
+    let console = model.modals.iter_mut().find_map(|modal| match modal {
+        Modal::Console(console) => Some(console),
+        _ => None,
+    });
+    let Some(console) = console else { return };
+    model.dirty = true;
+    match msg {
+        Msg::SerialOpened(vm, Ok(())) if vm == console.vm => console.open = true,
+        Msg::SerialOpened(vm, Err(error)) if vm == console.vm => {
+            console.ended = Some(error.to_string());
+        }
+        Msg::SerialOutput(vm, bytes) if vm == console.vm => console.write(&bytes),
+        Msg::SerialEnded(vm) if vm == console.vm => {
+            console.open = false;
+            console.ended = Some("the guest's serial line is closed".to_owned());
+        }
+        Msg::SerialFailed(_, error) => tell(model, Tone::Bad, error.to_string()),
+        _ => {}
+    }
+}

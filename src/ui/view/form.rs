@@ -1,0 +1,288 @@
+//! A form: its fields, what is wrong with them, and what would happen.
+
+use ratatui::layout::Rect;
+
+use super::canvas::{Canvas, Line};
+use crate::domain::FieldType;
+use crate::ui::field::{Entry, Pick, Widget};
+use crate::ui::form::{Form, Purpose};
+use crate::ui::layout::{full, window};
+use crate::ui::model::Model;
+use crate::ui::text;
+use crate::ui::theme::Role;
+
+/// Draws it.
+pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
+    let area = if model.size.0 < 84 { full(model.size) } else { window(model.size, 84, 30) };
+    let title = match &form.purpose {
+        Purpose::New => form.spec.title.to_string(),
+        Purpose::Relaunch { uid, .. } => format!("{} · relaunch {uid}", form.spec.title),
+        Purpose::Many { things, .. } => format!("{} · {} things", form.spec.title, things.len()),
+    };
+    let inside = canvas.window(area, &title, Role::Focus);
+    let x = inside.x + 1;
+    let width = inside.width.saturating_sub(2);
+    let label = form
+        .visible()
+        .map(|place| text::width(&form.entries[place].field.name) + nesting(&form.entries[place]))
+        .max()
+        .unwrap_or(8)
+        .clamp(6, 14);
+    let label = u16::try_from(label).unwrap_or(8);
+
+    let below = preview(form, width);
+    let least = u16::try_from(form.visible().count()).unwrap_or(u16::MAX).min(inside.height);
+    let room = inside.height.saturating_sub(least + 2);
+    let below_height = u16::try_from(below.len()).unwrap_or(u16::MAX).min(room);
+    let fields = Rect {
+        x,
+        y: inside.y,
+        width,
+        height: inside.height.saturating_sub(below_height + u16::from(below_height > 0)),
+    };
+    draw_fields(form, canvas, fields, label);
+    if below_height > 0 {
+        let y = inside.bottom() - below_height;
+        canvas.horizontal(x, y - 1, width, Role::Border);
+        for (line, y) in below.iter().zip(y..inside.bottom()) {
+            canvas.line(x, y, width, line);
+        }
+    }
+    if form.sending {
+        canvas.text(area.x + 2, area.bottom() - 1, 12, " queueing ", Role::Waiting);
+    }
+}
+
+const fn nesting(entry: &Entry) -> usize {
+    if entry.within.is_some() { 2 } else { 0 }
+}
+
+/// How many lines a field takes.
+fn height(form: &Form, place: usize, width: u16) -> usize {
+    let entry = &form.entries[place];
+    let lines = match &entry.widget {
+        Widget::Lines { lines, .. } => lines.len(),
+        _ => 1,
+    };
+    lines + usize::from(note_below(form, place, width).is_some())
+}
+
+/// What stands below a field: what is wrong with it, or what it is, while it has the keys.
+fn note_below(form: &Form, place: usize, width: u16) -> Option<(String, Role)> {
+    let entry = &form.entries[place];
+    match &entry.error {
+        Some(error) => Some((error.clone(), Role::Bad)),
+        None if place == form.at && width >= 34 => Some((entry.field.doc.to_string(), Role::Quiet)),
+        None => None,
+    }
+}
+
+fn draw_fields(form: &Form, canvas: &mut Canvas<'_>, area: Rect, label: u16) {
+    let places: Vec<usize> = form.visible().collect();
+    let here = places.iter().position(|place| *place == form.at).unwrap_or(0);
+    let mut y = area.y;
+    if let Some(refusal) = &form.refusal {
+        for line in text::wrap(refusal, usize::from(area.width)).iter().take(3) {
+            canvas.text(area.x, y, area.width, line, Role::Bad);
+            y += 1;
+        }
+    }
+    // As many fields before the one with the keys as leave it in sight.
+    let room = usize::from(area.bottom().saturating_sub(y));
+    let mut from = here;
+    let mut used = height(form, form.at, area.width);
+    for at in (0..here).rev() {
+        used += height(form, places[at], area.width);
+        if used > room {
+            break;
+        }
+        from = at;
+    }
+    let mut picker = None;
+    for &place in &places[from.min(places.len())..] {
+        if y >= area.bottom() {
+            break;
+        }
+        let entry = &form.entries[place];
+        let active = place == form.at;
+        let indent = if entry.within.is_some() { 2 } else { 0 };
+        let role = if active { Role::Title } else { Role::Quiet };
+        let cursor = if active { canvas.glyphs().cursor } else { " " };
+        canvas.text(area.x, y, 1, cursor, Role::Key);
+        let name = entry.field.name.replace('_', " ");
+        let star = if entry.field.required { "*" } else { "" };
+        canvas.text(area.x + 2 + indent, y, label + 1, &format!("{name}{star}"), role);
+        let x = area.x + label + 5;
+        let width = area.right().saturating_sub(x);
+        let lines =
+            draw_value(entry, active, canvas, Rect { x, y, width, height: 1 }, area.bottom());
+        if active
+            && let Widget::Pick(pick) = &entry.widget
+            && pick.search.is_some()
+        {
+            picker = Some((pick, x, y + 1, width));
+        }
+        y += lines;
+        if let Some((note, role)) = note_below(form, place, area.width)
+            && y < area.bottom()
+        {
+            canvas.text(x, y, width, &note, role);
+            y += 1;
+        }
+    }
+    if let Some((pick, x, y, width)) = picker {
+        draw_picker(pick, canvas, Rect { x, y, width, height: area.bottom().saturating_sub(y) });
+    }
+}
+
+/// Draws what is in a field. Returns how many lines it took.
+fn draw_value(entry: &Entry, active: bool, canvas: &mut Canvas<'_>, at: Rect, bottom: u16) -> u16 {
+    let g = canvas.glyphs();
+    match &entry.widget {
+        Widget::Line(input) => {
+            let unit = match &entry.field.of {
+                FieldType::Integer { min, max, unit } => format!("{unit}  {min}–{max}"),
+                FieldType::Every { min, max } => format!("*, {min}–{max}"),
+                _ => String::new(),
+            };
+            let short =
+                matches!(entry.field.of, FieldType::Integer { .. } | FieldType::Every { .. });
+            let width = if short { at.width.min(12) } else { at.width.min(60) };
+            if active {
+                canvas.input(at.x, at.y, width, input, false);
+                if let Some(path) = entry.paths.first() {
+                    let typed = u16::try_from(text::width(input.value())).unwrap_or(0);
+                    let rest = path.strip_prefix(input.value()).unwrap_or_default();
+                    let more = match entry.paths.len() {
+                        1 => rest.to_owned(),
+                        number => format!("{rest}  ({number}, {} takes it)", "→"),
+                    };
+                    let room = at.width.saturating_sub(typed);
+                    canvas.text(at.x + typed, at.y, room, &more, Role::Quiet);
+                }
+            } else {
+                canvas.text(at.x, at.y, width, input.value(), Role::Text);
+            }
+            if short {
+                canvas.text(
+                    at.x + width + 1,
+                    at.y,
+                    at.width.saturating_sub(width + 1),
+                    &unit,
+                    Role::Quiet,
+                );
+            }
+        }
+        Widget::Secret { input, shown } => {
+            let width = at.width.min(40);
+            if active {
+                canvas.input(at.x, at.y, width, input, !shown);
+            } else {
+                let masked = g.secret.repeat(input.value().chars().count());
+                canvas.text(at.x, at.y, width, &masked, Role::Text);
+            }
+        }
+        Widget::Flag(flag) => {
+            let shown = if *flag { "[x] yes" } else { "[ ] no" };
+            canvas.text(at.x, at.y, at.width, shown, if active { Role::Input } else { Role::Text });
+        }
+        Widget::Pick(pick) => draw_pick(pick, active, canvas, at),
+        Widget::Lines { lines, at: here } => {
+            let room = bottom.saturating_sub(at.y);
+            for ((number, line), y) in lines.iter().enumerate().zip(at.y..at.y + room) {
+                if active && number == *here {
+                    canvas.input(at.x, y, at.width, line, false);
+                } else {
+                    canvas.text(at.x, y, at.width, line.value(), Role::Text);
+                }
+            }
+            return u16::try_from(lines.len()).unwrap_or(room).min(room);
+        }
+        Widget::Nested => return 0,
+    }
+    1
+}
+
+fn draw_pick(pick: &Pick, active: bool, canvas: &mut Canvas<'_>, at: Rect) {
+    if let Some(search) = pick.search.as_ref().filter(|_| active) {
+        canvas.input(at.x, at.y, at.width.min(40), search, false);
+        return;
+    }
+    let Some(chosen) = &pick.chosen else {
+        let told = match (&pick.live, pick.options.is_empty()) {
+            (Some((of, _)), true) => format!("there is no {of} to choose"),
+            _ => "type, or space for the list".to_owned(),
+        };
+        let role = if active { Role::Input } else { Role::Quiet };
+        canvas.text(at.x, at.y, at.width, &told, role);
+        return;
+    };
+    let shown = if active { format!("‹ {} ›", chosen.label) } else { chosen.label.clone() };
+    let role = if active { Role::Input } else { Role::Text };
+    let end = canvas.text(at.x, at.y, at.width, &shown, role);
+    let room = at.right().saturating_sub(end + 2);
+    canvas.text(end + 2, at.y, room, &chosen.note, Role::Quiet);
+}
+
+/// Draws what matches below the field being searched in.
+fn draw_picker(pick: &Pick, canvas: &mut Canvas<'_>, room: Rect) {
+    let number = u16::try_from(pick.matches.len().max(1)).unwrap_or(u16::MAX);
+    let area = Rect { height: (number + 2).min(room.height).min(12), ..room };
+    if area.height < 3 {
+        return;
+    }
+    canvas.fill(area, Role::Text);
+    canvas.frame(area, Role::Focus);
+    let inside = Rect {
+        x: area.x + 1,
+        y: area.y + 1,
+        width: area.width.saturating_sub(2),
+        height: area.height - 2,
+    };
+    let from = (pick.at + 1).saturating_sub(usize::from(inside.height));
+    for ((number, option), y) in
+        pick.matches.iter().enumerate().skip(from).zip(inside.y..inside.bottom())
+    {
+        let width = (inside.width / 2).max(12).min(inside.width);
+        canvas.text(inside.x + 1, y, width.saturating_sub(2), &option.label, Role::Text);
+        let note = inside.x + width;
+        canvas.text(note, y, inside.right().saturating_sub(note), &option.note, Role::Quiet);
+        if number == pick.at {
+            canvas.restyle(Rect { y, height: 1, ..inside }, Role::Selected);
+        }
+    }
+    if pick.matches.is_empty() {
+        canvas.text(inside.x + 1, inside.y, inside.width, "nothing matches", Role::Quiet);
+    }
+}
+
+/// What would happen.
+fn preview(form: &Form, width: u16) -> Vec<Line> {
+    let room = usize::from(width).max(8);
+    let mut lines = Vec::new();
+    let Some(preview) = &form.preview else {
+        return text::wrap(&form.spec.doc, room)
+            .into_iter()
+            .map(|l| Line::new(l, Role::Quiet))
+            .collect();
+    };
+    for effect in &preview.effects {
+        lines.extend(text::wrap(effect, room).into_iter().map(|l| Line::new(l, Role::Text)));
+    }
+    if let Some(space) = preview.space {
+        lines.push(Line::new("takes ", Role::Quiet).with(text::bytes(space), Role::Text));
+    }
+    for command in &preview.commands {
+        for (number, part) in text::wrap(command, room.saturating_sub(2)).into_iter().enumerate() {
+            let mark = if number == 0 { "$ " } else { "  " };
+            lines.push(Line::new(format!("{mark}{part}"), Role::Quiet));
+        }
+    }
+    if lines.is_empty() {
+        return text::wrap(&form.spec.doc, room)
+            .into_iter()
+            .map(|l| Line::new(l, Role::Quiet))
+            .collect();
+    }
+    lines
+}

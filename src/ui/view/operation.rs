@@ -1,0 +1,134 @@
+//! An operation with its steps: what was run, what it said, what undo did.
+
+use super::canvas::Line;
+use super::detail::fact;
+use super::flight;
+use crate::domain::{Operation, Step, StepState};
+use crate::ui::columns::operation_state;
+use crate::ui::model::{Model, OperationView};
+use crate::ui::text;
+use crate::ui::theme::{Role, Theme};
+
+/// How many lines of a command's output are shown.
+const TAIL: usize = 20;
+
+/// Its lines.
+#[must_use]
+pub fn lines(model: &Model, theme: &Theme, view: &OperationView, width: u16) -> Vec<Line> {
+    let Some(detail) = &view.detail else {
+        return vec![Line::new(theme.glyphs.more, Role::Quiet)];
+    };
+    let mut lines = head(model, theme, &detail.operation, width);
+    lines.push(Line::empty());
+    lines.push(Line::new("Steps", Role::Title));
+    if detail.steps.is_empty() {
+        lines.push(Line::new("none taken yet", Role::Quiet));
+    }
+    for step in &detail.steps {
+        of_step(model, theme, step, width, &mut lines);
+    }
+    lines
+}
+
+fn head(model: &Model, theme: &Theme, operation: &Operation, width: u16) -> Vec<Line> {
+    let (glyph, role) = operation_state(&theme.glyphs, operation.state);
+    let spec = model.catalogue.get(&operation.kind);
+    let title = spec.map_or(operation.kind.as_str(), |spec| spec.title.as_ref());
+    let mut lines = vec![
+        Line::new(format!("{glyph} {} ", operation.state), role)
+            .with(format!("{title} {}", flight::about(operation)), Role::Title),
+    ];
+    let what = flight::what(operation);
+    if !what.is_empty() {
+        let role = match operation.state {
+            crate::domain::State::Error => Role::Bad,
+            crate::domain::State::Pending => Role::Waiting,
+            _ => Role::Text,
+        };
+        lines.extend(text::wrap(&what, usize::from(width)).into_iter().map(|l| Line::new(l, role)));
+    } else if let Some(comment) = &operation.comment {
+        fact(&mut lines, "comment", comment, Role::Text, width);
+    }
+    if let Some(progress) = &operation.progress
+        && operation.state == crate::domain::State::Run
+        && let Some(fraction) = progress.fraction
+    {
+        let cells = usize::from(width / 3).max(6);
+        let done = ((fraction.clamp(0.0, 1.0) * cells as f64).round() as usize).min(cells);
+        let left = progress.left_s.map(|left| format!("   {} left", text::clock(left)));
+        lines.push(
+            Line::new(theme.glyphs.bar_done.repeat(done), Role::Bar)
+                .with(theme.glyphs.bar_rest.repeat(cells - done), Role::BarRest)
+                .with(format!(" {:.0}%{}", fraction * 100.0, left.unwrap_or_default()), Role::Text),
+        );
+    }
+    fact(&mut lines, "kind", &operation.kind, Role::Text, width);
+    fact(&mut lines, "asked by", &operation.actor, Role::Text, width);
+    let moment = |at| text::moment(at, model.now, &model.zone);
+    let mut times = format!("asked {}", moment(operation.created));
+    if let Some(started) = operation.started {
+        times.push_str(&format!(", began {}", moment(started)));
+        let end = operation.finished.unwrap_or(model.now);
+        times.push_str(&format!(", took {}", text::span(text::seconds_between(started, end))));
+    }
+    fact(&mut lines, "times", &times, Role::Text, width);
+    if operation.priority != 0 {
+        fact(&mut lines, "priority", &format!("{:+}", operation.priority), Role::Text, width);
+    }
+    if operation.attempt > 0 {
+        fact(&mut lines, "attempt", &(operation.attempt + 1).to_string(), Role::Text, width);
+    }
+    for (number, (name, value)) in operation.params.iter().enumerate() {
+        let label = if number == 0 { "asked for" } else { "" };
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        fact(&mut lines, label, &format!("{name}={value}"), Role::Text, width);
+    }
+    lines
+}
+
+fn of_step(model: &Model, theme: &Theme, step: &Step, width: u16, lines: &mut Vec<Line>) {
+    let g = theme.glyphs;
+    let (glyph, role) = match step.state {
+        StepState::Running => (g.busy, Role::Busy),
+        StepState::Done => (g.good, Role::Good),
+        StepState::Failed | StepState::UndoFailed => (g.bad, Role::Bad),
+        StepState::Undone => (g.resting, Role::Resting),
+    };
+    let end = step.finished.unwrap_or(model.now);
+    let took = end.as_millisecond().saturating_sub(step.started.as_millisecond());
+    let took = if took < 10_000 {
+        format!("{:.1} s", took.max(0) as f64 / 1000.0)
+    } else {
+        text::span(u64::try_from(took / 1000).unwrap_or(0))
+    };
+    let name_width = usize::from(width).saturating_sub(24).clamp(10, 32);
+    let name = text::fit(&step.name, name_width, g.more).into_owned();
+    let gap = " ".repeat(name_width.saturating_sub(text::width(&name)));
+    lines.push(
+        Line::new(format!("{glyph} "), role)
+            .with(format!("{name}{gap} "), Role::Text)
+            .with(format!("{:<11} ", step.state.word()), role)
+            .with(took, Role::Quiet),
+    );
+    let room = usize::from(width).saturating_sub(4).max(8);
+    if let Some(error) = &step.error {
+        let broken = text::wrap(error, room);
+        lines.extend(broken.into_iter().map(|l| Line::new(format!("  {l}"), Role::Bad)));
+    }
+    for command in &step.commands {
+        for (number, part) in text::wrap(&command.line, room).into_iter().enumerate() {
+            let mark = if number == 0 { "  $ " } else { "    " };
+            lines.push(Line::new(mark, Role::Quiet).with(part, Role::Text));
+        }
+        let tail: Vec<&str> = command.tail.lines().collect();
+        for line in &tail[tail.len().saturating_sub(TAIL)..] {
+            lines.push(Line::new(format!("    {line}"), Role::Quiet));
+        }
+        if let Some(ended) = &command.ended {
+            let role =
+                if matches!(ended.as_str(), "exit 0" | "ok") { Role::Quiet } else { Role::Bad };
+            let took = command.took_ms as f64 / 1000.0;
+            lines.push(Line::new(format!("    {ended} after {took:.1} s"), role));
+        }
+    }
+}

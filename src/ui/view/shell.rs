@@ -1,0 +1,378 @@
+//! The parts that are always there: header, tabs, the lines between panes, footer.
+
+use std::ops::Range;
+
+use ratatui::layout::Rect;
+
+use super::canvas::{Canvas, Line, spark};
+use crate::domain::ToolState;
+use crate::ui::layout::Layout;
+use crate::ui::model::{Focus, Modal, Model, Tab, Tone};
+use crate::ui::text::{self, width};
+use crate::ui::theme::Role;
+use crate::ui::update::scopes;
+
+fn columns(text: &str) -> u16 {
+    u16::try_from(width(text)).unwrap_or(u16::MAX)
+}
+
+/// The first line: the box, what it can do, how loaded it is, how much is in flight.
+pub fn header(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    let g = canvas.glyphs();
+    let flight = &model.flight;
+    let mut right = Line::default();
+    let counts = [
+        (g.play, flight.running, Role::Busy),
+        (g.wait, flight.waiting, Role::Waiting),
+        (g.bad, flight.failed, Role::Bad),
+    ];
+    for (glyph, number, role) in counts {
+        let role = if number == 0 { Role::Quiet } else { role };
+        right = right.with(format!("{glyph}{} ", text::count(number)), role);
+    }
+    let right_width: u16 = right.0.iter().map(|(piece, _)| columns(piece)).sum();
+    let room = area.width.saturating_sub(right_width + 1);
+    canvas.line(area.right().saturating_sub(right_width), area.y, right_width, &right);
+
+    let at = canvas.text(1, area.y, room, "hostler", Role::Title);
+    let Some(host) = &model.host else { return };
+    let at = canvas.text(at + 2, area.y, room.saturating_sub(at + 2), &host.name, Role::Text);
+    if model.read_only {
+        let at =
+            canvas.text(at + 2, area.y, room.saturating_sub(at + 2), "read-only", Role::Warning);
+        return load(model, canvas, area, at, room);
+    }
+    load(model, canvas, area, at, room);
+}
+
+/// What the box can do and how loaded it is, as far as there is room.
+fn load(model: &Model, canvas: &mut Canvas<'_>, area: Rect, mut at: u16, room: u16) {
+    let Some(host) = &model.host else { return };
+    let g = canvas.glyphs();
+    let mut parts: Vec<Line> = Vec::new();
+    if let Some(accelerator) = &host.accelerator {
+        let role = if accelerator.name == "kvm" { Role::Good } else { Role::Waiting };
+        let mark = if accelerator.name == "kvm" { g.good } else { g.dot };
+        parts.push(Line::new(format!("{} {mark}", accelerator.name), role));
+    }
+    let missing = host.missing().count();
+    if missing > 0 {
+        parts.push(Line::new(format!("{} {missing} missing", g.bad), Role::Bad));
+    }
+    let cpu = format!("{:>3.0}%", host.load.cpu_percent);
+    let load = host.load;
+    let memory = text::share(load.memory_used, load.memory_total);
+    let pool = text::share(load.pool_used, load.pool_total);
+    let mut cpu_line = Line::new("cpu ", Role::Quiet);
+    if area.width >= 90 {
+        cpu_line =
+            cpu_line.with(spark(&g, model.cpu.iter().copied(), 8), Role::Bar).with(" ", Role::Text);
+    }
+    parts.push(cpu_line.with(cpu.trim_start(), Role::Text));
+    parts.push(Line::new("mem ", Role::Quiet).with(memory, Role::Text));
+    parts.push(Line::new("pool ", Role::Quiet).with(pool, Role::Text));
+    if area.width >= 96
+        && let Some(ToolState::Present { version }) =
+            host.tools.iter().find(|tool| tool.name == "ffmpeg").map(|tool| &tool.state)
+    {
+        let version = version.split('-').next().unwrap_or(version);
+        parts.insert(
+            1.min(parts.len()),
+            Line::new("ffmpeg ", Role::Quiet).with(version, Role::Text),
+        );
+    }
+    let gap = if area.width >= 110 { 3 } else { 2 };
+    for part in parts {
+        let wide: u16 = part.0.iter().map(|(piece, _)| columns(piece)).sum();
+        if at + gap + wide > room {
+            break;
+        }
+        at = canvas.line(at + gap, area.y, wide, &part);
+    }
+}
+
+/// What stands on each tab and where.
+fn tab_texts(model: &Model) -> Vec<(Tab, String)> {
+    let number = |tab: Tab| {
+        let counts = model.counts.as_ref()?;
+        match tab.resource() {
+            Some(kind) => {
+                counts.resources.iter().find(|(other, _)| *other == kind).map(|(_, number)| *number)
+            }
+            None => Some(counts.operations),
+        }
+    };
+    let wide = |texts: &[(Tab, String)]| {
+        texts.iter().map(|(_, text)| width(text) + 1).sum::<usize>()
+            <= usize::from(model.size.0) + 1
+    };
+    let long: Vec<_> = Tab::ALL
+        .into_iter()
+        .map(|tab| {
+            let count = number(tab).map(|number| format!(" {}", text::about(number)));
+            (tab, format!(" {} {}{} ", tab.place() + 1, tab.title(), count.unwrap_or_default()))
+        })
+        .collect();
+    if wide(&long) {
+        return long;
+    }
+    let tight: Vec<_> = long.iter().map(|(tab, text)| (*tab, text.trim_end().to_owned())).collect();
+    if wide(&tight) {
+        return tight;
+    }
+    let named: Vec<_> = Tab::ALL
+        .into_iter()
+        .map(|tab| (tab, format!(" {} {} ", tab.place() + 1, tab.title())))
+        .collect();
+    if wide(&named) {
+        return named;
+    }
+    long.into_iter()
+        .map(|(tab, text)| {
+            let open = tab == model.tab;
+            (tab, if open { text } else { format!(" {} ", tab.place() + 1) })
+        })
+        .collect()
+}
+
+/// Which columns belong to which tab.
+#[must_use]
+pub fn tab_places(model: &Model) -> Vec<(Tab, Range<u16>)> {
+    let mut at = 0;
+    tab_texts(model)
+        .into_iter()
+        .map(|(tab, text)| {
+            let from = at;
+            at += columns(&text);
+            let span = from..at;
+            at += 1;
+            (tab, span)
+        })
+        .collect()
+}
+
+/// The line of tabs.
+pub fn tabs(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    let places = tab_places(model);
+    let last = places.len().saturating_sub(1);
+    for (number, ((tab, text), (_, span))) in tab_texts(model).into_iter().zip(places).enumerate() {
+        let role = if tab == model.tab { Role::Tab } else { Role::Text };
+        let room = area.width.saturating_sub(span.start);
+        canvas.text(span.start, area.y, room, &text, role);
+        if number < last && span.end < area.width {
+            let glyph = canvas.glyphs().vertical;
+            canvas.text(span.end, area.y, 1, glyph, Role::Border);
+        }
+    }
+}
+
+/// The lines around and between list, detail and in flight, with their titles.
+pub fn frame(model: &Model, canvas: &mut Canvas<'_>, places: &Layout) {
+    let g = canvas.glyphs();
+    let frame = places.frame;
+    canvas.frame(frame, Role::Border);
+    let between = places.flight.y.saturating_sub(1);
+    canvas.horizontal(frame.x + 1, between, frame.width.saturating_sub(2), Role::Border);
+    canvas.text(frame.x, between, 1, g.tee_left, Role::Border);
+    canvas.text(frame.right() - 1, between, 1, g.tee_right, Role::Border);
+    if let Some(detail) = places.detail {
+        let x = detail.x - 1;
+        canvas.vertical(x, detail.y, detail.height, Role::Border);
+        canvas.text(x, frame.y, 1, g.tee_down, Role::Border);
+        canvas.text(x, between, 1, g.tee_up, Role::Border);
+        let title = format!(" {} ", super::detail::title(model));
+        canvas.text(x + 2, frame.y, detail.width.saturating_sub(2), &title, Role::Title);
+    }
+    list_title(model, canvas, places);
+    flight_title(model, canvas, places, between);
+}
+
+fn list_title(model: &Model, canvas: &mut Canvas<'_>, places: &Layout) {
+    let pane = model.pane();
+    let g = canvas.glyphs();
+    let end = places.list.right();
+    let title_role = if model.focus == Focus::List { Role::Title } else { Role::Quiet };
+    let mut title = Line::new(format!(" {} ", model.tab.title()), title_role);
+    if !pane.filter_text.is_empty() {
+        let shown = format!("{0}{0} /{1} ", g.horizontal, pane.filter_text);
+        title = title.with(shown, Role::Waiting);
+    }
+    if let Some(sort) = &pane.sort {
+        let arrow = if sort.descending { g.down } else { g.up };
+        title = title.with(format!("{0}{0} {1} {arrow} ", g.horizontal, sort.column), Role::Quiet);
+    }
+    if !pane.marks.is_empty() {
+        let marks = pane.marks.len();
+        title =
+            title.with(format!("{0}{0} {1} {marks} marked ", g.horizontal, g.mark), Role::Marked);
+    }
+    let at = canvas.line(2, places.frame.y, end.saturating_sub(3), &title);
+    if pane.total > u64::from(places.list_rows()) {
+        let place = format!(" {}/{} ", text::count(pane.cursor + 1), text::count(pane.total));
+        let wide = columns(&place);
+        if at + wide + 1 < end {
+            canvas.text(end - wide - 1, places.frame.y, wide, &place, Role::Quiet);
+        }
+    }
+}
+
+fn flight_title(model: &Model, canvas: &mut Canvas<'_>, places: &Layout, y: u16) {
+    let flight = &model.flight;
+    let all = flight.running + flight.waiting + flight.failed;
+    let focused = model.focus == Focus::Flight;
+    let role = if focused { Role::Title } else { Role::Quiet };
+    let room = places.frame.width.saturating_sub(4);
+    let at = canvas.text(2, y, room, " In flight ", role);
+    let shown = places.flight.height;
+    let rest = if all == 0 {
+        "nothing ".to_owned()
+    } else if all > u64::from(shown) {
+        format!("{} of {} ", shown, text::count(all))
+    } else {
+        return;
+    };
+    canvas.text(at, y, room.saturating_sub(at), &rest, Role::Quiet);
+}
+
+/// The last line: what is being typed, what is to be told, or which keys do what.
+pub fn footer(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    if let Some(Modal::Filter { input, .. }) = model.modals.last() {
+        let unknown = model.pane().filter.unknown(&model.tab.columns()).map(str::to_owned);
+        let at = canvas.text(1, area.y, area.width, "/", Role::Key);
+        let told = unknown.map(|column| format!("no column '{column}'")).unwrap_or_else(|| {
+            if area.width >= 70 {
+                format!("{} rows · words, column:value ~ > <", text::count(model.pane().total))
+            } else {
+                format!("{} rows", text::count(model.pane().total))
+            }
+        });
+        let wide = columns(&told) + 2;
+        let room = area.width.saturating_sub(at + wide + 1);
+        canvas.input(at, area.y, room, input, false);
+        let role = if told.starts_with("no column") { Role::Bad } else { Role::Quiet };
+        canvas.text(area.width.saturating_sub(wide), area.y, wide, &told, role);
+        return;
+    }
+    if let Some(why) = &model.lost {
+        let told = format!(" {} connection lost, trying again: {why}", canvas.glyphs().bad);
+        canvas.text(0, area.y, area.width, &told, Role::Bad);
+        return;
+    }
+    if let Some(message) = &model.message {
+        let g = canvas.glyphs();
+        let (glyph, role) = match message.tone {
+            Tone::Good => (g.good, Role::Good),
+            Tone::Plain => (g.dot, Role::Text),
+            Tone::Bad => (g.bad, Role::Bad),
+        };
+        canvas.text(1, area.y, area.width - 1, &format!("{glyph} {}", message.text), role);
+        return;
+    }
+    let mut at = 1;
+    if !model.pending.is_empty() {
+        let keys: Vec<_> = model.pending.iter().map(ToString::to_string).collect();
+        at = canvas.text(at, area.y, area.width, &format!("{} … ", keys.join(" ")), Role::Input);
+    }
+    for (key, title) in keys(model) {
+        let wide = columns(&key) + 1 + columns(&title);
+        if at + wide > area.width {
+            break;
+        }
+        at = canvas.text(at, area.y, wide, &key, Role::Key);
+        at = canvas.text(at + 1, area.y, wide, &title, Role::Text) + 2;
+    }
+}
+
+/// The keys that apply now.
+fn keys(model: &Model) -> Vec<(String, String)> {
+    let fixed = |keys: &[(&str, &str)]| {
+        keys.iter().map(|(key, title)| ((*key).to_owned(), (*title).to_owned())).collect()
+    };
+    match model.modals.last() {
+        Some(Modal::Help { .. }) => fixed(&[("↑↓", "scroll"), ("a-z", "search"), ("esc", "close")]),
+        Some(Modal::Doctor { .. } | Modal::Detail { .. }) => {
+            fixed(&[("j/k", "scroll"), ("esc", "close")])
+        }
+        Some(Modal::Lanes { .. }) => {
+            fixed(&[("p", "pause/resume"), ("d", "drain"), ("+/-", "width"), ("esc", "close")])
+        }
+        Some(Modal::Sort { .. }) => {
+            fixed(&[("enter", "sort, again turns it"), ("del", "usual order"), ("esc", "close")])
+        }
+        Some(Modal::Palette(_)) => fixed(&[("enter", "go"), ("↑↓", "choose"), ("esc", "close")]),
+        Some(Modal::Confirm(confirm)) => {
+            let mut keys = match confirm.ask {
+                crate::ui::confirm::Ask::YesNo { .. } => fixed(&[("y", "yes"), ("n", "no")]),
+                crate::ui::confirm::Ask::Type { .. } => fixed(&[("enter", "go on"), ("esc", "no")]),
+            };
+            if confirm.form.is_some()
+                && matches!(confirm.ask, crate::ui::confirm::Ask::YesNo { .. })
+            {
+                keys.extend::<Vec<_>>(fixed(&[("o", "options")]));
+            }
+            keys
+        }
+        Some(Modal::Quit { .. }) => fixed(&[("enter", "choose"), ("esc", "stay")]),
+        _ => {
+            let mut keys: Vec<(String, String)> = model
+                .keymap
+                .footer(&scopes(model))
+                .into_iter()
+                .filter(|(_, entry)| fits(model, &entry.action))
+                .map(|(key, entry)| (key, entry.title.clone()))
+                .collect();
+            match model.modals.last() {
+                Some(Modal::Form(_)) => keys.push(("esc".into(), "cancel".into())),
+                Some(Modal::Operation(_)) => keys.insert(0, ("esc".into(), "close".into())),
+                _ => {}
+            }
+            // The three that lead everywhere else stay in sight on narrow screens.
+            if model.modals.is_empty() {
+                let wide: usize = keys.iter().map(|(k, t)| width(k) + width(t) + 3).sum();
+                if wide > usize::from(model.size.0) && keys.len() > 4 {
+                    let tail = keys.split_off(keys.len() - 4);
+                    let tail_wide: usize = tail.iter().map(|(k, t)| width(k) + width(t) + 3).sum();
+                    let mut room = usize::from(model.size.0).saturating_sub(tail_wide + 1);
+                    keys.retain(|(k, t)| {
+                        let wide = width(k) + width(t) + 3;
+                        let keep = wide <= room;
+                        room = if keep { room - wide } else { 0 };
+                        keep
+                    });
+                    keys.extend(tail);
+                }
+            }
+            keys
+        }
+    }
+}
+
+/// Whether an action makes sense for what is in front, so that the footer may show it.
+fn fits(model: &Model, action: &crate::ui::action::Action) -> bool {
+    use crate::ui::action::Action as A;
+    use crate::ui::field::Widget;
+    match action {
+        A::FormAdvanced | A::FormReveal => match model.modals.last() {
+            Some(Modal::Form(form)) if *action == A::FormAdvanced => form.has_advanced(),
+            Some(Modal::Form(form)) => form
+                .entries
+                .get(form.at)
+                .is_some_and(|entry| matches!(entry.widget, Widget::Secret { .. })),
+            _ => false,
+        },
+        A::Do(_) | A::Cancel | A::Relaunch | A::Sooner | A::Later | A::Toggle
+            if model.read_only =>
+        {
+            false
+        }
+        A::Cancel => model.operation().is_some_and(|operation| !operation.state.is_end()),
+        A::Relaunch => model
+            .operation()
+            .is_some_and(|operation| operation.state == crate::domain::State::Error),
+        A::Sooner | A::Later => model
+            .operation()
+            .is_some_and(|operation| operation.state == crate::domain::State::Pending),
+        A::Focus => !model.flight.operations.is_empty(),
+        _ => true,
+    }
+}

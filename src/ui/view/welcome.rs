@@ -1,0 +1,68 @@
+//! The first screen on an empty box: what can be done, what is missing, where to begin.
+
+use ratatui::layout::Rect;
+
+use super::canvas::{Canvas, Line};
+use crate::domain::ToolState;
+use crate::ui::action::Action;
+use crate::ui::model::Model;
+use crate::ui::text;
+use crate::ui::theme::Role;
+
+/// Draws it in the place of the list.
+pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    let width = area.width.saturating_sub(3);
+    let room = usize::from(width).max(8);
+    let mut lines = vec![Line::new("Nothing here yet. What this console does:", Role::Title)];
+    for what in [
+        "virtual machines, from an OS image, on QEMU",
+        "disks to attach to them",
+        "encodings of video files, with ffmpeg",
+        "tasks that do any of it by the clock",
+    ] {
+        lines.push(Line::new(format!(" {} {what}", canvas.glyphs().dot), Role::Text));
+    }
+    lines.push(Line::empty());
+    let missing: Vec<_> = model.host.iter().flat_map(|host| host.missing()).collect();
+    if !missing.is_empty() {
+        let names: Vec<&str> = missing.iter().map(|tool| tool.name.as_str()).collect();
+        let told = format!("{} Missing on this box: {}", canvas.glyphs().bad, names.join(", "));
+        lines.extend(text::wrap(&told, room).into_iter().map(|l| Line::new(l, Role::Bad)));
+        let mut mends: Vec<&str> = missing
+            .iter()
+            .filter_map(|tool| match &tool.state {
+                ToolState::Missing { mend } => Some(mend.as_str()),
+                ToolState::Present { .. } => None,
+            })
+            .collect();
+        mends.dedup();
+        for mend in mends {
+            let mend = format!("   {mend}");
+            lines.extend(text::wrap(&mend, room).into_iter().map(|l| Line::new(l, Role::Key)));
+        }
+        lines.push(Line::empty());
+    }
+    lines.push(Line::new("To begin:", Role::Title));
+    let images = model.keymap.key(&Action::Tab(crate::ui::model::Tab::Images));
+    let go = |kind: &str, what: &str| {
+        let key = model.keymap.key(&Action::Do(kind.to_owned()))?;
+        let tab = images.clone().unwrap_or_default();
+        Some(Line::new(format!(" {tab} {key} "), Role::Key).with(format!(" {what}"), Role::Text))
+    };
+    lines.extend(go("image_build", "build an OS image here, from the distribution's packages"));
+    lines.extend(go("image_fetch", "fetch an OS image from its distribution"));
+    lines.extend(go("image_import", "take an image from a file of yours"));
+    let one = |action: &Action, what: &str| {
+        let key = model.keymap.key(action)?;
+        Some(Line::new(format!(" {key:<3} "), Role::Key).with(format!(" {what}"), Role::Text))
+    };
+    lines.extend(one(
+        &Action::Tab(crate::ui::model::Tab::Encodings),
+        "encode a video: no image needed",
+    ));
+    lines.extend(one(&Action::Doctor, "what this box can and cannot do"));
+    lines.extend(one(&Action::Help, "every key"));
+    for (line, y) in lines.iter().zip(area.y..area.bottom()) {
+        canvas.line(area.x + 2, y, width, line);
+    }
+}

@@ -1,0 +1,264 @@
+//! The client: a [`Backend`] that is somewhere else.
+//!
+//! The catalogue is fetched once, at connect. The event stream looks after itself: when the
+//! connection breaks it says [`Fact::Lost`], tries again, and says [`Fact::Missed`] when it has the
+//! backend again, so that the receiver asks for everything anew.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::sync::mpsc;
+use tokio_util::io::StreamReader;
+
+use super::native;
+use crate::domain::{
+    Accepted, Answer, Backend, BackendError, BoxFuture, Catalogue, Control, Event, EventStream,
+    Fact, Query, Result, Serial, SerialInput, Submit,
+};
+
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(60);
+/// How long to wait before the first new attempt to connect.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// How long to wait at most between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How many events are read ahead of the receiver; more wait in the socket.
+const EVENTS_AHEAD: usize = 1024;
+
+/// A backend behind a unix socket.
+#[derive(Debug)]
+pub struct Client {
+    wire: Wire,
+    catalogue: Catalogue,
+}
+
+/// The connection: cheap to clone, one pool of sockets.
+#[derive(Debug, Clone)]
+struct Wire {
+    http: reqwest::Client,
+    socket: Arc<PathBuf>,
+}
+
+impl Client {
+    /// Connects to the backend on `socket` (see [`native::socket_path`]) and fetches its catalogue.
+    ///
+    /// # Errors
+    /// [`BackendError::Unreachable`] when nobody listens there; a refusal when the backend belongs
+    /// to another user.
+    pub async fn connect(socket: &Path) -> Result<Self> {
+        // reqwest wants a TLS provider even for a unix socket. An error here only means that one
+        // is installed already, which is just as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .unix_socket(socket)
+            .no_proxy()
+            .build()
+            .map_err(|error| unreachable(socket, &error))?;
+        let wire = Wire { http, socket: Arc::new(socket.to_owned()) };
+        let catalogue = wire.get(native::CATALOGUE).await?;
+        Ok(Self { wire, catalogue })
+    }
+}
+
+impl Wire {
+    fn url(path: &str) -> String {
+        // The host is a formality: the socket decides who is spoken to.
+        format!("http://hostler{path}")
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let request = self.http.get(Self::url(path)).timeout(ANSWER);
+        self.read(self.send(request).await?).await
+    }
+
+    async fn post(&self, path: &str, body: &(impl Serialize + Sync)) -> Result<reqwest::Response> {
+        self.send(self.http.post(Self::url(path)).timeout(ANSWER).json(body)).await
+    }
+
+    /// Sends a request; an answer that is an error comes back as that error.
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response> {
+        let response = request.send().await.map_err(|error| unreachable(&self.socket, &error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = response.bytes().await.map_err(|error| unreachable(&self.socket, &error))?;
+        Err(native::error_from(status.as_u16(), &body))
+    }
+
+    async fn read<T: DeserializeOwned>(&self, response: reqwest::Response) -> Result<T> {
+        let body = response.bytes().await.map_err(|error| unreachable(&self.socket, &error))?;
+        serde_json::from_slice(&body).map_err(|error| {
+            BackendError::failed(format!(
+                "the backend's answer is not understood: {error}; is it of another version?"
+            ))
+        })
+    }
+
+    /// Passes events on until the connection breaks, and says why it did. `None`: nobody listens
+    /// any more.
+    async fn follow(response: reqwest::Response, events: &mpsc::Sender<Event>) -> Option<String> {
+        // Also the first time: what happened between `subscribe` and now was not seen either.
+        events.send(about_the_wire(Fact::Missed)).await.ok()?;
+        let chunks = response.bytes_stream().map_err(std::io::Error::other);
+        let mut lines = BufReader::new(StreamReader::new(chunks));
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let read = tokio::select! {
+                () = events.closed() => return None,
+                read = tokio::time::timeout(3 * native::KEEP_ALIVE, lines.read_until(b'\n', &mut line)) => read,
+            };
+            match read {
+                Err(_) => return Some("the backend has gone silent".to_owned()),
+                Ok(Err(error)) => {
+                    return Some(format!("the connection broke: {}", root_cause(&error)));
+                }
+                Ok(Ok(0)) => return Some("the backend closed the connection".to_owned()),
+                Ok(Ok(_)) if line.trim_ascii().is_empty() => {}
+                Ok(Ok(_)) => match serde_json::from_slice(&line) {
+                    Ok(event) => events.send(event).await.ok()?,
+                    // Left out, it makes a gap in the numbers, and the receiver asks again.
+                    Err(error) => tracing::warn!("an event is not understood: {error}"),
+                },
+            }
+        }
+    }
+}
+
+impl Backend for Client {
+    fn catalogue(&self) -> Catalogue {
+        self.catalogue.clone()
+    }
+
+    fn query(&self, query: Query) -> BoxFuture<'_, Result<Answer>> {
+        Box::pin(async move {
+            let response = self.wire.post(native::QUERY, &query).await?;
+            self.wire.read(response).await
+        })
+    }
+
+    fn submit(&self, submit: Submit) -> BoxFuture<'_, Result<Accepted>> {
+        Box::pin(async move {
+            let response = self.wire.post(native::OPERATIONS, &submit).await?;
+            self.wire.read(response).await
+        })
+    }
+
+    fn control(&self, control: Control) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move { self.wire.post(native::CONTROL, &control).await.map(|_| ()) })
+    }
+
+    /// Must be called within a tokio runtime.
+    fn subscribe(&self) -> EventStream {
+        let (sender, receiver) = mpsc::channel(EVENTS_AHEAD);
+        let wire = self.wire.clone();
+        tokio::spawn(async move {
+            let mut pause = FIRST_PAUSE;
+            // One `Lost` for one loss, however many attempts it takes to get over it.
+            let mut told = false;
+            loop {
+                let why = match wire.send(wire.http.get(Wire::url(native::EVENTS))).await {
+                    Ok(response) => {
+                        pause = FIRST_PAUSE;
+                        told = false;
+                        let Some(why) = Wire::follow(response, &sender).await else { return };
+                        why
+                    }
+                    Err(error) => error.to_string(),
+                };
+                if !told {
+                    told = true;
+                    if sender.send(about_the_wire(Fact::Lost { why })).await.is_err() {
+                        return;
+                    }
+                }
+                tokio::select! {
+                    () = sender.closed() => return,
+                    () = tokio::time::sleep(pause) => {}
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        });
+        received(receiver)
+    }
+
+    fn serial(&self, vm: u64) -> BoxFuture<'_, Result<Serial>> {
+        Box::pin(async move {
+            let url = Wire::url(&native::serial_path(vm));
+            let response = self.wire.send(self.wire.http.get(&url)).await?;
+            // An error in the middle of the stream is its end: the guest or the backend is gone.
+            let output = response
+                .bytes_stream()
+                .take_while(|chunk| std::future::ready(chunk.is_ok()))
+                .filter_map(|chunk| std::future::ready(chunk.ok().map(Vec::from)));
+            let (typed, waiting) = mpsc::unbounded_channel::<Vec<u8>>();
+            let wire = self.wire.clone();
+            tokio::spawn(async move {
+                // One request for the whole session: its body is what is typed, in order.
+                let body = stream::unfold(waiting, |mut waiting| async move {
+                    waiting.recv().await.map(|bytes| (Ok::<_, std::io::Error>(bytes), waiting))
+                });
+                let request = wire.http.post(url).body(reqwest::Body::wrap_stream(body));
+                if let Err(error) = wire.send(request).await {
+                    tracing::debug!("the serial line of vm/{vm} takes no more input: {error}");
+                }
+            });
+            Ok(Serial { output: Box::pin(output), input: Box::new(Typed { vm, typed }) })
+        })
+    }
+}
+
+/// Keys on their way to a guest.
+struct Typed {
+    vm: u64,
+    typed: mpsc::UnboundedSender<Vec<u8>>,
+}
+
+impl SerialInput for Typed {
+    fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.typed.send(bytes.to_vec()).map_err(|_| {
+            BackendError::failed(format!("the serial line of vm/{} is closed", self.vm))
+        })
+    }
+}
+
+/// An event the backend did not send: it has no place in any life of it.
+fn about_the_wire(fact: Fact) -> Event {
+    Event { life: 0, seq: 0, at: Timestamp::now(), fact }
+}
+
+fn received(receiver: mpsc::Receiver<Event>) -> EventStream {
+    Box::pin(stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|event| (event, receiver))
+    }))
+}
+
+fn unreachable(socket: &Path, error: &reqwest::Error) -> BackendError {
+    let why = if error.is_timeout() {
+        format!("it did not answer within {} s", ANSWER.as_secs())
+    } else {
+        root_cause(error)
+    };
+    BackendError::Unreachable {
+        message: format!(
+            "could not reach the backend on {}: {why}; is hostler running there?",
+            socket.display()
+        ),
+    }
+}
+
+/// The innermost reason of an error: `No such file or directory (os error 2)`.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,12 @@
+//! The same backend over a socket: our own protocol, its server and its client.
+//!
+//! This room knows the words of `domain` and nothing of the embedded backend, the screen or the
+//! command line: the server serves any [`crate::domain::Backend`], and the client is one.
+
+pub mod client;
+pub mod native;
+pub mod server;
+
+pub use client::Client;
+pub use native::socket_path;
+pub use server::Server;

@@ -1,0 +1,191 @@
+//! The native protocol: what is said between our own server and client.
+//!
+//! JSON over HTTP/1.1 on a unix socket in the state directory. The JSON is that of the `domain`
+//! types, so this file only names the places, the statuses and the lines of the event stream.
+//!
+//! | request | body | answer |
+//! |---|---|---|
+//! | `GET /v1/catalogue` | – | `Catalogue` |
+//! | `POST /v1/query` | `Query` | `Answer` |
+//! | `POST /v1/operations` | `Submit` | `Accepted`, status 202 |
+//! | `POST /v1/control` | `Control` | nothing, status 204 |
+//! | `GET /v1/events` | – | a stream: one `Event` per line; empty lines keep it alive |
+//! | `GET /v1/vms/{id}/serial` | – | a stream: what the guest writes |
+//! | `POST /v1/vms/{id}/serial` | a stream: what is typed | nothing, status 204, once the line ends |
+//!
+//! Whatever goes wrong comes back as the JSON of the `BackendError` itself; the status only helps
+//! those who look at nothing else.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::domain::{BackendError, Event, Reason};
+
+/// Where the catalogue is.
+pub const CATALOGUE: &str = "/v1/catalogue";
+/// Where questions go.
+pub const QUERY: &str = "/v1/query";
+/// Where requests for operations go.
+pub const OPERATIONS: &str = "/v1/operations";
+/// Where changes to operations and lanes go.
+pub const CONTROL: &str = "/v1/control";
+/// Where events come from.
+pub const EVENTS: &str = "/v1/events";
+/// Where the serial line of the VM `{id}` is.
+pub const SERIAL: &str = "/v1/vms/{id}/serial";
+
+/// The largest request body that is read, in bytes. The serial line's is a stream and has no end.
+pub const BODY_LIMIT: usize = 4 * 1024 * 1024;
+
+/// How often a silent event stream says that it is still there.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Where the serial line of a VM is.
+#[must_use]
+pub fn serial_path(vm: u64) -> String {
+    SERIAL.replace("{id}", &vm.to_string())
+}
+
+/// The socket of the backend that owns a state directory.
+#[must_use]
+pub fn socket_path(state_dir: &Path) -> PathBuf {
+    state_dir.join("hostler.sock")
+}
+
+/// The HTTP status that goes with an error.
+#[must_use]
+pub const fn status(error: &BackendError) -> u16 {
+    match error {
+        BackendError::Refused(refusal) => match refusal.reason {
+            Reason::Type | Reason::Syntax => 400,
+            Reason::Value | Reason::Existence => 422,
+            Reason::Privileges => 403,
+            Reason::State | Reason::OperationPending { .. } => 409,
+        },
+        BackendError::NotFound { .. } => 404,
+        BackendError::Unreachable { .. } => 503,
+        BackendError::Failed { .. } => 500,
+    }
+}
+
+/// Reads an error back from an answer whose status says that there is one. An answer that is not
+/// ours (another program listens there) is told as it is.
+#[must_use]
+pub fn error_from(status: u16, body: &[u8]) -> BackendError {
+    serde_json::from_slice(body).unwrap_or_else(|_| {
+        let said = String::from_utf8_lossy(&body[..body.len().min(200)]);
+        let said: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        BackendError::failed(format!(
+            "the backend answered with HTTP status {status} and no reason hostler knows: '{}'; \
+             is it of another version?",
+            said.trim()
+        ))
+    })
+}
+
+/// An event as a line of the event stream.
+///
+/// # Errors
+/// When it cannot be written as JSON; none of today's can fail.
+pub fn event_line(event: &Event) -> serde_json::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(event)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// The name of the user `uid`, or the number itself where the box has no name for it.
+#[must_use]
+pub fn user_name(uid: u32) -> String {
+    let number = uid.to_string();
+    std::fs::read_to_string("/etc/passwd")
+        .ok()
+        .and_then(|passwd| {
+            passwd.lines().find_map(|line| {
+                let mut fields = line.split(':');
+                let name = fields.next()?;
+                (fields.nth(1)? == number).then(|| name.to_owned())
+            })
+        })
+        .unwrap_or(number)
+}
+
+/// Who asks: what the client calls itself, and the user the kernel says it runs as. A client may
+/// choose the first half only.
+#[must_use]
+pub fn actor(claimed: &str, uid: u32) -> String {
+    let client: String = claimed
+        .split(':')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+        .take(32)
+        .collect();
+    let client = if client.is_empty() { "wire" } else { &client };
+    format!("{client}:{}", user_name(uid))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::{Refusal, Uid};
+
+    fn reasons() -> impl Strategy<Value = Reason> {
+        prop_oneof![
+            Just(Reason::Type),
+            Just(Reason::Syntax),
+            Just(Reason::Value),
+            Just(Reason::Existence),
+            Just(Reason::Privileges),
+            Just(Reason::State),
+            any::<u64>().prop_map(|uid| Reason::OperationPending { uid: Uid(uid) }),
+        ]
+    }
+
+    fn errors() -> impl Strategy<Value = BackendError> {
+        prop_oneof![
+            (reasons(), any::<Option<String>>(), any::<Option<String>>(), any::<String>())
+                .prop_map(|(reason, field, value, message)| {
+                    BackendError::Refused(Refusal { reason, field, value, message })
+                }),
+            any::<String>().prop_map(|what| BackendError::NotFound { what }),
+            any::<String>().prop_map(|message| BackendError::Unreachable { message }),
+            any::<String>().prop_map(|message| BackendError::Failed { message }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_error_survives_the_wire(error in errors()) {
+            let body = serde_json::to_vec(&error).unwrap();
+            let status = status(&error);
+            prop_assert!((400..600).contains(&status));
+            prop_assert_eq!(error_from(status, &body), error);
+        }
+
+        #[test]
+        fn an_actor_is_always_one_word_and_the_user_the_kernel_names(claimed in any::<String>()) {
+            let actor = actor(&claimed, 0);
+            prop_assert!(actor.ends_with(":root"), "{}", actor);
+            prop_assert!(!actor.chars().any(char::is_control));
+            prop_assert_eq!(actor.matches(':').count(), 1);
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_not_ours_is_told_as_it_is() {
+        let error = error_from(502, b"<h1>Bad\nGateway</h1>");
+        let message = error.to_string();
+        assert!(message.contains("502") && message.contains("Bad Gateway"), "{message}");
+        assert!(!message.contains('\n'));
+    }
+
+    #[test]
+    fn a_client_chooses_only_the_first_half_of_the_actor() {
+        assert_eq!(actor("console:mallory", 0), "console:root");
+        assert_eq!(actor("", 0), "wire:root");
+        assert_eq!(actor("cli", 4_294_967_294), "cli:4294967294");
+    }
+}

@@ -1,0 +1,320 @@
+//! The server: any [`Backend`] on a unix socket, for the same user and root only.
+//!
+//! It holds no state of its own beyond the connections, and never looks into what it passes on
+//! except to write down who asked.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Path as UrlPath, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::IncomingStream;
+use futures_util::{Stream, StreamExt, stream};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixListener;
+use tokio_util::sync::CancellationToken;
+
+use super::native;
+use crate::domain::{Backend, BackendError, EventStream, Reason, Refusal, Result, Serial, Submit};
+
+/// How long a connection that is told to end may take to do so.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A bound socket, not yet served.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Server {
+    /// Makes the socket of `state_dir`, mode 0600. The caller owns the directory (it holds its
+    /// lock), so a socket that lies there was left by a process that is gone, and is replaced.
+    ///
+    /// # Errors
+    /// When the socket cannot be made: the directory is not writable, or its path is too long.
+    pub fn bind(state_dir: &Path) -> Result<Self> {
+        let path = native::socket_path(state_dir);
+        let failed = |error: std::io::Error| {
+            BackendError::failed(format!("cannot make the socket {}: {error}", path.display()))
+        };
+        // Beside, then renamed: at no moment is there a socket in place that others may open.
+        let beside = state_dir.join(".hostler.sock");
+        match std::fs::remove_file(&beside) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed(error));
+            }
+            _ => {}
+        }
+        let listener = UnixListener::bind(&beside).map_err(failed)?;
+        std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))
+            .and_then(|()| std::fs::rename(&beside, &path))
+            .map_err(failed)?;
+        Ok(Self { listener, path })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Serves `backend` until `stop` is cancelled; then ends the streams, lets the requests at
+    /// work finish, and takes the socket away.
+    ///
+    /// # Errors
+    /// When the socket cannot be served or taken away.
+    pub async fn run(
+        self,
+        backend: Arc<dyn Backend>,
+        stop: CancellationToken,
+    ) -> std::io::Result<()> {
+        let Self { listener, path } = self;
+        let service = router(backend, stop.clone()).into_make_service_with_connect_info::<Peer>();
+        let serving = axum::serve(listener, service)
+            .with_graceful_shutdown(stop.clone().cancelled_owned())
+            .into_future();
+        let too_long = async {
+            stop.cancelled().await;
+            tokio::time::sleep(PATIENCE).await;
+        };
+        let ended = tokio::select! {
+            ended = serving => ended,
+            () = too_long => {
+                tracing::warn!("a connection did not end in time and was cut");
+                Ok(())
+            }
+        };
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => ended,
+        }
+    }
+}
+
+/// Who is at the other end, as the kernel says. `None` where it would not say.
+#[derive(Debug, Clone, Copy)]
+struct Peer {
+    uid: Option<u32>,
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Self { uid: stream.io().peer_cred().ok().map(|cred| cred.uid()) }
+    }
+}
+
+#[derive(Clone)]
+struct Served {
+    backend: Arc<dyn Backend>,
+    stop: CancellationToken,
+}
+
+fn router(backend: Arc<dyn Backend>, stop: CancellationToken) -> Router {
+    Router::new()
+        .route(native::CATALOGUE, get(catalogue))
+        .route(native::QUERY, post(query))
+        .route(native::OPERATIONS, post(submit))
+        .route(native::CONTROL, post(control))
+        .route(native::EVENTS, get(events))
+        .route(native::SERIAL, get(serial_output).post(serial_input))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(nothing_here)
+        .layer(DefaultBodyLimit::max(native::BODY_LIMIT))
+        .layer(middleware::from_fn(only_our_own))
+        .with_state(Served { backend, stop })
+}
+
+/// Lets in whoever runs as the backend's own user, and root.
+async fn only_our_own(
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let own = rustix::process::geteuid().as_raw();
+    match peer.uid {
+        Some(uid) if uid == own || uid == 0 => next.run(request).await,
+        other => {
+            let who = other.map_or_else(
+                || "a user the kernel does not name".to_owned(),
+                |uid| format!("user {}", native::user_name(uid)),
+            );
+            tracing::warn!("refused a connection by {who}");
+            failure(&BackendError::Refused(Refusal::new(
+                Reason::Privileges,
+                format!(
+                    "{who} may not use this backend, only {} and root may; run hostler as one of \
+                     them",
+                    native::user_name(own)
+                ),
+            )))
+        }
+    }
+}
+
+async fn catalogue(State(served): State<Served>) -> Response {
+    success(StatusCode::OK, &served.backend.catalogue())
+}
+
+async fn query(State(served): State<Served>, body: Result<Bytes, BytesRejection>) -> Response {
+    match read(body) {
+        Ok(query) => answer(StatusCode::OK, &served.backend.query(query).await),
+        Err(error) => failure(&error),
+    }
+}
+
+async fn submit(
+    State(served): State<Served>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    match read::<Submit>(body) {
+        Ok(mut submit) => {
+            if let Some(uid) = peer.uid {
+                submit.actor = native::actor(&submit.actor, uid);
+            }
+            answer(StatusCode::ACCEPTED, &served.backend.submit(submit).await)
+        }
+        Err(error) => failure(&error),
+    }
+}
+
+async fn control(State(served): State<Served>, body: Result<Bytes, BytesRejection>) -> Response {
+    let done = match read(body) {
+        Ok(control) => served.backend.control(control).await,
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => failure(&error),
+    }
+}
+
+async fn events(State(served): State<Served>) -> Response {
+    // Subscribed before the answer begins: once a client sees the status, no event escapes it.
+    let lines = lines(served.backend.subscribe());
+    streamed("application/x-ndjson", lines.take_until(served.stop.cancelled_owned()))
+}
+
+async fn serial_output(State(served): State<Served>, UrlPath(vm): UrlPath<String>) -> Response {
+    match serial(&served, &vm).await {
+        Ok(Serial { output, input }) => {
+            // The input half is kept as long as the output is read: closing it may close the line.
+            let output = output.map(move |bytes| {
+                let _kept = &input;
+                bytes
+            });
+            streamed("application/octet-stream", output.take_until(served.stop.cancelled_owned()))
+        }
+        Err(error) => failure(&error),
+    }
+}
+
+async fn serial_input(
+    State(served): State<Served>,
+    UrlPath(vm): UrlPath<String>,
+    body: Body,
+) -> Response {
+    let mut serial = match serial(&served, &vm).await {
+        Ok(serial) => serial,
+        Err(error) => return failure(&error),
+    };
+    let mut typed = body.into_data_stream();
+    loop {
+        tokio::select! {
+            chunk = typed.next() => match chunk {
+                Some(Ok(bytes)) => if let Err(error) = serial.input.send(&bytes) {
+                    return failure(&error);
+                },
+                // The client hung up or is done typing; either way nothing more will come.
+                Some(Err(_)) | None => return StatusCode::NO_CONTENT.into_response(),
+            },
+            // The other request carries the output; here only its end matters.
+            written = serial.output.next() => if written.is_none() {
+                return failure(&BackendError::failed(format!(
+                    "the serial line of vm/{vm} is closed: the guest stopped"
+                )));
+            },
+            () = served.stop.cancelled() => return failure(&BackendError::Unreachable {
+                message: "the backend is stopping".to_owned(),
+            }),
+        }
+    }
+}
+
+async fn serial(served: &Served, vm: &str) -> Result<Serial> {
+    let number = vm.parse().map_err(|_| BackendError::not_found(format!("vm/{vm}")))?;
+    served.backend.serial(number).await
+}
+
+async fn nothing_here(request: Request) -> Response {
+    failure(&BackendError::not_found(format!("{} {}", request.method(), request.uri().path())))
+}
+
+/// Events as lines, with an empty line whenever there was none for a while.
+fn lines(events: EventStream) -> impl Stream<Item = Vec<u8>> + Send {
+    stream::unfold(events, |mut events| async move {
+        let line = match tokio::time::timeout(native::KEEP_ALIVE, events.next()).await {
+            Err(_) => vec![b'\n'],
+            Ok(None) => return None,
+            Ok(Some(event)) => native::event_line(&event).unwrap_or_else(|error| {
+                // Left out, it makes a gap in the numbers, and the client asks again.
+                tracing::error!("event {} cannot be written as JSON: {error}", event.seq);
+                Vec::new()
+            }),
+        };
+        Some((line, events))
+    })
+}
+
+/// Reads the JSON of a request.
+fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T> {
+    let bytes = body.map_err(|rejection| {
+        Refusal::new(
+            Reason::Value,
+            format!(
+                "the request was not read: {}; at most {} bytes are",
+                rejection.body_text(),
+                native::BODY_LIMIT
+            ),
+        )
+    })?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Refusal::new(Reason::Type, format!("the request is not understood: {error}")).into()
+    })
+}
+
+fn answer<T: Serialize>(status: StatusCode, result: &Result<T>) -> Response {
+    match result {
+        Ok(value) => success(status, value),
+        Err(error) => failure(error),
+    }
+}
+
+fn success(status: StatusCode, value: &impl Serialize) -> Response {
+    (status, axum::Json(value)).into_response()
+}
+
+fn failure(error: &BackendError) -> Response {
+    let status =
+        StatusCode::from_u16(native::status(error)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, axum::Json(error)).into_response()
+}
+
+fn streamed(
+    content_type: &'static str,
+    chunks: impl Stream<Item = Vec<u8>> + Send + 'static,
+) -> Response {
+    let body = Body::from_stream(chunks.map(Ok::<_, std::convert::Infallible>));
+    ([(header::CONTENT_TYPE, content_type)], body).into_response()
+}

@@ -1,0 +1,251 @@
+//! Real encodings of films that ffmpeg itself makes up.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use hostler::backend::drivers::ffmpeg::{Ffmpeg, Presets};
+use hostler::backend::drivers::supervise::Supervised;
+use hostler::backend::ports::{CommandLog, EncodeJob, Encoder};
+use hostler::domain::Failure;
+
+use super::{Reported, kill, rises, supervision};
+
+fn ffmpeg() -> Ffmpeg {
+    Ffmpeg::new(supervision())
+}
+
+/// Makes a film of an odd size with sound.
+fn film(dir: &Path, seconds: u32) -> PathBuf {
+    let path = dir.join("it's a film.mkv");
+    make(&[
+        "-f",
+        "lavfi",
+        "-i",
+        &format!("testsrc=size=161x121:rate=25:duration={seconds}"),
+        "-f",
+        "lavfi",
+        "-i",
+        &format!("sine=duration={seconds}"),
+        "-c:v",
+        "mpeg4",
+        "-c:a",
+        "libmp3lame",
+        path.to_str().unwrap(),
+    ]);
+    path
+}
+
+/// Runs ffmpeg by hand.
+#[rustfmt::skip]
+fn make(arguments: &[&str]) {
+    let made = Command::new("ffmpeg").args(["-v", "error", "-nostdin", "-y"]).args(arguments).status();
+    assert!(made.unwrap().success(), "{arguments:?}");
+}
+
+/// The job of encoding a source with a preset, in folders of its own.
+async fn job(source: &Path, preset: &str) -> EncodeJob {
+    let presets = Presets::builtin().unwrap();
+    let preset = presets.get(preset).unwrap();
+    let media = ffmpeg().probe(source, &CommandLog::default()).await.unwrap();
+    assert_eq!(preset.refuses(source, &media), None);
+    let dir = source.parent().unwrap();
+    EncodeJob {
+        dir: dir.join(format!("job-{}", preset.name)),
+        source: source.to_owned(),
+        output: dir.join(format!("out.{}", preset.extension)),
+        arguments: preset.arguments(),
+        media,
+    }
+}
+
+/// Arguments that keep ffmpeg at work for as long as the source lasts.
+async fn slow_job(source: &Path) -> EncodeJob {
+    let mut job = job(source, "mp4").await;
+    // Frames are given out no faster than somebody would watch them.
+    job.arguments
+        .splice(..0, ["-filter_complex".into(), "[0:V:0]realtime,scale=160:120[v]".into()]);
+    let filter = job.arguments.iter().position(|argument| argument == "-vf").unwrap();
+    job.arguments.drain(filter..filter + 2);
+    let map = job.arguments.iter().position(|argument| argument == "0:V:0").unwrap();
+    job.arguments[map] = "[v]".into();
+    job
+}
+
+/// The failure of an encoding.
+async fn failure(job: &EncodeJob) -> Failure {
+    ffmpeg().encode(job, &|_| {}, &CommandLog::default()).await.unwrap_err()
+}
+
+/// Returns when ffmpeg is at work on a job that somebody else drives.
+async fn at_work(job: &EncodeJob) -> Supervised {
+    let it = Supervised::at(&job.dir);
+    while it.members().is_empty() || !job.partial().exists() {
+        tokio::task::yield_now().await;
+    }
+    it
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_preset_makes_a_whole_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = film(dir.path(), 4);
+    for preset in &Presets::builtin().unwrap() {
+        let (job, log, reported) =
+            (job(&source, &preset.name).await, CommandLog::default(), Reported::default());
+        let speed = ffmpeg().encode(&job, &|meter| reported.take(meter), &log).await.unwrap();
+        assert!(speed > 0.0, "{}", preset.name);
+        let fractions = reported.fractions();
+        assert!(rises(&fractions) && *fractions.last().unwrap() > 0.9, "{fractions:?}");
+        assert_eq!(log.commands()[0].line, ffmpeg().command_line(&job));
+        assert_eq!(log.commands()[0].ended.as_deref(), Some("exit 0"));
+
+        assert!(!job.output.exists());
+        // Encoding twice finds it encoded, finishing twice finds it finished.
+        ffmpeg().encode(&job, &|_| {}, &log).await.unwrap();
+        ffmpeg().finish(&job).await.unwrap();
+        ffmpeg().finish(&job).await.unwrap();
+        assert!(!job.partial().exists() && !job.dir.exists());
+
+        let made = ffmpeg().probe(&job.output, &log).await.unwrap();
+        assert!((made.duration_s.unwrap() - 4.0).abs() < 0.5, "{made:?}");
+        assert!(made.audio && made.video == (preset.name != "mp3"), "{made:?}");
+        assert!(made.size.is_none_or(|size| size == (162, 122)), "{made:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_film_without_sound_is_encoded() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("silent.avi");
+    make(&["-f", "lavfi", "-i", "testsrc=duration=1:size=64x48", source.to_str().unwrap()]);
+    let job = job(&source, "flv").await;
+    ffmpeg().encode(&job, &|_| {}, &CommandLog::default()).await.unwrap();
+    let made = ffmpeg().probe(&job.partial(), &CommandLog::default()).await.unwrap();
+    assert!(made.video && !made.audio);
+}
+
+#[tokio::test]
+async fn what_is_no_media_is_refused_in_one_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::write(at("noise.mp4"), [7; 5000]).unwrap();
+    std::fs::write(at("letter.txt"), "Dear operator,\nno film today.\n".repeat(50)).unwrap();
+    std::fs::write(at("empty.mkv"), "").unwrap();
+    make(&["-f", "lavfi", "-i", "testsrc", "-frames:v", "1", at("p.png").to_str().unwrap()]);
+    for name in ["noise.mp4", "letter.txt", "empty.mkv", "p.png", "."] {
+        let failure = ffmpeg().probe(&at(name), &CommandLog::default()).await.unwrap_err();
+        let begins = format!("{} is no video or audio file: ", at(name).display());
+        assert!(failure.message.starts_with(&begins), "{failure}");
+        assert_eq!(failure.message.lines().count(), 1, "{failure}");
+    }
+    let failure = ffmpeg().probe(&at("nothing"), &CommandLog::default()).await.unwrap_err();
+    assert!(failure.message.contains("No such file"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_breaks_off_is_found_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole.mp4");
+    make(&[
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc=duration=20:size=160x120",
+        "-c:v",
+        "mpeg4",
+        "-movflags",
+        "+faststart",
+        whole.to_str().unwrap(),
+    ]);
+    let bytes = std::fs::read(&whole).unwrap();
+    let source = dir.path().join("half.mp4");
+    std::fs::write(&source, &bytes[..bytes.len() / 2]).unwrap();
+    let job = job(&source, "mp4").await;
+    let failure = failure(&job).await;
+    assert!(failure.message.contains("half.mp4"), "{failure}");
+    assert!(failure.message.contains("20.0 s long, but only"), "{failure}");
+    assert!(!failure.passing && !job.output.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ffmpegs_own_words_are_passed_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut job = job(&film(dir.path(), 1), "mp4").await;
+    let at = job.arguments.iter().position(|argument| argument == "libx264").unwrap();
+    job.arguments[at] = "no-such-codec".into();
+    let failure = failure(&job).await;
+    assert!(failure.message.contains("it's a film.mkv: ffmpeg: Unknown encoder"), "{failure}");
+    assert!(failure.message.ends_with("change the source or the preset and relaunch"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_encoding_outlives_who_asked_for_it_and_is_found_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = slow_job(&film(dir.path(), 3)).await;
+    let asked = tokio::spawn({
+        let job = job.clone();
+        async move { ffmpeg().encode(&job, &|_| {}, &CommandLog::default()).await }
+    });
+    let first = at_work(&job).await.members();
+    asked.abort();
+    assert!(asked.await.unwrap_err().is_cancelled());
+
+    let (adopter, reported) = (ffmpeg(), Reported::default());
+    assert_eq!(Supervised::at(&job.dir).members(), first);
+    adopter.encode(&job, &|meter| reported.take(meter), &CommandLog::default()).await.unwrap();
+    let fractions = reported.fractions();
+    assert!(rises(&fractions) && fractions.len() > 1, "{fractions:?}");
+    adopter.finish(&job).await.unwrap();
+    assert!(job.output.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_ffmpeg_or_supervisor_fails_so_that_a_retry_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = slow_job(&film(dir.path(), 2)).await;
+    for victims in ["ffmpeg", "both"] {
+        let asked = tokio::spawn({
+            let job = job.clone();
+            async move { failure(&job).await }
+        });
+        let it = at_work(&job).await;
+        let tool = it.members();
+        if victims == "both" {
+            kill(it.supervisor().unwrap());
+        }
+        tool.into_iter().for_each(kill);
+        let failure = asked.await.unwrap();
+        assert!(failure.passing, "{failure}");
+        assert!(failure.message.contains("it's a film.mkv"), "{failure}");
+    }
+    ffmpeg().encode(&job, &|_| {}, &CommandLog::default()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_encoding_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = film(dir.path(), 30);
+    let job = slow_job(&source).await;
+    let asked = tokio::spawn({
+        let job = job.clone();
+        async move { ffmpeg().encode(&job, &|_| {}, &CommandLog::default()).await }
+    });
+    let it = at_work(&job).await;
+    asked.abort();
+    ffmpeg().discard(&job).await.unwrap();
+    ffmpeg().discard(&job).await.unwrap();
+    assert_eq!(it.members(), [0; 0]);
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(left, [source]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_appeared_meanwhile_is_not_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = job(&film(dir.path(), 1), "mp3").await;
+    ffmpeg().encode(&job, &|_| {}, &CommandLog::default()).await.unwrap();
+    std::fs::write(&job.output, "somebody else's").unwrap();
+    let failure = ffmpeg().finish(&job).await.unwrap_err();
+    assert!(failure.message.contains("another file of that name has appeared"), "{failure}");
+    assert_eq!(std::fs::read_to_string(&job.output).unwrap(), "somebody else's");
+}

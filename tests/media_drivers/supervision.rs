@@ -1,0 +1,133 @@
+//! Long tools outlive who started them, run once, and are found again.
+
+use hostler::backend::drivers::supervise::{Doing, Ending, LongCommand, Supervised};
+
+use super::{kill, supervision};
+
+/// A tool that runs until a named pipe in its folder is written to; what it reads is its status.
+fn waits() -> LongCommand {
+    LongCommand::new("sh", ["-c", "echo x >> started; mkfifo gate; read code < gate; exit $code"])
+}
+
+/// Returns when the tool has opened its pipe, and lets it end with `code`.
+async fn open(dir: &std::path::Path, code: &'static str) {
+    let gate = dir.join("gate");
+    tokio::task::spawn_blocking(move || {
+        while !gate.exists() {
+            std::thread::yield_now();
+        }
+        std::fs::write(gate, code).unwrap();
+    })
+    .await
+    .unwrap();
+}
+
+/// Returns when the tool has started.
+async fn started(it: &Supervised, dir: &std::path::Path) {
+    while it.members().is_empty() || !dir.join("gate").exists() {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn starts(dir: &std::path::Path) -> usize {
+    std::fs::read_to_string(dir.join("started")).unwrap().lines().count()
+}
+
+#[tokio::test]
+async fn how_a_tool_ends_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let command = LongCommand::new("sh", ["-c", "echo out; echo err >&2; exit 3"]);
+    let it = supervision().start_or_adopt(dir.path(), &command).await.unwrap();
+    assert_eq!(it.wait().await.unwrap(), Ending::Exit(3));
+    assert_eq!(std::fs::read_to_string(it.stdout()).unwrap(), "out\n");
+    assert_eq!(std::fs::read_to_string(it.stderr()).unwrap(), "err\n");
+    assert_eq!(Supervised::at(dir.path()).state(), Doing::Ended(Ending::Exit(3)));
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let command = LongCommand::new("no-such-tool", [""; 0]);
+    let it = supervision().start_or_adopt(dir.path(), &command).await.unwrap();
+    let ending = it.wait().await.unwrap();
+    assert!(matches!(ending, Ending::NotStarted { missing: true, .. }), "{ending:?}");
+}
+
+#[tokio::test]
+async fn starting_twice_runs_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, other) = (supervision(), supervision());
+    let command = waits();
+    let (first, second) = tokio::join!(
+        one.start_or_adopt(dir.path(), &command),
+        other.start_or_adopt(dir.path(), &command)
+    );
+    let (first, second) = (first.unwrap(), second.unwrap());
+    started(&first, dir.path()).await;
+    assert_eq!(first.supervisor(), second.supervisor());
+    let third = one.start_or_adopt(dir.path(), &command).await.unwrap();
+    open(dir.path(), "0\n").await;
+    for it in [first, second, third] {
+        assert_eq!(it.wait().await.unwrap(), Ending::Exit(0));
+    }
+    assert_eq!(starts(dir.path()), 1);
+    // Done is done: a later start finds it so.
+    let late = one.start_or_adopt(dir.path(), &command).await.unwrap();
+    assert_eq!(late.wait().await.unwrap(), Ending::Exit(0));
+    assert_eq!(starts(dir.path()), 1);
+}
+
+#[tokio::test]
+async fn a_failed_tool_is_started_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let command = LongCommand::new("sh", ["-c", "echo x >> started; exit 1"]);
+    for _ in 0..2 {
+        let it = supervision().start_or_adopt(dir.path(), &command).await.unwrap();
+        assert_eq!(it.wait().await.unwrap(), Ending::Exit(1));
+    }
+    assert_eq!(starts(dir.path()), 2);
+}
+
+#[tokio::test]
+async fn a_tool_whose_supervisor_was_killed_still_counts_as_running() {
+    let dir = tempfile::tempdir().unwrap();
+    let command = waits();
+    let it = supervision().start_or_adopt(dir.path(), &command).await.unwrap();
+    started(&it, dir.path()).await;
+    kill(it.supervisor().unwrap());
+    while it.supervisor().is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(it.state(), Doing::Running);
+    let tool = it.members()[0];
+    let again = supervision().start_or_adopt(dir.path(), &command).await.unwrap();
+    assert_eq!(again.members()[0], tool);
+    open(dir.path(), "0\n").await;
+    assert_eq!(again.wait().await.unwrap(), Ending::Vanished);
+    assert_eq!(starts(dir.path()), 1);
+}
+
+#[tokio::test]
+async fn stopping_ends_the_tool_and_its_children_even_when_paused() {
+    let dir = tempfile::tempdir().unwrap();
+    let command = LongCommand::new("sh", ["-c", "sleep 1000 & mkfifo gate; read code < gate"]);
+    let it = supervision().start_or_adopt(dir.path(), &command).await.unwrap();
+    started(&it, dir.path()).await;
+    let members = it.members();
+    assert!(members.len() >= 2, "{members:?}");
+    it.pause();
+    it.stop().await.unwrap();
+    assert_eq!(it.members(), [0; 0]);
+    assert_eq!(it.state(), Doing::Ended(Ending::Signal(15)));
+    it.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn another_command_takes_the_place_of_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let it = supervision().start_or_adopt(dir.path(), &waits()).await.unwrap();
+    started(&it, dir.path()).await;
+    let other = LongCommand::new("true", [""; 0]);
+    let it = supervision().start_or_adopt(dir.path(), &other).await.unwrap();
+    assert_eq!(it.wait().await.unwrap(), Ending::Exit(0));
+}

@@ -1,0 +1,346 @@
+//! The QEMU driver against the real QEMU, with a real guest.
+
+// All of this file is tests: a helper that panics is a test that fails.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "support/guest.rs"]
+mod guest;
+
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use guest::{TinyImage, TinyVm, until};
+use hostler::backend::drivers::qemu::Qemu;
+use hostler::backend::drivers::qemu_img::{QemuImg, raw_content};
+use hostler::backend::ports::{
+    CommandLog, DiskTool, Drive, GuestEvent, GuestStatus, Hypervisor, Seed,
+};
+use hostler::domain::{DiskFormat, FsType};
+
+/// Made once for all tests of this file. The folders are kept until the process ends.
+static IMAGE: LazyLock<TinyImage> = LazyLock::new(|| TinyImage::make(shared("image")));
+
+/// A folder all tests of this run share.
+fn shared(name: &str) -> &'static Path {
+    static DIR: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
+    let dir = DIR.path().join(name);
+    std::fs::create_dir_all(&dir).unwrap();
+    Box::leak(dir.into_boxed_path())
+}
+
+fn qemu() -> Qemu {
+    Qemu::new(shared("accelerator"))
+}
+
+/// Waits for an event; a minute and a half is no measure but an end to waiting.
+async fn event(events: &mut (impl futures_util::Stream<Item = GuestEvent> + Unpin)) -> GuestEvent {
+    let next = tokio::time::timeout(Duration::from_secs(90), events.next()).await;
+    next.expect("no event came").expect("the events ended")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_boots_and_its_power_button_ends_it() {
+    let (qemu, vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::Off);
+    assert_eq!(qemu.usage(vm.guest()), None);
+    let probed = qemu.accelerator().await.unwrap();
+    println!("{probed:?}");
+
+    let clock = Instant::now();
+    let accelerator = qemu.launch(&vm.spec, &log).await.unwrap();
+    println!("launched in {:?}", clock.elapsed());
+    assert_eq!(accelerator, probed.name);
+    assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::Running);
+    let mut events = qemu.watch(vm.guest()).await.unwrap();
+    let mut serial = qemu.serial(vm.guest()).await.unwrap();
+    until(&mut serial, "guest is up").await;
+    println!("up in {:?}", clock.elapsed());
+    let usage = qemu.usage(vm.guest()).unwrap();
+    assert!(usage.cpu_ms > 0 && usage.memory_mib > 0, "{usage:?}");
+
+    qemu.power_button(vm.guest(), &log).await.unwrap();
+    assert_eq!(event(&mut events).await, GuestEvent::ShutDown);
+    assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::ShutDown);
+    qemu.quit(vm.guest(), &log).await.unwrap();
+    assert_eq!(event(&mut events).await, GuestEvent::Gone);
+    assert_eq!(events.next().await, None);
+    assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::Off);
+    qemu.quit(vm.guest(), &log).await.unwrap();
+
+    let lines: Vec<_> = log.commands().into_iter().map(|it| (it.line, it.ended)).collect();
+    assert!(lines[0].0.starts_with("qemu-system-x86_64 -name guest=tiny -uuid "), "{lines:?}");
+    assert_eq!(lines[0].1.as_deref(), Some("exit 0"));
+    assert_eq!(lines[1], ("QMP system_powerdown".into(), Some("ok".into())));
+    assert_eq!(lines[2], ("QMP quit".into(), Some("ok".into())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_boots_the_guest_anew_even_after_it_has_shut_down() {
+    let (qemu, vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    qemu.launch(&vm.spec, &log).await.unwrap();
+    let mut events = qemu.watch(vm.guest()).await.unwrap();
+    let mut serial = qemu.serial(vm.guest()).await.unwrap();
+    let mut second = qemu.serial(vm.guest()).await.unwrap();
+    until(&mut serial, "guest is up").await;
+    until(&mut second, "guest is up").await;
+
+    qemu.reset(vm.guest(), &log).await.unwrap();
+    assert_eq!(event(&mut events).await, GuestEvent::Reset { by_guest: false });
+    until(&mut serial, "guest is up").await;
+
+    serial.input.send(b"reboot -f\n").unwrap();
+    while event(&mut events).await != (GuestEvent::Reset { by_guest: true }) {}
+    until(&mut serial, "guest is up").await;
+
+    serial.input.send(b"poweroff -f\n").unwrap();
+    while event(&mut events).await != GuestEvent::ShutDown {}
+    assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::ShutDown);
+    qemu.reset(vm.guest(), &log).await.unwrap();
+    while event(&mut events).await != GuestEvent::Resumed {}
+    assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::Running);
+    until(&mut serial, "guest is up").await;
+    // Both watchers have seen all of it.
+    for _ in 0..3 {
+        until(&mut second, "guest is up").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disks_come_and_go_while_the_guest_runs() {
+    let (qemu, mut vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    let disk = |name: &str, device: &str| {
+        let path = vm.file(name);
+        std::fs::File::create(&path).unwrap().set_len(8 << 20).unwrap();
+        Drive { device: device.into(), path, format: DiskFormat::Raw }
+    };
+    let (cold, hot) = (disk("a,b.img", "hostler-disk-1"), disk("hot,1.img", "hostler-disk-2"));
+    vm.spec.disks = vec![cold.clone()];
+    let guest = vm.guest().clone();
+    qemu.launch(&vm.spec, &log).await.unwrap();
+    let mut serial = qemu.serial(&guest).await.unwrap();
+    until(&mut serial, "disks: hostler-disk-1\r").await;
+
+    qemu.attach(&guest, &hot, &log).await.unwrap();
+    until(&mut serial, "hostler-disk-2\r").await;
+    qemu.attach(&guest, &hot, &log).await.unwrap();
+    let twice = Drive { device: "hostler-disk-3".into(), ..hot.clone() };
+    let failure = qemu.attach(&guest, &twice, &log).await.unwrap_err();
+    assert!(failure.message.contains("attached to it already, as hostler-disk-2"), "{failure}");
+
+    // Another VM cannot have it either, cold or hot.
+    let mut other = TinyVm::new(&IMAGE);
+    other.spec.guest.id = 2;
+    other.spec.disks = vec![hot.clone()];
+    let failure = qemu.launch(&other.spec, &log).await.unwrap_err();
+    assert!(failure.message.contains("lock"), "{failure}");
+    other.spec.disks.clear();
+    qemu.launch(&other.spec, &log).await.unwrap();
+    let failure = qemu.attach(other.guest(), &hot, &log).await.unwrap_err();
+    assert!(failure.message.contains("is in use by another program or VM"), "{failure}");
+    qemu.quit(other.guest(), &log).await.unwrap();
+
+    for device in ["hostler-disk-1", "hostler-disk-2"] {
+        qemu.detach(&guest, device, &log).await.unwrap();
+        qemu.detach(&guest, device, &log).await.unwrap();
+    }
+    until(&mut serial, "disks:\r").await;
+    // The images are let go of: what was plugged in can be plugged in anew.
+    qemu.attach(&guest, &cold, &log).await.unwrap();
+    until(&mut serial, "disks: hostler-disk-1\r").await;
+    let lines: Vec<_> = log.commands().into_iter().map(|command| command.line).collect();
+    assert!(lines.iter().any(|line| line.starts_with("QMP device_add {")), "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_is_unplugged_although_it_was_asked_before_the_guest_was_up() {
+    let (qemu, mut vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    let path = vm.file("early.img");
+    std::fs::File::create(&path).unwrap().set_len(8 << 20).unwrap();
+    let drive = Drive { device: "hostler-disk-1".into(), path, format: DiskFormat::Raw };
+    vm.spec.disks = vec![drive];
+    qemu.launch(&vm.spec, &log).await.unwrap();
+    qemu.detach(vm.guest(), "hostler-disk-1", &log).await.unwrap();
+    assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::Running);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_living_vm_is_adopted_by_another_driver() {
+    let (first, vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    let accelerator = first.launch(&vm.spec, &log).await.unwrap();
+    drop(first);
+    let second = qemu();
+    let adopted = CommandLog::default();
+    assert_eq!(second.launch(&vm.spec, &adopted).await.unwrap(), accelerator);
+    assert!(adopted.commands().is_empty(), "{adopted:?}");
+    let mut serial = second.serial(vm.guest()).await.unwrap();
+    until(&mut serial, "guest is up").await;
+    // Whoever comes late gets the last lines from the log.
+    drop(serial);
+    let mut late = qemu().serial(vm.guest()).await.unwrap();
+    until(&mut late, "guest is up").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_qemu_is_noticed_and_launched_again() {
+    let (qemu, vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    qemu.launch(&vm.spec, &log).await.unwrap();
+    let mut events = qemu.watch(vm.guest()).await.unwrap();
+    let mut others = qemu.watch(vm.guest()).await.unwrap();
+    assert!(vm.kill());
+    assert_eq!(event(&mut events).await, GuestEvent::Gone);
+    assert_eq!(event(&mut others).await, GuestEvent::Gone);
+    assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::Off);
+    assert_eq!(qemu.usage(vm.guest()), None);
+    let failure = qemu.power_button(vm.guest(), &log).await.unwrap_err();
+    assert_eq!(failure.message, "vm/1 does not run; start it first");
+    assert!(qemu.serial(vm.guest()).await.is_err());
+    // It left sockets and a pidfile, which are in nobody's way.
+    qemu.launch(&vm.spec, &log).await.unwrap();
+    assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::Running);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_qemu_cannot_do_is_said_in_its_own_words() {
+    let (qemu, mut vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    let path = vm.file("missing.qcow2");
+    vm.spec.root = Some(Drive { device: "root".into(), path, format: DiskFormat::Qcow2 });
+    let failure = qemu.launch(&vm.spec, &log).await.unwrap_err();
+    assert!(failure.message.starts_with("cannot launch vm/1: QEMU: "), "{failure}");
+    assert!(failure.message.contains("missing.qcow2"), "{failure}");
+    assert!(failure.message.ends_with("No such file or directory"), "{failure}");
+    assert_eq!(log.commands()[0].ended.as_deref(), Some("exit 1"));
+
+    vm.spec.guest.dir = vm.file(&"long".repeat(30));
+    let failure = qemu.launch(&vm.spec, &log).await.unwrap_err();
+    assert!(failure.message.contains("state directory with a shorter path"), "{failure}");
+
+    let missing = Qemu::with_program("qemu-system-none", shared("none"));
+    let failure = missing.accelerator().await.unwrap_err();
+    assert!(failure.message.contains("qemu-system-none is not installed"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_accelerator_is_remembered() {
+    let dir = tempfile::tempdir().unwrap();
+    let probed = Qemu::new(dir.path()).accelerator().await.unwrap();
+    assert!(["kvm", "tcg"].contains(&probed.name.as_str()) && !probed.why.is_empty());
+    std::fs::remove_file(dir.path().join("probe.img")).unwrap();
+    // No probe is run, or there would be a disk for it again.
+    assert_eq!(Qemu::new(dir.path()).accelerator().await.unwrap(), probed);
+    assert!(!dir.path().join("probe.img").exists());
+}
+
+/// What blkid says of a key of a file's filesystem.
+fn blkid(path: &Path, key: &str) -> String {
+    let output = std::process::Command::new("/usr/sbin/blkid")
+        .args(["-p", "-o", "value", "-s", key])
+        .arg(path)
+        .output()
+        .expect("blkid is installed");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Names in a folder, hidden ones too.
+fn names(dir: &Path) -> Vec<String> {
+    let name = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.unwrap().file_name().to_string_lossy().into_owned()
+    };
+    let mut names: Vec<_> = std::fs::read_dir(dir).unwrap().map(name).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn disks_of_every_filesystem_are_made_at_their_smallest() {
+    let (tool, log) = (QemuImg::new(), CommandLog::default());
+    for fstype in FsType::ALL {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a, 1.qcow2");
+        // A run that was killed has left this.
+        std::fs::create_dir(dir.path().join(".a, 1.qcow2.partial-0")).unwrap();
+        let size = fstype.smallest_mb();
+        tool.create(&path, size, fstype, "a-very-long-label", &log).await.unwrap();
+        tool.create(&path, size, fstype, "a-very-long-label", &log).await.unwrap();
+        assert_eq!(names(dir.path()), ["a, 1.qcow2"]);
+        let info = tool.info(&path, &log).await.unwrap();
+        assert_eq!((info.format.as_str(), info.virtual_bytes), ("qcow2", size << 20));
+        assert_eq!(info.backing, None);
+
+        let failure = tool.create(&path, size + 1, fstype, "x", &log).await.unwrap_err();
+        assert!(failure.message.contains("another file of that name"), "{failure}");
+        let small = tool.create(&path, size - 1, fstype, "x", &log).await.unwrap_err();
+        assert!(small.message.contains("is no size for"), "{small}");
+
+        let raw = dir.path().join("raw");
+        let convert = ["convert", "-O", "raw"];
+        let mut command = std::process::Command::new("qemu-img");
+        assert!(command.args(convert).arg(&path).arg(&raw).status().unwrap().success());
+        let expected = if fstype == FsType::None { "" } else { fstype.word() };
+        assert_eq!(blkid(&raw, "TYPE"), expected);
+        let label = "a-very-long-label";
+        let expected = match fstype {
+            FsType::None => "",
+            FsType::Xfs => &label[..12],
+            FsType::Btrfs => label,
+            _ => &label[..16],
+        };
+        assert_eq!(blkid(&raw, "LABEL"), expected, "{fstype:?}");
+        let content = raw_content(&raw).unwrap();
+        assert!(content.is_some(), "{fstype:?}");
+    }
+}
+
+#[tokio::test]
+async fn overlays_name_their_backing_file() {
+    let (tool, log, dir) = (QemuImg::new(), CommandLog::default(), tempfile::tempdir().unwrap());
+    let (base, over) = (dir.path().join("base,1.qcow2"), dir.path().join("over.qcow2"));
+    let failure = tool.overlay(&over, &base, DiskFormat::Qcow2, &log).await.unwrap_err();
+    assert!(failure.message.contains("No such file"), "{failure}");
+    tool.create(&base, 8, FsType::None, "", &log).await.unwrap();
+    for _ in 0..2 {
+        tool.overlay(&over, &base, DiskFormat::Qcow2, &log).await.unwrap();
+    }
+    let info = tool.info(&over, &log).await.unwrap();
+    assert_eq!((info.backing.as_ref(), info.virtual_bytes), (Some(&base), 8 << 20));
+    let failure = tool.overlay(&over, &over, DiskFormat::Qcow2, &log).await.unwrap_err();
+    assert!(failure.message.contains("another file of that name"), "{failure}");
+    assert_eq!(names(dir.path()), ["base,1.qcow2", "over.qcow2"]);
+}
+
+#[tokio::test]
+async fn what_is_no_disk_is_refused() {
+    let (tool, log, dir) = (QemuImg::new(), CommandLog::default(), tempfile::tempdir().unwrap());
+    let letter = dir.path().join("letter.qcow2");
+    for text in ["", "Dear friend,", &"x".repeat(1 << 20)] {
+        std::fs::write(&letter, text).unwrap();
+        let failure = tool.info(&letter, &log).await.unwrap_err();
+        assert!(failure.message.contains("is no disk image"), "{failure}");
+    }
+    let failure = tool.info(dir.path(), &log).await.unwrap_err();
+    assert!(failure.message.contains("it is no file"), "{failure}");
+    let failure = tool.info(&dir.path().join("none"), &log).await.unwrap_err();
+    assert!(failure.message.contains("No such file"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_seed_is_found_by_its_label_and_read_by_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let (tool, dir) = (QemuImg::new(), tempfile::tempdir().unwrap());
+    let path = dir.path().join("seed.img");
+    let seed = Seed {
+        instance_id: "vm-1-1".into(),
+        hostname: "web-1".into(),
+        login: "anna".into(),
+        password_hash: "$6$salt$hash".into(),
+        ssh_keys: Vec::new(),
+    };
+    for _ in 0..2 {
+        tool.seed(&path, &seed).await.unwrap();
+    }
+    assert_eq!(blkid(&path, "LABEL"), "CIDATA");
+    assert_eq!(blkid(&path, "TYPE"), "vfat");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(names(dir.path()), ["seed.img"]);
+}

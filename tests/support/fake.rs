@@ -1,0 +1,286 @@
+//! A backend that answers as it is told and remembers what it was asked, for tests from outside.
+#![allow(dead_code, reason = "every test file uses another part of it")]
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use futures_util::stream;
+use hostler::domain::*;
+use serde_json::json;
+use tokio::sync::{broadcast, mpsc};
+
+/// A scripted backend.
+pub struct Fake {
+    catalogue: Catalogue,
+    /// Everything it was asked, in order.
+    pub asked: Mutex<Vec<Asked>>,
+    /// What queries are answered with, first to last; without one, a query fails.
+    pub answers: Mutex<VecDeque<Result<Answer>>>,
+    /// What submits are answered with; without one, they are accepted with rising numbers.
+    pub accepted: Mutex<VecDeque<Result<Accepted>>>,
+    /// What controls are answered with; without one, they are done.
+    pub controlled: Mutex<VecDeque<Result<()>>>,
+    events: broadcast::Sender<Event>,
+    /// The open serial lines: what is sent here is what the guest writes.
+    pub guests: Mutex<Vec<mpsc::UnboundedSender<Vec<u8>>>>,
+    /// What was typed into the serial line, byte for byte.
+    pub typed: broadcast::Sender<Vec<u8>>,
+}
+
+/// Something the backend was asked.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Asked {
+    Query(Query),
+    Submit(Submit),
+    Control(Control),
+    Serial(u64),
+}
+
+impl Fake {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            catalogue: catalogue(),
+            asked: Mutex::default(),
+            answers: Mutex::default(),
+            accepted: Mutex::default(),
+            controlled: Mutex::default(),
+            events: broadcast::channel(4096).0,
+            guests: Mutex::default(),
+            typed: broadcast::channel(4096).0,
+        })
+    }
+
+    pub fn will_answer(&self, answer: Result<Answer>) {
+        self.answers.lock().unwrap().push_back(answer);
+    }
+
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    /// Sends an event; says how many receive it.
+    pub fn tell(&self, seq: u64, fact: Fact) -> usize {
+        let at = "2026-01-02T03:04:05Z".parse().unwrap();
+        self.events.send(Event { life: 7, seq, at, fact }).unwrap_or(0)
+    }
+
+    /// The guest writes something, on every open line.
+    pub fn guest_writes(&self, bytes: &[u8]) {
+        for guest in self.guests.lock().unwrap().iter() {
+            let _closed = guest.send(bytes.to_vec());
+        }
+    }
+
+    /// The guest stops: every open line ends.
+    pub fn guest_stops(&self) {
+        self.guests.lock().unwrap().clear();
+    }
+
+    fn note(&self, asked: Asked) {
+        self.asked.lock().unwrap().push(asked);
+    }
+}
+
+struct Keys(broadcast::Sender<Vec<u8>>);
+
+impl SerialInput for Keys {
+    fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.0.send(bytes.to_vec()).map(|_| ()).map_err(|_| BackendError::failed("nobody reads"))
+    }
+}
+
+impl Backend for Fake {
+    fn catalogue(&self) -> Catalogue {
+        self.catalogue.clone()
+    }
+
+    fn query(&self, query: Query) -> BoxFuture<'_, Result<Answer>> {
+        self.note(Asked::Query(query));
+        let answer = self.answers.lock().unwrap().pop_front();
+        Box::pin(async {
+            answer.unwrap_or_else(|| Err(BackendError::failed("no answer is scripted")))
+        })
+    }
+
+    fn submit(&self, submit: Submit) -> BoxFuture<'_, Result<Accepted>> {
+        self.note(Asked::Submit(submit));
+        let asked = self.asked.lock().unwrap();
+        let uid = asked.iter().filter(|asked| matches!(asked, Asked::Submit(_))).count();
+        let accepted = self
+            .accepted
+            .lock()
+            .unwrap()
+            .pop_front()
+            .unwrap_or(Ok(Accepted { uid: Uid(uid as u64), resource: None }));
+        Box::pin(async { accepted })
+    }
+
+    fn control(&self, control: Control) -> BoxFuture<'_, Result<()>> {
+        self.note(Asked::Control(control));
+        let done = self.controlled.lock().unwrap().pop_front().unwrap_or(Ok(()));
+        Box::pin(async { done })
+    }
+
+    fn subscribe(&self) -> EventStream {
+        Box::pin(stream::unfold(self.events.subscribe(), |mut events| async move {
+            events.recv().await.ok().map(|event| (event, events))
+        }))
+    }
+
+    fn serial(&self, vm: u64) -> BoxFuture<'_, Result<Serial>> {
+        self.note(Asked::Serial(vm));
+        if vm != 3 {
+            return Box::pin(async move { Err(BackendError::not_found(format!("vm/{vm}"))) });
+        }
+        let (guest, written) = mpsc::unbounded_channel();
+        self.guests.lock().unwrap().push(guest);
+        let output = stream::unfold(written, |mut written| async move {
+            written.recv().await.map(|bytes| (bytes, written))
+        });
+        let input = Box::new(Keys(self.typed.clone()));
+        Box::pin(async { Ok(Serial { output: Box::pin(output), input }) })
+    }
+}
+
+/// An operation in a state, for events and answers.
+pub fn operation(uid: u64, state: State) -> Operation {
+    let at = "2026-01-02T03:04:05Z".parse().unwrap();
+    Operation {
+        uid: Uid(uid),
+        kind: "vm_create".into(),
+        state,
+        params: Params::new(),
+        resource: Some(ResourceId::new(ResourceKind::Vm, 3)),
+        resource_name: Some("web-3".into()),
+        actor: "console:root".into(),
+        priority: 0,
+        attempt: 0,
+        cancelling: false,
+        comment: (state == State::Error).then(|| "the pool is full; free some space".into()),
+        created: at,
+        started: None,
+        finished: None,
+        progress: None,
+        wait: None,
+    }
+}
+
+/// A virtual machine, for answers.
+pub fn vm(id: u64, name: &str) -> Resource {
+    serde_json::from_value(json!({
+        "resource": "vm", "id": id, "name": name, "state": "running",
+        "uuid": "6f9619ff-8b86-4011-b42d-00c04fc964ff", "image": 1, "os": "debian-12",
+        "shares": 4, "memory_mib": 1024, "cpu": 2, "login": "admin",
+        "created": "2026-01-02T03:04:05Z"
+    }))
+    .unwrap()
+}
+
+/// A catalogue with a field of every type.
+pub fn catalogue() -> Catalogue {
+    let spec = |kind: &'static str, resource, effect, fields: Vec<Field>| OperationSpec {
+        kind: kind.into(),
+        title: kind.into(),
+        doc: "Does what its name says. It says no more here.".into(),
+        doing: "working".into(),
+        resource,
+        effect,
+        subject: None,
+        lane: "vm".into(),
+        risk: Risk::None,
+        warning: "".into(),
+        fields,
+        locks: Vec::new(),
+        requires: Vec::new(),
+        leaves: None,
+        once: false,
+        steps: vec!["only".into()],
+    };
+    let choices = vec![
+        Choice { value: "ext4".into(), label: "fourth extended".into() },
+        Choice { value: "xfs".into(), label: "XFS".into() },
+    ];
+    let mut delete = spec(
+        "vm_delete",
+        ResourceKind::Vm,
+        Effect::Deletes,
+        vec![Field::required(
+            "vm",
+            FieldType::Resource { of: ResourceKind::Vm, states: vec!["halted".into()] },
+            "The virtual machine.",
+        )],
+    );
+    delete.subject = Some("vm".into());
+    delete.risk = Risk::Destructive;
+    delete.warning = "Its root disk is lost.".into();
+    Catalogue::new([
+        spec(
+            "vm_create",
+            ResourceKind::Vm,
+            Effect::Creates,
+            vec![
+                Field::required("hostname", FieldType::Hostname, "The guest's host name."),
+                Field::required(
+                    "password",
+                    FieldType::Secret { min: 8 },
+                    "The password of the login.",
+                ),
+                Field::required(
+                    "os",
+                    FieldType::Resource { of: ResourceKind::Image, states: vec!["ready".into()] },
+                    "The image.",
+                ),
+                Field::optional(
+                    "shares",
+                    FieldType::Integer { min: 1, max: 64, unit: "shares".into() },
+                    1,
+                    "Shares of the box.",
+                ),
+                Field::optional("start", FieldType::Flag, true, "Start it when it is there."),
+                Field::optional("ssh_keys", FieldType::Lines, json!([]), "SSH public keys."),
+            ],
+        ),
+        delete,
+        spec(
+            "disk_create",
+            ResourceKind::Disk,
+            Effect::Creates,
+            vec![
+                Field::required("name", FieldType::Name, "Its name."),
+                Field::optional("fstype", FieldType::Choice { choices }, "ext4", "Its filesystem."),
+            ],
+        ),
+        spec(
+            "task_create",
+            ResourceKind::Task,
+            Effect::Creates,
+            vec![
+                Field::required("name", FieldType::Name, "Its name."),
+                Field::required("kind", FieldType::Kind, "What it asks for."),
+                Field::optional(
+                    "params",
+                    FieldType::Params { of: "kind".into() },
+                    json!({}),
+                    "With what.",
+                ),
+                Field::optional("minute", FieldType::Every { min: 0, max: 59 }, "*", "Minute."),
+            ],
+        ),
+        spec(
+            "encode",
+            ResourceKind::Encoding,
+            Effect::Creates,
+            vec![
+                Field::required("source", FieldType::File, "The file to encode."),
+                Field::optional("output", FieldType::NewFile, json!(null), "The file it becomes."),
+                Field::optional("notify", FieldType::Url, json!(null), "Who is told."),
+                Field::optional(
+                    "title",
+                    FieldType::Text { max: 80 },
+                    json!(null),
+                    "What to call it.",
+                ),
+            ],
+        ),
+    ])
+}

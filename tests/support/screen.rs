@@ -1,0 +1,138 @@
+//! The console in a real terminal: a pseudo-terminal whose screen is read back with vt100.
+
+// Each test file uses its own part of this.
+#![allow(dead_code)]
+
+use std::io::{Read, Write};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use tui_term::vt100;
+
+use super::hostler::{Box7, PATIENCE};
+
+/// What the terminal shows, and how much it was sent.
+struct Shown {
+    parser: vt100::Parser,
+    bytes: u64,
+    closed: bool,
+}
+
+/// A console in a terminal.
+pub struct Screen {
+    shown: Arc<(Mutex<Shown>, Condvar)>,
+    keys: Box<dyn Write + Send>,
+    child: Box<dyn Child + Send + Sync>,
+    master: Box<dyn MasterPty + Send>,
+}
+
+impl Screen {
+    /// Opens the console of a state directory on a terminal of that size.
+    pub fn open(place: &Box7, columns: u16, rows: u16, arguments: &[&str]) -> Self {
+        let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).expect("a pseudo-terminal");
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_hostler"));
+        command.args(arguments);
+        for (name, value) in [
+            ("HOSTLER_STATE", place.dir().as_os_str()),
+            ("HOSTLER_CONFIG", place.config().as_os_str()),
+            ("TERM", "xterm-256color".as_ref()),
+            ("LANG", "C.UTF-8".as_ref()),
+            ("LC_ALL", "C.UTF-8".as_ref()),
+        ] {
+            command.env(name, value);
+        }
+        command.env_remove("NO_COLOR");
+        let child = pair.slave.spawn_command(command).expect("hostler");
+        drop(pair.slave);
+        let shown = Shown { parser: vt100::Parser::new(rows, columns, 0), bytes: 0, closed: false };
+        let shown = Arc::new((Mutex::new(shown), Condvar::new()));
+        let mut output = pair.master.try_clone_reader().expect("its output");
+        let reading = shown.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 65536];
+            loop {
+                let count = output.read(&mut buffer).unwrap_or(0);
+                let (shown, changed) = &*reading;
+                let mut shown = shown.lock().expect("the screen");
+                shown.parser.process(&buffer[..count]);
+                shown.bytes += count as u64;
+                shown.closed = count == 0;
+                changed.notify_all();
+                if count == 0 {
+                    return;
+                }
+            }
+        });
+        let keys = pair.master.take_writer().expect("its keyboard");
+        Self { shown, keys, child, master: pair.master }
+    }
+
+    /// Types. `\x1b` is Escape, `\r` Enter, `\t` Tab.
+    pub fn keys(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).expect("typed");
+        self.keys.flush().expect("typed");
+    }
+
+    /// Waits until the screen is as wanted; `what` says what is waited for.
+    pub fn wait(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let (shown, changed) = &*self.shown;
+        let deadline = Instant::now() + PATIENCE;
+        let mut shown = shown.lock().expect("the screen");
+        loop {
+            let text = shown.parser.screen().contents();
+            if wanted(&text) {
+                return text;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "waited in vain for {what}; the screen shows:\n{text}");
+            assert!(!shown.closed, "the console ended while waiting for {what}:\n{text}");
+            shown = changed.wait_timeout(shown, left).expect("the screen").0;
+        }
+    }
+
+    /// Waits until a text stands somewhere on the screen.
+    pub fn wait_for(&self, text: &str) -> String {
+        self.wait(&format!("{text:?}"), |screen| screen.contains(text))
+    }
+
+    /// What the screen shows now.
+    pub fn text(&self) -> String {
+        self.shown.0.lock().expect("the screen").parser.screen().contents()
+    }
+
+    /// How many bytes the terminal was sent so far.
+    pub fn bytes(&self) -> u64 {
+        self.shown.0.lock().expect("the screen").bytes
+    }
+
+    /// Whether the terminal is on its alternate screen.
+    pub fn is_alternate(&self) -> bool {
+        self.shown.0.lock().expect("the screen").parser.screen().alternate_screen()
+    }
+
+    /// Makes the terminal another size.
+    pub fn resize(&self, columns: u16, rows: u16) {
+        let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
+        self.shown.0.lock().expect("the screen").parser.screen_mut().set_size(rows, columns);
+        self.master.resize(size).expect("resized");
+    }
+
+    /// Waits until the console has ended; gives its exit status.
+    pub fn ended(&mut self) -> u32 {
+        self.child.wait().expect("its end").exit_code()
+    }
+
+    /// The console's process number.
+    pub fn pid(&self) -> u32 {
+        self.child.process_id().expect("a process")
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
