@@ -97,8 +97,8 @@ impl Embedded {
         let (store, opened) = Store::open(&settings.state_dir)?;
         let core = Arc::new(Core::new(ports, settings, kinds, store, opened));
         core.dispatch();
+        core.running.spawn(super::observer::run(core.clone()));
         core.running.spawn(scheduler::run(core.clone()));
-        tokio::spawn(super::observer::run(core.clone()));
         Ok(Self { core, _owned: Arc::new(owned) })
     }
 

@@ -24,7 +24,7 @@ use crate::domain::{
     VmState,
 };
 
-use super::core::Core;
+use super::core::{Core, detached};
 use super::journal::Changed;
 use super::operations::{guest, halted};
 use super::ports::{GuestEvent, GuestStatus};
@@ -47,7 +47,7 @@ pub(super) async fn run(core: Arc<Core>) {
         purged: HashSet::new(),
     };
     tokio::select! {
-        () = core.leaving.cancelled() => {}
+        () = core.pausing.cancelled() => {}
         _ = async { tokio::join!(observer.observe(events), super::sampler::run(&core)) } => {}
     }
 }
@@ -211,7 +211,9 @@ impl Observer {
             let params = Params::from_iter([("disk".to_owned(), disk.into())]);
             let actor = ACTOR.to_owned();
             let submit = Submit { kind: "disk_purge".into(), params, actor, priority: 0 };
-            match self.core.submit_with(submit, |_, _| Ok(Vec::new())).await {
+            let core = self.core.clone();
+            let asked = async move { core.submit_with(submit, |_, _| Ok(Vec::new())).await };
+            match detached(asked).await {
                 Ok(_) => {}
                 // Somebody was faster.
                 Err(crate::domain::BackendError::Refused(refusal))

