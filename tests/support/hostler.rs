@@ -3,15 +3,18 @@
 // Each test file uses its own part of this.
 #![allow(dead_code)]
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// The longest anything may take before a test gives up. Never what decides a test: everything
 /// waits for what it wants to see.
-pub const PATIENCE: Duration = Duration::from_secs(240);
+pub const PATIENCE: Duration = Duration::from_secs(45);
 
 /// A state directory, and whatever lives in it.
 pub struct Box7 {
@@ -58,17 +61,21 @@ impl Box7 {
         let mut command = self.command();
         command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null());
         command.envs(environment.iter().copied());
-        let child = command.spawn().expect("hostler serve");
-        self.serving = Some(child);
+        self.serving = Some(command.spawn().expect("hostler serve"));
+        self.wait("hostler serve answers", || self.is_served());
+    }
+
+    /// Whether somebody serves this state directory: the socket of one that died answers nobody.
+    pub fn is_served(&self) -> bool {
+        UnixStream::connect(self.dir().join("hostler.sock")).is_ok()
+    }
+
+    /// Looks again and again until something is so. For what tells nobody when it happens.
+    pub fn wait(&self, what: &str, so: impl Fn() -> bool) {
         let deadline = Instant::now() + PATIENCE;
-        while !self.run(&["list", "lanes", "--json"]).status.success()
-            || !self.dir().join("hostler.sock").exists()
-        {
-            assert!(Instant::now() < deadline, "hostler serve does not answer: {}", self.log());
-            if let Some(status) = self.serving.as_mut().and_then(|it| it.try_wait().expect("wait"))
-            {
-                panic!("hostler serve ended: {status}; {}", self.log());
-            }
+        while !so() {
+            assert!(Instant::now() < deadline, "waited in vain: {what}; the log: {}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -85,7 +92,7 @@ impl Box7 {
 
     /// Kills the server as a power cut would.
     pub fn kill(&mut self) {
-        let mut child = self.serving.take().expect("a server");
+        let Some(mut child) = self.serving.take() else { return };
         child.kill().expect("killed");
         child.wait().expect("gone");
     }
@@ -135,30 +142,61 @@ impl Box7 {
         std::fs::read_to_string(self.dir().join("hostler.log")).unwrap_or_default()
     }
 
-    /// The process numbers of every QEMU whose files are in this state directory.
+    /// The process numbers of every QEMU that runs for this state directory.
     pub fn guests(&self) -> Vec<u32> {
         self.processes("qemu-system")
     }
 
-    /// The process numbers of every ffmpeg whose files are in this state directory.
+    /// The process numbers of every ffmpeg that runs for this state directory.
     pub fn encoders(&self) -> Vec<u32> {
         self.processes("ffmpeg")
     }
 
-    /// Processes of a program that name this state directory in their command line.
+    /// The process numbers of every hostler that runs for this state directory, supervisors too.
+    pub fn hostlers(&self) -> Vec<u32> {
+        self.processes("hostler")
+    }
+
+    /// Processes of a program that were started for this state directory: they name it in their
+    /// command line, or were given it in their environment. A zombie has neither.
     fn processes(&self, program: &str) -> Vec<u32> {
         let here = self.dir().to_string_lossy().into_owned();
         let mut found = Vec::new();
         for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
             let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
-            let Ok(line) = std::fs::read(entry.path().join("cmdline")) else { continue };
-            let line = String::from_utf8_lossy(&line).replace('\0', " ");
-            let first = line.split(' ').next().unwrap_or_default();
-            if first.contains(program) && line.contains(&here) {
+            let read = |name| std::fs::read(entry.path().join(name)).unwrap_or_default();
+            let line = String::from_utf8_lossy(&read("cmdline")).into_owned();
+            let environment = String::from_utf8_lossy(&read("environ")).into_owned();
+            let first = line.split('\0').next().unwrap_or_default();
+            let name = first.rsplit('/').next().unwrap_or_default();
+            let told = format!("HOSTLER_STATE={here}");
+            let ours = line.contains(&here) || environment.split('\0').any(|set| set == told);
+            if ours && (name.starts_with(program) || program.is_empty()) {
                 found.push(pid);
             }
         }
         found
+    }
+
+    /// The number of the newest operation of a kind.
+    pub fn newest(&self, kind: &str) -> u64 {
+        let operations = self.list("operations");
+        let newest = operations.iter().find(|operation| operation["kind"] == kind);
+        newest.unwrap_or_else(|| panic!("no {kind} in {operations:#?}"))["uid"]
+            .as_u64()
+            .expect("a uid")
+    }
+
+    /// An operation as it is now.
+    pub fn operation(&self, uid: u64) -> Value {
+        self.json(&["show", &format!("operation/{uid}")])["operation"].clone()
+    }
+
+    /// Writes a file in the state directory that a secret field can be read from.
+    pub fn secret(&self, text: &str) -> String {
+        let file = self.dir().join("secret.txt");
+        std::fs::write(&file, format!("{text}\n")).expect("a secret");
+        format!("password=@{}", file.display())
     }
 
     /// Every file in the state directory that was begun and not finished.
@@ -185,13 +223,24 @@ impl Drop for Box7 {
             let _ = child.kill();
             let _ = child.wait();
         }
-        for program in ["hostler", "qemu-system", "ffmpeg", "mmdebstrap"] {
+        // First whoever might start something more, then everything else.
+        for program in ["hostler", ""] {
             for pid in self.processes(program) {
-                if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw)
-                {
-                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-                }
+                signal(pid, Signal::KILL);
             }
         }
     }
+}
+
+/// Sends a process a signal; one that is gone already does not mind.
+pub fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// Holds everybody else up: real guests and encoders at once would only starve each other.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }

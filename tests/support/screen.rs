@@ -25,15 +25,30 @@ pub struct Screen {
     keys: Box<dyn Write + Send>,
     child: Box<dyn Child + Send + Sync>,
     master: Box<dyn MasterPty + Send>,
+    /// The terminal's modes before the console had it.
+    modes: String,
 }
 
 impl Screen {
     /// Opens the console of a state directory on a terminal of that size.
     pub fn open(place: &Box7, columns: u16, rows: u16, arguments: &[&str]) -> Self {
+        Self::open_with(place, columns, rows, arguments, &[])
+    }
+
+    /// The same, with some environment on top.
+    pub fn open_with(
+        place: &Box7,
+        columns: u16,
+        rows: u16,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).expect("a pseudo-terminal");
+        let before = pair.master.get_termios().expect("its modes");
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_hostler"));
         command.args(arguments);
+        command.env_remove("NO_COLOR");
         for (name, value) in [
             ("HOSTLER_STATE", place.dir().as_os_str()),
             ("HOSTLER_CONFIG", place.config().as_os_str()),
@@ -43,7 +58,9 @@ impl Screen {
         ] {
             command.env(name, value);
         }
-        command.env_remove("NO_COLOR");
+        for (name, value) in environment {
+            command.env(name, value);
+        }
         let child = pair.slave.spawn_command(command).expect("hostler");
         drop(pair.slave);
         let shown = Shown { parser: vt100::Parser::new(rows, columns, 0), bytes: 0, closed: false };
@@ -66,7 +83,8 @@ impl Screen {
             }
         });
         let keys = pair.master.take_writer().expect("its keyboard");
-        Self { shown, keys, child, master: pair.master }
+        let modes = format!("{before:?}");
+        Self { shown, keys, child, master: pair.master, modes }
     }
 
     /// Types. `\x1b` is Escape, `\r` Enter, `\t` Tab.
@@ -92,6 +110,16 @@ impl Screen {
         }
     }
 
+    /// Waits until a line of the screen holds all of these.
+    pub fn wait_line(&self, words: &[&str]) -> String {
+        self.wait(&format!("a line with {words:?}"), |screen| line(screen, words))
+    }
+
+    /// Waits until a text stands nowhere on the screen.
+    pub fn wait_gone(&self, text: &str) -> String {
+        self.wait(&format!("{text:?} to go"), |screen| !screen.contains(text))
+    }
+
     /// Waits until a text stands somewhere on the screen.
     pub fn wait_for(&self, text: &str) -> String {
         self.wait(&format!("{text:?}"), |screen| screen.contains(text))
@@ -107,6 +135,25 @@ impl Screen {
         self.shown.0.lock().expect("the screen").bytes
     }
 
+    /// What the terminal shows, with colours and attributes, as the bytes that draw it.
+    pub fn formatted(&self) -> String {
+        let shown = self.shown.0.lock().expect("the screen");
+        String::from_utf8_lossy(&shown.parser.screen().contents_formatted()).into_owned()
+    }
+
+    /// Asserts that the terminal is as it was before the console had it: the main screen, a
+    /// cursor, no mouse, no bracketed paste, lines and echo.
+    pub fn is_put_back(&self) {
+        let shown = self.shown.0.lock().expect("the screen");
+        let screen = shown.parser.screen();
+        assert!(!screen.alternate_screen(), "still on the alternate screen");
+        assert!(!screen.hide_cursor(), "no cursor");
+        assert!(!screen.bracketed_paste(), "still in bracketed paste");
+        assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None);
+        let modes = self.master.get_termios().expect("its modes");
+        assert_eq!(format!("{modes:?}"), self.modes);
+    }
+
     /// Whether the terminal is on its alternate screen.
     pub fn is_alternate(&self) -> bool {
         self.shown.0.lock().expect("the screen").parser.screen().alternate_screen()
@@ -119,15 +166,27 @@ impl Screen {
         self.master.resize(size).expect("resized");
     }
 
-    /// Waits until the console has ended; gives its exit status.
+    /// Waits until the console has ended and the last it wrote is read; gives its exit status.
     pub fn ended(&mut self) -> u32 {
-        self.child.wait().expect("its end").exit_code()
+        let status = self.child.wait().expect("its end").exit_code();
+        let (shown, changed) = &*self.shown;
+        let shown = shown.lock().expect("the screen");
+        let (shown, late) =
+            changed.wait_timeout_while(shown, PATIENCE, |shown| !shown.closed).expect("the screen");
+        let text = shown.parser.screen().contents();
+        assert!(!late.timed_out(), "somebody still holds the terminal, which shows:\n{text}");
+        status
     }
 
     /// The console's process number.
     pub fn pid(&self) -> u32 {
         self.child.process_id().expect("a process")
     }
+}
+
+/// Whether a line of the screen holds all of these.
+pub fn line(screen: &str, words: &[&str]) -> bool {
+    screen.lines().any(|line| words.iter().all(|word| line.contains(word)))
 }
 
 impl Drop for Screen {
