@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hostler::backend::drivers::ffmpeg::Ffmpeg;
-use hostler::backend::presets::Presets;
 use hostler::backend::drivers::supervise::Supervised;
 use hostler::backend::ports::{CommandLog, EncodeJob, Encoder};
+use hostler::backend::presets::Presets;
 use hostler::domain::Failure;
 
 use super::{Reported, kill, rises, supervision};

@@ -1,0 +1,245 @@
+//! What people do to operations and lanes: cancel, relaunch, prioritise, pause.
+
+use std::sync::Arc;
+
+use crate::backend::journal::hidden;
+use crate::backend::operations::Entry;
+use crate::backend::queue;
+use crate::backend::store::{Change, reader};
+use crate::domain::{
+    BackendError, Effect, Fact, LaneChange, LaneState, Operation, Params, Reason, Refusal,
+    ResourceId, State, Uid,
+};
+
+use super::submit::{no_kind, queue_entry};
+use super::{CancellationToken, Core, Flight};
+
+impl Core {
+    /// Calls an operation off.
+    pub(in crate::backend) async fn cancel(self: &Arc<Self>, uid: Uid) -> Result<(), BackendError> {
+        enum How {
+            AtOnce(Option<(Arc<Entry>, ResourceId)>),
+            Undoing(std::pin::Pin<Box<dyn Future<Output = Result<(), BackendError>> + Send>>),
+        }
+        let how = {
+            let mut flight = self.flight();
+            let Flight { queue, open, .. } = &mut *flight;
+            open.get_mut(&uid).map(|open| {
+                if open.operation.state == State::Error || (!open.resume && queue.withdraw(uid)) {
+                    let failed = open.operation.state == State::Error;
+                    let kind = self.kinds.get(&open.operation.kind).filter(|kind| {
+                        // What has not run has kept nothing, unless it ran before.
+                        (failed || open.operation.attempt > 0)
+                            && kind.spec.effect == Effect::Creates
+                    });
+                    return How::AtOnce(kind.cloned().zip(open.operation.resource));
+                }
+                open.operation.cancelling = true;
+                How::Undoing(Box::pin(self.store.writer().send(vec![Change::Cancelling(uid)])))
+            })
+        };
+        let Some(how) = how else { return self.not_open(uid).await };
+        match how {
+            How::AtOnce(made) => {
+                self.end(uid, State::Cancel, None).await?;
+                let Some((kind, id)) = made else { return Ok(()) };
+                let discarded = (kind.discard)(&self.ports, &self.settings, id.id).await;
+                discarded.map_err(|failure| {
+                    BackendError::failed(format!("{uid} is cancelled, but {}", failure.message))
+                })
+            }
+            How::Undoing(written) => {
+                written.await?;
+                let shown = self.flight().open.get(&uid).map(|open| {
+                    open.cancel.cancel();
+                    Arc::new(open.operation.clone())
+                });
+                if let Some(operation) = shown {
+                    self.hub.tell(Fact::Operation(operation));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Queues an operation in `ERROR` again, with some parameters changed.
+    pub(in crate::backend) async fn relaunch(
+        self: &Arc<Self>,
+        uid: Uid,
+        changed: Params,
+    ) -> Result<(), BackendError> {
+        let found = {
+            let flight = self.flight();
+            flight.open.get(&uid).map(|open| {
+                (open.operation.state, open.operation.kind.clone(), open.params.clone())
+            })
+        };
+        let Some((state, kind, params)) = found else { return self.not_open(uid).await };
+        if state != State::Error {
+            return Err(state_refusal(uid, state, "only one in ERROR can be relaunched"));
+        }
+        let kind = self.kind(&kind).ok_or_else(|| no_kind(&kind))?;
+        let mut merged = (*params).clone();
+        for (name, value) in changed {
+            // A secret that was not typed again stays as it is.
+            if value != Operation::HIDDEN {
+                merged.insert(name, value);
+            }
+        }
+        let params = self.check(&kind, merged).await?;
+        let (written, put, before) = {
+            let mut flight = self.flight();
+            let mut reserved = None;
+            let Some(resource) = flight.open.get(&uid).map(|open| open.operation.resource) else {
+                return Ok(());
+            };
+            if let (Effect::Creates, Some(id)) = (kind.spec.effect, resource) {
+                // Its own reservation is no obstacle to itself.
+                let own = flight.inventory.get(id).cloned().map(Arc::new);
+                flight.inventory.remove(id);
+                let admitted = self.admit(&kind, &params, &flight, Some(uid));
+                if let Some(own) = own {
+                    flight.inventory.put(own);
+                }
+                admitted?;
+                reserved = (kind.reserve)(&params, id.id, &self.world(&flight)).map(Arc::new);
+            } else {
+                self.admit(&kind, &params, &flight, Some(uid))?;
+            }
+            let Flight { queue, open, inventory, .. } = &mut *flight;
+            let Some(open) = open.get_mut(&uid) else { return Ok(()) };
+            if open.operation.state != State::Error {
+                return Err(state_refusal(uid, open.operation.state, "somebody relaunched it"));
+            }
+            let before = (open.operation.clone(), open.params.clone());
+            let operation = &mut open.operation;
+            operation.attempt += 1;
+            operation.state = State::Pending;
+            operation.comment = None;
+            operation.started = None;
+            operation.finished = None;
+            operation.params = hidden(&params);
+            open.cancel = CancellationToken::new();
+            let mut changes =
+                vec![Change::Relaunch { uid, attempt: operation.attempt, params: params.clone() }];
+            queue.accept(queue_entry(&kind.spec, operation, &params));
+            open.params = Arc::new(params);
+            let mut own = None;
+            if let Some(resource) = &reserved {
+                own = inventory.get(resource.id()).cloned();
+                inventory.put(resource.clone());
+                changes.push(Change::Put(resource.clone()));
+            }
+            (self.store.writer().send(changes), reserved, (before, own))
+        };
+        if let Err(error) = written.await {
+            let mut flight = self.flight();
+            let ((operation, params), own) = before;
+            // Unless somebody cancelled it meanwhile.
+            if flight.queue.withdraw(uid)
+                && let Some(open) = flight.open.get_mut(&uid)
+            {
+                open.operation = operation;
+                open.params = params;
+            }
+            if let Some(put) = &put {
+                flight.inventory.put_back(put, own);
+            }
+            drop(flight);
+            self.dispatch();
+            return Err(error);
+        }
+        let shown = {
+            let mut flight = self.flight();
+            flight.queue.commit(uid);
+            flight.open.get(&uid).map(|open| Arc::new(open.operation.clone()))
+        };
+        if let Some(operation) = shown {
+            self.hub.tell(Fact::Operation(operation));
+        }
+        if let Some(resource) = put {
+            self.tell_resource(&resource);
+        }
+        self.dispatch();
+        Ok(())
+    }
+
+    /// Changes the priority of an operation that has not started.
+    pub(in crate::backend) async fn prioritise(
+        self: &Arc<Self>,
+        uid: Uid,
+        priority: i32,
+    ) -> Result<(), BackendError> {
+        let changed = {
+            let mut flight = self.flight();
+            let Flight { queue, open, .. } = &mut *flight;
+            open.get_mut(&uid).map(|open| {
+                if !queue.prioritise(uid, priority) {
+                    let state = open.operation.state;
+                    return Err(state_refusal(uid, state, "it does not wait any more"));
+                }
+                open.operation.priority = priority;
+                let written = self.store.writer().send(vec![Change::Priority(uid, priority)]);
+                Ok((written, Arc::new(open.operation.clone())))
+            })
+        };
+        let Some(changed) = changed else { return self.not_open(uid).await };
+        let (written, shown) = changed?;
+        written.await?;
+        self.hub.tell(Fact::Operation(shown));
+        Ok(())
+    }
+
+    /// Changes a lane.
+    pub(in crate::backend) async fn change_lane(
+        self: &Arc<Self>,
+        name: &str,
+        change: LaneChange,
+    ) -> Result<(), BackendError> {
+        if let LaneChange::Width(width) = change
+            && !(1..=queue::WIDEST).contains(&width)
+        {
+            return Err(Refusal::field(
+                Reason::Value,
+                "width",
+                width.to_string(),
+                format!("a lane is 1 to {} wide, not {width}", queue::WIDEST),
+            )
+            .into());
+        }
+        let written = {
+            let mut flight = self.flight();
+            if !flight.queue.change(name, change) {
+                return Err(BackendError::not_found(format_args!("lane '{name}'")));
+            }
+            flight.queue.lanes().find(|lane| lane.name == name).map(|lane| {
+                // A lane that drained to its end is paused for whoever starts next.
+                let state = match lane.state {
+                    LaneState::Draining => LaneState::Paused,
+                    state => state,
+                };
+                let change = Change::Lane { name: lane.name.clone(), width: lane.width, state };
+                (self.store.writer().send(vec![change]), lane)
+            })
+        };
+        if let Some((written, lane)) = written {
+            written.await?;
+            self.hub.tell(Fact::Lane(lane));
+        }
+        self.dispatch();
+        Ok(())
+    }
+
+    /// The answer about an operation that is not in flight: it has ended, or never was.
+    async fn not_open<T>(&self, uid: Uid) -> Result<T, BackendError> {
+        let found = self.store.read(move |it| reader::operation(it, uid)).await?;
+        match found {
+            Some(operation) => Err(state_refusal(uid, operation.state, "it has ended")),
+            None => Err(BackendError::not_found(format_args!("operation {uid}"))),
+        }
+    }
+}
+
+fn state_refusal(uid: Uid, state: State, why: &str) -> BackendError {
+    Refusal::new(Reason::State, format!("operation {uid} is {state}: {why}")).into()
+}

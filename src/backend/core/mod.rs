@@ -1,0 +1,288 @@
+//! The core: what is in flight, in memory and on disk, behind one lock.
+//!
+//! Everything that changes an operation or a resource goes through here, so that memory, store and
+//! events tell the same story in the same order. The lock is held for microseconds and never while
+//! waiting: changes are *sent* to the writer under it, which fixes their order, and awaited after.
+
+mod control;
+mod course;
+mod submit;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::domain::{
+    BackendError, Catalogue, Fact, Host, Operation, Params, Resource, ResourceId, State, Step, Uid,
+};
+
+use super::hub::Hub;
+use super::inventory::Inventory;
+use super::journal::{Changed, hidden, shown};
+use super::operations::{Entry, World};
+use super::ports::Ports;
+use super::queue::Queue;
+use super::settings::Settings;
+use super::store::{Change, Opened, Store};
+
+use submit::{bare_entry, queue_entry};
+
+/// The core of an embedded backend.
+pub struct Core {
+    ports: Ports,
+    settings: Settings,
+    catalogue: Catalogue,
+    kinds: HashMap<String, Arc<Entry>>,
+    pub(super) store: Store,
+    pub(super) hub: Hub,
+    state: Mutex<Flight>,
+    /// What the box can do, as last seen.
+    pub(super) host: Mutex<Arc<Host>>,
+    /// Set when the backend is to go at once: running functions are dropped where they are.
+    pub(super) leaving: CancellationToken,
+    /// Set when no further step may begin.
+    pub(super) pausing: CancellationToken,
+    /// The running operations.
+    pub(super) running: TaskTracker,
+    /// Tells the scheduler that a task changed.
+    pub(super) tasks_changed: Notify,
+    /// Tells the observer that a VM, disk or image may have changed, or is held no longer.
+    pub(super) vms_changed: Notify,
+    /// Tells operations that the observer has let go of the VM it held.
+    pub(super) unobserved: Notify,
+}
+
+/// What is in flight.
+pub(super) struct Flight {
+    pub(super) queue: Queue,
+    pub(super) inventory: Inventory,
+    /// Operations in `PENDING`, `RUN` and `ERROR`.
+    pub(super) open: BTreeMap<Uid, Open>,
+    last_uid: u64,
+    /// The VM the observer is putting right at this moment.
+    pub(super) observed: Option<ResourceId>,
+    /// Numbers below `last_uid` whose operations could not be written.
+    unwritten: BTreeSet<Uid>,
+}
+
+impl Flight {
+    /// Takes back the number of an operation that was not written, so that numbers have no gaps:
+    /// as soon as no later one is in use.
+    fn give_back(&mut self, uid: Uid) {
+        self.unwritten.insert(uid);
+        while self.unwritten.remove(&Uid(self.last_uid)) {
+            self.last_uid -= 1;
+        }
+    }
+}
+
+/// An operation that is not at its end.
+pub(super) struct Open {
+    /// As lists show it: secrets hidden.
+    pub(super) operation: Operation,
+    /// Its parameters as stored: secrets hashed.
+    pub(super) params: Arc<Params>,
+    pub(super) cancel: CancellationToken,
+    /// Whether an earlier life took some of its steps.
+    pub(super) resume: bool,
+    /// Whether the store knows that it runs.
+    run_recorded: bool,
+}
+
+impl Core {
+    /// A core over an open store. Operations that were running or waiting are queued again: those
+    /// that ran before all others.
+    pub(super) fn new(
+        ports: Ports,
+        settings: Settings,
+        kinds: Vec<Entry>,
+        store: Store,
+        opened: Opened,
+    ) -> Self {
+        let catalogue = Catalogue::new(kinds.iter().map(|entry| entry.spec.clone()));
+        let kinds: HashMap<_, _> =
+            kinds.into_iter().map(|entry| (entry.spec.kind.to_string(), Arc::new(entry))).collect();
+        let mut queue = Queue::new(settings.lanes.iter().map(|(name, width)| (&**name, *width)));
+        for (name, width, state) in &opened.lanes {
+            queue.restore(name, *width, *state);
+        }
+        let inventory = Inventory::new(opened.resources, &opened.counters);
+        let mut open = BTreeMap::new();
+        // Those that ran hold their resources already, so they stand before those that wait.
+        let mut operations = opened.operations;
+        operations.sort_by_key(|operation| (operation.state != State::Run, operation.uid));
+        for mut operation in operations {
+            let params = Arc::new(std::mem::take(&mut operation.params));
+            operation.params = hidden(&params);
+            let resume = operation.state == State::Run;
+            if operation.state != State::Error {
+                let mut entry = match kinds.get(&operation.kind) {
+                    Some(kind) => queue_entry(&kind.spec, &operation, &params),
+                    // A kind this version does not know: it will fail when its turn comes.
+                    None => bare_entry(&operation),
+                };
+                if resume {
+                    entry.priority = i32::MAX;
+                }
+                queue.accept(entry);
+                queue.commit(operation.uid);
+                operation.state = State::Pending;
+            }
+            let cancel = CancellationToken::new();
+            if operation.cancelling && operation.state != State::Error {
+                cancel.cancel();
+            }
+            let uid = operation.uid;
+            open.insert(uid, Open { operation, params, cancel, resume, run_recorded: resume });
+        }
+        let now = ports.clock.now();
+        let state = Flight {
+            queue,
+            inventory,
+            open,
+            last_uid: opened.last_uid,
+            observed: None,
+            unwritten: BTreeSet::new(),
+        };
+        Self {
+            ports,
+            settings,
+            catalogue,
+            kinds,
+            store,
+            hub: Hub::new(u64::try_from(now.as_millisecond()).unwrap_or(1)),
+            state: Mutex::new(state),
+            host: Mutex::default(),
+            leaving: CancellationToken::new(),
+            pausing: CancellationToken::new(),
+            running: TaskTracker::new(),
+            tasks_changed: Notify::new(),
+            vms_changed: Notify::new(),
+            unobserved: Notify::new(),
+        }
+    }
+
+    pub(super) const fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    pub(super) const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) const fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    pub(super) fn kind(&self, kind: &str) -> Option<Arc<Entry>> {
+        self.kinds.get(kind).cloned()
+    }
+
+    /// Whether no further step may begin.
+    pub(super) fn is_pausing(&self) -> bool {
+        self.pausing.is_cancelled()
+    }
+
+    pub(super) fn flight(&self) -> MutexGuard<'_, Flight> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the inventory.
+    pub(super) fn inventory<T>(&self, look: impl FnOnce(&Inventory) -> T) -> T {
+        look(&self.flight().inventory)
+    }
+
+    fn world<'a>(&'a self, flight: &'a Flight) -> World<'a> {
+        World {
+            inventory: &flight.inventory,
+            settings: &self.settings,
+            catalogue: &self.catalogue,
+            ports: &self.ports,
+            now: self.ports.clock.now(),
+        }
+    }
+
+    /// Writes changes together, then takes the changed resources into the inventory and tells them.
+    pub(super) async fn commit(
+        &self,
+        mut changes: Vec<Change>,
+        changed: Vec<Changed>,
+    ) -> Result<(), BackendError> {
+        changes.extend(changed.iter().map(|change| match change {
+            Changed::Put(resource) => Change::Put(resource.clone()),
+            Changed::Remove(id) => Change::Remove(*id),
+        }));
+        let written = self.store.writer().send(changes);
+        written.await?;
+        self.take_in(changed);
+        Ok(())
+    }
+
+    /// Takes changed resources, which are on disk, into the inventory and tells them.
+    pub(super) fn take_in(&self, changed: Vec<Changed>) {
+        for change in changed {
+            match change {
+                Changed::Put(resource) => {
+                    self.flight().inventory.put(resource.clone());
+                    self.tell_resource(&resource);
+                }
+                Changed::Remove(id) => {
+                    self.flight().inventory.remove(id);
+                    self.hub.tell(Fact::Gone(id));
+                    self.notice(id);
+                }
+            }
+        }
+    }
+
+    /// Tells a new or changed resource.
+    pub(super) fn tell_resource(&self, resource: &Resource) {
+        let id = resource.id();
+        if self.hub.is_heard() {
+            let resource = Arc::new(shown(resource.clone()));
+            self.hub.tell(Fact::Resource(resource));
+        }
+        self.notice(id);
+    }
+
+    /// Wakes whoever looks after resources of a kind.
+    fn notice(&self, id: ResourceId) {
+        match id.kind {
+            crate::domain::ResourceKind::Task => self.tasks_changed.notify_one(),
+            // A disk in the trash has its time, an image that is gone leaves its folder, and an
+            // operation on a disk holds the VM it is attached to.
+            crate::domain::ResourceKind::Vm
+            | crate::domain::ResourceKind::Disk
+            | crate::domain::ResourceKind::Image => self.vms_changed.notify_one(),
+            crate::domain::ResourceKind::Encoding => {}
+        }
+    }
+
+    /// Tells how a step stands.
+    pub(super) fn tell_step(&self, uid: Uid, step: Step) {
+        if self.hub.is_heard() {
+            self.hub.tell(Fact::Step { uid, step: Arc::new(step) });
+        }
+    }
+}
+
+/// Does work to its end even when nobody waits for it any more: a client that hangs up between a
+/// change on disk and its way into memory would leave the two apart.
+pub(super) async fn detached<T: Send + 'static>(
+    work: impl Future<Output = Result<T, BackendError>> + Send + 'static,
+) -> Result<T, BackendError> {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        Err(BackendError::failed(format!("hostler itself failed, which is a defect: {error}")))
+    })
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
