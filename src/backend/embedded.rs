@@ -83,7 +83,8 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Opens the store, takes up what an earlier life left, and starts whatever may run.
+    /// Opens the store, takes up what an earlier life left, and starts whatever may run. Called
+    /// inside a tokio runtime.
     ///
     /// # Errors
     /// When the store cannot be opened.
@@ -96,6 +97,7 @@ impl Embedded {
         let (store, opened) = Store::open(&settings.state_dir)?;
         let core = Arc::new(Core::new(ports, settings, kinds, store, opened));
         core.dispatch();
+        core.running.spawn(super::observer::run(core.clone()));
         core.running.spawn(scheduler::run(core.clone()));
         Ok(Self { core, _owned: Arc::new(owned) })
     }

@@ -18,8 +18,8 @@ pub struct Hub {
     /// The sequence number of the latest event. Held while sending, so that numbers and order agree.
     seq: Mutex<u64>,
     events: broadcast::Sender<Event>,
-    /// Tells the observer that somebody began to listen.
-    pub(super) heard: Notify,
+    /// Tells that somebody began to listen.
+    heard: Notify,
 }
 
 impl Hub {
@@ -40,6 +40,18 @@ impl Hub {
         self.events.receiver_count() > 0
     }
 
+    /// Returns when anyone listens.
+    pub async fn until_heard(&self) {
+        loop {
+            let mut heard = std::pin::pin!(self.heard.notified());
+            heard.as_mut().enable();
+            if self.is_heard() {
+                return;
+            }
+            heard.await;
+        }
+    }
+
     /// Tells a fact.
     pub fn tell(&self, fact: Fact) {
         if !self.is_heard() {
@@ -57,7 +69,7 @@ impl Hub {
     pub fn listen(&self) -> EventStream {
         let life = self.life;
         let events = self.events.subscribe();
-        self.heard.notify_one();
+        self.heard.notify_waiters();
         Box::pin(stream::unfold(events, move |mut events| async move {
             match events.recv().await {
                 Ok(event) => Some((event, events)),

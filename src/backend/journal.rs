@@ -160,7 +160,7 @@ impl Context {
     }
 
     /// Looks at every living resource.
-    pub fn inventory<T>(&self, look: impl FnOnce(&super::inventory::Inventory) -> T) -> T {
+    pub fn inventory<T>(&self, look: impl FnOnce(&Inventory) -> T) -> T {
         self.inner.core.inventory(look)
     }
 

@@ -85,7 +85,10 @@ pub(super) async fn follow(
             return ended(&operation, as_json, session);
         }
         match events.next().await.ok_or_else(gone)?.fact {
-            Fact::Operation(now) if now.uid == uid => operation = Operation::clone(&now),
+            // What happened before the question was answered is told after it.
+            Fact::Operation(now) if now.uid == uid && stands(&now) >= stands(&operation) => {
+                operation = Operation::clone(&now);
+            }
             Fact::Progress { uid: of, progress } if of == uid => {
                 operation.progress = Some(progress);
             }
@@ -99,6 +102,16 @@ pub(super) async fn follow(
             _ => {}
         }
     }
+}
+
+/// How far an operation is on its way, for telling old news from new.
+fn stands(operation: &Operation) -> (u32, u8) {
+    let stage = match operation.state {
+        State::Pending => 0,
+        State::Run => 1,
+        State::Done | State::Error | State::Cancel => 2,
+    };
+    (operation.attempt, stage)
 }
 
 async fn ask(uid: Uid, session: &Session<'_>) -> Result<Operation, Trouble> {

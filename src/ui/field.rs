@@ -91,6 +91,7 @@ impl Pick {
 
 /// What is in a field.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // A form has a handful of them.
 pub enum Widget {
     /// A line of text; also numbers and repeat fields, checked as they are typed.
     Line(Input),
@@ -271,10 +272,8 @@ impl Entry {
         }
         let first = text.chars().next().unwrap_or(' ');
         match &self.field.of {
-            FieldType::Text { max } => {
-                if text.chars().count() > *max as usize {
-                    return Err(format!("at most {max} characters"));
-                }
+            FieldType::Text { max } if text.chars().count() > *max as usize => {
+                return Err(format!("at most {max} characters"));
             }
             FieldType::Name => {
                 if !first.is_ascii_alphanumeric() {
@@ -296,15 +295,11 @@ impl Entry {
                 }
                 return Ok(Some(number.into()));
             }
-            FieldType::File | FieldType::NewFile => {
-                if !text.starts_with('/') {
-                    return Err("a path begins with /".into());
-                }
+            FieldType::File | FieldType::NewFile if !text.starts_with('/') => {
+                return Err("a path begins with /".into());
             }
-            FieldType::Url => {
-                if !text.starts_with("http://") && !text.starts_with("https://") {
-                    return Err("a URL begins with http:// or https://".into());
-                }
+            FieldType::Url if !text.starts_with("http://") && !text.starts_with("https://") => {
+                return Err("a URL begins with http:// or https://".into());
             }
             FieldType::Every { min, max } => match text.parse::<Every>()? {
                 Every::At(at) if !(*min..=*max).contains(&at) => {

@@ -274,6 +274,7 @@ pub enum Focus {
 
 /// A window over the lists. The last one has the keys.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // There are two or three at a time.
 pub enum Modal {
     /// Every key.
     Help {
@@ -614,8 +615,14 @@ impl Model {
         let others = ((self.stale.flight && !self.stale.flight_asking)
             || (self.stale.counts && !self.stale.counts_asking))
             .then_some(self.stale.asked_at);
-        [rows, others].into_iter().flatten().min().map(|at| at + REFRESH_EVERY)
+        [rows, others].into_iter().flatten().min().map(|at| at.min(self.now) + REFRESH_EVERY)
     }
+}
+
+/// Whether a question asked then may be asked again; also when the clock was set back since.
+#[must_use]
+pub fn is_due(asked_at: Timestamp, now: Timestamp) -> bool {
+    asked_at > now || asked_at + REFRESH_EVERY <= now
 }
 
 /// How long after a question the next one that events gave rise to may follow.

@@ -45,7 +45,8 @@ impl Screen {
     /// # Errors
     /// When standard output is no terminal or it refuses raw mode.
     pub fn open(mouse: bool) -> io::Result<Self> {
-        // Which colours there are is the theme's business alone; see `MODELS.md` on NO_COLOR.
+        // Which colours there are is the theme's business alone: crossterm would take bold and reverse
+        // away together with the colours.
         force_color_output(true);
         let mut screen = Self {
             bytes: Vec::with_capacity(FRAME_BYTES),

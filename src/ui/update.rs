@@ -20,7 +20,7 @@ use super::Exit;
 use super::action::{Action, Scope};
 use super::keymap::{Found, Key};
 use super::layout::layout;
-use super::model::{Focus, Message, Modal, Model, QUIT_CHOICES, REFRESH_EVERY, Tab, Tone};
+use super::model::{Focus, Message, Modal, Model, QUIT_CHOICES, Tab, Tone, is_due};
 use super::msg::{Ask, Cmd, Msg};
 
 /// How long a message stays.
@@ -119,13 +119,14 @@ fn ask(model: &mut Model, cmds: &mut Vec<Cmd>) {
     let height = layout(model).list_rows();
     let tab = model.tab;
     let pane = model.pane_mut();
-    if pane.stale && !pane.asking && pane.asked_at + REFRESH_EVERY <= now {
+    if pane.stale && !pane.asking && is_due(pane.asked_at, now) {
         pane.stale = false;
         pane.asking = true;
         pane.asked_at = now;
         cmds.push(Cmd::Query(Ask::Rows(tab), Query::List(pane.question(height))));
     }
-    if model.stale.asked_at + REFRESH_EVERY <= now {
+    if is_due(model.stale.asked_at, now) {
+        // Both go together, or the second would wait for its own turn.
         if model.stale.flight && !model.stale.flight_asking {
             model.stale.flight = false;
             model.stale.flight_asking = true;

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hostler::backend::drivers::ffmpeg::{Ffmpeg, Presets};
+use hostler::backend::drivers::ffmpeg::Ffmpeg;
+use hostler::backend::presets::Presets;
 use hostler::backend::drivers::supervise::Supervised;
 use hostler::backend::ports::{CommandLog, EncodeJob, Encoder};
 use hostler::domain::Failure;
@@ -44,7 +45,7 @@ fn make(arguments: &[&str]) {
 
 /// The job of encoding a source with a preset, in folders of its own.
 async fn job(source: &Path, preset: &str) -> EncodeJob {
-    let presets = Presets::builtin().unwrap();
+    let presets = Presets::builtin();
     let preset = presets.get(preset).unwrap();
     let media = ffmpeg().probe(source, &CommandLog::default()).await.unwrap();
     assert_eq!(preset.refuses(source, &media), None);
@@ -89,7 +90,7 @@ async fn at_work(job: &EncodeJob) -> Supervised {
 async fn every_preset_makes_a_whole_file() {
     let dir = tempfile::tempdir().unwrap();
     let source = film(dir.path(), 4);
-    for preset in &Presets::builtin().unwrap() {
+    for preset in &Presets::builtin() {
         let (job, log, reported) =
             (job(&source, &preset.name).await, CommandLog::default(), Reported::default());
         let speed = ffmpeg().encode(&job, &|meter| reported.take(meter), &log).await.unwrap();

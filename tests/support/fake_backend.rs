@@ -507,8 +507,8 @@ pub struct Fake {
     pub operations: Vec<Operation>,
     /// The box.
     pub host: Host,
-    /// Where events go.
-    pub events: UnboundedSender<Event>,
+    /// Kept so that the stream of events does not end.
+    _events: UnboundedSender<Event>,
     receiver: Mutex<Option<UnboundedReceiver<Event>>>,
 }
 
@@ -527,7 +527,7 @@ impl Fake {
 
     fn with(resources: Vec<Resource>, operations: Vec<Operation>, host: Host) -> Self {
         let (events, receiver) = unbounded_channel();
-        Self { resources, operations, host, events, receiver: Mutex::new(Some(receiver)) }
+        Self { resources, operations, host, _events: events, receiver: Mutex::new(Some(receiver)) }
     }
 
     /// Answers at once.
@@ -637,8 +637,7 @@ impl Fake {
                     .cloned()
                     .collect();
                 rows.sort_by_key(|resource| resource.name().to_lowercase());
-                let (total, offset, rows) =
-                    window(rows, list, |r| r.id().id, |r, name| r.field(name));
+                let (total, offset, rows) = window(rows, list, |r| r.id().id, Resource::field);
                 Page { total, offset, rows: Rows::Resources(rows) }
             }
             Subject::Operations => {

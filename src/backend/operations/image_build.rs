@@ -58,7 +58,7 @@ impl Kind for ImageBuild {
             risk: Risk::None,
             warning: "".into(),
             fields: vec![
-                Field::required("recipe", FieldType::Choice { choices }, "What to build."),
+                Field::optional("recipe", FieldType::Choice { choices }, "tiny", "What to build."),
                 Field::optional(
                     "name",
                     FieldType::Name,

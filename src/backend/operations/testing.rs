@@ -18,7 +18,9 @@ use crate::domain::{
 /// A backend over fakes.
 pub struct House {
     dir: tempfile::TempDir,
+    /// The world it works in.
     pub fake: Fake,
+    /// The backend.
     pub backend: Embedded,
     events: EventStream,
 }
@@ -304,8 +306,11 @@ pub type Setup = for<'a> fn(&'a mut House) -> std::pin::Pin<Box<dyn Future<Outpu
 
 /// A kind on trial: a request that works once `setup` is done.
 pub struct Trial {
+    /// Its name.
     pub kind: &'static str,
+    /// A request that works.
     pub params: Json,
+    /// What is there before.
     pub setup: Setup,
     /// Whether whatever it did is undone when it fails or is cancelled.
     pub undoes: bool,

@@ -329,7 +329,7 @@ mod tests {
         let trial = Trial {
             kind: "vm_create",
             params: json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny" }),
-            setup: |house| Box::pin(async { drop(house.some_image().await) }),
+            setup: |house| Box::pin(async { assert_eq!(house.some_image().await, 1) }),
             undoes: true,
         };
         trial.endure().await;

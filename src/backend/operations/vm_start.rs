@@ -100,7 +100,7 @@ mod tests {
         let trial = Trial {
             kind: "vm_start",
             params: json!({ "vm": "web-1" }),
-            setup: |house| Box::pin(async { drop(house.some_halted_vm().await) }),
+            setup: |house| Box::pin(async { assert_eq!(house.some_halted_vm().await, 1) }),
             undoes: true,
         };
         trial.endure().await;

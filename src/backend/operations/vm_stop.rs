@@ -136,7 +136,7 @@ mod tests {
         let trial = Trial {
             kind: "vm_stop",
             params: json!({ "vm": "web-1" }),
-            setup: |house| Box::pin(async { drop(house.some_vm().await) }),
+            setup: |house| Box::pin(async { assert_eq!(house.some_vm().await, 1) }),
             // What has been shut down cannot be woken up as it was.
             undoes: false,
         };

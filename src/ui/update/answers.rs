@@ -118,6 +118,14 @@ fn found(model: &mut Model, tab: Tab, typed: &str, rows: &Rows) {
     palette.search();
 }
 
+/// Remembers an operation whose end is to be told. Only so many are kept.
+fn asked(model: &mut Model, uid: crate::domain::Uid) {
+    if model.mine.len() == MINE {
+        model.mine.pop_front();
+    }
+    model.mine.push_back(uid);
+}
+
 /// Takes the answer to a request.
 pub fn submitted(model: &mut Model, submit: &Submit, answer: Result<Accepted, BackendError>) {
     let kind = submit.kind.as_str();
@@ -129,10 +137,7 @@ pub fn submitted(model: &mut Model, submit: &Submit, answer: Result<Accepted, Ba
             if let Some(place) = place {
                 model.modals.truncate(place);
             }
-            if model.mine.len() == MINE {
-                model.mine.pop_front();
-            }
-            model.mine.push_back(accepted.uid);
+            asked(model, accepted.uid);
             if batched(model, None) {
                 return;
             }
@@ -207,7 +212,7 @@ pub fn controlled(
                     tell(model, Tone::Plain, format!("{uid}: cancelling"));
                 }
                 Control::Relaunch { uid, .. } => {
-                    model.mine.push_back(*uid);
+                    asked(model, *uid);
                     tell(model, Tone::Plain, format!("{uid}: queued again"));
                 }
                 Control::Priority { uid, priority } => {

@@ -31,7 +31,7 @@ pub fn take_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool
             }
             _ => false,
         },
-        Some(Modal::Form(_)) => return form_key(model, event, cmds),
+        Some(Modal::Form(_)) => form_key(model, event, cmds),
         Some(Modal::Confirm(_)) => confirm_key(model, event, cmds),
         Some(Modal::Quit { .. }) => quit_key(model, event, cmds),
         Some(Modal::Lanes { .. }) => lanes_key(model, event, cmds),
@@ -119,6 +119,15 @@ pub fn take_action(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) -> b
                     model.modals.pop();
                     return true;
                 }
+                // What these change is hidden behind the window.
+                Action::Mark
+                | Action::MarkRange
+                | Action::MarkAll
+                | Action::Filter
+                | Action::Sort
+                | Action::SortNext
+                | Action::SortPrevious
+                | Action::Focus => return true,
                 // Cancel, relaunch, tabs and what the row's own keys do go on as ever.
                 _ => return false,
             }
@@ -252,11 +261,10 @@ fn confirm_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool 
     let Some(Modal::Confirm(confirm)) = model.modals.last_mut() else { return false };
     let given = confirm.is_given();
     let close = match (&mut confirm.ask, event.code) {
-        (_, KeyCode::Esc) => Some(false),
         (_, KeyCode::Enter) if given => Some(true),
-        (Question::YesNo { .. }, KeyCode::Enter) => Some(false),
+        (_, KeyCode::Esc)
+        | (Question::YesNo { .. }, KeyCode::Enter | KeyCode::Char('n' | 'N' | 'q')) => Some(false),
         (Question::YesNo { .. }, KeyCode::Char('y' | 'Y')) => Some(true),
-        (Question::YesNo { .. }, KeyCode::Char('n' | 'N' | 'q')) => Some(false),
         (
             Question::YesNo { yes },
             KeyCode::Left

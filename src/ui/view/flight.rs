@@ -66,7 +66,7 @@ fn draw_row(model: &Model, canvas: &mut Canvas<'_>, operation: &Operation, row: 
     let (glyph, role) = operation_state(&glyphs, operation.state);
     let wide = row.width >= 70;
     let (kind_width, name_width) = match row.width {
-        0..56 => (0, 12),
+        0..56 => (0, 11),
         56..90 => (12, 14),
         _ => (14, 22),
     };
@@ -75,7 +75,7 @@ fn draw_row(model: &Model, canvas: &mut Canvas<'_>, operation: &Operation, row: 
     canvas.text(x, row.y, 1, glyph, role);
     x += 2;
     let uid = operation.uid.to_string();
-    let uid_width = if wide { 7 } else { 5 };
+    let uid_width = if wide { 7 } else { 6 };
     canvas.text(x, row.y, uid_width, &uid, Role::Quiet);
     x += uid_width + 1;
     if kind_width > 0 {

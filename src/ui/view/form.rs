@@ -22,13 +22,7 @@ pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
     let inside = canvas.window(area, &title, Role::Focus);
     let x = inside.x + 1;
     let width = inside.width.saturating_sub(2);
-    let label = form
-        .visible()
-        .map(|place| text::width(&form.entries[place].field.name) + nesting(&form.entries[place]))
-        .max()
-        .unwrap_or(8)
-        .clamp(6, 14);
-    let label = u16::try_from(label).unwrap_or(8);
+    let label = label_width(form);
 
     let below = preview(form, width);
     let least = u16::try_from(form.visible().count()).unwrap_or(u16::MAX).min(inside.height);
@@ -64,17 +58,32 @@ fn height(form: &Form, place: usize, width: u16) -> usize {
         Widget::Lines { lines, .. } => lines.len(),
         _ => 1,
     };
-    lines + usize::from(note_below(form, place, width).is_some())
+    lines + notes_below(form, place, width).len()
 }
 
 /// What stands below a field: what is wrong with it, or what it is, while it has the keys.
-fn note_below(form: &Form, place: usize, width: u16) -> Option<(String, Role)> {
+fn notes_below(form: &Form, place: usize, width: u16) -> Vec<(String, Role)> {
+    /// Nothing worth saying about a field is longer.
+    const MOST: usize = 3;
     let entry = &form.entries[place];
-    match &entry.error {
-        Some(error) => Some((error.clone(), Role::Bad)),
-        None if place == form.at && width >= 34 => Some((entry.field.doc.to_string(), Role::Quiet)),
-        None => None,
-    }
+    let (note, role) = match &entry.error {
+        Some(error) => (error.as_str(), Role::Bad),
+        None if place == form.at => (entry.field.doc.as_ref(), Role::Quiet),
+        None => return Vec::new(),
+    };
+    let room = usize::from(width.saturating_sub(label_width(form) + 5));
+    text::wrap(note, room).into_iter().take(MOST).map(|line| (line, role)).collect()
+}
+
+/// How wide the names of the fields are.
+fn label_width(form: &Form) -> u16 {
+    let label = form
+        .visible()
+        .map(|place| text::width(&form.entries[place].field.name) + nesting(&form.entries[place]))
+        .max()
+        .unwrap_or(8)
+        .clamp(6, 14);
+    u16::try_from(label).unwrap_or(8)
 }
 
 fn draw_fields(form: &Form, canvas: &mut Canvas<'_>, area: Rect, label: u16) {
@@ -123,11 +132,11 @@ fn draw_fields(form: &Form, canvas: &mut Canvas<'_>, area: Rect, label: u16) {
             picker = Some((pick, x, y + 1, width));
         }
         y += lines;
-        if let Some((note, role)) = note_below(form, place, area.width)
-            && y < area.bottom()
-        {
-            canvas.text(x, y, width, &note, role);
-            y += 1;
+        for (note, role) in notes_below(form, place, area.width) {
+            if y < area.bottom() {
+                canvas.text(x, y, width, &note, role);
+                y += 1;
+            }
         }
     }
     if let Some((pick, x, y, width)) = picker {

@@ -225,9 +225,9 @@ fn flight_title(model: &Model, canvas: &mut Canvas<'_>, places: &Layout, y: u16)
     let at = canvas.text(2, y, room, " In flight ", role);
     let shown = places.flight.height;
     let rest = if all == 0 {
-        "nothing ".to_owned()
+        "· nothing ".to_owned()
     } else if all > u64::from(shown) {
-        format!("{} of {} ", shown, text::count(all))
+        format!("· {} of {} ", shown, text::count(all))
     } else {
         return;
     };
@@ -319,6 +319,13 @@ fn keys(model: &Model) -> Vec<(String, String)> {
                 .footer(&scopes(model))
                 .into_iter()
                 .filter(|(_, entry)| fits(model, &entry.action))
+                .filter(|(_, entry)| {
+                    use crate::ui::action::{Action, Scope};
+                    // In its own window an operation's keys are what matters.
+                    !matches!(model.modals.last(), Some(Modal::Operation(_)))
+                        || entry.scopes.contains(&Scope::Operation)
+                        || matches!(entry.action, Action::Palette | Action::Help)
+                })
                 .map(|(key, entry)| (key, entry.title.clone()))
                 .collect();
             match model.modals.last() {

@@ -13,17 +13,21 @@ use crate::ui::theme::Role;
 pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     let width = area.width.saturating_sub(3);
     let room = usize::from(width).max(8);
-    let mut lines = vec![Line::new("Nothing here yet. What this console does:", Role::Title)];
-    for what in [
-        "virtual machines, from an OS image, on QEMU",
-        "disks to attach to them",
-        "encodings of video files, with ffmpeg",
-        "tasks that do any of it by the clock",
-    ] {
-        lines.push(Line::new(format!(" {} {what}", canvas.glyphs().dot), Role::Text));
+    let mut lines = Vec::new();
+    // On a small screen what to press matters more than what it is all for.
+    if area.height >= 14 {
+        lines.push(Line::new("Nothing here yet. What this console does:", Role::Title));
+        for what in [
+            "virtual machines, from an OS image, on QEMU",
+            "disks to attach to them",
+            "encodings of video files, with ffmpeg",
+            "tasks that do any of it by the clock",
+        ] {
+            lines.push(Line::new(format!(" {} {what}", canvas.glyphs().dot), Role::Text));
+        }
+        lines.push(Line::empty());
     }
-    lines.push(Line::empty());
-    let missing: Vec<_> = model.host.iter().flat_map(|host| host.missing()).collect();
+    let missing: Vec<_> = model.host.iter().flat_map(crate::domain::host::Host::missing).collect();
     if !missing.is_empty() {
         let names: Vec<&str> = missing.iter().map(|tool| tool.name.as_str()).collect();
         let told = format!("{} Missing on this box: {}", canvas.glyphs().bad, names.join(", "));

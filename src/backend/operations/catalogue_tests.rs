@@ -1,0 +1,301 @@
+//! What holds for every kind of the catalogue, whoever wrote it.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Value as Json, json};
+
+use super::{Entry, World, all, testing};
+use crate::backend::admission;
+use crate::backend::inventory::Inventory;
+use crate::backend::settings::Settings;
+use crate::domain::{
+    Catalogue, Disk, DiskFormat, DiskState, Effect, Encoding, EncodingState, Field, FieldType,
+    FsType, Image, ImageForm, ImageState, LockMode, OperationSpec, Params, Repeat, Resource,
+    ResourceKind, Risk, Task, Vm, VmState,
+};
+
+fn settings() -> Settings {
+    testing::settings(std::path::Path::new("/var/lib/hostler"))
+}
+
+fn kinds() -> Vec<Entry> {
+    all(&settings())
+}
+
+fn fields() -> Vec<(String, Field)> {
+    let kinds = kinds();
+    let specs = kinds.iter().map(|entry| &entry.spec);
+    specs
+        .flat_map(|spec| spec.fields.iter().map(|it| (spec.kind.to_string(), it.clone())))
+        .collect()
+}
+
+/// One resource of each kind, each with number 1.
+fn inventory() -> Inventory {
+    let path = PathBuf::from("/var/lib/hostler/disks/1.qcow2");
+    let created = Timestamp::UNIX_EPOCH;
+    let mut inventory = Inventory::default();
+    let vm = Vm {
+        id: 1,
+        name: "web-1".into(),
+        state: VmState::Halted,
+        uuid: uuid::Uuid::nil(),
+        image: 1,
+        os: "debian-12".into(),
+        shares: 1,
+        memory_mib: 256,
+        cpu: 1,
+        login: "root".into(),
+        disks: vec![],
+        accelerator: None,
+        created,
+        started: None,
+        note: None,
+        cpu_percent: None,
+        memory_used_mib: None,
+    };
+    let disk = Disk {
+        id: 1,
+        name: "data".into(),
+        state: DiskState::Attached,
+        size_mb: 20,
+        fstype: FsType::Ext4,
+        format: DiskFormat::Qcow2,
+        path: path.clone(),
+        vm: Some(1),
+        created,
+        trashed: None,
+    };
+    let image = Image {
+        id: 1,
+        name: "debian-12".into(),
+        state: ImageState::Ready,
+        label: "Debian 12".into(),
+        form: Some(ImageForm::Disk { path: path.clone(), format: DiskFormat::Qcow2 }),
+        source: "here".into(),
+        bytes: 1,
+        virtual_bytes: 1,
+        sha256: None,
+        login: "debian".into(),
+        created,
+    };
+    let task = Task {
+        id: 1,
+        name: "nightly".into(),
+        active: true,
+        kind: "vm_start".into(),
+        params: Params::new(),
+        repeat: Repeat::default(),
+        next: None,
+        runs: vec![],
+        missed: 0,
+        settled: created,
+        created,
+    };
+    let encoding = Encoding {
+        id: 1,
+        name: "talk.mov → webm".into(),
+        state: EncodingState::Finished,
+        source: path.clone(),
+        preset: "webm".into(),
+        output: path,
+        duration_s: None,
+        source_bytes: None,
+        output_bytes: None,
+        speed: None,
+        created,
+        finished: None,
+    };
+    for resource in [
+        Resource::Vm(vm),
+        Resource::Disk(disk),
+        Resource::Image(image),
+        Resource::Task(task),
+        Resource::Encoding(encoding),
+    ] {
+        inventory.put(Arc::new(resource));
+    }
+    inventory
+}
+
+/// A value that passes every check of a field.
+fn sample(of: &FieldType) -> Json {
+    match of {
+        FieldType::Text { .. } => json!("a text"),
+        FieldType::Name | FieldType::Hostname => json!("fresh-name"),
+        FieldType::Secret { min } => json!("x".repeat(*min as usize)),
+        FieldType::Integer { max, .. } => json!(max),
+        FieldType::Flag => json!(true),
+        FieldType::Choice { choices } => json!(choices[0].value),
+        FieldType::Resource { .. } => json!(1),
+        FieldType::File => json!("/etc/hostname"),
+        FieldType::NewFile => json!("/tmp/new-file.webm"),
+        FieldType::Url => json!("https://images.example/disk.qcow2"),
+        FieldType::Lines => json!(["ssh-ed25519 AAAA me"]),
+        FieldType::Kind => json!("vm_start"),
+        FieldType::Params { .. } => json!({ "vm": 1 }),
+        FieldType::Every { min, .. } => json!(min),
+    }
+}
+
+/// The states a resource of a kind can be in, by their words.
+fn states(kind: ResourceKind) -> Vec<&'static str> {
+    match kind {
+        ResourceKind::Vm => vec!["being_created", "halted", "running", "paused", "invalid"],
+        ResourceKind::Disk => vec!["being_created", "free", "attached", "trashed"],
+        ResourceKind::Image => vec!["being_created", "ready"],
+        ResourceKind::Task => vec!["active", "inactive"],
+        ResourceKind::Encoding => vec!["waiting", "encoding", "finished", "failed", "cancelled"],
+    }
+}
+
+#[test]
+fn names_are_unique_and_every_kind_is_told_apart() {
+    let kinds = kinds();
+    assert!(kinds.len() >= 15, "{}", kinds.len());
+    let mut seen = HashSet::new();
+    for OperationSpec { kind, fields, .. } in kinds.iter().map(|entry| &entry.spec) {
+        assert!(seen.insert(kind.clone()), "{kind} twice");
+        let names: HashSet<_> = fields.iter().map(|field| &field.name).collect();
+        assert_eq!(names.len(), fields.len(), "{kind} has two fields of one name");
+    }
+}
+
+#[test]
+fn everything_is_said_in_words() {
+    for entry in kinds() {
+        let OperationSpec { kind, title, doc, doing, risk, warning, .. } = entry.spec;
+        assert!(!title.is_empty() && !doing.is_empty(), "{kind}");
+        assert!(doc.ends_with('.') && !doc.contains("  "), "{kind}: {doc}");
+        assert_eq!(risk == Risk::None, warning.is_empty(), "{kind} says what is lost: {warning}");
+    }
+    for (kind, field) in fields() {
+        assert!(field.doc.ends_with('.') && !field.doc.contains("  "), "{kind}.{}", field.name);
+    }
+}
+
+#[test]
+fn lanes_exist_and_steps_are_named() {
+    let settings = settings();
+    for entry in kinds() {
+        let spec = entry.spec;
+        assert!(settings.lanes.iter().any(|(lane, _)| *lane == spec.lane), "{}", spec.kind);
+        assert!(!spec.steps.is_empty(), "{} names its steps", spec.kind);
+        let names: HashSet<_> = spec.steps.iter().collect();
+        assert_eq!(names.len(), spec.steps.len(), "{} names each step once", spec.kind);
+    }
+}
+
+#[test]
+fn subjects_exist_and_are_held_alone() {
+    for entry in kinds() {
+        let spec = entry.spec;
+        let kind = &spec.kind;
+        assert_eq!(spec.subject.is_none(), spec.effect == Effect::Creates, "{kind}");
+        let Some(subject) = &spec.subject else { continue };
+        let field = spec.field(subject).unwrap_or_else(|| panic!("{kind} has no {subject}"));
+        assert!(field.required, "{kind}.{subject} is needed");
+        let of_kind = matches!(field.of, FieldType::Resource { of, .. } if of == spec.resource);
+        assert!(of_kind, "{kind}.{subject} names a {}", spec.resource);
+        let held = spec.locks.iter().find(|lock| lock.field == *subject).map(|lock| lock.mode);
+        assert_eq!(held, Some(LockMode::Exclusive), "{kind} holds its {subject}");
+    }
+}
+
+#[test]
+fn every_resource_that_is_named_is_held() {
+    for entry in kinds() {
+        let spec = entry.spec;
+        for field in &spec.fields {
+            let named = matches!(field.of, FieldType::Resource { .. });
+            let held = spec.locks.iter().any(|lock| lock.field == field.name);
+            assert_eq!(named, held, "{}.{}", spec.kind, field.name);
+        }
+    }
+}
+
+#[test]
+fn states_are_words_of_their_kind() {
+    for entry in kinds() {
+        let spec = entry.spec;
+        for state in &spec.requires {
+            assert!(states(spec.resource).contains(&&**state), "{}: {state}", spec.kind);
+        }
+        if let Some(left) = &spec.leaves {
+            let gone = spec.effect == Effect::Deletes && left == "deleted";
+            assert!(gone || states(spec.resource).contains(&&**left), "{}: {left}", spec.kind);
+        }
+        for field in &spec.fields {
+            if let FieldType::Resource { of, states: wanted } = &field.of {
+                for state in wanted {
+                    assert!(states(*of).contains(&&**state), "{}: {state}", spec.kind);
+                }
+                if Some(&field.name) == spec.subject.as_ref() {
+                    let offers = wanted.is_empty() || *wanted == spec.requires;
+                    assert!(offers, "{} offers what it takes", spec.kind);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn defaults_pass_their_own_checks_and_parameters_come_back_as_they_were() {
+    let settings = settings();
+    let kinds = kinds();
+    let catalogue = Catalogue::new(kinds.iter().map(|entry| entry.spec.clone()));
+    let inventory = inventory();
+    let ports = crate::backend::drivers::fake::Fake::default().ports();
+    let world = World {
+        ports: &ports,
+        inventory: &inventory,
+        settings: &settings,
+        catalogue: &catalogue,
+        now: Timestamp::UNIX_EPOCH,
+    };
+    for entry in &kinds {
+        let spec = &entry.spec;
+        for required_only in [true, false] {
+            let given = spec.fields.iter().filter(|field| {
+                // Whether another kind's parameters may be left out is that kind's to say.
+                let nested = matches!(field.of, FieldType::Params { .. });
+                field.required || nested || !required_only
+            });
+            let given: Params =
+                given.map(|field| (field.name.to_string(), sample(&field.of))).collect();
+            let checked = admission::check(spec, given, &catalogue, &inventory)
+                .unwrap_or_else(|refusal| panic!("{}: {refusal}", spec.kind));
+            // Whatever a default is given as must be what it becomes.
+            let defaults: Params =
+                checked.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+            let again = admission::check(spec, defaults, &catalogue, &inventory);
+            assert_eq!(again.as_ref(), Ok(&checked), "{}", spec.kind);
+            let mut sealed = checked;
+            admission::seal(spec, &mut sealed, &catalogue).unwrap();
+            let filled = (entry.fill)(sealed.clone(), &world);
+            for (name, value) in &sealed {
+                if !value.is_null() {
+                    // A repeat field may be written as a number or as text.
+                    let plain = |value: &Json| value.to_string().replace('"', "");
+                    let kept = filled.get(name).map(plain);
+                    assert_eq!(kept, Some(plain(value)), "{}.{name}", spec.kind);
+                }
+            }
+            let names = |params: &Params| params.keys().cloned().collect::<HashSet<_>>();
+            assert_eq!(names(&filled), names(&sealed), "{}", spec.kind);
+            if let Err(refusal) = (entry.admit)(&filled, &world) {
+                assert!(!refusal.message.contains("do not fit"), "{}: {refusal}", spec.kind);
+            }
+            if spec.effect == Effect::Creates
+                && let Some(reserved) = (entry.reserve)(&filled, 7, &world)
+            {
+                assert_eq!((reserved.kind(), reserved.id().id), (spec.resource, 7));
+            }
+            // A preview is asked for while people still type: it never fails.
+            (entry.preview)(&filled, &world);
+        }
+    }
+}
