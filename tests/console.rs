@@ -1,0 +1,562 @@
+//! The console as an operator has it: in a terminal, driven by its own keys, with real tools
+//! underneath.
+
+#[path = "support/hostler.rs"]
+mod hostler;
+#[path = "support/media.rs"]
+mod media;
+#[path = "support/screen.rs"]
+mod screen;
+
+use std::process::{Command, Stdio};
+
+use hostler::{Box7, alone, signal};
+use rustix::process::Signal;
+use screen::{Screen, line};
+
+const ESCAPE: &str = "\x1b";
+const ENTER: &str = "\r";
+const TAB: &str = "\t";
+const CTRL_C: &str = "\x03";
+const LEAVE_SERIAL: &str = "\x1d";
+
+/// Opens a tab and waits until it is open: its title stands in the frame around its list.
+fn tab(screen: &mut Screen, key: &str, title: &str) {
+    screen.keys(key);
+    screen.wait(title, |text| {
+        text.lines().nth(2).is_some_and(|line| line.contains(&format!(" {title} ")))
+    });
+}
+
+/// Opens a form from a list and waits until it is there.
+fn form(screen: &mut Screen, key: &str, field: &str) {
+    screen.keys(key);
+    screen.wait_line(&[field]);
+    screen.wait_for("cancel");
+}
+
+/// Sends the form in front and waits until it has gone.
+fn send(screen: &mut Screen) {
+    screen.keys(ENTER);
+    screen.wait("the form to be sent", |text| !line(text, &["enter submit"]));
+}
+
+/// The first thing on the screen that looks like a UUID.
+fn uuid(text: &str) -> Option<String> {
+    let is_uuid =
+        |word: &&str| word.len() == 36 && word.chars().all(|c| c == '-' || c.is_ascii_hexdigit());
+    text.split(|c: char| c.is_whitespace() || c == '│').find(is_uuid).map(str::to_owned)
+}
+
+/// Types a command into the guest's shell and waits for what must come of it.
+fn shell(screen: &mut Screen, command: &str, answer: &str) -> String {
+    screen.keys(command);
+    screen.keys(ENTER);
+    screen.wait_for(answer)
+}
+
+/// Everything an operator does on a first day, from the empty screen to an empty box.
+#[test]
+fn a_day_at_the_console() {
+    let _alone = alone();
+    let place = Box7::new();
+    let media = tempfile::tempdir().expect("a directory");
+    let source = media::video(media.path(), "talk.mkv", 3, "320x240");
+    let mut screen = Screen::open(&place, 80, 24, &[]);
+
+    // An empty box says what can be done and where to begin.
+    screen.wait_for("Nothing here yet");
+    screen.wait_for("build an OS image here");
+
+    // An image.
+    tab(&mut screen, "6", "Images");
+    form(&mut screen, "n", "recipe");
+    send(&mut screen);
+    screen.wait_line(&["tiny", "ready"]);
+
+    // A task for every minute; that it fires is seen further down, in its own time.
+    tab(&mut screen, "3", "Tasks");
+    form(&mut screen, "n", "kind");
+    screen.keys("every-minute\tdisk_create");
+    screen.wait_for("disk_create");
+    screen.keys(ENTER);
+    screen.wait_for("size mb");
+    screen.keys("\ttick\t4\tnone\r\t\x15*");
+    screen.wait_for("Fires next on");
+    send(&mut screen);
+    screen.wait_line(&["every-minute", "active"]);
+
+    // A virtual machine, with nothing typed but a name and a password.
+    tab(&mut screen, "1", "VMs");
+    form(&mut screen, "n", "hostname");
+    screen.wait_line(&["os", "tiny"]);
+    screen.keys("web-1\tcorrect horse");
+    let typed = screen.wait_for("MiB of memory");
+    assert!(!typed.contains("correct"), "the password is masked");
+    send(&mut screen);
+    screen.wait_line(&["web-1", "running"]);
+    assert_eq!(place.guests().len(), 1);
+
+    // Its serial console.
+    screen.keys("c");
+    screen.wait_for("serial console");
+    screen.wait_for("root@web-1:~#");
+    shell(&mut screen, "echo it-is-$((6*7)); touch /tmp/mark", "it-is-42");
+    let first = shell(&mut screen, "clear; cat /proc/sys/kernel/random/boot_id", "-4");
+    let first = uuid(&first).expect("a boot id");
+    screen.keys(LEAVE_SERIAL);
+    screen.wait_gone("serial console");
+
+    // A reboot asks first, and the safe answer is preselected.
+    screen.keys("r");
+    screen.wait_for("Reboot web-1?");
+    screen.keys(ENTER);
+    screen.wait_gone("Reboot web-1?");
+    screen.keys("r");
+    screen.wait_for("Reboot web-1?");
+    screen.keys("y");
+    tab(&mut screen, "5", "Operations");
+    screen.wait_line(&["vm_reboot", "web-1", "DONE"]);
+    let log = place.dir().join("vms/1/serial.log");
+    place.wait("the guest is up again", || {
+        std::fs::read_to_string(&log).is_ok_and(|log| log.matches("web-1 tiny").count() == 2)
+    });
+    tab(&mut screen, "1", "VMs");
+    screen.keys("c");
+    screen.wait_for("serial console");
+    shell(&mut screen, "clear; test -e /tmp/mark || echo fresh-$((1+1))", "fresh-2");
+    let again = shell(&mut screen, "clear; cat /proc/sys/kernel/random/boot_id", "-4");
+    assert_ne!(uuid(&again).expect("a boot id"), first);
+    screen.keys(LEAVE_SERIAL);
+    screen.wait_gone("serial console");
+
+    // A disk, plugged in while the guest runs.
+    tab(&mut screen, "2", "Disks");
+    form(&mut screen, "n", "size mb");
+    screen.keys("data1\t32");
+    send(&mut screen);
+    screen.wait_line(&["data1", "free"]);
+    screen.keys("/data1\r");
+    form(&mut screen, "a", "vm");
+    screen.wait_line(&["vm", "web-1"]);
+    send(&mut screen);
+    screen.wait_line(&["data1", "attached"]);
+    tab(&mut screen, "1", "VMs");
+    screen.keys("c");
+    screen.wait_for("serial console");
+    let inside = "until d=$(findfs LABEL=data1); do :; done 2>/dev/null; \
+                  mount -t ext4 $d /mnt && echo kept >/mnt/file && sync; \
+                  cat /mnt/file; umount /mnt && echo on-${d%?}-$((1+1))";
+    shell(&mut screen, inside, "on-/dev/sd-2");
+    screen.wait_for("kept");
+    screen.keys(LEAVE_SERIAL);
+    screen.wait_gone("serial console");
+
+    // And unplugged again.
+    tab(&mut screen, "2", "Disks");
+    screen.keys("d");
+    screen.wait_for("Detach data1?");
+    screen.keys("y");
+    screen.wait_line(&["data1", "free"]);
+    tab(&mut screen, "1", "VMs");
+    screen.keys("c");
+    screen.wait_for("serial console");
+    shell(&mut screen, "clear; findfs LABEL=data1 || echo gone-$((1+1))", "gone-2");
+    screen.keys(LEAVE_SERIAL);
+    screen.wait_gone("serial console");
+
+    // Shut down by its power button.
+    screen.keys("S");
+    screen.wait_for("Stop web-1?");
+    screen.keys("y");
+    screen.wait_line(&["web-1", "halted"]);
+    assert!(place.guests().is_empty(), "no QEMU is left");
+
+    // A video.
+    tab(&mut screen, "4", "Encodings");
+    form(&mut screen, "n", "source");
+    let output = media.path().join("talk.webm");
+    screen.keys(&format!("{}\twebm", source.display()));
+    screen.wait_for("free formats");
+    screen.keys(&format!("\r\t{}", output.display()));
+    screen.wait_for("libvpx-vp9");
+    send(&mut screen);
+    screen.wait_line(&["talk.mkv", "finished"]);
+    let length = media::duration(&output);
+    assert!((length - 3.0).abs() < 0.5, "{length}");
+
+    // What ran for it can be read.
+    tab(&mut screen, "5", "Operations");
+    screen.keys("/kind:encode\r");
+    screen.wait_line(&["encode", "DONE"]);
+    screen.keys(ENTER);
+    screen.wait_for("probe");
+    screen.wait_for("ffprobe");
+    screen.keys(ESCAPE);
+    screen.wait_gone("ffprobe");
+    screen.keys(ESCAPE);
+    screen.wait_gone("/kind:encode");
+
+    // By now, or within its minute, the task has fired by itself.
+    tab(&mut screen, "2", "Disks");
+    screen.keys(ESCAPE);
+    screen.wait_gone("/data1");
+    screen.wait_line(&["tick", "free"]);
+    let made = place.list("operations");
+    let made = made.iter().find(|operation| operation["resource_name"] == "tick").expect("it");
+    assert_eq!(made["actor"], "task/1", "{made:#}");
+
+    // With nothing in flight, leaving asks nothing and leaves nothing.
+    tab(&mut screen, "3", "Tasks");
+    screen.keys("e");
+    screen.wait_line(&["every-minute", "inactive"]);
+    screen.wait_for("nothing");
+    screen.keys("q");
+    assert_eq!(screen.ended(), 0);
+    screen.is_put_back();
+    assert!(place.hostlers().is_empty(), "{:?}", place.hostlers());
+    assert!(!place.log().contains("correct horse"));
+}
+
+/// The screen may go, and the backend may die: guest and encoder go on, and are taken up again.
+#[test]
+fn the_work_outlives_screen_and_backend() {
+    let _alone = alone();
+    let mut place = Box7::new();
+    let media = tempfile::tempdir().expect("a directory");
+    let source = media::video(media.path(), "talk.mkv", 20, "640x360");
+    let output = media.path().join("talk.mp4");
+
+    // A console inside a tmux of its own, which is the terminal that will vanish.
+    let tmux = Tmux::start(&place);
+    place.wait("the console serves", || place.is_served());
+    let [first] = place.hostlers()[..] else { panic!("one hostler, not {:?}", place.hostlers()) };
+    place.done("image_build", &["recipe=tiny"]);
+    let password = place.secret("correct horse");
+    place.done("vm_create", &["hostname=web-1", "os=tiny", &password]);
+    let source = format!("source={}", source.display());
+    let to = format!("output={}", output.display());
+    place.ok(&["run", "encode", &source, "preset=mp4", &to]);
+    let encode = place.newest("encode");
+    place.wait("the encode is under way", || {
+        let progress = place.operation(encode)["progress"]["fraction"].as_f64();
+        progress.is_some_and(|fraction| fraction > 0.05)
+    });
+    let (guests, encoders) = (place.guests(), place.encoders());
+    assert_eq!((guests.len(), encoders.len()), (1, 1));
+    // Held, so that it is in the middle of its work however long the rest takes.
+    signal(encoders[0], Signal::STOP);
+
+    // The terminal vanishes: the same process goes on, and consoles attach to it.
+    drop(tmux);
+    let mut one = Screen::open(&place, 100, 30, &[]);
+    one.wait_line(&["web-1", "running"]);
+    one.wait_line(&["encode", "talk.mkv"]);
+    let two = Screen::open(&place, 80, 24, &[]);
+    two.wait_line(&["web-1", "running"]);
+    assert!(place.hostlers().contains(&first), "it goes on as the backend");
+    // What one asks for, the other sees.
+    one.keys("2");
+    form(&mut one, "n", "size mb");
+    one.keys("data1\t8\tnone\r");
+    send(&mut one);
+    one.wait_line(&["data1", "free"]);
+    let mut two = two;
+    tab(&mut two, "2", "Disks");
+    two.wait_line(&["data1", "free"]);
+    // The one that only attached leaves without a question.
+    two.keys("q");
+    assert_eq!(two.ended(), 0);
+    two.is_put_back();
+
+    // kill -9 in the middle of it all.
+    signal(first, Signal::KILL);
+    one.wait_for("connection lost");
+    place.wait("the backend is dead", || !place.is_served());
+    assert_eq!((place.guests(), place.encoders()), (guests.clone(), encoders.clone()));
+    place.serve(&[]);
+    one.wait_gone("connection lost");
+    tab(&mut one, "1", "VMs");
+    one.wait_line(&["web-1", "running"]);
+    assert_eq!((place.guests(), place.encoders()), (guests.clone(), encoders.clone()));
+    signal(encoders[0], Signal::CONT);
+    tab(&mut one, "4", "Encodings");
+    one.wait_line(&["talk.mkv", "finished"]);
+    assert_eq!(place.operation(encode)["state"], "DONE");
+    let length = media::duration(&output);
+    assert!((length - 20.0).abs() < 0.5, "{length}");
+    assert_eq!(place.guests(), guests);
+    // The guest answers as if nothing had happened.
+    tab(&mut one, "1", "VMs");
+    one.keys("c");
+    one.wait_for("serial console");
+    one.wait_for("root@web-1:~#");
+    shell(&mut one, "echo still-$((1+1))", "still-2");
+}
+
+/// A tmux server of its own, with a console in it. Dropped, it is killed and its terminal hangs up.
+struct Tmux {
+    name: String,
+}
+
+impl Tmux {
+    fn start(place: &Box7) -> Self {
+        let name = format!("hostler-{}", place.dir().file_name().expect("a name").display());
+        // Its own environment is what the session gets.
+        let from = place.command();
+        let mut command = Command::new("tmux");
+        for (key, value) in from.get_envs() {
+            match value {
+                Some(value) => command.env(key, value),
+                None => command.env_remove(key),
+            };
+        }
+        let started = command
+            .env_remove("TMUX")
+            .args(["-L", &name, "-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30"])
+            .arg(format!("exec {}", env!("CARGO_BIN_EXE_hostler")))
+            .status()
+            .expect("tmux runs");
+        assert!(started.success());
+        Self { name }
+    }
+}
+
+impl Drop for Tmux {
+    fn drop(&mut self) {
+        let killed = Command::new("tmux")
+            .args(["-L", &self.name, "kill-server"])
+            .stderr(Stdio::null())
+            .status();
+        assert!(killed.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}
+
+/// A backend with three blank disks.
+fn three_disks() -> Box7 {
+    let mut place = Box7::new();
+    place.serve(&[]);
+    for name in ["alpha", "beta", "gamma"] {
+        place.done("disk_create", &[&format!("name={name}"), "size_mb=1", "fstype=none"]);
+    }
+    place
+}
+
+#[test]
+fn filter_marks_palette_and_help() {
+    let place = three_disks();
+    let mut screen = Screen::open(&place, 100, 30, &[]);
+    tab(&mut screen, "2", "Disks");
+    screen.wait_line(&["gamma", "free"]);
+
+    // A filter, as it is typed; escape takes it back.
+    screen.keys("/name~mm");
+    screen.wait("only gamma", |text| {
+        line(text, &["gamma", "free"]) && !line(text, &["alpha", "free"])
+    });
+    screen.keys(ENTER);
+    screen.wait_for("/name~mm");
+    screen.keys(ESCAPE);
+    screen.wait_line(&["alpha", "free"]);
+    // A column there is not is named.
+    screen.keys("/colour:red");
+    screen.wait_for("no column 'colour'");
+    screen.keys(CTRL_C);
+    screen.wait_line(&["alpha", "free"]);
+
+    // Sorting, and the choice is remembered by the next console.
+    screen.keys("o");
+    screen.wait_for("Sort by");
+    screen.keys(ENTER);
+    screen.wait_gone("Sort by");
+
+    // Marks make one question of three, and the answer must be typed.
+    screen.keys("*");
+    screen.wait_for("3 marked");
+    screen.keys("X");
+    screen.wait_for("Delete these 3?");
+    screen.keys("2\r");
+    screen.keys("\x7f3");
+    screen.wait_line(&["type 3:", "3"]);
+    screen.keys(ENTER);
+    screen.wait("all three in the trash", |text| {
+        ["alpha", "beta", "gamma"].iter().all(|name| line(text, &[name, "trashed"]))
+    });
+
+    // The palette finds what there is and what can be done.
+    screen.keys(":");
+    screen.wait_for("choose");
+    screen.keys("doctor");
+    screen.wait_line(&["doctor", "D"]);
+    screen.keys(ENTER);
+    screen.wait_for("accelerator");
+    screen.wait_for("ffmpeg");
+    screen.keys(ESCAPE);
+    screen.wait_gone("accelerator");
+    screen.keys(":");
+    screen.wait_for("choose");
+    screen.keys("beta disk/2");
+    screen.wait_line(&["beta disk/2", "trashed"]);
+    screen.keys(ESCAPE);
+    screen.wait_gone("beta disk/2");
+
+    // The help knows every key, and searches.
+    screen.keys("?");
+    screen.wait_for("type to search");
+    screen.keys("serial");
+    screen.wait_line(&["Ctrl-]"]);
+    screen.keys(ESCAPE);
+    screen.wait_gone("Help");
+    screen.keys("q");
+    assert_eq!(screen.ended(), 0);
+    screen.is_put_back();
+}
+
+/// Leaving with work in flight asks what is to become of it.
+#[test]
+fn leaving_with_work_in_flight_asks() {
+    let place = Box7::new();
+    let mut screen = Screen::open(&place, 80, 24, &[]);
+    screen.wait_for("Nothing here yet");
+    place.ok(&["lane", "pause", "disk"]);
+    place.ok(&["run", "disk_create", "name=later", "size_mb=1", "fstype=none"]);
+    screen.wait_line(&["disk_create", "paused"]);
+    screen.keys("q");
+    screen.wait_for("1 waiting. What of them?");
+    screen.keys("w");
+    screen.wait_gone("What of them?");
+    screen.keys("q");
+    screen.wait_for("What of them?");
+    let pid = screen.pid();
+    screen.keys("b");
+    assert_eq!(screen.ended(), 0);
+    screen.is_put_back();
+    // A backend in the background has it now.
+    assert!(place.is_served());
+    assert!(!place.hostlers().contains(&pid));
+    let uid = place.newest("disk_create");
+    assert_eq!(place.operation(uid)["state"], "PENDING");
+    place.ok(&["lane", "resume", "disk"]);
+    place.ok(&["operation", "wait", &uid.to_string()]);
+    assert_eq!(place.list("disks")[0]["name"], "later");
+}
+
+/// It fits every terminal, and follows when the terminal changes.
+#[test]
+fn every_size_of_terminal() {
+    let place = three_disks();
+    for (columns, rows) in [(80, 24), (40, 10), (200, 50)] {
+        let mut screen = Screen::open(&place, columns, rows, &[]);
+        tab(&mut screen, "2", "Disks");
+        let text = screen.wait_line(&["gamma", "free"]);
+        let wide = text.lines().map(|line| line.trim_end().chars().count()).max();
+        assert_eq!(wide, Some(usize::from(columns)), "the frame fills the width:\n{text}");
+        assert_eq!(text.lines().count(), usize::from(rows), "and the height:\n{text}");
+        screen.keys("q");
+        assert_eq!(screen.ended(), 0);
+    }
+    let mut screen = Screen::open(&place, 80, 24, &[]);
+    tab(&mut screen, "2", "Disks");
+    screen.wait_line(&["gamma", "free"]);
+    screen.resize(120, 40);
+    screen.wait("the wider frame", |text| {
+        text.lines().nth(2).is_some_and(|line| line.trim_end().chars().count() == 120)
+    });
+    screen.wait_line(&["gamma", "free"]);
+    screen.resize(30, 8);
+    screen.wait_for("hostler needs 40");
+    screen.resize(80, 24);
+    screen.wait_line(&["gamma", "free"]);
+}
+
+/// Without colours nothing is lost, and where only ASCII can be drawn only ASCII is.
+#[test]
+fn no_colour_and_ascii() {
+    let place = three_disks();
+    let coloured = |text: &str| {
+        text.split("\x1b[").skip(1).any(|escape| {
+            let Some((codes, _)) = escape.split_once('m') else { return false };
+            codes.split(';').any(|code| matches!(code.parse(), Ok(30..=38 | 40..=48 | 90..=107)))
+        })
+    };
+    let mut screen = Screen::open(&place, 80, 24, &[]);
+    tab(&mut screen, "2", "Disks");
+    screen.wait_line(&["gamma", "free"]);
+    assert!(coloured(&screen.formatted()), "with colours");
+    assert!(!screen.text().is_ascii());
+
+    let mut screen = Screen::open_with(&place, 80, 24, &[], &[("NO_COLOR", "1")]);
+    tab(&mut screen, "2", "Disks");
+    screen.wait_line(&["gamma", "free"]);
+    assert!(!coloured(&screen.formatted()), "{:?}", screen.formatted());
+
+    let plain = [("LC_ALL", "C"), ("LANG", "C")];
+    let mut screen = Screen::open_with(&place, 80, 24, &[], &plain);
+    tab(&mut screen, "2", "Disks");
+    let text = screen.wait_line(&["gamma", "free"]);
+    assert!(text.is_ascii(), "{text}");
+    screen.keys("?");
+    let text = screen.wait_for("Help");
+    assert!(text.is_ascii(), "{text}");
+}
+
+/// Read-only shows everything and asks for nothing.
+#[test]
+fn read_only_refuses() {
+    let place = three_disks();
+    let before = place.list("operations").len();
+    let mut screen = Screen::open(&place, 100, 30, &["--read-only"]);
+    tab(&mut screen, "2", "Disks");
+    screen.wait_line(&["gamma", "free"]);
+    assert!(screen.text().contains("read-only"), "the header says so");
+    for key in ["n", "X", "a"] {
+        screen.keys(key);
+        screen.wait_for("nothing can be asked for");
+        // Redrawn, so that the next refusal is seen to be the next one's.
+        screen.keys(ESCAPE);
+        screen.wait_gone("nothing can be asked for");
+    }
+    screen.keys("q");
+    assert_eq!(screen.ended(), 0);
+    assert_eq!(place.list("operations").len(), before);
+}
+
+/// The terminal is given back however the console ends.
+#[test]
+fn the_terminal_is_put_back() {
+    let place = Box7::new();
+    for end in [Signal::TERM, Signal::INT] {
+        let mut screen = Screen::open(&place, 80, 24, &[]);
+        screen.wait_for("Nothing here yet");
+        assert!(screen.is_alternate());
+        match end {
+            // In raw mode the interrupt key is a key like any other, and leaves as `q` does.
+            Signal::INT => screen.keys(CTRL_C),
+            other => signal(screen.pid(), other),
+        }
+        assert_eq!(screen.ended(), 0);
+        screen.is_put_back();
+        assert!(place.hostlers().is_empty(), "nothing was in flight, so nothing stays");
+    }
+}
+
+/// A tool that is missing keeps nobody out: the first screen says which, and how to get it.
+#[test]
+fn a_missing_tool_is_told_on_the_first_screen() {
+    let place = Box7::new();
+    let tools = tempfile::tempdir().expect("a directory");
+    for entry in std::fs::read_dir("/usr/bin").expect("programs").flatten() {
+        let name = entry.file_name();
+        if !name.to_string_lossy().starts_with("ff") {
+            std::os::unix::fs::symlink(entry.path(), tools.path().join(name)).expect("a link");
+        }
+    }
+    let path = tools.path().to_string_lossy().into_owned();
+    let mut screen = Screen::open_with(&place, 80, 24, &[], &[("PATH", &path)]);
+    screen.wait_line(&["Missing on this box", "ffmpeg"]);
+    screen.wait_for("apt-get install -y ffmpeg");
+    screen.keys("D");
+    screen.wait_line(&["ffmpeg", "missing"]);
+    screen.keys("qq");
+    assert_eq!(screen.ended(), 0);
+}
