@@ -12,10 +12,10 @@ use crate::domain::{
 };
 
 use super::core::{Core, detached};
-use super::journal::shown;
 use super::operations::Entry;
 use super::ports::{Guest, Ports};
 use super::scheduler;
+use super::secrets::shown;
 use super::settings::Settings;
 use super::store::{Store, reader};
 
@@ -185,7 +185,7 @@ impl Embedded {
                     *row = open.operation.clone();
                     row.wait = row.wait.take().or_else(|| flight.queue.why(row.uid));
                 }
-                None => row.params = super::journal::hidden(&row.params),
+                None => row.params = super::secrets::hidden(&row.params),
             }
         }
     }

@@ -24,6 +24,7 @@ pub mod presets;
 pub mod queue;
 mod sampler;
 pub mod scheduler;
+mod secrets;
 pub mod settings;
 pub mod store;
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::backend::journal::hidden;
 use crate::backend::operations::Entry;
 use crate::backend::queue;
+use crate::backend::secrets::hidden;
 use crate::backend::store::{Change, reader};
 use crate::domain::{
     BackendError, Effect, Fact, LaneChange, LaneState, Operation, Params, Reason, Refusal,

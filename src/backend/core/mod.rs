@@ -23,10 +23,11 @@ use crate::domain::{
 
 use super::hub::Hub;
 use super::inventory::Inventory;
-use super::journal::{Changed, hidden, shown};
+use super::journal::Changed;
 use super::operations::{Entry, World};
 use super::ports::Ports;
 use super::queue::Queue;
+use super::secrets::{hidden, shown};
 use super::settings::Settings;
 use super::store::{Change, Opened, Store};
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::backend::admission;
-use crate::backend::journal::hidden;
 use crate::backend::operations::Entry;
 use crate::backend::queue;
+use crate::backend::secrets::hidden;
 use crate::backend::store::Change;
 use crate::domain::{
     Accepted, BackendError, Effect, Fact, LockMode, Operation, OperationSpec, Params, Reason,

@@ -4,7 +4,7 @@
 //! folder's name is new each time, so a tool that outlived an earlier run cannot write into it.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use crate::domain::Failure;
+
+use super::whole;
 
 /// A file that is being made. Dropping it without [`Partial::publish`] removes what there is.
 #[derive(Debug)]
@@ -60,11 +62,7 @@ impl Partial {
     /// # Errors
     /// When the disk is full or broken.
     pub fn publish(self, name: &str) -> Result<(), Failure> {
-        let whole = self.file(name);
-        File::open(&whole)
-            .and_then(|file| file.sync_all())
-            .and_then(|()| fs::rename(&whole, &self.target))
-            .and_then(|()| File::open(self.target.parent().unwrap_or(Path::new("/")))?.sync_all())
+        whole::publish(&self.file(name), &self.target)
             .map_err(|error| Failure::io(format!("make {}", self.target.display()), &error))
     }
 }

@@ -317,7 +317,7 @@ async fn take_back(job: EncodeJob, bytes: u64) -> Result<(), Failure> {
         return Ok(());
     }
     match tokio::fs::symlink_metadata(&job.output).await {
-        Ok(found) if found.len() == bytes => super::remove_file(&job.output).await,
+        Ok(found) if found.len() == bytes => super::files::remove_file(&job.output),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Failure::io(format!("look at {}", job.output.display()), &error)),

@@ -80,7 +80,7 @@ impl Kind for EncodingDelete {
                 let encoding = step.cx().encoding(id.id)?;
                 // A file of that name is this encoding's only when it was finished.
                 if params.output && encoding.state == EncodingState::Finished {
-                    super::remove_file(&encoding.output).await?;
+                    super::files::remove_file(&encoding.output)?;
                 }
                 step.remove(id);
                 Ok(())

@@ -243,13 +243,3 @@ pub fn all(settings: &Settings) -> Vec<Entry> {
         Entry::of::<task_delete::TaskDelete>(settings),
     ]
 }
-
-/// Removes a file, or finds it gone.
-async fn remove_file(path: &std::path::Path) -> Result<(), Failure> {
-    match tokio::fs::remove_file(path).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Failure::io(format!("remove {}", path.display()), &error))
-        }
-        _ => Ok(()),
-    }
-}
