@@ -199,17 +199,13 @@ async fn console(place: &Place) -> anyhow::Result<ExitCode> {
     let serving = Serving::start(&embedded, place)?;
     let backend: Arc<dyn Backend> = Arc::new(embedded.clone());
     let exit = ui::run(backend, options(place, true)?).await?;
+    serving.stop().await;
     match exit {
+        ui::Exit::Quit => embedded.leave(true).await,
+        ui::Exit::Background => leave_to_the_background(place, embedded).await?,
+        // Not in this process: reading a terminal that is gone would keep a processor busy.
         ui::Exit::HangUp => {
-            tracing::info!("the terminal has gone; the work goes on");
-            serving.until_told(&embedded).await?;
-        }
-        ui::Exit::Quit => {
-            serving.stop().await;
-            embedded.leave(true).await;
-        }
-        ui::Exit::Background => {
-            serving.stop().await;
+            tracing::info!("the terminal has gone; the work goes on in the background");
             leave_to_the_background(place, embedded).await?;
         }
     }

@@ -12,7 +12,7 @@ use crate::domain::{
 };
 
 use super::core::{Core, detached};
-use super::operations::Entry;
+use super::kind::Entry;
 use super::ports::{Guest, Ports};
 use super::scheduler;
 use super::secrets::shown;

@@ -15,6 +15,7 @@ mod executor;
 mod hub;
 pub mod inventory;
 pub mod journal;
+pub mod kind;
 mod load;
 mod observer;
 pub mod operations;

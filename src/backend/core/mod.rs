@@ -24,7 +24,7 @@ use crate::domain::{
 use super::hub::Hub;
 use super::inventory::Inventory;
 use super::journal::Changed;
-use super::operations::{Entry, World};
+use super::kind::{Entry, World};
 use super::ports::Ports;
 use super::queue::Queue;
 use super::secrets::{hidden, shown};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::backend::admission;
-use crate::backend::operations::Entry;
+use crate::backend::kind::Entry;
 use crate::backend::queue;
 use crate::backend::secrets::hidden;
 use crate::backend::store::Change;

@@ -5,10 +5,11 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::backend::operations::{Entry, Kind};
+use crate::backend::kind::{Entry, Kind};
+use crate::backend::ports::Meter;
 use crate::backend::trial::{Trial, until};
 use crate::domain::{
     Backend, Effect, Fact, Field, FieldType, OperationSpec, ResourceKind, Risk, State,

@@ -56,7 +56,7 @@ impl House {
     fn over(dir: tempfile::TempDir, fake: Fake) -> Self {
         let settings = settings(dir.path());
         let kinds = super::all(&settings);
-        let owned = own(dir.path()).unwrap().unwrap();
+        let owned = crate::backend::trial::take(dir.path());
         let backend = Embedded::start(owned, settings, fake.ports(), kinds).unwrap();
         let events = backend.subscribe();
         Self { dir, fake, backend, events }
