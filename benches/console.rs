@@ -3,6 +3,12 @@
 //! `cargo bench --bench console` runs the real program in a pseudo-terminal over a store with a
 //! million operations and prints one line a figure, with the limit beside it.
 
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a bench that cannot measure ends, and what it measured goes to standard output"
+)]
+
 #[path = "../tests/support/hostler.rs"]
 mod hostler;
 #[path = "../tests/support/media.rs"]

@@ -3,6 +3,12 @@
 //! `cargo bench --bench queue` prints one line a figure. Numbers from a shared machine are noisy:
 //! what counts is the ratio to the bare group commit, measured in turns with ours.
 
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a bench that cannot measure ends, and what it measured goes to standard output"
+)]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

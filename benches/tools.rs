@@ -2,6 +2,12 @@
 //!
 //! `cargo bench --bench tools` prints one line a figure, with the limit beside it.
 
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a bench that cannot measure ends, and what it measured goes to standard output"
+)]
+
 #[path = "../tests/support/hostler.rs"]
 mod hostler;
 #[path = "../tests/support/media.rs"]

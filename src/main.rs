@@ -191,17 +191,18 @@ async fn console(place: &Place) -> anyhow::Result<ExitCode> {
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         anyhow::bail!("the console needs a terminal; for scripts see `hostler --help`");
     }
+    let options = options(place)?;
     let Some(embedded) = place.embed()? else {
         let client: Arc<dyn Backend> = Arc::new(place.attach().await?);
-        ui::run(client, options(place, false)?).await?;
+        ui::run(client, options).await?;
         return Ok(ExitCode::SUCCESS);
     };
     let serving = Serving::start(&embedded, place)?;
     let backend: Arc<dyn Backend> = Arc::new(embedded.clone());
-    let exit = ui::run(backend, options(place, true)?).await?;
+    let exit = ui::run(backend, ui::Options { embedded: true, ..options }).await?;
     serving.stop().await;
     match exit {
-        ui::Exit::Quit => embedded.leave(true).await,
+        ui::Exit::Quit => stop_after_steps(place, embedded).await?,
         ui::Exit::Background => leave_to_the_background(place, embedded).await?,
         // Not in this process: reading a terminal that is gone would keep a processor busy.
         ui::Exit::HangUp => {
@@ -212,7 +213,26 @@ async fn console(place: &Place) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn options(place: &Place, embedded: bool) -> anyhow::Result<ui::Options> {
+/// Lets the steps that are being taken end, as long as nobody loses patience.
+async fn stop_after_steps(place: &Place, embedded: Embedded) -> anyhow::Result<()> {
+    if in_flight(&embedded).await?.running == 0 {
+        embedded.leave(true).await;
+        return Ok(());
+    }
+    // With standard error gone there is nobody to lose patience.
+    let _ = writeln!(
+        std::io::stderr(),
+        "hostler: waiting for the running steps to end; Ctrl-C leaves them to the background"
+    );
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+    let impatient = tokio::select! {
+        () = embedded.leave(true) => false,
+        _ = interrupt.recv() => true,
+    };
+    if impatient { leave_to_the_background(place, embedded).await } else { Ok(()) }
+}
+
+fn options(place: &Place) -> anyhow::Result<ui::Options> {
     let config = &place.config;
     let mut keymap = Vec::new();
     if !config.keymap.is_empty() {
@@ -227,7 +247,6 @@ fn options(place: &Place, embedded: bool) -> anyhow::Result<ui::Options> {
         mouse: config.mouse,
         ascii: config.ascii,
         pictures: config.pictures,
-        embedded,
         choices: Some(place.state_dir.join("console.json")),
         actor: place.actor("console"),
         ..ui::Options::default()

@@ -6,9 +6,9 @@ use std::path::Path;
 use futures_util::StreamExt;
 use serde_json::{Value as Json, json};
 
+use crate::backend::Embedded;
 use crate::backend::drivers::fake::{Fake, Trouble};
 use crate::backend::settings::{OsImage, Settings};
-use crate::backend::{Embedded, own};
 use crate::domain::{
     Accepted, Answer, Backend, BackendError, Control, Disk, EventStream, Fact, Filter, Image, List,
     Operation, OperationDetail, Params, Preview, Query, Reason, Refusal, Resource, ResourceId,
