@@ -106,6 +106,8 @@ async fn create(
         let blank = ["create", "-q", "-f", "qcow2", text(&qcow2)?, &size];
         let made = process::run_ok(log, &what, PROGRAM, &blank).await;
         made.map_err(|failure| fuller(path, &what, failure))?;
+        // Nothing was put into it, so there is nothing to look after.
+        return publish(partial, "qcow2").await;
     }
     let check = ["check", "-q", "-f", "qcow2", text(&qcow2)?];
     process::run_ok(log, &what, PROGRAM, &check).await?;
