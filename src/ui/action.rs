@@ -36,6 +36,7 @@ pub enum Action {
     Help,
     Doctor,
     Lanes,
+    Failed,
     Refresh,
     Suspend,
     Quit,
@@ -65,7 +66,8 @@ pub enum Scope {
     Everywhere,
     /// With the keys in the list of this tab.
     Tab(Tab),
-    /// With an operation selected: in its list, in flight, in its own window.
+    /// With an operation selected, in its list, in flight or in its own window, or a row that one
+    /// is happening to.
     Operation,
     /// In a form.
     Form,
@@ -81,10 +83,10 @@ impl Scope {
         self == other
             || (self == Self::Everywhere && main(other))
             || (other == Self::Everywhere && main(self))
+            // A row of any list may have an operation happening to it.
             || matches!(
                 (self, other),
-                (Self::Operation, Self::Tab(Tab::Operations))
-                    | (Self::Tab(Tab::Operations), Self::Operation)
+                (Self::Operation, Self::Tab(_)) | (Self::Tab(_), Self::Operation)
             )
     }
 }
@@ -179,6 +181,14 @@ const OWN: &[Row] = {
             0,
         ),
         (A::Lanes, "lanes", "lanes", "Pause, drain or widen what runs at once.", E, 0),
+        (
+            A::Failed,
+            "failed",
+            "failed",
+            "Go to the next operation that failed and needs a person.",
+            E,
+            79,
+        ),
         (
             A::Refresh,
             "refresh",

@@ -2,7 +2,7 @@
 
 use crate::domain::{
     Disk, DiskState, Encoding, EncodingState, Image, ImageState, Operation, Resource, ResourceId,
-    ResourceKind, RunOutcome, State, Task, Vm, VmState,
+    ResourceKind, Run, RunOutcome, State, Task, Vm, VmState,
 };
 
 use super::model::{Model, Row, Tab};
@@ -40,7 +40,8 @@ pub fn columns(tab: Tab, width: u16) -> Vec<Column> {
             column("NAME", "name", 0, 0),
             column("STATE", "state", 14, 0),
             number("CPU", "cpu", 5, 44),
-            number("MEMORY", "used", 15, 56),
+            number("MEMORY", "memory", 6, 50),
+            number("RESIDENT", "used", 8, 60),
             number("VCPU", "vcpu", 4, 90),
             column("OS", "os", 14, 66),
         ],
@@ -171,11 +172,11 @@ fn of_vm(glyphs: &Glyphs, vm: &Vm, name: &str) -> (String, Role) {
             Some(percent) => (format!("{percent:.0}%"), Role::Text),
             None => none(glyphs),
         },
-        "used" => {
-            let used = vm.memory_used_mib.filter(|_| running).map_or_else(|| "0".to_owned(), mib);
-            let role = if running { Role::Text } else { Role::Quiet };
-            (format!("{used} of {}", mib(vm.memory_mib)), role)
-        }
+        "memory" => (mib(vm.memory_mib), Role::Text),
+        "used" => match vm.memory_used_mib.filter(|_| running) {
+            Some(used) => (mib(used), Role::Text),
+            None => none(glyphs),
+        },
         "vcpu" => (vm.cpu.to_string(), Role::Text),
         "os" => (vm.os.clone(), Role::Quiet),
         _ => none(glyphs),
@@ -201,13 +202,26 @@ fn of_task(model: &Model, glyphs: &Glyphs, task: &Task, name: &str) -> (String, 
             None => none(glyphs),
         },
         "kind" => (task.kind.clone(), Role::Text),
-        _ => match task.runs.first().map(|run| &run.outcome) {
-            Some(RunOutcome::Queued { uid }) => (uid.to_string(), Role::Text),
-            Some(RunOutcome::Refused { .. }) => (format!("{} refused", glyphs.bad), Role::Bad),
-            Some(RunOutcome::Missed) => (format!("{} missed", glyphs.wait), Role::Waiting),
+        _ => match task.runs.first() {
+            Some(run) => last(model, glyphs, run),
             None => none(glyphs),
         },
     }
+}
+
+/// What happened when a task last fired, and when that was.
+fn last(model: &Model, glyphs: &Glyphs, run: &Run) -> (String, Role) {
+    let at = text::moment(run.due, model.now, &model.zone);
+    let (glyph, role) = match &run.outcome {
+        // How what is no longer in flight ended is not known here.
+        RunOutcome::Queued { uid } => match model.flight.get(*uid) {
+            Some(operation) => operation_state(glyphs, operation.state),
+            None => return (at, Role::Text),
+        },
+        RunOutcome::Refused { .. } => return (format!("{} refused", glyphs.bad), Role::Bad),
+        RunOutcome::Missed => return (format!("{} missed", glyphs.wait), Role::Waiting),
+    };
+    (format!("{glyph} {at}"), role)
 }
 
 fn of_encoding(glyphs: &Glyphs, encoding: &Encoding, name: &str) -> (String, Role) {

@@ -136,6 +136,15 @@ impl Flight {
             .and_then(|uid| self.get(*uid))
     }
 
+    /// The latest operation on a resource that failed and needs a person.
+    #[must_use]
+    pub fn failed_on(&self, id: ResourceId) -> Option<&Operation> {
+        self.operations
+            .iter()
+            .rev()
+            .find(|operation| operation.state == State::Error && operation.resource == Some(id))
+    }
+
     /// Works out which operation is happening to which resource. The order makes running ones come
     /// first, and an operation's own resource goes before those it merely names.
     fn index(&mut self, catalogue: &Catalogue) {

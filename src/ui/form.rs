@@ -192,6 +192,14 @@ impl Form {
         self.at = places[(here + by) % number];
     }
 
+    /// Whether a list to choose from is open.
+    #[must_use]
+    pub fn is_picking(&self) -> bool {
+        self.entries.get(self.at).is_some_and(
+            |entry| matches!(&entry.widget, Widget::Pick(pick) if pick.search.is_some()),
+        )
+    }
+
     /// The field with the keys.
     pub fn current(&mut self) -> Option<&mut Entry> {
         self.entries.get_mut(self.at)
@@ -292,7 +300,12 @@ impl Form {
         });
         match place {
             Some(at) => {
-                self.entries[at].error = Some(refusal.message.clone());
+                // Beside its field a sentence need not name it.
+                let field = &self.entries[at].field.name;
+                let told = refusal.message.as_str();
+                let told =
+                    told.strip_prefix(field.as_ref()).and_then(|rest| rest.strip_prefix(": "));
+                self.entries[at].error = Some(told.unwrap_or(&refusal.message).to_owned());
                 if go {
                     self.advanced |= self.entries[at].field.advanced;
                     self.at = at;

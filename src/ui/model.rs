@@ -2,265 +2,22 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::domain::{
+    Catalogue, Counts, Host, Lane, Operation, Resource, ResourceId, Sort, State, Uid, Vm, VmState,
+};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
-use tui_input::Input;
 
-use crate::domain::{
-    Catalogue, Counts, Filter, Host, Lane, List, Operation, OperationDetail, Resource, ResourceId,
-    ResourceKind, Rows, Sort, State, Subject, Uid,
-};
-
-use super::confirm::Confirm;
-use super::console::Console;
 use super::flight::Flight;
-use super::form::Form;
 use super::keymap::{Key, Keymap};
-use super::palette::Palette;
 
-/// The lists, in the order of their tabs.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Tab {
-    /// Virtual machines.
-    #[default]
-    Vms,
-    /// Disks.
-    Disks,
-    /// Scheduled tasks.
-    Tasks,
-    /// Encodings.
-    Encodings,
-    /// Operations of every kind and state.
-    Operations,
-    /// Operating system images.
-    Images,
-}
+mod modal;
+mod pane;
+mod tab;
 
-impl Tab {
-    /// Every tab, in order.
-    pub const ALL: [Self; 6] =
-        [Self::Vms, Self::Disks, Self::Tasks, Self::Encodings, Self::Operations, Self::Images];
-
-    /// What stands on it.
-    #[must_use]
-    pub const fn title(self) -> &'static str {
-        match self {
-            Self::Vms => "VMs",
-            Self::Disks => "Disks",
-            Self::Tasks => "Tasks",
-            Self::Encodings => "Encodings",
-            Self::Operations => "Operations",
-            Self::Images => "Images",
-        }
-    }
-
-    /// The kind of resource it lists; `None` for operations.
-    #[must_use]
-    pub const fn resource(self) -> Option<ResourceKind> {
-        match self {
-            Self::Vms => Some(ResourceKind::Vm),
-            Self::Disks => Some(ResourceKind::Disk),
-            Self::Tasks => Some(ResourceKind::Task),
-            Self::Encodings => Some(ResourceKind::Encoding),
-            Self::Operations => None,
-            Self::Images => Some(ResourceKind::Image),
-        }
-    }
-
-    /// The tab that lists a kind of resource.
-    #[must_use]
-    pub const fn of(kind: ResourceKind) -> Self {
-        match kind {
-            ResourceKind::Vm => Self::Vms,
-            ResourceKind::Disk => Self::Disks,
-            ResourceKind::Task => Self::Tasks,
-            ResourceKind::Encoding => Self::Encodings,
-            ResourceKind::Image => Self::Images,
-        }
-    }
-
-    /// What its list is of, for the backend.
-    #[must_use]
-    pub fn subject(self) -> Subject {
-        self.resource().map_or(Subject::Operations, Subject::Resources)
-    }
-
-    /// The names of the columns filters and sorting know.
-    #[must_use]
-    pub fn columns(self) -> Vec<&'static str> {
-        self.resource().map_or_else(|| Operation::COLUMNS.to_vec(), Resource::columns)
-    }
-
-    /// Its place among the tabs, from 0.
-    #[must_use]
-    pub fn place(self) -> usize {
-        Self::ALL.iter().position(|tab| *tab == self).unwrap_or(0)
-    }
-
-    /// The tab `by` places further, around the end.
-    #[must_use]
-    pub fn step(self, by: usize) -> Self {
-        Self::ALL[(self.place() + by) % Self::ALL.len()]
-    }
-}
-
-/// A row of a list.
-#[derive(Debug, Clone, Copy)]
-pub enum Row<'a> {
-    /// A resource.
-    Resource(&'a Resource),
-    /// An operation.
-    Operation(&'a Operation),
-}
-
-impl<'a> Row<'a> {
-    /// Its number within its list.
-    #[must_use]
-    pub fn id(self) -> u64 {
-        match self {
-            Self::Resource(resource) => resource.id().id,
-            Self::Operation(operation) => operation.uid.0,
-        }
-    }
-
-    /// Its name for people.
-    #[must_use]
-    pub fn name(self) -> String {
-        match self {
-            Self::Resource(resource) => resource.name().to_owned(),
-            Self::Operation(operation) => operation.uid.to_string(),
-        }
-    }
-
-    /// It, if it is a resource.
-    #[must_use]
-    pub const fn resource(self) -> Option<&'a Resource> {
-        match self {
-            Self::Resource(resource) => Some(resource),
-            Self::Operation(_) => None,
-        }
-    }
-}
-
-/// One list: a window onto rows the backend has, and where the operator is in it.
-#[derive(Debug, Clone)]
-pub struct Pane {
-    /// Which list.
-    pub tab: Tab,
-    /// How many rows match in all.
-    pub total: u64,
-    /// The place of the first row at hand.
-    pub offset: u64,
-    /// The rows at hand.
-    pub rows: Rows,
-    /// Whether the backend has answered at all.
-    pub loaded: bool,
-    /// The number of the selected row: the selection stays on it wherever it moves to.
-    pub selected: Option<u64>,
-    /// The place of the selected row.
-    pub cursor: u64,
-    /// The place of the first row on the screen.
-    pub top: u64,
-    /// What the filter lets through.
-    pub filter: Filter,
-    /// The filter as written.
-    pub filter_text: String,
-    /// The order, when it is not the usual one.
-    pub sort: Option<Sort>,
-    /// Marked rows and their names.
-    pub marks: BTreeMap<u64, String>,
-    /// Where a range of marks was begun.
-    pub range: Option<u64>,
-    /// Whether a query is under way.
-    pub asking: bool,
-    /// Whether to ask again: now or, after events, when it is due.
-    pub stale: bool,
-    /// When it was last asked for.
-    pub asked_at: Timestamp,
-}
-
-impl Pane {
-    /// A list nothing is known of yet.
-    #[must_use]
-    pub fn new(tab: Tab) -> Self {
-        Self {
-            tab,
-            total: 0,
-            offset: 0,
-            rows: if tab == Tab::Operations {
-                Rows::Operations(Vec::new())
-            } else {
-                Rows::Resources(Vec::new())
-            },
-            loaded: false,
-            selected: None,
-            cursor: 0,
-            top: 0,
-            filter: Filter::default(),
-            filter_text: String::new(),
-            sort: None,
-            marks: BTreeMap::new(),
-            range: None,
-            asking: false,
-            stale: false,
-            asked_at: Timestamp::UNIX_EPOCH,
-        }
-    }
-
-    /// How many rows are at hand.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        match &self.rows {
-            Rows::Resources(rows) => rows.len(),
-            Rows::Operations(rows) => rows.len(),
-        }
-    }
-
-    /// Whether no row is at hand.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The row at a place of the whole list, if it is at hand.
-    #[must_use]
-    pub fn row(&self, place: u64) -> Option<Row<'_>> {
-        let at = usize::try_from(place.checked_sub(self.offset)?).ok()?;
-        match &self.rows {
-            Rows::Resources(rows) => rows.get(at).map(Row::Resource),
-            Rows::Operations(rows) => rows.get(at).map(Row::Operation),
-        }
-    }
-
-    /// The rows at hand with their places.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, Row<'_>)> {
-        (self.offset..self.offset + self.len() as u64)
-            .filter_map(|place| Some((place, self.row(place)?)))
-    }
-
-    /// The selected row.
-    #[must_use]
-    pub fn current(&self) -> Option<Row<'_>> {
-        self.row(self.cursor)
-    }
-
-    /// The question for the window around the cursor, `height` rows being on the screen.
-    #[must_use]
-    pub fn question(&self, height: u16) -> List {
-        let height = u64::from(height.max(1));
-        List {
-            of: self.tab.subject(),
-            filter: self.filter.clone(),
-            sort: self.sort.clone(),
-            offset: self.top.saturating_sub(height),
-            limit: u32::try_from(height * 3).unwrap_or(u32::MAX),
-            around: self.selected,
-        }
-    }
-}
+pub use modal::{Modal, OperationView, QUIT_CHOICES};
+pub use pane::{Pane, Row};
+pub use tab::Tab;
 
 /// Where the keys go when no window is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -270,79 +27,6 @@ pub enum Focus {
     List,
     /// To what is in flight.
     Flight,
-}
-
-/// A window over the lists. The last one has the keys.
-#[derive(Debug)]
-#[allow(clippy::large_enum_variant)] // There are two or three at a time.
-pub enum Modal {
-    /// Every key.
-    Help {
-        /// The first line shown.
-        scroll: u16,
-        /// What is looked for.
-        search: Input,
-    },
-    /// What the box can do.
-    Doctor {
-        /// The first line shown.
-        scroll: u16,
-    },
-    /// Everything about the selected row.
-    Detail {
-        /// The first line shown.
-        scroll: u16,
-    },
-    /// An operation with its steps.
-    Operation(OperationView),
-    /// The lanes.
-    Lanes {
-        /// The selected one.
-        at: usize,
-    },
-    /// The columns to sort by.
-    Sort {
-        /// The selected one.
-        at: usize,
-    },
-    /// Fuzzy search over everything.
-    Palette(Palette),
-    /// Typing a filter; the text before it is kept for escape.
-    Filter {
-        /// What is typed.
-        input: Input,
-        /// What was there before.
-        before: String,
-    },
-    /// The fields of a request.
-    Form(Box<Form>),
-    /// A question before something dangerous.
-    Confirm(Box<Confirm>),
-    /// What to do with work in flight when leaving.
-    Quit {
-        /// The selected answer.
-        at: usize,
-    },
-    /// A guest's serial console.
-    Console(Box<Console>),
-}
-
-/// The answers to leaving with work in flight, in the order they are shown.
-pub const QUIT_CHOICES: [(&str, &str); 3] = [
-    ("b", "go on in the background"),
-    ("w", "wait: stay here"),
-    ("s", "stop after the running steps"),
-];
-
-/// An operation with its steps, as far as they are known.
-#[derive(Debug, Clone)]
-pub struct OperationView {
-    /// Which.
-    pub uid: Uid,
-    /// What is known.
-    pub detail: Option<OperationDetail>,
-    /// The first line shown.
-    pub scroll: u16,
 }
 
 /// How a message is meant.
@@ -554,7 +238,8 @@ impl Model {
         }
     }
 
-    /// The operation the keys mean: in its own window, in flight, or in its list.
+    /// The operation the keys mean: in its own window, in flight, in its list, or the one that is
+    /// happening to the selected row.
     #[must_use]
     pub fn operation(&self) -> Option<&Operation> {
         match self.modals.last() {
@@ -563,12 +248,28 @@ impl Model {
                 .as_ref()
                 .map(|detail| &detail.operation)
                 .or_else(|| self.flight.get(view.uid)),
-            Some(_) => None,
             None if self.focus == Focus::Flight => self.flight.current(),
-            None => match self.pane().current() {
-                Some(Row::Operation(operation)) => Some(operation),
-                _ => None,
+            None | Some(Modal::Detail { .. }) => match self.pane().current()? {
+                Row::Operation(operation) => Some(operation),
+                Row::Resource(resource) => self
+                    .flight
+                    .touching(resource.id(), resource.name())
+                    .or_else(|| self.flight.failed_on(resource.id())),
             },
+            Some(_) => None,
+        }
+    }
+
+    /// The selected VM, where it has a serial console now.
+    #[must_use]
+    pub fn serial_vm(&self) -> Option<&Vm> {
+        match self.pane().current() {
+            Some(Row::Resource(Resource::Vm(vm)))
+                if matches!(vm.state, VmState::Running | VmState::Paused) =>
+            {
+                Some(vm)
+            }
+            _ => None,
         }
     }
 

@@ -4,35 +4,37 @@
 //! [`Options::frame`]. Nothing ticks: the loop sleeps until something comes or the model's next
 //! moment is due.
 
+mod choices;
+mod hands;
+mod outside;
+
 use std::future::pending;
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossterm::event::{Event as TerminalEvent, EventStream};
+use crossterm::event::Event as TerminalEvent;
 use futures_util::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::error::TryRecvError;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
 
+use self::choices::remembered;
+use self::hands::Hands;
+use self::outside::{Reader, Signals, terminal_gone};
 use super::action::table;
 use super::keymap::Keymap;
-use super::model::{Choices, Model, Setup};
+use super::model::{Model, Setup};
 use super::msg::{Cmd, Msg};
 use super::terminal::Screen;
 use super::theme::{Theme, ascii_wanted};
 use super::update::{start, update};
 use super::view::draw;
-use crate::domain::{Backend, Serial};
+use crate::domain::Backend;
 
 /// How the console is opened.
 #[derive(Debug, Clone)]
@@ -102,26 +104,6 @@ pub enum UiError {
     Terminal(#[source] std::io::Error),
 }
 
-/// What is under way outside the model.
-struct Hands {
-    backend: Arc<dyn Backend>,
-    msgs: UnboundedSender<Msg>,
-    serial: Option<OpenSerial>,
-    choices: Option<PathBuf>,
-}
-
-/// A serial line that is open or being opened.
-struct OpenSerial {
-    typed: UnboundedSender<Vec<u8>>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for OpenSerial {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 /// Runs the console until the operator leaves or the terminal goes. Call it from `block_on`: the
 /// thread it runs on is the one whose panics put the terminal back.
 ///
@@ -159,8 +141,7 @@ pub async fn run(backend: Arc<dyn Backend>, options: Options) -> Result<Exit, Ui
         // The receiver is in this very function.
         let _ = msgs.send(Msg::Trouble(trouble));
     }
-    let mut hands =
-        Hands { backend: Arc::clone(&backend), msgs, serial: None, choices: options.choices };
+    let mut hands = Hands::new(Arc::clone(&backend), msgs, options.choices);
     let exit =
         turn(&mut model, &theme, &mut screen, &mut hands, replies, &mut signals, options.frame)
             .await;
@@ -169,23 +150,6 @@ pub async fn run(backend: Arc<dyn Backend>, options: Options) -> Result<Exit, Ui
         return Err(UiError::Terminal(error));
     }
     Ok(exit)
-}
-
-/// The signals a console answers to.
-struct Signals {
-    term: tokio::signal::unix::Signal,
-    hup: tokio::signal::unix::Signal,
-    cont: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            hup: signal(SignalKind::hangup())?,
-            cont: signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?,
-        })
-    }
 }
 
 /// What woke the loop.
@@ -207,8 +171,8 @@ async fn turn(
     frame: Duration,
 ) -> Exit {
     let (keys, mut input) = unbounded_channel();
-    let _reader = Reader(tokio::spawn(read(keys)));
-    let mut events = Some(hands.backend.subscribe());
+    let _reader = Reader::new(keys);
+    let mut events = Some(hands.subscribe());
     let gone = terminal_gone();
     tokio::pin!(gone);
     let mut buffer = Buffer::empty(Rect::default());
@@ -309,27 +273,6 @@ async fn turn(
     }
 }
 
-/// The task that reads the terminal; it ends with the console.
-struct Reader(JoinHandle<()>);
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Reads the terminal. A task of its own, because [`EventStream`] wakes only whoever polled it
-/// first, and so cannot be drained without waiting.
-async fn read(keys: UnboundedSender<std::io::Result<TerminalEvent>>) {
-    let mut events = EventStream::new();
-    while let Some(event) = events.next().await {
-        let failed = event.is_err();
-        if keys.send(event).is_err() || failed {
-            return;
-        }
-    }
-}
-
 /// At most this many messages are taken together, so that a flood cannot keep a frame from coming.
 const MOST_AT_ONCE: usize = 1024;
 
@@ -388,25 +331,6 @@ fn until(at: Timestamp) -> Duration {
     Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default()
 }
 
-/// Ends when the terminal hangs up, whether or not a signal says so.
-async fn terminal_gone() {
-    let stdin = std::io::stdin();
-    let Ok(stdin) = stdin.as_fd().try_clone_to_owned() else { return pending().await };
-    // What cannot be watched, such as a file, cannot hang up either.
-    // An OwnedFd is closed by nobody else, which is all the replacement's `unsafe` would promise.
-    #[allow(deprecated)]
-    let Ok(watched) = AsyncFd::with_interest(stdin, Interest::ERROR) else {
-        return pending().await;
-    };
-    loop {
-        let Ok(mut ready) = watched.ready(Interest::ERROR).await else { return pending().await };
-        if ready.ready().is_error() || ready.ready().is_read_closed() {
-            return;
-        }
-        ready.clear_ready();
-    }
-}
-
 /// Gives the terminal back and stops until the shell's `fg`.
 fn suspend(screen: &mut Screen) -> std::io::Result<()> {
     screen.leave()?;
@@ -414,137 +338,4 @@ fn suspend(screen: &mut Screen) -> std::io::Result<()> {
     // This goes on only after SIGCONT, whose handler takes the terminal again as well; twice does
     // no harm.
     screen.enter()
-}
-
-/// What is remembered from last time, and why it is not.
-fn remembered(file: Option<&Path>) -> (Choices, Option<String>) {
-    let Some(file) = file else { return (Choices::default(), None) };
-    match std::fs::read_to_string(file) {
-        Ok(text) => match serde_json::from_str(&text) {
-            Ok(choices) => (choices, None),
-            Err(error) => {
-                let told =
-                    format!("{} is not understood and is begun anew: {error}", file.display());
-                (Choices::default(), Some(told))
-            }
-        },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => (Choices::default(), None),
-        Err(error) => {
-            (Choices::default(), Some(format!("cannot read {}: {error}", file.display())))
-        }
-    }
-}
-
-impl Hands {
-    /// Does what `update` wants done, and sends what comes of it back as a message.
-    fn take(&mut self, cmd: Cmd) {
-        let backend = Arc::clone(&self.backend);
-        let msgs = self.msgs.clone();
-        // The loop owns the receiver; once it has ended, nobody waits for answers.
-        let answer = move |msg| drop(msgs.send(msg));
-        match cmd {
-            Cmd::Query(ask, query) => {
-                tokio::spawn(async move { answer(Msg::Answer(ask, backend.query(query).await)) });
-            }
-            Cmd::Submit(submit) => {
-                tokio::spawn(async move {
-                    let accepted = backend.submit((*submit).clone()).await;
-                    answer(Msg::Submitted(submit, accepted));
-                });
-            }
-            Cmd::Control(control) => {
-                tokio::spawn(async move {
-                    let done = backend.control(control.clone()).await;
-                    answer(Msg::Controlled(control, done));
-                });
-            }
-            Cmd::SerialOpen(vm) => self.serial = Some(open_serial(backend, self.msgs.clone(), vm)),
-            Cmd::SerialSend(bytes) => {
-                if let Some(serial) = &self.serial {
-                    // A line that has closed says so by itself.
-                    let _ = serial.typed.send(bytes);
-                }
-            }
-            Cmd::SerialClose => self.serial = None,
-            Cmd::Paths(typed) => {
-                tokio::task::spawn_blocking(move || {
-                    let paths = paths(&typed);
-                    answer(Msg::Paths(typed, paths));
-                });
-            }
-            Cmd::Save(choices) => {
-                let Some(file) = self.choices.clone() else { return };
-                tokio::task::spawn_blocking(move || {
-                    if let Err(error) = save(&file, &choices) {
-                        let told = format!("cannot remember this in {}: {error}", file.display());
-                        answer(Msg::Trouble(told));
-                    }
-                });
-            }
-            // The loop does these itself.
-            Cmd::Redraw | Cmd::Suspend | Cmd::Exit(_) => {}
-        }
-    }
-}
-
-fn open_serial(backend: Arc<dyn Backend>, msgs: UnboundedSender<Msg>, vm: u64) -> OpenSerial {
-    let (typed, mut to_send) = unbounded_channel::<Vec<u8>>();
-    let task = tokio::spawn(async move {
-        let answer = |msg| drop(msgs.send(msg));
-        let Serial { mut output, mut input } = match backend.serial(vm).await {
-            Ok(serial) => serial,
-            Err(error) => return answer(Msg::SerialOpened(vm, Err(error))),
-        };
-        answer(Msg::SerialOpened(vm, Ok(())));
-        loop {
-            tokio::select! {
-                bytes = output.next() => match bytes {
-                    Some(bytes) => answer(Msg::SerialOutput(vm, bytes)),
-                    None => return answer(Msg::SerialEnded(vm)),
-                },
-                bytes = to_send.recv() => match bytes {
-                    Some(bytes) => {
-                        if let Err(error) = input.send(&bytes) {
-                            answer(Msg::SerialFailed(vm, error));
-                        }
-                    }
-                    None => return,
-                },
-            }
-        }
-    });
-    OpenSerial { typed, task }
-}
-
-/// Paths that begin with what is typed, directories with a slash at their end, at most 50.
-fn paths(typed: &str) -> Vec<String> {
-    let Some((directory, beginning)) = typed.rsplit_once('/') else { return Vec::new() };
-    let directory = format!("{directory}/");
-    // What cannot be listed has nothing to offer.
-    let Ok(entries) = std::fs::read_dir(&directory) else { return Vec::new() };
-    let mut paths: Vec<String> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            if !name.starts_with(beginning) || (name.starts_with('.') && beginning.is_empty()) {
-                return None;
-            }
-            let slash = if entry.path().is_dir() { "/" } else { "" };
-            Some(format!("{directory}{name}{slash}"))
-        })
-        .filter(|path| path != typed)
-        .take(50)
-        .collect();
-    paths.sort();
-    paths
-}
-
-/// Writes beside, then renames.
-fn save(file: &Path, choices: &Choices) -> std::io::Result<()> {
-    if let Some(directory) = file.parent() {
-        std::fs::create_dir_all(directory)?;
-    }
-    let beside = file.with_extension("partial");
-    std::fs::write(&beside, serde_json::to_vec_pretty(choices)?)?;
-    std::fs::rename(&beside, file)
 }

@@ -152,10 +152,10 @@ fn tell(model: &mut Model, tone: Tone, text: impl Into<String>) {
 pub fn scopes(model: &Model) -> Vec<Scope> {
     match model.modals.last() {
         None if model.focus == Focus::Flight => vec![Scope::Everywhere, Scope::Operation],
-        None if model.tab == Tab::Operations => {
-            vec![Scope::Everywhere, Scope::Operation, Scope::Tab(Tab::Operations)]
+        // What can be done to the row can be done to it in its own window too.
+        None | Some(Modal::Detail { .. }) => {
+            vec![Scope::Everywhere, Scope::Operation, Scope::Tab(model.tab)]
         }
-        None => vec![Scope::Everywhere, Scope::Tab(model.tab)],
         Some(Modal::Operation(_)) => vec![Scope::Everywhere, Scope::Operation],
         Some(Modal::Form(_)) => vec![Scope::Form],
         Some(Modal::Console(_)) => vec![Scope::Console],
@@ -225,6 +225,7 @@ fn perform(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
             model.modals.push(Modal::Lanes { at: 0 });
             cmds.push(Cmd::Query(Ask::Lanes, Query::Lanes));
         }
+        Action::Failed => list::failed(model),
         Action::Refresh => {
             everything(model);
             cmds.push(Cmd::Redraw);

@@ -3,6 +3,7 @@
 mod canvas;
 mod detail;
 mod flight;
+mod footer;
 mod form;
 mod list;
 mod operation;
@@ -48,7 +49,8 @@ pub fn draw(model: &Model, theme: &Theme, buffer: &mut Buffer) -> Option<Positio
     for modal in &model.modals {
         draw_modal(model, modal, &mut canvas);
     }
-    shell::footer(model, &mut canvas, places.footer);
+    footer::message(model, &mut canvas, places.footer);
+    footer::footer(model, &mut canvas, places.footer);
     canvas.cursor
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use crate::domain::{
-    Control, FieldType, Operation, OperationSpec, Params, Resource, State, Submit, VmState,
+    Control, FieldType, Operation, OperationSpec, Params, Resource, State, Submit,
 };
 use crate::ui::confirm::{Ask as Question, Confirm, Then};
 use crate::ui::console::Console;
@@ -48,7 +48,8 @@ pub fn kind(model: &mut Model, kind: &str, cmds: &mut Vec<Cmd>) {
     }
 }
 
-/// What a kind would be done to: the marked rows, or the selected one.
+/// What a kind would be done to: the marked rows, or the selected one, and in its own window only
+/// that one.
 fn subjects(model: &Model, spec: &OperationSpec) -> Vec<(u64, String)> {
     let of = spec.subject.as_ref().and_then(|name| match spec.field(name)?.of {
         FieldType::Resource { of, .. } => Some(of),
@@ -58,7 +59,8 @@ fn subjects(model: &Model, spec: &OperationSpec) -> Vec<(u64, String)> {
     if of.is_none() || of != model.tab.resource() || model.focus == Focus::Flight {
         return Vec::new();
     }
-    if pane.marks.is_empty() {
+    let one = matches!(model.modals.last(), Some(Modal::Detail { .. }));
+    if pane.marks.is_empty() || one {
         return pane.current().map(|row| (row.id(), row.name())).into_iter().collect();
     }
     pane.marks.iter().map(|(id, name)| (*id, name.clone())).collect()
@@ -133,11 +135,9 @@ pub fn toggle(model: &mut Model, cmds: &mut Vec<Cmd>) {
 
 /// Opens the selected VM's serial console.
 pub fn serial(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    let vm = match model.pane().current() {
-        Some(Row::Resource(Resource::Vm(vm))) => vm.clone(),
-        _ => return,
-    };
-    if !matches!(vm.state, VmState::Running | VmState::Paused) {
+    let Some(Row::Resource(Resource::Vm(vm))) = model.pane().current() else { return };
+    let vm = vm.clone();
+    if model.serial_vm().is_none() {
         let text = format!(
             "{} is {}: there is a serial console only while it runs",
             vm.name,
@@ -160,7 +160,11 @@ fn operation(model: &mut Model) -> Option<Operation> {
     if refuses(model) {
         return None;
     }
-    model.operation().cloned()
+    let operation = model.operation().cloned();
+    if operation.is_none() && model.pane().current().is_some() {
+        tell(model, Tone::Plain, "no operation is happening to this row, and none failed on it");
+    }
+    operation
 }
 
 /// Calls an operation off. What already ran is lost, so that is asked first.

@@ -141,7 +141,9 @@ pub fn submitted(model: &mut Model, submit: &Submit, answer: Result<Accepted, Ba
             if batched(model, None) {
                 return;
             }
-            tell(model, Tone::Plain, format!("{} {title}: queued", accepted.uid));
+            let name = accepted.resource.and_then(|id| model.names.get(&id)?.clone());
+            let name = name.map(|name| format!(" {name}")).unwrap_or_default();
+            tell(model, Tone::Plain, format!("{} {title}{name}: queued", accepted.uid));
             let made = accepted.resource.filter(|id| model.tab.resource() == Some(id.kind));
             let creates = model
                 .catalogue

@@ -195,6 +195,13 @@ pub fn key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
             }
             true
         }
+        // Where something must be chosen, enter leads to the choices before it sends anything.
+        (Widget::Pick(pick), KeyCode::Enter)
+            if entry.field.required && pick.chosen.is_none() && !pick.options.is_empty() =>
+        {
+            pick.open("");
+            true
+        }
         (Widget::Pick(pick), KeyCode::Left) => {
             pick.step(false);
             true
@@ -231,10 +238,10 @@ pub fn key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
             entry.add(1);
             true
         }
-        (Widget::Line(input), KeyCode::Right | KeyCode::End)
+        (Widget::Line(input), KeyCode::Right | KeyCode::End | KeyCode::Tab)
             if input.cursor() == input.value().chars().count() && !entry.paths.is_empty() =>
         {
-            *input = entry.paths[0].as_str().into();
+            *input = completed(input.value(), &entry.paths).into();
             true
         }
         (Widget::Lines { lines, at }, code) => lines_key(lines, at, code, event),
@@ -245,6 +252,18 @@ pub fn key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
         changed(model, cmds);
     }
     took
+}
+
+/// What is typed with as much more as all paths that begin with it have in common; the first of
+/// them where that is nothing.
+fn completed(typed: &str, paths: &[String]) -> String {
+    let Some((first, others)) = paths.split_first() else { return typed.to_owned() };
+    let common = others.iter().fold(first.as_str(), |common, other| {
+        let same = common.char_indices().zip(other.chars()).find(|((_, a), b)| a != b);
+        let end = same.map_or(common.len().min(other.len()), |((at, _), _)| at);
+        &common[..end]
+    });
+    if common.len() > typed.len() { common.to_owned() } else { first.clone() }
 }
 
 /// Keys in a field of several lines.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tui_input::Input;
 
-use crate::domain::{Filter, Page, Query, Sort};
+use crate::domain::{Filter, Page, Query, Sort, State};
 use crate::ui::action::Action;
 use crate::ui::layout::layout;
 use crate::ui::model::{Focus, Modal, Model, OperationView, Pane, Row, Tab, Tone};
@@ -154,11 +154,11 @@ pub fn open_tab(model: &mut Model, tab: Tab, cmds: &mut Vec<Cmd>) {
 
 /// Opens what is selected.
 pub fn open(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    if let Some(operation) = model.operation() {
-        let uid = operation.uid;
-        open_operation(model, uid, cmds);
-    } else if model.pane().current().is_some() {
-        model.modals.push(Modal::Detail { scroll: 0 });
+    let is_operation = model.focus == Focus::Flight || model.tab == Tab::Operations;
+    match model.operation().filter(|_| is_operation).map(|operation| operation.uid) {
+        Some(uid) => open_operation(model, uid, cmds),
+        None if is_operation || model.pane().current().is_none() => {}
+        None => model.modals.push(Modal::Detail { scroll: 0 }),
     }
 }
 
@@ -166,6 +166,22 @@ pub fn open(model: &mut Model, cmds: &mut Vec<Cmd>) {
 pub fn open_operation(model: &mut Model, uid: crate::domain::Uid, cmds: &mut Vec<Cmd>) {
     model.modals.push(Modal::Operation(OperationView { uid, detail: None, scroll: 0 }));
     cmds.push(Cmd::Query(Ask::Operation(uid.0), Query::Operation { uid }));
+}
+
+/// Goes to the next operation that failed, around the end.
+pub fn failed(model: &mut Model) {
+    model.modals.clear();
+    let flight = &model.flight;
+    let here = if model.focus == Focus::Flight { flight.place() + 1 } else { 0 };
+    let is_failed = |place: &usize| flight.operations[*place].state == State::Error;
+    let number = flight.operations.len();
+    let next = (here..number).chain(0..here.min(number)).find(is_failed);
+    let Some(next) = next else {
+        return tell(model, Tone::Good, "nothing failed that needs a person");
+    };
+    model.focus = Focus::Flight;
+    model.flight.select(next);
+    keep_in_sight(model);
 }
 
 /// Leaves one thing: the range, the marks, the filter, what is in flight.

@@ -92,6 +92,11 @@ fn of_resource(model: &Model, theme: &Theme, resource: &Resource, width: u16) ->
         None => {
             let (glyph, role) = state(&glyphs, resource);
             lines.push(Line::new(format!("{glyph} {}", resource.state().replace('_', " ")), role));
+            if let Some(operation) = model.flight.failed_on(resource.id()) {
+                let what =
+                    format!("{} {}: {}", operation.uid, operation.kind, flight::what(operation));
+                fact(&mut lines, "failed", &what, Role::Bad, width);
+            }
         }
     }
     match resource {
@@ -133,9 +138,11 @@ fn of_vm(model: &Model, theme: &Theme, vm: &Vm, width: u16, lines: &mut Vec<Line
     let disks = if disks.is_empty() { "the root disk only".to_owned() } else { disks.join(", ") };
     fact(lines, "disks", &disks, Role::Text, width);
     if let Some(started) = vm.started {
-        let up = text::span(text::seconds_between(started, model.now));
+        // When, not how long: the screen need not change while nothing happens.
+        let since = text::moment(started, model.now, &model.zone);
         let under = vm.accelerator.as_ref().map(|name| format!(" under {name}"));
-        fact(lines, "up", &format!("{up}{}", under.unwrap_or_default()), Role::Text, width);
+        let up = format!("since {since}{}", under.unwrap_or_default());
+        fact(lines, "up", &up, Role::Text, width);
     }
     if let Some(used) = vm.memory_used_mib {
         fact(lines, "memory", &format!("{} resident", mib(used)), Role::Text, width);
@@ -210,11 +217,9 @@ fn when(repeat: &Repeat) -> String {
 
 fn of_task(model: &Model, theme: &Theme, task: &Task, width: u16, lines: &mut Vec<Line>) {
     fact(lines, "when", &when(&task.repeat), Role::Text, width);
-    let next = task.next.map(|next| {
-        let at = text::moment(next, model.now, &model.zone);
-        format!("{at}, in {}", text::span(text::seconds_between(model.now, next)))
-    });
-    fact(lines, "next", next.as_deref().unwrap_or("never"), Role::Text, width);
+    let next = task.next.map(|next| text::moment(next, model.now, &model.zone));
+    let never = if task.active { "never again" } else { "not while it is off" };
+    fact(lines, "next", next.as_deref().unwrap_or(never), Role::Text, width);
     fact(lines, "does", &task.kind, Role::Text, width);
     for (name, value) in &task.params {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);

@@ -3,6 +3,7 @@
 use ratatui::layout::Rect;
 
 use super::canvas::Canvas;
+use super::shell::columns;
 use crate::domain::{Operation, State};
 use crate::ui::columns::operation_state;
 use crate::ui::layout::layout;
@@ -20,13 +21,52 @@ pub fn top(model: &Model) -> usize {
 /// Draws it.
 pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     let top = top(model);
-    for (line, operation) in model.flight.operations.iter().skip(top).enumerate() {
-        let Some(y) = u16::try_from(line).ok().filter(|line| *line < area.height) else { break };
-        let row = Rect { y: area.y + y, height: 1, ..area };
-        draw_row(model, canvas, operation, row);
-        if model.focus == Focus::Flight && top + line == model.flight.place() {
+    let shown: Vec<&Operation> =
+        model.flight.operations.iter().skip(top).take(usize::from(area.height)).collect();
+    let widths = Widths::of(&shown, area.width);
+    for ((number, operation), y) in shown.into_iter().enumerate().zip(area.y..) {
+        let row = Rect { y, height: 1, ..area };
+        draw_row(model, canvas, operation, row, widths);
+        if model.focus == Focus::Flight && top + number == model.flight.place() {
             canvas.restyle(row, Role::Selected);
         }
+    }
+}
+
+/// How wide the first columns are: as wide as what is shown needs, so that the rest is left for
+/// what is going on.
+#[derive(Clone, Copy)]
+struct Widths {
+    uid: u16,
+    /// None on narrow screens, where the name stands alone.
+    kind: u16,
+    name: u16,
+}
+
+impl Widths {
+    fn of(shown: &[&Operation], width: u16) -> Self {
+        let (kind, name) = match width {
+            0..56 => (0, 11),
+            56..90 => (12, 14),
+            _ => (14, 22),
+        };
+        let widest = |text: &dyn Fn(&Operation) -> String, most: u16| {
+            shown.iter().map(|operation| columns(&text(operation))).max().unwrap_or(0).min(most)
+        };
+        Self {
+            uid: widest(&|operation| operation.uid.to_string(), 8),
+            kind: widest(&|operation| operation.kind.clone(), kind),
+            name: widest(&|operation| label(operation, kind == 0), name),
+        }
+    }
+}
+
+/// What stands for an operation: what it is about or, where its kind is not shown beside that and
+/// it is about nothing yet, its kind.
+fn label(operation: &Operation, alone: bool) -> String {
+    match about(operation) {
+        name if name.is_empty() && alone => operation.kind.clone(),
+        name => name,
     }
 }
 
@@ -61,52 +101,37 @@ pub fn what(operation: &Operation) -> String {
     }
 }
 
-fn draw_row(model: &Model, canvas: &mut Canvas<'_>, operation: &Operation, row: Rect) {
+fn draw_row(
+    model: &Model,
+    canvas: &mut Canvas<'_>,
+    operation: &Operation,
+    row: Rect,
+    widths: Widths,
+) {
     let glyphs = canvas.glyphs();
     let (glyph, role) = operation_state(&glyphs, operation.state);
-    let wide = row.width >= 70;
-    let (kind_width, name_width) = match row.width {
-        0..56 => (0, 11),
-        56..90 => (12, 14),
-        _ => (14, 22),
-    };
     let right = row.right();
-    let mut x = row.x + 1;
-    canvas.text(x, row.y, 1, glyph, role);
-    x += 2;
-    let uid = operation.uid.to_string();
-    let uid_width = if wide { 7 } else { 6 };
-    canvas.text(x, row.y, uid_width, &uid, Role::Quiet);
-    x += uid_width + 1;
-    if kind_width > 0 {
-        canvas.text(x, row.y, kind_width, &operation.kind, Role::Text);
-        x += kind_width + 1;
-        canvas.text(x, row.y, name_width, &about(operation), Role::Text);
-    } else {
-        let short = match about(operation) {
-            name if name.is_empty() => operation.kind.clone(),
-            name => name,
-        };
-        canvas.text(x, row.y, name_width, &short, Role::Text);
+    canvas.text(row.x + 1, row.y, 1, glyph, role);
+    let mut x = row.x + 3;
+    let gap = if row.width >= 90 { 2 } else { 1 };
+    for (text, width, role) in [
+        (operation.uid.to_string(), widths.uid, Role::Quiet),
+        (operation.kind.clone(), widths.kind, Role::Text),
+        (label(operation, widths.kind == 0), widths.name, Role::Text),
+    ] {
+        if width > 0 {
+            canvas.text(x, row.y, width, &text, role);
+            x += width + gap;
+        }
     }
-    x += name_width + 1;
     let running = operation.state == State::Run;
-    let bar = if !running {
-        0
-    } else if row.width >= 100 {
-        16
-    } else if wide {
-        8
-    } else {
-        5
-    };
     // Bar, percent and time left stand on the right.
-    let figures = if !running {
-        0
-    } else if wide {
-        bar + 1 + 4 + 1 + if row.width >= 90 { 12 } else { 7 }
-    } else {
-        bar + 1 + 4
+    let (bar, figures) = match row.width {
+        _ if !running => (0, 0),
+        // On narrow screens words say more than a bar beside its own percentage.
+        0..70 => (0, 4),
+        70..90 => (0, 4 + 11),
+        _ => (16, 17 + 4 + 13),
     };
     let edge = right.saturating_sub(figures + u16::from(figures > 0));
     let role = if operation.state == State::Error { Role::Bad } else { Role::Text };
@@ -132,24 +157,24 @@ fn draw_figures(
 ) {
     let progress = operation.progress.as_ref();
     let mut x = place.x;
+    let before = if bar > 0 { bar + 1 } else { 0 };
     if let Some(fraction) = progress.and_then(|progress| progress.fraction) {
         canvas.bar(x, place.y, bar, fraction);
         let percent = format!("{:.0}%", (fraction * 100.0).clamp(0.0, 100.0));
-        canvas.text_right(x + bar + 1, place.y, 4, &percent, Role::Text);
+        canvas.text_right(x + before, place.y, 4, &percent, Role::Text);
     } else if let Some(progress) = progress
         && let Some(steps) = progress.steps
     {
         let step = format!("{}/{steps}", progress.step);
-        canvas.text_right(x, place.y, bar + 5, &step, Role::Quiet);
+        canvas.text_right(x, place.y, before + 4, &step, Role::Quiet);
     }
-    x += bar + 6;
+    x += before + 5;
     if place.right() <= x {
         return;
     }
-    let room = place.right() - x - 1;
+    let room = place.right() - x;
     let time = match progress.and_then(|progress| progress.left_s) {
-        Some(left) if room >= 10 => format!("{} left", text::clock(left)),
-        Some(left) => format!("-{}", text::clock(left)),
+        Some(left) => format!("{} left", text::clock(left)),
         None => {
             let since = operation.started.unwrap_or(operation.created);
             text::clock(text::seconds_between(since, model.now))

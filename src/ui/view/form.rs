@@ -6,20 +6,15 @@ use super::canvas::{Canvas, Line};
 use crate::domain::FieldType;
 use crate::ui::field::{Entry, Pick, Widget};
 use crate::ui::form::{Form, Purpose};
-use crate::ui::layout::{full, window};
+use crate::ui::layout::full;
 use crate::ui::model::Model;
 use crate::ui::text;
 use crate::ui::theme::Role;
 
 /// Draws it.
 pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
-    let area = if model.size.0 < 84 { full(model.size) } else { window(model.size, 84, 30) };
-    let title = match &form.purpose {
-        Purpose::New => form.spec.title.to_string(),
-        Purpose::Relaunch { uid, .. } => format!("{} · relaunch {uid}", form.spec.title),
-        Purpose::Many { things, .. } => format!("{} · {} things", form.spec.title, things.len()),
-    };
-    let inside = canvas.window(area, &title, Role::Focus);
+    let area = place(model, form);
+    let inside = canvas.window(area, &title(model, form), Role::Focus);
     let x = inside.x + 1;
     let width = inside.width.saturating_sub(2);
     let label = label_width(form);
@@ -47,18 +42,66 @@ pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
     }
 }
 
+/// What stands over it: what is done, and to what.
+fn title(model: &Model, form: &Form) -> String {
+    let what = &form.spec.title;
+    let of = text::thing(form.spec.resource);
+    match &form.purpose {
+        Purpose::New if what.to_lowercase().contains(&of.to_lowercase()) => what.to_string(),
+        Purpose::New => format!("{what} · {of}"),
+        Purpose::Relaunch { uid, .. } => match model.flight.get(*uid) {
+            Some(operation) => {
+                format!("{what} {} · relaunch {uid}", super::flight::about(operation))
+            }
+            None => format!("{what} · relaunch {uid}"),
+        },
+        Purpose::Many { things, .. } => format!("{what} · {} {of}s", things.len()),
+    }
+}
+
+/// Where it stands. Its upper edge stays where it is while what it says grows and shrinks, and it
+/// is only as high as that takes.
+fn place(model: &Model, form: &Form) -> Rect {
+    const WIDEST: u16 = 84;
+    /// Enough to open a list of choices in.
+    const LEAST: usize = 10;
+    let whole = full(model.size);
+    // A little of what is behind stays in sight, where there is room for that.
+    let width = if whole.width > 60 { (whole.width - 4).min(WIDEST) } else { whole.width };
+    let inner = width.saturating_sub(4);
+    let fields: usize = form.visible().map(|at| lines(&form.entries[at])).sum();
+    let notes: usize = form.visible().map(|at| notes_below(form, at, inner).len()).sum();
+    let refusal = refusal_lines(form, inner).len();
+    // Notes of up to three lines come and go as the keys move from field to field.
+    let wanted = fields + notes.max(3) + refusal + preview(form, inner).len().max(3) + 3;
+    let height = u16::try_from(wanted.max(LEAST)).unwrap_or(u16::MAX).min(whole.height);
+    let above = (whole.height - height).min(whole.height / 8);
+    let x = whole.x + (whole.width - width) / 2;
+    Rect { x, y: whole.y + above, width, height }
+}
+
+/// What is wrong with it as a whole.
+fn refusal_lines(form: &Form, width: u16) -> Vec<String> {
+    const MOST: usize = 3;
+    let lines = form.refusal.iter().flat_map(|told| text::wrap(told, usize::from(width.max(8))));
+    lines.take(MOST).collect()
+}
+
 const fn nesting(entry: &Entry) -> usize {
     if entry.within.is_some() { 2 } else { 0 }
 }
 
-/// How many lines a field takes.
-fn height(form: &Form, place: usize, width: u16) -> usize {
-    let entry = &form.entries[place];
-    let lines = match &entry.widget {
+/// How many lines what is in a field takes.
+const fn lines(entry: &Entry) -> usize {
+    match &entry.widget {
         Widget::Lines { lines, .. } => lines.len(),
         _ => 1,
-    };
-    lines + notes_below(form, place, width).len()
+    }
+}
+
+/// How many lines a field takes with what stands below it.
+fn height(form: &Form, place: usize, width: u16) -> usize {
+    lines(&form.entries[place]) + notes_below(form, place, width).len()
 }
 
 /// What stands below a field: what is wrong with it, or what it is, while it has the keys.
@@ -90,11 +133,9 @@ fn draw_fields(form: &Form, canvas: &mut Canvas<'_>, area: Rect, label: u16) {
     let places: Vec<usize> = form.visible().collect();
     let here = places.iter().position(|place| *place == form.at).unwrap_or(0);
     let mut y = area.y;
-    if let Some(refusal) = &form.refusal {
-        for line in text::wrap(refusal, usize::from(area.width)).iter().take(3) {
-            canvas.text(area.x, y, area.width, line, Role::Bad);
-            y += 1;
-        }
+    for line in refusal_lines(form, area.width) {
+        canvas.text(area.x, y, area.width, &line, Role::Bad);
+        y += 1;
     }
     // As many fields before the one with the keys as leave it in sight.
     let room = usize::from(area.bottom().saturating_sub(y));
@@ -140,7 +181,9 @@ fn draw_fields(form: &Form, canvas: &mut Canvas<'_>, area: Rect, label: u16) {
         }
     }
     if let Some((pick, x, y, width)) = picker {
-        draw_picker(pick, canvas, Rect { x, y, width, height: area.bottom().saturating_sub(y) });
+        // It may reach over what would happen, down to the window's last line.
+        let bottom = canvas.area().bottom().saturating_sub(2);
+        draw_picker(pick, canvas, Rect { x, y, width, height: bottom.saturating_sub(y) });
     }
 }
 
@@ -164,7 +207,7 @@ fn draw_value(entry: &Entry, active: bool, canvas: &mut Canvas<'_>, at: Rect, bo
                     let rest = path.strip_prefix(input.value()).unwrap_or_default();
                     let more = match entry.paths.len() {
                         1 => rest.to_owned(),
-                        number => format!("{rest}  ({number}, {} takes it)", "→"),
+                        number => format!("{rest}  ({number}; tab completes)"),
                     };
                     let room = at.width.saturating_sub(typed);
                     canvas.text(at.x + typed, at.y, room, &more, Role::Quiet);
@@ -195,7 +238,7 @@ fn draw_value(entry: &Entry, active: bool, canvas: &mut Canvas<'_>, at: Rect, bo
             let shown = if *flag { "[x] yes" } else { "[ ] no" };
             canvas.text(at.x, at.y, at.width, shown, if active { Role::Input } else { Role::Text });
         }
-        Widget::Pick(pick) => draw_pick(pick, active, canvas, at),
+        Widget::Pick(pick) => draw_pick(entry, pick, active, canvas, at),
         Widget::Lines { lines, at: here } => {
             let room = bottom.saturating_sub(at.y);
             for ((number, line), y) in lines.iter().enumerate().zip(at.y..at.y + room) {
@@ -212,15 +255,21 @@ fn draw_value(entry: &Entry, active: bool, canvas: &mut Canvas<'_>, at: Rect, bo
     1
 }
 
-fn draw_pick(pick: &Pick, active: bool, canvas: &mut Canvas<'_>, at: Rect) {
+fn draw_pick(entry: &Entry, pick: &Pick, active: bool, canvas: &mut Canvas<'_>, at: Rect) {
     if let Some(search) = pick.search.as_ref().filter(|_| active) {
         canvas.input(at.x, at.y, at.width.min(40), search, false);
         return;
     }
     let Some(chosen) = &pick.chosen else {
         let told = match (&pick.live, pick.options.is_empty()) {
-            (Some((of, _)), true) => format!("there is no {of} to choose"),
-            _ => "type, or space for the list".to_owned(),
+            (Some((of, states)), true) if states.is_empty() => {
+                format!("there is no {} to choose", text::thing(*of))
+            }
+            (Some((of, states)), true) => {
+                format!("there is no {} that is {}", text::thing(*of), states.join(" or "))
+            }
+            _ if entry.field.required => "enter opens the list; or type".to_owned(),
+            _ => "none; space opens the list".to_owned(),
         };
         let role = if active { Role::Input } else { Role::Quiet };
         canvas.text(at.x, at.y, at.width, &told, role);

@@ -1,4 +1,4 @@
-//! The parts that are always there: header, tabs, the lines between panes, footer.
+//! The parts that are always there: header, tabs, the lines between panes.
 
 use std::ops::Range;
 
@@ -7,12 +7,12 @@ use ratatui::layout::Rect;
 use super::canvas::{Canvas, Line, spark};
 use crate::domain::ToolState;
 use crate::ui::layout::Layout;
-use crate::ui::model::{Focus, Modal, Model, Tab, Tone};
+use crate::ui::model::{Focus, Model, Tab};
 use crate::ui::text::{self, width};
 use crate::ui::theme::Role;
-use crate::ui::update::scopes;
 
-fn columns(text: &str) -> u16 {
+/// How many columns a text takes on a screen.
+pub fn columns(text: &str) -> u16 {
     u16::try_from(width(text)).unwrap_or(u16::MAX)
 }
 
@@ -63,14 +63,18 @@ fn load(model: &Model, canvas: &mut Canvas<'_>, area: Rect, mut at: u16, room: u
     let load = host.load;
     let memory = text::share(load.memory_used, load.memory_total);
     let pool = text::share(load.pool_used, load.pool_total);
+    // Before the first look at the box there is nothing to say about it.
+    let is_known = load.memory_total > 0;
     let mut cpu_line = Line::new("cpu ", Role::Quiet);
     if area.width >= 90 {
         cpu_line =
             cpu_line.with(spark(&g, model.cpu.iter().copied(), 8), Role::Bar).with(" ", Role::Text);
     }
-    parts.push(cpu_line.with(cpu.trim_start(), Role::Text));
-    parts.push(Line::new("mem ", Role::Quiet).with(memory, Role::Text));
-    parts.push(Line::new("pool ", Role::Quiet).with(pool, Role::Text));
+    if is_known {
+        parts.push(cpu_line.with(cpu.trim_start(), Role::Text));
+        parts.push(Line::new("mem ", Role::Quiet).with(memory, Role::Text));
+        parts.push(Line::new("pool ", Role::Quiet).with(pool, Role::Text));
+    }
     if area.width >= 96
         && let Some(ToolState::Present { version }) =
             host.tools.iter().find(|tool| tool.name == "ffmpeg").map(|tool| &tool.state)
@@ -232,154 +236,4 @@ fn flight_title(model: &Model, canvas: &mut Canvas<'_>, places: &Layout, y: u16)
         return;
     };
     canvas.text(at, y, room.saturating_sub(at), &rest, Role::Quiet);
-}
-
-/// The last line: what is being typed, what is to be told, or which keys do what.
-pub fn footer(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
-    if let Some(Modal::Filter { input, .. }) = model.modals.last() {
-        let unknown = model.pane().filter.unknown(&model.tab.columns()).map(str::to_owned);
-        let at = canvas.text(1, area.y, area.width, "/", Role::Key);
-        let told = unknown.map(|column| format!("no column '{column}'")).unwrap_or_else(|| {
-            if area.width >= 70 {
-                format!("{} rows · words, column:value ~ > <", text::count(model.pane().total))
-            } else {
-                format!("{} rows", text::count(model.pane().total))
-            }
-        });
-        let wide = columns(&told) + 2;
-        let room = area.width.saturating_sub(at + wide + 1);
-        canvas.input(at, area.y, room, input, false);
-        let role = if told.starts_with("no column") { Role::Bad } else { Role::Quiet };
-        canvas.text(area.width.saturating_sub(wide), area.y, wide, &told, role);
-        return;
-    }
-    if let Some(why) = &model.lost {
-        let told = format!(" {} connection lost, trying again: {why}", canvas.glyphs().bad);
-        canvas.text(0, area.y, area.width, &told, Role::Bad);
-        return;
-    }
-    if let Some(message) = &model.message {
-        let g = canvas.glyphs();
-        let (glyph, role) = match message.tone {
-            Tone::Good => (g.good, Role::Good),
-            Tone::Plain => (g.dot, Role::Text),
-            Tone::Bad => (g.bad, Role::Bad),
-        };
-        canvas.text(1, area.y, area.width - 1, &format!("{glyph} {}", message.text), role);
-        return;
-    }
-    let mut at = 1;
-    if !model.pending.is_empty() {
-        let keys: Vec<_> = model.pending.iter().map(ToString::to_string).collect();
-        at = canvas.text(at, area.y, area.width, &format!("{} … ", keys.join(" ")), Role::Input);
-    }
-    for (key, title) in keys(model) {
-        let wide = columns(&key) + 1 + columns(&title);
-        if at + wide > area.width {
-            break;
-        }
-        at = canvas.text(at, area.y, wide, &key, Role::Key);
-        at = canvas.text(at + 1, area.y, wide, &title, Role::Text) + 2;
-    }
-}
-
-/// The keys that apply now.
-fn keys(model: &Model) -> Vec<(String, String)> {
-    let fixed = |keys: &[(&str, &str)]| {
-        keys.iter().map(|(key, title)| ((*key).to_owned(), (*title).to_owned())).collect()
-    };
-    match model.modals.last() {
-        Some(Modal::Help { .. }) => fixed(&[("↑↓", "scroll"), ("a-z", "search"), ("esc", "close")]),
-        Some(Modal::Doctor { .. } | Modal::Detail { .. }) => {
-            fixed(&[("j/k", "scroll"), ("esc", "close")])
-        }
-        Some(Modal::Lanes { .. }) => {
-            fixed(&[("p", "pause/resume"), ("d", "drain"), ("+/-", "width"), ("esc", "close")])
-        }
-        Some(Modal::Sort { .. }) => {
-            fixed(&[("enter", "sort, again turns it"), ("del", "usual order"), ("esc", "close")])
-        }
-        Some(Modal::Palette(_)) => fixed(&[("enter", "go"), ("↑↓", "choose"), ("esc", "close")]),
-        Some(Modal::Confirm(confirm)) => {
-            let mut keys = match confirm.ask {
-                crate::ui::confirm::Ask::YesNo { .. } => fixed(&[("y", "yes"), ("n", "no")]),
-                crate::ui::confirm::Ask::Type { .. } => fixed(&[("enter", "go on"), ("esc", "no")]),
-            };
-            if confirm.form.is_some()
-                && matches!(confirm.ask, crate::ui::confirm::Ask::YesNo { .. })
-            {
-                keys.extend::<Vec<_>>(fixed(&[("o", "options")]));
-            }
-            keys
-        }
-        Some(Modal::Quit { .. }) => fixed(&[("enter", "choose"), ("esc", "stay")]),
-        _ => {
-            let mut keys: Vec<(String, String)> = model
-                .keymap
-                .footer(&scopes(model))
-                .into_iter()
-                .filter(|(_, entry)| fits(model, &entry.action))
-                .filter(|(_, entry)| {
-                    use crate::ui::action::{Action, Scope};
-                    // In its own window an operation's keys are what matters.
-                    !matches!(model.modals.last(), Some(Modal::Operation(_)))
-                        || entry.scopes.contains(&Scope::Operation)
-                        || matches!(entry.action, Action::Palette | Action::Help)
-                })
-                .map(|(key, entry)| (key, entry.title.clone()))
-                .collect();
-            match model.modals.last() {
-                Some(Modal::Form(_)) => keys.push(("esc".into(), "cancel".into())),
-                Some(Modal::Operation(_)) => keys.insert(0, ("esc".into(), "close".into())),
-                _ => {}
-            }
-            // The three that lead everywhere else stay in sight on narrow screens.
-            if model.modals.is_empty() {
-                let wide: usize = keys.iter().map(|(k, t)| width(k) + width(t) + 3).sum();
-                if wide > usize::from(model.size.0) && keys.len() > 4 {
-                    let tail = keys.split_off(keys.len() - 4);
-                    let tail_wide: usize = tail.iter().map(|(k, t)| width(k) + width(t) + 3).sum();
-                    let mut room = usize::from(model.size.0).saturating_sub(tail_wide + 1);
-                    keys.retain(|(k, t)| {
-                        let wide = width(k) + width(t) + 3;
-                        let keep = wide <= room;
-                        room = if keep { room - wide } else { 0 };
-                        keep
-                    });
-                    keys.extend(tail);
-                }
-            }
-            keys
-        }
-    }
-}
-
-/// Whether an action makes sense for what is in front, so that the footer may show it.
-fn fits(model: &Model, action: &crate::ui::action::Action) -> bool {
-    use crate::ui::action::Action as A;
-    use crate::ui::field::Widget;
-    match action {
-        A::FormAdvanced | A::FormReveal => match model.modals.last() {
-            Some(Modal::Form(form)) if *action == A::FormAdvanced => form.has_advanced(),
-            Some(Modal::Form(form)) => form
-                .entries
-                .get(form.at)
-                .is_some_and(|entry| matches!(entry.widget, Widget::Secret { .. })),
-            _ => false,
-        },
-        A::Do(_) | A::Cancel | A::Relaunch | A::Sooner | A::Later | A::Toggle
-            if model.read_only =>
-        {
-            false
-        }
-        A::Cancel => model.operation().is_some_and(|operation| !operation.state.is_end()),
-        A::Relaunch => model
-            .operation()
-            .is_some_and(|operation| operation.state == crate::domain::State::Error),
-        A::Sooner | A::Later => model
-            .operation()
-            .is_some_and(|operation| operation.state == crate::domain::State::Pending),
-        A::Focus => !model.flight.operations.is_empty(),
-        _ => true,
-    }
 }

@@ -41,8 +41,11 @@ pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
             .collect();
         mends.dedup();
         for mend in mends {
-            let mend = format!("   {mend}");
-            lines.extend(text::wrap(&mend, room).into_iter().map(|l| Line::new(l, Role::Key)));
+            let parts = text::wrap(mend, room.saturating_sub(4));
+            for (number, part) in parts.into_iter().enumerate() {
+                let prompt = if number == 0 { "  $ " } else { "    " };
+                lines.push(Line::new(prompt, Role::Quiet).with(part, Role::Key));
+            }
         }
         lines.push(Line::empty());
     }

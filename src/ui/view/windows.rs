@@ -216,7 +216,7 @@ pub fn confirm(model: &Model, confirm: &Confirm, canvas: &mut Canvas<'_>) {
             lines.push(Line::new(format!("  and {more} more"), Role::Quiet));
         }
     }
-    let height = u16::try_from(lines.len() + 5).unwrap_or(u16::MAX);
+    let height = u16::try_from(lines.len() + 4).unwrap_or(u16::MAX);
     let area = window(model.size, width, height);
     let inside = canvas.window(area, &format!("{}?", confirm.title), Role::Bad);
     let x = inside.x + 1;

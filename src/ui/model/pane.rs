@@ -1,0 +1,163 @@
+//! One list: a window onto rows the backend has, and where the operator is in it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::Tab;
+use crate::domain::{Filter, List, Operation, Resource, Rows, Sort};
+
+/// A row of a list.
+#[derive(Debug, Clone, Copy)]
+pub enum Row<'a> {
+    /// A resource.
+    Resource(&'a Resource),
+    /// An operation.
+    Operation(&'a Operation),
+}
+
+impl<'a> Row<'a> {
+    /// Its number within its list.
+    #[must_use]
+    pub fn id(self) -> u64 {
+        match self {
+            Self::Resource(resource) => resource.id().id,
+            Self::Operation(operation) => operation.uid.0,
+        }
+    }
+
+    /// Its name for people.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Self::Resource(resource) => resource.name().to_owned(),
+            Self::Operation(operation) => operation.uid.to_string(),
+        }
+    }
+
+    /// It, if it is a resource.
+    #[must_use]
+    pub const fn resource(self) -> Option<&'a Resource> {
+        match self {
+            Self::Resource(resource) => Some(resource),
+            Self::Operation(_) => None,
+        }
+    }
+}
+
+/// One list: a window onto rows the backend has, and where the operator is in it.
+#[derive(Debug, Clone)]
+pub struct Pane {
+    /// Which list.
+    pub tab: Tab,
+    /// How many rows match in all.
+    pub total: u64,
+    /// The place of the first row at hand.
+    pub offset: u64,
+    /// The rows at hand.
+    pub rows: Rows,
+    /// Whether the backend has answered at all.
+    pub loaded: bool,
+    /// The number of the selected row: the selection stays on it wherever it moves to.
+    pub selected: Option<u64>,
+    /// The place of the selected row.
+    pub cursor: u64,
+    /// The place of the first row on the screen.
+    pub top: u64,
+    /// What the filter lets through.
+    pub filter: Filter,
+    /// The filter as written.
+    pub filter_text: String,
+    /// The order, when it is not the usual one.
+    pub sort: Option<Sort>,
+    /// Marked rows and their names.
+    pub marks: BTreeMap<u64, String>,
+    /// Where a range of marks was begun.
+    pub range: Option<u64>,
+    /// Whether a query is under way.
+    pub asking: bool,
+    /// Whether to ask again: now or, after events, when it is due.
+    pub stale: bool,
+    /// When it was last asked for.
+    pub asked_at: Timestamp,
+}
+
+impl Pane {
+    /// A list nothing is known of yet.
+    #[must_use]
+    pub fn new(tab: Tab) -> Self {
+        Self {
+            tab,
+            total: 0,
+            offset: 0,
+            rows: if tab == Tab::Operations {
+                Rows::Operations(Vec::new())
+            } else {
+                Rows::Resources(Vec::new())
+            },
+            loaded: false,
+            selected: None,
+            cursor: 0,
+            top: 0,
+            filter: Filter::default(),
+            filter_text: String::new(),
+            sort: None,
+            marks: BTreeMap::new(),
+            range: None,
+            asking: false,
+            stale: false,
+            asked_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    /// How many rows are at hand.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match &self.rows {
+            Rows::Resources(rows) => rows.len(),
+            Rows::Operations(rows) => rows.len(),
+        }
+    }
+
+    /// Whether no row is at hand.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The row at a place of the whole list, if it is at hand.
+    #[must_use]
+    pub fn row(&self, place: u64) -> Option<Row<'_>> {
+        let at = usize::try_from(place.checked_sub(self.offset)?).ok()?;
+        match &self.rows {
+            Rows::Resources(rows) => rows.get(at).map(Row::Resource),
+            Rows::Operations(rows) => rows.get(at).map(Row::Operation),
+        }
+    }
+
+    /// The rows at hand with their places.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, Row<'_>)> {
+        (self.offset..self.offset + self.len() as u64)
+            .filter_map(|place| Some((place, self.row(place)?)))
+    }
+
+    /// The selected row.
+    #[must_use]
+    pub fn current(&self) -> Option<Row<'_>> {
+        self.row(self.cursor)
+    }
+
+    /// The question for the window around the cursor, `height` rows being on the screen.
+    #[must_use]
+    pub fn question(&self, height: u16) -> List {
+        let height = u64::from(height.max(1));
+        List {
+            of: self.tab.subject(),
+            filter: self.filter.clone(),
+            sort: self.sort.clone(),
+            offset: self.top.saturating_sub(height),
+            limit: u32::try_from(height * 3).unwrap_or(u32::MAX),
+            around: self.selected,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What comes from outside: keys, signals, and the end of the terminal.
+
+use std::future::pending;
+use std::os::fd::AsFd;
+
+use crossterm::event::{Event as TerminalEvent, EventStream};
+use futures_util::StreamExt;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::JoinHandle;
+
+/// The signals a console answers to.
+pub(super) struct Signals {
+    pub(super) term: tokio::signal::unix::Signal,
+    pub(super) hup: tokio::signal::unix::Signal,
+    pub(super) cont: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// Takes them over from the defaults.
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            hup: signal(SignalKind::hangup())?,
+            cont: signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?,
+        })
+    }
+}
+
+/// The task that reads the terminal; it ends with the console.
+pub(super) struct Reader(JoinHandle<()>);
+
+impl Reader {
+    /// Sends everything the terminal says to `keys`.
+    pub(super) fn new(keys: UnboundedSender<std::io::Result<TerminalEvent>>) -> Self {
+        Self(tokio::spawn(read(keys)))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Reads the terminal. A task of its own, because [`EventStream`] wakes only whoever polled it
+/// first, and so cannot be drained without waiting.
+async fn read(keys: UnboundedSender<std::io::Result<TerminalEvent>>) {
+    let mut events = EventStream::new();
+    while let Some(event) = events.next().await {
+        let failed = event.is_err();
+        if keys.send(event).is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// Ends when the terminal hangs up, whether or not a signal says so.
+pub(super) async fn terminal_gone() {
+    let stdin = std::io::stdin();
+    let Ok(stdin) = stdin.as_fd().try_clone_to_owned() else { return pending().await };
+    // What cannot be watched, such as a file, cannot hang up either.
+    // An OwnedFd is closed by nobody else, which is all the replacement's `unsafe` would promise.
+    #[allow(deprecated)]
+    let Ok(watched) = AsyncFd::with_interest(stdin, Interest::ERROR) else {
+        return pending().await;
+    };
+    loop {
+        let Ok(mut ready) = watched.ready(Interest::ERROR).await else { return pending().await };
+        if ready.ready().is_error() || ready.ready().is_read_closed() {
+            return;
+        }
+        ready.clear_ready();
+    }
+}

@@ -1,0 +1,221 @@
+//! The last line with the keys that apply now, and what is told for a while above it.
+
+use ratatui::layout::Rect;
+
+use super::canvas::Canvas;
+use super::shell::columns;
+use crate::domain::State;
+use crate::ui::action::{Action, Entry, Scope};
+use crate::ui::confirm::Ask;
+use crate::ui::field::Widget;
+use crate::ui::model::{Focus, Modal, Model, Row, Tone};
+use crate::ui::text::{self, width};
+use crate::ui::theme::Role;
+use crate::ui::update::scopes;
+
+/// The last line: what is being typed, or which keys do what.
+pub fn footer(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    if let Some(Modal::Filter { input, .. }) = model.modals.last() {
+        let unknown = model.pane().filter.unknown(&model.tab.columns()).map(str::to_owned);
+        let at = canvas.text(1, area.y, area.width, "/", Role::Key);
+        let told = unknown.map(|column| format!("no column '{column}'")).unwrap_or_else(|| {
+            if area.width >= 70 {
+                format!("{} rows · words, column:value ~ > <", text::count(model.pane().total))
+            } else {
+                format!("{} rows", text::count(model.pane().total))
+            }
+        });
+        let wide = columns(&told) + 2;
+        let room = area.width.saturating_sub(at + wide + 1);
+        canvas.input(at, area.y, room, input, false);
+        let role = if told.starts_with("no column") { Role::Bad } else { Role::Quiet };
+        canvas.text(area.width.saturating_sub(wide), area.y, wide, &told, role);
+        return;
+    }
+    let mut at = 1;
+    if !model.pending.is_empty() {
+        let keys: Vec<_> = model.pending.iter().map(ToString::to_string).collect();
+        at = canvas.text(at, area.y, area.width, &format!("{} … ", keys.join(" ")), Role::Input);
+    }
+    for (key, title) in keys(model) {
+        let wide = columns(&key) + 1 + columns(&title);
+        if at + wide > area.width {
+            break;
+        }
+        at = canvas.text(at, area.y, wide, &key, Role::Key);
+        at = canvas.text(at + 1, area.y, wide, &title, Role::Text) + 2;
+    }
+}
+
+/// What is told for a while, on the line above the keys so that these stay in sight. What is too
+/// long for one line takes up to three.
+pub fn message(model: &Model, canvas: &mut Canvas<'_>, footer: Rect) {
+    const MOST: usize = 3;
+    let g = canvas.glyphs();
+    let (told, role) = match (&model.lost, &model.message) {
+        (Some(why), _) => (format!("{} connection lost, trying again: {why}", g.bad), Role::Bad),
+        (None, Some(message)) => {
+            let (glyph, role) = match message.tone {
+                Tone::Good => (g.good, Role::Good),
+                Tone::Plain => (g.dot, Role::Text),
+                Tone::Bad => (g.bad, Role::Bad),
+            };
+            (format!("{glyph} {}", message.text), role)
+        }
+        (None, None) => return,
+    };
+    let room = usize::from(footer.width.saturating_sub(6)).max(8);
+    let mut lines = text::wrap(&text::clean(&told), room);
+    if lines.len() > MOST {
+        lines.truncate(MOST);
+        if let Some(last) = lines.last_mut() {
+            let short = text::fit(last, room - 2, "").into_owned();
+            *last = format!("{short} {}", g.more);
+        }
+    }
+    let height = u16::try_from(lines.len()).unwrap_or(0);
+    let longest = lines.iter().map(|line| columns(line)).max().unwrap_or(0);
+    let top = footer.y.saturating_sub(height);
+    for (line, y) in lines.iter().zip(top..footer.y) {
+        let place = Rect { x: 2, y, width: longest + 2, height: 1 };
+        canvas.fill(place, Role::Text);
+        canvas.text(3, y, longest, line, role);
+    }
+}
+
+/// A key and what it does, in a word or two.
+type Hint = (String, String);
+
+/// From this place in the footer on, keys lead everywhere else and stay in sight on any screen.
+const ALWAYS: u8 = 79;
+
+fn hint(key: &str, title: &str) -> Hint {
+    (key.to_owned(), title.to_owned())
+}
+
+/// The keys that apply now.
+fn keys(model: &Model) -> Vec<Hint> {
+    let fixed = |keys: &[(&str, &str)]| keys.iter().map(|(key, title)| hint(key, title)).collect();
+    match model.modals.last() {
+        Some(Modal::Help { .. }) => fixed(&[("↑↓", "scroll"), ("a-z", "search"), ("esc", "close")]),
+        Some(Modal::Doctor { .. }) => fixed(&[("j/k", "scroll"), ("esc", "close")]),
+        Some(Modal::Lanes { .. }) => {
+            fixed(&[("p", "pause/resume"), ("d", "drain"), ("+/-", "width"), ("esc", "close")])
+        }
+        Some(Modal::Sort { .. }) => {
+            fixed(&[("enter", "sort, again turns it"), ("del", "usual order"), ("esc", "close")])
+        }
+        Some(Modal::Palette(_)) => fixed(&[("enter", "go"), ("↑↓", "choose"), ("esc", "close")]),
+        Some(Modal::Confirm(confirm)) => match (&confirm.ask, &confirm.form) {
+            (Ask::YesNo { .. }, Some(_)) => fixed(&[("y", "yes"), ("n", "no"), ("o", "options")]),
+            (Ask::YesNo { .. }, None) => fixed(&[("y", "yes"), ("n", "no")]),
+            (Ask::Type { .. }, _) => fixed(&[("enter", "go on"), ("esc", "no")]),
+        },
+        Some(Modal::Quit { .. }) => fixed(&[("enter", "choose"), ("esc", "stay")]),
+        Some(Modal::Form(form)) if form.is_picking() => {
+            fixed(&[("enter", "take"), ("↑↓", "choose"), ("a-z", "search"), ("esc", "close")])
+        }
+        Some(Modal::Form(_)) => {
+            let mut keys = bound(model, |_| true);
+            keys.push((hint("esc", "cancel"), ALWAYS));
+            narrowed(keys, model.size.0)
+        }
+        Some(Modal::Operation(_) | Modal::Detail { .. }) => {
+            // In its own window a thing's keys are what matters.
+            let mut keys = bound(model, |entry| {
+                let makes = |kind: &str| {
+                    model.catalogue.get(kind).is_some_and(|spec| spec.subject.is_none())
+                };
+                match &entry.action {
+                    Action::Do(kind) => !makes(kind),
+                    Action::Palette | Action::Help => true,
+                    _ => !entry.scopes.contains(&Scope::Everywhere),
+                }
+            });
+            keys.insert(0, (hint("esc", "close"), 0));
+            narrowed(keys, model.size.0)
+        }
+        Some(Modal::Console(_) | Modal::Filter { .. }) | None => {
+            narrowed(bound(model, |_| true), model.size.0)
+        }
+    }
+}
+
+/// The keys of the key map that apply now, with their places in the footer.
+fn bound(model: &Model, wanted: impl Fn(&Entry) -> bool) -> Vec<(Hint, u8)> {
+    model
+        .keymap
+        .footer(&scopes(model))
+        .into_iter()
+        .filter(|(_, entry)| wanted(entry) && fits(model, entry))
+        .map(|(key, entry)| ((key, entry.title.clone()), entry.footer))
+        .collect()
+}
+
+/// As many as there is room for; those that lead everywhere else go last.
+fn narrowed(keys: Vec<(Hint, u8)>, width_of_screen: u16) -> Vec<Hint> {
+    let wide = |(key, title): &Hint| width(key) + width(title) + 3;
+    let tail: usize =
+        keys.iter().filter(|(_, place)| *place >= ALWAYS).map(|(hint, _)| wide(hint)).sum();
+    let mut room = usize::from(width_of_screen).saturating_sub(tail);
+    let mut shown = Vec::new();
+    for (hint, place) in keys {
+        if place >= ALWAYS {
+            shown.push(hint);
+            continue;
+        }
+        // The first that does not fit ends it: a gap in a known order would be harder to read.
+        room = room.checked_sub(wide(&hint)).unwrap_or(0);
+        if room > 0 {
+            shown.push(hint);
+        }
+    }
+    shown
+}
+
+/// Whether an action makes sense for what is in front, so that the footer may show it.
+fn fits(model: &Model, entry: &Entry) -> bool {
+    use Action as A;
+    let form = || match model.modals.last() {
+        Some(Modal::Form(form)) => Some(form),
+        _ => None,
+    };
+    let state = || model.operation().map(|operation| operation.state);
+    match &entry.action {
+        A::FormAdvanced => form().is_some_and(|form| form.has_advanced()),
+        A::FormReveal => form()
+            .and_then(|form| form.entries.get(form.at))
+            .is_some_and(|entry| matches!(entry.widget, Widget::Secret { .. })),
+        A::Do(_) | A::Cancel | A::Relaunch | A::Sooner | A::Later | A::Toggle
+            if model.read_only =>
+        {
+            false
+        }
+        A::Do(kind) => is_possible(model, kind),
+        A::Toggle | A::Mark => model.pane().current().is_some() && model.focus == Focus::List,
+        A::Filter => !model.is_bare(),
+        A::Serial => !model.read_only && model.serial_vm().is_some(),
+        A::Cancel => state().is_some_and(|state| !state.is_end()),
+        A::Relaunch => state() == Some(State::Error),
+        A::Sooner | A::Later => state() == Some(State::Pending),
+        A::Focus => !model.flight.operations.is_empty(),
+        A::Failed => model.flight.failed > 0,
+        _ => true,
+    }
+}
+
+/// Whether a kind can be done to what is selected, as far as its state says.
+fn is_possible(model: &Model, kind: &str) -> bool {
+    let Some(spec) = model.catalogue.get(kind) else { return false };
+    if spec.subject.is_none() {
+        return true;
+    }
+    let pane = model.pane();
+    match pane.current() {
+        _ if !pane.marks.is_empty() => true,
+        Some(Row::Resource(resource)) if resource.kind() == spec.resource => {
+            spec.requires.is_empty() || spec.requires.iter().any(|word| word == resource.state())
+        }
+        row => row.is_some(),
+    }
+}
