@@ -139,6 +139,28 @@ impl Place {
         Ok(Embedded::start(owned, settings, ports, kinds)?)
     }
 
+    /// The backend: our own where nobody has one, or else that of whoever does. Who has the state
+    /// directory may not serve it yet, or be about to let go of it.
+    async fn reach(&self) -> anyhow::Result<Reached> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            if let Some(embedded) = self.embed()? {
+                return Ok(Reached::Own(embedded));
+            }
+            match self.attach().await {
+                Ok(client) => return Ok(Reached::Other(client)),
+                Err(error) => match error.downcast_ref::<BackendError>() {
+                    Some(BackendError::Unreachable { .. })
+                        if tokio::time::Instant::now() < deadline =>
+                    {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+
     /// The backend that another process has.
     async fn attach(&self) -> anyhow::Result<Client> {
         Ok(Client::connect(&native::socket_path(&self.state_dir)).await?)
@@ -186,16 +208,26 @@ impl Place {
     }
 }
 
+/// A backend that was reached.
+enum Reached {
+    /// It lives in this process.
+    Own(Embedded),
+    /// Another process has it.
+    Other(Client),
+}
+
 /// The console: over a backend of our own, or over the one that runs already.
 async fn console(place: &Place) -> anyhow::Result<ExitCode> {
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         anyhow::bail!("the console needs a terminal; for scripts see `hostler --help`");
     }
     let options = options(place)?;
-    let Some(embedded) = place.embed()? else {
-        let client: Arc<dyn Backend> = Arc::new(place.attach().await?);
-        ui::run(client, options).await?;
-        return Ok(ExitCode::SUCCESS);
+    let embedded = match place.reach().await? {
+        Reached::Own(embedded) => embedded,
+        Reached::Other(client) => {
+            ui::run(Arc::new(client), options).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
     };
     let serving = Serving::start(&embedded, place)?;
     let backend: Arc<dyn Backend> = Arc::new(embedded.clone());
@@ -282,10 +314,13 @@ async fn serve(place: &Place, take_over: bool) -> anyhow::Result<ExitCode> {
 /// A command of a script: asked of the backend that runs, or of one that lives as long as the
 /// command and leaves what is still in flight to the background.
 async fn script(place: &Place, command: Command) -> anyhow::Result<ExitCode> {
-    let embedded = place.embed()?;
-    let backend: Arc<dyn Backend> = match &embedded {
-        Some(embedded) => Arc::new(embedded.clone()),
-        None => Arc::new(place.attach().await?),
+    let (backend, own): (Arc<dyn Backend>, _) = match place.reach().await? {
+        Reached::Own(embedded) => {
+            // Served as well: the next command may come before this one has ended.
+            let serving = Serving::start(&embedded, place)?;
+            (Arc::new(embedded.clone()), Some((embedded, serving)))
+        }
+        Reached::Other(client) => (Arc::new(client), None),
     };
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
     let columns = out
@@ -303,7 +338,8 @@ async fn script(place: &Place, command: Command) -> anyhow::Result<ExitCode> {
         keyboard: &mut cli::Terminal,
     };
     let code = cli::run(command, session).await;
-    if let Some(embedded) = embedded {
+    if let Some((embedded, serving)) = own {
+        serving.stop().await;
         let flight = in_flight(&embedded).await?;
         if flight.running + flight.waiting > 0 {
             leave_to_the_background(place, embedded).await?;

@@ -5,21 +5,21 @@
 //! how the backend works or where it is.
 
 pub mod action;
-mod columns;
-mod confirm;
-mod console;
+pub mod columns;
+pub mod confirm;
+pub mod console;
 mod edit;
-mod field;
-mod flight;
+pub mod field;
+pub mod flight;
 pub mod form;
 pub mod keymap;
-mod layout;
+pub mod layout;
 pub mod model;
 pub mod msg;
-mod palette;
+pub mod palette;
 mod run;
 mod terminal;
-mod text;
+pub mod text;
 pub mod theme;
 pub mod update;
 pub mod view;

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 /// The longest anything may take before a test gives up. Never what decides a test: everything
 /// waits for what it wants to see.
-pub const PATIENCE: Duration = Duration::from_secs(45);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A state directory, and whatever lives in it.
 pub struct Box7 {
@@ -142,19 +142,27 @@ impl Box7 {
         std::fs::read_to_string(self.dir().join("hostler.log")).unwrap_or_default()
     }
 
-    /// The process numbers of every QEMU that runs for this state directory.
+    /// The process numbers of every guest's QEMU; not of one that only tries the accelerator.
     pub fn guests(&self) -> Vec<u32> {
-        self.processes("qemu-system")
+        let of_vm = |pid: &u32| argument(*pid, |argument| argument.contains("/vms/"));
+        self.processes("qemu-system").into_iter().filter(of_vm).collect()
     }
 
-    /// The process numbers of every ffmpeg that runs for this state directory.
+    /// The process numbers of every ffmpeg that encodes; not of one that only tells its version.
     pub fn encoders(&self) -> Vec<u32> {
-        self.processes("ffmpeg")
+        let encodes = |pid: &u32| argument(*pid, |argument| argument == "-i");
+        self.processes("ffmpeg").into_iter().filter(encodes).collect()
     }
 
     /// The process numbers of every hostler that runs for this state directory, supervisors too.
     pub fn hostlers(&self) -> Vec<u32> {
         self.processes("hostler")
+    }
+
+    /// The process numbers of every backend without a screen.
+    pub fn backends(&self) -> Vec<u32> {
+        let serves = |pid: &u32| argument(*pid, |argument| argument == "serve");
+        self.hostlers().into_iter().filter(serves).collect()
     }
 
     /// Processes of a program that were started for this state directory: they name it in their
@@ -230,6 +238,12 @@ impl Drop for Box7 {
             }
         }
     }
+}
+
+/// Whether a process has such an argument.
+fn argument(pid: u32, such: impl Fn(&str) -> bool) -> bool {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line).split('\0').any(such)
 }
 
 /// Sends a process a signal; one that is gone already does not mind.

@@ -5,7 +5,7 @@
 
 use std::io::{Read, Write};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use tui_term::vt100;
@@ -95,18 +95,33 @@ impl Screen {
 
     /// Waits until the screen is as wanted; `what` says what is waited for.
     pub fn wait(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        self.wait_until(Instant::now() + PATIENCE, what, wanted)
+    }
+
+    /// The same, for what takes a guest minutes on a slow box.
+    pub fn wait_longer(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        self.wait_until(Instant::now() + 600 * Duration::from_secs(1), what, wanted)
+    }
+
+    fn wait_until(&self, deadline: Instant, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let (shown, changed) = &*self.shown;
-        let deadline = Instant::now() + PATIENCE;
         let mut shown = shown.lock().expect("the screen");
         loop {
             let text = shown.parser.screen().contents();
+            let closed = shown.closed;
             if wanted(&text) {
                 return text;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "waited in vain for {what}; the screen shows:\n{text}");
-            assert!(!shown.closed, "the console ended while waiting for {what}:\n{text}");
-            shown = changed.wait_timeout(shown, left).expect("the screen").0;
+            if left.is_zero() || closed {
+                // Let go first: the thread that reads must not suffer for this.
+                drop(shown);
+                assert!(closed, "waited in vain for {what}; the screen shows:\n{text}");
+                panic!("the console ended while waiting for {what}:\n{text}");
+            }
+            // What is waited for may lie outside the screen as well, so it is looked at again.
+            let nap = left.min(Duration::from_millis(250));
+            shown = changed.wait_timeout(shown, nap).expect("the screen").0;
         }
     }
 

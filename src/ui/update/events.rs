@@ -65,6 +65,8 @@ fn fact(model: &mut Model, fact: Fact) {
                 Some(other) => *other = lane,
                 None => model.lanes.push(lane),
             }
+            // What waits may now wait for something else.
+            model.stale.flight |= model.flight.waiting > 0;
             model.dirty |= matches!(model.modals.last(), Some(Modal::Lanes { .. }));
         }
         Fact::Load(load) => {
@@ -92,7 +94,8 @@ fn fact(model: &mut Model, fact: Fact) {
 /// An operation was accepted or changed.
 fn operation(model: &mut Model, new: &Operation) {
     model.dirty = true;
-    if model.flight.take(new, &model.catalogue) {
+    // Why others wait, only the backend knows, and it may have changed with this one.
+    if model.flight.take(new, &model.catalogue) || model.flight.waiting > 0 {
         model.stale.flight = true;
     }
     if new.state.is_end() || new.state == State::Error {

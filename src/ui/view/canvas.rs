@@ -232,8 +232,6 @@ fn plain(text: &str) -> String {
             '·' | '…' => '.',
             '×' => 'x',
             '→' => '>',
-            '↑' => '^',
-            '↓' => 'v',
             '—' | '–' | '‹' | '›' => '-',
             '\u{fffd}' => '?',
             other if other.is_ascii() => other,

@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 
 use super::canvas::Canvas;
 use super::shell::columns;
-use crate::domain::{LaneState, State};
+use crate::domain::State;
 use crate::ui::action::{Action, Entry, Scope};
 use crate::ui::confirm::Ask;
 use crate::ui::field::Widget;
@@ -99,10 +99,8 @@ fn keys(model: &Model) -> Vec<Hint> {
     match model.modals.last() {
         Some(Modal::Help { .. }) => fixed(&[("↑↓", "scroll"), ("a-z", "search"), ("esc", "close")]),
         Some(Modal::Doctor { .. }) => fixed(&[("j/k", "scroll"), ("esc", "close")]),
-        Some(Modal::Lanes { at }) => {
-            let lane = model.lanes.get(*at).map(|lane| lane.state);
-            let turn = if lane == Some(LaneState::Open) { "pause" } else { "resume" };
-            fixed(&[("p", turn), ("d", "drain"), ("+/-", "width"), ("esc", "close")])
+        Some(Modal::Lanes { .. }) => {
+            fixed(&[("p", "pause/resume"), ("d", "drain"), ("+/-", "width"), ("esc", "close")])
         }
         Some(Modal::Sort { .. }) => {
             fixed(&[("enter", "sort, again turns it"), ("del", "usual order"), ("esc", "close")])
