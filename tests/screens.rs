@@ -465,6 +465,18 @@ fn every_kind_has_a_form_and_every_default_stands_in_it() {
 }
 
 #[test]
+fn every_name_in_the_default_key_map_is_an_action_of_the_real_catalogue() {
+    use hostler::backend::{operations, settings::Settings};
+    let kinds = operations::all(&Settings::new("/nowhere".into()));
+    let real = Catalogue::new(kinds.into_iter().map(|entry| entry.spec));
+    let names: Vec<String> = table(&real).into_iter().map(|entry| entry.name).collect();
+    let keymap: toml::Table = include_str!("../assets/keymap.toml").parse().unwrap();
+    for name in keymap.keys() {
+        assert!(names.contains(name), "{name} is bound to a key, and nothing is called that");
+    }
+}
+
+#[test]
 fn at_most_one_question_for_rows_is_under_way() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     let asks =

@@ -220,7 +220,7 @@ pub fn catalogue() -> Catalogue {
                 json!(null),
                 "Where it goes; beside the source unless given.",
             )),
-        Kind::new("encode_delete", "Delete", "being deleted", E)
+        Kind::new("encoding_delete", "Delete", "being deleted", E)
             .on(&["finished", "failed", "cancelled"])
             .risk(Risk::Destructive, "The output file is removed."),
         Kind::new("task_create", "Schedule a task", "being made", K)

@@ -99,8 +99,10 @@ fn keys(model: &Model) -> Vec<Hint> {
     match model.modals.last() {
         Some(Modal::Help { .. }) => fixed(&[("↑↓", "scroll"), ("a-z", "search"), ("esc", "close")]),
         Some(Modal::Doctor { .. }) => fixed(&[("j/k", "scroll"), ("esc", "close")]),
-        Some(Modal::Lanes { .. }) => {
-            fixed(&[("p", "pause/resume"), ("d", "drain"), ("+/-", "width"), ("esc", "close")])
+        Some(Modal::Lanes { at }) => {
+            let lane = model.lanes.get(*at).map(|lane| lane.state);
+            let turn = if lane == Some(LaneState::Paused) { "resume" } else { "pause" };
+            fixed(&[("p", turn), ("d", "drain"), ("+/-", "width"), ("esc", "close")])
         }
         Some(Modal::Sort { .. }) => {
             fixed(&[("enter", "sort, again turns it"), ("del", "usual order"), ("esc", "close")])
@@ -165,7 +167,7 @@ fn narrowed(keys: Vec<(Hint, u8)>, width_of_screen: u16) -> Vec<Hint> {
             continue;
         }
         // The first that does not fit ends it: a gap in a known order would be harder to read.
-        room = room.checked_sub(wide(&hint)).unwrap_or(0);
+        room = room.saturating_sub(wide(&hint));
         if room > 0 {
             shown.push(hint);
         }
