@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 
 use super::canvas::Canvas;
 use super::shell::columns;
-use crate::domain::State;
+use crate::domain::{LaneState, State};
 use crate::ui::action::{Action, Entry, Scope};
 use crate::ui::confirm::Ask;
 use crate::ui::field::Widget;
