@@ -11,14 +11,17 @@ mod submit;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::domain::{
-    BackendError, Catalogue, Fact, Host, Operation, Params, Resource, ResourceId, State, Step, Uid,
+    BackendError, BoxFuture, Catalogue, Fact, Host, Operation, Params, Resource, ResourceId, State,
+    Step, Uid,
 };
 
 use super::hub::Hub;
@@ -274,12 +277,34 @@ impl Core {
 
 /// Does work to its end even when nobody waits for it any more: a client that hangs up between a
 /// change on disk and its way into memory would leave the two apart.
-pub(super) async fn detached<T: Send + 'static>(
+pub(super) fn detached<T: Send + 'static>(
     work: impl Future<Output = Result<T, BackendError>> + Send + 'static,
-) -> Result<T, BackendError> {
-    tokio::spawn(work).await.unwrap_or_else(|error| {
-        Err(BackendError::failed(format!("hostler itself failed, which is a defect: {error}")))
-    })
+) -> ToItsEnd<Result<T, BackendError>> {
+    ToItsEnd(Some(Box::pin(work)))
+}
+
+/// A future that goes on by itself when it is dropped half-way. Costs nothing when it is not.
+pub(super) struct ToItsEnd<T: Send + 'static>(Option<BoxFuture<'static, T>>);
+
+impl<T: Send + 'static> Future for ToItsEnd<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<T> {
+        let Some(work) = &mut self.0 else { return Poll::Pending };
+        let polled = work.as_mut().poll(cx);
+        if polled.is_ready() {
+            self.0 = None;
+        }
+        polled
+    }
+}
+
+impl<T: Send + 'static> Drop for ToItsEnd<T> {
+    fn drop(&mut self) {
+        if let (Some(rest), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(rest);
+        }
+    }
 }
 
 impl std::fmt::Debug for Core {
