@@ -133,9 +133,14 @@ pub fn has_open_secret(spec: &OperationSpec, params: &Params, catalogue: &Catalo
 
 /// SHA-512 crypt, which every guest's `crypt(3)` reads.
 fn hash(secret: &str) -> Result<String, Refusal> {
-    ShaCrypt::default().hash_password(secret.as_bytes()).map(|hash| hash.to_string()).map_err(
-        |error| Refusal::new(Reason::Value, format!("the password cannot be hashed: {error}")),
-    )
+    // `crypt(3)` takes at most 16 characters of salt and leaves the rest out of the hash it compares
+    // with, so that a longer salt locks everybody out. 12 bytes are 16 characters.
+    let salt = uuid::Uuid::new_v4();
+    let hashed =
+        ShaCrypt::default().hash_password_with_salt(secret.as_bytes(), &salt.as_bytes()[..12]);
+    hashed.map(|hash| hash.to_string()).map_err(|error| {
+        Refusal::new(Reason::Value, format!("the password cannot be hashed: {error}"))
+    })
 }
 
 /// The type check, which also brings values to their one form: a number written as text becomes a

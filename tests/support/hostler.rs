@@ -237,6 +237,15 @@ impl Drop for Box7 {
                 signal(pid, Signal::KILL);
             }
         }
+        // An image build that was killed leaves what it had mounted in its tree.
+        let here = format!(" {}/", self.dir().display());
+        for line in std::fs::read_to_string("/proc/mounts").unwrap_or_default().lines().rev() {
+            if line.contains(&here)
+                && let Some(place) = line.split(' ').nth(1)
+            {
+                let _ = Command::new("umount").args(["-l", place]).status();
+            }
+        }
     }
 }
 
