@@ -73,7 +73,9 @@ fn run(cli: Cli, catalogue: &Catalogue) -> anyhow::Result<ExitCode> {
     }
     let read = Config::load(cli.config.as_deref());
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        // More than processors: a worker may wait for a slow disk in the middle of a step that is
+        // not to be cut in two.
+        .worker_threads(4)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
