@@ -26,6 +26,9 @@ use super::msg::{Ask, Cmd, Msg};
 /// How long a message stays.
 const MESSAGE_STAYS: jiff::SignedDuration = jiff::SignedDuration::from_secs(6);
 
+/// How long what went wrong stays: it wants to be read to its end.
+const TROUBLE_STAYS: jiff::SignedDuration = jiff::SignedDuration::from_secs(15);
+
 /// What is asked when the console opens.
 pub fn start(model: &mut Model) -> Vec<Cmd> {
     let mut cmds = vec![Cmd::Query(Ask::Host, Query::Host), Cmd::Query(Ask::Lanes, Query::Lanes)];
@@ -144,7 +147,8 @@ fn ask(model: &mut Model, cmds: &mut Vec<Cmd>) {
 
 /// Says something at the bottom for a while.
 fn tell(model: &mut Model, tone: Tone, text: impl Into<String>) {
-    model.message = Some(Message { text: text.into(), tone, until: model.now + MESSAGE_STAYS });
+    let stays = if tone == Tone::Bad { TROUBLE_STAYS } else { MESSAGE_STAYS };
+    model.message = Some(Message { text: text.into(), tone, until: model.now + stays });
 }
 
 /// Where keys are looked up now.

@@ -247,7 +247,7 @@ pub fn confirm(model: &Model, confirm: &Confirm, canvas: &mut Canvas<'_>) {
 
 /// Draws the question about work in flight.
 pub fn quit(model: &Model, at: usize, canvas: &mut Canvas<'_>) {
-    let inside = canvas.window(window(model.size, 48, 8), "Leave", Role::Focus);
+    let inside = canvas.window(window(model.size, 48, 7), "Leave", Role::Focus);
     let flight = &model.flight;
     let told = format!("{} running, {} waiting. What of them?", flight.running, flight.waiting);
     let inner = inside.width.saturating_sub(2);
