@@ -234,9 +234,13 @@ async fn console(place: &Place) -> anyhow::Result<ExitCode> {
     let serving = Serving::start(&embedded, place)?;
     let backend: Arc<dyn Backend> = Arc::new(embedded.clone());
     let exit = ui::run(backend, ui::Options { embedded: true, ..options }).await?;
+    let (running, needed) = (in_flight(&embedded).await?.running > 0, is_needed(&embedded).await?);
     serving.stop().await;
     match exit {
-        ui::Exit::Quit => stop_after_steps(place, embedded).await?,
+        // Asked, with work in flight.
+        ui::Exit::Quit if running => stop_after_steps(place, embedded).await?,
+        ui::Exit::Quit if needed => leave_to_the_background(place, embedded).await?,
+        ui::Exit::Quit => embedded.leave(true).await,
         ui::Exit::Background => leave_to_the_background(place, embedded).await?,
         // Not in this process: reading a terminal that is gone would keep a processor busy.
         ui::Exit::HangUp => {
@@ -249,10 +253,6 @@ async fn console(place: &Place) -> anyhow::Result<ExitCode> {
 
 /// Lets the steps that are being taken end, as long as nobody loses patience.
 async fn stop_after_steps(place: &Place, embedded: Embedded) -> anyhow::Result<()> {
-    if in_flight(&embedded).await?.running == 0 {
-        embedded.leave(true).await;
-        return Ok(());
-    }
     // With standard error gone there is nobody to lose patience.
     let _ = writeln!(
         std::io::stderr(),
@@ -341,9 +341,9 @@ async fn script(place: &Place, command: Command) -> anyhow::Result<ExitCode> {
     };
     let code = cli::run(command, session).await;
     if let Some((embedded, serving)) = own {
+        let needed = is_needed(&embedded).await?;
         serving.stop().await;
-        let flight = in_flight(&embedded).await?;
-        if flight.running + flight.waiting > 0 {
+        if needed {
             leave_to_the_background(place, embedded).await?;
         } else {
             embedded.leave(true).await;
@@ -357,6 +357,13 @@ async fn in_flight(backend: &dyn Backend) -> anyhow::Result<InFlight> {
         Answer::InFlight(flight) => Ok(flight),
         other => Err(unexpected(&other).into()),
     }
+}
+
+/// Whether the backend is still needed when the one that started it goes: by work in flight, by
+/// another console, or by a task that is to fire.
+async fn is_needed(embedded: &Embedded) -> anyhow::Result<bool> {
+    let flight = in_flight(embedded).await?;
+    Ok(flight.running + flight.waiting > 0 || embedded.is_watched() || embedded.has_active_tasks())
 }
 
 /// Lets go of the state directory and waits until a backend in the background has it.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::domain::{
     Accepted, Answer, Backend, BackendError, BoxFuture, Catalogue, Control, Counts, EventStream,
-    InFlight, Operation, OperationDetail, Page, Query, ResourceKind, Result, Rows, Serial, State,
-    Subject, Submit, VmState,
+    InFlight, Operation, OperationDetail, Page, Query, Resource, ResourceKind, Result, Rows,
+    Serial, State, Subject, Submit, VmState,
 };
 
 use super::core::{Core, detached};
@@ -117,6 +117,22 @@ impl Embedded {
         if let Err(error) = self.core.store.writer().send(Vec::new()).await {
             tracing::error!(%error, "the last changes could not be written");
         }
+    }
+
+    /// Whether anybody listens to the events.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.core.hub.is_heard()
+    }
+
+    /// Whether any task is to fire by itself.
+    #[must_use]
+    pub fn has_active_tasks(&self) -> bool {
+        self.core.inventory(|inventory| {
+            inventory
+                .of(ResourceKind::Task)
+                .any(|task| matches!(&**task, Resource::Task(task) if task.active))
+        })
     }
 
     async fn answer(&self, query: Query) -> Result<Answer> {
