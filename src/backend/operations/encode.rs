@@ -43,9 +43,17 @@ struct Encoded {
 }
 
 impl Params {
-    /// The file it becomes: the one asked for, or one beside the source.
+    /// The file it becomes: the one asked for, or one beside the source that is not the source.
     fn output(&self, preset: &Preset) -> PathBuf {
-        self.output.clone().unwrap_or_else(|| self.source.with_extension(&preset.extension))
+        self.output.clone().unwrap_or_else(|| {
+            let output = self.source.with_extension(&preset.extension);
+            if output == self.source {
+                let stem = self.source.file_stem().unwrap_or_default().to_string_lossy();
+                output.with_file_name(format!("{stem}-{}.{}", preset.name, preset.extension))
+            } else {
+                output
+            }
+        })
     }
 
     fn name(&self) -> String {

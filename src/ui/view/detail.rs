@@ -173,7 +173,8 @@ fn of_disk(model: &Model, disk: &Disk, width: u16, lines: &mut Vec<Line>) {
     if let Some(vm) = disk.vm {
         let name = model.name(ResourceId::new(ResourceKind::Vm, vm));
         fact(lines, "vm", &name, Role::Text, width);
-        let seen = format!("/dev/disk/by-id/virtio-{}", disk.device_id());
+        // udev puts the bus and the maker before it; a shell finds it all the same.
+        let seen = format!("/dev/disk/by-id/*_{}", disk.device_id());
         fact(lines, "in guest", &seen, Role::Text, width);
     }
     let file = format!("{} ({})", disk.path.display(), disk.format.word());

@@ -86,6 +86,7 @@ fn write_initrd(path: &Path, busybox: &Path, modules: &Path, version: &str) -> i
     archive.link("bin/sh", "busybox")?;
     archive.file("etc/inittab", 0o644, asset!("inittab"))?;
     archive.file("etc/console", 0o755, asset!("console"))?;
+    archive.file("etc/disks", 0o755, asset!("disks"))?;
     archive.file("etc/udhcpc", 0o755, asset!("udhcpc"))?;
     // The file busybox acpid runs for the power key.
     archive.file("etc/acpi/PWRF/00000080", 0o755, asset!("power"))?;
