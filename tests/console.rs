@@ -1,6 +1,12 @@
 //! The console as an operator has it: in a terminal, driven by its own keys, with real tools
 //! underneath.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed; clippy knows only the test functions themselves"
+)]
+
 #[path = "support/hostler.rs"]
 mod hostler;
 #[path = "support/media.rs"]

@@ -3,6 +3,12 @@
 //! where it was.
 //!
 //! Needs the feature `failpoints`; `make test` has it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed; clippy knows only the test functions themselves"
+)]
 #![cfg(feature = "failpoints")]
 
 #[path = "support/hostler.rs"]

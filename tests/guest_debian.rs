@@ -1,6 +1,12 @@
 //! A whole Debian: built from the distribution's own packages, created with a host name, a user and
 //! a password, and logged into with them over its serial console.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed; clippy knows only the test functions themselves"
+)]
+
 #[path = "support/hostler.rs"]
 mod hostler;
 #[path = "support/screen.rs"]

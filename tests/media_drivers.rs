@@ -1,5 +1,10 @@
 //! The media drivers against the real tools: supervision, ffmpeg, images and the toolbox.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed; clippy knows only the test functions themselves"
+)]
 // Clippy takes only what is marked `#[test]` for a test, and not its helpers.
 #![allow(clippy::unwrap_used)]
 

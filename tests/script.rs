@@ -1,6 +1,12 @@
 //! The command line as scripts have it: the real program, its exit statuses, its one-line errors,
 //! its JSON, and what it says on bad days.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed; clippy knows only the test functions themselves"
+)]
+
 #[path = "support/hostler.rs"]
 mod hostler;
 

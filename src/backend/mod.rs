@@ -12,6 +12,10 @@ mod core;
 pub mod drivers;
 mod embedded;
 mod executor;
+#[cfg(test)]
+pub mod fake;
+#[cfg(test)]
+pub mod fake_encoder;
 mod hub;
 pub mod inventory;
 pub mod journal;

@@ -274,7 +274,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::backend::drivers::fake::Trouble;
+    use crate::backend::fake::Trouble;
     use crate::backend::operations::testing::House;
 
     const fn vm(id: u64) -> ResourceId {

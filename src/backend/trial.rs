@@ -13,7 +13,7 @@ use crate::domain::{
     Uid,
 };
 
-use super::drivers::fake_encoder::{FakeClock, FakeEncoder, ports};
+use super::fake_encoder::{FakeClock, FakeEncoder, ports};
 use super::operations::{self, Entry};
 use super::settings::Settings;
 use super::{Embedded, own};

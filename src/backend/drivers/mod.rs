@@ -3,10 +3,6 @@
 //! Drivers know `ports` and `domain` and nothing of queues, stores or screens.
 
 pub mod clock;
-#[cfg(test)]
-pub mod fake;
-#[cfg(test)]
-pub mod fake_encoder;
 pub mod ffmpeg;
 pub mod image;
 pub mod partial;

@@ -248,7 +248,7 @@ fn defaults_pass_their_own_checks_and_parameters_come_back_as_they_were() {
     let kinds = kinds();
     let catalogue = Catalogue::new(kinds.iter().map(|entry| entry.spec.clone()));
     let inventory = inventory();
-    let ports = crate::backend::drivers::fake::Fake::default().ports();
+    let ports = crate::backend::fake::Fake::default().ports();
     let world = World {
         ports: &ports,
         inventory: &inventory,

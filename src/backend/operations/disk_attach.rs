@@ -138,7 +138,7 @@ mod tests {
 
     use super::super::testing::{House, Trial};
     use super::*;
-    use crate::backend::drivers::fake::Trouble;
+    use crate::backend::fake::Trouble;
 
     fn hot() -> Trial {
         Trial {

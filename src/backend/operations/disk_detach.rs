@@ -171,7 +171,7 @@ mod tests {
         let mut house = House::open();
         let (vm, disk) = (house.some_vm().await, house.some_disk().await);
         house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
-        house.fake.trouble(0, crate::backend::drivers::fake::Trouble::Hang);
+        house.fake.trouble(0, crate::backend::fake::Trouble::Hang);
         let first = house.submit("disk_detach", json!({ "disk": disk })).await.unwrap();
         house.fake.hung().await;
         let second = house.submit("vm_stop", json!({ "vm": vm })).await.unwrap();

@@ -121,7 +121,7 @@ mod tests {
     use serde_json::json;
 
     use super::super::testing::House;
-    use crate::backend::drivers::fake::Trouble;
+    use crate::backend::fake::Trouble;
     use crate::domain::{Reason, ResourceId, ResourceKind, State};
 
     #[tokio::test]

@@ -285,7 +285,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_download_is_kept_for_its_relaunch() {
         let mut house = House::open();
-        house.fake.trouble(0, crate::backend::drivers::fake::Trouble::After);
+        house.fake.trouble(0, crate::backend::fake::Trouble::After);
         house.fails("image_fetch", json!({ "os": "debian-12" })).await;
         assert!(house.dir().join("images/1/disk.qcow2").exists());
     }

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use serde_json::{Value as Json, json};
 
 use crate::backend::Embedded;
-use crate::backend::drivers::fake::{Fake, Trouble};
+use crate::backend::fake::{Fake, Trouble};
 use crate::backend::settings::{OsImage, Settings};
 use crate::domain::{
     Accepted, Answer, Backend, BackendError, Control, Disk, EventStream, Fact, Filter, Image, List,

@@ -364,7 +364,7 @@ mod tests {
     #[tokio::test]
     async fn an_image_that_is_not_ready_is_refused() {
         let mut house = House::open();
-        house.fake.trouble(0, crate::backend::drivers::fake::Trouble::Before);
+        house.fake.trouble(0, crate::backend::fake::Trouble::Before);
         let failed = house.fails("image_build", json!({ "recipe": "tiny" })).await;
         let given = json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny" });
         let (reason, field, _) = house.refused("vm_create", given).await;

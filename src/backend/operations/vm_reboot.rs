@@ -99,7 +99,7 @@ mod tests {
     use serde_json::json;
 
     use super::super::testing::{House, params};
-    use crate::backend::drivers::fake::Trouble;
+    use crate::backend::fake::Trouble;
     use crate::domain::{Control, State, VmState};
 
     #[tokio::test]

@@ -175,7 +175,7 @@ mod tests {
     async fn a_second_one_is_refused_while_one_is_pending() {
         let mut house = House::open();
         let vm = house.some_vm().await;
-        house.fake.trouble(0, crate::backend::drivers::fake::Trouble::Hang);
+        house.fake.trouble(0, crate::backend::fake::Trouble::Hang);
         let first = house.submit("vm_stop", json!({ "vm": vm })).await.unwrap();
         house.fake.hung().await;
         let (reason, _, _) = house.refused("vm_stop", json!({ "vm": vm })).await;

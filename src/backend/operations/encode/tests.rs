@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::backend::drivers::fake_encoder::Encoding as Does;
+use crate::backend::fake_encoder::Encoding as Does;
 use crate::backend::trial::Trial;
 use crate::domain::{
     Backend, Control, Encoding, EncodingState, Params, Reason, Resource, ResourceKind, State,
