@@ -120,7 +120,8 @@ fn keys(mut place: Box7) {
                     let due = (begun.elapsed().as_secs_f64() * EVENTS as f64) as u64;
                     if told.load(Ordering::Relaxed) < due {
                         turn += 1;
-                        let kind = if turn.is_multiple_of(2) { "task_enable" } else { "task_disable" };
+                        let kind =
+                            if turn.is_multiple_of(2) { "task_enable" } else { "task_disable" };
                         let params = serde_json::json!({ "task": 1 });
                         let params = params.as_object().expect("an object").clone();
                         let submit = Submit { kind: kind.into(), params, ..Submit::default() };

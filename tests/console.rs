@@ -22,7 +22,6 @@ use screen::{Screen, line};
 
 const ESCAPE: &str = "\x1b";
 const ENTER: &str = "\r";
-const TAB: &str = "\t";
 const CTRL_C: &str = "\x03";
 const LEAVE_SERIAL: &str = "\x1d";
 

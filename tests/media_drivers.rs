@@ -5,8 +5,6 @@
     clippy::expect_used,
     reason = "a test that cannot go on has failed; clippy knows only the test functions themselves"
 )]
-// Clippy takes only what is marked `#[test]` for a test, and not its helpers.
-#![allow(clippy::unwrap_used)]
 
 #[path = "media_drivers/encoding.rs"]
 mod encoding;

@@ -9,7 +9,7 @@
 //!
 //! A firing and its record are one transaction, so that it happens once whatever crashes. `settled`
 //! only grows: a clock that is set back fires nothing twice. A firing that is more than
-//! [`GRACE`] late, because hostler was not running or the box slept, is missed and not made up for.
+//! `GRACE` late, because hostler was not running or the box slept, is missed and not made up for.
 //!
 //! Clock changes: local times count. A task with a fixed hour and minute fires once on every day
 //! that matches: in the first of two hours that repeat, and at the end of a gap that swallows its

@@ -1,7 +1,7 @@
 //! The store: what must survive, in one SQLite file.
 //!
-//! One writer thread with group commit ([`writer`]); readers with connections of their own
-//! ([`reader`]). A change is acknowledged when it is on disk, not before. This room knows tables
+//! One writer thread with group commit (`writer`); readers with connections of their own
+//! (`reader`). A change is acknowledged when it is on disk, not before. This room knows tables
 //! and nothing of what operations mean.
 
 pub mod reader;
