@@ -72,6 +72,10 @@ impl Drop for RawMode {
     }
 }
 
+/// Makes a terminal plain again: no bracketed paste, no mouse, the main screen, a cursor, no
+/// colours. (xterm's control sequences DECSET 2004, 1000, 1002, 1006, 47, 25 and SGR.)
+const PUT_BACK: &[u8] = b"\x1b[?2004l\x1b[?1000l\x1b[?1002l\x1b[?1006l\x1b[?47l\x1b[?25h\x1b[m";
+
 /// Connects the terminal with a guest's serial line until Ctrl-] or the guest's end.
 pub(super) async fn passthrough(
     mut line: Serial,
@@ -114,6 +118,9 @@ pub(super) async fn passthrough(
             },
         }
     };
+    // What the guest's shell and editors switched on is ours to switch off: they are still there.
+    out.write_all(PUT_BACK)?;
+    out.flush()?;
     drop(raw);
     writeln!(err, "\nhostler: {ended}")?;
     Ok(())
