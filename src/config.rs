@@ -25,7 +25,6 @@ pub const KEYS: &[&str] = &[
     "theme",
     "mouse",
     "ascii",
-    "pictures",
     "lanes.vm",
     "lanes.disk",
     "lanes.image",
@@ -54,8 +53,6 @@ pub struct Config {
     pub mouse: bool,
     /// Whether to draw with ASCII only; `None`: as the terminal needs it.
     pub ascii: Option<bool>,
-    /// Whether pictures are drawn.
-    pub pictures: bool,
     /// The width of each lane, by its name.
     pub lanes: BTreeMap<String, u32>,
     /// The least a message must be to be written to the log.
@@ -78,7 +75,6 @@ impl Default for Config {
             theme: "terminal".to_owned(),
             mouse: true,
             ascii: None,
-            pictures: true,
             lanes: lanes.map(|(name, width)| (name.to_owned(), width)).into(),
             log_level: "info".to_owned(),
             log_file: None,
@@ -182,7 +178,6 @@ impl Config {
                     _ => None,
                 }
             }
-            "pictures" => self.pictures = value.flag()?,
             "log.level" => {
                 let level = value.one_of(&["error", "warn", "info", "debug", "trace"])?;
                 self.log_level = level.to_owned();

@@ -280,7 +280,6 @@ fn options(place: &Place) -> anyhow::Result<ui::Options> {
         read_only: place.read_only,
         mouse: config.mouse,
         ascii: config.ascii,
-        pictures: config.pictures,
         choices: Some(place.state_dir.join("console.json")),
         actor: place.actor("console"),
         ..ui::Options::default()

@@ -51,8 +51,6 @@ pub struct Options {
     pub ascii: Option<bool>,
     /// Whether colours are drawn; from `NO_COLOR` where it is `None`.
     pub colour: Option<bool>,
-    /// Whether pictures may be drawn. There are none yet.
-    pub pictures: bool,
     /// The least time between two frames that no key asked for.
     pub frame: Duration,
     /// The backend lives in this process, so leaving with work in flight asks.
@@ -72,7 +70,6 @@ impl Default for Options {
             mouse: true,
             ascii: None,
             colour: None,
-            pictures: true,
             frame: Duration::from_millis(33),
             embedded: false,
             choices: None,
