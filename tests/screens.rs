@@ -1,8 +1,11 @@
 //! What the operator sees and what keys do: every pane and window at the sizes and in the colours
 //! it must work in, without a terminal or a backend.
 
-// A test that cannot set its stage should stop there, helpers included.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot set its stage should stop there, helpers included"
+)]
 
 #[path = "support/fake_backend.rs"]
 mod fake_backend;
@@ -293,6 +296,69 @@ fn marks_make_it_many_with_one_question() {
     assert_eq!(stage.submitted().len(), 2);
     stage.keys("* X");
     assert!(stage.text().contains("type 14"));
+}
+
+#[test]
+fn what_is_told_leaves_the_keys_in_sight_however_long_it_is() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let message = "a long sentence ".repeat(12) + "with an end";
+    stage.event(1, Fact::Notice { message });
+    let text = stage.text();
+    let last = text.lines().last().unwrap();
+    assert!(last.contains("? help") && last.contains("n new"), "{last}");
+    assert!(text.contains("with an end"), "{text}");
+}
+
+#[test]
+fn the_footer_shows_only_what_the_row_allows() {
+    let mut stage = Stage::new(Fake::full(), (120, 40));
+    let last = |stage: &Stage| stage.text().lines().last().unwrap().to_owned();
+    assert!(last(&stage).contains("S stop") && !last(&stage).contains("s start"));
+    stage.keys("/ \"state:halted\" enter");
+    assert!(last(&stage).contains("s start") && !last(&stage).contains("S stop"));
+    let bare = Stage::new(Fake::bare(), (120, 40));
+    assert!(!last(&bare).contains("stop") && last(&bare).contains("n new"));
+}
+
+#[test]
+fn a_failed_operation_is_one_key_away_from_anywhere() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("6 D !");
+    assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
+    stage.keys("enter");
+    assert!(stage.text().contains("Operation #48190"));
+}
+
+#[test]
+fn a_row_leads_to_the_operation_that_happens_to_it() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("/ \"web-3\" enter x y");
+    let cancel = Cmd::Control(Control::Cancel { uid: Uid(48_211) });
+    assert_eq!(stage.cmds, [cancel]);
+    stage.cmds.clear();
+    stage.keys("esc g x");
+    assert_eq!(stage.cmds, []);
+    assert!(stage.text().contains("no operation is happening to this row"));
+}
+
+#[test]
+fn enter_on_an_empty_required_choice_opens_its_list() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("3 n \"nightly\" tab enter");
+    assert!(stage.text().contains("vm_reboot"), "{}", stage.text());
+    stage.keys("esc ctrl-s");
+    assert!(stage.text().contains("needed"), "{}", stage.text());
+}
+
+#[test]
+fn tab_completes_a_path_as_far_as_it_is_certain() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("4 n \"/srv/c\"");
+    let found = ["/srv/clip-1.mov", "/srv/clip-2.mov"].map(str::to_owned).to_vec();
+    stage.send(Msg::Paths("/srv/c".to_owned(), found));
+    stage.keys("tab");
+    assert!(stage.text().contains("/srv/clip- "), "{}", stage.text());
+    assert!(stage.text().contains("source"));
 }
 
 #[test]

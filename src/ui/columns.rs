@@ -56,8 +56,8 @@ pub fn columns(tab: Tab, width: u16) -> Vec<Column> {
             column("NAME", "name", 0, 0),
             column("STATE", "state", 11, 0),
             column("NEXT", "next", 12, 38),
-            column("DOES", "kind", 13, 56),
-            column("LAST", "", 14, 72),
+            column("DOES", "kind", 13, 72),
+            column("LAST", "", 14, 56),
         ],
         Tab::Encodings => &[
             column("NAME", "name", 0, 0),

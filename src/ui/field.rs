@@ -162,7 +162,7 @@ impl Entry {
                     .map(|spec| Candidate {
                         value: spec.kind.as_ref().into(),
                         label: spec.kind.to_string(),
-                        note: spec.title.to_string(),
+                        note: spec.doc.to_string(),
                     })
                     .collect(),
             ),

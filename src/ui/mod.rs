@@ -5,21 +5,21 @@
 //! how the backend works or where it is.
 
 pub mod action;
-pub mod columns;
-pub mod confirm;
-pub mod console;
+mod columns;
+mod confirm;
+mod console;
 mod edit;
-pub mod field;
-pub mod flight;
+mod field;
+mod flight;
 pub mod form;
 pub mod keymap;
-pub mod layout;
+mod layout;
 pub mod model;
 pub mod msg;
-pub mod palette;
+mod palette;
 mod run;
 mod terminal;
-pub mod text;
+mod text;
 pub mod theme;
 pub mod update;
 pub mod view;

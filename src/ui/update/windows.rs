@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::domain::{Control, LaneChange, LaneState, Uid};
-use crate::ui::action::Action;
+use crate::ui::action::{Action, Scope};
 use crate::ui::confirm::{Ask as Question, Then};
 use crate::ui::edit;
 use crate::ui::layout::{full, layout};
@@ -169,13 +169,15 @@ fn filter_key(model: &mut Model, event: KeyEvent) -> bool {
 
 /// Opens the palette.
 pub fn palette(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    let fixed = model
-        .keymap
-        .entries()
-        .iter()
+    // What can be done to what is in front comes first, moving about last.
+    let mut entries: Vec<_> = model.keymap.entries().iter().collect();
+    entries.sort_by_key(|entry| {
+        (!entry.scopes.contains(&Scope::Tab(model.tab)), entry.footer == 0, entry.footer)
+    });
+    let fixed = entries
+        .into_iter()
         .filter(|entry| {
-            use crate::ui::action::Scope::{Console, Form};
-            !entry.scopes.iter().all(|scope| matches!(scope, Form | Console))
+            !entry.scopes.iter().all(|scope| matches!(scope, Scope::Form | Scope::Console))
                 && !matches!(
                     entry.action,
                     Action::Up | Action::Down | Action::Open | Action::Back | Action::Palette

@@ -232,6 +232,8 @@ fn plain(text: &str) -> String {
             '·' | '…' => '.',
             '×' => 'x',
             '→' => '>',
+            '↑' => '^',
+            '↓' => 'v',
             '—' | '–' | '‹' | '›' => '-',
             '\u{fffd}' => '?',
             other if other.is_ascii() => other,

@@ -249,8 +249,11 @@ fn of_task(model: &Model, theme: &Theme, task: &Task, width: u16, lines: &mut Ve
             }
         };
         let hand = if run.by_hand { " by hand" } else { "" };
-        lines
-            .push(Line::new(format!("{due:<13}"), Role::Quiet).with(format!("{what}{hand}"), role));
+        let room = usize::from(width).saturating_sub(13).max(8);
+        for (number, part) in text::wrap(&format!("{what}{hand}"), room).into_iter().enumerate() {
+            let due = if number == 0 { due.as_str() } else { "" };
+            lines.push(Line::new(format!("{due:<13}"), Role::Quiet).with(part, role));
+        }
     }
 }
 

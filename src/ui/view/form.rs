@@ -29,13 +29,16 @@ pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
         width,
         height: inside.height.saturating_sub(below_height + u16::from(below_height > 0)),
     };
-    draw_fields(form, canvas, fields, label);
+    let picker = draw_fields(form, canvas, fields, label);
     if below_height > 0 {
         let y = inside.bottom() - below_height;
         canvas.horizontal(x, y - 1, width, Role::Border);
         for (line, y) in below.iter().zip(y..inside.bottom()) {
             canvas.line(x, y, width, line);
         }
+    }
+    if let Some((pick, room)) = picker {
+        draw_picker(pick, canvas, room);
     }
     if form.sending {
         canvas.text(area.x + 2, area.bottom() - 1, 12, " queueing ", Role::Waiting);
@@ -129,7 +132,14 @@ fn label_width(form: &Form) -> u16 {
     u16::try_from(label).unwrap_or(8)
 }
 
-fn draw_fields(form: &Form, canvas: &mut Canvas<'_>, area: Rect, label: u16) {
+/// Draws the fields. Returns the list to choose from that is open, and the room it has: it goes
+/// over what stands below.
+fn draw_fields<'a>(
+    form: &'a Form,
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+    label: u16,
+) -> Option<(&'a Pick, Rect)> {
     let places: Vec<usize> = form.visible().collect();
     let here = places.iter().position(|place| *place == form.at).unwrap_or(0);
     let mut y = area.y;
@@ -170,7 +180,10 @@ fn draw_fields(form: &Form, canvas: &mut Canvas<'_>, area: Rect, label: u16) {
             && let Widget::Pick(pick) = &entry.widget
             && pick.search.is_some()
         {
-            picker = Some((pick, x, y + 1, width));
+            // It may reach over what would happen, down to the window's last line.
+            let bottom = canvas.area().bottom().saturating_sub(2);
+            let y = y + 1;
+            picker = Some((pick, Rect { x, y, width, height: bottom.saturating_sub(y) }));
         }
         y += lines;
         for (note, role) in notes_below(form, place, area.width) {
@@ -180,11 +193,7 @@ fn draw_fields(form: &Form, canvas: &mut Canvas<'_>, area: Rect, label: u16) {
             }
         }
     }
-    if let Some((pick, x, y, width)) = picker {
-        // It may reach over what would happen, down to the window's last line.
-        let bottom = canvas.area().bottom().saturating_sub(2);
-        draw_picker(pick, canvas, Rect { x, y, width, height: bottom.saturating_sub(y) });
-    }
+    picker
 }
 
 /// Draws what is in a field. Returns how many lines it took.

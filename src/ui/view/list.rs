@@ -3,9 +3,10 @@
 use ratatui::layout::Rect;
 
 use super::canvas::Canvas;
-use crate::domain::{Operation, State};
+use crate::domain::{Effect, Operation, State};
+use crate::ui::action::{Action, Scope};
 use crate::ui::columns::{Column, cell, columns};
-use crate::ui::model::{Focus, Model, Row};
+use crate::ui::model::{Focus, Model, Row, Tab};
 use crate::ui::text;
 use crate::ui::theme::Role;
 
@@ -24,7 +25,7 @@ pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     let rows = area.height.saturating_sub(1);
     if pane.loaded && pane.total == 0 {
         let told = if pane.filter.is_empty() {
-            format!("no {} yet", model.tab.title().to_lowercase())
+            nothing_yet(model)
         } else {
             "nothing matches; esc shows everything again".to_owned()
         };
@@ -54,6 +55,20 @@ pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
             let cursor = canvas.glyphs().cursor;
             canvas.text(area.x, y, 1, cursor, role);
         }
+    }
+}
+
+/// What stands in an empty list: that it is, and how to change that.
+fn nothing_yet(model: &Model) -> String {
+    let what =
+        if model.tab == Tab::Vms { "VMs".to_owned() } else { model.tab.title().to_lowercase() };
+    let makes = model.keymap.footer(&[Scope::Tab(model.tab)]).into_iter().find(|(_, entry)| {
+        let Action::Do(kind) = &entry.action else { return false };
+        model.catalogue.get(kind).is_some_and(|spec| spec.effect == Effect::Creates)
+    });
+    match makes.filter(|_| !model.read_only) {
+        Some((key, _)) => format!("no {what} yet: {key} makes the first"),
+        None => format!("no {what} yet"),
     }
 }
 

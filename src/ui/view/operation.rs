@@ -78,7 +78,8 @@ fn head(model: &Model, theme: &Theme, operation: &Operation, width: u16) -> Vec<
     if operation.attempt > 0 {
         fact(&mut lines, "attempt", &(operation.attempt + 1).to_string(), Role::Text, width);
     }
-    for (number, (name, value)) in operation.params.iter().enumerate() {
+    let given = operation.params.iter().filter(|(_, value)| !value.is_null());
+    for (number, (name, value)) in given.enumerate() {
         let label = if number == 0 { "asked for" } else { "" };
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         fact(&mut lines, label, &format!("{name}={value}"), Role::Text, width);

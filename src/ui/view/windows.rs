@@ -154,10 +154,11 @@ pub fn doctor(model: &Model, theme: &Theme) -> Vec<Line> {
 pub fn lanes(model: &Model, at: usize, canvas: &mut Canvas<'_>) {
     let g = canvas.glyphs();
     let height = u16::try_from(model.lanes.len().max(1) + 3).unwrap_or(u16::MAX);
-    let inside = canvas.window(window(model.size, 58, height), "Lanes", Role::Focus);
+    let inside = canvas.window(window(model.size, 40, height), "Lanes", Role::Focus);
     let x = inside.x + 2;
     let room = inside.width.saturating_sub(3);
-    let heading = "LANE         STATE       WIDTH   RUNNING   WAITING";
+    // Narrow enough for the smallest screen.
+    let heading = "LANE    STATE      WIDTH RUN WAIT";
     canvas.text(x, inside.y, room, heading, Role::Quiet);
     for ((number, lane), y) in model.lanes.iter().enumerate().zip(inside.y + 1..inside.bottom()) {
         let (state, role) = match lane.state {
@@ -165,9 +166,9 @@ pub fn lanes(model: &Model, at: usize, canvas: &mut Canvas<'_>) {
             LaneState::Paused => (format!("{} paused", g.paused), Role::Waiting),
             LaneState::Draining => (format!("{} draining", g.down), Role::Waiting),
         };
-        canvas.text(x, y, 12, &lane.name, Role::Text);
-        canvas.text(x + 13, y, 11, &state, role);
-        for (place, figure) in [(25, lane.width), (35, lane.running), (45, lane.waiting)] {
+        canvas.text(x, y, 7, &lane.name, Role::Text);
+        canvas.text(x + 8, y, 10, &state, role);
+        for (place, figure) in [(19, lane.width), (23, lane.running), (28, lane.waiting)] {
             let column = room.saturating_sub(place).min(5);
             canvas.text_right(x + place, y, column, &figure.to_string(), Role::Text);
         }

@@ -50,7 +50,7 @@ async fn what_cannot_work_is_not_queued() {
     for (params, reason, field) in [
         (json!({ "source": "/no/such" }), Reason::Existence, "source"),
         (json!({ "source": source, "preset": "vhs" }), Reason::Value, "preset"),
-        (json!({ "source": source }), Reason::Value, "output"),
+        (json!({ "source": source, "output": source }), Reason::Value, "output"),
         (json!({ "source": source, "output": there }), Reason::Existence, "output"),
         (json!({ "source": source, "output": "/no/such/a.mp4" }), Reason::Existence, "output"),
         (json!({ "source": source, "output": "/proc/a.mp4" }), Reason::State, "output"),
@@ -61,6 +61,15 @@ async fn what_cannot_work_is_not_queued() {
         assert_eq!(preview.refusal, Some(refusal));
     }
     assert_eq!(std::fs::read_to_string(there).unwrap(), "precious");
+}
+
+#[tokio::test]
+async fn the_usual_output_is_never_the_source() {
+    let trial = Trial::new();
+    let source = trial.file("talk.mp4", "x");
+    let preview = trial.preview("encode", json!({ "source": source })).await;
+    assert_eq!(preview.refusal, None);
+    assert!(preview.effects[0].contains("talk-mp4.mp4"), "{:?}", preview.effects);
 }
 
 #[tokio::test]
