@@ -94,6 +94,8 @@ pub struct StepChange {
 struct Request {
     changes: Vec<Change>,
     answer: Option<oneshot::Sender<Result<(), BackendError>>>,
+    /// Whether the writer ends with it.
+    last: bool,
 }
 
 /// The way to the writer thread.
@@ -103,12 +105,13 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. It ends when the last [`Writer`] is dropped and everything is written.
+    /// Starts the thread. It ends when it is told to, or when the last [`Writer`] is dropped, and
+    /// everything is written.
     pub(super) fn start(connection: Connection, path: PathBuf) -> Result<Self, BackendError> {
         let (requests, waiting) = mpsc::channel();
         std::thread::Builder::new()
             .name("hostler-writer".into())
-            .spawn(move || write(&connection, &waiting, &path))
+            .spawn(move || write(connection, &waiting, &path))
             .map_err(|error| BackendError::failed(format!("cannot start the writer: {error}")))?;
         Ok(Self { requests })
     }
@@ -120,7 +123,8 @@ impl Writer {
         changes: Vec<Change>,
     ) -> impl Future<Output = Result<(), BackendError>> + Send + 'static {
         let (answer, told) = oneshot::channel();
-        let sent = self.requests.send(Request { changes, answer: Some(answer) }).is_ok();
+        let request = Request { changes, answer: Some(answer), last: false };
+        let sent = self.requests.send(request).is_ok();
         async move {
             let gone =
                 || BackendError::failed("the writer of the store has stopped; restart hostler");
@@ -131,20 +135,34 @@ impl Writer {
         }
     }
 
+    /// Ends the thread, or finds it ended. Everything sent before is in one whole file, and that is
+    /// closed, when this returns. Whatever is sent later fails.
+    pub(super) async fn close(&self) -> Result<(), BackendError> {
+        let (answer, told) = oneshot::channel();
+        let last = Request { changes: Vec::new(), answer: Some(answer), last: true };
+        if self.requests.send(last).is_err() {
+            return Ok(());
+        }
+        told.await.unwrap_or(Ok(()))
+    }
+
     /// Sends changes whose answer nobody needs: what follows them is acknowledged after them.
     pub fn send_unanswered(&self, changes: Vec<Change>) {
         // A writer that is gone is noticed by the next change that waits for its answer.
-        let _ = self.requests.send(Request { changes, answer: None });
+        let _ = self.requests.send(Request { changes, answer: None, last: false });
     }
 }
 
-/// The thread: until the last sender is gone.
-fn write(connection: &Connection, waiting: &mpsc::Receiver<Request>, path: &std::path::Path) {
+/// The thread: until it is told to end, or the last sender is gone.
+fn write(connection: Connection, waiting: &mpsc::Receiver<Request>, path: &std::path::Path) {
     let mut batch = Vec::with_capacity(256);
-    while let Ok(first) = waiting.recv() {
+    let mut closing = Vec::new();
+    while closing.is_empty()
+        && let Ok(first) = waiting.recv()
+    {
         batch.push(first);
         batch.extend(waiting.try_iter().take(MOST - 1));
-        let failed = commit(connection, &mut batch);
+        let failed = commit(&connection, &mut batch);
         if let Err(error) = &failed {
             tracing::error!(%error, "a transaction failed");
         }
@@ -154,6 +172,10 @@ fn write(connection: &Connection, waiting: &mpsc::Receiver<Request>, path: &std:
                     Ok(()) => Ok(()),
                     Err(error) => Err(super::broken(path, error)),
                 };
+                if request.last {
+                    closing.push((answer, told));
+                    continue;
+                }
                 // Whoever asked may be gone by now; the change stands all the same.
                 let _ = answer.send(told);
             }
@@ -162,6 +184,10 @@ fn write(connection: &Connection, waiting: &mpsc::Receiver<Request>, path: &std:
     // Leaves one whole file behind.
     if let Err(error) = connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
         tracing::warn!(%error, "the last checkpoint failed; the next start makes up for it");
+    }
+    drop(connection);
+    for (answer, told) in closing {
+        let _ = answer.send(told);
     }
 }
 
