@@ -320,6 +320,36 @@ async fn controls_say_what_they_mean() {
 }
 
 #[tokio::test]
+async fn a_relaunch_changes_what_is_within_without_naming_the_kind_again() {
+    let fake = Fake::new();
+    let mut task = fake::operation(7, State::Error);
+    task.kind = "task_create".into();
+    let within = json!({"hostname": "web-1", "os": "debian-12", "password": Operation::HIDDEN});
+    let params = json!({"name": "nightly", "kind": "vm_create", "params": within});
+    task.params = params.as_object().unwrap().clone();
+    let sent = |fake: &Fake| match fake.asked().pop() {
+        Some(Asked::Control(Control::Relaunch { params, .. })) => Json::Object(params),
+        other => panic!("{other:?}"),
+    };
+
+    // A secret is hidden from us too, and cannot be sent back.
+    fake.will_answer(detail(task.clone()));
+    let refused = run(&fake, "operation relaunch 7 params.shares=3").await;
+    assert!(refused.with(2).err.contains("params.password=-"));
+
+    task.params["params"].as_object_mut().unwrap().remove("password");
+    fake.will_answer(detail(task.clone()));
+    run(&fake, "operation relaunch 7 params.shares=3").await.with(0);
+    let whole = json!({"hostname": "web-1", "os": "debian-12", "shares": 3});
+    assert_eq!(sent(&fake), json!({"params": whole}));
+
+    // Another kind has fields of its own.
+    fake.will_answer(detail(task));
+    run(&fake, "operation relaunch 7 kind=vm_delete params.vm=4").await.with(0);
+    assert_eq!(sent(&fake), json!({"kind": "vm_delete", "params": {"vm": 4}}));
+}
+
+#[tokio::test]
 async fn waiting_ends_when_the_operation_does() {
     let fake = Fake::new();
     fake.will_answer(detail(fake::operation(1, State::Pending)));

@@ -9,10 +9,11 @@ use serde_json::Value as Json;
 
 use super::Trouble;
 use super::ask::Keyboard;
-use crate::domain::{Catalogue, Field, FieldType, OperationSpec, Params, ResourceId};
+use crate::domain::{Catalogue, Field, FieldType, Operation, OperationSpec, Params, ResourceId};
 
-/// Reads the fields given for `kind`. When `whole`, required fields must be there: a missing
-/// secret is asked for where there is a terminal.
+/// Reads the fields given for `kind`. Where some are `present` already, in a relaunch, those given
+/// change them; otherwise every required field must be there, and a missing secret is asked for
+/// where there is a terminal.
 ///
 /// # Errors
 /// [`Trouble::Usage`] with one sentence that names the field.
@@ -20,7 +21,7 @@ pub fn parse(
     catalogue: &Catalogue,
     kind: &str,
     given: &[String],
-    whole: bool,
+    present: Option<&Params>,
     keyboard: &mut dyn Keyboard,
 ) -> Result<Params, Trouble> {
     let spec = catalogue.get(kind).ok_or_else(|| {
@@ -54,14 +55,14 @@ pub fn parse(
     }
     no_secret_within(catalogue, spec, &params)?;
     for (name, given) in inner {
-        let value = nested(catalogue, spec, name, &given, &params, whole, keyboard)?;
+        let value = nested(catalogue, spec, name, &given, &params, present, keyboard)?;
         if params.insert(name.to_owned(), value).is_some() {
             return Err(Trouble::Usage(format!(
                 "{name} is given whole and field by field; do one of the two"
             )));
         }
     }
-    if whole {
+    if present.is_none() {
         complete(spec, &mut params, keyboard)?;
     }
     Ok(params)
@@ -98,29 +99,45 @@ fn in_the_open(name: &str) -> Trouble {
     ))
 }
 
-/// The parameters for another kind: `params.hostname=web`.
+/// The parameters for another kind: `params.hostname=web`. As long as that kind stays as it is
+/// they change those that are present, and it need not be named again.
 fn nested(
     catalogue: &Catalogue,
     spec: &OperationSpec,
     name: &str,
     given: &[String],
     params: &Params,
-    whole: bool,
+    present: Option<&Params>,
     keyboard: &mut dyn Keyboard,
 ) -> Result<Json, Trouble> {
     let of = match spec.field(name).map(|field| &field.of) {
         Some(FieldType::Params { of }) => of.as_ref(),
         _ => "kind",
     };
-    let kind = params.get(of).and_then(Json::as_str).ok_or_else(|| {
+    let before = present.and_then(|present| present.get(of));
+    let kind = params.get(of).or(before);
+    let nothing = Params::new();
+    let inside = present
+        .filter(|_| kind == before)
+        .map(|present| present.get(name).and_then(Json::as_object).unwrap_or(&nothing));
+    let kind = kind.and_then(Json::as_str).ok_or_else(|| {
         Trouble::Usage(format!("{name}.… needs {of}=KIND, to know which fields there are"))
     })?;
-    parse(catalogue, kind, given, whole, keyboard).map(Json::Object).map_err(
-        |trouble| match trouble {
+    let changed =
+        parse(catalogue, kind, given, inside, keyboard).map_err(|trouble| match trouble {
             Trouble::Usage(text) => Trouble::Usage(format!("in {name}: {text}")),
             other => other,
-        },
-    )
+        })?;
+    let mut whole = inside.cloned().unwrap_or_default();
+    whole.extend(changed);
+    // What is hidden from us cannot be sent back.
+    if let Some((secret, _)) = whole.iter().find(|(_, value)| **value == Operation::HIDDEN) {
+        return Err(Trouble::Usage(format!(
+            "in {name}: {secret} is a secret and must be given again: {name}.{secret}=- reads it \
+             from standard input"
+        )));
+    }
+    Ok(Json::Object(whole))
 }
 
 /// Sees to it that everything required is there.

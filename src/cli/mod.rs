@@ -238,12 +238,13 @@ async fn changed(
     given: &[String],
     session: &mut Session<'_>,
 ) -> Result<crate::domain::Params, Trouble> {
-    let kind = match session.backend.query(Query::Operation { uid }).await? {
-        Answer::Operation(detail) => detail.operation.kind,
+    let operation = match session.backend.query(Query::Operation { uid }).await? {
+        Answer::Operation(detail) => detail.operation,
         other => return Err(unexpected(&other).into()),
     };
     let catalogue = session.backend.catalogue();
-    fields::parse(&catalogue, &kind, given, false, session.keyboard)
+    let present = Some(&operation.params);
+    fields::parse(&catalogue, &operation.kind, given, present, session.keyboard)
 }
 
 async fn serial(vm: &str, session: &mut Session<'_>) -> Result<(), Trouble> {

@@ -18,7 +18,7 @@ pub(super) async fn run(args: RunArgs, session: &mut Session<'_>) -> Result<(), 
         super::allowed(session)?;
     }
     let catalogue = session.backend.catalogue();
-    let params = fields::parse(&catalogue, &args.kind, &args.fields, true, session.keyboard)?;
+    let params = fields::parse(&catalogue, &args.kind, &args.fields, None, session.keyboard)?;
     let submit = Submit {
         kind: args.kind.clone(),
         params,
