@@ -57,6 +57,27 @@ pub enum Action {
     ConsoleLeave,
     ConsoleUp,
     ConsoleDown,
+    LanePause,
+    LaneResume,
+    LaneDrain,
+    LaneWiden,
+    LaneNarrow,
+    SortClear,
+    AnswerYes,
+    AnswerNo,
+    AnswerOther,
+    AnswerSelected,
+    AnswerOptions,
+    LeaveBackground,
+    LeaveWait,
+    LeaveStop,
+    SearchUp,
+    SearchDown,
+    SearchPageUp,
+    SearchPageDown,
+    SearchTake,
+    SearchClose,
+    SearchClear,
 }
 
 /// Where an action makes sense. Two actions may share a key only where they cannot meet.
@@ -73,13 +94,30 @@ pub enum Scope {
     Form,
     /// In a guest's serial console, where every other key goes to the guest.
     Console,
+    /// In the lanes.
+    Lanes,
+    /// In the columns to sort by.
+    Sort,
+    /// In the question about work in flight.
+    Leave,
+    /// In a question that is answered with yes or no.
+    Question,
+    /// Where something is searched for or typed, and every other key is text.
+    Search,
 }
 
 impl Scope {
+    /// Whether it is a window of its own, so that its actions mean nothing outside.
+    #[must_use]
+    pub const fn is_window(self) -> bool {
+        !matches!(self, Self::Everywhere | Self::Tab(_) | Self::Operation)
+    }
+
     /// Whether keys of both scopes can be meant at the same moment.
     #[must_use]
     pub fn meets(self, other: Self) -> bool {
-        let main = |scope| matches!(scope, Self::Everywhere | Self::Tab(_) | Self::Operation);
+        let main =
+            |scope| !matches!(scope, Self::Form | Self::Console | Self::Question | Self::Search);
         self == other
             || (self == Self::Everywhere && main(other))
             || (other == Self::Everywhere && main(self))
@@ -114,7 +152,9 @@ type Row = (Action, &'static str, &'static str, &'static str, Scope, u8);
 /// What the console itself does.
 const OWN: &[Row] = {
     use Action as A;
-    use Scope::{Console, Everywhere as E, Form, Operation as O};
+    use Scope::{
+        Console, Everywhere as E, Form, Lanes, Leave, Operation as O, Question, Search, Sort,
+    };
     &[
         (A::Up, "up", "up", "Go up a row.", E, 0),
         (A::Down, "down", "down", "Go down a row.", E, 0),
@@ -262,6 +302,41 @@ const OWN: &[Row] = {
         ),
         (A::ConsoleUp, "console_up", "scroll up", "Look at what scrolled away.", Console, 2),
         (A::ConsoleDown, "console_down", "scroll down", "Scroll back down.", Console, 0),
+        (A::LanePause, "lane_pause", "pause", "Pause the lane, or let it go on.", Lanes, 0),
+        (A::LaneResume, "lane_resume", "resume", "Let the lane go on.", Lanes, 0),
+        (
+            A::LaneDrain,
+            "lane_drain",
+            "drain",
+            "Let what waits in the lane run, and no more.",
+            Lanes,
+            0,
+        ),
+        (A::LaneWiden, "lane_widen", "wider", "Let one more run at once.", Lanes, 0),
+        (A::LaneNarrow, "lane_narrow", "narrower", "Let one less run at once.", Lanes, 0),
+        (A::SortClear, "sort_clear", "usual order", "Take the usual order.", Sort, 0),
+        (
+            A::LeaveBackground,
+            "leave_background",
+            "background",
+            "Leave; the work goes on in the background.",
+            Leave,
+            0,
+        ),
+        (A::LeaveWait, "leave_wait", "wait", "Stay here.", Leave, 0),
+        (A::LeaveStop, "leave_stop", "stop", "Leave once the running steps have ended.", Leave, 0),
+        (A::AnswerYes, "answer_yes", "yes", "Yes.", Question, 0),
+        (A::AnswerNo, "answer_no", "no", "No.", Question, 0),
+        (A::AnswerOther, "answer_other", "other", "Select the other answer.", Question, 0),
+        (A::AnswerSelected, "answer_selected", "take", "Give the selected answer.", Question, 0),
+        (A::AnswerOptions, "answer_options", "options", "Change how it is done.", Question, 0),
+        (A::SearchUp, "search_up", "up", "Go up a row.", Search, 0),
+        (A::SearchDown, "search_down", "down", "Go down a row.", Search, 0),
+        (A::SearchPageUp, "search_page_up", "page up", "Go up a page.", Search, 0),
+        (A::SearchPageDown, "search_page_down", "page down", "Go down a page.", Search, 0),
+        (A::SearchTake, "search_take", "take", "Take what is selected or typed.", Search, 0),
+        (A::SearchClose, "search_close", "close", "Close, and leave all as it was.", Search, 0),
+        (A::SearchClear, "search_clear", "clear", "Close, and take the filter away.", Search, 0),
     ]
 };
 

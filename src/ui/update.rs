@@ -18,9 +18,10 @@ use crate::domain::{List, Query, Subject};
 
 use super::Exit;
 use super::action::{Action, Scope};
+use super::confirm::Ask as Question;
 use super::keymap::{Found, Key};
 use super::layout::layout;
-use super::model::{Focus, Message, Modal, Model, QUIT_CHOICES, Tab, Tone, is_due};
+use super::model::{Focus, Message, Modal, Model, Tab, Tone, is_due};
 use super::msg::{Ask, Cmd, Msg};
 
 /// How long a message stays.
@@ -169,8 +170,17 @@ pub fn scopes(model: &Model) -> Vec<Scope> {
             vec![Scope::Everywhere, Scope::Operation, Scope::Tab(model.tab)]
         }
         Some(Modal::Operation(_)) => vec![Scope::Everywhere, Scope::Operation],
+        Some(Modal::Form(form)) if form.is_picking() => vec![Scope::Search],
         Some(Modal::Form(_)) => vec![Scope::Form],
         Some(Modal::Console(_)) => vec![Scope::Console],
+        Some(Modal::Lanes { .. }) => vec![Scope::Everywhere, Scope::Lanes],
+        Some(Modal::Sort { .. }) => vec![Scope::Everywhere, Scope::Sort],
+        Some(Modal::Quit { .. }) => vec![Scope::Everywhere, Scope::Leave],
+        Some(Modal::Confirm(confirm)) => match confirm.ask {
+            Question::YesNo { .. } => vec![Scope::Question],
+            Question::Type { .. } => vec![Scope::Search],
+        },
+        Some(Modal::Palette(_) | Modal::Filter { .. }) => vec![Scope::Search],
         Some(_) => vec![Scope::Everywhere],
     }
 }
@@ -251,14 +261,8 @@ fn perform(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
         Action::Relaunch => act::relaunch(model, cmds),
         Action::Sooner => act::priority(model, 1, cmds),
         Action::Later => act::priority(model, -1, cmds),
-        Action::FormNext
-        | Action::FormPrevious
-        | Action::FormSubmit
-        | Action::FormAdvanced
-        | Action::FormReveal
-        | Action::ConsoleLeave
-        | Action::ConsoleUp
-        | Action::ConsoleDown => {}
+        // Whatever else there is belongs to a window, and none was there to take it.
+        _ => {}
     }
 }
 
@@ -273,11 +277,11 @@ fn quit(model: &mut Model, cmds: &mut Vec<Cmd>) {
 }
 
 /// An answer to the question about work in flight was chosen.
-fn quit_with(model: &mut Model, at: usize, cmds: &mut Vec<Cmd>) {
+fn quit_with(model: &mut Model, answer: &Action, cmds: &mut Vec<Cmd>) {
     model.modals.pop();
-    match QUIT_CHOICES.get(at) {
-        Some(("b", _)) => cmds.push(Cmd::Exit(Exit::Background)),
-        Some(("s", _)) => cmds.push(Cmd::Exit(Exit::Quit)),
+    match answer {
+        Action::LeaveBackground => cmds.push(Cmd::Exit(Exit::Background)),
+        Action::LeaveStop => cmds.push(Cmd::Exit(Exit::Quit)),
         _ => {}
     }
 }

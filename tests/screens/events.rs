@@ -1,8 +1,9 @@
 //! What the backend tells, and what is asked of it in turn.
 
 use hostler::domain::*;
+use hostler::ui::model::Tab;
 use hostler::ui::msg::{Ask, Cmd, Msg};
-use hostler::ui::update::update;
+use hostler::ui::update::{start, update};
 
 use super::fake_backend::{Fake, now};
 use super::stage::Stage;
@@ -81,4 +82,21 @@ fn at_most_one_question_for_rows_is_under_way() {
         asked += asks(&update(&mut stage.model, Msg::Event(Box::new(event))));
     }
     assert_eq!(asked, 1);
+}
+
+/// After Ctrl-Z and `fg` what was asked before is void, maybe of another backend.
+#[test]
+fn a_console_that_comes_back_asks_for_everything_again() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("c");
+    stage.send(Msg::EventsEnded);
+    assert!(stage.text().contains("connection lost"), "{}", stage.text());
+    let cmds = start(&mut stage.model);
+    let asks =
+        |wanted: Ask| cmds.iter().any(|cmd| matches!(cmd, Cmd::Query(ask, _) if *ask == wanted));
+    for ask in [Ask::Host, Ask::Lanes, Ask::Flight, Ask::Counts, Ask::Rows(Tab::Vms)] {
+        assert!(asks(ask.clone()), "{ask:?} of {cmds:?}");
+    }
+    assert!(cmds.iter().any(|cmd| matches!(cmd, Cmd::SerialOpen(_))), "{cmds:?}");
+    assert!(!stage.text().contains("connection lost"), "{}", stage.text());
 }

@@ -4,6 +4,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use hostler::domain::*;
 use hostler::ui::Exit;
 use hostler::ui::action::table;
+use hostler::ui::keymap::Keymap;
 use hostler::ui::model::{Modal, Tab};
 use hostler::ui::msg::{Cmd, Msg};
 use hostler::ui::theme::Theme;
@@ -257,6 +258,55 @@ fn every_name_in_the_default_key_map_is_an_action_of_the_real_catalogue() {
     for name in keymap.keys() {
         assert!(names.contains(name), "{name} is bound to a key, and nothing is called that");
     }
+}
+
+#[test]
+fn the_keys_in_windows_are_in_the_key_map() {
+    let rebound = |map: &str| {
+        let files = [("mine.toml".to_owned(), map.to_owned())];
+        Keymap::new(table(&catalogue()), &files)
+    };
+    let keymap = rebound(
+        "lane_pause = \"z\"\nanswer_yes = \"j\"\nsearch_down = \"ctrl-j\"\nsearch_take = \"f2\"\n\
+         sort_clear = \"c\"\nleave_background = \"d\"\n",
+    )
+    .unwrap();
+    let mut stage = Stage::with(Fake::full(), (80, 24), |setup| setup.keymap = keymap);
+
+    // The old key is nobody's, the new one does it, and what is on the screen says so.
+    stage.keys("L p");
+    assert!(stage.cmds.is_empty());
+    assert!(stage.text().lines().last().unwrap().contains("z pause"), "{}", stage.text());
+    stage.keys("z");
+    assert!(matches!(stage.cmds.pop(), Some(Cmd::Control(Control::Lane { .. }))));
+    stage.keys("esc S y");
+    assert!(stage.text().contains(" j  Yes "), "{}", stage.text());
+    assert!(stage.submitted().is_empty());
+    stage.keys("j");
+    assert_eq!(stage.submitted().len(), 1);
+    // In the palette, and among the choices of a field.
+    stage.keys(": \"vm\" ctrl-j enter");
+    assert!(matches!(stage.model.modals.last(), Some(Modal::Palette(_))));
+    stage.keys("esc n tab tab space ctrl-j f2");
+    assert!(matches!(stage.model.modals.last(), Some(Modal::Form(form)) if !form.is_picking()));
+    stage.keys("esc > o enter");
+    assert!(stage.model.pane().sort.is_some());
+    stage.keys("o c");
+    assert!(stage.model.pane().sort.is_none());
+    stage.keys("q");
+    assert!(stage.text().contains("d  go on in the background"), "{}", stage.text());
+    stage.keys("d");
+    assert_eq!(stage.cmds.pop(), Some(Cmd::Exit(Exit::Background)));
+    // The help shows them.
+    stage.keys("? \"lane_pause\"");
+    assert!(stage.text().contains(" z "), "{}", stage.text());
+
+    // Where keys can meet they may not be the same; where they cannot, they may.
+    for (map, other) in [("lane_pause = \"q\"", "quit"), ("answer_yes = \"o\"", "answer_options")] {
+        let refused = rebound(map).unwrap_err();
+        assert!(refused.contains(other), "{refused}");
+    }
+    rebound("lane_pause = \"s\"\nsearch_take = \"ctrl-u\"").unwrap();
 }
 
 fn any_key() -> impl Strategy<Value = KeyEvent> {

@@ -3,6 +3,7 @@
 use tui_input::Input;
 
 use crate::domain::{OperationDetail, Uid};
+use crate::ui::action::Action;
 use crate::ui::confirm::Confirm;
 use crate::ui::console::Console;
 use crate::ui::form::Form;
@@ -64,10 +65,10 @@ pub enum Modal {
 }
 
 /// The answers to leaving with work in flight, in the order they are shown.
-pub const QUIT_CHOICES: [(&str, &str); 3] = [
-    ("b", "go on in the background"),
-    ("w", "wait: stay here"),
-    ("s", "stop after the running steps"),
+pub const QUIT_CHOICES: [(Action, &str); 3] = [
+    (Action::LeaveBackground, "go on in the background"),
+    (Action::LeaveWait, "wait: stay here"),
+    (Action::LeaveStop, "stop after the running steps"),
 ];
 
 /// An operation with its steps, as far as they are known.

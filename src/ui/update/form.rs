@@ -3,9 +3,10 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::domain::{Control, FieldType, Filter, List, Preview, Query, Resource, Rows, Subject};
+use crate::ui::action::Action;
 use crate::ui::confirm::Confirm;
 use crate::ui::edit::edit;
-use crate::ui::field::{Candidate, Widget};
+use crate::ui::field::{Candidate, Pick, Widget};
 use crate::ui::form::{Form, Purpose};
 use crate::ui::model::{Modal, Model, Row};
 use crate::ui::msg::{Ask, Cmd};
@@ -177,24 +178,6 @@ pub fn key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
     let Some(entry) = form.current() else { return false };
     let is_integer = matches!(entry.field.of, FieldType::Integer { .. });
     let took = match (&mut entry.widget, event.code) {
-        (Widget::Pick(pick), code) if pick.search.is_some() => {
-            match code {
-                KeyCode::Esc => pick.close(),
-                KeyCode::Enter | KeyCode::Tab => pick.take(),
-                KeyCode::Up => pick.at = pick.at.saturating_sub(1),
-                KeyCode::Down => {
-                    pick.at = (pick.at + 1).min(pick.matches.len().saturating_sub(1));
-                }
-                _ => {
-                    if let Some(search) = &mut pick.search {
-                        edit(search, event);
-                    }
-                    pick.at = 0;
-                    pick.find();
-                }
-            }
-            true
-        }
         // Where something must be chosen, enter leads to the choices before it sends anything.
         (Widget::Pick(pick), KeyCode::Enter)
             if entry.field.required && pick.chosen.is_none() && !pick.options.is_empty() =>
@@ -252,6 +235,46 @@ pub fn key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
         changed(model, cmds);
     }
     took
+}
+
+/// What is being chosen for the field with the keys.
+fn picking(model: &mut Model) -> Option<&mut Pick> {
+    match &mut front(model)?.current()?.widget {
+        Widget::Pick(pick) if pick.search.is_some() => Some(pick),
+        _ => None,
+    }
+}
+
+/// Does an action among the choices of a field.
+pub fn pick(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
+    let Some(pick) = picking(model) else { return };
+    let last = pick.matches.len().saturating_sub(1);
+    match action {
+        Action::SearchUp => pick.at = pick.at.saturating_sub(1),
+        Action::SearchDown => pick.at = (pick.at + 1).min(last),
+        Action::SearchPageUp => pick.at = pick.at.saturating_sub(10),
+        Action::SearchPageDown => pick.at = (pick.at + 10).min(last),
+        Action::SearchTake => pick.take(),
+        Action::SearchClose | Action::SearchClear => pick.close(),
+        _ => return,
+    }
+    changed(model, cmds);
+}
+
+/// Searches the choices of a field for what is typed. The key that leads to the next field takes
+/// what is selected.
+pub fn search_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) {
+    let Some(pick) = picking(model) else { return };
+    if event.code == KeyCode::Tab {
+        pick.take();
+    } else {
+        if let Some(search) = &mut pick.search {
+            edit(search, event);
+        }
+        pick.at = 0;
+        pick.find();
+    }
+    changed(model, cmds);
 }
 
 /// What is typed with as much more as all paths that begin with it have in common; the first of

@@ -21,8 +21,6 @@ const FOUND: u32 = 20;
 /// Lets the front window take a key before the key map sees it. Returns whether it did.
 pub fn take_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
     match model.modals.last_mut() {
-        Some(Modal::Filter { .. }) => filter_key(model, event),
-        Some(Modal::Palette(_)) => palette_key(model, event, cmds),
         Some(Modal::Help { search, scroll }) => match event.code {
             KeyCode::Char(_) | KeyCode::Backspace
                 if !event.modifiers.contains(KeyModifiers::CONTROL) =>
@@ -32,11 +30,10 @@ pub fn take_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool
             }
             _ => false,
         },
-        Some(Modal::Form(_)) => form_key(model, event, cmds),
-        Some(Modal::Confirm(_)) => confirm_key(model, event, cmds),
-        Some(Modal::Quit { .. }) => quit_key(model, event, cmds),
-        Some(Modal::Lanes { .. }) => lanes_key(model, event, cmds),
-        Some(Modal::Sort { .. }) => sort_key(model, event, cmds),
+        // While something is chosen for a field, the keys are those of every search.
+        Some(Modal::Form(form)) if !form.is_picking() || form.sending => {
+            form_key(model, event, cmds)
+        }
         _ => false,
     }
 }
@@ -53,19 +50,39 @@ fn form_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
     false
 }
 
-/// A key the key map knows nothing of: a guest's, in its console.
+/// A key the key map knows nothing of: a guest's in its console, text where something is typed.
 pub fn unbound(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) {
-    if let Some(Modal::Console(console)) = model.modals.last_mut() {
-        if !console.open {
-            if console.ended.is_some() && matches!(event.code, KeyCode::Esc | KeyCode::Enter) {
-                close_console(model, cmds);
+    match model.modals.last_mut() {
+        Some(Modal::Console(console)) if console.open => {
+            if let Some(bytes) = console.typed(event) {
+                console.parser.screen_mut().set_scrollback(0);
+                cmds.push(Cmd::SerialSend(bytes));
             }
-            return;
         }
-        if let Some(bytes) = console.typed(event) {
-            console.parser.screen_mut().set_scrollback(0);
-            cmds.push(Cmd::SerialSend(bytes));
+        Some(Modal::Console(console))
+            if console.ended.is_some() && matches!(event.code, KeyCode::Esc | KeyCode::Enter) =>
+        {
+            close_console(model, cmds);
         }
+        Some(Modal::Filter { input, .. }) => {
+            edit::edit(input, event);
+            let text = input.value().to_owned();
+            list::set_filter(model, &text);
+        }
+        Some(Modal::Palette(palette)) => {
+            palette.at = 0;
+            palette.found.clear();
+            edit::edit(&mut palette.input, event);
+            palette.search();
+            find(model, cmds);
+        }
+        Some(Modal::Confirm(confirm)) => {
+            if let Question::Type { input, .. } = &mut confirm.ask {
+                edit::edit(input, event);
+            }
+        }
+        Some(Modal::Form(_)) => form::search_key(model, event, cmds),
+        _ => {}
     }
 }
 
@@ -87,6 +104,10 @@ pub fn take_action(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) -> b
                 Action::ConsoleDown => console.scroll(-10),
                 _ => {}
             }
+            true
+        }
+        Some(Modal::Form(form)) if form.is_picking() => {
+            form::pick(model, action, cmds);
             true
         }
         Some(Modal::Form(form)) => {
@@ -135,37 +156,19 @@ pub fn take_action(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) -> b
             .min(limit);
             true
         }
-        Some(_) => {
-            if matches!(action, Action::Back | Action::Quit) {
-                model.modals.pop();
+        Some(window) => {
+            match window {
+                Modal::Palette(_) => palette_action(model, action, cmds),
+                Modal::Filter { .. } => filter_action(model, action),
+                Modal::Confirm(_) => confirm_action(model, action, cmds),
+                Modal::Quit { .. } => quit_action(model, action, cmds),
+                Modal::Lanes { .. } => lanes_action(model, action, cmds),
+                Modal::Sort { .. } => sort_action(model, action, cmds),
+                _ => {}
             }
             true
         }
     }
-}
-
-fn filter_key(model: &mut Model, event: KeyEvent) -> bool {
-    let Some(Modal::Filter { input, before }) = model.modals.last_mut() else { return false };
-    match event.code {
-        KeyCode::Enter => {
-            model.modals.pop();
-        }
-        KeyCode::Esc => {
-            let before = before.clone();
-            model.modals.pop();
-            list::set_filter(model, &before);
-        }
-        KeyCode::Char('c') if event.modifiers.contains(KeyModifiers::CONTROL) => {
-            model.modals.pop();
-            list::set_filter(model, "");
-        }
-        _ => {
-            edit::edit(input, event);
-            let text = input.value().to_owned();
-            list::set_filter(model, &text);
-        }
-    }
-    true
 }
 
 /// Opens the palette.
@@ -178,7 +181,7 @@ pub fn palette(model: &mut Model, cmds: &mut Vec<Cmd>) {
     let fixed = entries
         .into_iter()
         .filter(|entry| {
-            !entry.scopes.iter().all(|scope| matches!(scope, Scope::Form | Scope::Console))
+            !entry.scopes.iter().all(|scope| scope.is_window())
                 && !matches!(
                     entry.action,
                     Action::Up | Action::Down | Action::Open | Action::Back | Action::Palette
@@ -215,24 +218,19 @@ fn find(model: &mut Model, cmds: &mut Vec<Cmd>) {
     }
 }
 
-fn palette_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
-    let Some(Modal::Palette(palette)) = model.modals.last_mut() else { return false };
-    let control = event.modifiers.contains(KeyModifiers::CONTROL);
+/// Does an action in the palette.
+fn palette_action(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
+    let Some(Modal::Palette(palette)) = model.modals.last_mut() else { return };
     let last = palette.matches.len().saturating_sub(1);
-    match event.code {
-        KeyCode::Esc => {
+    match action {
+        Action::SearchUp => palette.at = palette.at.saturating_sub(1),
+        Action::SearchDown => palette.at = (palette.at + 1).min(last),
+        Action::SearchPageUp => palette.at = palette.at.saturating_sub(10),
+        Action::SearchPageDown => palette.at = (palette.at + 10).min(last),
+        Action::SearchClose | Action::SearchClear => {
             model.modals.pop();
         }
-        KeyCode::Char('c') if control => {
-            model.modals.pop();
-        }
-        KeyCode::Up => palette.at = palette.at.saturating_sub(1),
-        KeyCode::Char('p') if control => palette.at = palette.at.saturating_sub(1),
-        KeyCode::Down => palette.at = (palette.at + 1).min(last),
-        KeyCode::Char('n') if control => palette.at = (palette.at + 1).min(last),
-        KeyCode::PageUp => palette.at = palette.at.saturating_sub(10),
-        KeyCode::PageDown => palette.at = (palette.at + 10).min(last),
-        KeyCode::Enter => {
+        Action::SearchTake => {
             let target = palette.matches.get(palette.at).map(|found| found.target.clone());
             model.modals.pop();
             match target {
@@ -249,37 +247,38 @@ fn palette_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool 
                 None => {}
             }
         }
-        _ => {
-            palette.at = 0;
-            palette.found.clear();
-            edit::edit(&mut palette.input, event);
-            palette.search();
-            find(model, cmds);
-        }
+        _ => {}
     }
-    true
 }
 
-fn confirm_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
-    let Some(Modal::Confirm(confirm)) = model.modals.last_mut() else { return false };
+/// Does an action while a filter is typed.
+fn filter_action(model: &mut Model, action: &Action) {
+    let Some(Modal::Filter { before, .. }) = model.modals.last() else { return };
+    let filter = match action {
+        Action::SearchTake => None,
+        Action::SearchClose => Some(before.clone()),
+        Action::SearchClear => Some(String::new()),
+        _ => return,
+    };
+    model.modals.pop();
+    if let Some(filter) = filter {
+        list::set_filter(model, &filter);
+    }
+}
+
+/// Does an action in a question.
+fn confirm_action(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
+    let Some(Modal::Confirm(confirm)) = model.modals.last_mut() else { return };
     let given = confirm.is_given();
-    let close = match (&mut confirm.ask, event.code) {
-        (_, KeyCode::Enter) if given => Some(true),
-        (_, KeyCode::Esc)
-        | (Question::YesNo { .. }, KeyCode::Enter | KeyCode::Char('n' | 'N' | 'q')) => Some(false),
-        (Question::YesNo { .. }, KeyCode::Char('y' | 'Y')) => Some(true),
-        (
-            Question::YesNo { yes },
-            KeyCode::Left
-            | KeyCode::Right
-            | KeyCode::Tab
-            | KeyCode::BackTab
-            | KeyCode::Char('h' | 'l'),
-        ) => {
+    let go = match (&mut confirm.ask, action) {
+        (Question::YesNo { .. }, Action::AnswerYes) => true,
+        (Question::YesNo { .. }, Action::AnswerNo) => false,
+        (Question::YesNo { .. }, Action::AnswerSelected) => given,
+        (Question::YesNo { yes }, Action::AnswerOther) => {
             *yes = !*yes;
-            None
+            return;
         }
-        (Question::YesNo { .. }, KeyCode::Char('o')) => {
+        (Question::YesNo { .. }, Action::AnswerOptions) => {
             if let Some(kind) = confirm.form.clone() {
                 let things = things_of(confirm);
                 model.modals.pop();
@@ -287,23 +286,19 @@ fn confirm_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool 
                     act::open_form(model, &spec, &things, cmds);
                 }
             }
-            return true;
+            return;
         }
-        (Question::Type { input, .. }, _) => {
-            edit::edit(input, event);
-            None
-        }
-        _ => None,
+        (Question::Type { .. }, Action::SearchTake) if given => true,
+        (Question::Type { .. }, Action::SearchClose) => false,
+        _ => return,
     };
-    let Some(go) = close else { return true };
-    let Some(Modal::Confirm(confirm)) = model.modals.pop() else { return true };
+    let Some(Modal::Confirm(confirm)) = model.modals.pop() else { return };
     if go {
         match confirm.then {
             Then::Submit(submits) => form::send(model, submits, cmds),
             Then::Control(control) => cmds.push(Cmd::Control(control)),
         }
     }
-    true
 }
 
 /// The numbers and names a question is about, for the form that takes its place.
@@ -322,82 +317,78 @@ fn things_of(confirm: &crate::ui::confirm::Confirm) -> Vec<(u64, String)> {
         .collect()
 }
 
-fn quit_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
-    let Some(Modal::Quit { at }) = model.modals.last_mut() else { return false };
-    let last = QUIT_CHOICES.len() - 1;
-    match event.code {
-        KeyCode::Up | KeyCode::Char('k') => *at = at.saturating_sub(1),
-        KeyCode::Down | KeyCode::Char('j') | KeyCode::Tab => *at = (*at + 1).min(last),
-        KeyCode::Enter => {
-            let at = *at;
-            quit_with(model, at, cmds);
+/// Does an action in the question about work in flight.
+fn quit_action(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
+    let Some(Modal::Quit { at }) = model.modals.last_mut() else { return };
+    match action {
+        Action::Up => *at = at.saturating_sub(1),
+        Action::Down | Action::Focus => *at = (*at + 1).min(QUIT_CHOICES.len() - 1),
+        Action::Open => {
+            if let Some((answer, _)) = QUIT_CHOICES.get(*at) {
+                quit_with(model, answer, cmds);
+            }
         }
-        KeyCode::Esc => {
+        Action::Back => {
             model.modals.pop();
         }
-        KeyCode::Char(letter) => {
-            let chosen = QUIT_CHOICES.iter().position(|(key, _)| key.starts_with(letter));
-            if let Some(at) = chosen {
-                quit_with(model, at, cmds);
-            }
+        Action::LeaveBackground | Action::LeaveWait | Action::LeaveStop => {
+            quit_with(model, action, cmds);
         }
         _ => {}
     }
-    true
 }
 
-fn lanes_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
-    let Some(Modal::Lanes { at }) = model.modals.last_mut() else { return false };
+/// Does an action in the lanes.
+fn lanes_action(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
+    let Some(Modal::Lanes { at }) = model.modals.last_mut() else { return };
     let last = model.lanes.len().saturating_sub(1);
-    match event.code {
-        KeyCode::Up | KeyCode::Char('k') => *at = at.saturating_sub(1),
-        KeyCode::Down | KeyCode::Char('j') => *at = (*at + 1).min(last),
-        KeyCode::Char(letter @ ('p' | 'r' | 'd' | '+' | '-')) => {
-            let Some(lane) = model.lanes.get(*at).cloned() else { return true };
-            if refuses(model) {
-                return true;
-            }
-            let change = match letter {
-                'p' if lane.state == LaneState::Paused => LaneChange::Resume,
-                'p' => LaneChange::Pause,
-                'r' => LaneChange::Resume,
-                'd' => LaneChange::Drain,
-                '+' => LaneChange::Width((lane.width + 1).min(64)),
-                _ => LaneChange::Width(lane.width.saturating_sub(1).max(1)),
-            };
-            cmds.push(Cmd::Control(Control::Lane { name: lane.name, change }));
-        }
-        KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | 'L') => {
+    match action {
+        Action::Up => *at = at.saturating_sub(1),
+        Action::Down => *at = (*at + 1).min(last),
+        Action::Back | Action::Open | Action::Quit | Action::Lanes => {
             model.modals.pop();
         }
-        _ => {}
+        _ => {
+            let Some(lane) = model.lanes.get(*at).cloned() else { return };
+            let change = match action {
+                Action::LanePause if lane.state == LaneState::Paused => LaneChange::Resume,
+                Action::LanePause => LaneChange::Pause,
+                Action::LaneResume => LaneChange::Resume,
+                Action::LaneDrain => LaneChange::Drain,
+                Action::LaneWiden => LaneChange::Width((lane.width + 1).min(64)),
+                Action::LaneNarrow => LaneChange::Width(lane.width.saturating_sub(1).max(1)),
+                _ => return,
+            };
+            if !refuses(model) {
+                cmds.push(Cmd::Control(Control::Lane { name: lane.name, change }));
+            }
+        }
     }
-    true
 }
 
-fn sort_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
+/// Does an action in the columns to sort by.
+fn sort_action(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
     let columns = model.tab.columns();
-    let Some(Modal::Sort { at }) = model.modals.last_mut() else { return false };
-    match event.code {
-        KeyCode::Up | KeyCode::Char('k') => *at = at.saturating_sub(1),
-        KeyCode::Down | KeyCode::Char('j') => *at = (*at + 1).min(columns.len() - 1),
-        KeyCode::Enter => {
+    let Some(Modal::Sort { at }) = model.modals.last_mut() else { return };
+    match action {
+        Action::Up => *at = at.saturating_sub(1),
+        Action::Down => *at = (*at + 1).min(columns.len() - 1),
+        Action::Open => {
             let column = columns[(*at).min(columns.len() - 1)];
             model.modals.pop();
             list::sort_by(model, column, cmds);
         }
-        KeyCode::Backspace | KeyCode::Delete => {
+        Action::SortClear => {
             model.modals.pop();
             model.pane_mut().sort = None;
             list::hurry(model.pane_mut());
             cmds.push(Cmd::Save(model.choices()));
         }
-        KeyCode::Esc | KeyCode::Char('q' | 'o') => {
+        Action::Back | Action::Quit | Action::Sort => {
             model.modals.pop();
         }
         _ => {}
     }
-    true
 }
 
 /// Puts pasted text where the keys go.

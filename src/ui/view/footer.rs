@@ -86,6 +86,15 @@ pub fn message(model: &Model, canvas: &mut Canvas<'_>, footer: Rect) {
 /// A key and what it does, in a word or two.
 type Hint = (String, String);
 
+/// An arrow key as it looks on the keyboard.
+fn arrow(key: String) -> String {
+    match key.as_str() {
+        "up" => "↑".to_owned(),
+        "down" => "↓".to_owned(),
+        _ => key,
+    }
+}
+
 /// From this place in the footer on, keys lead everywhere else and stay in sight on any screen.
 const ALWAYS: u8 = 79;
 
@@ -95,27 +104,58 @@ fn hint(key: &str, title: &str) -> Hint {
 
 /// The keys that apply now.
 fn keys(model: &Model) -> Vec<Hint> {
-    let fixed = |keys: &[(&str, &str)]| keys.iter().map(|(key, title)| hint(key, title)).collect();
+    use Action as A;
+    // What is asked of the operator has its keys shown from the map, whatever they are.
+    let of = |keys: &[(&[Action], &str)]| {
+        let shown = |actions: &[Action]| {
+            let keys: Vec<_> =
+                actions.iter().filter_map(|action| model.keymap.key(action)).map(arrow).collect();
+            // Two arrows read as one sign.
+            keys.join(if keys.iter().all(|key| "↑↓".contains(key.as_str())) { "" } else { "/" })
+        };
+        let hints = keys.iter().map(|(actions, title)| hint(&shown(actions), title));
+        hints.filter(|(key, _)| !key.is_empty()).collect()
+    };
+    let (moves, close) = ([A::SearchUp, A::SearchDown], [A::SearchClose]);
     match model.modals.last() {
-        Some(Modal::Help { .. }) => fixed(&[("↑↓", "scroll"), ("a-z", "search"), ("esc", "close")]),
-        Some(Modal::Doctor { .. }) => fixed(&[("j/k", "scroll"), ("esc", "close")]),
+        Some(Modal::Help { .. }) => {
+            vec![hint("↑↓", "scroll"), hint("a-z", "search"), hint("esc", "close")]
+        }
+        Some(Modal::Doctor { .. }) => of(&[(&[A::Down, A::Up], "scroll"), (&[A::Back], "close")]),
         Some(Modal::Lanes { at }) => {
             let lane = model.lanes.get(*at).map(|lane| lane.state);
             let turn = if lane == Some(LaneState::Paused) { "resume" } else { "pause" };
-            fixed(&[("p", turn), ("d", "drain"), ("+/-", "width"), ("esc", "close")])
+            of(&[
+                (&[A::LanePause], turn),
+                (&[A::LaneDrain], "drain"),
+                (&[A::LaneWiden, A::LaneNarrow], "width"),
+                (&[A::Back], "close"),
+            ])
         }
-        Some(Modal::Sort { .. }) => {
-            fixed(&[("enter", "sort, again turns it"), ("del", "usual order"), ("esc", "close")])
+        Some(Modal::Sort { .. }) => of(&[
+            (&[A::Open], "sort, again turns it"),
+            (&[A::SortClear], "usual order"),
+            (&[A::Back], "close"),
+        ]),
+        Some(Modal::Palette(_)) => {
+            of(&[(&[A::SearchTake], "go"), (&moves, "choose"), (&close, "close")])
         }
-        Some(Modal::Palette(_)) => fixed(&[("enter", "go"), ("↑↓", "choose"), ("esc", "close")]),
         Some(Modal::Confirm(confirm)) => match (&confirm.ask, &confirm.form) {
-            (Ask::YesNo { .. }, Some(_)) => fixed(&[("y", "yes"), ("n", "no"), ("o", "options")]),
-            (Ask::YesNo { .. }, None) => fixed(&[("y", "yes"), ("n", "no")]),
-            (Ask::Type { .. }, _) => fixed(&[("enter", "go on"), ("esc", "no")]),
+            (Ask::YesNo { .. }, form) => {
+                let mut keys = of(&[(&[A::AnswerYes], "yes"), (&[A::AnswerNo], "no")]);
+                if form.is_some() {
+                    keys.extend(of(&[(&[A::AnswerOptions], "options")]));
+                }
+                keys
+            }
+            (Ask::Type { .. }, _) => of(&[(&[A::SearchTake], "go on"), (&close, "no")]),
         },
-        Some(Modal::Quit { .. }) => fixed(&[("enter", "choose"), ("esc", "stay")]),
+        Some(Modal::Quit { .. }) => of(&[(&[A::Open], "choose"), (&[A::Back], "stay")]),
         Some(Modal::Form(form)) if form.is_picking() => {
-            fixed(&[("enter", "take"), ("↑↓", "choose"), ("a-z", "search"), ("esc", "close")])
+            let mut keys = of(&[(&[A::SearchTake], "take"), (&moves, "choose")]);
+            keys.push(hint("a-z", "search"));
+            keys.extend(of(&[(&close, "close")]));
+            keys
         }
         Some(Modal::Form(_)) => {
             let mut keys = bound(model, |_| true);

@@ -8,7 +8,7 @@ use ratatui::widgets::Widget;
 
 use super::canvas::{Canvas, Line};
 use crate::domain::{LaneState, ToolState};
-use crate::ui::action::Scope;
+use crate::ui::action::{Action, Scope};
 use crate::ui::confirm::{Ask, Confirm};
 use crate::ui::console::Console;
 use crate::ui::layout::{full, window};
@@ -51,6 +51,11 @@ pub fn help_lines(model: &Model, search: &str, width: u16) -> Vec<Line> {
     groups.insert(2, (Scope::Operation, "On an operation".to_owned()));
     groups.push((Scope::Form, "In a form".to_owned()));
     groups.push((Scope::Console, "In a serial console".to_owned()));
+    groups.push((Scope::Lanes, "In the lanes".to_owned()));
+    groups.push((Scope::Sort, "In the columns to sort by".to_owned()));
+    groups.push((Scope::Question, "In a question".to_owned()));
+    groups.push((Scope::Leave, "Leaving with work in flight".to_owned()));
+    groups.push((Scope::Search, "Where something is searched for or typed".to_owned()));
     for (scope, title) in groups {
         let matching: Vec<_> = model
             .keymap
@@ -74,9 +79,12 @@ pub fn help_lines(model: &Model, search: &str, width: u16) -> Vec<Line> {
         lines.push(Line::new(title, Role::Title));
         for (keys, entry) in matching {
             let room = usize::from(width).saturating_sub(19).max(10);
-            for (number, doc) in text::wrap(&entry.doc, room).into_iter().enumerate() {
-                let keys = if number == 0 { keys.as_str() } else { "" };
-                lines.push(Line::new(format!(" {keys:<16}  "), Role::Key).with(doc, Role::Text));
+            // Side by side, each as many lines as it needs.
+            let (keys, docs) = (text::wrap(&keys, 16), text::wrap(&entry.doc, room));
+            for number in 0..keys.len().max(docs.len()) {
+                let part = |lines: &[String]| lines.get(number).cloned().unwrap_or_default();
+                let keys = format!(" {:<16}  ", part(&keys));
+                lines.push(Line::new(keys, Role::Key).with(part(&docs), Role::Text));
             }
         }
     }
@@ -230,11 +238,13 @@ pub fn confirm(model: &Model, confirm: &Confirm, canvas: &mut Canvas<'_>) {
         Ask::YesNo { yes } => {
             let (no_role, yes_role) =
                 if *yes { (Role::Text, Role::Tab) } else { (Role::Tab, Role::Text) };
-            let at = canvas.text(x, y, inner, " n  No ", no_role);
-            let at = canvas.text(at + 2, y, inner, " y  Yes ", yes_role);
+            let key = |action| model.keymap.key(&action).unwrap_or_default();
+            let (no, yes) = (key(Action::AnswerNo), key(Action::AnswerYes));
+            let at = canvas.text(x, y, inner, &format!(" {no}  No "), no_role);
+            let at = canvas.text(at + 2, y, inner, &format!(" {yes}  Yes "), yes_role);
             if confirm.form.is_some() {
                 let left = inside.right().saturating_sub(at + 3);
-                let at = canvas.text(at + 3, y, left, "o", Role::Key);
+                let at = canvas.text(at + 3, y, left, &key(Action::AnswerOptions), Role::Key);
                 canvas.text(at + 1, y, left.saturating_sub(2), "options", Role::Quiet);
             }
         }
@@ -253,10 +263,11 @@ pub fn quit(model: &Model, at: usize, canvas: &mut Canvas<'_>) {
     let told = format!("{} running, {} waiting. What of them?", flight.running, flight.waiting);
     let inner = inside.width.saturating_sub(2);
     canvas.text(inside.x + 1, inside.y, inner, &told, Role::Text);
-    for ((number, (key, what)), y) in
+    for ((number, (answer, what)), y) in
         QUIT_CHOICES.iter().enumerate().zip(inside.y + 2..inside.bottom())
     {
-        let next = canvas.text(inside.x + 2, y, inner, key, Role::Key);
+        let key = model.keymap.key(answer).unwrap_or_default();
+        let next = canvas.text(inside.x + 2, y, inner, &key, Role::Key);
         canvas.text(next + 2, y, inner.saturating_sub(5), what, Role::Text);
         if number == at {
             canvas.restyle(Rect { x: inside.x, y, width: inside.width, height: 1 }, Role::Selected);
@@ -267,7 +278,7 @@ pub fn quit(model: &Model, at: usize, canvas: &mut Canvas<'_>) {
 /// Draws a guest's serial console.
 pub fn console(model: &Model, console: &Console, canvas: &mut Canvas<'_>) {
     let area = full(model.size);
-    let leave = model.keymap.key(&crate::ui::action::Action::ConsoleLeave).unwrap_or_default();
+    let leave = model.keymap.key(&Action::ConsoleLeave).unwrap_or_default();
     let title = format!("{} · serial console · {leave} leaves", console.name);
     let inside = canvas.window(area, &title, Role::Focus);
     let screen = console.parser.screen();
