@@ -9,7 +9,8 @@
 //! earlier without waiting for its answer.
 
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, params};
@@ -24,13 +25,19 @@ use super::row::{state_code, step_code, time};
 /// The most requests one transaction takes, so that the first of them need not wait for ever.
 const MOST: usize = 4096;
 
+/// The longest a transaction waits for requests that are expected: less than a trip to most disks.
+const PATIENCE: Duration = Duration::from_micros(200);
+
+/// From how many answered callers on it waits for them to ask again. A few have nothing to gain.
+const MANY: usize = 8;
+
 /// One change to the store.
 #[derive(Debug)]
 pub enum Change {
     /// A new operation. `params` is its parameters as JSON text.
     Insert {
         /// The operation; its own `params` are not looked at.
-        operation: Box<Operation>,
+        operation: Arc<Operation>,
         /// Its parameters as JSON text, secrets hashed or sealed.
         params: String,
     },
@@ -63,7 +70,7 @@ pub enum Change {
     /// A step began, ended or was undone.
     Step(Box<StepChange>),
     /// A resource was made or changed.
-    Put(std::sync::Arc<Resource>),
+    Put(Arc<Resource>),
     /// A resource is gone.
     Remove(ResourceId),
     /// A number was given out.
@@ -141,15 +148,20 @@ impl Writer {
 /// The thread: until the last sender is gone.
 fn write(connection: &Connection, waiting: &mpsc::Receiver<Request>, path: &std::path::Path) {
     let mut batch = Vec::with_capacity(256);
+    let mut answered = 0;
     while let Ok(first) = waiting.recv() {
         batch.push(first);
-        batch.extend(waiting.try_iter().take(MOST - 1));
+        gather(waiting, &mut batch, answered);
         let failed = commit(connection, &mut batch);
         if let Err(error) = &failed {
             tracing::error!(%error, "a transaction failed");
         }
-        for request in batch.drain(..) {
-            if let Some(answer) = request.answer {
+        answered = batch.iter().filter(|request| request.answer.is_some()).count();
+        for Request { changes, answer } in batch.drain(..) {
+            // Operations are shared with whoever waits for the answer, and changed after it: without
+            // a copy when they are let go first.
+            drop(changes);
+            if let Some(answer) = answer {
                 let told = match &failed {
                     Ok(()) => Ok(()),
                     Err(error) => Err(super::broken(path, error)),
@@ -162,6 +174,23 @@ fn write(connection: &Connection, waiting: &mpsc::Receiver<Request>, path: &std:
     // Leaves one whole file behind.
     if let Err(error) = connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
         tracing::warn!(%error, "the last checkpoint failed; the next start makes up for it");
+    }
+}
+
+/// Takes what else is waiting. When the last transaction answered many callers, the first of them to
+/// ask again would get a transaction of its own while all others wait for the next: twice as many
+/// trips to the disk for the same work. So it waits a little for as many requests as were answered.
+fn gather(waiting: &mpsc::Receiver<Request>, batch: &mut Vec<Request>, answered: usize) {
+    batch.extend(waiting.try_iter().take(MOST - batch.len()));
+    if answered < MANY {
+        return;
+    }
+    let until = Instant::now() + PATIENCE;
+    while batch.len() < answered && Instant::now() < until {
+        match waiting.try_recv() {
+            Ok(request) => batch.push(request),
+            Err(_) => std::thread::yield_now(),
+        }
     }
 }
 
