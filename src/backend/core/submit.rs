@@ -8,8 +8,8 @@ use crate::backend::queue;
 use crate::backend::secrets::hidden;
 use crate::backend::store::Change;
 use crate::domain::{
-    Accepted, BackendError, Effect, LockMode, Operation, OperationSpec, Params, Reason,
-    Refusal, Resource, ResourceId, State, Submit, Uid,
+    Accepted, BackendError, Effect, LockMode, Operation, OperationSpec, Params, Reason, Refusal,
+    Resource, ResourceId, State, Submit, Uid,
 };
 
 use super::{CancellationToken, Core, Flight, Open};
