@@ -17,7 +17,8 @@ use std::process::{Command, Output, Stdio};
 
 use ::hostler::backend::operations;
 use ::hostler::backend::settings::Settings;
-use hostler::Box7;
+use hostler::{Box7, signal};
+use rustix::process::Signal;
 use serde_json::Value;
 
 const PASSWORD: &str = "correct-horse-battery";
@@ -489,4 +490,46 @@ fn a_full_disk_loses_nothing_accepted() {
     for uid in &accepted {
         place.ok(&["operation", "wait", &uid.to_string()]);
     }
+}
+
+/// Commands that come at once, where nobody serves: one of them does, and its going cuts no other.
+#[test]
+fn twelve_at_once_are_all_heard() {
+    for _ in 0..4 {
+        let place = Box7::new();
+        place.config();
+        let ask = |number: u32| {
+            let mut command = place.command();
+            command.args(["run", "disk_create", "size_mb=1", "fstype=none", "--wait"]);
+            command.arg(format!("name=disk-{number}")).stdin(Stdio::null());
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("hostler runs")
+        };
+        let asked: Vec<_> = (1..=12).map(ask).collect();
+        for command in asked {
+            let output = command.wait_with_output().expect("its end");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{}: {said}\n{}", output.status, place.log());
+        }
+        assert_eq!(place.list("disks").len(), 12);
+    }
+}
+
+#[test]
+fn a_clean_end_leaves_one_whole_database() {
+    let mut place = Box7::new();
+    let databases = |place: &Box7| {
+        let names = std::fs::read_dir(place.dir()).expect("the state directory");
+        let names = names.map(|file| file.expect("a file").file_name().into_string());
+        let mut names: Vec<_> = names.map(|name| name.expect("text")).collect();
+        names.retain(|name| name.starts_with("hostler.db"));
+        names
+    };
+    place.done("disk_create", &["name=data", "size_mb=1", "fstype=none"]);
+    assert_eq!(databases(&place), ["hostler.db"]);
+    place.serve(&[]);
+    place.done("disk_create", &["name=more", "size_mb=1", "fstype=none"]);
+    assert!(databases(&place).len() > 1, "it is being written");
+    signal(place.pid(), Signal::TERM);
+    assert!(place.wait_for_death().success());
+    assert_eq!(databases(&place), ["hostler.db"]);
 }
