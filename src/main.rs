@@ -295,20 +295,21 @@ fn options(place: &Place) -> anyhow::Result<ui::Options> {
 
 /// The backend without a screen, until SIGTERM or SIGINT.
 async fn serve(place: &Place, take_over: bool) -> anyhow::Result<ExitCode> {
-    let mut owned = own(&place.state_dir)?;
-    if take_over && owned.is_none() {
-        // Whoever hands over to us is about to go.
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while owned.is_none() && tokio::time::Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            owned = own(&place.state_dir)?;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let owned = loop {
+        if let Some(owned) = own(&place.state_dir)? {
+            break owned;
         }
-    }
-    let Some(owned) = owned else {
-        anyhow::bail!(
-            "another hostler runs on {}; attach to it by starting `hostler --state {0}`",
-            place.state_dir.display()
-        );
+        // Whoever hands over to us is about to go; and so is one that answers nobody: a process that
+        // is killed loses its socket before its lock.
+        let stays = !take_over && place.attach().await.is_ok();
+        if stays || tokio::time::Instant::now() >= deadline {
+            anyhow::bail!(
+                "another hostler runs on {}; attach to it by starting `hostler --state {0}`",
+                place.state_dir.display()
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     };
     place.log()?;
     let embedded = place.start(owned)?;

@@ -533,3 +533,26 @@ fn a_clean_end_leaves_one_whole_database() {
     assert!(place.wait_for_death().success());
     assert_eq!(databases(&place), ["hostler.db"]);
 }
+
+/// The lock may outlive the socket for a moment, as it does when a backend is killed.
+#[test]
+fn a_backend_waits_for_one_that_answers_nobody() {
+    let mut place = Box7::new();
+    place.config();
+    let lock = std::fs::File::create(place.dir().join("hostler.lock")).expect("a lock");
+    lock.lock().expect("locked");
+    let socket = place.dir().join("hostler.sock");
+    let dying = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    dying.set_nonblocking(true).expect("looked at");
+    let mut command = place.command();
+    command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null());
+    let mut child = command.spawn().expect("hostler serve");
+    place.wait("it asks who is there", || dying.accept().is_ok());
+    drop((dying, lock));
+    place.wait("it serves", || place.is_served());
+    // One that answers is left alone at once.
+    assert!(complaint(&place.run(&["serve"]), 1).contains("another hostler runs"));
+    child.kill().expect("killed");
+    child.wait().expect("gone");
+    place.serve(&[]);
+}
