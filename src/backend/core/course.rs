@@ -98,7 +98,7 @@ impl Core {
         state: State,
         comment: Option<String>,
     ) -> Result<(), BackendError> {
-        let (written, changed) = {
+        let (written, changed, drained) = {
             let mut flight = self.flight();
             let now = self.ports.clock.now();
             let Some(open) = flight.open.get(&uid) else { return Ok(()) };
@@ -116,10 +116,13 @@ impl Core {
             }));
             // What waits for this one may start now: whatever it writes is written after this.
             let written = self.store.writer().send(changes);
-            flight.queue.finish(uid);
+            let drained = flight.queue.finish(uid);
             flight.queue.withdraw(uid);
-            (written, changed)
+            (written, changed, drained)
         };
+        if let Some(lane) = drained {
+            self.hub.tell(Fact::Lane(lane));
+        }
         self.dispatch();
         let written = written.await;
         self.take_in(changed);
