@@ -3,7 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::{
     Accepted, Answer, Backend, BackendError, BoxFuture, Catalogue, Control, Counts, EventStream,
@@ -79,7 +79,8 @@ pub fn own(dir: &Path) -> Result<Option<Owned>> {
 #[derive(Debug, Clone)]
 pub struct Embedded {
     core: Arc<Core>,
-    _owned: Arc<Owned>,
+    /// Nothing once it has been left.
+    owned: Arc<Mutex<Option<Owned>>>,
 }
 
 impl Embedded {
@@ -99,12 +100,13 @@ impl Embedded {
         core.dispatch();
         core.running.spawn(super::observer::run(core.clone()));
         core.running.spawn(scheduler::run(core.clone()));
-        Ok(Self { core, _owned: Arc::new(owned) })
+        Ok(Self { core, owned: Arc::new(Mutex::new(Some(owned))) })
     }
 
-    /// Goes, leaving everything so that the next owner of the state directory goes on with it.
-    /// Steps that are being taken are dropped where they are, or finished first when
-    /// `after_steps`. QEMU and ffmpeg live on.
+    /// Goes, leaving everything so that the next owner of the state directory goes on with it: the
+    /// store is one whole file and closed, and the directory is nobody's when this returns. Steps
+    /// that are being taken are dropped where they are, or finished first when `after_steps`. QEMU
+    /// and ffmpeg live on.
     pub async fn leave(&self, after_steps: bool) {
         self.core.pausing.cancel();
         if !after_steps {
@@ -113,10 +115,10 @@ impl Embedded {
         self.core.running.close();
         self.core.running.wait().await;
         self.core.leaving.cancel();
-        // What nobody waited for is written before the next owner reads.
-        if let Err(error) = self.core.store.writer().send(Vec::new()).await {
+        if let Err(error) = self.core.store.close().await {
             tracing::error!(%error, "the last changes could not be written");
         }
+        *self.owned.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Whether anybody listens to the events.
@@ -185,7 +187,7 @@ impl Embedded {
             }
             Query::Lanes => Answer::Lanes(core.flight().queue.lanes().collect()),
             Query::Host => {
-                let host = core.host.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let host = core.host.lock().unwrap_or_else(PoisonError::into_inner);
                 Answer::Host(Box::new((**host).clone()))
             }
             Query::Preview(submit) => Answer::Preview(core.preview(submit).await?),

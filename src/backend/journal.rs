@@ -289,11 +289,13 @@ impl Context {
     ) -> Result<(), BackendError> {
         let change = StepChange { uid: self.inner.uid, step: step.clone(), result };
         let (core, uid) = (self.inner.core.clone(), self.inner.uid);
-        let recorded = self.inner.recording.spawn(async move {
+        // The backend does not close the store under it either.
+        let record = self.inner.core.running.track_future(async move {
             core.commit(vec![Change::Step(Box::new(change))], changed).await?;
             core.tell_step(uid, step);
             Ok(())
         });
+        let recorded = self.inner.recording.spawn(record);
         recorded.await.unwrap_or_else(|error| {
             Err(BackendError::failed(format!("the record of a step was lost: {error}")))
         })

@@ -151,11 +151,15 @@ impl Queue {
         Some(uid)
     }
 
-    /// A running operation has ended, whatever the end; its place and its resources are free.
-    pub fn finish(&mut self, uid: Uid) {
-        if self.queued.get(&uid).is_some_and(|queued| queued.stage == Stage::Running) {
-            self.remove(uid);
-        }
+    /// A running operation has ended, whatever the end; its place and its resources are free. Gives
+    /// its lane where that is paused now, because this was the last to drain from it.
+    pub fn finish(&mut self, uid: Uid) -> Option<Lane> {
+        let queued = self.queued.get(&uid).filter(|queued| queued.stage == Stage::Running)?;
+        let drains = self.lanes.get(&queued.entry.lane)?.state == LaneState::Draining;
+        let draining = drains.then(|| queued.entry.lane.clone());
+        self.remove(uid);
+        let name = draining?;
+        self.lanes().find(|lane| lane.name == name && lane.state == LaneState::Paused)
     }
 
     /// Changes the priority of an operation that has not started. Says whether it could.

@@ -134,7 +134,9 @@ impl Core {
             }));
             // What waits for this one may start now: whatever it writes is written after this.
             let written = self.store.writer().send(changes);
-            flight.queue.finish(uid);
+            if let Some(drained) = flight.queue.finish(uid) {
+                self.hub.tell(Fact::Lane(drained));
+            }
             flight.queue.withdraw(uid);
             self.start_due(&mut flight);
             (written, changed, now)

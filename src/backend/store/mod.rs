@@ -58,6 +58,17 @@ impl Store {
         &self.writer
     }
 
+    /// Closes the store, so that one whole file is left behind: everything sent before is in it
+    /// when this returns. What is asked or sent later fails; closing twice does no harm.
+    ///
+    /// # Errors
+    /// When the last changes could not be written.
+    pub async fn close(&self) -> Result<(), BackendError> {
+        let reader = self.reader.clone();
+        tokio::task::spawn_blocking(move || reader.close()).await.map_err(|error| broke(&error))?;
+        self.writer.close().await
+    }
+
     /// Asks a question of the store on a thread where blocking does no harm.
     ///
     /// # Errors
@@ -67,10 +78,14 @@ impl Store {
         question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, BackendError> {
         let reader = self.reader.clone();
-        tokio::task::spawn_blocking(move || reader.read(question)).await.map_err(|error| {
-            BackendError::failed(format!("a reader of the store broke: {error}"))
-        })?
+        tokio::task::spawn_blocking(move || reader.read(question))
+            .await
+            .map_err(|error| broke(&error))?
     }
+}
+
+fn broke(error: &tokio::task::JoinError) -> BackendError {
+    BackendError::failed(format!("a reader of the store broke: {error}"))
 }
 
 /// Opens one more connection to a file that is known to be ours.

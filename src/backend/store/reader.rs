@@ -1,7 +1,7 @@
 //! Readers: what start-up needs, and windows onto a million operations.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
@@ -79,11 +79,13 @@ pub(super) fn open(connection: &Connection) -> rusqlite::Result<Opened> {
 pub struct Reader {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
+    /// Whether questions are answered; held by each while it is.
+    open: RwLock<bool>,
 }
 
 impl Reader {
     pub(super) const fn new(path: PathBuf) -> Self {
-        Self { path, idle: Mutex::new(Vec::new()) }
+        Self { path, idle: Mutex::new(Vec::new()), open: RwLock::new(true) }
     }
 
     /// Asks a question on a connection of its own. Blocks.
@@ -94,6 +96,10 @@ impl Reader {
         &self,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, BackendError> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        if !*open {
+            return Err(BackendError::failed("the store is closed: hostler is stopping"));
+        }
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = idle().pop();
         let connection = match kept {
@@ -106,6 +112,12 @@ impl Reader {
             idle.push(connection);
         }
         answer
+    }
+
+    /// Closes every connection once the questions being asked are answered. Blocks.
+    pub(super) fn close(&self) {
+        *self.open.write().unwrap_or_else(PoisonError::into_inner) = false;
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 

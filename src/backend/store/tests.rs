@@ -47,6 +47,24 @@ fn a_new_file_is_brought_to_the_newest_version_and_opens_again() {
     assert_eq!(pragma("application_id"), i64::from(APPLICATION_ID));
 }
 
+#[tokio::test]
+async fn closing_leaves_one_whole_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    store.writer().send_unanswered(vec![insert(&operation(1))]);
+    // Keeps a connection of its own for the next question.
+    store.read(reader::count).await.unwrap();
+    for _ in 0..2 {
+        store.close().await.unwrap();
+        let files: Vec<_> =
+            dir.path().read_dir().unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(files, [FILE]);
+    }
+    store.writer().send(vec![insert(&operation(2))]).await.unwrap_err();
+    store.read(reader::count).await.unwrap_err();
+    assert_eq!(Store::open(dir.path()).unwrap().1.last_uid, 1);
+}
+
 #[test]
 fn a_file_that_is_not_ours_is_refused_and_stays_as_it_is() {
     for (sql, says) in [

@@ -102,6 +102,8 @@ pub struct StepChange {
 struct Request {
     changes: Vec<Change>,
     answer: Option<Answer>,
+    /// Whether the writer ends with it.
+    last: bool,
 }
 
 /// The way back to who wants to know.
@@ -114,12 +116,13 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. It ends when the last [`Writer`] is dropped and everything is written.
+    /// Starts the thread. It ends when it is told to, or when the last [`Writer`] is dropped, and
+    /// everything is written.
     pub(super) fn start(connection: Connection, path: PathBuf) -> Result<Self, BackendError> {
         let (requests, waiting) = mpsc::channel();
         std::thread::Builder::new()
             .name("hostler-writer".into())
-            .spawn(move || write(&connection, &waiting, &path))
+            .spawn(move || write(connection, &waiting, &path))
             .map_err(|error| BackendError::failed(format!("cannot start the writer: {error}")))?;
         Ok(Self { requests })
     }
@@ -131,7 +134,8 @@ impl Writer {
         changes: Vec<Change>,
     ) -> impl Future<Output = Result<(), BackendError>> + Send + 'static {
         let (answer, told) = oneshot::channel();
-        let sent = self.requests.send(Request { changes, answer: Some(answer) }).is_ok();
+        let request = Request { changes, answer: Some(answer), last: false };
+        let sent = self.requests.send(request).is_ok();
         async move {
             let gone =
                 || BackendError::failed("the writer of the store has stopped; restart hostler");
@@ -142,36 +146,66 @@ impl Writer {
         }
     }
 
+    /// Ends the thread, or finds it ended. Everything sent before is in one whole file, and that is
+    /// closed, when this returns. Whatever is sent later fails.
+    pub(super) async fn close(&self) -> Result<(), BackendError> {
+        let (answer, told) = oneshot::channel();
+        let last = Request { changes: Vec::new(), answer: Some(answer), last: true };
+        if self.requests.send(last).is_err() {
+            return Ok(());
+        }
+        told.await.unwrap_or(Ok(()))
+    }
+
     /// Sends changes whose answer nobody needs: what follows them is acknowledged after them.
     pub fn send_unanswered(&self, changes: Vec<Change>) {
         // A writer that is gone is noticed by the next change that waits for its answer.
-        let _ = self.requests.send(Request { changes, answer: None });
+        let _ = self.requests.send(Request { changes, answer: None, last: false });
     }
 }
 
-/// The thread: until the last sender is gone.
-fn write(connection: &Connection, waiting: &mpsc::Receiver<Request>, path: &std::path::Path) {
-    let mut answers = Vec::with_capacity(256);
+/// Who is to be told how a transaction ended.
+#[derive(Default)]
+struct Batch {
+    /// One for each request, in order.
+    answers: Vec<Option<Answer>>,
+    /// Whether the writer ends with the latest of them.
+    last: bool,
+}
+
+/// The thread: until it is told to end, or the last sender is gone.
+fn write(connection: Connection, waiting: &mpsc::Receiver<Request>, path: &std::path::Path) {
+    let mut batch = Batch::default();
+    let mut closing = None;
     let mut expected = 0;
-    while let Ok(first) = waiting.recv() {
-        let written = transaction(connection, first, waiting, expected, &mut answers);
+    while closing.is_none()
+        && let Ok(first) = waiting.recv()
+    {
+        let written = transaction(&connection, first, waiting, expected, &mut batch);
         if let Err(error) = &written {
             tracing::error!(%error, "a transaction failed");
         }
-        let answered = answers.iter().flatten().count();
+        let told = || match &written {
+            Ok(()) => Ok(()),
+            Err(error) => Err(super::broken(path, error)),
+        };
+        if batch.last {
+            closing = batch.answers.pop().flatten().map(|answer| (answer, told()));
+        }
+        let answered = batch.answers.iter().flatten().count();
         expected = if answered < MANY { 0 } else { answered };
-        for answer in answers.drain(..).flatten() {
-            let told = match &written {
-                Ok(()) => Ok(()),
-                Err(error) => Err(super::broken(path, error)),
-            };
+        for answer in batch.answers.drain(..).flatten() {
             // Whoever asked may be gone by now; the change stands all the same.
-            let _ = answer.send(told);
+            let _ = answer.send(told());
         }
     }
     // Leaves one whole file behind.
     if let Err(error) = connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
         tracing::warn!(%error, "the last checkpoint failed; the next start makes up for it");
+    }
+    drop(connection);
+    if let Some((answer, told)) = closing {
+        let _ = answer.send(told);
     }
 }
 
@@ -183,30 +217,34 @@ fn transaction(
     first: Request,
     waiting: &mpsc::Receiver<Request>,
     expected: usize,
-    answers: &mut Vec<Option<Answer>>,
+    batch: &mut Batch,
 ) -> rusqlite::Result<()> {
     let mut next = Some(first);
     let end = (|| {
         connection.execute_batch("BEGIN IMMEDIATE")?;
         let mut statements = Statements::prepare(connection)?;
-        while let Some(Request { changes, answer }) = next.take() {
-            answers.push(answer);
+        while let Some(Request { changes, answer, last }) = next.take() {
+            batch.answers.push(answer);
+            batch.last = last;
             if let Err(refused) = statements.request(&changes)? {
                 tracing::error!(error = %refused, ?changes, "a change was refused");
-                if let Some(answer) = answers.pop().flatten() {
+                if let Some(answer) = batch.answers.pop().flatten() {
                     let message = format!("the store refused a change: {refused}");
                     let _ = answer.send(Err(BackendError::failed(message)));
                 }
             }
-            if answers.len() < MOST {
-                next = another(waiting, answers.len() < expected);
+            if !last && batch.answers.len() < MOST {
+                next = another(waiting, batch.answers.len() < expected);
             }
         }
         drop(statements);
         connection.execute_batch("COMMIT")
     })();
     // What could not even begin is told like the rest.
-    answers.extend(next.map(|request| request.answer));
+    if let Some(Request { answer, last, .. }) = next {
+        batch.answers.push(answer);
+        batch.last = last;
+    }
     if end.is_err() && !connection.is_autocommit() {
         connection.execute_batch("ROLLBACK")?;
     }
