@@ -230,32 +230,76 @@ async fn console(place: &Place) -> anyhow::Result<ExitCode> {
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         anyhow::bail!("the console needs a terminal; for scripts see `hostler --help`");
     }
-    let options = options(place)?;
-    let embedded = match place.reach().await? {
-        Reached::Own(embedded) => embedded,
-        Reached::Other(client) => {
-            ui::run(Arc::new(client), options).await?;
+    let mut session = None;
+    loop {
+        let (own, backend): (_, Arc<dyn Backend>) = match place.reach().await? {
+            Reached::Own(embedded) => {
+                let serving = Serving::start(&embedded, place)?;
+                (Some((embedded.clone(), serving)), Arc::new(embedded))
+            }
+            Reached::Other(client) => {
+                place.log()?;
+                (None, Arc::new(client))
+            }
+        };
+        let exit = show(place, &mut session, backend, own.is_some()).await;
+        let parted = match own {
+            Some((embedded, serving)) => {
+                part(place, embedded, serving, exit.as_ref().ok().copied()).await
+            }
+            None => Ok(()),
+        };
+        let exit = exit?;
+        parted?;
+        // Stopped we answer nobody, so by now another process has the backend, or nobody.
+        let wanted_again = match (exit, &mut session) {
+            (ui::Exit::Stop, Some(session)) => session.stop().await?,
+            _ => false,
+        };
+        if !wanted_again {
             return Ok(ExitCode::SUCCESS);
         }
+    }
+}
+
+/// Shows a backend in the session, which begins with the first backend there is.
+async fn show(
+    place: &Place,
+    session: &mut Option<ui::Session>,
+    backend: Arc<dyn Backend>,
+    embedded: bool,
+) -> anyhow::Result<ui::Exit> {
+    let session = match session {
+        Some(session) => session,
+        none => none.insert(ui::Session::new(backend.catalogue(), options(place)?)?),
     };
-    let serving = Serving::start(&embedded, place)?;
-    let backend: Arc<dyn Backend> = Arc::new(embedded.clone());
-    let exit = ui::run(backend, ui::Options { embedded: true, ..options }).await?;
+    Ok(session.run(backend, embedded).await?)
+}
+
+/// Parts from our own backend as the console was left; `None`: it broke.
+async fn part(
+    place: &Place,
+    embedded: Embedded,
+    serving: Serving,
+    exit: Option<ui::Exit>,
+) -> anyhow::Result<()> {
     let running = in_flight(&embedded).await?.running > 0;
     let needed = serving.stop().await || is_needed(&embedded).await?;
     match exit {
         // Asked, with work in flight.
-        ui::Exit::Quit if running => stop_after_steps(place, embedded).await?,
-        ui::Exit::Quit if needed => leave_to_the_background(place, embedded).await?,
-        ui::Exit::Quit => embedded.leave(true).await,
-        ui::Exit::Background => leave_to_the_background(place, embedded).await?,
+        Some(ui::Exit::Quit) if running => stop_after_steps(place, embedded).await,
+        Some(ui::Exit::Background) => leave_to_the_background(place, embedded).await,
         // Not in this process: reading a terminal that is gone would keep a processor busy.
-        ui::Exit::HangUp => {
+        Some(ui::Exit::HangUp) => {
             tracing::info!("the terminal has gone; the work goes on in the background");
-            leave_to_the_background(place, embedded).await?;
+            leave_to_the_background(place, embedded).await
+        }
+        _ if needed => leave_to_the_background(place, embedded).await,
+        _ => {
+            embedded.leave(true).await;
+            Ok(())
         }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Lets the steps that are being taken end, as long as nobody loses patience.

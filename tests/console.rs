@@ -533,25 +533,6 @@ fn read_only_refuses() {
     assert_eq!(place.list("operations").len(), before);
 }
 
-/// The terminal is given back however the console ends.
-#[test]
-fn the_terminal_is_put_back() {
-    let place = Box7::new();
-    for end in [Signal::TERM, Signal::INT] {
-        let mut screen = Screen::open(&place, 80, 24, &[]);
-        screen.wait_for("Nothing here yet");
-        assert!(screen.is_alternate());
-        match end {
-            // In raw mode the interrupt key is a key like any other, and leaves as `q` does.
-            Signal::INT => screen.keys(CTRL_C),
-            other => signal(screen.pid(), other),
-        }
-        assert_eq!(screen.ended(), 0);
-        screen.is_put_back();
-        assert!(place.hostlers().is_empty(), "nothing was in flight, so nothing stays");
-    }
-}
-
 /// A tool that is missing keeps nobody out: the first screen says which, and how to get it.
 #[test]
 fn a_missing_tool_is_told_on_the_first_screen() {

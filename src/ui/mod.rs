@@ -24,4 +24,4 @@ pub mod theme;
 pub mod update;
 pub mod view;
 
-pub use run::{Exit, Options, UiError, run};
+pub use run::{Exit, Options, Session, UiError};

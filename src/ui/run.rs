@@ -9,6 +9,7 @@ mod hands;
 mod outside;
 
 use std::future::pending;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,21 +21,21 @@ use jiff::tz::TimeZone;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use tokio::sync::mpsc::error::TryRecvError;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use self::choices::remembered;
 use self::hands::Hands;
-use self::outside::{Reader, Signals, terminal_gone};
+use self::outside::{Reader, Signals, has_shell, has_terminal, terminal_gone};
 use super::action::table;
 use super::keymap::Keymap;
 use super::model::{Model, Setup};
 use super::msg::{Cmd, Msg};
-use super::terminal::Screen;
+use super::terminal::{Screen, last_words};
 use super::theme::{Theme, ascii_wanted};
 use super::update::{start, update};
 use super::view::draw;
-use crate::domain::Backend;
+use crate::domain::{Backend, Catalogue};
 
 /// How the console is opened.
 #[derive(Debug, Clone)]
@@ -53,8 +54,6 @@ pub struct Options {
     pub colour: Option<bool>,
     /// The least time between two frames that no key asked for.
     pub frame: Duration,
-    /// The backend lives in this process, so leaving with work in flight asks.
-    pub embedded: bool,
     /// Where sorting and the open tab are remembered; not at all where it is `None`.
     pub choices: Option<PathBuf>,
     /// Who asks, in requests, such as `console:root`.
@@ -71,7 +70,6 @@ impl Default for Options {
             ascii: None,
             colour: None,
             frame: Duration::from_millis(33),
-            embedded: false,
             choices: None,
             actor: "console".to_owned(),
         }
@@ -81,11 +79,15 @@ impl Default for Options {
 /// Why the console closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// The operator left, with nothing in flight or wanting it stopped after the running steps;
-    /// or the process was asked to end (SIGTERM).
+    /// The operator left, with nothing in flight or wanting it stopped after the running steps.
     Quit,
     /// The operator left and wants what is in flight to go on in the background.
     Background,
+    /// The process was told to end (SIGTERM): nobody decided anything, so the work goes on.
+    Told,
+    /// The operator wants the shell (Ctrl-Z, SIGTSTP): whoever called sees to the work, and then
+    /// to [`Session::stop`].
+    Stop,
     /// The terminal vanished: nobody decided anything, so the work goes on.
     HangUp,
 }
@@ -99,14 +101,125 @@ pub enum UiError {
     /// The terminal would not do.
     #[error("the terminal cannot be used: {0}; is standard output a terminal?")]
     Terminal(#[source] std::io::Error),
+    /// A panic, and where.
+    #[error(
+        "the console broke, which is a defect worth reporting: {0}; no work is lost, start hostler \
+         again"
+    )]
+    Broken(String),
 }
 
-/// Runs the console until the operator leaves or the terminal goes. Call it from `block_on`: the
-/// thread it runs on is the one whose panics put the terminal back.
-///
-/// # Errors
-/// When a theme or key map is wrong, or the terminal cannot be used.
-pub async fn run(backend: Arc<dyn Backend>, options: Options) -> Result<Exit, UiError> {
+/// What an operator sees and does, from the first screen to the last. It outlives the backend it
+/// looks at: after Ctrl-Z it may look at another one on the same state directory.
+pub struct Session {
+    model: Model,
+    theme: Theme,
+    screen: Screen,
+    signals: Signals,
+    msgs: UnboundedSender<Msg>,
+    replies: UnboundedReceiver<Msg>,
+    choices: Option<PathBuf>,
+    frame: Duration,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("model", &self.model).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Reads theme and key map for a backend that offers these kinds of operations. The terminal is
+    /// left alone until [`Session::run`].
+    ///
+    /// # Errors
+    /// When a theme or key map is wrong, or there is no terminal.
+    pub fn new(catalogue: Catalogue, options: Options) -> Result<Self, UiError> {
+        let theme = theme(&options).map_err(UiError::Settings)?;
+        let keymap = Keymap::new(table(&catalogue), &options.keymap).map_err(UiError::Settings)?;
+        let (choices, trouble) = remembered(options.choices.as_deref());
+        let screen = Screen::new(options.mouse);
+        let (msgs, replies) = unbounded_channel();
+        if let Some(trouble) = trouble {
+            // The receiver is in this very function.
+            let _ = msgs.send(Msg::Trouble(trouble));
+        }
+        let model = Model::new(Setup {
+            size: screen.size().map_err(UiError::Terminal)?,
+            now: Timestamp::now(),
+            zone: TimeZone::system(),
+            catalogue,
+            keymap,
+            read_only: options.read_only,
+            embedded: false,
+            actor: options.actor,
+            choices,
+        });
+        Ok(Self {
+            model,
+            theme,
+            screen,
+            signals: Signals::new().map_err(UiError::Terminal)?,
+            msgs,
+            replies,
+            choices: options.choices,
+            frame: options.frame,
+        })
+    }
+
+    /// Shows a backend until the operator leaves or the terminal goes. Where it lives in this
+    /// process (`embedded`), leaving with work in flight asks. Call this from `block_on`: the
+    /// thread it runs on is the one whose panics put the terminal back.
+    ///
+    /// # Errors
+    /// When the terminal cannot be used, or the console breaks.
+    pub async fn run(
+        &mut self,
+        backend: Arc<dyn Backend>,
+        embedded: bool,
+    ) -> Result<Exit, UiError> {
+        self.model.embedded = embedded;
+        self.screen.enter().map_err(UiError::Terminal)?;
+        let (width, height) = self.screen.size().map_err(UiError::Terminal)?;
+        update(&mut self.model, Msg::Resize(width, height));
+        let hands = Hands::new(backend, self.msgs.clone(), self.choices.clone());
+        // After a panic only `last_words` is looked at.
+        let turned = AssertUnwindSafe(turn(self, hands)).catch_unwind().await;
+        let Ok(exit) = turned else { return Err(UiError::Broken(last_words())) };
+        // After a hang-up there is no terminal to give back, and saying so helps nobody.
+        if let (Err(error), true) = (self.screen.leave(), exit != Exit::HangUp) {
+            return Err(UiError::Terminal(error));
+        }
+        Ok(exit)
+    }
+
+    /// Stops this process as job control wants it, until the shell's `fg`. Returns whether the
+    /// console is wanted again: it may also be told to end.
+    ///
+    /// # Errors
+    /// When it cannot be stopped.
+    pub async fn stop(&mut self) -> Result<bool, UiError> {
+        loop {
+            // Not SIGTSTP, which is ours to answer to.
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)
+                .map_err(|error| UiError::Terminal(error.into()))?;
+            tokio::select! {
+                biased;
+                // A shell that goes takes its stopped jobs along: SIGHUP, then SIGCONT.
+                _ = self.signals.hup.recv() => return Ok(false),
+                _ = self.signals.term.recv() => return Ok(false),
+                _ = self.signals.cont.recv() => {}
+            }
+            // After `bg` there is no terminal to take.
+            if has_terminal() {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// The theme, for this terminal and locale.
+fn theme(options: &Options) -> Result<Theme, String> {
     let term = std::env::var("TERM").ok();
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .iter()
@@ -115,38 +228,7 @@ pub async fn run(backend: Arc<dyn Backend>, options: Options) -> Result<Exit, Ui
     let colour = options
         .colour
         .unwrap_or_else(|| std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()));
-    let theme = Theme::load(&options.theme, colour, ascii).map_err(UiError::Settings)?;
-    let catalogue = backend.catalogue();
-    let keymap = Keymap::new(table(&catalogue), &options.keymap).map_err(UiError::Settings)?;
-    let (choices, trouble) = remembered(options.choices.as_deref());
-
-    let mut signals = Signals::new().map_err(UiError::Terminal)?;
-    let mut screen = Screen::open(options.mouse).map_err(UiError::Terminal)?;
-    let mut model = Model::new(Setup {
-        size: screen.size().map_err(UiError::Terminal)?,
-        now: Timestamp::now(),
-        zone: TimeZone::system(),
-        catalogue,
-        keymap,
-        read_only: options.read_only,
-        embedded: options.embedded,
-        actor: options.actor.clone(),
-        choices,
-    });
-    let (msgs, replies) = unbounded_channel();
-    if let Some(trouble) = trouble {
-        // The receiver is in this very function.
-        let _ = msgs.send(Msg::Trouble(trouble));
-    }
-    let mut hands = Hands::new(Arc::clone(&backend), msgs, options.choices);
-    let exit =
-        turn(&mut model, &theme, &mut screen, &mut hands, replies, &mut signals, options.frame)
-            .await;
-    // After a hang-up there is no terminal to give back, and saying so helps nobody.
-    if let (Err(error), true) = (screen.leave(), exit != Exit::HangUp) {
-        return Err(UiError::Terminal(error));
-    }
-    Ok(exit)
+    Theme::load(&options.theme, colour, ascii)
 }
 
 /// What woke the loop.
@@ -158,15 +240,8 @@ enum Woken {
     Leave(Exit),
 }
 
-async fn turn(
-    model: &mut Model,
-    theme: &Theme,
-    screen: &mut Screen,
-    hands: &mut Hands,
-    mut replies: UnboundedReceiver<Msg>,
-    signals: &mut Signals,
-    frame: Duration,
-) -> Exit {
+async fn turn(session: &mut Session, mut hands: Hands) -> Exit {
+    let Session { model, theme, screen, signals, replies, frame, .. } = session;
     let (keys, mut input) = unbounded_channel();
     let _reader = Reader::new(keys);
     let mut events = Some(hands.subscribe());
@@ -181,7 +256,7 @@ async fn turn(
     loop {
         // Draw first, so that what the last round changed is seen before sleeping.
         let now = Instant::now();
-        let due = drawn.map_or(now, |drawn| drawn + frame);
+        let due = drawn.map_or(now, |drawn| drawn + *frame);
         if model.dirty && due <= now {
             if show(model, theme, screen, &mut buffer).is_err() {
                 return Exit::HangUp;
@@ -193,9 +268,13 @@ async fn turn(
         let woken = tokio::select! {
             biased;
             _ = signals.hup.recv() => Woken::Leave(Exit::HangUp),
-            _ = signals.term.recv() => Woken::Leave(Exit::Quit),
+            _ = signals.term.recv() => Woken::Leave(Exit::Told),
             () = &mut gone => Woken::Leave(Exit::HangUp),
             _ = signals.cont.recv() => Woken::Continued,
+            _ = signals.stop.recv() => match has_shell() {
+                true => Woken::Leave(Exit::Stop),
+                false => Woken::Msg(Msg::Trouble(NO_SHELL.to_owned())),
+            },
             event = input.recv() => Woken::Input(event),
             Some(msg) = replies.recv() => Woken::Msg(msg),
             event = next(&mut events) => Woken::Msg(event),
@@ -208,6 +287,7 @@ async fn turn(
         match woken {
             Woken::Frame => continue,
             Woken::Leave(exit) => return exit,
+            // Stopped by a signal that nobody can answer to (SIGSTOP).
             Woken::Continued => {
                 if screen.enter().is_err() {
                     return Exit::HangUp;
@@ -245,17 +325,19 @@ async fn turn(
                 match cmd {
                     Cmd::Exit(exit) => return exit,
                     Cmd::Redraw => {
+                        break_down("redraw");
                         if screen.forget().is_err() {
                             return Exit::HangUp;
                         }
                         model.dirty = true;
                     }
                     Cmd::Suspend => {
-                        if suspend(screen).is_err() {
-                            return Exit::HangUp;
+                        // What the terminal itself does on this key as long as it is nobody's: the
+                        // signal comes to us as well, and is answered above.
+                        let stop = rustix::process::Signal::TSTP;
+                        if let Err(error) = rustix::process::kill_current_process_group(stop) {
+                            hands.tell(format!("the console cannot be stopped: {error}"));
                         }
-                        model.dirty = true;
-                        drawn = None;
                     }
                     cmd => hands.take(cmd),
                 }
@@ -263,7 +345,7 @@ async fn turn(
         }
         // A key is answered at once, unless keys come faster than frames may.
         let now = Instant::now();
-        if key && keyed.is_none_or(|keyed| keyed + frame <= now) {
+        if key && keyed.is_none_or(|keyed| keyed + *frame <= now) {
             keyed = Some(now);
             drawn = None;
         }
@@ -328,11 +410,14 @@ fn until(at: Timestamp) -> Duration {
     Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default()
 }
 
-/// Gives the terminal back and stops until the shell's `fg`.
-fn suspend(screen: &mut Screen) -> std::io::Result<()> {
-    screen.leave()?;
-    rustix::process::kill_current_process_group(rustix::process::Signal::TSTP)?;
-    // This goes on only after SIGCONT, whose handler takes the terminal again as well; twice does
-    // no harm.
-    screen.enter()
+/// Why the console does not stop.
+const NO_SHELL: &str = "no shell started this console, so nothing could bring it back";
+
+/// Panics here when the environment asks for it.
+#[cfg(feature = "failpoints")]
+fn break_down(point: &str) {
+    assert_ne!(std::env::var("HOSTLER_PANIC").as_deref(), Ok(point), "asked for");
 }
+
+#[cfg(not(feature = "failpoints"))]
+const fn break_down(_: &str) {}

@@ -3,9 +3,11 @@
 //! A frame is a [`Buffer`]. Only what differs from the frame before is written, in one write,
 //! bracketed by synchronised output; when nothing differs, nothing is written at all.
 
-use std::cell::Cell;
+use std::backtrace::Backtrace;
 use std::io::{self, Write};
-use std::sync::Once;
+use std::panic::PanicHookInfo;
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::thread::{self, ThreadId};
 
 use crossterm::{
     QueueableCommand, cursor,
@@ -24,10 +26,10 @@ const MOUSE_OFF: &[u8] = b"\x1b[?1006l\x1b[?1002l\x1b[?1000l";
 /// What one frame is gathered in before it is written.
 const FRAME_BYTES: usize = 64 * 1024;
 
-thread_local! {
-    /// Whether this thread is the one that holds the terminal: only its panics put it back.
-    static HOLDS_TERMINAL: Cell<bool> = const { Cell::new(false) };
-}
+/// The thread that holds the terminal: only its panics put it back.
+static HOLDER: Mutex<Option<ThreadId>> = Mutex::new(None);
+/// What the last panic of that thread said.
+static LAST_WORDS: Mutex<Option<String>> = Mutex::new(None);
 
 /// The terminal while it belongs to the console.
 pub struct Screen {
@@ -36,38 +38,30 @@ pub struct Screen {
     shown: Buffer,
     cursor: Option<Position>,
     mouse: bool,
-    raw: bool,
 }
 
 impl Screen {
-    /// Takes the terminal over.
-    ///
-    /// # Errors
-    /// When standard output is no terminal or it refuses raw mode.
-    pub fn open(mouse: bool) -> io::Result<Self> {
+    /// A screen for this terminal, which is not taken yet: see [`Screen::enter`].
+    pub fn new(mouse: bool) -> Self {
         // Which colours there are is the theme's business alone: crossterm would take bold and reverse
         // away together with the colours.
         force_color_output(true);
-        let mut screen = Self {
+        restore_on_panic();
+        Self {
             bytes: Vec::with_capacity(FRAME_BYTES),
             shown: Buffer::default(),
             cursor: None,
             mouse,
-            raw: false,
-        };
-        restore_on_panic();
-        screen.enter()?;
-        Ok(screen)
+        }
     }
 
     /// Takes the terminal (again) and forgets what it shows.
     ///
     /// # Errors
-    /// When the terminal refuses.
+    /// When standard output is no terminal or it refuses raw mode.
     pub fn enter(&mut self) -> io::Result<()> {
         terminal::enable_raw_mode()?;
-        self.raw = true;
-        HOLDS_TERMINAL.set(true);
+        *held(&HOLDER) = Some(thread::current().id());
         self.bytes
             .queue(terminal::EnterAlternateScreen)?
             .queue(cursor::Hide)?
@@ -84,12 +78,9 @@ impl Screen {
     /// # Errors
     /// When the terminal is gone.
     pub fn leave(&mut self) -> io::Result<()> {
-        if !self.raw {
-            return Ok(());
-        }
-        self.raw = false;
-        HOLDS_TERMINAL.set(false);
-        give_back()
+        // A panic may have given it back already.
+        let holder = held(&HOLDER).take();
+        if holder.is_some() { give_back() } else { Ok(()) }
     }
 
     /// The terminal's size in columns and rows.
@@ -187,17 +178,46 @@ fn give_back() -> io::Result<()> {
     written
 }
 
-/// Puts the terminal back before a panic of the thread that holds it is told.
+/// What the panic said that took the terminal away from us.
+pub fn last_words() -> String {
+    held(&LAST_WORDS).take().unwrap_or_else(|| "no message".to_owned())
+}
+
+/// Puts the terminal back when the thread that holds it panics, and keeps what the panic says for
+/// [`last_words`]. What any other thread panics about goes to the log: the screen is no place for it.
 fn restore_on_panic() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            if HOLDS_TERMINAL.replace(false) {
+            let Some(holder) = *held(&HOLDER) else { return before(panic) };
+            let words = words(panic);
+            tracing::error!("panic: {words}\n{}", Backtrace::capture());
+            if holder == thread::current().id() {
+                *held(&HOLDER) = None;
                 // The panic itself is what matters now; a terminal that is gone cannot be told.
                 let _ = give_back();
+                *held(&LAST_WORDS) = Some(words);
             }
-            before(panic);
         }));
     });
+}
+
+/// What a panic says, and where: `index out of bounds (src/ui/view.rs:12)`.
+fn words(panic: &PanicHookInfo<'_>) -> String {
+    let payload = panic.payload();
+    let said = payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    match panic.location() {
+        Some(at) => format!("{said} ({}:{})", at.file(), at.line()),
+        None => said.to_owned(),
+    }
+}
+
+/// What is shared with the panic hook. A thread that panicked while it held this left it whole.
+fn held<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -29,10 +29,18 @@ const MESSAGE_STAYS: jiff::SignedDuration = jiff::SignedDuration::from_secs(6);
 /// How long what went wrong stays: it wants to be read to its end.
 const TROUBLE_STAYS: jiff::SignedDuration = jiff::SignedDuration::from_secs(15);
 
-/// What is asked when the console opens.
+/// What is asked when the console opens, or comes back and what it had asked before is void.
 pub fn start(model: &mut Model) -> Vec<Cmd> {
-    let mut cmds = vec![Cmd::Query(Ask::Host, Query::Host), Cmd::Query(Ask::Lanes, Query::Lanes)];
-    everything(model);
+    let mut cmds = Vec::new();
+    model.lost = None;
+    model.heard = None;
+    for pane in &mut model.panes {
+        pane.asking = false;
+    }
+    model.stale.flight_asking = false;
+    model.stale.counts_asking = false;
+    events::again(model, &mut cmds);
+    windows::reopen(model, &mut cmds);
     ask(model, &mut cmds);
     cmds
 }

@@ -12,6 +12,9 @@ use tui_term::vt100;
 
 use super::hostler::{Box7, PATIENCE};
 
+/// What the shell of [`Screen::open_shell`] begins a line with.
+pub const SHELL_PROMPT: &str = "shell> ";
+
 /// What the terminal shows, and how much it was sent.
 struct Shown {
     parser: vt100::Parser,
@@ -43,11 +46,37 @@ impl Screen {
         arguments: &[&str],
         environment: &[(&str, &str)],
     ) -> Self {
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_hostler"));
+        command.args(arguments);
+        Self::start(place, columns, rows, command, environment)
+    }
+
+    /// Opens a shell that does job control and leaves the terminal's modes alone, on a terminal of
+    /// that size, with `hostler` in its path.
+    pub fn open_shell(place: &Box7, columns: u16, rows: u16) -> Self {
+        let mut command = CommandBuilder::new("dash");
+        command.arg("-i");
+        let program = std::path::Path::new(env!("CARGO_BIN_EXE_hostler"));
+        let here = program.parent().expect("its directory").display();
+        let path = format!("{here}:{}", std::env::var("PATH").expect("a path"));
+        let environment = [("PATH", path.as_str()), ("ENV", "")];
+        let mut screen = Self::start(place, columns, rows, command, &environment);
+        // Quoted, so that what is typed is not taken for the prompt.
+        screen.keys(&format!("PS1='{}''{}'\r", &SHELL_PROMPT[..2], &SHELL_PROMPT[2..]));
+        screen.wait_for(SHELL_PROMPT);
+        screen
+    }
+
+    fn start(
+        place: &Box7,
+        columns: u16,
+        rows: u16,
+        mut command: CommandBuilder,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).expect("a pseudo-terminal");
         let before = pair.master.get_termios().expect("its modes");
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_hostler"));
-        command.args(arguments);
         command.env_remove("NO_COLOR");
         for (name, value) in [
             ("HOSTLER_STATE", place.dir().as_os_str()),
@@ -183,7 +212,14 @@ impl Screen {
 
     /// Waits until the console has ended and the last it wrote is read; gives its exit status.
     pub fn ended(&mut self) -> u32 {
-        let status = self.child.wait().expect("its end").exit_code();
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("its end") {
+                break status.exit_code();
+            }
+            assert!(Instant::now() < deadline, "it does not end and shows:\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(10));
+        };
         let (shown, changed) = &*self.shown;
         let shown = shown.lock().expect("the screen");
         let (shown, late) =

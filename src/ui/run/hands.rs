@@ -46,6 +46,12 @@ impl Hands {
         self.backend.subscribe()
     }
 
+    /// Says that something outside the backend failed.
+    pub(super) fn tell(&self, trouble: String) {
+        // As with answers: once the loop has ended, nobody waits for it.
+        let _ = self.msgs.send(Msg::Trouble(trouble));
+    }
+
     /// Does what `update` wants done, and sends what comes of it back as a message.
     pub(super) fn take(&mut self, cmd: Cmd) {
         let backend = Arc::clone(&self.backend);

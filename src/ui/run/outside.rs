@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 
 use crossterm::event::{Event as TerminalEvent, EventStream};
 use futures_util::StreamExt;
+use rustix::process::Signal;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,6 +17,7 @@ pub(super) struct Signals {
     pub(super) term: tokio::signal::unix::Signal,
     pub(super) hup: tokio::signal::unix::Signal,
     pub(super) cont: tokio::signal::unix::Signal,
+    pub(super) stop: tokio::signal::unix::Signal,
 }
 
 impl Signals {
@@ -24,7 +26,8 @@ impl Signals {
         Ok(Self {
             term: signal(SignalKind::terminate())?,
             hup: signal(SignalKind::hangup())?,
-            cont: signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?,
+            cont: signal(SignalKind::from_raw(Signal::CONT.as_raw()))?,
+            stop: signal(SignalKind::from_raw(Signal::TSTP.as_raw()))?,
         })
     }
 }
@@ -73,5 +76,48 @@ pub(super) async fn terminal_gone() {
             return;
         }
         ready.clear_ready();
+    }
+}
+
+/// Whether a shell would notice that this process stopped, and can bring it back. A terminal may
+/// also have been opened for the console alone; stopped, it would hang there for ever.
+pub(super) fn has_shell() -> bool {
+    let Some(own) = Kin::of(rustix::process::getpid().as_raw_pid()) else { return false };
+    let mut parent = own.parent;
+    // What was started together (`cargo run`) stops together; who started it is further up.
+    while let Some(above) = Kin::of(parent) {
+        if above.session != own.session {
+            return false;
+        }
+        if above.group != own.group {
+            return true;
+        }
+        parent = above.parent;
+    }
+    false
+}
+
+/// Whether the terminal listens to this process now: it is in the foreground.
+pub(super) fn has_terminal() -> bool {
+    rustix::termios::tcgetpgrp(rustix::stdio::stdin())
+        // Without a terminal, trying to take it tells more.
+        .map_or(true, |front| front == rustix::process::getpgrp())
+}
+
+/// Where a process stands among the others, as job control sees it.
+struct Kin {
+    parent: i32,
+    group: i32,
+    session: i32,
+}
+
+impl Kin {
+    /// From `/proc/PID/stat`, see proc(5): `PID (NAME) STATE PARENT GROUP SESSION …`.
+    fn of(pid: i32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // A name may hold anything, parentheses too.
+        let (_, after) = stat.rsplit_once(')')?;
+        let mut numbers = after.split_whitespace().skip(1).map_while(|word| word.parse().ok());
+        Some(Self { parent: numbers.next()?, group: numbers.next()?, session: numbers.next()? })
     }
 }

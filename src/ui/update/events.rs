@@ -28,7 +28,7 @@ pub fn event(model: &mut Model, event: Event, cmds: &mut Vec<Cmd>) {
 }
 
 /// Something was missed: everything visible is asked for again.
-fn again(model: &mut Model, cmds: &mut Vec<Cmd>) {
+pub fn again(model: &mut Model, cmds: &mut Vec<Cmd>) {
     use crate::domain::Query;
     everything(model);
     cmds.push(Cmd::Query(Ask::Host, Query::Host));

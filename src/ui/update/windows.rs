@@ -5,6 +5,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use crate::domain::{Control, LaneChange, LaneState, Uid};
 use crate::ui::action::{Action, Scope};
 use crate::ui::confirm::{Ask as Question, Then};
+use crate::ui::console::Console;
 use crate::ui::edit;
 use crate::ui::layout::{full, layout};
 use crate::ui::model::{Modal, Model, QUIT_CHOICES, Tab, Tone};
@@ -422,6 +423,18 @@ pub fn paste(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
             cmds.push(Cmd::SerialSend(console.pasted(text)));
         }
         _ => {}
+    }
+}
+
+/// Opens a guest's serial line again whose window is open: it begins with the last lines anew.
+pub fn reopen(model: &mut Model, cmds: &mut Vec<Cmd>) {
+    let size = full(model.size);
+    for modal in &mut model.modals {
+        if let Modal::Console(console) = modal {
+            let size = (size.width.saturating_sub(2), size.height.saturating_sub(2));
+            **console = Console::new(console.vm, std::mem::take(&mut console.name), size);
+            cmds.push(Cmd::SerialOpen(console.vm));
+        }
     }
 }
 

@@ -1,0 +1,145 @@
+//! The console without a terminal: a model on a fake backend, driven by keys, looked at as text.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use hostler::domain::*;
+use hostler::ui::action::table;
+use hostler::ui::keymap::{Key, Keymap};
+use hostler::ui::model::{Choices, Model, Setup};
+use hostler::ui::msg::{Cmd, Msg};
+use hostler::ui::theme::Theme;
+use hostler::ui::update::{start, update};
+use hostler::ui::view::draw;
+use jiff::tz::TimeZone;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::fake_backend::{Fake, catalogue, now};
+
+/// A console on a fake backend, driven by keys.
+pub struct Stage {
+    pub model: Model,
+    pub fake: Fake,
+    /// What was asked for that the fake does not answer.
+    pub cmds: Vec<Cmd>,
+}
+
+impl Stage {
+    pub fn new(fake: Fake, size: (u16, u16)) -> Self {
+        Self::with(fake, size, |_| {})
+    }
+
+    pub fn with(fake: Fake, size: (u16, u16), change: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = Setup {
+            size,
+            now: now(),
+            zone: TimeZone::UTC,
+            catalogue: catalogue(),
+            keymap: Keymap::new(table(&catalogue()), &[]).unwrap(),
+            read_only: false,
+            embedded: true,
+            actor: "console:root".to_owned(),
+            choices: Choices::default(),
+        };
+        change(&mut setup);
+        let mut stage = Self { model: Model::new(setup), fake, cmds: Vec::new() };
+        let cmds = start(&mut stage.model);
+        stage.take(cmds);
+        // The questions that were not asked together come when they are due.
+        stage.wait();
+        stage
+    }
+
+    /// Lets a second pass.
+    pub fn wait(&mut self) {
+        for _ in 0..3 {
+            let later = self.model.now + jiff::SignedDuration::from_millis(300);
+            self.send(Msg::Now(later));
+            self.send(Msg::Wake);
+        }
+        self.send(Msg::Now(now()));
+    }
+
+    pub fn send(&mut self, msg: Msg) {
+        let cmds = update(&mut self.model, msg);
+        self.take(cmds);
+    }
+
+    fn take(&mut self, cmds: Vec<Cmd>) {
+        for cmd in cmds {
+            match cmd {
+                Cmd::Query(ask, query) => {
+                    let answer = self.fake.answer(&query);
+                    self.send(Msg::Answer(ask, answer));
+                }
+                other => self.cmds.push(other),
+            }
+        }
+    }
+
+    fn press(&mut self, key: &str) {
+        let key: Key = key.parse().unwrap();
+        self.send(Msg::Key(KeyEvent::new(key.code, key.modifiers)));
+    }
+
+    /// Keys separated by spaces; `"text"` is typed as it is.
+    pub fn keys(&mut self, keys: &str) -> &mut Self {
+        for key in keys.split(' ').filter(|key| !key.is_empty()) {
+            match key.strip_prefix('"').and_then(|key| key.strip_suffix('"')) {
+                Some(text) => {
+                    for character in text.chars() {
+                        let code = KeyCode::Char(character);
+                        self.send(Msg::Key(KeyEvent::new(code, KeyModifiers::NONE)));
+                    }
+                }
+                None => self.press(key),
+            }
+        }
+        self
+    }
+
+    pub fn event(&mut self, seq: u64, fact: Fact) {
+        self.send(Msg::Event(Box::new(Event { life: 1, seq, at: now(), fact })));
+    }
+
+    pub fn buffer(&self, theme: &Theme) -> Buffer {
+        let (width, height) = self.model.size;
+        let mut buffer = Buffer::empty(Rect { x: 0, y: 0, width, height });
+        draw(&self.model, theme, &mut buffer);
+        buffer
+    }
+
+    pub fn text(&self) -> String {
+        text(&self.buffer(&Theme::load("terminal", true, false).unwrap()))
+    }
+
+    pub fn submitted(&self) -> Vec<Submit> {
+        self.cmds
+            .iter()
+            .filter_map(|cmd| match cmd {
+                Cmd::Submit(submit) => Some(submit.as_ref().clone()),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// What a buffer shows, without colours.
+pub fn text(buffer: &Buffer) -> String {
+    let width = usize::from(buffer.area.width).max(1);
+    let mut text = String::new();
+    for row in buffer.content.chunks(width) {
+        let mut skip = 0;
+        let mut line = String::new();
+        for cell in row {
+            if skip > 0 {
+                skip -= 1;
+                continue;
+            }
+            line.push_str(cell.symbol());
+            skip = unicode_width::UnicodeWidthStr::width(cell.symbol()).saturating_sub(1);
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
