@@ -12,7 +12,7 @@ use crate::domain::{
 };
 
 use super::submit::{no_kind, queue_entry};
-use super::{CancellationToken, Core, Flight};
+use super::{Core, Flight};
 
 impl Core {
     /// Calls an operation off.
@@ -52,7 +52,9 @@ impl Core {
                 written.await?;
                 let flight = self.flight();
                 if let Some(open) = flight.open.get(&uid) {
-                    open.cancel.cancel();
+                    if let Some(cancel) = &open.cancel {
+                        cancel.cancel();
+                    }
                     self.tell_operation(&flight, uid);
                 }
                 Ok(())
@@ -120,7 +122,7 @@ impl Core {
             let mut changes =
                 vec![Change::Relaunch { uid, attempt: operation.attempt, params: params.clone() }];
             queue.accept(queue_entry(&kind.spec, operation, &params));
-            open.cancel = CancellationToken::new();
+            open.cancel = None;
             open.params = Arc::new(params);
             let mut own = None;
             if let Some(resource) = &reserved {

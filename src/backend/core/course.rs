@@ -42,10 +42,15 @@ impl Core {
             operation.state = State::Run;
             operation.wait = None;
             operation.started.get_or_insert_with(|| self.ports.clock.now());
+            let cancel = CancellationToken::new();
+            if operation.cancelling {
+                cancel.cancel();
+            }
+            open.cancel = Some(cancel.clone());
             let run = Run {
                 operation: open.operation.clone(),
                 params: open.params.clone(),
-                cancel: open.cancel.clone(),
+                cancel,
                 resume: open.resume,
             };
             self.tell_operation(flight, uid);

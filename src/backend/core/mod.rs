@@ -92,7 +92,8 @@ pub(super) struct Open {
     pub(super) operation: Arc<Operation>,
     /// Its parameters as stored: secrets hashed.
     pub(super) params: Arc<Params>,
-    pub(super) cancel: CancellationToken,
+    /// Set when somebody calls it off; there is none before it starts.
+    pub(super) cancel: Option<CancellationToken>,
     /// Whether an earlier life took some of its steps.
     pub(super) resume: bool,
     /// Whether the store knows that it runs.
@@ -145,13 +146,9 @@ impl Core {
                 queue.commit(operation.uid);
                 operation.state = State::Pending;
             }
-            let cancel = CancellationToken::new();
-            if operation.cancelling && operation.state != State::Error {
-                cancel.cancel();
-            }
             let uid = operation.uid;
             let operation = Arc::new(operation);
-            open.insert(uid, Open { operation, params, cancel, resume, run_recorded: resume });
+            open.insert(uid, Open { operation, params, cancel: None, resume, run_recorded: resume });
         }
         let now = ports.clock.now();
         let state = Flight {

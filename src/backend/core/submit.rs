@@ -12,7 +12,7 @@ use crate::domain::{
     Resource, ResourceId, State, Submit, Uid,
 };
 
-use super::{CancellationToken, Core, Flight, Open};
+use super::{Core, Flight, Open};
 
 impl Core {
     /// Queues an operation. What `put` gives is written together with it or not at all; it is
@@ -82,7 +82,7 @@ impl Core {
             let open = Open {
                 operation,
                 params: Arc::new(params),
-                cancel: CancellationToken::new(),
+                cancel: None,
                 resume: false,
                 run_recorded: false,
             };
