@@ -253,8 +253,8 @@ impl Core {
     /// Tells how an operation in flight stands: under the lock, so that events come in the order of
     /// what they tell.
     fn tell_operation(&self, flight: &Flight, uid: Uid) {
-        if let Some(open) = flight.open.get(&uid)
-            && self.hub.is_heard()
+        if self.hub.is_heard()
+            && let Some(open) = flight.open.get(&uid)
         {
             self.hub.tell(Fact::Operation(open.operation.clone()));
         }
