@@ -119,34 +119,47 @@ fn vm_create() {
     println!("ratio:                        {:>7.2}    (at most 1.1)", ours / by_hand);
 }
 
-/// `encode`, beside the bare ffmpeg command it shows.
+/// `encode`, beside the bare ffmpeg command it shows: a minute of video, in turns, each first in every
+/// other one.
 fn encode() {
     let mut place = Box7::new();
     place.serve(&[]);
     let folder = tempfile::tempdir().expect("a directory");
-    let source = media::video(folder.path(), "source.mkv", 20, "1280x720");
-    let (mut ours, mut bare) = (Vec::new(), Vec::new());
-    for turn in 0..3 {
-        let output = folder.path().join(format!("{turn}.mp4"));
+    let source = media::video(folder.path(), "source.mkv", 60, "1280x720");
+    let run = |name: &str| {
+        let output = folder.path().join(name);
         let params = json!({ "source": source, "preset": "mp4", "output": output });
-        let (uid, took) = timed(&place, "encode", &params);
-        ours.push(took);
-        let lines = commands(&place, uid);
-        let line =
-            lines.iter().find(|line| line.starts_with("ffmpeg ")).expect("an ffmpeg command");
-        let id = place.list("encodings").len();
-        std::fs::create_dir_all(place.dir().join("encodings").join(id.to_string()))
-            .expect("a folder");
+        timed(&place, "encode", &params)
+    };
+    // The first one shows the command, and warms the caches for both.
+    let (uid, _) = run("first.mp4");
+    let lines = commands(&place, uid);
+    let line = lines.iter().find(|line| line.starts_with("ffmpeg ")).expect("an ffmpeg command");
+    let id = place.list("encodings").len();
+    std::fs::create_dir_all(place.dir().join("encodings").join(id.to_string())).expect("a folder");
+    let by_hand = || {
         let clock = Instant::now();
         let output = Command::new("sh").arg("-c").arg(line).current_dir(folder.path()).output();
         let output = output.expect("sh runs");
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-        bare.push(clock.elapsed().as_secs_f64());
+        clock.elapsed().as_secs_f64()
+    };
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for turn in 0..4 {
+        if turn % 2 == 0 {
+            bare.push(by_hand());
+        }
+        ours.push(run(&format!("{turn}.mp4")).1);
+        if turn % 2 == 1 {
+            bare.push(by_hand());
+        }
     }
-    let (ours, bare) = (median(ours), median(bare));
-    println!("encode:                       {ours:>7.2} s");
+    // As many as these are no crowd: what disturbs makes slower, so the fastest of each is the truest.
+    let fastest = |values: Vec<f64>| values.into_iter().fold(f64::INFINITY, f64::min);
+    let (ours, bare) = (fastest(ours), fastest(bare));
+    println!("encode of a minute:           {ours:>7.2} s");
     println!("the bare ffmpeg command:      {bare:>7.2} s");
-    println!("over it by:                   {:>7.1} %  (at most 1)", (ours / bare - 1.0) * 100.0);
+    println!("over it by:                   {:>7.2} %  (at most 1)", (ours / bare - 1.0) * 100.0);
 }
 
 fn files(dir: &Path) -> Vec<String> {

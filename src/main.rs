@@ -16,12 +16,19 @@ use hostler::domain::{
     Answer, Backend, BackendError, Catalogue, Host, InFlight, Query, backend::unexpected,
 };
 use hostler::ui;
-use hostler::wire::{client::Client, native, server::Server};
+use hostler::wire::{
+    client::Client,
+    native,
+    server::{Clients, Server},
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// How long a backend in the background may take to answer for the first time.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a script's command serves on for others that came meanwhile, before it leaves them to a
+/// backend in the background.
+const LINGER: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     // hostler starts itself once more beside every long tool: see `drivers::supervise`. That comes
@@ -238,8 +245,7 @@ async fn console(place: &Place) -> anyhow::Result<ExitCode> {
         let exit = show(place, &mut session, backend, own.is_some()).await;
         let parted = match own {
             Some((embedded, serving)) => {
-                serving.stop().await;
-                part(place, embedded, exit.as_ref().ok().copied()).await
+                part(place, embedded, serving, exit.as_ref().ok().copied()).await
             }
             None => Ok(()),
         };
@@ -271,8 +277,14 @@ async fn show(
 }
 
 /// Parts from our own backend as the console was left; `None`: it broke.
-async fn part(place: &Place, embedded: Embedded, exit: Option<ui::Exit>) -> anyhow::Result<()> {
-    let (running, needed) = (in_flight(&embedded).await?.running > 0, is_needed(&embedded).await?);
+async fn part(
+    place: &Place,
+    embedded: Embedded,
+    serving: Serving,
+    exit: Option<ui::Exit>,
+) -> anyhow::Result<()> {
+    let running = in_flight(&embedded).await?.running > 0;
+    let needed = serving.stop().await || is_needed(&embedded).await?;
     match exit {
         // Asked, with work in flight.
         Some(ui::Exit::Quit) if running => stop_after_steps(place, embedded).await,
@@ -327,20 +339,21 @@ fn options(place: &Place) -> anyhow::Result<ui::Options> {
 
 /// The backend without a screen, until SIGTERM or SIGINT.
 async fn serve(place: &Place, take_over: bool) -> anyhow::Result<ExitCode> {
-    let mut owned = own(&place.state_dir)?;
-    if take_over && owned.is_none() {
-        // Whoever hands over to us is about to go.
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while owned.is_none() && tokio::time::Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            owned = own(&place.state_dir)?;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let owned = loop {
+        if let Some(owned) = own(&place.state_dir)? {
+            break owned;
         }
-    }
-    let Some(owned) = owned else {
-        anyhow::bail!(
-            "another hostler runs on {}; attach to it by starting `hostler --state {0}`",
-            place.state_dir.display()
-        );
+        // Whoever hands over to us is about to go; and so is one that answers nobody: a process that
+        // is killed loses its socket before its lock.
+        let stays = !take_over && place.attach().await.is_ok();
+        if stays || tokio::time::Instant::now() >= deadline {
+            anyhow::bail!(
+                "another hostler runs on {}; attach to it by starting `hostler --state {0}`",
+                place.state_dir.display()
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     };
     place.log()?;
     let embedded = place.start(owned)?;
@@ -379,9 +392,11 @@ async fn script(place: &Place, command: Command) -> anyhow::Result<ExitCode> {
     };
     let code = cli::run(command, session).await;
     if let Some((embedded, serving)) = own {
-        let needed = is_needed(&embedded).await?;
-        serving.stop().await;
-        if needed {
+        if !embedded.is_watched() {
+            // Other commands that are about to ask for something. That one stays longer is no harm.
+            let _ = tokio::time::timeout(LINGER, serving.clients.gone()).await;
+        }
+        if serving.stop().await || is_needed(&embedded).await? {
             leave_to_the_background(place, embedded).await?;
         } else {
             embedded.leave(true).await;
@@ -397,17 +412,16 @@ async fn in_flight(backend: &dyn Backend) -> anyhow::Result<InFlight> {
     }
 }
 
-/// Whether the backend is still needed when the one that started it goes: by work in flight, by
-/// another console, or by a task that is to fire.
+/// Whether the backend is still needed when the one that started it goes and serves no more: by
+/// work in flight, or by a task that is to fire.
 async fn is_needed(embedded: &Embedded) -> anyhow::Result<bool> {
     let flight = in_flight(embedded).await?;
-    Ok(flight.running + flight.waiting > 0 || embedded.is_watched() || embedded.has_active_tasks())
+    Ok(flight.running + flight.waiting > 0 || embedded.has_active_tasks())
 }
 
 /// Lets go of the state directory and waits until a backend in the background has it.
 async fn leave_to_the_background(place: &Place, embedded: Embedded) -> anyhow::Result<()> {
     embedded.leave(false).await;
-    drop(embedded);
     place.hand_over()?;
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
@@ -428,25 +442,29 @@ async fn leave_to_the_background(place: &Place, embedded: Embedded) -> anyhow::R
 /// The socket being served beside whatever else we do.
 struct Serving {
     stop: CancellationToken,
+    clients: Clients,
     server: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
 impl Serving {
     fn start(embedded: &Embedded, place: &Place) -> anyhow::Result<Self> {
         let server = Server::bind(&place.state_dir)?;
-        let stop = CancellationToken::new();
+        let (stop, clients) = (CancellationToken::new(), server.clients());
         let backend: Arc<dyn Backend> = Arc::new(embedded.clone());
         let server = tokio::spawn(server.run(backend, stop.clone()));
-        Ok(Self { stop, server })
+        Ok(Self { stop, clients, server })
     }
 
-    async fn stop(self) {
+    /// Ends when every request that was heard is answered. Says whether clients were cut off, which
+    /// look for the next backend now.
+    async fn stop(self) -> bool {
         self.stop.cancel();
         match self.server.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the socket was not closed well"),
             Err(error) => tracing::error!(%error, "the server broke"),
         }
+        self.clients.were_cut_off()
     }
 
     /// Serves until SIGTERM or SIGINT, then leaves everything for the next start.

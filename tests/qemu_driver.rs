@@ -201,6 +201,35 @@ async fn a_killed_qemu_is_noticed_and_launched_again() {
     assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::Running);
 }
 
+/// Whether any process was started for a VM; one that has ended has no command line.
+fn lives(vm: &TinyVm) -> bool {
+    let uuid = vm.guest().uuid.to_string();
+    std::fs::read_dir("/proc").unwrap().flatten().any(|process| {
+        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(&uuid)
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_launch_that_is_called_off_leaves_nothing_behind() {
+    let (qemu, vm) = (qemu(), TinyVm::new(&IMAGE));
+    qemu.accelerator().await.unwrap();
+    let started = std::sync::Arc::new(tokio::sync::Notify::new());
+    let told = started.clone();
+    let log = CommandLog::watched(move |_| told.notify_one());
+    tokio::select! {
+        biased;
+        launched = qemu.launch(&vm.spec, &log) => panic!("nobody called it off: {launched:?}"),
+        // QEMU has been started and has no pidfile yet.
+        () = started.notified() => {}
+    }
+    qemu.quit(vm.guest(), &log).await.unwrap();
+    assert!(!lives(&vm));
+    let log = CommandLog::default();
+    qemu.launch(&vm.spec, &log).await.unwrap();
+    assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::Running);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_qemu_cannot_do_is_said_in_its_own_words() {
     let (qemu, mut vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());

@@ -17,7 +17,8 @@ use std::process::{Command, Output, Stdio};
 
 use ::hostler::backend::operations;
 use ::hostler::backend::settings::Settings;
-use hostler::Box7;
+use hostler::{Box7, signal};
+use rustix::process::Signal;
 use serde_json::Value;
 
 const PASSWORD: &str = "correct-horse-battery";
@@ -489,4 +490,69 @@ fn a_full_disk_loses_nothing_accepted() {
     for uid in &accepted {
         place.ok(&["operation", "wait", &uid.to_string()]);
     }
+}
+
+/// Commands that come at once, where nobody serves: one of them does, and its going cuts no other.
+#[test]
+fn twelve_at_once_are_all_heard() {
+    for _ in 0..4 {
+        let place = Box7::new();
+        place.config();
+        let ask = |number: u32| {
+            let mut command = place.command();
+            command.args(["run", "disk_create", "size_mb=1", "fstype=none", "--wait"]);
+            command.arg(format!("name=disk-{number}")).stdin(Stdio::null());
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("hostler runs")
+        };
+        let asked: Vec<_> = (1..=12).map(ask).collect();
+        for command in asked {
+            let output = command.wait_with_output().expect("its end");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{}: {said}\n{}", output.status, place.log());
+        }
+        assert_eq!(place.list("disks").len(), 12);
+    }
+}
+
+#[test]
+fn a_clean_end_leaves_one_whole_database() {
+    let mut place = Box7::new();
+    let databases = |place: &Box7| {
+        let names = std::fs::read_dir(place.dir()).expect("the state directory");
+        let names = names.map(|file| file.expect("a file").file_name().into_string());
+        let mut names: Vec<_> = names.map(|name| name.expect("text")).collect();
+        names.retain(|name| name.starts_with("hostler.db"));
+        names
+    };
+    place.done("disk_create", &["name=data", "size_mb=1", "fstype=none"]);
+    assert_eq!(databases(&place), ["hostler.db"]);
+    place.serve(&[]);
+    place.done("disk_create", &["name=more", "size_mb=1", "fstype=none"]);
+    assert!(databases(&place).len() > 1, "it is being written");
+    signal(place.pid(), Signal::TERM);
+    assert!(place.wait_for_death().success());
+    assert_eq!(databases(&place), ["hostler.db"]);
+}
+
+/// The lock may outlive the socket for a moment, as it does when a backend is killed.
+#[test]
+fn a_backend_waits_for_one_that_answers_nobody() {
+    let mut place = Box7::new();
+    place.config();
+    let lock = std::fs::File::create(place.dir().join("hostler.lock")).expect("a lock");
+    lock.lock().expect("locked");
+    let socket = place.dir().join("hostler.sock");
+    let dying = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    dying.set_nonblocking(true).expect("looked at");
+    let mut command = place.command();
+    command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null());
+    let mut child = command.spawn().expect("hostler serve");
+    place.wait("it asks who is there", || dying.accept().is_ok());
+    drop((dying, lock));
+    place.wait("it serves", || place.is_served());
+    // One that answers is left alone at once.
+    assert!(complaint(&place.run(&["serve"]), 1).contains("another hostler runs"));
+    child.kill().expect("killed");
+    child.wait().expect("gone");
+    place.serve(&[]);
 }

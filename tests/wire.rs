@@ -263,6 +263,43 @@ async fn a_backend_that_is_not_there_is_one_sentence() {
 }
 
 #[tokio::test]
+async fn a_request_between_two_backends_is_heard_by_the_second() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::new();
+    let served = Served::new(dir.path(), &fake);
+    let client = connect(dir.path()).await;
+    served.stop().await;
+    let mut asking = Box::pin(client.submit(Submit::default()));
+    assert!(futures_util::poll!(&mut asking).is_pending());
+    let served = Served::new(dir.path(), &fake);
+    within(asking).await.unwrap();
+    assert_eq!(fake.asked().len(), 1, "and by it alone");
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_knows_who_is_there_and_whom_it_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    for stays in [false, true] {
+        let server = Server::bind(dir.path()).unwrap();
+        let (clients, stop) = (server.clients(), CancellationToken::new());
+        let task = tokio::spawn(server.run(Fake::new(), stop.clone()));
+        within(clients.gone()).await;
+        let client = connect(dir.path()).await;
+        let mut gone = Box::pin(clients.gone());
+        assert!(futures_util::poll!(&mut gone).is_pending());
+        let client = stays.then_some(client);
+        if !stays {
+            within(gone).await;
+        }
+        stop.cancel();
+        within(task).await.unwrap().unwrap();
+        assert_eq!(clients.were_cut_off(), stays);
+        drop(client);
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_request_is_refused_with_a_reason() {
     let dir = tempfile::tempdir().unwrap();
     let fake = Fake::new();

@@ -200,7 +200,7 @@ impl Embedded {
         for row in rows {
             match flight.open.get(&row.uid) {
                 Some(open) => {
-                    *row = open.operation.clone();
+                    *row = (*open.operation).clone();
                     row.wait = row.wait.take().or_else(|| flight.queue.why(row.uid));
                 }
                 None => row.params = super::secrets::hidden(&row.params),
@@ -211,7 +211,7 @@ impl Embedded {
     fn in_flight(&self) -> InFlight {
         let flight = self.core.flight();
         let of = |state| {
-            flight.open.values().map(|open| &open.operation).filter(move |it| it.state == state)
+            flight.open.values().map(|open| &*open.operation).filter(move |it| it.state == state)
         };
         let mut waiting: Vec<&Operation> = of(State::Pending).collect();
         waiting.sort_by_key(|operation| (std::cmp::Reverse(operation.priority), operation.uid));

@@ -15,24 +15,22 @@ use futures_util::FutureExt;
 
 use crate::domain::{Failure, State, Uid};
 
-use super::core::Core;
+use super::core::{Core, Run};
 use super::journal::{Context, Stop};
 use super::store::reader;
 
 /// Runs an operation that the queue has started.
-pub(super) async fn run(core: Arc<Core>, uid: Uid) {
-    let (operation, params, cancel, resume) = {
-        let flight = core.flight();
-        let Some(open) = flight.open.get(&uid) else { return };
-        (open.operation.clone(), open.params.clone(), open.cancel.clone(), open.resume)
-    };
+pub(super) async fn run(core: Arc<Core>, run: Run) {
+    let Run { operation, params, cancel, resume } = run;
+    let uid = operation.uid;
     let Some(kind) = core.kind(&operation.kind) else {
         let why = format!("this hostler does not know the operation '{}'", operation.kind);
         return report(uid, core.end(uid, State::Error, Some(why)).await);
     };
     tokio::select! {
-        () = core.leaving.cancelled() => return,
+        biased;
         () = core.undisturbed(uid) => {}
+        () = core.leaving.cancelled() => return,
     }
     let recorded = if resume {
         match core.store.read(move |store| reader::steps(store, uid)).await {
@@ -45,14 +43,16 @@ pub(super) async fn run(core: Arc<Core>, uid: Uid) {
     } else {
         Vec::new()
     };
-    let steps = kind.spec.steps.iter().map(ToString::to_string).collect();
-    let cx = Context::new(core.clone(), &operation, steps, cancel, recorded);
+    let cx = Context::new(core.clone(), kind.clone(), &operation, cancel, recorded);
+    drop(operation);
     let function = AssertUnwindSafe((kind.run)(cx.clone(), &params)).catch_unwind();
+    // The function comes first: what it has done is recorded, and its next step looks whether it is
+    // to stop.
     let stop = tokio::select! {
         biased;
+        result = function => result.unwrap_or_else(|panic| Err(Stop::Failed(panicked(&*panic)))),
         () = core.leaving.cancelled() => Err(Stop::Leaving),
         () = cx.called_off() => Err(Stop::Cancelled),
-        result = function => result.unwrap_or_else(|panic| Err(Stop::Failed(panicked(&*panic)))),
     };
     let (state, comment) = match stop {
         Ok(()) => (State::Done, None),

@@ -21,6 +21,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,6 +32,7 @@ use crate::domain::{
 
 use super::core::{Core, detached};
 use super::inventory::Inventory;
+use super::kind::Entry;
 use super::ports::Ports;
 use super::settings::Settings;
 use super::store::{Change, StepChange};
@@ -73,17 +75,15 @@ pub struct Context {
 struct Inner {
     core: Arc<Core>,
     uid: Uid,
-    kind: String,
+    kind: Arc<Entry>,
     attempt: u32,
     resource: Option<ResourceId>,
-    /// The names of the kind's steps, for counting progress.
-    steps: Vec<String>,
     cancel: CancellationToken,
     /// Steps recorded as done by an earlier life, in order.
     recorded: Mutex<VecDeque<(Step, serde_json::Value)>>,
     taken: Mutex<Vec<Taken>>,
     /// Set when the first step begins that no earlier life has recorded.
-    begun: CancellationToken,
+    begun: Notify,
     /// Records on their way, which outlive a function that is dropped.
     recording: TaskTracker,
 }
@@ -92,8 +92,8 @@ impl Context {
     /// The context of one run of an operation. `recorded` are the steps an earlier life has done.
     pub(super) fn new(
         core: Arc<Core>,
+        kind: Arc<Entry>,
         operation: &crate::domain::Operation,
-        steps: Vec<String>,
         cancel: CancellationToken,
         recorded: Vec<(Step, serde_json::Value)>,
     ) -> Self {
@@ -105,14 +105,13 @@ impl Context {
             inner: Arc::new(Inner {
                 core,
                 uid: operation.uid,
-                kind: operation.kind.clone(),
+                kind,
                 attempt: operation.attempt,
                 resource: operation.resource,
-                steps,
                 cancel,
                 recorded: Mutex::new(recorded),
                 taken: Mutex::default(),
-                begun: CancellationToken::new(),
+                begun: Notify::new(),
                 recording: TaskTracker::new(),
             }),
         }
@@ -246,7 +245,7 @@ impl Context {
     /// every step that an earlier life recorded has been passed, so that its undo is known. Up to
     /// there the next step itself says that it was called off.
     pub(super) async fn called_off(&self) {
-        self.inner.begun.cancelled().await;
+        self.inner.begun.notified().await;
         self.inner.cancel.cancelled().await;
     }
 

@@ -389,6 +389,37 @@ pub struct MediaInfo {
     pub size: Option<(u32, u32)>,
     /// Frames per second, where it has video.
     pub fps: Option<f64>,
+    /// How long its first video stream is, in seconds, where it says so.
+    #[serde(default)]
+    pub video_s: Option<f64>,
+    /// How long its first audio stream is, in seconds, where it says so.
+    #[serde(default)]
+    pub audio_s: Option<f64>,
+    /// Whether `duration_s` is no more than a guess from the bit rate.
+    #[serde(default)]
+    pub guessed: bool,
+}
+
+impl MediaInfo {
+    /// How long an encoding of the streams that are wanted must be, in seconds: as long as the
+    /// longest of them. `None` where the file does not say, or says what it does not know.
+    #[must_use]
+    pub fn length(&self, video: bool, audio: bool) -> Option<f64> {
+        if self.guessed {
+            return None;
+        }
+        let wanted: Vec<Option<f64>> = [
+            (video && self.video).then_some(self.video_s),
+            (audio && self.audio).then_some(self.audio_s),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if wanted.is_empty() || wanted.iter().any(Option::is_none) {
+            return self.duration_s;
+        }
+        wanted.into_iter().flatten().reduce(f64::max)
+    }
 }
 
 /// One run of the encoder.

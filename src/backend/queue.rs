@@ -14,7 +14,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::domain::{Lane, LaneChange, LaneState, LockMode, ResourceId, Uid, Wait};
+use crate::domain::{Lane, LaneChange, LaneState, LockMode, ResourceId, Text, Uid, Wait};
 
 /// The widest a lane can be.
 pub const WIDEST: u32 = 64;
@@ -25,9 +25,9 @@ pub struct Entry {
     /// Its number.
     pub uid: Uid,
     /// Its kind, to tell like ones from unlike.
-    pub kind: String,
+    pub kind: Text,
     /// The lane it runs in.
-    pub lane: String,
+    pub lane: Text,
     /// Higher starts sooner.
     pub priority: i32,
     /// What it holds while it runs; each resource once.
@@ -35,7 +35,7 @@ pub struct Entry {
     /// The resource it is about, which is among its locks.
     pub subject: Option<ResourceId>,
     /// The state its subject is in when it is done.
-    pub leaves: Option<String>,
+    pub leaves: Option<Text>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl LaneQueue {
 /// The queue.
 #[derive(Debug, Default)]
 pub struct Queue {
-    lanes: BTreeMap<String, LaneQueue>,
+    lanes: BTreeMap<Text, LaneQueue>,
     queued: HashMap<Uid, Queued>,
     /// Who holds or awaits a resource, in the order they were accepted.
     lines: HashMap<ResourceId, BTreeMap<Ticket, (Uid, LockMode)>>,
@@ -91,7 +91,7 @@ impl Queue {
     pub fn new<'a>(lanes: impl IntoIterator<Item = (&'a str, u32)>) -> Self {
         let lanes = lanes
             .into_iter()
-            .map(|(name, width)| (name.to_owned(), LaneQueue::new(width)))
+            .map(|(name, width)| (name.to_owned().into(), LaneQueue::new(width)))
             .collect();
         Self { lanes, ..Self::default() }
     }
@@ -151,11 +151,15 @@ impl Queue {
         Some(uid)
     }
 
-    /// A running operation has ended, whatever the end; its place and its resources are free.
-    pub fn finish(&mut self, uid: Uid) {
-        if self.queued.get(&uid).is_some_and(|queued| queued.stage == Stage::Running) {
-            self.remove(uid);
-        }
+    /// A running operation has ended, whatever the end; its place and its resources are free. Gives
+    /// its lane where that is paused now, because this was the last to drain from it.
+    pub fn finish(&mut self, uid: Uid) -> Option<Lane> {
+        let queued = self.queued.get(&uid).filter(|queued| queued.stage == Stage::Running)?;
+        let drains = self.lanes.get(&queued.entry.lane)?.state == LaneState::Draining;
+        let draining = drains.then(|| queued.entry.lane.clone());
+        self.remove(uid);
+        let name = draining?;
+        self.lanes().find(|lane| lane.name == name && lane.state == LaneState::Paused)
     }
 
     /// Changes the priority of an operation that has not started. Says whether it could.
@@ -189,7 +193,7 @@ impl Queue {
 
     /// Sets a lane as it was left, at start.
     pub fn restore(&mut self, name: &str, width: u32, state: LaneState) {
-        let lane = self.lane(name);
+        let lane = self.lane(&name.to_owned().into());
         lane.width = width.clamp(1, WIDEST);
         lane.state = state;
     }
@@ -207,8 +211,8 @@ impl Queue {
         if holder.is_some() {
             return holder;
         }
-        let name = queued.entry.lane.clone();
-        let lane = self.lanes.get(&name)?;
+        let lane = self.lanes.get(&queued.entry.lane)?;
+        let name = queued.entry.lane.to_string();
         match lane.state {
             LaneState::Paused | LaneState::Draining => Some(Wait::LanePaused { lane: name }),
             LaneState::Open if lane.running >= lane.width => Some(Wait::LaneFull { lane: name }),
@@ -256,7 +260,7 @@ impl Queue {
     /// Every lane, by name.
     pub fn lanes(&self) -> impl Iterator<Item = Lane> {
         self.lanes.iter().map(|(name, lane)| Lane {
-            name: name.clone(),
+            name: name.to_string(),
             width: lane.width,
             state: lane.state,
             running: lane.running,
@@ -272,8 +276,8 @@ impl Queue {
         })
     }
 
-    fn lane(&mut self, name: &str) -> &mut LaneQueue {
-        self.lanes.entry(name.to_owned()).or_insert_with(|| LaneQueue::new(1))
+    fn lane(&mut self, name: &Text) -> &mut LaneQueue {
+        self.lanes.entry(name.clone()).or_insert_with(|| LaneQueue::new(1))
     }
 
     /// Takes an operation out and lets those behind it move up.

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -24,6 +24,8 @@ use crate::domain::{
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(60);
+/// How long one backend may take to hand over to the next.
+const HAND_OVER: Duration = Duration::from_secs(10);
 /// How long to wait before the first new attempt to connect.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// How long to wait at most between two attempts.
@@ -36,9 +38,12 @@ const EVENTS_AHEAD: usize = 1024;
 pub struct Client {
     wire: Wire,
     catalogue: Catalogue,
+    /// Open for as long as we are: a backend that knows of us does not just go.
+    _here: reqwest::Response,
 }
 
-/// The connection: cheap to clone, one pool of sockets.
+/// The way there: cheap to clone. Every request has a connection of its own, because one that was
+/// kept may be closed under the next request, and nobody could say whether that was heard.
 #[derive(Debug, Clone)]
 struct Wire {
     http: reqwest::Client,
@@ -58,11 +63,13 @@ impl Client {
         let http = reqwest::Client::builder()
             .unix_socket(socket)
             .no_proxy()
+            .pool_max_idle_per_host(0)
             .build()
             .map_err(|error| unreachable(socket, &error))?;
         let wire = Wire { http, socket: Arc::new(socket.to_owned()) };
+        let here = wire.send(wire.http.get(Wire::url(native::HERE))).await?;
         let catalogue = wire.get(native::CATALOGUE).await?;
-        Ok(Self { wire, catalogue })
+        Ok(Self { wire, catalogue, _here: here })
     }
 }
 
@@ -77,13 +84,32 @@ impl Wire {
         self.read(self.send(request).await?).await
     }
 
+    /// Sends a request again and again until a backend hears it: one may be handing over to the
+    /// next.
     async fn post(&self, path: &str, body: &(impl Serialize + Sync)) -> Result<reqwest::Response> {
-        self.send(self.http.post(Self::url(path)).timeout(ANSWER).json(body)).await
+        let deadline = Instant::now() + HAND_OVER;
+        loop {
+            let request = self.http.post(Self::url(path)).timeout(ANSWER).json(body);
+            match request.send().await {
+                Err(error) if is_unheard(&error) && Instant::now() < deadline => {
+                    tokio::time::sleep(FIRST_PAUSE).await;
+                }
+                answer => return self.look_at(answer).await,
+            }
+        }
     }
 
-    /// Sends a request; an answer that is an error comes back as that error.
+    /// Sends a request.
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response> {
-        let response = request.send().await.map_err(|error| unreachable(&self.socket, &error))?;
+        self.look_at(request.send().await).await
+    }
+
+    /// An answer that is an error comes back as that error.
+    async fn look_at(
+        &self,
+        answer: reqwest::Result<reqwest::Response>,
+    ) -> Result<reqwest::Response> {
+        let response = answer.map_err(|error| unreachable(&self.socket, &error))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -238,6 +264,20 @@ fn received(receiver: mpsc::Receiver<Event>) -> EventStream {
     Box::pin(stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|event| (event, receiver))
     }))
+}
+
+/// Whether a request that failed was certainly not read to its end by anybody: nobody listened, or
+/// the connection was closed over what was still unread, which the kernel tells as a reset.
+fn is_unheard(error: &reqwest::Error) -> bool {
+    use std::io::ErrorKind as Kind;
+    std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| {
+            matches!(
+                error.kind(),
+                Kind::NotFound | Kind::ConnectionRefused | Kind::ConnectionReset | Kind::BrokenPipe
+            )
+        })
 }
 
 fn unreachable(socket: &Path, error: &reqwest::Error) -> BackendError {

@@ -6,7 +6,8 @@
 pub mod client;
 pub mod native;
 pub mod server;
+mod socket;
 
 pub use client::Client;
 pub use native::socket_path;
-pub use server::Server;
+pub use server::{Clients, Server};

@@ -1,10 +1,12 @@
 //! The native protocol: what is said between our own server and client.
 //!
 //! JSON over HTTP/1.1 on a unix socket in the state directory. The JSON is that of the `domain`
-//! types, so this file only names the places, the statuses and the lines of the event stream.
+//! types, so this file only names the places, the statuses and the lines of the event stream. A
+//! connection carries one request.
 //!
 //! | request | body | answer |
 //! |---|---|---|
+//! | `GET /v1/here` | – | a stream: nothing; open for as long as the client is there |
 //! | `GET /v1/catalogue` | – | `Catalogue` |
 //! | `POST /v1/query` | `Query` | `Answer` |
 //! | `POST /v1/operations` | `Submit` | `Accepted`, status 202 |
@@ -21,6 +23,8 @@ use std::time::Duration;
 
 use crate::domain::{BackendError, Event, Reason};
 
+/// Where a client says that it is there.
+pub const HERE: &str = "/v1/here";
 /// Where the catalogue is.
 pub const CATALOGUE: &str = "/v1/catalogue";
 /// Where questions go.

@@ -3,9 +3,9 @@
 //! It holds no state of its own beyond the connections, and never looks into what it passes on
 //! except to write down who asked.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,7 +13,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path as UrlPath, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -21,10 +21,11 @@ use axum::serve::IncomingStream;
 use futures_util::{Stream, StreamExt, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::native;
+use super::socket::Socket;
 use crate::domain::{Backend, BackendError, EventStream, Reason, Refusal, Result, Serial, Submit};
 
 /// How long a connection that is told to end may take to do so.
@@ -33,8 +34,29 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A bound socket, not yet served.
 #[derive(Debug)]
 pub struct Server {
-    listener: UnixListener,
-    path: PathBuf,
+    socket: Socket,
+    clients: Clients,
+}
+
+/// Who is there: every client holds a stream open that says nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Clients {
+    here: TaskTracker,
+    cut: Arc<AtomicBool>,
+}
+
+impl Clients {
+    /// Returns when there is none.
+    pub async fn gone(&self) {
+        self.here.close();
+        self.here.wait().await;
+    }
+
+    /// Whether any was cut off when the server stopped: it will look for another one.
+    #[must_use]
+    pub fn were_cut_off(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
+    }
 }
 
 impl Server {
@@ -48,56 +70,48 @@ impl Server {
         let failed = |error: std::io::Error| {
             BackendError::failed(format!("cannot make the socket {}: {error}", path.display()))
         };
-        // Beside, then renamed: at no moment is there a socket in place that others may open.
-        let beside = state_dir.join(".hostler.sock");
-        match std::fs::remove_file(&beside) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(failed(error));
-            }
-            _ => {}
-        }
-        let listener = UnixListener::bind(&beside).map_err(failed)?;
-        std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))
-            .and_then(|()| std::fs::rename(&beside, &path))
-            .map_err(failed)?;
-        Ok(Self { listener, path })
+        let socket = Socket::bind(&path).map_err(failed)?;
+        Ok(Self { socket, clients: Clients::default() })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.socket.path()
     }
 
-    /// Serves `backend` until `stop` is cancelled; then ends the streams, lets the requests at
-    /// work finish, and takes the socket away.
+    /// Who is there.
+    #[must_use]
+    pub fn clients(&self) -> Clients {
+        self.clients.clone()
+    }
+
+    /// Serves `backend` until `stop` is cancelled; then takes the socket away, ends the streams and
+    /// lets the requests at work finish. Whoever comes after that finds nobody, and nobody is
+    /// turned away half-way.
     ///
     /// # Errors
-    /// When the socket cannot be served or taken away.
+    /// When the socket cannot be served.
     pub async fn run(
         self,
         backend: Arc<dyn Backend>,
         stop: CancellationToken,
     ) -> std::io::Result<()> {
-        let Self { listener, path } = self;
-        let service = router(backend, stop.clone()).into_make_service_with_connect_info::<Peer>();
-        let serving = axum::serve(listener, service)
-            .with_graceful_shutdown(stop.clone().cancelled_owned())
-            .into_future();
-        let too_long = async {
+        let Self { socket, clients } = self;
+        let closer = socket.closer();
+        let served = Served { backend, stop: stop.clone(), clients };
+        let service = router(served).into_make_service_with_connect_info::<Peer>();
+        // Not its own graceful shutdown, which hangs up on a client that is about to speak.
+        let serving = axum::serve(socket, service).into_future();
+        let closing = async {
             stop.cancelled().await;
-            tokio::time::sleep(PATIENCE).await;
-        };
-        let ended = tokio::select! {
-            ended = serving => ended,
-            () = too_long => {
+            if tokio::time::timeout(PATIENCE, closer.close()).await.is_err() {
                 tracing::warn!("a connection did not end in time and was cut");
-                Ok(())
             }
         };
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => ended,
+        tokio::select! {
+            ended = serving => ended,
+            () = closing => Ok(()),
         }
     }
 }
@@ -108,9 +122,9 @@ struct Peer {
     uid: Option<u32>,
 }
 
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self { uid: stream.io().peer_cred().ok().map(|cred| cred.uid()) }
+impl Connected<IncomingStream<'_, Socket>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Socket>) -> Self {
+        Self { uid: stream.io().peer().ok().map(|cred| cred.uid()) }
     }
 }
 
@@ -118,10 +132,29 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
 struct Served {
     backend: Arc<dyn Backend>,
     stop: CancellationToken,
+    clients: Clients,
 }
 
-fn router(backend: Arc<dyn Backend>, stop: CancellationToken) -> Router {
+impl Served {
+    /// A stream that ends when the server stops.
+    fn streamed(
+        &self,
+        content_type: &'static str,
+        chunks: impl Stream<Item = Vec<u8>> + Send + 'static,
+    ) -> Response {
+        let (stop, cut) = (self.stop.clone(), self.clients.cut.clone());
+        let chunks = chunks.take_until(async move {
+            stop.cancelled().await;
+            cut.store(true, Ordering::Relaxed);
+        });
+        let body = Body::from_stream(chunks.map(Ok::<_, std::convert::Infallible>));
+        ([(header::CONTENT_TYPE, content_type)], body).into_response()
+    }
+}
+
+fn router(served: Served) -> Router {
     Router::new()
+        .route(native::HERE, get(here))
         .route(native::CATALOGUE, get(catalogue))
         .route(native::QUERY, post(query))
         .route(native::OPERATIONS, post(submit))
@@ -132,7 +165,8 @@ fn router(backend: Arc<dyn Backend>, stop: CancellationToken) -> Router {
         .method_not_allowed_fallback(nothing_here)
         .layer(DefaultBodyLimit::max(native::BODY_LIMIT))
         .layer(middleware::from_fn(only_our_own))
-        .with_state(Served { backend, stop })
+        .layer(middleware::map_response(one_each))
+        .with_state(served)
 }
 
 /// Lets in whoever runs as the backend's own user, and root.
@@ -160,6 +194,20 @@ async fn only_our_own(
             )))
         }
     }
+}
+
+/// A connection is for one request, so that there is none that waits for nothing.
+async fn one_each(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+async fn here(State(served): State<Served>) -> Response {
+    let here = served.clients.here.token();
+    let silence = stream::pending().inspect(move |_: &Vec<u8>| {
+        let _kept = &here;
+    });
+    served.streamed("application/octet-stream", silence)
 }
 
 async fn catalogue(State(served): State<Served>) -> Response {
@@ -202,8 +250,7 @@ async fn control(State(served): State<Served>, body: Result<Bytes, BytesRejectio
 
 async fn events(State(served): State<Served>) -> Response {
     // Subscribed before the answer begins: once a client sees the status, no event escapes it.
-    let lines = lines(served.backend.subscribe());
-    streamed("application/x-ndjson", lines.take_until(served.stop.cancelled_owned()))
+    served.streamed("application/x-ndjson", lines(served.backend.subscribe()))
 }
 
 async fn serial_output(State(served): State<Served>, UrlPath(vm): UrlPath<String>) -> Response {
@@ -214,7 +261,7 @@ async fn serial_output(State(served): State<Served>, UrlPath(vm): UrlPath<String
                 let _kept = &input;
                 bytes
             });
-            streamed("application/octet-stream", output.take_until(served.stop.cancelled_owned()))
+            served.streamed("application/octet-stream", output)
         }
         Err(error) => failure(&error),
     }
@@ -309,12 +356,4 @@ fn failure(error: &BackendError) -> Response {
     let status =
         StatusCode::from_u16(native::status(error)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, axum::Json(error)).into_response()
-}
-
-fn streamed(
-    content_type: &'static str,
-    chunks: impl Stream<Item = Vec<u8>> + Send + 'static,
-) -> Response {
-    let body = Body::from_stream(chunks.map(Ok::<_, std::convert::Infallible>));
-    ([(header::CONTENT_TYPE, content_type)], body).into_response()
 }

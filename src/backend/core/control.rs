@@ -12,7 +12,7 @@ use crate::domain::{
 };
 
 use super::submit::{no_kind, queue_entry};
-use super::{CancellationToken, Core, Flight};
+use super::{Core, Flight};
 
 impl Core {
     /// Calls an operation off.
@@ -34,7 +34,7 @@ impl Core {
                     });
                     return How::AtOnce(kind.cloned().zip(open.operation.resource));
                 }
-                open.operation.cancelling = true;
+                open.operation_mut().cancelling = true;
                 How::Undoing(Box::pin(self.store.writer().send(vec![Change::Cancelling(uid)])))
             })
         };
@@ -50,12 +50,12 @@ impl Core {
             }
             How::Undoing(written) => {
                 written.await?;
-                let shown = self.flight().open.get(&uid).map(|open| {
-                    open.cancel.cancel();
-                    Arc::new(open.operation.clone())
-                });
-                if let Some(operation) = shown {
-                    self.hub.tell(Fact::Operation(operation));
+                let flight = self.flight();
+                if let Some(open) = flight.open.get(&uid) {
+                    if let Some(cancel) = &open.cancel {
+                        cancel.cancel();
+                    }
+                    self.tell_operation(&flight, uid);
                 }
                 Ok(())
             }
@@ -112,17 +112,17 @@ impl Core {
                 return Err(state_refusal(uid, open.operation.state, "somebody relaunched it"));
             }
             let before = (open.operation.clone(), open.params.clone());
-            let operation = &mut open.operation;
+            let operation = open.operation_mut();
             operation.attempt += 1;
             operation.state = State::Pending;
             operation.comment = None;
             operation.started = None;
             operation.finished = None;
             operation.params = hidden(&params);
-            open.cancel = CancellationToken::new();
             let mut changes =
                 vec![Change::Relaunch { uid, attempt: operation.attempt, params: params.clone() }];
             queue.accept(queue_entry(&kind.spec, operation, &params));
+            open.cancel = None;
             open.params = Arc::new(params);
             let mut own = None;
             if let Some(resource) = &reserved {
@@ -149,18 +149,13 @@ impl Core {
             self.dispatch();
             return Err(error);
         }
-        let shown = {
-            let mut flight = self.flight();
-            flight.queue.commit(uid);
-            flight.open.get(&uid).map(|open| Arc::new(open.operation.clone()))
-        };
-        if let Some(operation) = shown {
-            self.hub.tell(Fact::Operation(operation));
-        }
+        let mut flight = self.flight();
+        flight.queue.commit(uid);
+        self.tell_operation(&flight, uid);
         if let Some(resource) = put {
             self.tell_resource(&resource);
         }
-        self.dispatch();
+        self.start_due(&mut flight);
         Ok(())
     }
 
@@ -170,7 +165,7 @@ impl Core {
         uid: Uid,
         priority: i32,
     ) -> Result<(), BackendError> {
-        let changed = {
+        let written = {
             let mut flight = self.flight();
             let Flight { queue, open, .. } = &mut *flight;
             open.get_mut(&uid).map(|open| {
@@ -178,15 +173,13 @@ impl Core {
                     let state = open.operation.state;
                     return Err(state_refusal(uid, state, "it does not wait any more"));
                 }
-                open.operation.priority = priority;
-                let written = self.store.writer().send(vec![Change::Priority(uid, priority)]);
-                Ok((written, Arc::new(open.operation.clone())))
+                open.operation_mut().priority = priority;
+                Ok(self.store.writer().send(vec![Change::Priority(uid, priority)]))
             })
         };
-        let Some(changed) = changed else { return self.not_open(uid).await };
-        let (written, shown) = changed?;
-        written.await?;
-        self.hub.tell(Fact::Operation(shown));
+        let Some(written) = written else { return self.not_open(uid).await };
+        written?.await?;
+        self.tell_operation(&self.flight(), uid);
         Ok(())
     }
 

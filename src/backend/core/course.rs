@@ -5,31 +5,56 @@ use std::sync::Arc;
 use crate::backend::executor;
 use crate::backend::journal::Changed;
 use crate::backend::store::{Change, StepChange};
-use crate::domain::{BackendError, Effect, Fact, Progress, State, Step, Uid, Wait};
+use crate::domain::{
+    BackendError, Effect, Fact, Operation, Params, Progress, State, Step, Uid, Wait,
+};
 
-use super::{Core, Flight};
+use super::{CancellationToken, Core, Flight};
+
+/// What the executor takes through its steps.
+pub(in crate::backend) struct Run {
+    /// The operation as it stood when its turn came.
+    pub(in crate::backend) operation: Arc<Operation>,
+    /// Its parameters as stored: secrets hashed.
+    pub(in crate::backend) params: Arc<Params>,
+    /// Set when somebody calls it off.
+    pub(in crate::backend) cancel: CancellationToken,
+    /// Whether an earlier life took some of its steps.
+    pub(in crate::backend) resume: bool,
+}
 
 impl Core {
     /// Starts every operation whose turn it is.
     pub(in crate::backend) fn dispatch(self: &Arc<Self>) {
-        while !self.is_pausing() {
-            let (uid, shown) = {
-                let mut flight = self.flight();
-                let Some(uid) = flight.queue.start() else { return };
-                let now = self.ports.clock.now();
-                let Some(open) = flight.open.get_mut(&uid) else {
-                    flight.queue.finish(uid);
-                    continue;
-                };
-                open.operation.state = State::Run;
-                open.operation.wait = None;
-                open.operation.started.get_or_insert(now);
-                (uid, self.hub.is_heard().then(|| Arc::new(open.operation.clone())))
+        self.start_due(&mut self.flight());
+    }
+
+    /// Starts every operation whose turn it is.
+    pub(super) fn start_due(self: &Arc<Self>, flight: &mut Flight) {
+        while !self.is_pausing()
+            && let Some(uid) = flight.queue.start()
+        {
+            let Some(open) = flight.open.get_mut(&uid) else {
+                flight.queue.finish(uid);
+                continue;
             };
-            if let Some(operation) = shown {
-                self.hub.tell(Fact::Operation(operation));
+            let operation = open.operation_mut();
+            operation.state = State::Run;
+            operation.wait = None;
+            operation.started.get_or_insert_with(|| self.ports.clock.now());
+            let cancel = CancellationToken::new();
+            if operation.cancelling {
+                cancel.cancel();
             }
-            self.running.spawn(executor::run(self.clone(), uid));
+            open.cancel = Some(cancel.clone());
+            let run = Run {
+                operation: open.operation.clone(),
+                params: open.params.clone(),
+                cancel,
+                resume: open.resume,
+            };
+            self.tell_operation(flight, uid);
+            self.running.spawn(executor::run(self.clone(), run));
         }
     }
 
@@ -60,19 +85,17 @@ impl Core {
     /// Notes and tells how far an operation is.
     pub(in crate::backend) fn progress(&self, uid: Uid, progress: Progress) {
         if let Some(open) = self.flight().open.get_mut(&uid) {
-            open.operation.progress = Some(progress.clone());
+            open.operation_mut().progress = Some(progress.clone());
         }
         self.hub.tell(Fact::Progress { uid, progress });
     }
 
     /// Notes and tells why a running operation waits.
     pub(in crate::backend) fn waits(&self, uid: Uid, wait: Option<Wait>) {
-        let shown = self.flight().open.get_mut(&uid).map(|open| {
-            open.operation.wait = wait;
-            Arc::new(open.operation.clone())
-        });
-        if let Some(operation) = shown {
-            self.hub.tell(Fact::Operation(operation));
+        let mut flight = self.flight();
+        if let Some(open) = flight.open.get_mut(&uid) {
+            open.operation_mut().wait = wait;
+            self.tell_operation(&flight, uid);
         }
     }
 
@@ -98,7 +121,7 @@ impl Core {
         state: State,
         comment: Option<String>,
     ) -> Result<(), BackendError> {
-        let (written, changed) = {
+        let (written, changed, now) = {
             let mut flight = self.flight();
             let now = self.ports.clock.now();
             let Some(open) = flight.open.get(&uid) else { return Ok(()) };
@@ -116,38 +139,32 @@ impl Core {
             }));
             // What waits for this one may start now: whatever it writes is written after this.
             let written = self.store.writer().send(changes);
-            flight.queue.finish(uid);
+            if let Some(drained) = flight.queue.finish(uid) {
+                self.hub.tell(Fact::Lane(drained));
+            }
             flight.queue.withdraw(uid);
-            (written, changed)
+            self.start_due(&mut flight);
+            (written, changed, now)
         };
-        self.dispatch();
         let written = written.await;
         self.take_in(changed);
-        let shown = {
-            let mut flight = self.flight();
-            let now = self.ports.clock.now();
-            let Some(open) = flight.open.get_mut(&uid) else { return written };
-            open.operation.state = state;
-            open.operation.comment = comment;
-            open.operation.finished = Some(now);
-            open.operation.progress = None;
-            open.operation.wait = None;
-            open.operation.cancelling = false;
-            open.resume = false;
-            open.run_recorded = false;
-            let shown = self.hub.is_heard().then(|| Arc::new(open.operation.clone()));
-            let resource = open.operation.resource;
-            if state.is_end() && written.is_ok() {
-                flight.open.remove(&uid);
-            }
-            (shown, resource)
-        };
-        let (shown, resource) = shown;
-        if let Some(id) = resource {
+        let mut flight = self.flight();
+        let Some(open) = flight.open.get_mut(&uid) else { return written };
+        open.resume = false;
+        open.run_recorded = false;
+        let operation = open.operation_mut();
+        operation.state = state;
+        operation.comment = comment;
+        operation.finished = Some(now);
+        operation.progress = None;
+        operation.wait = None;
+        operation.cancelling = false;
+        if let Some(id) = operation.resource {
             self.notice(id);
         }
-        if let Some(operation) = shown {
-            self.hub.tell(Fact::Operation(operation));
+        self.tell_operation(&flight, uid);
+        if state.is_end() && written.is_ok() {
+            flight.open.remove(&uid);
         }
         written
     }

@@ -34,6 +34,7 @@ use super::secrets::{hidden, shown};
 use super::settings::Settings;
 use super::store::{Change, Opened, Store};
 
+pub(super) use course::Run;
 use submit::{bare_entry, queue_entry};
 
 /// The core of an embedded backend.
@@ -87,15 +88,23 @@ impl Flight {
 
 /// An operation that is not at its end.
 pub(super) struct Open {
-    /// As lists show it: secrets hidden.
-    pub(super) operation: Operation,
+    /// As lists show it: secrets hidden. Shared with the events that tell it.
+    pub(super) operation: Arc<Operation>,
     /// Its parameters as stored: secrets hashed.
     pub(super) params: Arc<Params>,
-    pub(super) cancel: CancellationToken,
+    /// Set when somebody calls it off; there is none before it starts.
+    pub(super) cancel: Option<CancellationToken>,
     /// Whether an earlier life took some of its steps.
     pub(super) resume: bool,
     /// Whether the store knows that it runs.
     run_recorded: bool,
+}
+
+impl Open {
+    /// The operation, to be changed: copied first where an event still tells it as it was.
+    fn operation_mut(&mut self) -> &mut Operation {
+        Arc::make_mut(&mut self.operation)
+    }
 }
 
 impl Core {
@@ -137,12 +146,9 @@ impl Core {
                 queue.commit(operation.uid);
                 operation.state = State::Pending;
             }
-            let cancel = CancellationToken::new();
-            if operation.cancelling && operation.state != State::Error {
-                cancel.cancel();
-            }
             let uid = operation.uid;
-            open.insert(uid, Open { operation, params, cancel, resume, run_recorded: resume });
+            let operation = Arc::new(operation);
+            open.insert(uid, Open { operation, params, cancel: None, resume, run_recorded: resume });
         }
         let now = ports.clock.now();
         let state = Flight {
@@ -241,6 +247,16 @@ impl Core {
                     self.notice(id);
                 }
             }
+        }
+    }
+
+    /// Tells how an operation in flight stands: under the lock, so that events come in the order of
+    /// what they tell.
+    fn tell_operation(&self, flight: &Flight, uid: Uid) {
+        if self.hub.is_heard()
+            && let Some(open) = flight.open.get(&uid)
+        {
+            self.hub.tell(Fact::Operation(open.operation.clone()));
         }
     }
 

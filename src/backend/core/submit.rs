@@ -8,11 +8,11 @@ use crate::backend::queue;
 use crate::backend::secrets::hidden;
 use crate::backend::store::Change;
 use crate::domain::{
-    Accepted, BackendError, Effect, Fact, LockMode, Operation, OperationSpec, Params, Reason,
-    Refusal, Resource, ResourceId, State, Submit, Uid,
+    Accepted, BackendError, Effect, LockMode, Operation, OperationSpec, Params, Reason, Refusal,
+    Resource, ResourceId, State, Submit, Uid,
 };
 
-use super::{CancellationToken, Core, Flight, Open};
+use super::{Core, Flight, Open};
 
 impl Core {
     /// Queues an operation. What `put` gives is written together with it or not at all; it is
@@ -26,7 +26,7 @@ impl Core {
     ) -> Result<Accepted, BackendError> {
         let kind = self.kind(&submit.kind).ok_or_else(|| no_kind(&submit.kind))?;
         let params = self.check(&kind, submit.params).await?;
-        let (accepted, (shown, put, before), written) = {
+        let (accepted, (put, before), written) = {
             let mut flight = self.flight();
             let params = (kind.fill)(params, &self.world(&flight));
             self.admit(&kind, &params, &flight, None)?;
@@ -51,7 +51,7 @@ impl Core {
                 (None, Some(id)) => flight.inventory.get(id).map(|it| it.name().to_owned()),
                 (None, None) => None,
             };
-            let operation = Operation {
+            let operation = Arc::new(Operation {
                 uid,
                 kind: submit.kind,
                 state: State::Pending,
@@ -68,12 +68,10 @@ impl Core {
                 finished: None,
                 progress: None,
                 wait: None,
-            };
+            });
             flight.last_uid = uid.0;
             flight.queue.accept(queue_entry(&kind.spec, &operation, &params));
-            let shown = self.hub.is_heard().then(|| Arc::new(operation.clone()));
-            changes
-                .insert(0, Change::Insert { operation: Box::new(operation.clone()), params: text });
+            changes.push(Change::Insert { operation: operation.clone(), params: text });
             let put: Vec<_> = reserved.into_iter().chain(put).collect();
             let mut before = Vec::with_capacity(put.len());
             for resource in &put {
@@ -84,13 +82,13 @@ impl Core {
             let open = Open {
                 operation,
                 params: Arc::new(params),
-                cancel: CancellationToken::new(),
+                cancel: None,
                 resume: false,
                 run_recorded: false,
             };
             flight.open.insert(uid, open);
             let written = self.store.writer().send(changes);
-            (Accepted { uid, resource: subject }, (shown, put, before), written)
+            (Accepted { uid, resource: subject }, (put, before), written)
         };
         if let Err(error) = written.await {
             let mut flight = self.flight();
@@ -105,14 +103,15 @@ impl Core {
             self.dispatch();
             return Err(error);
         }
-        self.flight().queue.commit(accepted.uid);
-        if let Some(operation) = shown {
-            self.hub.tell(Fact::Operation(operation));
+        {
+            let mut flight = self.flight();
+            flight.queue.commit(accepted.uid);
+            self.tell_operation(&flight, accepted.uid);
+            for resource in put {
+                self.tell_resource(&resource);
+            }
+            self.start_due(&mut flight);
         }
-        for resource in put {
-            self.tell_resource(&resource);
-        }
-        self.dispatch();
         Ok(accepted)
     }
 
@@ -247,20 +246,20 @@ pub(super) fn queue_entry(
     }
     queue::Entry {
         uid: operation.uid,
-        kind: operation.kind.clone(),
-        lane: spec.lane.to_string(),
+        kind: spec.kind.clone(),
+        lane: spec.lane.clone(),
         priority: operation.priority,
         locks,
         subject: operation.resource,
-        leaves: spec.leaves.as_ref().map(ToString::to_string),
+        leaves: spec.leaves.clone(),
     }
 }
 
 pub(super) fn bare_entry(operation: &Operation) -> queue::Entry {
     queue::Entry {
         uid: operation.uid,
-        kind: operation.kind.clone(),
-        lane: "task".to_owned(),
+        kind: operation.kind.clone().into(),
+        lane: "task".into(),
         priority: operation.priority,
         locks: operation.resource.map(|it| (it, LockMode::Exclusive)).into_iter().collect(),
         subject: operation.resource,

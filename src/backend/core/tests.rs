@@ -3,9 +3,13 @@
 use futures_util::FutureExt;
 use serde_json::json;
 
+use crate::backend::fake::Trouble;
+use crate::backend::operations::testing::House;
 use crate::backend::store::FILE;
 use crate::backend::trial::{Trial, until};
-use crate::domain::{Backend, Control, Fact, Params, ResourceKind, State, Submit};
+use crate::domain::{
+    Backend, Control, Fact, LaneChange, LaneState, Params, ResourceKind, State, Submit,
+};
 
 fn encode(trial: &Trial) -> Submit {
     let source = trial.file("talk.mov", "x");
@@ -64,4 +68,21 @@ async fn a_caller_that_hangs_up_does_not_keep_its_operation_from_starting() {
     let events = trial.backend().subscribe();
     assert!(trial.backend().submit(encode(&trial)).now_or_never().is_none());
     until(events, |fact| matches!(fact, Fact::Operation(it) if it.state == State::Done)).await;
+}
+
+#[tokio::test]
+async fn a_lane_that_has_drained_is_told() {
+    let mut house = House::open();
+    house.fake.trouble(0, Trouble::Hang);
+    let given = json!({ "name": "data", "size_mb": 1, "fstype": "none" });
+    let last = house.submit("disk_create", given).await.unwrap();
+    house.fake.hung().await;
+    house.control(Control::Lane { name: "disk".into(), change: LaneChange::Drain }).await;
+    house.control(Control::Cancel { uid: last.uid }).await;
+    let told = |fact: &Fact| match fact {
+        Fact::Lane(lane) if lane.state != LaneState::Draining => Some(lane.clone()),
+        _ => None,
+    };
+    let lane = house.hears(told).await;
+    assert_eq!((lane.name.as_str(), lane.state, lane.running), ("disk", LaneState::Paused, 0));
 }

@@ -15,7 +15,6 @@ use super::whole;
 use crate::backend::ports::{CommandLog, Done, EncodeJob, Encoder, MediaInfo, Report};
 use crate::domain::Failure;
 
-use probe::Probe;
 use progress::Progress;
 
 /// How often ffmpeg tells how far it is.
@@ -82,7 +81,7 @@ impl Ffmpeg {
 
 impl Encoder for Ffmpeg {
     fn probe<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> Done<'a, MediaInfo> {
-        Box::pin(async move { Ok(Probe::ask("ffprobe", path, log).await?.media) })
+        Box::pin(probe::ask(path, log))
     }
 
     fn command_line(&self, job: &EncodeJob) -> String {
@@ -237,17 +236,17 @@ fn last_words(stderr: &str) -> Option<String> {
 async fn verify(job: &EncodeJob, told_s: Option<f64>, log: &CommandLog) -> Result<(), Failure> {
     let source = job.source.display();
     let (video, audio) = (wants(job, "-vn"), wants(job, "-an"));
-    let made = Probe::ask("ffprobe", &job.partial(), log).await.map_err(|failure| {
+    let made = probe::ask(&job.partial(), log).await.map_err(|failure| {
         Failure::new(format!(
             "cannot encode {source}: ffmpeg ended well, but {}; change the source or the preset \
              and relaunch",
             failure.message
         ))
     })?;
-    let original = Probe::ask("ffprobe", &job.source, log).await?;
+    let original = &job.media;
     for (wanted, there, what) in [
-        (video && original.media.video, made.media.video, "video"),
-        (audio && original.media.audio, made.media.audio, "sound"),
+        (video && original.video, made.video, "video"),
+        (audio && original.audio, made.audio, "sound"),
     ] {
         if wanted && !there {
             return Err(Failure::new(format!(
@@ -257,7 +256,7 @@ async fn verify(job: &EncodeJob, told_s: Option<f64>, log: &CommandLog) -> Resul
         }
     }
     let expected = original.length(video, audio).or(told_s);
-    if let Some((expected, found)) = expected.zip(made.media.duration_s)
+    if let Some((expected, found)) = expected.zip(made.duration_s)
         && (expected - found).abs() > tolerance(expected)
     {
         return Err(Failure::new(format!(

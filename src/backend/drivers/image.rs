@@ -8,6 +8,7 @@ mod copy;
 mod cpio;
 mod debian;
 mod fetch;
+mod mounts;
 mod recognise;
 mod tiny;
 

@@ -72,6 +72,28 @@ pub async fn run(
     program: &str,
     arguments: &[impl AsRef<OsStr>],
 ) -> Result<Ended, Failure> {
+    run_noting(log, program, arguments, |ended| format!("{}{}", ended.stdout, ended.stderr)).await
+}
+
+/// The same for a tool whose standard output is an answer to a program: people are shown only what it
+/// complained of.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_quiet(
+    log: &CommandLog,
+    program: &str,
+    arguments: &[impl AsRef<OsStr>],
+) -> Result<Ended, Failure> {
+    run_noting(log, program, arguments, |ended| ended.stderr.clone()).await
+}
+
+async fn run_noting(
+    log: &CommandLog,
+    program: &str,
+    arguments: &[impl AsRef<OsStr>],
+    note: fn(&Ended) -> String,
+) -> Result<Ended, Failure> {
     let begun = log.begin(line(program, arguments));
     let clock = Instant::now();
     let took = |clock: Instant| u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -94,10 +116,9 @@ pub async fn run(
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (status, stdout, stderr) = tokio::join!(child.wait(), read(stdout), read(stderr));
     let status = status.map_err(|error| Failure::io(format!("wait for {program}"), &error))?;
-    let how = ended(status);
-    let all = if stdout.is_empty() { stderr.clone() } else { format!("{stdout}{stderr}") };
-    log.end(begun, &how, tail(&all), took(clock));
-    Ok(Ended { ok: status.success(), how, stdout, stderr })
+    let ended = Ended { ok: status.success(), how: ended(status), stdout, stderr };
+    log.end(begun, &ended.how, tail(&note(&ended)), took(clock));
+    Ok(ended)
 }
 
 /// Where tools are looked for: the caller's path, and the folders of the mkfs tools, which an

@@ -57,11 +57,8 @@ impl DiskTool for QemuImg {
     }
 
     fn seed<'a>(&'a self, path: &'a Path, seed: &'a Seed) -> Done<'a, ()> {
-        let (path, seed) = (path.to_owned(), seed.clone());
-        Box::pin(async move {
-            let made = tokio::task::spawn_blocking(move || seed::make(&path, &seed)).await;
-            made.map_err(|error| Failure::new(format!("cannot make the seed: {error}")))?
-        })
+        // Not on a thread of its own: a cancelled operation must not find it still being written.
+        Box::pin(async move { seed::make(path, seed) })
     }
 }
 

@@ -62,7 +62,7 @@ impl StepContext {
             left_s: meter.left_s,
             detail: meter.detail,
             step: self.step.number,
-            steps: u32::try_from(inner.steps.len()).ok(),
+            steps: u32::try_from(inner.kind.spec.steps.len()).ok(),
         });
     }
 
@@ -191,12 +191,13 @@ impl<'c> StepBuilder<'c> {
         if inner.core.is_pausing() {
             return Err(Stop::Leaving);
         }
-        inner.begun.cancel();
-        let place = inner.steps.iter().position(|name| name == self.name).unwrap_or(0) as f64;
-        let steps = inner.steps.len().max(1) as f64;
+        inner.begun.notify_one();
+        let steps = &inner.kind.spec.steps;
+        let place = steps.iter().position(|name| name == self.name).unwrap_or(0) as f64;
+        let steps = steps.len().max(1) as f64;
         let spans = self.spans.unwrap_or((place / steps, (place + 1.0) / steps));
         inner.core.begin_step(inner.uid, &step);
-        crash(&inner.kind, self.name, "before");
+        crash(&inner.kind.spec.kind, self.name, "before");
         let mut tries = 0;
         let (result, cx) = loop {
             let mut cx = StepContext::new(self.cx, spans, step.clone());
@@ -220,7 +221,7 @@ impl<'c> StepBuilder<'c> {
         step.finished = Some(self.cx.now());
         match result {
             Ok(value) => {
-                crash(&inner.kind, self.name, "between");
+                crash(&inner.kind.spec.kind, self.name, "between");
                 let result = serde_json::to_value(&value).map_err(|error| {
                     Failure::new(format!("step {} cannot be recorded: {error}", self.name))
                 })?;
@@ -230,7 +231,7 @@ impl<'c> StepBuilder<'c> {
                     .record(step, Some(result), cx.changes())
                     .await
                     .map_err(|error| Failure::new(error.to_string()))?;
-                crash(&inner.kind, self.name, "after");
+                crash(&inner.kind.spec.kind, self.name, "after");
                 Ok(value)
             }
             Err(failure) => {

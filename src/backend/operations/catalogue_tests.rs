@@ -206,6 +206,24 @@ fn subjects_exist_and_are_held_alone() {
 }
 
 #[test]
+fn a_subject_is_chosen_among_those_that_are_taken() {
+    for entry in kinds() {
+        let spec = entry.spec;
+        let Some(FieldType::Resource { of, states: offered }) =
+            spec.subject.as_ref().and_then(|subject| spec.field(subject)).map(|field| &field.of)
+        else {
+            continue;
+        };
+        let all = || states(*of).into_iter().map(Into::into).collect();
+        let or_all = |states: &[_]| if states.is_empty() { all() } else { states.to_vec() };
+        let (offered, taken) = (or_all(offered), or_all(&spec.requires));
+        for state in all() {
+            assert_eq!(offered.contains(&state), taken.contains(&state), "{}: {state}", spec.kind);
+        }
+    }
+}
+
+#[test]
 fn every_resource_that_is_named_is_held() {
     for entry in kinds() {
         let spec = entry.spec;

@@ -26,6 +26,7 @@ impl Kind for TaskEnable {
     fn spec(_: &Settings) -> OperationSpec {
         OperationSpec {
             doing: "enabling".into(),
+            fields: vec![timetable::task(&["inactive"])],
             requires: vec!["inactive".into()],
             leaves: Some("active".into()),
             steps: vec!["enable".into()],
@@ -68,6 +69,7 @@ impl Kind for TaskDisable {
     fn spec(_: &Settings) -> OperationSpec {
         OperationSpec {
             doing: "disabling".into(),
+            fields: vec![timetable::task(&["active"])],
             requires: vec!["active".into()],
             leaves: Some("inactive".into()),
             steps: vec!["disable".into()],

@@ -120,6 +120,12 @@ pub(super) fn awake(task: Task, cx: &crate::backend::journal::Context) -> Task {
     Task { active: true, settled, next, ..task }
 }
 
+/// The field that says which task, in one of these states; none means any.
+pub(super) fn task(states: &[&'static str]) -> Field {
+    let states = states.iter().map(|&state| state.into()).collect();
+    Field::required("task", FieldType::Resource { of: ResourceKind::Task, states }, "The task.")
+}
+
 /// The catalogue entry of a kind that works on one task.
 pub(super) fn spec(kind: &'static str, title: &'static str, doc: &'static str) -> OperationSpec {
     OperationSpec {
@@ -133,11 +139,7 @@ pub(super) fn spec(kind: &'static str, title: &'static str, doc: &'static str) -
         lane: "task".into(),
         risk: Risk::None,
         warning: "".into(),
-        fields: vec![Field::required(
-            "task",
-            FieldType::Resource { of: ResourceKind::Task, states: vec![] },
-            "The task.",
-        )],
+        fields: vec![task(&[])],
         locks: vec![LockRule { field: "task".into(), mode: LockMode::Exclusive }],
         // Not one that is about to be deleted.
         requires: vec!["active".into(), "inactive".into()],

@@ -99,7 +99,7 @@ impl Kind for VmCreate {
             requires: vec![],
             leaves: Some("running".into()),
             once: false,
-            steps: vec!["root_disk".into(), "seed".into(), "start".into()],
+            steps: vec!["disks".into(), "start".into()],
         }
     }
 
@@ -205,35 +205,32 @@ impl Kind for VmCreate {
         let seed = seed(&vm, &params);
         let id = vm.id;
 
-        cx.step("root_disk")
-            .says("making the root disk")
+        cx.step("disks")
+            .says("making the root disk and the seed")
             .undo(move |_| {
                 let dir = dir.clone();
                 async move { files::remove_dir(&dir) }
             })
             .run(|step| {
                 let (image, root, name) = (&image, &root, &vm.name);
+                let (seed_path, seed) = (&seed_path, &seed);
                 async move {
                     let disks = &step.cx().ports().disks;
                     files::make_room(root)?;
-                    match backing(guests::form(image)?) {
-                        Some((path, format)) => disks.overlay(root, path, format, step.log()).await,
-                        None => disks.create(root, BLANK_MB, FsType::None, name, step.log()).await,
-                    }
+                    let root = async {
+                        match backing(guests::form(image)?) {
+                            Some((path, format)) => {
+                                disks.overlay(root, path, format, step.log()).await
+                            }
+                            None => {
+                                disks.create(root, BLANK_MB, FsType::None, name, step.log()).await
+                            }
+                        }
+                    };
+                    // The seed is written while qemu-img works; what failed is told when both have ended.
+                    let (root, seed) = tokio::join!(root, disks.seed(seed_path, seed));
+                    root.and(seed)
                 }
-            })
-            .await?;
-
-        let written = seed_path.clone();
-        cx.step("seed")
-            .says("writing the seed")
-            .undo(move |_| {
-                let seed = written.clone();
-                async move { files::remove_file(&seed) }
-            })
-            .run(|step| {
-                let (path, seed) = (&seed_path, &seed);
-                async move { step.cx().ports().disks.seed(path, seed).await }
             })
             .await?;
 

@@ -87,7 +87,7 @@ impl Model {
         let lane = gone.entry.lane.clone();
         if gone.stage == Stage::Running
             && self.running(&lane) == 0
-            && let Some(lane) = self.lanes.get_mut(&lane)
+            && let Some(lane) = self.lanes.get_mut(&*lane)
             && lane.state == LaneState::Draining
         {
             lane.state = LaneState::Paused;
@@ -128,11 +128,11 @@ impl ReferenceStateMachine for Model {
                     .collect();
                 Do::Accept(Entry {
                     uid,
-                    kind: ["vm_start", "vm_stop"][kind].to_owned(),
-                    lane: LANES[lane].to_owned(),
+                    kind: ["vm_start", "vm_stop"][kind].into(),
+                    lane: LANES[lane].into(),
                     priority,
                     subject: locks.first().map(|(resource, _)| *resource),
-                    leaves: leaves.then(|| ["running", "halted"][kind].to_owned()),
+                    leaves: leaves.then(|| ["running", "halted"][kind].into()),
                     locks,
                 })
             },
@@ -305,7 +305,7 @@ impl StateMachineTest for Under {
             let about = |it: &&Known| it.entry.subject == Some(resource);
             let leaves =
                 model.known.iter().rev().filter(about).find_map(|it| it.entry.leaves.clone());
-            assert_eq!(queue.will_be(resource).map(str::to_owned), leaves);
+            assert_eq!(queue.will_be(resource), leaves.as_deref());
             for kind in ["vm_start", "vm_stop"] {
                 let like = model.known.iter().filter(about).find(|it| it.entry.kind == kind);
                 assert_eq!(queue.like(kind, resource), like.map(|it| it.entry.uid));

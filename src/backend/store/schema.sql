@@ -19,8 +19,9 @@ CREATE TABLE operation (
   finished      INTEGER
 ) STRICT;
 
--- What start-up reads: the few that are not at their end, among a million that are.
-CREATE INDEX operation_open ON operation (state) WHERE state IN (0, 1, 3);
+-- What start-up reads: the few that are not at their end, among a million that are. Not `IN (…)`,
+-- for which SQLite makes a table in memory at every insert.
+CREATE INDEX operation_open ON operation (state) WHERE state <> 2 AND state <> 4;
 
 -- The journal: a step is recorded before the next one starts.
 -- `state`: 0 running, 1 done, 2 failed, 3 undone, 4 undo failed.

@@ -9,7 +9,8 @@
 //! earlier without waiting for its answer.
 
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, params};
@@ -24,13 +25,20 @@ use super::row::{state_code, step_code, time};
 /// The most requests one transaction takes, so that the first of them need not wait for ever.
 const MOST: usize = 4096;
 
+/// The longest a transaction waits for the next request it expects: less than a trip to most disks.
+const PATIENCE: Duration = Duration::from_micros(100);
+
+/// From how many answered callers on the next transaction expects as many again. A few have nothing to
+/// gain from waiting for each other.
+const MANY: usize = 8;
+
 /// One change to the store.
 #[derive(Debug)]
 pub enum Change {
     /// A new operation. `params` is its parameters as JSON text.
     Insert {
         /// The operation; its own `params` are not looked at.
-        operation: Box<Operation>,
+        operation: Arc<Operation>,
         /// Its parameters as JSON text, secrets hashed or sealed.
         params: String,
     },
@@ -63,7 +71,7 @@ pub enum Change {
     /// A step began, ended or was undone.
     Step(Box<StepChange>),
     /// A resource was made or changed.
-    Put(std::sync::Arc<Resource>),
+    Put(Arc<Resource>),
     /// A resource is gone.
     Remove(ResourceId),
     /// A number was given out.
@@ -93,10 +101,13 @@ pub struct StepChange {
 /// Changes that are written together or not at all, and who wants to know.
 struct Request {
     changes: Vec<Change>,
-    answer: Option<oneshot::Sender<Result<(), BackendError>>>,
+    answer: Option<Answer>,
     /// Whether the writer ends with it.
     last: bool,
 }
+
+/// The way back to who wants to know.
+type Answer = oneshot::Sender<Result<(), BackendError>>;
 
 /// The way to the writer thread.
 #[derive(Clone)]
@@ -153,32 +164,39 @@ impl Writer {
     }
 }
 
+/// Who is to be told how a transaction ended.
+#[derive(Default)]
+struct Batch {
+    /// One for each request, in order.
+    answers: Vec<Option<Answer>>,
+    /// Whether the writer ends with the latest of them.
+    last: bool,
+}
+
 /// The thread: until it is told to end, or the last sender is gone.
 fn write(connection: Connection, waiting: &mpsc::Receiver<Request>, path: &std::path::Path) {
-    let mut batch = Vec::with_capacity(256);
-    let mut closing = Vec::new();
-    while closing.is_empty()
+    let mut batch = Batch::default();
+    let mut closing = None;
+    let mut expected = 0;
+    while closing.is_none()
         && let Ok(first) = waiting.recv()
     {
-        batch.push(first);
-        batch.extend(waiting.try_iter().take(MOST - 1));
-        let failed = commit(&connection, &mut batch);
-        if let Err(error) = &failed {
+        let written = transaction(&connection, first, waiting, expected, &mut batch);
+        if let Err(error) = &written {
             tracing::error!(%error, "a transaction failed");
         }
-        for request in batch.drain(..) {
-            if let Some(answer) = request.answer {
-                let told = match &failed {
-                    Ok(()) => Ok(()),
-                    Err(error) => Err(super::broken(path, error)),
-                };
-                if request.last {
-                    closing.push((answer, told));
-                    continue;
-                }
-                // Whoever asked may be gone by now; the change stands all the same.
-                let _ = answer.send(told);
-            }
+        let told = || match &written {
+            Ok(()) => Ok(()),
+            Err(error) => Err(super::broken(path, error)),
+        };
+        if batch.last {
+            closing = batch.answers.pop().flatten().map(|answer| (answer, told()));
+        }
+        let answered = batch.answers.iter().flatten().count();
+        expected = if answered < MANY { 0 } else { answered };
+        for answer in batch.answers.drain(..).flatten() {
+            // Whoever asked may be gone by now; the change stands all the same.
+            let _ = answer.send(told());
         }
     }
     // Leaves one whole file behind.
@@ -186,65 +204,66 @@ fn write(connection: Connection, waiting: &mpsc::Receiver<Request>, path: &std::
         tracing::warn!(%error, "the last checkpoint failed; the next start makes up for it");
     }
     drop(connection);
-    for (answer, told) in closing {
+    if let Some((answer, told)) = closing {
         let _ = answer.send(told);
     }
 }
 
-/// Writes a batch in one transaction. A request that fails by itself is answered at once and taken
-/// out of the batch; an error here means that nothing of the batch is on disk.
-fn commit(connection: &Connection, batch: &mut Vec<Request>) -> rusqlite::Result<()> {
-    connection.execute_batch("BEGIN IMMEDIATE")?;
-    let mut statements = Statements::prepare(connection)?;
-    let mut failed = None;
-    batch.retain_mut(|request| {
-        if failed.is_some() {
-            return true;
-        }
-        // A single statement is atomic by itself; only several need a savepoint.
-        let several = request.changes.len() > 1;
-        let result = (|| {
-            if several {
-                statements.savepoint.execute([])?;
-            }
-            for change in &request.changes {
-                statements.apply(change)?;
-            }
-            if several {
-                statements.release.execute([])?;
-            }
-            Ok::<_, rusqlite::Error>(())
-        })();
-        match result {
-            Ok(()) => true,
-            Err(error) if is_fatal(&error) => {
-                failed = Some(error);
-                true
-            }
-            Err(error) => {
-                if several && let Err(undo) = statements.rollback.execute([]) {
-                    failed = Some(undo);
-                    return true;
+/// Writes a request and those that come meanwhile in one transaction, and puts down who is to be
+/// told how it ended. One that fails by itself is answered at once and left out; an error here means
+/// that nothing of the others is on disk.
+fn transaction(
+    connection: &Connection,
+    first: Request,
+    waiting: &mpsc::Receiver<Request>,
+    expected: usize,
+    batch: &mut Batch,
+) -> rusqlite::Result<()> {
+    let mut next = Some(first);
+    let end = (|| {
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        let mut statements = Statements::prepare(connection)?;
+        while let Some(Request { changes, answer, last }) = next.take() {
+            batch.answers.push(answer);
+            batch.last = last;
+            if let Err(refused) = statements.request(&changes)? {
+                tracing::error!(error = %refused, ?changes, "a change was refused");
+                if let Some(answer) = batch.answers.pop().flatten() {
+                    let message = format!("the store refused a change: {refused}");
+                    let _ = answer.send(Err(BackendError::failed(message)));
                 }
-                tracing::error!(%error, changes = ?request.changes, "a change was refused");
-                if let Some(answer) = request.answer.take() {
-                    let _ = answer.send(Err(BackendError::failed(format!(
-                        "the store refused a change: {error}"
-                    ))));
-                }
-                false
+            }
+            if !last && batch.answers.len() < MOST {
+                next = another(waiting, batch.answers.len() < expected);
             }
         }
-    });
-    drop(statements);
-    let end = match failed {
-        None => connection.execute_batch("COMMIT"),
-        Some(error) => Err(error),
-    };
+        drop(statements);
+        connection.execute_batch("COMMIT")
+    })();
+    // What could not even begin is told like the rest.
+    if let Some(Request { answer, last, .. }) = next {
+        batch.answers.push(answer);
+        batch.last = last;
+    }
     if end.is_err() && !connection.is_autocommit() {
         connection.execute_batch("ROLLBACK")?;
     }
     end
+}
+
+/// The next request for a transaction that has begun. When the last one answered many callers, the
+/// first of them to ask again would get a transaction for itself while all others wait for the next:
+/// twice as many trips to the disk for the same work. So one that is `expected` is waited for a little.
+fn another(waiting: &mpsc::Receiver<Request>, expected: bool) -> Option<Request> {
+    let mut next = waiting.try_recv().ok();
+    if next.is_none() && expected {
+        let until = Instant::now() + PATIENCE;
+        while next.is_none() && Instant::now() < until {
+            std::thread::yield_now();
+            next = waiting.try_recv().ok();
+        }
+    }
+    next
 }
 
 /// Whether an error spoils the whole transaction: a full disk, a failing one.
@@ -282,6 +301,29 @@ impl<'c> Statements<'c> {
                  cancelling = iif(?2 = 1, cancelling, 0) WHERE uid = ?1",
             )?,
         })
+    }
+
+    /// Writes changes that belong together: all of them, or none when one is refused. The outer error
+    /// is one that spoils the whole transaction.
+    fn request(&mut self, changes: &[Change]) -> rusqlite::Result<rusqlite::Result<()>> {
+        // A single statement is atomic by itself; only several need a savepoint.
+        let several = changes.len() > 1;
+        if several {
+            self.savepoint.execute([])?;
+        }
+        let written = changes.iter().try_for_each(|change| self.apply(change));
+        match written {
+            Err(error) if is_fatal(&error) => return Err(error),
+            Err(_) if several => {
+                self.rollback.execute([])?;
+                self.release.execute([])?;
+            }
+            Ok(()) if several => {
+                self.release.execute([])?;
+            }
+            _ => {}
+        }
+        Ok(written)
     }
 
     fn apply(&mut self, change: &Change) -> rusqlite::Result<()> {

@@ -8,108 +8,72 @@ use crate::backend::drivers::process;
 use crate::backend::ports::{CommandLog, MediaInfo};
 use crate::domain::Failure;
 
-/// Whether a file is media, and how long each sort of stream in it is.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Probe {
-    /// What operations are told.
-    pub(super) media: MediaInfo,
-    /// How long its first video is, in seconds.
-    video_s: Option<f64>,
-    /// How long its first audio is, in seconds.
-    audio_s: Option<f64>,
-    /// Whether ffprobe only guessed the length from the bit rate.
-    guessed: bool,
+/// Asks ffprobe.
+pub(super) async fn ask(path: &Path, log: &CommandLog) -> Result<MediaInfo, Failure> {
+    let shown = path.display();
+    match std::fs::metadata(path) {
+        Err(error) => return Err(Failure::io(format!("read {shown}"), &error)),
+        Ok(found) if found.is_dir() => {
+            return Err(Failure::new(format!("{shown} is no video or audio file: a folder")));
+        }
+        Ok(found) if found.len() == 0 => {
+            return Err(Failure::new(format!("{shown} is no video or audio file: empty")));
+        }
+        Ok(_) => {}
+    }
+    let arguments: [&std::ffi::OsStr; 7] = [
+        "-v".as_ref(),
+        "warning".as_ref(),
+        "-of".as_ref(),
+        "json".as_ref(),
+        "-show_format".as_ref(),
+        "-show_streams".as_ref(),
+        path.as_os_str(),
+    ];
+    let ended = process::run_quiet(log, "ffprobe", &arguments).await?;
+    if !ended.ok {
+        let complaint = ended.complaint();
+        let why = complaint.strip_prefix(&format!("{shown}: ")).unwrap_or(&complaint);
+        return Err(Failure::new(format!("{shown} is no video or audio file: {why}")));
+    }
+    let guessed = ended.stderr.contains("Estimating duration from bitrate");
+    parse(&ended.stdout, guessed)
+        .map_err(|why| Failure::new(format!("{shown} is no video or audio file: {why}")))
 }
 
-impl Probe {
-    /// Asks ffprobe.
-    pub(super) async fn ask(ffprobe: &str, path: &Path, log: &CommandLog) -> Result<Self, Failure> {
-        let shown = path.display();
-        match std::fs::metadata(path) {
-            Err(error) => return Err(Failure::io(format!("read {shown}"), &error)),
-            Ok(found) if found.is_dir() => {
-                return Err(Failure::new(format!("{shown} is no video or audio file: a folder")));
-            }
-            Ok(found) if found.len() == 0 => {
-                return Err(Failure::new(format!("{shown} is no video or audio file: empty")));
-            }
-            Ok(_) => {}
-        }
-        let arguments: [&std::ffi::OsStr; 7] = [
-            "-v".as_ref(),
-            "warning".as_ref(),
-            "-of".as_ref(),
-            "json".as_ref(),
-            "-show_format".as_ref(),
-            "-show_streams".as_ref(),
-            path.as_os_str(),
-        ];
-        let ended = process::run(log, ffprobe, &arguments).await?;
-        if !ended.ok {
-            let complaint = ended.complaint();
-            let why = complaint.strip_prefix(&format!("{shown}: ")).unwrap_or(&complaint);
-            return Err(Failure::new(format!("{shown} is no video or audio file: {why}")));
-        }
-        let guessed = ended.stderr.contains("Estimating duration from bitrate");
-        Self::parse(&ended.stdout, guessed)
-            .map_err(|why| Failure::new(format!("{shown} is no video or audio file: {why}")))
+fn parse(json: &str, guessed: bool) -> Result<MediaInfo, String> {
+    let report: Report =
+        serde_json::from_str(json).map_err(|error| format!("ffprobe said: {error}"))?;
+    let container = report.format.format_name;
+    // ffprobe takes text for a terminal recording, and a picture for a video of one frame.
+    if container == "tty" {
+        return Err("it is text".to_owned());
     }
-
-    fn parse(json: &str, guessed: bool) -> Result<Self, String> {
-        let report: Report =
-            serde_json::from_str(json).map_err(|error| format!("ffprobe said: {error}"))?;
-        let container = report.format.format_name;
-        // ffprobe takes text for a terminal recording, and a picture for a video of one frame.
-        if container == "tty" {
-            return Err("it is text".to_owned());
-        }
-        if container == "image2" || container.ends_with("_pipe") {
-            return Err("it is a picture".to_owned());
-        }
-        let first = |sort: &str| {
-            report
-                .streams
-                .iter()
-                .find(|stream| stream.codec_type == sort && stream.disposition.attached_pic == 0)
-        };
-        let (video, audio) = (first("video"), first("audio"));
-        if video.is_none() && audio.is_none() {
-            return Err("it has neither pictures nor sound".to_owned());
-        }
-        Ok(Self {
-            video_s: video.and_then(Stream::seconds),
-            audio_s: audio.and_then(Stream::seconds),
-            guessed,
-            media: MediaInfo {
-                duration_s: report.format.duration.and_then(|text| text.parse().ok()),
-                bytes: report.format.size.and_then(|text| text.parse().ok()).unwrap_or_default(),
-                container,
-                video: video.is_some(),
-                audio: audio.is_some(),
-                size: video.and_then(|stream| stream.width.zip(stream.height)),
-                fps: video.and_then(|stream| stream.avg_frame_rate.as_deref().and_then(ratio)),
-            },
-        })
+    if container == "image2" || container.ends_with("_pipe") {
+        return Err("it is a picture".to_owned());
     }
-
-    /// How long an encoding of the streams that are wanted must be, in seconds: as long as the
-    /// longest of them. `None` where the file does not say, or says what it does not know.
-    pub(super) fn length(&self, video: bool, audio: bool) -> Option<f64> {
-        if self.guessed {
-            return None;
-        }
-        let wanted: Vec<Option<f64>> = [
-            (video && self.media.video).then_some(self.video_s),
-            (audio && self.media.audio).then_some(self.audio_s),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        if wanted.is_empty() || wanted.iter().any(Option::is_none) {
-            return self.media.duration_s;
-        }
-        wanted.into_iter().flatten().reduce(f64::max)
+    let first = |sort: &str| {
+        report
+            .streams
+            .iter()
+            .find(|stream| stream.codec_type == sort && stream.disposition.attached_pic == 0)
+    };
+    let (video, audio) = (first("video"), first("audio"));
+    if video.is_none() && audio.is_none() {
+        return Err("it has neither pictures nor sound".to_owned());
     }
+    Ok(MediaInfo {
+        duration_s: report.format.duration.and_then(|text| text.parse().ok()),
+        bytes: report.format.size.and_then(|text| text.parse().ok()).unwrap_or_default(),
+        container,
+        video: video.is_some(),
+        audio: audio.is_some(),
+        size: video.and_then(|stream| stream.width.zip(stream.height)),
+        fps: video.and_then(|stream| stream.avg_frame_rate.as_deref().and_then(ratio)),
+        video_s: video.and_then(Stream::seconds),
+        audio_s: audio.and_then(Stream::seconds),
+        guessed,
+    })
 }
 
 #[derive(Deserialize)]
@@ -180,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_cover_picture_is_no_video() {
-        let probe = Probe::parse(
+        let probe = parse(
             r#"{"streams": [
                 {"codec_type": "audio", "duration": "180.5"},
                 {"codec_type": "video", "width": 600, "height": 600,
@@ -189,8 +153,8 @@ mod tests {
             false,
         )
         .unwrap();
-        assert!(probe.media.audio && !probe.media.video);
-        assert_eq!(probe.media.size, None);
+        assert!(probe.audio && !probe.video);
+        assert_eq!(probe.size, None);
         assert_eq!(probe.length(true, true), Some(180.5));
     }
 
@@ -201,17 +165,17 @@ mod tests {
              "tags": {"DURATION": "00:01:02.500000000"}},
             {"codec_type": "audio", "duration": "10.0"}],
             "format": {"format_name": "matroska,webm", "duration": "70.0"}}"#;
-        let probe = Probe::parse(json, false).unwrap();
+        let probe = parse(json, false).unwrap();
         assert_eq!(probe.length(true, true), Some(62.5));
         assert_eq!(probe.length(false, true), Some(10.0));
-        assert!((probe.media.fps.unwrap() - 29.97).abs() < 0.01);
-        assert_eq!(Probe::parse(json, true).unwrap().length(true, true), None);
+        assert!((probe.fps.unwrap() - 29.97).abs() < 0.01);
+        assert_eq!(parse(json, true).unwrap().length(true, true), None);
     }
 
     #[test]
     fn text_and_pictures_are_refused() {
         let of = |container: &str| {
-            Probe::parse(
+            parse(
                 &format!(
                     r#"{{"streams": [{{"codec_type": "video"}}],
                         "format": {{"format_name": "{container}"}}}}"#

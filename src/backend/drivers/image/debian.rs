@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{blocking, describe, whole};
+use super::{blocking, describe, mounts, whole};
 use crate::backend::drivers::process;
 use crate::backend::drivers::supervise::{Doing, Ending, LongCommand, Supervised, Supervision};
 use crate::backend::ports::{CommandLog, MadeImage, Meter, Report};
@@ -396,17 +396,10 @@ async fn make_disk(
     whole::remove(&raw).map_err(io)
 }
 
-/// Removes what is left of a tree, unless something is mounted in it: that would be emptied too.
+/// Removes what is left of a tree. What a build that was killed left mounted in it is unmounted
+/// first: it would be emptied too.
 pub(super) fn remove_tree(tree: &Path) -> Result<(), Failure> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let mut places = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
-    if let Some(mount) = places.find(|place| place.starts_with(tree)) {
-        return Err(Failure::new(format!(
-            "cannot remove {}: {} is mounted in it; unmount that and relaunch",
-            tree.display(),
-            mount.display()
-        )));
-    }
+    mounts::unmount_below(tree)?;
     whole::remove_dir(tree)
         .map_err(|error| Failure::io(format!("remove {}", tree.display()), &error))
 }

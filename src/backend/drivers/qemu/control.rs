@@ -178,22 +178,32 @@ pub async fn quit(guest: &Guest, log: &CommandLog) -> Result<(), Failure> {
         {
             return tidy(guest);
         }
-        let pid = living.pid.as_raw_pid();
-        let begun = log.begin(format!("kill -KILL {pid}"));
-        let clock = Instant::now();
-        living.kill()?;
-        let ended = living.ended(DIE).await?;
-        let took = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
-        log.end(begun, if ended { "ok" } else { "still there" }, "", took);
-        if !ended {
-            return Err(Failure::passing(format!(
-                "the QEMU of vm/{} (process {pid}) does not die: the kernel holds it, for a disk \
-                 or a network that does not answer",
-                guest.id
-            )));
-        }
+        kill(&living, guest, log).await?;
+    }
+    // A launch that was called off may leave one that has no pidfile yet.
+    while let Some(living) = Living::search(guest) {
+        kill(&living, guest, log).await?;
     }
     tidy(guest)
+}
+
+/// Ends a process by force.
+async fn kill(living: &Living, guest: &Guest, log: &CommandLog) -> Result<(), Failure> {
+    let pid = living.pid.as_raw_pid();
+    let begun = log.begin(format!("kill -KILL {pid}"));
+    let clock = Instant::now();
+    living.kill()?;
+    let ended = living.ended(DIE).await?;
+    let took = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+    log.end(begun, if ended { "ok" } else { "still there" }, "", took);
+    if ended {
+        return Ok(());
+    }
+    Err(Failure::passing(format!(
+        "the QEMU of vm/{} (process {pid}) does not die: the kernel holds it, for a disk or a \
+         network that does not answer",
+        guest.id
+    )))
 }
 
 /// Removes what a QEMU leaves behind: its sockets, and the pidfile when it was killed.

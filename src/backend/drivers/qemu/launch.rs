@@ -116,6 +116,8 @@ async fn spawn(
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(kept)
+        // Called off. The one it may have forked by then ends too, or is found by `quit`.
+        .kill_on_drop(true)
         .spawn();
     let mut child = match spawned {
         Ok(child) => child,

@@ -36,6 +36,17 @@ impl Living {
         runs(pid, &guest.uuid).then_some(Self { pid, pidfd })
     }
 
+    /// A process of the guest's, also one that has no pidfile yet: QEMU that was left while it was
+    /// being launched. Looks at every process of the box.
+    #[must_use]
+    pub fn search(guest: &Guest) -> Option<Self> {
+        fs::read_dir("/proc").ok()?.find_map(|entry| {
+            let pid = Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?)?;
+            let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+            runs(pid, &guest.uuid).then_some(Self { pid, pidfd })
+        })
+    }
+
     /// Kills it. Finding it dead is success.
     ///
     /// # Errors

@@ -84,9 +84,16 @@ impl Qmp {
         let (reader, writer) = stream.into_split();
         let lines = BufReader::new(reader).lines();
         let mut qmp = Self { lines, writer, events: VecDeque::new(), next: 0, pid, pidfd };
-        let greeting = timeout_at(deadline, qmp.read()).await.map_err(|_| QmpError::Silent)??;
-        if greeting.get("QMP").is_none() {
-            return Err(QmpError::Strange(greeting.to_string()));
+        loop {
+            let mut line =
+                timeout_at(deadline, qmp.read()).await.map_err(|_| QmpError::Silent)??;
+            if line.get("QMP").is_some() {
+                break;
+            }
+            // What the one before us hung up on comes first, and is not for us.
+            if event(&mut line).is_none() {
+                return Err(QmpError::Strange(line.to_string()));
+            }
         }
         qmp.execute("qmp_capabilities", Value::Null).await?;
         Ok(qmp)
@@ -199,7 +206,8 @@ mod tests {
         let (stream, _) = listener.accept().await.unwrap();
         let (reader, mut writer) = stream.into_split();
         let mut lines = BufReader::new(reader).lines();
-        writer.write_all(b"{\"QMP\": {}}\n").await.unwrap();
+        // What an earlier connection did not hear comes before the greeting.
+        writer.write_all(b"{\"event\": \"SHUTDOWN\"}\n{\"QMP\": {}}\n").await.unwrap();
         lines.next_line().await.unwrap();
         writer.write_all(b"{\"return\": {}, \"id\": 0}\n").await.unwrap();
         lines.next_line().await.unwrap();
