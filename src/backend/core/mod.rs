@@ -148,7 +148,10 @@ impl Core {
             }
             let uid = operation.uid;
             let operation = Arc::new(operation);
-            open.insert(uid, Open { operation, params, cancel: None, resume, run_recorded: resume });
+            open.insert(
+                uid,
+                Open { operation, params, cancel: None, resume, run_recorded: resume },
+            );
         }
         let now = ports.clock.now();
         let state = Flight {
