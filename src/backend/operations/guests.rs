@@ -109,8 +109,7 @@ pub async fn power_down(
 ) -> Result<GuestStatus, Failure> {
     let ports = step.cx().ports();
     let guest = guest(step.cx().settings(), vm);
-    let began = step.cx().now();
-    let late = began + timeout;
+    let late = step.cx().now() + timeout;
     // Watched before it is asked, so that nothing falls between the two.
     let mut events = ports.hypervisor.watch(&guest).await?.fuse();
     loop {
@@ -135,12 +134,10 @@ pub async fn power_down(
                 timeout.as_secs()
             )));
         }
+        // When the guest will be done nobody knows; the patience that is used up says nothing of it.
         let left = late.duration_since(now);
-        step.report(Meter {
-            fraction: Some(now.duration_since(began).as_secs_f64() / timeout.as_secs_f64()),
-            left_s: None,
-            detail: Some(format!("gives up in {} s", left.as_secs())),
-        });
+        let detail = format!("gives up in {} s", left.as_secs());
+        step.report(Meter { detail: Some(detail), ..Meter::default() });
         ports.hypervisor.power_button(&guest, step.log()).await?;
         let again = late.min(now + PRESS_AGAIN);
         let mut pause = ports.clock.until(again);

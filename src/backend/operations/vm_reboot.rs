@@ -70,7 +70,6 @@ impl Kind for VmReboot {
             let timeout = guests::seconds(params.timeout_s);
             cx.step("power_button")
                 .says("waiting for the guest")
-                .spans(0.0, 0.9)
                 .run(|step| async move {
                     guests::power_down(&step, &step.cx().vm(id)?, timeout).await.map(drop)
                 })
@@ -100,7 +99,7 @@ mod tests {
 
     use super::super::testing::{House, params};
     use crate::backend::fake::Trouble;
-    use crate::domain::{Control, State, VmState};
+    use crate::domain::{Control, Fact, State, VmState};
 
     #[tokio::test]
     async fn the_guest_shuts_down_before_it_is_started_anew() {
@@ -113,6 +112,29 @@ mod tests {
         assert_eq!(house.vm(vm).await.state, VmState::Running);
         house.done("vm_reboot", json!({ "vm": vm, "force": true })).await;
         assert_eq!(house.fake.calls(), ["reset vm/1"]);
+    }
+
+    #[tokio::test]
+    async fn waiting_for_the_guest_is_told_in_words_and_not_as_nothing_done() {
+        let mut house = House::open();
+        let vm = house.some_vm().await;
+        house.fake.obeys_after(2);
+        house.submit("vm_reboot", json!({ "vm": vm })).await.unwrap();
+        let mut told = async |such: &str| {
+            house
+                .hears(|fact| match fact {
+                    Fact::Progress { progress, .. } if progress.phase == such => {
+                        Some((progress.fraction, progress.detail.clone()))
+                    }
+                    _ => None,
+                })
+                .await
+        };
+        assert_eq!(told("waiting for the guest").await, (None, None));
+        let (fraction, detail) = told("waiting for the guest").await;
+        assert_eq!(fraction, None);
+        assert!(detail.is_some_and(|detail| detail.starts_with("gives up in ")));
+        assert_eq!(told("starting the guest anew").await.0, Some(0.5));
     }
 
     #[tokio::test]

@@ -92,7 +92,6 @@ impl Kind for VmStop {
             let timeout = guests::seconds(params.timeout_s);
             cx.step("power_button")
                 .says("waiting for the guest")
-                .spans(0.0, 0.9)
                 .run(|step| async move {
                     guests::power_down(&step, &step.cx().vm(id)?, timeout).await.map(drop)
                 })

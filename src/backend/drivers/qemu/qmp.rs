@@ -85,7 +85,8 @@ impl Qmp {
         let lines = BufReader::new(reader).lines();
         let mut qmp = Self { lines, writer, events: VecDeque::new(), next: 0, pid, pidfd };
         loop {
-            let mut line = timeout_at(deadline, qmp.read()).await.map_err(|_| QmpError::Silent)??;
+            let mut line =
+                timeout_at(deadline, qmp.read()).await.map_err(|_| QmpError::Silent)??;
             if line.get("QMP").is_some() {
                 break;
             }
