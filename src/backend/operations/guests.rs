@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 
-use crate::backend::journal::{Context, StepContext};
+use crate::backend::journal::{Context, StepContext, Stop};
 use crate::backend::ports::{Drive, Guest, GuestEvent, GuestSpec, GuestStatus, Meter};
 use crate::backend::settings::Settings;
 use crate::domain::{
-    DiskFormat, Failure, Image, ImageForm, Reason, Refusal, Resource, ResourceKind, Vm, VmState,
+    DiskFormat, Failure, Field, FieldType, Image, ImageForm, Reason, Refusal, Resource,
+    ResourceKind, Vm, VmState,
 };
 
 use super::World;
@@ -98,15 +99,31 @@ pub fn halted(mut vm: Vm, note: Option<String>) -> Vm {
     vm
 }
 
+/// How long the guest may take to shut down, as it is asked for.
+pub fn timeout(settings: &Settings) -> Field {
+    Field::optional(
+        "timeout_s",
+        FieldType::Integer { min: 1, max: 3600, unit: "s".into() },
+        settings.stop_timeout.as_secs().clamp(1, 3600),
+        "How long the guest may take to shut down.",
+    )
+    .advanced()
+}
+
+/// The step in which a VM's guest is made to shut down, by its power button.
+pub async fn shut_down(cx: &Context, vm: u64, timeout_s: u64) -> Result<(), Stop> {
+    let timeout = Duration::from_secs(timeout_s);
+    cx.step("power_button")
+        .says("waiting for the guest")
+        .run(|step| async move { power_down(&step, &step.cx().vm(vm)?, timeout).await })
+        .await
+}
+
 /// Presses a VM's power button until its guest has shut down or its process is gone.
 ///
 /// # Errors
 /// When the guest does not within `timeout`, or cannot because it stands still.
-pub async fn power_down(
-    step: &StepContext,
-    vm: &Vm,
-    timeout: Duration,
-) -> Result<GuestStatus, Failure> {
+async fn power_down(step: &StepContext, vm: &Vm, timeout: Duration) -> Result<(), Failure> {
     let ports = step.cx().ports();
     let guest = guest(step.cx().settings(), vm);
     let late = step.cx().now() + timeout;
@@ -114,7 +131,7 @@ pub async fn power_down(
     let mut events = ports.hypervisor.watch(&guest).await?.fuse();
     loop {
         match ports.hypervisor.status(&guest).await? {
-            status @ (GuestStatus::Off | GuestStatus::ShutDown) => return Ok(status),
+            GuestStatus::Off | GuestStatus::ShutDown => return Ok(()),
             GuestStatus::Paused | GuestStatus::Broken => {
                 return Err(Failure::new(format!(
                     "vm/{} '{}' stands still and hears no power button; relaunch with force=true to \
@@ -153,11 +170,6 @@ pub async fn power_down(
             }
         }
     }
-}
-
-/// A timeout given in seconds.
-pub fn seconds(timeout_s: u64) -> Duration {
-    Duration::from_secs(timeout_s)
 }
 
 /// Refuses a name that a living resource of the kind has already.

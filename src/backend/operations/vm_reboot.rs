@@ -38,7 +38,7 @@ impl Kind for VmReboot {
             lane: "vm".into(),
             risk: Risk::Disruptive,
             warning: "Whatever runs in the guest is ended; by force, what it has not written to its disks is lost.".into(),
-            fields: vec![Field::required("vm", FieldType::Resource { of: ResourceKind::Vm, states: vec!["running".into()] }, "The VM to reboot."),Field::optional("force", FieldType::Flag, false, "Reset it at once instead of asking the guest."), super::vm_stop::timeout(settings),],
+            fields: vec![Field::required("vm", FieldType::Resource { of: ResourceKind::Vm, states: vec!["running".into()] }, "The VM to reboot."),Field::optional("force", FieldType::Flag, false, "Reset it at once instead of asking the guest."), guests::timeout(settings),],
             locks: vec![LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
             requires: vec!["running".into()],
             leaves: Some("running".into()),
@@ -67,13 +67,7 @@ impl Kind for VmReboot {
     async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
         let id = params.vm;
         if !params.force {
-            let timeout = guests::seconds(params.timeout_s);
-            cx.step("power_button")
-                .says("waiting for the guest")
-                .run(|step| async move {
-                    guests::power_down(&step, &step.cx().vm(id)?, timeout).await.map(drop)
-                })
-                .await?;
+            guests::shut_down(&cx, id, params.timeout_s).await?;
         }
         cx.step("reset")
             .says("starting the guest anew")
