@@ -315,6 +315,7 @@ fn completions_and_man_page_name_every_kind() {
                 entry.spec.kind
             );
         }
+        assert!(!said.contains("supervise"), "not for people: {arguments:?}");
     }
     let page = place.ok(&["man"]).to_lowercase();
     for entry in &kinds {

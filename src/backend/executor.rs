@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 
-use crate::domain::{Failure, State, Uid};
+use crate::domain::{Failure, State};
 
 use super::core::{Core, Run};
 use super::journal::{Context, Stop};
@@ -25,7 +25,7 @@ pub(super) async fn run(core: Arc<Core>, run: Run) {
     let uid = operation.uid;
     let Some(kind) = core.kind(&operation.kind) else {
         let why = format!("this hostler does not know the operation '{}'", operation.kind);
-        return report(uid, core.end(uid, State::Error, Some(why)).await);
+        return core.end_at_last(uid, State::Error, Some(why)).await;
     };
     tokio::select! {
         biased;
@@ -37,7 +37,7 @@ pub(super) async fn run(core: Arc<Core>, run: Run) {
             Ok(recorded) => recorded,
             Err(error) => {
                 let why = format!("its steps cannot be read: {error}");
-                return report(uid, core.end(uid, State::Error, Some(why)).await);
+                return core.end_at_last(uid, State::Error, Some(why)).await;
             }
         }
     } else {
@@ -66,7 +66,7 @@ pub(super) async fn run(core: Arc<Core>, run: Run) {
             conclude(stop, &undone)
         }
     };
-    report(uid, core.end(uid, state, comment).await);
+    core.end_at_last(uid, state, comment).await;
 }
 
 /// Where an operation stands after its undos, and what is to be said about it.
@@ -90,12 +90,4 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("no message");
     Failure::new(format!("hostler itself failed, which is a defect worth reporting: {words}"))
-}
-
-/// An end that could not be written is not lost: the operation is still `RUN` on disk, and the next
-/// start takes it up again.
-fn report(uid: Uid, written: Result<(), crate::domain::BackendError>) {
-    if let Err(error) = written {
-        tracing::error!(%uid, %error, "the end of an operation could not be recorded");
-    }
 }

@@ -31,7 +31,8 @@ pub struct Cli {
 const STATUSES: &str = "Exit status: 0 done, 1 failed or refused, 2 not written as it must be, \
                         3 the backend could not be reached.";
 
-/// A command.
+/// A command. `supervise`, which hostler starts beside long tools, is none: it is not for people,
+/// and `main` answers it before anything is read.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Run the backend without a console.
@@ -91,12 +92,6 @@ pub enum Command {
     },
     /// Print the man page.
     Man,
-    /// Look after a detached process; hostler starts this itself.
-    #[command(hide = true)]
-    Supervise {
-        /// The process's directory.
-        dir: PathBuf,
-    },
 }
 
 impl Command {
@@ -105,11 +100,7 @@ impl Command {
     pub const fn asks_backend(&self) -> bool {
         !matches!(
             self,
-            Self::Serve { .. }
-                | Self::Doctor { .. }
-                | Self::Completions { .. }
-                | Self::Man
-                | Self::Supervise { .. }
+            Self::Serve { .. } | Self::Doctor { .. } | Self::Completions { .. } | Self::Man
         )
     }
 }

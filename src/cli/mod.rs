@@ -94,7 +94,7 @@ impl Trouble {
 
 /// Runs a command that asks a backend, and says how it ended.
 ///
-/// `serve`, `doctor`, `completions`, `man`, `supervise` and the console itself are not for this
+/// `serve`, `doctor`, `completions`, `man` and the console itself are not for this
 /// function: they need no backend or start one.
 pub async fn run(command: Command, mut session: Session<'_>) -> ExitCode {
     match carry_out(command, &mut session).await {

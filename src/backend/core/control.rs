@@ -11,8 +11,8 @@ use crate::domain::{
     ResourceId, State, Uid,
 };
 
-use super::submit::{no_kind, queue_entry};
-use super::{Core, Flight};
+use super::submit::{entry, no_kind, queue_entry};
+use super::{Core, Flight, Open};
 
 impl Core {
     /// Calls an operation off.
@@ -41,7 +41,10 @@ impl Core {
         let Some(how) = how else { return self.not_open(uid).await };
         match how {
             How::AtOnce(made) => {
-                self.end(uid, State::Cancel, None).await?;
+                if let Err(error) = self.end(uid, State::Cancel, None).await {
+                    self.queue_again(uid);
+                    return Err(error);
+                }
                 let Some((kind, id)) = made else { return Ok(()) };
                 let discarded = (kind.discard)(&self.ports, &self.settings, id.id).await;
                 discarded.map_err(|failure| {
@@ -60,6 +63,21 @@ impl Core {
                 Ok(())
             }
         }
+    }
+
+    /// Puts an operation that waits, and was taken out of the queue in vain, back into it.
+    fn queue_again(self: &Arc<Self>, uid: Uid) {
+        {
+            let mut flight = self.flight();
+            let Flight { queue, open, .. } = &mut *flight;
+            if let Some(Open { operation, params, .. }) = open.get(&uid)
+                && operation.state == State::Pending
+            {
+                queue.accept(entry(&self.kinds, operation, params));
+                queue.commit(uid);
+            }
+        }
+        self.dispatch();
     }
 
     /// Queues an operation in `ERROR` again, with some parameters changed.

@@ -1,6 +1,7 @@
 //! An operation's course through the core: started, on its way, ended.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backend::executor;
 use crate::backend::journal::Changed;
@@ -22,6 +23,9 @@ pub(in crate::backend) struct Run {
     /// Whether an earlier life took some of its steps.
     pub(in crate::backend) resume: bool,
 }
+
+/// How long to wait before an end that could not be written is written again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 impl Core {
     /// Starts every operation whose turn it is.
@@ -114,7 +118,30 @@ impl Core {
         }
     }
 
+    /// An operation that ran has come to its end, and stays where it is until that is on disk: a
+    /// full disk costs time, and says what it waits for. When the backend leaves before that, the
+    /// next start takes the operation up again.
+    pub(in crate::backend) async fn end_at_last(
+        self: &Arc<Self>,
+        uid: Uid,
+        state: State,
+        comment: Option<String>,
+    ) {
+        while let Err(error) = self.end(uid, state, comment.clone()).await {
+            tracing::error!(%uid, %error, "the end of an operation could not be recorded");
+            let at = self.ports.clock.now() + AGAIN;
+            self.waits(uid, Some(Wait::Retry { at, why: error.to_string() }));
+            tokio::select! {
+                () = self.pausing.cancelled() => return,
+                () = self.ports.clock.until(at) => {}
+            }
+        }
+    }
+
     /// An operation has come to an end or an error: written, told, and what waited for it started.
+    ///
+    /// # Errors
+    /// When it cannot be written: the operation stays as it was, but for what it held, which is free.
     pub(in crate::backend) async fn end(
         self: &Arc<Self>,
         uid: Uid,
@@ -146,10 +173,10 @@ impl Core {
             self.start_due(&mut flight);
             (written, changed, now)
         };
-        let written = written.await;
+        written.await?;
         self.take_in(changed);
         let mut flight = self.flight();
-        let Some(open) = flight.open.get_mut(&uid) else { return written };
+        let Some(open) = flight.open.get_mut(&uid) else { return Ok(()) };
         open.resume = false;
         open.run_recorded = false;
         let operation = open.operation_mut();
@@ -163,10 +190,10 @@ impl Core {
             self.notice(id);
         }
         self.tell_operation(&flight, uid);
-        if state.is_end() && written.is_ok() {
+        if state.is_end() {
             flight.open.remove(&uid);
         }
-        written
+        Ok(())
     }
 
     /// What becomes of the resource an operation was making when it ends without having made it.

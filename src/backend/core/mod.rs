@@ -35,7 +35,6 @@ use super::settings::Settings;
 use super::store::{Change, Opened, Store};
 
 pub(super) use course::Run;
-use submit::{bare_entry, queue_entry};
 
 /// The core of an embedded backend.
 pub struct Core {
@@ -134,11 +133,7 @@ impl Core {
             operation.params = hidden(&params);
             let resume = operation.state == State::Run;
             if operation.state != State::Error {
-                let mut entry = match kinds.get(&operation.kind) {
-                    Some(kind) => queue_entry(&kind.spec, &operation, &params),
-                    // A kind this version does not know: it will fail when its turn comes.
-                    None => bare_entry(&operation),
-                };
+                let mut entry = submit::entry(&kinds, &operation, &params);
                 if resume {
                     entry.priority = i32::MAX;
                 }

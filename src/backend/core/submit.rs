@@ -1,5 +1,6 @@
 //! A request comes in: the checks that need to know what else is in flight, and the queueing.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::backend::admission;
@@ -255,7 +256,16 @@ pub(super) fn queue_entry(
     }
 }
 
-pub(super) fn bare_entry(operation: &Operation) -> queue::Entry {
+/// What the queue needs to know of an operation of any kind. One of a kind that this version does
+/// not know will fail when its turn comes.
+pub(super) fn entry(
+    kinds: &HashMap<String, Arc<Entry>>,
+    operation: &Operation,
+    params: &Params,
+) -> queue::Entry {
+    if let Some(kind) = kinds.get(&operation.kind) {
+        return queue_entry(&kind.spec, operation, params);
+    }
     queue::Entry {
         uid: operation.uid,
         kind: operation.kind.clone().into(),

@@ -8,7 +8,7 @@ use crate::backend::operations::testing::House;
 use crate::backend::store::FILE;
 use crate::backend::trial::{Trial, until};
 use crate::domain::{
-    Backend, Control, Fact, LaneChange, LaneState, Params, ResourceKind, State, Submit,
+    Backend, Control, Fact, LaneChange, LaneState, Params, ResourceKind, State, Submit, Wait,
 };
 
 fn encode(trial: &Trial) -> Submit {
@@ -85,4 +85,45 @@ async fn a_lane_that_has_drained_is_told() {
     };
     let lane = house.hears(told).await;
     assert_eq!((lane.name.as_str(), lane.state, lane.running), ("disk", LaneState::Paused, 0));
+}
+
+#[tokio::test]
+async fn an_end_that_cannot_be_written_is_waited_for_and_told() {
+    let trial = Trial::new();
+    trigger(
+        &trial,
+        "CREATE TRIGGER no BEFORE UPDATE OF state ON operation WHEN NEW.state = 2 \
+         BEGIN SELECT RAISE(ABORT, 'no room'); END",
+    );
+    let events = trial.backend().subscribe();
+    let uid = trial.backend().submit(encode(&trial)).await.unwrap().uid;
+    let waits = |wait: &Option<Wait>| matches!(wait, Some(Wait::Retry { why, .. }) if why.contains("no room"));
+    until(
+        events,
+        |fact| matches!(fact, Fact::Operation(it) if it.state == State::Run && waits(&it.wait)),
+    )
+    .await;
+    trigger(&trial, "DROP TRIGGER no");
+    let events = trial.backend().subscribe();
+    trial.clock.set("2026-03-01T12:01:00Z");
+    assert_eq!(trial.rest(events, uid).await.operation.state, State::Done);
+}
+
+#[tokio::test]
+async fn a_cancellation_that_cannot_be_written_changes_nothing() {
+    let trial = Trial::new();
+    let lane = |change| Control::Lane { name: "encode".into(), change };
+    trial.backend().control(lane(LaneChange::Pause)).await.unwrap();
+    let uid = trial.backend().submit(encode(&trial)).await.unwrap().uid;
+    trigger(
+        &trial,
+        "CREATE TRIGGER no BEFORE UPDATE OF state ON operation WHEN NEW.state = 4 \
+         BEGIN SELECT RAISE(ABORT, 'no room'); END",
+    );
+    trial.backend().control(Control::Cancel { uid }).await.unwrap_err();
+    let operation = trial.operation(uid).await.operation;
+    assert_eq!((operation.state, operation.cancelling), (State::Pending, false));
+    let events = trial.backend().subscribe();
+    trial.backend().control(lane(LaneChange::Resume)).await.unwrap();
+    assert_eq!(trial.rest(events, uid).await.operation.state, State::Done);
 }

@@ -58,7 +58,11 @@ impl StepContext {
         let inner = &self.cx.inner;
         self.cx.progress(Progress {
             phase: self.says.unwrap_or(&self.step.name).replace('_', " "),
-            fraction: Some(from + (to - from) * meter.fraction.unwrap_or(0.0).clamp(0.0, 1.0)),
+            // At the very start nothing is known but that it began.
+            fraction: match meter.fraction {
+                Some(fraction) => Some(from + (to - from) * fraction.clamp(0.0, 1.0)),
+                None => (from > 0.0).then_some(from),
+            },
             left_s: meter.left_s,
             detail: meter.detail,
             step: self.step.number,

@@ -3,14 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::backend::journal::{Context, Stop};
-use crate::backend::ports::Drive;
 use crate::backend::settings::Settings;
 use crate::domain::{
     DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
-    Reason, Refusal, Resource, ResourceKind, Risk, VmState,
+    Reason, Refusal, ResourceKind, Risk, VmState,
 };
 
-use super::{Kind, World, guests};
+use super::{Kind, World, disks};
 
 /// The kind.
 pub struct DiskAttach;
@@ -79,21 +78,10 @@ impl Kind for DiskAttach {
         let Parameters { disk, vm } = params;
         cx.step("attach")
             .undo(move |step| async move {
-                let (mut disk, mut vm) = (step.cx().disk(disk)?, step.cx().vm(vm)?);
-                if guests::is_up(&step, &vm).await? {
-                    let guest = guests::guest(step.cx().settings(), &vm);
-                    let hypervisor = &step.cx().ports().hypervisor;
-                    hypervisor.detach(&guest, &disk.device_id(), step.log()).await?;
-                }
-                vm.disks.retain(|id| *id != disk.id);
-                disk.state = DiskState::Free;
-                disk.vm = None;
-                step.put(Resource::Disk(disk));
-                step.put(Resource::Vm(vm));
-                Ok(())
+                disks::detach(&step, step.cx().disk(disk)?, step.cx().vm(vm)?).await
             })
             .run(|step| async move {
-                let (mut disk, mut vm) = (step.cx().disk(disk)?, step.cx().vm(vm)?);
+                let (disk, vm) = (step.cx().disk(disk)?, step.cx().vm(vm)?);
                 // Both may have changed while this was waiting.
                 if disk.state != DiskState::Free {
                     return Err(Failure::new(format!(
@@ -111,17 +99,7 @@ impl Kind for DiskAttach {
                         vm.state.word()
                     )));
                 }
-                if guests::is_up(&step, &vm).await? {
-                    let guest = guests::guest(step.cx().settings(), &vm);
-                    let hypervisor = &step.cx().ports().hypervisor;
-                    hypervisor.attach(&guest, &Drive::from(&disk), step.log()).await?;
-                }
-                vm.disks.push(disk.id);
-                disk.state = DiskState::Attached;
-                disk.vm = Some(vm.id);
-                step.put(Resource::Disk(disk));
-                step.put(Resource::Vm(vm));
-                Ok(())
+                disks::attach(&step, disk, vm).await
             })
             .await
     }

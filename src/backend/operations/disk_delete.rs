@@ -6,10 +6,10 @@ use crate::backend::journal::{Context, Stop};
 use crate::backend::settings::Settings;
 use crate::domain::{
     DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
-    Resource, ResourceKind, Risk,
+    ResourceKind, Risk,
 };
 
-use super::{Kind, World, files};
+use super::{Kind, World, disks};
 
 /// The kind.
 pub struct DiskDelete;
@@ -62,31 +62,16 @@ impl Kind for DiskDelete {
         let id = params.disk;
         cx.step("trash")
             .says("moving it into the trash")
-            .undo(move |step| async move {
-                let settings = step.cx().settings();
-                files::put_back(&settings.trash_path(id), &settings.disk_path(id))?;
-                let mut disk = step.cx().disk(id)?;
-                disk.state = DiskState::Free;
-                disk.path = settings.disk_path(id);
-                disk.trashed = None;
-                step.put(Resource::Disk(disk));
-                Ok(())
-            })
+            .undo(move |step| async move { disks::restore(&step, step.cx().disk(id)?) })
             .run(|step| async move {
-                let settings = step.cx().settings();
-                let mut disk = step.cx().disk(id)?;
+                let disk = step.cx().disk(id)?;
                 if disk.state == DiskState::Attached {
                     return Err(Failure::new(format!(
                         "disk/{id} '{}' is attached; detach it and relaunch",
                         disk.name
                     )));
                 }
-                files::rename(&settings.disk_path(id), &settings.trash_path(id))?;
-                disk.state = DiskState::Trashed;
-                disk.path = settings.trash_path(id);
-                disk.trashed = Some(step.cx().now());
-                step.put(Resource::Disk(disk));
-                Ok(())
+                disks::trash(&step, disk, step.cx().now())
             })
             .await
     }

@@ -3,14 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::backend::journal::{Context, Stop};
-use crate::backend::ports::Drive;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Disk, DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
-    Reason, Refusal, Resource, ResourceKind, Risk, VmState,
+    Disk, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, Reason,
+    Refusal, ResourceKind, Risk, VmState,
 };
 
-use super::{Kind, World, guests};
+use super::{Kind, World, disks};
 
 /// The kind.
 pub struct DiskDetach;
@@ -84,37 +83,14 @@ impl Kind for DiskDetach {
         cx.step("detach")
             .says("waiting for the guest to let go")
             .undo(move |step| async move {
-                let (mut disk, mut vm) = (step.cx().disk(disk)?, step.cx().vm(vm)?);
-                if guests::is_up(&step, &vm).await? {
-                    let guest = guests::guest(step.cx().settings(), &vm);
-                    let hypervisor = &step.cx().ports().hypervisor;
-                    hypervisor.attach(&guest, &Drive::from(&disk), step.log()).await?;
-                }
-                if !vm.disks.contains(&disk.id) {
-                    vm.disks.push(disk.id);
-                }
-                disk.state = DiskState::Attached;
-                disk.vm = Some(vm.id);
-                step.put(Resource::Disk(disk));
-                step.put(Resource::Vm(vm));
-                Ok(())
+                disks::attach(&step, step.cx().disk(disk)?, step.cx().vm(vm)?).await
             })
             .run(|step| async move {
-                let (mut disk, mut vm) = (step.cx().disk(disk)?, step.cx().vm(vm)?);
+                let (disk, vm) = (step.cx().disk(disk)?, step.cx().vm(vm)?);
                 if disk.vm != Some(vm.id) {
                     return Err(Failure::new(elsewhere(&disk)));
                 }
-                if guests::is_up(&step, &vm).await? {
-                    let guest = guests::guest(step.cx().settings(), &vm);
-                    let hypervisor = &step.cx().ports().hypervisor;
-                    hypervisor.detach(&guest, &disk.device_id(), step.log()).await?;
-                }
-                vm.disks.retain(|id| *id != disk.id);
-                disk.state = DiskState::Free;
-                disk.vm = None;
-                step.put(Resource::Disk(disk));
-                step.put(Resource::Vm(vm));
-                Ok(())
+                disks::detach(&step, disk, vm).await
             })
             .await
     }
@@ -137,6 +113,7 @@ mod tests {
 
     use super::super::testing::{House, Trial};
     use super::*;
+    use crate::domain::DiskState;
 
     #[tokio::test]
     async fn it_endures_everything() {

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use crate::backend::journal::{Context, Stop};
 use crate::backend::settings::Settings;
 use crate::domain::{
-    DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
-    Refusal, Resource, ResourceKind, Risk,
+    Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, Refusal,
+    ResourceKind, Risk,
 };
 
-use super::{Kind, World, files, guests};
+use super::{Kind, World, disks, guests};
 
 /// The kind.
 pub struct DiskRestore;
@@ -81,21 +81,15 @@ impl Kind for DiskRestore {
         cx.step("restore")
             .says("taking it out of the trash")
             .undo(move |step| {
-                let mut disk = before.clone();
+                let disk = before.clone();
                 async move {
-                    let settings = step.cx().settings();
-                    files::put_back(&settings.disk_path(id), &settings.trash_path(id))?;
-                    disk.state = DiskState::Trashed;
-                    disk.path = settings.trash_path(id);
-                    disk.trashed = disk.trashed.or_else(|| Some(step.cx().now()));
-                    step.put(Resource::Disk(disk));
-                    Ok(())
+                    let since = disk.trashed.unwrap_or_else(|| step.cx().now());
+                    disks::trash(&step, disk, since)
                 }
             })
             .run(|step| {
                 let name = params.name.clone();
                 async move {
-                    let settings = step.cx().settings();
                     let mut disk = step.cx().disk(id)?;
                     disk.name = name.unwrap_or(disk.name);
                     // Somebody may have taken the name while this was waiting.
@@ -108,12 +102,7 @@ impl Kind for DiskRestore {
                             disk.name
                         )));
                     }
-                    files::rename(&settings.trash_path(id), &settings.disk_path(id))?;
-                    disk.state = DiskState::Free;
-                    disk.path = settings.disk_path(id);
-                    disk.trashed = None;
-                    step.put(Resource::Disk(disk));
-                    Ok(())
+                    disks::restore(&step, disk)
                 }
             })
             .await

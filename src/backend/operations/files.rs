@@ -4,8 +4,9 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::backend::journal::{Context, StepContext, Stop};
 use crate::domain::Failure;
 
 /// Makes the folder a file is to be in, readable by the owner alone.
@@ -67,27 +68,48 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), Failure> {
     moved.map_err(|error| Failure::io(what(), &error))
 }
 
-/// Moves a folder aside, where it is to be removed. One that was never made is nothing to move.
-///
-/// # Errors
-/// When it cannot be moved.
-pub fn set_aside(dir: &Path, aside: &Path) -> Result<(), Failure> {
-    if dir.exists() { rename(dir, aside) } else { Ok(()) }
-}
-
-/// Undoes a move, or finds that it never happened.
-///
-/// # Errors
-/// When the thing is at neither place, or cannot be moved.
-pub fn put_back(moved: &Path, home: &Path) -> Result<(), Failure> {
-    if home.exists() && !moved.exists() { Ok(()) } else { rename(moved, home) }
-}
-
-/// Where a folder is moved before it is removed, so that it is removed as a whole or not at all.
-#[must_use]
-pub fn aside(dir: &Path) -> PathBuf {
+/// The two steps in which a folder is removed as a whole or not at all: `aside` moves it away,
+/// unless `may` says why not, and `files` removes it and does what `then` says. A folder that was
+/// never made is nothing to remove.
+pub async fn delete<F, Fut>(
+    cx: &Context,
+    dir: &Path,
+    may: F,
+    then: impl Fn(&StepContext) -> Result<(), Failure>,
+) -> Result<(), Stop>
+where
+    F: Fn(StepContext) -> Fut,
+    Fut: Future<Output = Result<(), Failure>>,
+{
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
-    dir.with_file_name(format!("{name}.deleted"))
+    let (dir, aside) = (dir.to_owned(), dir.with_file_name(format!("{name}.deleted")));
+    let (home, moved) = (dir.clone(), aside.clone());
+    cx.step("aside")
+        .says("putting its files aside")
+        .undo(move |_| {
+            let moved = set_aside(&moved, &home);
+            async move { moved }
+        })
+        .run(|step| {
+            let (may, dir, aside) = (may(step), &dir, &aside);
+            async move {
+                may.await?;
+                set_aside(dir, aside)
+            }
+        })
+        .await?;
+    cx.step("files")
+        .says("removing its files")
+        .run(|step| {
+            let removed = remove_dir(&aside).and_then(|()| then(&step));
+            async move { removed }
+        })
+        .await
+}
+
+/// Moves a folder, or finds it moved, or that it was never made.
+fn set_aside(dir: &Path, aside: &Path) -> Result<(), Failure> {
+    if dir.exists() { rename(dir, aside) } else { Ok(()) }
 }
 
 /// What a file takes on the box, in bytes; 0 where there is none.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 
-use crate::backend::journal::{Context, StepContext};
+use crate::backend::journal::{Context, StepContext, Stop};
 use crate::backend::ports::{Drive, Guest, GuestEvent, GuestSpec, GuestStatus, Meter};
 use crate::backend::settings::Settings;
 use crate::domain::{
-    DiskFormat, Failure, Image, ImageForm, Reason, Refusal, Resource, ResourceKind, Vm, VmState,
+    DiskFormat, Failure, Field, FieldType, Image, ImageForm, Reason, Refusal, Resource,
+    ResourceKind, Vm, VmState,
 };
 
 use super::World;
@@ -98,24 +99,39 @@ pub fn halted(mut vm: Vm, note: Option<String>) -> Vm {
     vm
 }
 
+/// How long the guest may take to shut down, as it is asked for.
+pub fn timeout(settings: &Settings) -> Field {
+    Field::optional(
+        "timeout_s",
+        FieldType::Integer { min: 1, max: 3600, unit: "s".into() },
+        settings.stop_timeout.as_secs().clamp(1, 3600),
+        "How long the guest may take to shut down.",
+    )
+    .advanced()
+}
+
+/// The step in which a VM's guest is made to shut down, by its power button.
+pub async fn shut_down(cx: &Context, vm: u64, timeout_s: u64) -> Result<(), Stop> {
+    let timeout = Duration::from_secs(timeout_s);
+    cx.step("power_button")
+        .says("waiting for the guest")
+        .run(|step| async move { power_down(&step, &step.cx().vm(vm)?, timeout).await })
+        .await
+}
+
 /// Presses a VM's power button until its guest has shut down or its process is gone.
 ///
 /// # Errors
 /// When the guest does not within `timeout`, or cannot because it stands still.
-pub async fn power_down(
-    step: &StepContext,
-    vm: &Vm,
-    timeout: Duration,
-) -> Result<GuestStatus, Failure> {
+async fn power_down(step: &StepContext, vm: &Vm, timeout: Duration) -> Result<(), Failure> {
     let ports = step.cx().ports();
     let guest = guest(step.cx().settings(), vm);
-    let began = step.cx().now();
-    let late = began + timeout;
+    let late = step.cx().now() + timeout;
     // Watched before it is asked, so that nothing falls between the two.
     let mut events = ports.hypervisor.watch(&guest).await?.fuse();
     loop {
         match ports.hypervisor.status(&guest).await? {
-            status @ (GuestStatus::Off | GuestStatus::ShutDown) => return Ok(status),
+            GuestStatus::Off | GuestStatus::ShutDown => return Ok(()),
             GuestStatus::Paused | GuestStatus::Broken => {
                 return Err(Failure::new(format!(
                     "vm/{} '{}' stands still and hears no power button; relaunch with force=true to \
@@ -135,12 +151,10 @@ pub async fn power_down(
                 timeout.as_secs()
             )));
         }
+        // When the guest will be done nobody knows; the patience that is used up says nothing of it.
         let left = late.duration_since(now);
-        step.report(Meter {
-            fraction: Some(now.duration_since(began).as_secs_f64() / timeout.as_secs_f64()),
-            left_s: None,
-            detail: Some(format!("gives up in {} s", left.as_secs())),
-        });
+        let detail = format!("gives up in {} s", left.as_secs());
+        step.report(Meter { detail: Some(detail), ..Meter::default() });
         ports.hypervisor.power_button(&guest, step.log()).await?;
         let again = late.min(now + PRESS_AGAIN);
         let mut pause = ports.clock.until(again);
@@ -156,11 +170,6 @@ pub async fn power_down(
             }
         }
     }
-}
-
-/// A timeout given in seconds.
-pub fn seconds(timeout_s: u64) -> Duration {
-    Duration::from_secs(timeout_s)
 }
 
 /// Refuses a name that a living resource of the kind has already.

@@ -8,7 +8,8 @@ use crate::domain::{
     Choice, Effect, Field, FieldType, OperationSpec, Preview, Refusal, Resource, ResourceKind, Risk,
 };
 
-use super::{Kind, World, guests, images};
+use super::images::{self, Undone};
+use super::{Kind, World, guests};
 
 /// What can be built: name, label, login.
 const RECIPES: [(&str, &str, &str); 2] = [
@@ -93,28 +94,13 @@ impl Kind for ImageBuild {
     }
 
     async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
-        let id = cx.id()?;
-        let dir = cx.settings().image_dir(id);
-        let undone = dir.clone();
-        cx.step("build")
-            .says("building the image")
-            .undo(move |step| {
-                let dir = undone.clone();
-                async move {
-                    step.cx().ports().images.discard(&dir).await?;
-                    images::unmade(&step, id)
-                }
-            })
-            .run(|step| {
-                let (dir, recipe) = (&dir, &params.recipe);
-                async move {
-                    let tool = &step.cx().ports().images;
-                    let report = |meter| step.report(meter);
-                    let made = tool.build(dir, recipe, &report, step.log()).await?;
-                    images::made(&step, id, made)
-                }
-            })
-            .await
+        let step = cx.step("build").says("building the image");
+        let recipe = &params.recipe;
+        images::make(&cx, step, Undone::Discarded, |step, dir| async move {
+            let report = |meter| step.report(meter);
+            step.cx().ports().images.build(&dir, recipe, &report, step.log()).await
+        })
+        .await
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::backend::inventory::Inventory;
-use crate::backend::journal::{Context, Stop};
+use crate::backend::journal::{Context, StepContext, Stop};
 use crate::backend::settings::Settings;
 use crate::domain::{
     Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, Reason, Refusal,
@@ -69,36 +69,18 @@ impl Kind for ImageDelete {
     async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
         let id = params.image;
         let dir = cx.settings().image_dir(id);
-        let aside = files::aside(&dir);
-        let (from, to) = (dir.clone(), aside.clone());
-        cx.step("aside")
-            .says("putting its files aside")
-            .undo(move |_| {
-                let (dir, aside) = (from.clone(), to.clone());
-                async move { files::put_back(&aside, &dir) }
-            })
-            .run(|step| {
-                let (dir, aside) = (&dir, &aside);
-                async move {
-                    // A VM may have been asked for while this was waiting.
-                    match step.cx().inventory(|inventory| in_use(id, inventory)) {
-                        Some(why) => Err(Failure::new(why)),
-                        None => files::set_aside(dir, aside),
-                    }
-                }
-            })
-            .await?;
-        cx.step("files")
-            .says("removing its files")
-            .run(|step| {
-                let aside = &aside;
-                async move {
-                    files::remove_dir(aside)?;
-                    step.remove(ResourceId::new(ResourceKind::Image, id));
-                    Ok(())
-                }
-            })
-            .await
+        let unused = |step: StepContext| async move {
+            // A VM may have been asked for while this was waiting.
+            match step.cx().inventory(|inventory| in_use(id, inventory)) {
+                Some(why) => Err(Failure::new(why)),
+                None => Ok(()),
+            }
+        };
+        files::delete(&cx, &dir, unused, |step| {
+            step.remove(ResourceId::new(ResourceKind::Image, id));
+            Ok(())
+        })
+        .await
     }
 }
 

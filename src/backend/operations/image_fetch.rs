@@ -10,7 +10,8 @@ use crate::domain::{
     ResourceKind, Risk,
 };
 
-use super::{Kind, World, guests, images};
+use super::images::{self, Undone};
+use super::{Kind, World, guests};
 
 /// How often a download is taken up again before a person is asked.
 const RETRIES: u32 = 6;
@@ -203,38 +204,19 @@ impl Kind for ImageFetch {
     }
 
     async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
-        let id = cx.id()?;
-        let dir = cx.settings().image_dir(id);
         let (url, checksum) = params.source(cx.settings()).ok_or_else(|| {
             let os = params.os.as_deref().unwrap_or_default();
             crate::domain::Failure::new(format!(
                 "'{os}' is not among the operating systems any more; relaunch with another"
             ))
         })?;
-        let undone = dir.clone();
-        cx.step("fetch")
-            .says("downloading")
-            .retry(RETRIES)
-            .undo(move |step| {
-                let dir = undone.clone();
-                async move {
-                    // A failed download is gone on with by a relaunch.
-                    if step.is_cancelled() {
-                        step.cx().ports().images.discard(&dir).await?;
-                    }
-                    images::unmade(&step, id)
-                }
-            })
-            .run(|step| {
-                let (dir, checksum) = (&dir, &checksum);
-                async move {
-                    let tool = &step.cx().ports().images;
-                    let report = |meter| step.report(meter);
-                    let made = tool.fetch(dir, url, checksum, &report, step.log()).await?;
-                    images::made(&step, id, made)
-                }
-            })
-            .await
+        let (step, checksum) = (cx.step("fetch").says("downloading").retry(RETRIES), &checksum);
+        // A failed download is gone on with by a relaunch.
+        images::make(&cx, step, Undone::Kept, |step, dir| async move {
+            let report = |meter| step.report(meter);
+            step.cx().ports().images.fetch(&dir, url, checksum, &report, step.log()).await
+        })
+        .await
     }
 }
 

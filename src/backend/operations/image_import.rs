@@ -10,7 +10,8 @@ use crate::domain::{
     Effect, Field, FieldType, OperationSpec, Preview, Refusal, Resource, ResourceKind, Risk,
 };
 
-use super::{Kind, World, files, guests, images};
+use super::images::{self, Undone};
+use super::{Kind, World, files, guests};
 
 /// The kind.
 pub struct ImageImport;
@@ -86,28 +87,13 @@ impl Kind for ImageImport {
     }
 
     async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
-        let id = cx.id()?;
-        let dir = cx.settings().image_dir(id);
-        let undone = dir.clone();
-        cx.step("import")
-            .says("copying")
-            .undo(move |step| {
-                let dir = undone.clone();
-                async move {
-                    step.cx().ports().images.discard(&dir).await?;
-                    images::unmade(&step, id)
-                }
-            })
-            .run(|step| {
-                let (dir, source, initrd) = (&dir, &params.source, params.initrd.as_deref());
-                async move {
-                    let tool = &step.cx().ports().images;
-                    let report = |meter| step.report(meter);
-                    let made = tool.import(dir, source, initrd, &report, step.log()).await?;
-                    images::made(&step, id, made)
-                }
-            })
-            .await
+        let step = cx.step("import").says("copying");
+        let (source, initrd) = (&params.source, params.initrd.as_deref());
+        images::make(&cx, step, Undone::Discarded, |step, dir| async move {
+            let report = |meter| step.report(meter);
+            step.cx().ports().images.import(&dir, source, initrd, &report, step.log()).await
+        })
+        .await
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the kinds that make images share.
 
-use crate::backend::journal::StepContext;
+use std::path::PathBuf;
+
+use crate::backend::journal::{Context, StepBuilder, StepContext, Stop};
 use crate::backend::ports::MadeImage;
 use crate::domain::{Failure, Image, ImageState, Resource};
 
@@ -30,8 +32,43 @@ pub fn reserved(
     })
 }
 
+/// What becomes of the files when the step that makes an image is undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undone {
+    /// They are discarded.
+    Discarded,
+    /// They stay for a relaunch, unless the operation was cancelled.
+    Kept,
+}
+
+/// Takes the step that makes an image in its folder.
+pub async fn make<F, Fut>(
+    cx: &Context,
+    step: StepBuilder<'_>,
+    undone: Undone,
+    make: F,
+) -> Result<(), Stop>
+where
+    F: Fn(StepContext, PathBuf) -> Fut,
+    Fut: Future<Output = Result<MadeImage, Failure>>,
+{
+    let id = cx.id()?;
+    step.undo(move |step| async move {
+        if undone == Undone::Discarded || step.is_cancelled() {
+            let dir = step.cx().settings().image_dir(id);
+            step.cx().ports().images.discard(&dir).await?;
+        }
+        unmade(&step, id)
+    })
+    .run(|step| {
+        let making = make(step.clone(), step.cx().settings().image_dir(id));
+        async move { made(&step, id, making.await?) }
+    })
+    .await
+}
+
 /// Takes in an image that has been made.
-pub fn made(step: &StepContext, id: u64, made: MadeImage) -> Result<(), Failure> {
+fn made(step: &StepContext, id: u64, made: MadeImage) -> Result<(), Failure> {
     let mut image = step.cx().image(id)?;
     image.state = ImageState::Ready;
     image.form = Some(made.form);
@@ -43,7 +80,7 @@ pub fn made(step: &StepContext, id: u64, made: MadeImage) -> Result<(), Failure>
 }
 
 /// The image is not ready any more: the step that made it is undone.
-pub fn unmade(step: &StepContext, id: u64) -> Result<(), Failure> {
+fn unmade(step: &StepContext, id: u64) -> Result<(), Failure> {
     let mut image = step.cx().image(id)?;
     image.state = ImageState::BeingCreated;
     image.form = None;

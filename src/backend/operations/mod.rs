@@ -11,6 +11,7 @@ mod disk_delete;
 mod disk_detach;
 mod disk_purge;
 mod disk_restore;
+mod disks;
 mod encode;
 mod encoding_delete;
 mod files;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::journal::{Context, Stop};
+use crate::backend::journal::{Context, StepContext, Stop};
 use crate::backend::ports::GuestStatus;
 use crate::backend::settings::Settings;
 use crate::domain::{
@@ -61,47 +61,28 @@ impl Kind for VmDelete {
     async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
         let id = params.vm;
         let dir = cx.settings().vm_dir(id);
-        let aside = files::aside(&dir);
-        let (from, to) = (dir.clone(), aside.clone());
-        cx.step("aside")
-            .says("putting its files aside")
-            .undo(move |_| {
-                let (dir, aside) = (from.clone(), to.clone());
-                async move { files::put_back(&aside, &dir) }
-            })
-            .run(|step| {
-                let (dir, aside) = (&dir, &aside);
-                async move {
-                    let vm = step.cx().vm(id)?;
-                    let guest = guests::guest(step.cx().settings(), &vm);
-                    let status = step.cx().ports().hypervisor.status(&guest).await?;
-                    if status != GuestStatus::Off {
-                        return Err(Failure::new(format!(
-                            "vm/{id} '{}' runs again; stop it and relaunch",
-                            vm.name
-                        )));
-                    }
-                    files::set_aside(dir, aside)
-                }
-            })
-            .await?;
-        cx.step("files")
-            .says("removing its files")
-            .run(|step| {
-                let aside = &aside;
-                async move {
-                    files::remove_dir(aside)?;
-                    for disk in step.cx().vm(id)?.disks {
-                        let mut disk = step.cx().disk(disk)?;
-                        disk.state = DiskState::Free;
-                        disk.vm = None;
-                        step.put(Resource::Disk(disk));
-                    }
-                    step.remove(ResourceId::new(ResourceKind::Vm, id));
-                    Ok(())
-                }
-            })
-            .await
+        let off = |step: StepContext| async move {
+            let vm = step.cx().vm(id)?;
+            let guest = guests::guest(step.cx().settings(), &vm);
+            match step.cx().ports().hypervisor.status(&guest).await? {
+                GuestStatus::Off => Ok(()),
+                _ => Err(Failure::new(format!(
+                    "vm/{id} '{}' runs again; stop it and relaunch",
+                    vm.name
+                ))),
+            }
+        };
+        files::delete(&cx, &dir, off, |step| {
+            for disk in step.cx().vm(id)?.disks {
+                let mut disk = step.cx().disk(disk)?;
+                disk.state = DiskState::Free;
+                disk.vm = None;
+                step.put(Resource::Disk(disk));
+            }
+            step.remove(ResourceId::new(ResourceKind::Vm, id));
+            Ok(())
+        })
+        .await
     }
 }
 

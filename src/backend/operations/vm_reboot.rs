@@ -38,7 +38,7 @@ impl Kind for VmReboot {
             lane: "vm".into(),
             risk: Risk::Disruptive,
             warning: "Whatever runs in the guest is ended; by force, what it has not written to its disks is lost.".into(),
-            fields: vec![Field::required("vm", FieldType::Resource { of: ResourceKind::Vm, states: vec!["running".into()] }, "The VM to reboot."),Field::optional("force", FieldType::Flag, false, "Reset it at once instead of asking the guest."), super::vm_stop::timeout(settings),],
+            fields: vec![Field::required("vm", FieldType::Resource { of: ResourceKind::Vm, states: vec!["running".into()] }, "The VM to reboot."),Field::optional("force", FieldType::Flag, false, "Reset it at once instead of asking the guest."), guests::timeout(settings),],
             locks: vec![LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
             requires: vec!["running".into()],
             leaves: Some("running".into()),
@@ -67,14 +67,7 @@ impl Kind for VmReboot {
     async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
         let id = params.vm;
         if !params.force {
-            let timeout = guests::seconds(params.timeout_s);
-            cx.step("power_button")
-                .says("waiting for the guest")
-                .spans(0.0, 0.9)
-                .run(|step| async move {
-                    guests::power_down(&step, &step.cx().vm(id)?, timeout).await.map(drop)
-                })
-                .await?;
+            guests::shut_down(&cx, id, params.timeout_s).await?;
         }
         cx.step("reset")
             .says("starting the guest anew")
@@ -100,7 +93,7 @@ mod tests {
 
     use super::super::testing::{House, params};
     use crate::backend::fake::Trouble;
-    use crate::domain::{Control, State, VmState};
+    use crate::domain::{Control, Fact, State, VmState};
 
     #[tokio::test]
     async fn the_guest_shuts_down_before_it_is_started_anew() {
@@ -113,6 +106,29 @@ mod tests {
         assert_eq!(house.vm(vm).await.state, VmState::Running);
         house.done("vm_reboot", json!({ "vm": vm, "force": true })).await;
         assert_eq!(house.fake.calls(), ["reset vm/1"]);
+    }
+
+    #[tokio::test]
+    async fn waiting_for_the_guest_is_told_in_words_and_not_as_nothing_done() {
+        let mut house = House::open();
+        let vm = house.some_vm().await;
+        house.fake.obeys_after(2);
+        house.submit("vm_reboot", json!({ "vm": vm })).await.unwrap();
+        let mut told = async |such: &str| {
+            house
+                .hears(|fact| match fact {
+                    Fact::Progress { progress, .. } if progress.phase == such => {
+                        Some((progress.fraction, progress.detail.clone()))
+                    }
+                    _ => None,
+                })
+                .await
+        };
+        assert_eq!(told("waiting for the guest").await, (None, None));
+        let (fraction, detail) = told("waiting for the guest").await;
+        assert_eq!(fraction, None);
+        assert!(detail.is_some_and(|detail| detail.starts_with("gives up in ")));
+        assert_eq!(told("starting the guest anew").await.0, Some(0.5));
     }
 
     #[tokio::test]

@@ -58,7 +58,7 @@ impl Kind for VmStop {
                     false,
                     "Cut its power at once instead of asking the guest.",
                 ),
-                timeout(settings),
+                guests::timeout(settings),
             ],
             locks: vec![LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
             requires: vec!["running".into(), "paused".into()],
@@ -89,14 +89,7 @@ impl Kind for VmStop {
     async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
         let id = params.vm;
         if !params.force {
-            let timeout = guests::seconds(params.timeout_s);
-            cx.step("power_button")
-                .says("waiting for the guest")
-                .spans(0.0, 0.9)
-                .run(|step| async move {
-                    guests::power_down(&step, &step.cx().vm(id)?, timeout).await.map(drop)
-                })
-                .await?;
+            guests::shut_down(&cx, id, params.timeout_s).await?;
         }
         cx.step("quit")
             .says("ending QEMU")
@@ -109,17 +102,6 @@ impl Kind for VmStop {
             })
             .await
     }
-}
-
-/// How long the guest may take, which `vm_stop` and `vm_reboot` both ask.
-pub fn timeout(settings: &Settings) -> Field {
-    Field::optional(
-        "timeout_s",
-        FieldType::Integer { min: 1, max: 3600, unit: "s".into() },
-        settings.stop_timeout.as_secs().clamp(1, 3600),
-        "How long the guest may take to shut down.",
-    )
-    .advanced()
 }
 
 #[cfg(test)]
