@@ -1,8 +1,13 @@
-//! Parse, wire, run: the only file that sees every room.
+//! Parse, wire, run: with what is below `main/`, the only room that sees every other.
+
+#[path = "main/owner.rs"]
+mod owner;
+#[path = "main/place.rs"]
+mod place;
 
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,17 +17,11 @@ use hostler::backend::settings::Settings;
 use hostler::backend::{Embedded, operations, own};
 use hostler::cli::{self, Cli, Command};
 use hostler::config::{self, Config, Origin};
-use hostler::domain::{
-    Answer, Backend, BackendError, Catalogue, Host, InFlight, Query, backend::unexpected,
-};
+use hostler::domain::{Backend, BackendError, Catalogue, Host};
 use hostler::ui;
-use hostler::wire::{
-    client::Client,
-    native,
-    server::{Clients, Server},
-};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+
+use owner::{Serving, in_flight, is_needed, leave_to_the_background, stop_after_steps};
+use place::{Place, Reached};
 
 /// How long a backend in the background may take to answer for the first time.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -103,128 +102,6 @@ fn run(cli: Cli, catalogue: &Catalogue) -> anyhow::Result<ExitCode> {
     code
 }
 
-/// Where we are and what we were told.
-struct Place {
-    state_dir: PathBuf,
-    config_file: Option<PathBuf>,
-    config: Config,
-    origin: Origin,
-    read_only: bool,
-}
-
-impl Place {
-    fn new(cli: &Cli, config: Config, origin: Origin) -> Self {
-        let state_dir = cli
-            .state
-            .clone()
-            .or_else(|| config.state_dir.clone())
-            .unwrap_or_else(config::default_state_dir);
-        // A relative path means something else to the background, which runs in `/`.
-        let state_dir = std::path::absolute(&state_dir).unwrap_or(state_dir);
-        let read_only = cli.read_only || config.read_only;
-        Self { state_dir, config_file: cli.config.clone(), config, origin, read_only }
-    }
-
-    fn settings(&self) -> Settings {
-        let mut settings = Settings::new(self.state_dir.clone());
-        settings.share_mib = self.config.share_mib;
-        settings.trash_days = self.config.trash_days;
-        settings.stop_timeout = Duration::from_secs(self.config.stop_timeout_s.into());
-        settings.lanes = self.config.lanes.clone().into_iter().collect();
-        settings
-    }
-
-    /// The backend itself, when nobody else owns the state directory.
-    fn embed(&self) -> anyhow::Result<Option<Embedded>> {
-        let Some(owned) = own(&self.state_dir)? else { return Ok(None) };
-        self.log()?;
-        self.start(owned).map(Some)
-    }
-
-    fn start(&self, owned: hostler::backend::Owned) -> anyhow::Result<Embedded> {
-        let settings = self.settings();
-        let ports = drivers::real(&settings);
-        let kinds = operations::all(&settings);
-        Ok(Embedded::start(owned, settings, ports, kinds)?)
-    }
-
-    /// The backend: our own where nobody has one, or else that of whoever does. Who has the state
-    /// directory may not serve it yet, or be about to let go of it.
-    async fn reach(&self) -> anyhow::Result<Reached> {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        loop {
-            if let Some(embedded) = self.embed()? {
-                return Ok(Reached::Own(embedded));
-            }
-            match self.attach().await {
-                Ok(client) => return Ok(Reached::Other(client)),
-                Err(error) => match error.downcast_ref::<BackendError>() {
-                    Some(BackendError::Unreachable { .. })
-                        if tokio::time::Instant::now() < deadline =>
-                    {
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                    }
-                    _ => return Err(error),
-                },
-            }
-        }
-    }
-
-    /// The backend that another process has.
-    async fn attach(&self) -> anyhow::Result<Client> {
-        Ok(Client::connect(&native::socket_path(&self.state_dir)).await?)
-    }
-
-    /// Log lines go to a file: the screen belongs to the console.
-    fn log(&self) -> anyhow::Result<()> {
-        let file = self.config.log_file.clone().unwrap_or(self.state_dir.join("hostler.log"));
-        let sink = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(&file)
-            .with_context(|| format!("cannot open the log {}", file.display()))?;
-        let filter = tracing_subscriber::EnvFilter::try_new(&self.config.log_level)
-            .with_context(|| format!("log.level {:?} is no level", self.config.log_level))?;
-        // A second call in one process keeps the first log.
-        let _ = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::sync::Mutex::new(sink))
-            .with_ansi(false)
-            .try_init();
-        Ok(())
-    }
-
-    /// Starts a backend in the background that takes the state directory over as soon as we let
-    /// go of it.
-    fn hand_over(&self) -> anyhow::Result<()> {
-        use process_wrap::tokio::{CommandWrap, ProcessSession};
-        let mut command = CommandWrap::with_new("/proc/self/exe", |command| {
-            command.arg0("hostler").arg("serve").arg("--take-over");
-            command.arg("--state").arg(&self.state_dir);
-            if let Some(file) = &self.config_file {
-                command.arg("--config").arg(std::path::absolute(file).unwrap_or(file.clone()));
-            }
-            command.current_dir("/");
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        });
-        command.wrap(ProcessSession);
-        command.spawn().context("cannot start a backend in the background")?;
-        Ok(())
-    }
-
-    fn actor(&self, from: &str) -> String {
-        format!("{from}:{}", native::user_name(rustix::process::getuid().as_raw()))
-    }
-}
-
-/// A backend that was reached.
-enum Reached {
-    /// It lives in this process.
-    Own(Embedded),
-    /// Another process has it.
-    Other(Client),
-}
-
 /// The console: over a backend of our own, or over the one that runs already.
 async fn console(place: &Place) -> anyhow::Result<ExitCode> {
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
@@ -300,21 +177,6 @@ async fn part(
             Ok(())
         }
     }
-}
-
-/// Lets the steps that are being taken end, as long as nobody loses patience.
-async fn stop_after_steps(place: &Place, embedded: Embedded) -> anyhow::Result<()> {
-    // With standard error gone there is nobody to lose patience.
-    let _ = writeln!(
-        std::io::stderr(),
-        "hostler: waiting for the running steps to end; Ctrl-C leaves them to the background"
-    );
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
-    let impatient = tokio::select! {
-        () = embedded.leave(true) => false,
-        _ = interrupt.recv() => true,
-    };
-    if impatient { leave_to_the_background(place, embedded).await } else { Ok(()) }
 }
 
 fn options(place: &Place) -> anyhow::Result<ui::Options> {
@@ -403,87 +265,6 @@ async fn script(place: &Place, command: Command) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(code)
-}
-
-async fn in_flight(backend: &dyn Backend) -> anyhow::Result<InFlight> {
-    match backend.query(Query::InFlight).await? {
-        Answer::InFlight(flight) => Ok(flight),
-        other => Err(unexpected(&other).into()),
-    }
-}
-
-/// Whether the backend is still needed when the one that started it goes and serves no more: by
-/// work in flight, or by a task that is to fire.
-async fn is_needed(embedded: &Embedded) -> anyhow::Result<bool> {
-    let flight = in_flight(embedded).await?;
-    Ok(flight.running + flight.waiting > 0 || embedded.has_active_tasks())
-}
-
-/// Lets go of the state directory and waits until a backend in the background has it.
-async fn leave_to_the_background(place: &Place, embedded: Embedded) -> anyhow::Result<()> {
-    embedded.leave(false).await;
-    place.hand_over()?;
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        match place.attach().await {
-            Ok(_) => return Ok(()),
-            Err(error) if tokio::time::Instant::now() >= deadline => {
-                return Err(error.context(format!(
-                    "the backend in the background does not answer; look into {} and start hostler \
-                     again, nothing is lost",
-                    place.state_dir.join("hostler.log").display()
-                )));
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    }
-}
-
-/// The socket being served beside whatever else we do.
-struct Serving {
-    stop: CancellationToken,
-    clients: Clients,
-    server: tokio::task::JoinHandle<std::io::Result<()>>,
-}
-
-impl Serving {
-    fn start(embedded: &Embedded, place: &Place) -> anyhow::Result<Self> {
-        let server = Server::bind(&place.state_dir)?;
-        let (stop, clients) = (CancellationToken::new(), server.clients());
-        let backend: Arc<dyn Backend> = Arc::new(embedded.clone());
-        let server = tokio::spawn(server.run(backend, stop.clone()));
-        Ok(Self { stop, clients, server })
-    }
-
-    /// Ends when every request that was heard is answered. Says whether clients were cut off, which
-    /// look for the next backend now.
-    async fn stop(self) -> bool {
-        self.stop.cancel();
-        match self.server.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the socket was not closed well"),
-            Err(error) => tracing::error!(%error, "the server broke"),
-        }
-        self.clients.were_cut_off()
-    }
-
-    /// Serves until SIGTERM or SIGINT, then leaves everything for the next start.
-    async fn until_told(self, embedded: &Embedded) -> anyhow::Result<()> {
-        let mut term = signal(SignalKind::terminate()).context("cannot wait for signals")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
-        // The terminal may go many times; the work stays.
-        let mut hang_up = signal(SignalKind::hangup()).context("cannot wait for signals")?;
-        loop {
-            tokio::select! {
-                _ = term.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hang_up.recv() => {}
-            }
-        }
-        self.stop().await;
-        embedded.leave(false).await;
-        Ok(())
-    }
 }
 
 /// What this machine can do. Works without a backend, and with a configuration that does not.

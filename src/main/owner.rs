@@ -1,0 +1,113 @@
+//! What the owner of a state directory does besides its own work: it serves others, and lets go well.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use hostler::backend::Embedded;
+use hostler::domain::{Answer, Backend, InFlight, Query, backend::unexpected};
+use hostler::wire::server::{Clients, Server};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{PATIENCE, Place};
+
+/// The socket being served beside whatever else we do.
+pub(crate) struct Serving {
+    stop: CancellationToken,
+    pub(crate) clients: Clients,
+    server: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Serving {
+    pub(crate) fn start(embedded: &Embedded, place: &Place) -> anyhow::Result<Self> {
+        let server = Server::bind(&place.state_dir)?;
+        let (stop, clients) = (CancellationToken::new(), server.clients());
+        let backend: Arc<dyn Backend> = Arc::new(embedded.clone());
+        let server = tokio::spawn(server.run(backend, stop.clone()));
+        Ok(Self { stop, clients, server })
+    }
+
+    /// Ends when every request that was heard is answered. Says whether clients were cut off, which
+    /// look for the next backend now.
+    pub(crate) async fn stop(self) -> bool {
+        self.stop.cancel();
+        match self.server.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the socket was not closed well"),
+            Err(error) => tracing::error!(%error, "the server broke"),
+        }
+        self.clients.were_cut_off()
+    }
+
+    /// Serves until SIGTERM or SIGINT, then leaves everything for the next start.
+    pub(crate) async fn until_told(self, embedded: &Embedded) -> anyhow::Result<()> {
+        let mut term = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+        // The terminal may go many times; the work stays.
+        let mut hang_up = signal(SignalKind::hangup()).context("cannot wait for signals")?;
+        loop {
+            tokio::select! {
+                _ = term.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hang_up.recv() => {}
+            }
+        }
+        self.stop().await;
+        embedded.leave(false).await;
+        Ok(())
+    }
+}
+
+/// Lets the steps that are being taken end, as long as nobody loses patience.
+pub(crate) async fn stop_after_steps(place: &Place, embedded: Embedded) -> anyhow::Result<()> {
+    // With standard error gone there is nobody to lose patience.
+    let _ = writeln!(
+        std::io::stderr(),
+        "hostler: waiting for the running steps to end; Ctrl-C leaves them to the background"
+    );
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+    let impatient = tokio::select! {
+        () = embedded.leave(true) => false,
+        _ = interrupt.recv() => true,
+    };
+    if impatient { leave_to_the_background(place, embedded).await } else { Ok(()) }
+}
+
+pub(crate) async fn in_flight(backend: &dyn Backend) -> anyhow::Result<InFlight> {
+    match backend.query(Query::InFlight).await? {
+        Answer::InFlight(flight) => Ok(flight),
+        other => Err(unexpected(&other).into()),
+    }
+}
+
+/// Whether the backend is still needed when the one that started it goes and serves no more: by
+/// work in flight, or by a task that is to fire.
+pub(crate) async fn is_needed(embedded: &Embedded) -> anyhow::Result<bool> {
+    let flight = in_flight(embedded).await?;
+    Ok(flight.running + flight.waiting > 0 || embedded.has_active_tasks())
+}
+
+/// Lets go of the state directory and waits until a backend in the background has it.
+pub(crate) async fn leave_to_the_background(
+    place: &Place,
+    embedded: Embedded,
+) -> anyhow::Result<()> {
+    embedded.leave(false).await;
+    place.hand_over()?;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        match place.attach().await {
+            Ok(_) => return Ok(()),
+            Err(error) if tokio::time::Instant::now() >= deadline => {
+                return Err(error.context(format!(
+                    "the backend in the background does not answer; look into {} and start hostler \
+                     again, nothing is lost",
+                    place.state_dir.join("hostler.log").display()
+                )));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
