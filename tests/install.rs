@@ -27,11 +27,31 @@ fn install(missing: &str, qemu_utils: &str) -> (String, String) {
     tool("apt-get", &format!("echo \"$@\" >> {}", asked.display()));
     tool("id", "echo 0");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/install");
+    tool("cargo", "echo 'cargo 1.99.0 (f2d3ce0bd 2026-03-21)'");
     let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
     let ended = Command::new(script).arg("run").env("PATH", path).output().unwrap();
     let said = String::from_utf8_lossy(&ended.stdout).into_owned();
     assert!(ended.status.success(), "{said}{}", String::from_utf8_lossy(&ended.stderr));
     (said, std::fs::read_to_string(asked).unwrap_or_default())
+}
+
+#[test]
+fn a_toolchain_that_will_not_do_is_said_before_anything_is_installed() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/install");
+    for (cargo, why) in [
+        ("exit 127", "cargo is missing: get Rust 1."),
+        ("echo 'cargo 1.65.0'", "cargo 1.65.0 is too old: get Rust 1."),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cargo");
+        std::fs::write(&path, format!("#!/bin/sh\n{cargo}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:/usr/bin:/bin", dir.path().display());
+        let ended = Command::new(&script).arg("run").env("PATH", path).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(!ended.status.success(), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
 }
 
 fn on_debian() -> bool {
