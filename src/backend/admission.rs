@@ -9,14 +9,14 @@ use serde_json::Value as Json;
 use sha_crypt::{PasswordHasher, ShaCrypt};
 
 use crate::domain::{
-    Catalogue, Field, FieldType, Operation, OperationSpec, Params, Reason, Refusal, ResourceId,
-    ResourceKind,
+    Catalogue, Field, FieldType, Operation, OperationSpec, Params, Reason, Refusal, ResourceKind,
 };
-
-use super::inventory::Inventory;
 
 /// How a stored secret is marked: `{"hashed": "$6$…"}`.
 pub const HASHED: &str = "hashed";
+
+/// Finds the number of the living resource that a value names: by number, `vm/3`, or name.
+pub type Find<'a> = dyn Fn(ResourceKind, &Json) -> Option<u64> + Sync + 'a;
 
 /// Checks parameters against the catalogue and what exists, and normalises them. Secrets stay as
 /// they were given; [`seal`] comes after.
@@ -27,7 +27,7 @@ pub fn check(
     spec: &OperationSpec,
     mut params: Params,
     catalogue: &Catalogue,
-    inventory: &Inventory,
+    find: &Find<'_>,
 ) -> Result<Params, Refusal> {
     if let Some((name, value)) = params.iter().find(|(name, _)| spec.field(name).is_none()) {
         return Err(Refusal::field(
@@ -64,7 +64,7 @@ pub fn check(
     for field in spec.fields.iter().filter(|field| given(field)).collect::<Vec<_>>() {
         match &field.of {
             FieldType::Resource { of, .. } => {
-                let id = exists(field, *of, &normal[&*field.name], inventory)?;
+                let id = exists(field, *of, &normal[&*field.name], find)?;
                 normal[&*field.name] = id.into();
             }
             FieldType::File => file_exists(field, &normal[&*field.name])?,
@@ -72,11 +72,10 @@ pub fn check(
                 let kind = normal.get(&**of).and_then(Json::as_str).unwrap_or_default();
                 let Some(inner) = catalogue.get(kind) else { continue };
                 let Json::Object(given) = normal[&*field.name].clone() else { continue };
-                let checked =
-                    check(inner, given, catalogue, inventory).map_err(|refusal| Refusal {
-                        field: refusal.field.map(|name| format!("{}.{name}", field.name)),
-                        ..refusal
-                    })?;
+                let checked = check(inner, given, catalogue, find).map_err(|refusal| Refusal {
+                    field: refusal.field.map(|name| format!("{}.{name}", field.name)),
+                    ..refusal
+                })?;
                 normal[&*field.name] = Json::Object(checked);
             }
             _ => {}
@@ -352,17 +351,9 @@ fn exists(
     field: &Field,
     kind: ResourceKind,
     value: &Json,
-    inventory: &Inventory,
+    find: &Find<'_>,
 ) -> Result<u64, Refusal> {
-    let found = match value {
-        Json::Number(number) => number.as_u64(),
-        Json::String(text) => match text.parse::<ResourceId>() {
-            Ok(id) if id.kind == kind => Some(id.id),
-            _ => inventory.named(kind, text).or_else(|| text.parse().ok()),
-        },
-        _ => None,
-    };
-    found.filter(|id| inventory.get(ResourceId::new(kind, *id)).is_some()).ok_or_else(|| {
+    find(kind, value).ok_or_else(|| {
         let given = plain(value);
         Refusal::field(
             Reason::Existence,

@@ -88,6 +88,20 @@ impl Inventory {
         self.names.get(&(kind, name.to_owned())).copied()
     }
 
+    /// The number of the living resource that a parameter names: by number, `vm/3`, or name.
+    #[must_use]
+    pub fn find(&self, kind: ResourceKind, value: &serde_json::Value) -> Option<u64> {
+        let found = match value {
+            serde_json::Value::Number(number) => number.as_u64(),
+            serde_json::Value::String(text) => match text.parse::<ResourceId>() {
+                Ok(id) if id.kind == kind => Some(id.id),
+                _ => self.named(kind, text).or_else(|| text.parse().ok()),
+            },
+            _ => None,
+        };
+        found.filter(|id| self.get(ResourceId::new(kind, *id)).is_some())
+    }
+
     /// Gives out the next number of a kind.
     pub fn next(&mut self, kind: ResourceKind) -> u64 {
         let counter = self.counters.entry(kind).or_default();

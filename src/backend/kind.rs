@@ -2,8 +2,8 @@
 //!
 //! The kinds themselves are in `operations`; the core knows them only through this.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use jiff::Timestamp;
 
@@ -135,7 +135,7 @@ impl Entry {
 
 /// Parameters as a kind's own type.
 fn typed<K: Kind>(params: &Params) -> Result<K::Params, Failure> {
-    serde_json::from_value(serde_json::Value::Object(params.clone())).map_err(|error| {
+    K::Params::deserialize(params).map_err(|error| {
         Failure::new(format!("the parameters do not fit this version of hostler: {error}"))
     })
 }
@@ -156,7 +156,7 @@ fn untyped(failure: Failure) -> Refusal {
 
 /// A secret as it is stored: hashed. A preview is made before anything is hashed; what was typed is
 /// dropped then, and the hash is empty.
-#[derive(Clone, Serialize, serde::Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(from = "Given")]
 pub struct Sealed {
     /// The hash, as `crypt(3)` writes it.
@@ -164,7 +164,7 @@ pub struct Sealed {
 }
 
 /// What may stand for a [`Sealed`] in JSON.
-#[derive(serde::Deserialize)]
+#[derive(Deserialize)]
 #[serde(untagged)]
 enum Given {
     Hashed { hashed: String },

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde_json::Value as Json;
+
 use crate::backend::admission;
 use crate::backend::kind::Entry;
 use crate::backend::queue;
@@ -33,9 +35,6 @@ impl Core {
             self.admit(&kind, &params, &flight, None)?;
             let uid = Uid(flight.last_uid + 1);
             let put: Vec<_> = put(uid, &flight)?.into_iter().map(Arc::new).collect();
-            let text = serde_json::to_string(&params).map_err(|error| {
-                BackendError::failed(format!("cannot store parameters: {error}"))
-            })?;
             let world_now = self.ports.clock.now();
             let mut changes = Vec::with_capacity(1);
             let mut reserved = None;
@@ -72,7 +71,8 @@ impl Core {
             });
             flight.last_uid = uid.0;
             flight.queue.accept(queue_entry(&kind.spec, &operation, &params));
-            changes.push(Change::Insert { operation: operation.clone(), params: text });
+            let params = Arc::new(params);
+            changes.push(Change::Insert { operation: operation.clone(), params: params.clone() });
             let put: Vec<_> = reserved.into_iter().chain(put).collect();
             let mut before = Vec::with_capacity(put.len());
             for resource in &put {
@@ -80,13 +80,7 @@ impl Core {
                 flight.inventory.put(resource.clone());
                 changes.push(Change::Put(resource.clone()));
             }
-            let open = Open {
-                operation,
-                params: Arc::new(params),
-                cancel: None,
-                resume: false,
-                run_recorded: false,
-            };
+            let open = Open { operation, params, cancel: None, resume: false, run_recorded: false };
             flight.open.insert(uid, open);
             let written = self.store.writer().send(changes);
             (Accepted { uid, resource: subject }, (put, before), written)
@@ -116,16 +110,14 @@ impl Core {
         Ok(accepted)
     }
 
-    /// The checks that need no lock for long: the catalogue's, and the hashing of secrets.
+    /// The checks that need no lock, or for a look only: the catalogue's, and the hashing of secrets.
     pub(in crate::backend) async fn check(
         &self,
         kind: &Arc<Entry>,
         params: Params,
     ) -> Result<Params, BackendError> {
-        let mut params = {
-            let flight = self.flight();
-            admission::check(&kind.spec, params, &self.catalogue, &flight.inventory)?
-        };
+        let find = |of, value: &Json| self.inventory(|inventory| inventory.find(of, value));
+        let mut params = admission::check(&kind.spec, params, &self.catalogue, &find)?;
         if admission::has_open_secret(&kind.spec, &params, &self.catalogue) {
             let (kind, catalogue) = (kind.clone(), self.catalogue.clone());
             params = tokio::task::spawn_blocking(move || {
@@ -189,12 +181,13 @@ impl Core {
         let kind = self.kind(&submit.kind).ok_or_else(|| no_kind(&submit.kind))?;
         let refused =
             |refusal| crate::domain::Preview { refusal: Some(refusal), ..Default::default() };
+        let find = |of, value: &Json| self.inventory(|inventory| inventory.find(of, value));
+        let params = match admission::check(&kind.spec, submit.params, &self.catalogue, &find) {
+            Ok(params) => params,
+            Err(refusal) => return Ok(refused(refusal)),
+        };
         let flight = self.flight();
-        let params =
-            match admission::check(&kind.spec, submit.params, &self.catalogue, &flight.inventory) {
-                Ok(params) => (kind.fill)(params, &self.world(&flight)),
-                Err(refusal) => return Ok(refused(refusal)),
-            };
+        let params = (kind.fill)(params, &self.world(&flight));
         let mut preview = (kind.preview)(&params, &self.world(&flight));
         preview.refusal = self.admit(&kind, &params, &flight, None).err();
         Ok(preview)

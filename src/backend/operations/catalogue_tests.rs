@@ -266,6 +266,7 @@ fn defaults_pass_their_own_checks_and_parameters_come_back_as_they_were() {
     let kinds = kinds();
     let catalogue = Catalogue::new(kinds.iter().map(|entry| entry.spec.clone()));
     let inventory = inventory();
+    let find = |of, value: &serde_json::Value| inventory.find(of, value);
     let ports = crate::backend::fake::Fake::default().ports();
     let world = World {
         ports: &ports,
@@ -284,12 +285,12 @@ fn defaults_pass_their_own_checks_and_parameters_come_back_as_they_were() {
             });
             let given: Params =
                 given.map(|field| (field.name.to_string(), sample(&field.of))).collect();
-            let checked = admission::check(spec, given, &catalogue, &inventory)
+            let checked = admission::check(spec, given, &catalogue, &find)
                 .unwrap_or_else(|refusal| panic!("{}: {refusal}", spec.kind));
             // Whatever a default is given as must be what it becomes.
             let defaults: Params =
                 checked.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-            let again = admission::check(spec, defaults, &catalogue, &inventory);
+            let again = admission::check(spec, defaults, &catalogue, &find);
             assert_eq!(again.as_ref(), Ok(&checked), "{}", spec.kind);
             let mut sealed = checked;
             admission::seal(spec, &mut sealed, &catalogue).unwrap();

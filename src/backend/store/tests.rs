@@ -31,7 +31,7 @@ fn operation(uid: u64) -> Operation {
 }
 
 fn insert(operation: &Operation) -> Change {
-    Change::Insert { operation: Arc::new(operation.clone()), params: "{}".into() }
+    Change::Insert { operation: Arc::new(operation.clone()), params: Arc::default() }
 }
 
 #[test]

@@ -35,12 +35,12 @@ const MANY: usize = 8;
 /// One change to the store.
 #[derive(Debug)]
 pub enum Change {
-    /// A new operation. `params` is its parameters as JSON text.
+    /// A new operation.
     Insert {
         /// The operation; its own `params` are not looked at.
         operation: Arc<Operation>,
-        /// Its parameters as JSON text, secrets hashed or sealed.
-        params: String,
+        /// Its parameters, secrets hashed or sealed.
+        params: Arc<Params>,
     },
     /// An operation changed where it stands.
     Stand {
@@ -227,7 +227,7 @@ fn transaction(
             batch.answers.push(answer);
             batch.last = last;
             if let Err(refused) = statements.request(&changes)? {
-                tracing::error!(error = %refused, ?changes, "a change was refused");
+                tracing::error!(error = %refused, changes = changes.len(), "a change was refused");
                 if let Some(answer) = batch.answers.pop().flatten() {
                     let message = format!("the store refused a change: {refused}");
                     let _ = answer.send(Err(BackendError::failed(message)));
@@ -333,7 +333,7 @@ impl<'c> Statements<'c> {
                 operation.uid.0,
                 operation.kind,
                 state_code(operation.state),
-                params,
+                json(&**params)?,
                 operation.resource.map(|resource| resource.to_string()),
                 operation.resource_name,
                 operation.actor,
