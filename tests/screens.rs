@@ -13,6 +13,8 @@ mod events;
 mod fake_backend;
 #[path = "screens/keys.rs"]
 mod keys;
+#[path = "screens/plots.rs"]
+mod plots;
 #[path = "support/stage.rs"]
 mod stage;
 
@@ -94,6 +96,21 @@ fn every_pane_and_window_in_colour_without_and_in_ascii() {
             }
             insta::assert_snapshot!(format!("{name}_{look}"), format!("{buffer:?}"));
         }
+    }
+}
+
+/// What keys alone do not lead to: at every size, in colour, without and in ASCII.
+fn assert_looks(name: &str, scene: impl Fn((u16, u16)) -> Stage) {
+    for (width, height) in SIZES {
+        let stage = scene((width, height));
+        insta::assert_snapshot!(format!("{name}_{width}x{height}"), stage.text());
+    }
+    for (look, colour, ascii) in
+        [("colour", true, false), ("no_color", false, false), ("ascii", false, true)]
+    {
+        let buffer = scene((80, 24)).buffer(&Theme::load("terminal", colour, ascii).unwrap());
+        assert!(!ascii || text(&buffer).is_ascii(), "{name}: {}", text(&buffer));
+        insta::assert_snapshot!(format!("{name}_{look}"), format!("{buffer:?}"));
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::domain::{
     Accepted, Answer, Backend, BackendError, BoxFuture, Catalogue, Control, Counts, EventStream,
     InFlight, Operation, OperationDetail, Page, Query, Resource, ResourceKind, Result, Rows,
-    Serial, State, Subject, Submit, VmState,
+    Serial, State, Subject, Submit, Task, VmState,
 };
 
 use super::core::{Core, detached};
@@ -189,6 +189,22 @@ impl Embedded {
             Query::Host => {
                 let host = core.host.lock().unwrap_or_else(PoisonError::into_inner);
                 Answer::Host(Box::new((**host).clone()))
+            }
+            Query::Timeline => {
+                let (now, zone) = (core.ports().clock.now(), core.settings().time_zone.clone());
+                let tasks: Vec<Task> = core.inventory(|inventory| {
+                    let tasks = inventory.of(ResourceKind::Task).filter_map(|it| match &**it {
+                        Resource::Task(task) if task.active => Some(task.clone()),
+                        _ => None,
+                    });
+                    tasks.take(MOST_ROWS as usize).collect()
+                });
+                // A task that fires every minute takes a search for each of 1440.
+                let found =
+                    tokio::task::spawn_blocking(move || scheduler::timeline(&tasks, now, &zone));
+                Answer::Timeline(found.await.map_err(|error| {
+                    BackendError::failed(format!("the schedule broke: {error}"))
+                })?)
             }
             Query::Preview(submit) => Answer::Preview(core.preview(submit).await?),
         })

@@ -49,6 +49,8 @@ pub struct Meter {
     pub left_s: Option<u64>,
     /// Figures worth seeing: `2.3× · 58 fps`.
     pub detail: Option<String>,
+    /// The mean speed so far in seconds of media per second, where there is one.
+    pub speed: Option<f64>,
 }
 
 /// Where a call reports how far it is. Called often; must not block.

@@ -1,4 +1,4 @@
-//! The scheduler: which task is due, and what was missed.
+//! The scheduler: which task is due, what was missed, and what a day will bring.
 //!
 //! ```text
 //!            settled            now
@@ -16,15 +16,18 @@
 //! time. Any other fires in every minute that matches as it comes: in both of two hours that
 //! repeat, and not within a gap.
 
+use std::iter::successors;
 use std::sync::Arc;
 
+use croner::Cron;
 use croner::parser::CronParser;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::{
-    BackendError, Every, Reason, Refusal, Repeat, Resource, ResourceId, ResourceKind, Run,
-    RunOutcome, Submit, Task, Uid,
+    BackendError, Every, Firings, Reason, Refusal, Repeat, Resource, ResourceId, ResourceKind, Run,
+    RunOutcome, Submit, Task, Timeline, Uid,
 };
 
 use super::core::{Core, Flight, detached};
@@ -33,33 +36,71 @@ use super::store::Change;
 /// How late a firing may be and still happen.
 const GRACE: SignedDuration = SignedDuration::from_secs(60);
 
+/// The minutes of a day.
+const DAY: u16 = 24 * 60;
+
 /// How long to wait after the store could not be written.
 const PAUSE: SignedDuration = SignedDuration::from_secs(60);
+
+/// A repetition ready to be searched: read once, asked often.
+struct Pattern {
+    cron: Cron,
+    start: Option<Date>,
+    end: Option<Date>,
+}
+
+impl Pattern {
+    /// `None` when no day can match.
+    fn of(repeat: &Repeat) -> Option<Self> {
+        let (first, last) = match repeat.week {
+            Every::Any => (1, 31),
+            Every::At(week) => ((week.checked_sub(1)?) * 7 + 1, week.checked_mul(7)?.min(31)),
+        };
+        let days = match repeat.day {
+            Every::Any => format!("{first}-{last}"),
+            Every::At(day) if (first..=last).contains(&day) => day.to_string(),
+            Every::At(_) => return None,
+        };
+        let days = if days == "1-31" { "*".to_owned() } else { days };
+        let pattern = format!("{} {} {days} * {}", repeat.minute, repeat.hour, repeat.weekday);
+        let cron = CronParser::builder().dom_and_dow(true).build().parse(&pattern).ok()?;
+        Some(Self { cron, start: repeat.start, end: repeat.end })
+    }
+
+    fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        let mut from = after;
+        if let Some(start) = self.start {
+            // The first moment of that day may fire; the search is for later than `from`.
+            let opens = start.to_zoned(zone.clone()).ok()?.timestamp();
+            from = from.max(opens - SignedDuration::from_secs(1));
+        }
+        let found = self.cron.find_next_occurrence(&from.to_zoned(zone.clone()), false).ok()?;
+        let late = self.end.is_some_and(|end| found.date() > end);
+        (!late).then(|| found.timestamp())
+    }
+}
 
 /// The first minute after `after` in which a task fires; `None` when it never does again.
 #[must_use]
 pub fn next(repeat: &Repeat, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-    let (first, last) = match repeat.week {
-        Every::Any => (1, 31),
-        Every::At(week) => ((week.checked_sub(1)?) * 7 + 1, week.checked_mul(7)?.min(31)),
+    Pattern::of(repeat)?.next(after, zone)
+}
+
+/// When active tasks fire within a day from now.
+#[must_use]
+pub(super) fn timeline(tasks: &[Task], now: Timestamp, zone: &TimeZone) -> Timeline {
+    let from = now - SignedDuration::from_secs(now.as_second().rem_euclid(60));
+    let minute = |at: Timestamp| u16::try_from((at.as_second() - from.as_second()) / 60).ok();
+    let firings = |task: &Task| {
+        let pattern = Pattern::of(&task.repeat)?;
+        let first = pattern.next(task.settled.max(now), zone);
+        let minutes: Vec<u16> = successors(first, |at| pattern.next(*at, zone))
+            .map_while(|at| minute(at).filter(|minute| *minute <= DAY))
+            .collect();
+        (!minutes.is_empty()).then_some(Firings { task: task.id, minutes })
     };
-    let days = match repeat.day {
-        Every::Any => format!("{first}-{last}"),
-        Every::At(day) if (first..=last).contains(&day) => day.to_string(),
-        Every::At(_) => return None,
-    };
-    let days = if days == "1-31" { "*".to_owned() } else { days };
-    let pattern = format!("{} {} {days} * {}", repeat.minute, repeat.hour, repeat.weekday);
-    let cron = CronParser::builder().dom_and_dow(true).build().parse(&pattern).ok()?;
-    let mut from = after;
-    if let Some(start) = repeat.start {
-        // The first moment of that day may fire; the search is for later than `from`.
-        let opens = start.to_zoned(zone.clone()).ok()?.timestamp();
-        from = from.max(opens - SignedDuration::from_secs(1));
-    }
-    let found = cron.find_next_occurrence(&from.to_zoned(zone.clone()), false).ok()?;
-    let late = repeat.end.is_some_and(|end| found.date() > end);
-    (!late).then(|| found.timestamp())
+    let tasks = tasks.iter().filter(|task| task.active).filter_map(firings).collect();
+    Timeline { from, tasks }
 }
 
 /// The firings of a task between when it was last dealt with and now.

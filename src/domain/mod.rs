@@ -36,5 +36,5 @@ pub use query::{
     Query, Rows, Sort, Subject, Value,
 };
 pub use resource::{Resource, ResourceId, ResourceKind};
-pub use task::{Every, Repeat, Run, RunOutcome, Task};
+pub use task::{Every, Firings, Repeat, Run, RunOutcome, Task, Timeline};
 pub use vm::{Vm, VmState};

@@ -115,6 +115,10 @@ pub struct Progress {
     /// Figures worth seeing: `2.3× · 58 fps`.
     #[serde(default)]
     pub detail: Option<String>,
+    /// How fast it works through a film or sound, in seconds of it per second: 1 is as fast as it
+    /// plays. The mean since the step began.
+    #[serde(default)]
+    pub speed: Option<f64>,
     /// Which step it is at, from 1; 0 before the first.
     #[serde(default)]
     pub step: u32,

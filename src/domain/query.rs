@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::resource::{Resource, ResourceId, ResourceKind};
-use super::{Host, Lane, Operation, Refusal, Step, Submit, Uid};
+use super::{Host, Lane, Operation, Refusal, Step, Submit, Timeline, Uid};
 
 /// A question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub enum Query {
     Lanes,
     /// What the box can do → [`Answer::Host`].
     Host,
+    /// When tasks fire within a day from now → [`Answer::Timeline`].
+    Timeline,
     /// What a request would do, without doing it → [`Answer::Preview`].
     Preview(Submit),
 }
@@ -53,6 +55,8 @@ pub enum Answer {
     Lanes(Vec<Lane>),
     /// To [`Query::Host`].
     Host(Box<Host>),
+    /// To [`Query::Timeline`].
+    Timeline(Timeline),
     /// To [`Query::Preview`].
     Preview(Preview),
 }

@@ -119,6 +119,24 @@ pub struct Run {
     pub by_hand: bool,
 }
 
+/// When tasks fire within a day from now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeline {
+    /// The minute that is now: minutes are counted from its beginning.
+    pub from: Timestamp,
+    /// The active tasks that fire within that day; at most 10,000.
+    pub tasks: Vec<Firings>,
+}
+
+/// When one task fires within the day of a [`Timeline`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Firings {
+    /// The task's number.
+    pub task: u64,
+    /// The minutes in which it fires, ascending: 0 to 1440 of them after [`Timeline::from`].
+    pub minutes: Vec<u16>,
+}
+
 /// A scheduled task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {

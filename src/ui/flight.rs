@@ -1,10 +1,12 @@
 //! What is in flight: running first, then waiting, then what failed and needs a person.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::domain::{
     Catalogue, FieldType, InFlight, Operation, Progress, ResourceId, ResourceKind, State, Uid,
 };
+
+use super::model::PLOT_POINTS;
 
 /// The operations in flight, and the place of the keys among them.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +21,8 @@ pub struct Flight {
     pub failed: u64,
     /// The selected one.
     pub selected: Option<Uid>,
+    /// How fast encoders work, newest last. Only of what runs; what ends takes its figures along.
+    speeds: BTreeMap<Uid, VecDeque<f32>>,
     /// For each resource, the operation that is happening to it.
     touching: BTreeMap<ResourceId, Uid>,
     /// Likewise for resources named by name.
@@ -92,13 +96,24 @@ impl Flight {
 
     /// Takes how far a running operation is. Returns whether it is at hand.
     pub fn progress(&mut self, uid: Uid, progress: &Progress) -> bool {
-        match self.operations.iter_mut().find(|operation| operation.uid == uid) {
-            Some(operation) => {
-                operation.progress = Some(progress.clone());
-                true
+        let Some(operation) = self.operations.iter_mut().find(|operation| operation.uid == uid)
+        else {
+            return false;
+        };
+        operation.progress = Some(progress.clone());
+        if let Some(speed) = progress.speed {
+            let points = self.speeds.entry(uid).or_default();
+            points.push_back(speed as f32);
+            if points.len() > PLOT_POINTS {
+                points.pop_front();
             }
-            None => false,
         }
+        true
+    }
+
+    /// How fast an encoder works, newest last, in seconds of media per second.
+    pub fn speeds(&self, uid: Uid) -> impl DoubleEndedIterator<Item = f32> + Clone {
+        self.speeds.get(&uid).into_iter().flatten().copied()
     }
 
     /// The operation of that number.
@@ -145,9 +160,13 @@ impl Flight {
             .find(|operation| operation.state == State::Error && operation.resource == Some(id))
     }
 
-    /// Works out which operation is happening to which resource. The order makes running ones come
+    /// Works out which operation is happening to which resource, and forgets the figures of what
+    /// runs no more. The order makes running ones come
     /// first, and an operation's own resource goes before those it merely names.
     fn index(&mut self, catalogue: &Catalogue) {
+        let operations = &self.operations;
+        let runs = |uid| operations.iter().any(|it| it.uid == uid && it.state == State::Run);
+        self.speeds.retain(|uid, _| runs(*uid));
         self.touching.clear();
         self.touching_names.clear();
         for own in [true, false] {

@@ -3,13 +3,19 @@
 
 use ratatui::layout::Rect;
 
-use super::model::{Focus, Model};
+use super::model::{Focus, Model, Tab};
 
 /// The smallest screen that can be used.
 pub const SMALLEST: (u16, u16) = (40, 10);
 
 /// From this width on, what is selected is shown beside the list.
 const BESIDE_FROM: u16 = 100;
+
+/// How many lines the timeline takes, the one that sets it apart included.
+const TIMELINE: u16 = 4;
+
+/// How many lines the list keeps, its headings included, where there is a timeline.
+const LIST_KEEPS: u16 = 6;
 
 /// The places of the main screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +28,8 @@ pub struct Layout {
     pub frame: Rect,
     /// The list, within its lines: column headings and rows.
     pub list: Rect,
+    /// The next 24 hours of tasks, under their list.
+    pub timeline: Option<Rect>,
     /// What is selected, beside the list.
     pub detail: Option<Rect>,
     /// What is in flight, within its lines. May have no rows.
@@ -67,11 +75,15 @@ pub fn layout(model: &Model) -> Layout {
     let beside = width >= BESIDE_FROM;
     let list_width =
         if beside { width.saturating_sub(detail_width + 3) } else { width.saturating_sub(2) };
+    let timeline = has_timeline(model) && list_rows >= LIST_KEEPS + TIMELINE;
+    let list = Rect { x: 1, y: frame.y + 1, width: list_width, height: list_rows };
+    let above = list_rows - if timeline { TIMELINE } else { 0 };
     Layout {
         header: line(0),
         tabs: line(1),
         frame,
-        list: Rect { x: 1, y: frame.y + 1, width: list_width, height: list_rows },
+        list: Rect { height: above, ..list },
+        timeline: timeline.then_some(Rect { y: list.y + above, height: TIMELINE, ..list }),
         detail: beside.then_some(Rect {
             x: list_width + 2,
             y: frame.y + 1,
@@ -86,6 +98,12 @@ pub fn layout(model: &Model) -> Layout {
         },
         footer: line(height.saturating_sub(1)),
     }
+}
+
+/// Whether there is a timeline worth its room: some task exists.
+fn has_timeline(model: &Model) -> bool {
+    let fires = model.timeline.as_ref().map(|timeline| !timeline.tasks.is_empty());
+    model.tab == Tab::Tasks && fires.is_some_and(|fires| fires || model.pane().total > 0)
 }
 
 /// Where a window of a wished size stands: centred over the lists, as large as there is room.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::domain::{
-    Catalogue, Counts, Host, Lane, Operation, Resource, ResourceId, Sort, State, Uid, Vm, VmState,
+    Catalogue, Counts, Host, Lane, Operation, Resource, ResourceId, Sort, State, Timeline, Uid, Vm,
+    VmState,
 };
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
@@ -108,6 +109,8 @@ pub struct Model {
     pub names: BTreeMap<ResourceId, Option<String>>,
     /// Processor use per VM, newest last; bounded.
     pub usage: BTreeMap<u64, VecDeque<f32>>,
+    /// When tasks fire; known once their list was opened.
+    pub timeline: Option<Timeline>,
     /// What is told at the bottom.
     pub message: Option<Message>,
     /// The connection is lost, and why.
@@ -130,7 +133,7 @@ pub struct Model {
 
 /// What besides the lists should be asked again, and what is under way.
 #[derive(Debug, Clone, Default)]
-#[allow(clippy::struct_excessive_bools)] // Three questions, each wanted or under way.
+#[allow(clippy::struct_excessive_bools)] // Questions, each wanted or under way.
 pub struct Stale {
     /// In flight is wanted.
     pub flight: bool,
@@ -142,6 +145,12 @@ pub struct Stale {
     pub counts_asking: bool,
     /// When they were last asked for.
     pub asked_at: Timestamp,
+    /// The timeline is wanted, as soon as it is looked at.
+    pub timeline: bool,
+    /// The timeline is under way.
+    pub timeline_asking: bool,
+    /// When it was last asked for.
+    pub timeline_asked_at: Timestamp,
 }
 
 /// What a model is made with.
@@ -202,6 +211,7 @@ impl Model {
             beside: None,
             names: BTreeMap::new(),
             usage: BTreeMap::new(),
+            timeline: None,
             message: None,
             lost: None,
             pending: Vec::new(),
@@ -301,11 +311,27 @@ impl Model {
         let clock = (second && !front).then(|| self.now + jiff::SignedDuration::from_secs(1));
         let message = self.message.as_ref().map(|message| message.until);
         let asks = self.refresh_at();
+        let timeline = self.timeline_due();
         let preview = match self.modals.last() {
             Some(Modal::Form(form)) => form.preview_due,
             _ => None,
         };
-        [clock, message, asks, preview].into_iter().flatten().min()
+        [clock, message, asks, timeline, preview].into_iter().flatten().min()
+    }
+
+    /// When the timeline is to be asked for; `None` while nobody looks at it or it is under way.
+    #[must_use]
+    pub fn timeline_due(&self) -> Option<Timestamp> {
+        let stale = &self.stale;
+        if self.tab != Tab::Tasks || stale.timeline_asking {
+            return None;
+        }
+        // The clock was set back since.
+        if stale.timeline_asked_at > self.now {
+            return Some(self.now);
+        }
+        let stays = if stale.timeline { REFRESH_EVERY } else { TIMELINE_STAYS };
+        Some(stale.timeline_asked_at + stays)
     }
 
     /// When the next question that events gave rise to is due.
@@ -328,6 +354,10 @@ pub fn is_due(asked_at: Timestamp, now: Timestamp) -> bool {
 
 /// How long after a question the next one that events gave rise to may follow.
 pub const REFRESH_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_millis(200);
+
+/// How long a timeline is shown before it is moved on, where no event tells that it changed. The
+/// shortest cell is as long.
+const TIMELINE_STAYS: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 
 /// Requests made together.
 #[derive(Debug, Clone, Default)]

@@ -60,6 +60,8 @@ pub enum Ask {
     Counts,
     /// The lanes.
     Lanes,
+    /// When tasks fire.
+    Timeline,
     /// The box.
     Host,
     /// The steps of an operation.

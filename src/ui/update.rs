@@ -40,6 +40,7 @@ pub fn start(model: &mut Model) -> Vec<Cmd> {
     }
     model.stale.flight_asking = false;
     model.stale.counts_asking = false;
+    model.stale.timeline_asking = false;
     events::again(model, &mut cmds);
     windows::reopen(model, &mut cmds);
     ask(model, &mut cmds);
@@ -55,6 +56,8 @@ fn everything(model: &mut Model) {
     model.stale.flight = true;
     model.stale.counts = true;
     model.stale.asked_at = Timestamp::UNIX_EPOCH;
+    model.stale.timeline = true;
+    model.stale.timeline_asked_at = Timestamp::UNIX_EPOCH;
 }
 
 /// What a message does.
@@ -151,6 +154,12 @@ fn ask(model: &mut Model, cmds: &mut Vec<Cmd>) {
             model.stale.asked_at = now;
             cmds.push(Cmd::Query(Ask::Counts, Query::Counts));
         }
+    }
+    if model.timeline_due().is_some_and(|due| due <= now) {
+        model.stale.timeline = false;
+        model.stale.timeline_asking = true;
+        model.stale.timeline_asked_at = now;
+        cmds.push(Cmd::Query(Ask::Timeline, Query::Timeline));
     }
 }
 

@@ -9,6 +9,7 @@ mod list;
 mod operation;
 mod palette;
 mod shell;
+mod timeline;
 mod welcome;
 mod windows;
 
@@ -41,6 +42,9 @@ pub fn draw(model: &Model, theme: &Theme, buffer: &mut Buffer) -> Option<Positio
         welcome::draw(model, &mut canvas, places.list);
     } else {
         list::draw(model, &mut canvas, places.list);
+    }
+    if let (Some(area), Some(timeline)) = (places.timeline, &model.timeline) {
+        timeline::draw(model, timeline, &mut canvas, area);
     }
     if let Some(area) = places.detail {
         detail::beside(model, &mut canvas, area);

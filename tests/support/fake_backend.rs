@@ -105,6 +105,7 @@ impl Fake {
                     })
                     .collect(),
             ),
+            Query::Timeline => Answer::Timeline(self.timeline()),
             Query::Host => Answer::Host(Box::new(self.host.clone())),
             Query::Preview(submit) => Answer::Preview(Preview {
                 refusal: None,
@@ -115,6 +116,29 @@ impl Fake {
                 space: Some(196_608),
             }),
         })
+    }
+
+    /// Minutes and hours are looked at, days are not; it is UTC everywhere.
+    fn timeline(&self) -> Timeline {
+        let is = |every: Every, value: i8| match every {
+            Every::Any => true,
+            Every::At(at) => i64::from(at) == i64::from(value),
+        };
+        let at = |minute: u16| {
+            let at = now() + jiff::SignedDuration::from_mins(minute.into());
+            at.to_zoned(jiff::tz::TimeZone::UTC)
+        };
+        let fires = |task: &Task, minute: u16| {
+            is(task.repeat.minute, at(minute).minute()) && is(task.repeat.hour, at(minute).hour())
+        };
+        let tasks = self.resources.iter().filter_map(|resource| match resource {
+            Resource::Task(task) if task.active => Some(Firings {
+                task: task.id,
+                minutes: (1..=1440).filter(|minute| fires(task, *minute)).collect(),
+            }),
+            _ => None,
+        });
+        Timeline { from: now(), tasks: tasks.collect() }
     }
 
     fn list(&self, list: &List) -> Page {

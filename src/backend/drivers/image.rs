@@ -302,7 +302,7 @@ async fn metered<T: Send + 'static>(
             Ok(()) = told.changed() => {
                 let done = *told.borrow_and_update();
                 let fraction = (length > 0).then(|| (done as f64 / length as f64).min(1.0));
-                report(Meter { fraction, left_s: None, detail: Some(what.to_owned()) });
+                report(Meter { fraction, detail: Some(what.to_owned()), ..Meter::default() });
             }
         }
     }

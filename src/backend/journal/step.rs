@@ -65,6 +65,7 @@ impl StepContext {
             },
             left_s: meter.left_s,
             detail: meter.detail,
+            speed: meter.speed,
             step: self.step.number,
             steps: u32::try_from(inner.kind.spec.steps.len()).ok(),
         });

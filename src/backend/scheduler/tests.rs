@@ -212,3 +212,56 @@ async fn a_disabled_task_is_owed_nothing() {
     assert_eq!((task.missed, task.runs.len()), (0, 0));
     assert_eq!(task.next, Some(at("2026-03-01T15:05:00Z")));
 }
+
+fn planned(id: u64, repeat: Repeat) -> Task {
+    let then = at("2026-01-01T00:00:00Z");
+    Task {
+        id,
+        name: format!("task-{id}"),
+        active: true,
+        kind: "vm_stop".to_owned(),
+        params: crate::domain::Params::new(),
+        repeat,
+        next: None,
+        runs: Vec::new(),
+        missed: 0,
+        settled: then,
+        created: then,
+    }
+}
+
+#[test]
+fn a_day_ahead_holds_every_firing_of_active_tasks() {
+    use Every::At;
+    let now = at("2026-03-01T12:00:30Z");
+    let every_minute = planned(1, Repeat::default());
+    let noon = planned(2, Repeat { hour: At(12), minute: At(0), ..Repeat::default() });
+    let hourly = planned(3, Repeat { minute: At(59), ..Repeat::default() });
+    let next_week = Repeat { day: At(9), ..Repeat::default() };
+    let off = Task { active: false, ..every_minute.clone() };
+    // A clock that was set back: what was dealt with is not to come again.
+    let settled = Task { id: 5, settled: at("2026-03-01T20:30:00Z"), ..hourly.clone() };
+    let tasks = [every_minute, noon, hourly, planned(4, next_week), off, settled];
+    let found = timeline(&tasks, now, &TimeZone::UTC);
+    assert_eq!(found.from, at("2026-03-01T12:00:00Z"));
+    let minutes = |task| &found.tasks.iter().find(|it| it.task == task).unwrap().minutes;
+    assert_eq!(found.tasks.iter().map(|it| it.task).collect::<Vec<_>>(), [1, 2, 3, 5]);
+    assert_eq!(*minutes(1), (1..=1440).collect::<Vec<u16>>());
+    assert_eq!(*minutes(2), [1440]);
+    assert_eq!(*minutes(3), (0..24).map(|hour| hour * 60 + 59).collect::<Vec<u16>>());
+    assert_eq!(minutes(5)[0], 8 * 60 + 59);
+}
+
+#[test]
+fn a_day_ahead_goes_by_the_clock_on_the_wall() {
+    use Every::At;
+    let paris = TimeZone::get("Europe/Paris").unwrap();
+    let repeat = Repeat { hour: At(2), ..Repeat::default() };
+    let minutes = |now| {
+        let found = timeline(&[planned(1, repeat.clone())], at(now), &paris);
+        found.tasks.first().map_or(0, |it| it.minutes.len())
+    };
+    assert_eq!(minutes("2026-03-27T12:00:00Z"), 60);
+    assert_eq!(minutes("2026-03-28T12:00:00Z"), 0, "that hour is left out");
+    assert_eq!(minutes("2026-10-24T12:00:00Z"), 120, "that hour comes twice");
+}

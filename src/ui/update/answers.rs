@@ -24,6 +24,7 @@ pub fn answer(
         Ask::Rows(tab) => model.panes[tab.place()].asking = false,
         Ask::Flight => model.stale.flight_asking = false,
         Ask::Counts => model.stale.counts_asking = false,
+        Ask::Timeline => model.stale.timeline_asking = false,
         _ => {}
     }
     let answer = match answer {
@@ -38,6 +39,10 @@ pub fn answer(
             model.flight.replace(flight, &catalogue);
         }
         (Ask::Counts, Answer::Counts(counts)) => model.counts = Some(counts),
+        (Ask::Timeline, Answer::Timeline(timeline)) => {
+            model.timeline = Some(timeline);
+            list::keep_in_sight(model);
+        }
         (Ask::Lanes, Answer::Lanes(lanes)) => model.lanes = lanes,
         (Ask::Host, Answer::Host(host)) => {
             if model.cpu.is_empty() {

@@ -1,6 +1,8 @@
 //! What happened: patched into what is shown, and asked for again only where that is not enough.
 
-use crate::domain::{Event, Fact, Operation, Resource, ResourceId, Rows, State, Step, Uid};
+use crate::domain::{
+    Event, Fact, Operation, Resource, ResourceId, ResourceKind, Rows, State, Step, Uid,
+};
 use crate::ui::model::{Modal, Model, OperationView, PLOT_POINTS, Tab, Tone};
 use crate::ui::msg::{Ask, Cmd};
 
@@ -181,6 +183,7 @@ fn take_step(view: &mut OperationView, step: &Step) {
 /// A resource was made or changed.
 fn resource(model: &mut Model, new: &Resource) {
     let id = new.id();
+    model.stale.timeline |= id.kind == ResourceKind::Task;
     remember(model, id, Some(new.name().to_owned()));
     let tab = Tab::of(id.kind);
     let pane = &mut model.panes[tab.place()];
@@ -219,7 +222,8 @@ fn gone(model: &mut Model, id: ResourceId) {
     pane.stale = true;
     pane.marks.remove(&id.id);
     model.stale.counts = true;
-    if id.kind == crate::domain::ResourceKind::Vm {
+    model.stale.timeline |= id.kind == ResourceKind::Task;
+    if id.kind == ResourceKind::Vm {
         model.usage.remove(&id.id);
     }
     model.dirty |= tab == model.tab;

@@ -9,7 +9,7 @@ use crate::domain::{
     State, Task, Vm,
 };
 use crate::ui::columns::{mib, state};
-use crate::ui::model::{Model, Row};
+use crate::ui::model::{Model, PLOT_POINTS, Row};
 use crate::ui::text;
 use crate::ui::theme::{Role, Theme};
 
@@ -103,7 +103,7 @@ fn of_resource(model: &Model, theme: &Theme, resource: &Resource, width: u16) ->
         Resource::Vm(vm) => of_vm(model, theme, vm, width, &mut lines),
         Resource::Disk(disk) => of_disk(model, disk, width, &mut lines),
         Resource::Task(task) => of_task(model, theme, task, width, &mut lines),
-        Resource::Encoding(encoding) => of_encoding(model, encoding, width, &mut lines),
+        Resource::Encoding(encoding) => of_encoding(model, theme, encoding, width, &mut lines),
         Resource::Image(image) => of_image(model, image, width, &mut lines),
     }
     lines
@@ -257,7 +257,34 @@ fn of_task(model: &Model, theme: &Theme, task: &Task, width: u16, lines: &mut Ve
     }
 }
 
-fn of_encoding(model: &Model, encoding: &Encoding, width: u16, lines: &mut Vec<Line>) {
+/// How fast an encoding goes and went, where it is being encoded.
+fn speed(model: &Model, theme: &Theme, encoding: &Encoding, width: u16) -> Option<Line> {
+    let id = ResourceId::new(ResourceKind::Encoding, encoding.id);
+    let operation = model.flight.touching(id, &encoding.name)?;
+    let now = operation.progress.as_ref()?.speed?;
+    let points = model.flight.speeds(operation.uid);
+    // The height is a share of the fastest: there is no full speed to measure by.
+    let fastest = points.clone().fold(f32::MIN_POSITIVE, f32::max);
+    let now = format!(" {now:.1}×");
+    let room = usize::from(width).saturating_sub(LABEL + 1 + text::width(&now));
+    let shares = points.map(|point| point / fastest * 100.0);
+    let plot = spark(&theme.glyphs, shares, room.min(PLOT_POINTS));
+    Some(
+        Line::new(format!("{:<LABEL$} ", "speed"), Role::Quiet)
+            .with(plot, Role::Bar)
+            .with(now, Role::Text),
+    )
+}
+
+fn of_encoding(
+    model: &Model,
+    theme: &Theme,
+    encoding: &Encoding,
+    width: u16,
+    lines: &mut Vec<Line>,
+) {
+    // First, so that it is seen on the smallest screen too.
+    lines.extend(speed(model, theme, encoding, width));
     fact(lines, "preset", &encoding.preset, Role::Text, width);
     fact(lines, "source", &encoding.source.display().to_string(), Role::Text, width);
     let mut about = Vec::new();

@@ -179,9 +179,9 @@ pub fn operations() -> Vec<Operation> {
         phase: "waiting for the guest".to_owned(),
         fraction: Some(0.62),
         left_s: Some(14),
-        detail: None,
         step: 3,
         steps: Some(5),
+        ..Progress::default()
     });
     let talk = ResourceId::new(ResourceKind::Encoding, 1);
     let mut encode = operation(48_209, "encode", State::Run, talk, "talk.mov → webm");
@@ -191,6 +191,7 @@ pub fn operations() -> Vec<Operation> {
         fraction: Some(0.38),
         left_s: Some(252),
         detail: Some("2.3× · 58 fps".to_owned()),
+        speed: Some(2.3),
         step: 2,
         steps: Some(3),
     });

@@ -82,7 +82,8 @@ impl Progress {
             }
             figures.push("length unknown".to_owned());
         }
-        Meter { fraction, left_s, detail: (!figures.is_empty()).then(|| figures.join(" · ")) }
+        let detail = (!figures.is_empty()).then(|| figures.join(" · "));
+        Meter { fraction, left_s, detail, speed: self.speed }
     }
 }
 
@@ -102,6 +103,7 @@ mod tests {
         assert_eq!(meter.fraction, Some(0.25));
         assert_eq!(meter.left_s, Some(5));
         assert_eq!(meter.detail.as_deref(), Some("1.9× · 58 fps"));
+        assert_eq!(meter.speed, Some(1.94));
     }
 
     #[test]

@@ -108,7 +108,11 @@ pub(super) async fn build(
         let tree = dir.join("tree");
         std::fs::create_dir_all(dir).map_err(io(format!("make {}", dir.display())))?;
         bootstrap(supervision, dir, &tree, report, log).await?;
-        report(Meter { fraction: Some(SHARE), left_s: None, detail: Some("furnishing".into()) });
+        report(Meter {
+            fraction: Some(SHARE),
+            detail: Some("furnishing".into()),
+            ..Meter::default()
+        });
         let (place, from) = (dir.to_owned(), tree.clone());
         blocking(move || {
             furnish(&from)
@@ -296,8 +300,8 @@ fn stage(stderr: &str) -> Meter {
     let known = |line| STAGES.iter().find(|(words, _)| str::starts_with(line, words));
     Meter {
         fraction: told().find_map(known).map(|(_, share)| share * SHARE),
-        left_s: None,
         detail: told().next().map(|line| line.trim_end_matches('.').to_owned()),
+        ..Meter::default()
     }
 }
 
@@ -369,7 +373,11 @@ async fn make_disk(
     log: &CommandLog,
 ) -> Result<(), Failure> {
     let tell = |fraction, what: &str| {
-        report(Meter { fraction: Some(fraction), left_s: None, detail: Some(what.to_owned()) });
+        report(Meter {
+            fraction: Some(fraction),
+            detail: Some(what.to_owned()),
+            ..Meter::default()
+        });
     };
     tell(0.88, "making the filesystem");
     let (raw, disk) = (dir.join("disk.raw.partial"), dir.join("disk.qcow2.partial"));

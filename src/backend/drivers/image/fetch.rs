@@ -324,6 +324,7 @@ impl Rate {
             fraction: whole.filter(|&w| w > 0).map(|whole| (at as f64 / whole as f64).min(1.0)),
             left_s: whole.map(left),
             detail: Some(format!("{size} · {:.1} MB/s", rate / 1e6)),
+            ..Meter::default()
         })
     }
 }
