@@ -28,8 +28,14 @@ fn main() {
     encode();
 }
 
-/// Submits and waits for the end; gives the number and the seconds it took.
-fn timed(place: &Box7, kind: &str, params: &serde_json::Value) -> (Uid, f64) {
+/// Submits and waits for the end; gives the number, and the seconds until it was told what is waited
+/// for.
+fn timed(
+    place: &Box7,
+    kind: &str,
+    params: &serde_json::Value,
+    reached: impl Fn(&Fact) -> bool,
+) -> (Uid, f64) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let client = Client::connect(&place.dir().join("hostler.sock")).await.expect("attached");
@@ -40,15 +46,19 @@ fn timed(place: &Box7, kind: &str, params: &serde_json::Value) -> (Uid, f64) {
         let clock = Instant::now();
         let submit = Submit { kind: kind.into(), params, ..Submit::default() };
         let uid = client.submit(submit).await.expect("accepted").uid;
+        let mut took = None;
         loop {
-            let event = events.next().await.expect("an event");
-            let Fact::Operation(operation) = event.fact else { continue };
+            let fact = events.next().await.expect("an event").fact;
+            if took.is_none() && reached(&fact) {
+                took = Some(clock.elapsed().as_secs_f64());
+            }
+            let Fact::Operation(operation) = fact else { continue };
             if operation.uid == uid
                 && operation.state != State::Pending
                 && operation.state != State::Run
             {
                 assert_eq!(operation.state, State::Done, "{:?}", operation.comment);
-                return (uid, clock.elapsed().as_secs_f64());
+                return (uid, took.expect("told on the way"));
             }
         }
     })
@@ -75,7 +85,8 @@ fn vm_create() {
         let params = json!({
             "hostname": format!("web-{turn}"), "os": "tiny", "password": "correct horse",
         });
-        let (uid, took) = timed(&place, "vm_create", &params);
+        let runs = |fact: &Fact| matches!(fact, Fact::Resource(it) if it.state() == "running");
+        let (uid, took) = timed(&place, "vm_create", &params, runs);
         ours.push(took);
         let mut lines: Vec<String> =
             commands(&place, uid).into_iter().filter(|line| line.starts_with("qemu")).collect();
@@ -129,7 +140,8 @@ fn encode() {
     let run = |name: &str| {
         let output = folder.path().join(name);
         let params = json!({ "source": source, "preset": "mp4", "output": output });
-        timed(&place, "encode", &params)
+        let done = |fact: &Fact| matches!(fact, Fact::Operation(it) if it.state == State::Done);
+        timed(&place, "encode", &params, done)
     };
     // The first one shows the command, and warms the caches for both.
     let (uid, _) = run("first.mp4");
