@@ -3,10 +3,12 @@
 //! Commands are argument vectors: no shell is ever between us and a tool. Tools that may run for
 //! longer than a few seconds are not started here but supervised, so that they outlive the console.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Instant;
 
+use rustix::fs::Access;
 use tokio::io::AsyncReadExt;
 
 use crate::backend::ports::CommandLog;
@@ -97,10 +99,11 @@ async fn run_noting(
     let begun = log.begin(line(program, arguments));
     let clock = Instant::now();
     let took = |clock: Instant| u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let spawned = tokio::process::Command::new(program)
+    // Found here and not through a PATH for the child, for which all of this process would be copied.
+    let spawned = tokio::process::Command::new(whole_path(program))
+        .arg0(program)
         .args(arguments)
         .env("LC_ALL", "C.UTF-8")
-        .env("PATH", search_path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -121,13 +124,16 @@ async fn run_noting(
     Ok(ended)
 }
 
-/// Where tools are looked for: the caller's path, and the folders of the mkfs tools, which an
-/// ordinary user's path does not have on Debian.
-fn search_path() -> OsString {
+/// Where a tool is: in the caller's path, or in the folders of the mkfs tools, which an ordinary
+/// user's path does not have on Debian. Its name alone where it is nowhere.
+fn whole_path(program: &str) -> PathBuf {
     let mut path =
         std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
     path.push(":/usr/local/sbin:/usr/sbin:/sbin");
-    path
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file() && rustix::fs::access(file, Access::EXEC_OK).is_ok())
+        .unwrap_or_else(|| program.into())
 }
 
 /// Runs a tool that must end with exit status 0.
