@@ -159,6 +159,8 @@ fn asking_waiting_watching_and_showing() {
     assert!(output.status.success(), "{err}");
     assert!(out.trim_end().ends_with("DONE") && out.lines().count() == 1, "{out}");
     assert!(!err.contains('\r') && !err.contains('\u{1b}'), "plain: {err:?}");
+    let mut telling = err.lines().skip_while(|line| !line.contains(" RUN "));
+    assert!(telling.all(|line| !line.ends_with(" RUN")), "less than was said before: {err}");
 
     // Lists, filters, and everything about one thing; `--json` is one document with steady names.
     let disks = place.list("disks");

@@ -87,7 +87,12 @@ pub(super) async fn follow(
         match events.next().await.ok_or_else(gone)?.fact {
             // What happened before the question was answered is told after it.
             Fact::Operation(now) if now.uid == uid && stands(&now) >= stands(&operation) => {
+                let known = operation.progress.take();
                 operation = Operation::clone(&now);
+                // Its start is told before its first progress, which may be known already.
+                if operation.state == State::Run {
+                    operation.progress = operation.progress.or(known);
+                }
             }
             Fact::Progress { uid: of, progress } if of == uid => {
                 operation.progress = Some(progress);
