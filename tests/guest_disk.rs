@@ -1,5 +1,5 @@
 //! An image with a boot loader of its own, as clouds publish them: imported from a file, booted by
-//! the guest's firmware, and logged into over its serial console.
+//! the guest's firmware, rebooted, and powered down, watched over its serial console.
 
 #![allow(
     clippy::unwrap_used,

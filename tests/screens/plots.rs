@@ -73,7 +73,7 @@ fn tasks(size: (u16, u16)) -> Stage {
         (6, "mail", Every::At(5), Every::At(12)),
         (7, "news", Every::At(5), Every::At(12)),
     ] {
-        let Resource::Task(mut task) = model.clone() else { unreachable!() };
+        let Resource::Task(mut task) = model.clone() else { panic!("the model is no task") };
         (task.id, task.name) = (id, name.to_owned());
         task.repeat = Repeat { minute, hour, ..Repeat::default() };
         fake.resources.push(Resource::Task(task));

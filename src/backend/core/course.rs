@@ -160,10 +160,7 @@ impl Core {
                 finished: Some(now),
             }];
             let changed = self.settled(&flight, uid, state);
-            changes.extend(changed.iter().map(|change| match change {
-                Changed::Put(resource) => Change::Put(resource.clone()),
-                Changed::Remove(id) => Change::Remove(*id),
-            }));
+            changes.extend(changed.iter().map(Change::from));
             // What waits for this one may start now: whatever it writes is written after this.
             let written = self.store.writer().send(changes);
             if let Some(drained) = flight.queue.finish(uid) {

@@ -221,10 +221,7 @@ impl Core {
         mut changes: Vec<Change>,
         changed: Vec<Changed>,
     ) -> Result<(), BackendError> {
-        changes.extend(changed.iter().map(|change| match change {
-            Changed::Put(resource) => Change::Put(resource.clone()),
-            Changed::Remove(id) => Change::Remove(*id),
-        }));
+        changes.extend(changed.iter().map(Change::from));
         let written = self.store.writer().send(changes);
         written.await?;
         self.take_in(changed);

@@ -100,7 +100,7 @@ async fn run_noting(
     let clock = Instant::now();
     let took = |clock: Instant| u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
     // Found here and not through a PATH for the child, for which all of this process would be copied.
-    let spawned = tokio::process::Command::new(whole_path(program))
+    let spawned = tokio::process::Command::new(find(program).unwrap_or_else(|| program.into()))
         .arg0(program)
         .args(arguments)
         .env("LC_ALL", "C.UTF-8")
@@ -124,16 +124,16 @@ async fn run_noting(
     Ok(ended)
 }
 
-/// Where a tool is: in the caller's path, or in the folders of the mkfs tools, which an ordinary
-/// user's path does not have on Debian. Its name alone where it is nowhere.
-fn whole_path(program: &str) -> PathBuf {
-    let mut path =
-        std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-    path.push(":/usr/local/sbin:/usr/sbin:/sbin");
+/// A program's file: in PATH, or where those for root are, such as the mkfs tools, which an ordinary
+/// user's path does not have on Debian.
+#[must_use]
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    let sbin = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
     std::env::split_paths(&path)
+        .chain(sbin)
         .map(|folder| folder.join(program))
         .find(|file| file.is_file() && rustix::fs::access(file, Access::EXEC_OK).is_ok())
-        .unwrap_or_else(|| program.into())
 }
 
 /// Runs a tool that must end with exit status 0.

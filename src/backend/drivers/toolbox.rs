@@ -1,6 +1,6 @@
 //! Looks for the programs hostler drives, and says how to get those that are missing.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::process;
 use crate::backend::ports::{CommandLog, Toolbox};
@@ -98,21 +98,11 @@ impl Toolbox for HostToolbox {
     }
 }
 
-/// A program's file: in PATH, or where those for root are.
-#[must_use]
-pub fn find(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let sbin = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(sbin).map(|dir| dir.join(name)).find(|file| {
-        file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok()
-    })
-}
-
 /// What a tool calls its version; `None` when it is not there or does not run.
 async fn version(found: &Found) -> Option<String> {
     match found {
         Found::Program(names, arguments) => {
-            let path = names.iter().find_map(|name| find(name))?;
+            let path = names.iter().find_map(|name| process::find(name))?;
             let log = CommandLog::default();
             let ended = process::run(&log, path.to_str()?, arguments).await.ok()?;
             // mkfs.jfs ends with 1 after telling its version.

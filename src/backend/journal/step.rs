@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::backend::ports::{CommandLog, Meter};
+use crate::backend::store::Change;
 use crate::domain::{Command, Failure, Progress, Resource, ResourceId, Step, StepState, Wait};
 
 use super::{Context, Stop, Taken, Undo};
@@ -16,6 +17,15 @@ use super::{Context, Stop, Taken, Undo};
 pub(in crate::backend) enum Changed {
     Put(Arc<Resource>),
     Remove(ResourceId),
+}
+
+impl From<&Changed> for Change {
+    fn from(changed: &Changed) -> Self {
+        match changed {
+            Changed::Put(resource) => Self::Put(resource.clone()),
+            Changed::Remove(id) => Self::Remove(*id),
+        }
+    }
 }
 
 /// What a step's function works with.
