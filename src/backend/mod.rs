@@ -21,9 +21,11 @@ pub mod inventory;
 pub mod journal;
 pub mod kind;
 mod load;
+mod nothing;
 mod observer;
 pub mod operations;
 pub mod os;
+mod ownership;
 pub mod ports;
 pub mod presets;
 pub mod queue;
@@ -35,4 +37,6 @@ pub mod store;
 #[cfg(test)]
 mod trial;
 
-pub use embedded::{Embedded, Owned, own};
+pub use embedded::Embedded;
+pub use nothing::Nothing;
+pub use ownership::{Found, Owned, find, own, owner};

@@ -59,6 +59,8 @@ pub struct Core {
     pub(super) vms_changed: Notify,
     /// Tells operations that the observer has let go of the VM it held.
     pub(super) unobserved: Notify,
+    /// Tells that the backend may be needed no longer: an operation has ended or a resource changed.
+    pub(super) changed: Notify,
 }
 
 /// What is in flight.
@@ -172,6 +174,7 @@ impl Core {
             tasks_changed: Notify::new(),
             vms_changed: Notify::new(),
             unobserved: Notify::new(),
+            changed: Notify::new(),
         }
     }
 
@@ -267,6 +270,7 @@ impl Core {
 
     /// Wakes whoever looks after resources of a kind.
     fn notice(&self, id: ResourceId) {
+        self.changed.notify_waiters();
         match id.kind {
             crate::domain::ResourceKind::Task => self.tasks_changed.notify_one(),
             // A disk in the trash has its time, an image that is gone leaves its folder, and an
