@@ -8,7 +8,8 @@ mod owner;
 mod place;
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -376,7 +377,16 @@ async fn doctor(
         checks.retain(|check| check.name != "state directory");
         checks.push(Check::bad("state directory", error.to_string(), "hostler --state OTHER_DIR"));
     }
-    let ports = drivers::real(&place.settings());
+    let mut settings = place.settings();
+    // What is tried out leaves nothing where there is nothing of ours yet.
+    let scratch = match find(&place.state_dir) {
+        Ok(Found::Ours) => None,
+        _ => Some(Scratch::new()?),
+    };
+    if let Some(Scratch(dir)) = &scratch {
+        settings.state_dir.clone_from(dir);
+    }
+    let ports = drivers::real(&settings);
     let host = Host {
         tools: ports.toolbox.tools().await,
         accelerator: ports.hypervisor.accelerator().await.ok(),
@@ -385,5 +395,26 @@ async fn doctor(
     match cli::doctor(&host, &checks, json, &mut std::io::stdout()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(trouble) => Ok(trouble.tell(&mut std::io::stderr())),
+    }
+}
+
+/// A directory that goes when it has been used.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> anyhow::Result<Self> {
+        let dir = std::env::temp_dir().join(format!("hostler-{}", uuid::Uuid::new_v4().simple()));
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&dir)
+            .with_context(|| format!("cannot make {}", dir.display()))?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Whatever stays is swept with the other temporary files.
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -210,7 +210,11 @@ fn an_owner_whose_database_or_directory_is_taken_away_stops() {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let owner = command.spawn().expect("hostler serve");
         place.wait("it serves", || UnixStream::connect(state.join("hostler.sock")).is_ok());
-        let done = on(&place, &state, &["run", "disk_create", "name=a", "size_mb=1", "fstype=none", "--wait"]);
+        let done = on(
+            &place,
+            &state,
+            &["run", "disk_create", "name=a", "size_mb=1", "fstype=none", "--wait"],
+        );
         assert!(done.status.success(), "{done:?}");
         let database = state.join("hostler.db");
         match what {
