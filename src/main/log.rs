@@ -268,7 +268,7 @@ mod tests {
         let (mut one, mut two) = (Sink::new(path.clone()), Sink::new(path.clone()));
         one.take(b"one\n");
         two.take(b"two\n");
-        std::fs::File::options().append(true).open(&path).unwrap().set_len(MOST_BYTES + 1).unwrap();
+        File::options().append(true).open(&path).unwrap().set_len(MOST_BYTES + 1).unwrap();
         one.take(b"new one\n");
         two.take(b"new two\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new one\nnew two\n");
