@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast, watch};
 
 use crate::backend::ports::{
-    Checksum, Clock, CommandLog, DiskInfo, DiskTool, Done, Drive, EncodeJob, Encoder, Guest,
-    GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor, ImageTool, MadeImage, MediaInfo,
-    Meter, Ports, Report, Seed, Toolbox,
+    Checksum, Clock, CommandLog, DiskInfo, DiskTool, Done, Drive, EncodeJob, Encoded, Encoder,
+    Guest, GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor, ImageTool, MadeImage,
+    MediaInfo, Meter, Ports, Report, Seed, Toolbox,
 };
 use crate::domain::{
     Accelerator, BoxFuture, DiskFormat, Failure, FsType, ImageForm, Serial, Tool, ToolState,
@@ -455,11 +455,16 @@ impl Encoder for NoEncoder {
         String::new()
     }
 
-    fn encode<'a>(&'a self, _: &'a EncodeJob, _: Report<'a>, _: &'a CommandLog) -> Done<'a, f64> {
+    fn encode<'a>(
+        &'a self,
+        _: &'a EncodeJob,
+        _: Report<'a>,
+        _: &'a CommandLog,
+    ) -> Done<'a, Encoded> {
         Box::pin(async { Err(none()) })
     }
 
-    fn finish<'a>(&'a self, _: &'a EncodeJob) -> Done<'a, ()> {
+    fn finish<'a>(&'a self, _: &'a EncodeJob, _: &'a Encoded) -> Done<'a, ()> {
         Box::pin(async { Err(none()) })
     }
 

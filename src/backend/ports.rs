@@ -7,6 +7,7 @@
 //! Dropping a future of a port stops waiting. Short tools are killed with it; what is meant to
 //! outlive the console (QEMU, ffmpeg, an image build) goes on, and is found again by the next call.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -439,13 +440,23 @@ pub struct EncodeJob {
     pub media: MediaInfo,
 }
 
-impl EncodeJob {
-    /// The file ffmpeg writes until the output is verified: hidden, beside the output, so that one
-    /// rename makes it the output. Its ending tells no format; presets name theirs with `-f`.
+/// What an encoder has made and verified.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Encoded {
+    /// The mean speed in seconds of media per second.
+    pub speed: f64,
+    /// The size of its file.
+    pub bytes: u64,
+    /// The number of its file in its filesystem, which a rename does not change: tells our output
+    /// from a stranger's of the same name.
+    pub inode: u64,
+}
+
+impl Encoded {
+    /// Whether a file is what was made.
     #[must_use]
-    pub fn partial(&self) -> PathBuf {
-        let name = self.output.file_name().unwrap_or_default().to_string_lossy();
-        self.output.with_file_name(format!(".{name}.partial"))
+    pub fn is(&self, file: &std::fs::Metadata) -> bool {
+        file.is_file() && (file.len(), file.ino()) == (self.bytes, self.inode)
     }
 }
 
@@ -457,21 +468,20 @@ pub trait Encoder: Send + Sync {
     /// The exact command that a job runs.
     fn command_line(&self, job: &EncodeJob) -> String;
 
-    /// Encodes into [`EncodeJob::partial`], or finds the encoder at work or finished. Returns the
-    /// mean speed in seconds of media per second when ffmpeg ended well and what it wrote is as
-    /// long as the source and has the streams it must have.
+    /// Encodes into a file of its own, or finds the encoder at work or finished. Returns when it
+    /// ended well and what it wrote is as long as the source and has the streams it must have.
     fn encode<'a>(
         &'a self,
         job: &'a EncodeJob,
         report: Report<'a>,
         log: &'a CommandLog,
-    ) -> Done<'a, f64>;
+    ) -> Done<'a, Encoded>;
 
-    /// Makes the verified partial the output, or finds that done, and removes the job's folder. The
+    /// Makes what was verified the output, or finds that done, and removes the job's folder. The
     /// output is on disk under its name when this returns.
-    fn finish<'a>(&'a self, job: &'a EncodeJob) -> Done<'a, ()>;
+    fn finish<'a>(&'a self, job: &'a EncodeJob, encoded: &'a Encoded) -> Done<'a, ()>;
 
-    /// Ends what `encode` left running and removes the partial output and the job's folder.
+    /// Ends what `encode` left running and removes what it wrote and the job's folder.
     fn discard<'a>(&'a self, job: &'a EncodeJob) -> Done<'a, ()>;
 }
 
