@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::{
     Accepted, Answer, Backend, BackendError, BoxFuture, Catalogue, Control, Counts, EventStream,
-    InFlight, Operation, OperationDetail, Page, Query, Resource, ResourceKind, Result, Rows,
-    Serial, State, Subject, Submit, Task, VmState,
+    InFlight, Operation, OperationDetail, Page, Query, Reason, Refusal, Resource, ResourceKind,
+    Result, Rows, Serial, State, Subject, Submit, Task, VmState,
 };
 
 use super::core::{Core, detached};
@@ -141,6 +141,9 @@ impl Embedded {
         let core = &self.core;
         Ok(match query {
             Query::List(mut list) => {
+                list.check().map_err(|error| {
+                    Refusal::new(Reason::Value, format!("the list cannot be made: {error}"))
+                })?;
                 list.limit = list.limit.min(MOST_ROWS);
                 let page = match list.of {
                     Subject::Resources(kind) => {

@@ -113,8 +113,19 @@ pub struct ListArgs {
         "vms", "disks", "images", "tasks", "encodings", "operations", "lanes"
     ])]
     pub what: String,
-    /// Only rows that match every term: words, `state:running`, `cpu>50`, `name~web`.
-    #[arg(long, value_name = "EXPR", default_value = "", hide_default_value = true)]
+    /// Only rows that match every term: `web`, `state:running`, `name~web`, `size>=1GiB`, `-old`.
+    ///
+    /// A term is a word, or a column, an operator and a value. Texts take `:` or `=` (is), `!=`,
+    /// `~` (contains) and `!~`; numbers and times take `:`, `!=`, `>`, `>=`, `<` and `<=`. Sizes
+    /// are written 500MB or 2GiB, times 2026-11-20 or 14:30, ages `age<2h`. A `-` or `!` before a
+    /// term turns it around; quotes keep spaces together.
+    #[arg(
+        long,
+        value_name = "EXPR",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
     pub filter: String,
     /// The column to sort by; with a `-` before it, largest first.
     #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
+use jiff::Zoned;
 use serde::Serialize;
 
 pub use ask::{Keyboard, Terminal};
@@ -26,10 +27,11 @@ pub use define::{
 pub use doctor::{Check, checks, doctor};
 pub use fields::parse as parse_fields;
 
+use crate::domain::filter::columns;
 use crate::domain::query::Subject;
 use crate::domain::{
-    Answer, Backend, BackendError, Control, Filter, List, Query, Resource, ResourceId, Rows, Sort,
-    Uid, backend::unexpected,
+    Answer, Backend, BackendError, Control, Filter, FilterError, List, Query, ResourceId, Rows,
+    Sort, Uid, backend::unexpected,
 };
 
 /// Everything a command needs from outside.
@@ -137,25 +139,14 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), Trouble> 
         "operations" => Subject::Operations,
         kind => Subject::Resources(kind.parse().map_err(Trouble::Usage)?),
     };
-    let columns = match of {
-        Subject::Operations => crate::domain::Operation::COLUMNS.to_vec(),
-        Subject::Resources(kind) => Resource::columns(kind),
-    };
-    let filter = Filter::parse(&args.filter);
+    let filter = filter(&args.filter, of)?;
     let sort = args.sort.map(|column| Sort {
         descending: column.starts_with('-'),
         column: column.trim_start_matches('-').to_owned(),
     });
-    let sorted = sort.iter().map(|sort| sort.column.as_str()).find(|name| !columns.contains(name));
-    if let Some(column) = filter.unknown(&columns).or(sorted) {
-        return Err(Trouble::Usage(format!(
-            "{} have no column '{column}'; there are {}",
-            args.what,
-            columns.join(", ")
-        )));
-    }
-    let question =
-        Query::List(List { of, filter, sort, offset: 0, limit: args.limit, around: None });
+    let list = List { of, filter, sort, offset: 0, limit: args.limit, around: None };
+    list.check().map_err(|error| misread(error, of))?;
+    let question = Query::List(list);
     match session.backend.query(question).await? {
         Answer::Page(page) if args.json => json(session.out, &page),
         Answer::Page(page) => {
@@ -171,6 +162,27 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), Trouble> 
         }
         other => Err(unexpected(&other).into()),
     }
+}
+
+/// Reads a filter; days, times and ages are meant here and now.
+fn filter(text: &str, of: Subject) -> Result<Filter, Trouble> {
+    Filter::parse(text, of, &Zoned::now()).map_err(|error| misread(error, of))
+}
+
+/// A filter or an order that these rows cannot have.
+fn misread(error: FilterError, of: Subject) -> Trouble {
+    let what = match of {
+        Subject::Operations => "operations",
+        Subject::Resources(kind) => kind.plural(),
+    };
+    Trouble::Usage(match error {
+        FilterError::Column(column) => format!(
+            "{what} have no column '{column}'; there are {}; a text with a sign in it is looked \
+             for in quotes: '\"{column}:…\"'",
+            columns(of).join(", ")
+        ),
+        FilterError::Value(why) => format!("the filter is not understood: {why}"),
+    })
 }
 
 async fn lanes(as_json: bool, session: &mut Session<'_>) -> Result<(), Trouble> {

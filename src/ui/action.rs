@@ -196,7 +196,7 @@ const OWN: &[Row] = {
             A::Filter,
             "filter",
             "filter",
-            "Show only some rows: words, and column:value, ~, > or <.",
+            "Show only some rows: words, column:value, !=, ~, > or <, age<2h; - turns a term around.",
             E,
             80,
         ),

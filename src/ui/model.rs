@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::domain::{
-    Catalogue, Counts, Host, Lane, Operation, Resource, ResourceId, Sort, State, Timeline, Uid, Vm,
-    VmState,
+    Catalogue, Counts, Filter, FilterError, Host, Lane, Operation, Resource, ResourceId, Sort,
+    State, Timeline, Uid, Vm, VmState,
 };
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{Timestamp, Zoned, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use super::flight::Flight;
@@ -233,6 +233,18 @@ impl Model {
     /// The open list, to change.
     pub fn pane_mut(&mut self) -> &mut Pane {
         &mut self.panes[self.tab.place()]
+    }
+
+    /// The moment and the place: what days and ages in filters are meant as of.
+    #[must_use]
+    pub fn here(&self) -> Zoned {
+        self.now.to_zoned(self.zone.clone())
+    }
+
+    /// Why the open list cannot be filtered so.
+    #[must_use]
+    pub fn misread(&self, filter: &str) -> Option<FilterError> {
+        Filter::parse(filter, self.tab.subject(), &self.here()).err()
     }
 
     /// The choices worth remembering.

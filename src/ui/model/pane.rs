@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, Zoned};
 
 use super::Tab;
 use crate::domain::{Filter, List, Operation, Resource, Rows, Sort};
@@ -64,10 +64,8 @@ pub struct Pane {
     pub cursor: u64,
     /// The place of the first row on the screen.
     pub top: u64,
-    /// What the filter lets through.
-    pub filter: Filter,
-    /// The filter as written.
-    pub filter_text: String,
+    /// Which rows are shown, as it was written and understood.
+    pub filter: String,
     /// The order, when it is not the usual one.
     pub sort: Option<Sort>,
     /// Marked rows and their names.
@@ -99,8 +97,7 @@ impl Pane {
             selected: None,
             cursor: 0,
             top: 0,
-            filter: Filter::default(),
-            filter_text: String::new(),
+            filter: String::new(),
             sort: None,
             marks: BTreeMap::new(),
             range: None,
@@ -147,13 +144,21 @@ impl Pane {
         self.row(self.cursor)
     }
 
+    /// What the filter lets through; what it says of days and ages is meant as of `now`.
+    #[must_use]
+    pub fn filter(&self, now: &Zoned) -> Filter {
+        // It was understood when it was set; if it no longer is, it must not let everything through.
+        Filter::parse(&self.filter, self.tab.subject(), now)
+            .unwrap_or_else(|_| Filter::words([self.filter.as_str()]))
+    }
+
     /// The question for the window around the cursor, `height` rows being on the screen.
     #[must_use]
-    pub fn question(&self, height: u16) -> List {
+    pub fn question(&self, height: u16, now: &Zoned) -> List {
         let height = u64::from(height.max(1));
         List {
             of: self.tab.subject(),
-            filter: self.filter.clone(),
+            filter: self.filter(now),
             sort: self.sort.clone(),
             offset: self.top.saturating_sub(height),
             limit: u32::try_from(height * 3).unwrap_or(u32::MAX),

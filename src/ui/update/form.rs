@@ -33,7 +33,7 @@ pub fn ask_candidates(form: &Form, cmds: &mut Vec<Cmd>) {
         };
         // With one state the backend sorts out; with several the answer is sorted out here.
         let filter = match states.as_slice() {
-            [state] => Filter::parse(&format!("state:{state}")),
+            [state] => Filter::default().and_state(false, state),
             _ => Filter::default(),
         };
         let query = Query::List(List {

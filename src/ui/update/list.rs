@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tui_input::Input;
 
-use crate::domain::{Filter, Page, Query, Sort, State};
+use crate::domain::{Page, Query, Sort, State};
 use crate::ui::action::Action;
 use crate::ui::layout::layout;
 use crate::ui::model::{Focus, Modal, Model, OperationView, Pane, Row, Tab, Tone};
@@ -259,21 +259,23 @@ pub fn marked(model: &mut Model, tab: Tab, page: &Page) {
 
 /// Opens the line a filter is typed into.
 pub fn filter(model: &mut Model) {
-    let before = model.pane().filter_text.clone();
+    let before = model.pane().filter.clone();
     model.modals.push(Modal::Filter { input: Input::from(before.as_str()), before });
 }
 
-/// Shows only what a filter lets through.
+/// Shows only what a filter lets through. One that is not understood changes nothing; the line it
+/// is typed into says so.
 pub fn set_filter(model: &mut Model, text: &str) {
-    let pane = model.pane_mut();
-    pane.filter_text = text.to_owned();
-    let filter = Filter::parse(text);
-    if pane.filter == filter {
+    let text = text.trim();
+    if model.misread(text).is_some() {
         return;
     }
-    pane.filter = filter;
-    pane.range = None;
-    hurry(pane);
+    let pane = model.pane_mut();
+    if pane.filter != text {
+        text.clone_into(&mut pane.filter);
+        pane.range = None;
+        hurry(pane);
+    }
 }
 
 /// Opens the menu of columns.

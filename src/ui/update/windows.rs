@@ -253,8 +253,10 @@ fn palette_action(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
 
 /// Does an action while a filter is typed.
 fn filter_action(model: &mut Model, action: &Action) {
-    let Some(Modal::Filter { before, .. }) = model.modals.last() else { return };
+    let Some(Modal::Filter { before, input }) = model.modals.last() else { return };
     let filter = match action {
+        // What is not understood is to be mended first.
+        Action::SearchTake if model.misread(input.value()).is_some() => return,
         Action::SearchTake => None,
         Action::SearchClose => Some(before.clone()),
         Action::SearchClear => Some(String::new()),

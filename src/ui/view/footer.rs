@@ -16,19 +16,22 @@ use crate::ui::update::scopes;
 /// The last line: what is being typed, or which keys do what.
 pub fn footer(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     if let Some(Modal::Filter { input, .. }) = model.modals.last() {
-        let unknown = model.pane().filter.unknown(&model.tab.columns()).map(str::to_owned);
+        let misread = model.misread(input.value()).map(|error| error.to_string());
         let at = canvas.text(1, area.y, area.width, "/", Role::Key);
-        let told = unknown.map(|column| format!("no column '{column}'")).unwrap_or_else(|| {
-            if area.width >= 70 {
-                format!("{} rows · words, column:value ~ > <", text::count(model.pane().total))
-            } else {
-                format!("{} rows", text::count(model.pane().total))
+        let rows = || format!("{} rows", text::count(model.pane().total));
+        let (told, role) = match misread {
+            Some(why) => (why, Role::Bad),
+            None if area.width >= 70 => {
+                (format!("{} · words, column:value != ~ > <, -not", rows()), Role::Quiet)
             }
-        });
+            None => (rows(), Role::Quiet),
+        };
+        // What is typed keeps a third of the line.
+        let most = usize::from(area.width - area.width / 3);
+        let told = text::fit(&text::clean(&told), most, canvas.glyphs().more).into_owned();
         let wide = columns(&told) + 2;
         let room = area.width.saturating_sub(at + wide + 1);
         canvas.input(at, area.y, room, input, false);
-        let role = if told.starts_with("no column") { Role::Bad } else { Role::Quiet };
         canvas.text(area.width.saturating_sub(wide), area.y, wide, &told, role);
         return;
     }
