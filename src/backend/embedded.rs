@@ -17,6 +17,7 @@ use super::ports::{Guest, Ports};
 use super::scheduler;
 use super::secrets::shown;
 use super::settings::Settings;
+use super::state_files;
 use super::store::{Store, reader};
 
 /// The most rows a list answers with.
@@ -95,9 +96,11 @@ impl Embedded {
         ports: Ports,
         kinds: Vec<Entry>,
     ) -> Result<Self> {
-        let (store, opened) = Store::open(&settings.state_dir)?;
+        let (store, mut opened) = Store::open(&settings.state_dir)?;
+        state_files::raise(&mut opened.counters, &settings.state_dir);
         let core = Arc::new(Core::new(ports, settings, kinds, store, opened));
         core.dispatch();
+        core.running.spawn(super::keeper::run(core.clone()));
         core.running.spawn(super::observer::run(core.clone()));
         core.running.spawn(scheduler::run(core.clone()));
         Ok(Self { core, owned: Arc::new(Mutex::new(Some(owned))) })
@@ -115,10 +118,18 @@ impl Embedded {
         self.core.running.close();
         self.core.running.wait().await;
         self.core.leaving.cancel();
+        super::keeper::keep(&self.core).await;
         if let Err(error) = self.core.store.close().await {
             tracing::error!(%error, "the last changes could not be written");
         }
         *self.owned.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Returns when what lies in the state directory is in step with what happened until now.
+    #[cfg(test)]
+    pub(super) async fn settle(&self) {
+        super::keeper::sweep_once(&self.core).await;
+        super::keeper::keep(&self.core).await;
     }
 
     /// Whether anybody listens to the events.

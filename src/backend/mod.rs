@@ -19,6 +19,7 @@ pub mod fake_encoder;
 mod hub;
 pub mod inventory;
 pub mod journal;
+mod keeper;
 pub mod kind;
 mod load;
 mod observer;
@@ -31,6 +32,7 @@ mod sampler;
 pub mod scheduler;
 mod secrets;
 pub mod settings;
+pub mod state_files;
 pub mod store;
 #[cfg(test)]
 mod trial;

@@ -27,6 +27,7 @@ use crate::domain::{
 use super::hub::Hub;
 use super::inventory::Inventory;
 use super::journal::Changed;
+use super::keeper::Due;
 use super::kind::{Entry, World};
 use super::ports::Ports;
 use super::queue::Queue;
@@ -59,6 +60,8 @@ pub struct Core {
     pub(super) vms_changed: Notify,
     /// Tells operations that the observer has let go of the VM it held.
     pub(super) unobserved: Notify,
+    /// Tells the keeper what to describe anew.
+    pub(super) due: Due,
 }
 
 /// What is in flight.
@@ -123,6 +126,7 @@ impl Core {
         for (name, width, state) in &opened.lanes {
             queue.restore(name, *width, *state);
         }
+        let due = Due::new(opened.resources.iter().map(Resource::id));
         let inventory = Inventory::new(opened.resources, &opened.counters);
         let mut open = BTreeMap::new();
         // Those that ran hold their resources already, so they stand before those that wait.
@@ -172,6 +176,7 @@ impl Core {
             tasks_changed: Notify::new(),
             vms_changed: Notify::new(),
             unobserved: Notify::new(),
+            due,
         }
     }
 
@@ -267,6 +272,7 @@ impl Core {
 
     /// Wakes whoever looks after resources of a kind.
     fn notice(&self, id: ResourceId) {
+        self.due.add(id);
         match id.kind {
             crate::domain::ResourceKind::Task => self.tasks_changed.notify_one(),
             // A disk in the trash has its time, an image that is gone leaves its folder, and an

@@ -81,7 +81,7 @@ async fn create(
     if path.exists() {
         let found = info(path, log).await?;
         if found.format == "qcow2" && found.virtual_bytes == bytes && found.backing.is_none() {
-            return Ok(());
+            return Partial::clear(path);
         }
         return Err(taken(&what));
     }
@@ -130,7 +130,7 @@ async fn overlay(
     if path.exists() {
         let found = info(path, log).await?;
         if found.format == "qcow2" && found.backing.as_deref() == Some(&backing) {
-            return Ok(());
+            return Partial::clear(path);
         }
         return Err(taken(&what));
     }
@@ -244,7 +244,7 @@ fn mkfs(fstype: FsType, label: &str) -> Option<(&'static str, Vec<String>)> {
 }
 
 async fn publish(partial: Partial, name: &'static str) -> Result<(), Failure> {
-    let published = tokio::task::spawn_blocking(move || partial.publish(name)).await;
+    let published = tokio::task::spawn_blocking(move || partial.publish_new(name)).await;
     published.map_err(|error| Failure::new(format!("cannot put {name} in its place: {error}")))?
 }
 
