@@ -77,6 +77,7 @@ struct Inner {
     uid: Uid,
     kind: Arc<Entry>,
     attempt: u32,
+    created: Timestamp,
     resource: Option<ResourceId>,
     cancel: CancellationToken,
     /// Steps recorded as done by an earlier life, in order.
@@ -107,6 +108,7 @@ impl Context {
                 uid: operation.uid,
                 kind,
                 attempt: operation.attempt,
+                created: operation.created,
                 resource: operation.resource,
                 cancel,
                 recorded: Mutex::new(recorded),
@@ -121,6 +123,14 @@ impl Context {
     #[must_use]
     pub fn uid(&self) -> Uid {
         self.inner.uid
+    }
+
+    /// Names this attempt of this operation as nothing else is named, also when an older database
+    /// is restored and numbers come again: for marking what the attempt makes.
+    #[must_use]
+    pub fn attempt_name(&self) -> String {
+        let Inner { uid, attempt, created, .. } = &*self.inner;
+        format!("{uid}.{attempt}.{}", created.as_millisecond())
     }
 
     /// The number of the resource it acts on or makes.
