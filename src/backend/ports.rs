@@ -166,6 +166,8 @@ pub struct GuestSpec {
     pub seed: Option<PathBuf>,
     /// The attached disks.
     pub disks: Vec<Drive>,
+    /// What names this launch, for [`Hypervisor::withdraw`]: no other launch has the same.
+    pub launch: String,
 }
 
 /// What the hypervisor finds a VM doing.
@@ -181,6 +183,8 @@ pub enum GuestStatus {
     ShutDown,
     /// QEMU stopped it for an error of its own: a full disk, a broken image.
     Broken,
+    /// There is a process, and no way left to speak to it: its sockets were removed.
+    Unreachable,
 }
 
 /// What happens to a VM by itself.
@@ -238,6 +242,15 @@ pub trait Hypervisor: Send + Sync {
     /// Ends the process: a power cut for a guest that is still up. Returns when it is gone.
     fn quit<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> Done<'a, ()>;
 
+    /// Ends the process that one launch started, known by its [`GuestSpec::launch`], or finds that
+    /// there is none. Any other process of the VM is left alone.
+    fn withdraw<'a>(
+        &'a self,
+        guest: &'a Guest,
+        launch: &'a str,
+        log: &'a CommandLog,
+    ) -> Done<'a, ()>;
+
     /// Plugs a disk into a running VM, or finds it plugged in.
     fn attach<'a>(
         &'a self,
@@ -252,6 +265,9 @@ pub trait Hypervisor: Send + Sync {
 
     /// Opens the serial line. Any number may watch one VM at once.
     fn serial<'a>(&'a self, guest: &'a Guest) -> Done<'a, Serial>;
+
+    /// The last line the hypervisor itself said about a VM in its latest run, where it said any.
+    fn last_words(&self, guest: &Guest) -> Option<String>;
 
     /// How much of the box a VM uses; `None` when it does not run.
     fn usage(&self, guest: &Guest) -> Option<GuestUsage>;

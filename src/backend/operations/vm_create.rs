@@ -155,6 +155,7 @@ impl Kind for VmCreate {
             accelerator: None,
             created: world.now,
             started: None,
+            crashed: None,
             note: None,
             cpu_percent: None,
             memory_used_mib: None,

@@ -236,6 +236,7 @@ mod tests {
             }),
             seed: Some("/d/seed.img".into()),
             disks: Vec::new(),
+            launch: "1.0.0".into(),
         }
     }
 

@@ -47,8 +47,17 @@ impl Events {
         }
         let qmp = match Qmp::connect(&Files::of(guest).events).await {
             Ok(qmp) => qmp,
-            Err(QmpError::Nobody | QmpError::Closed) if Living::find(guest).is_none() => {
-                return Ok(Box::pin(stream::iter([GuestEvent::Gone])));
+            Err(QmpError::Nobody | QmpError::Closed) => {
+                // One that cannot be spoken to can still be seen to end.
+                let end = Living::find(guest).map(|living| gone(living.into_pidfd()));
+                return Ok(Box::pin(stream::once(async move {
+                    if let Some(end) = end
+                        && let Err(error) = end.await
+                    {
+                        tracing::warn!(%error, "the end of a QEMU cannot be waited for");
+                    }
+                    GuestEvent::Gone
+                })));
             }
             Err(error) => {
                 let vm = guest.id;

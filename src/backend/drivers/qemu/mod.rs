@@ -17,6 +17,7 @@ mod disks;
 mod events;
 mod launch;
 mod living;
+mod logs;
 mod qmp;
 mod serial;
 
@@ -136,6 +137,19 @@ impl Hypervisor for Qemu {
         })
     }
 
+    fn withdraw<'a>(
+        &'a self,
+        guest: &'a Guest,
+        launch: &'a str,
+        log: &'a CommandLog,
+    ) -> Done<'a, ()> {
+        Box::pin(async move {
+            let machine = self.machine(guest);
+            let _turn = machine.control.lock().await;
+            control::withdraw(guest, launch, log).await
+        })
+    }
+
     fn attach<'a>(
         &'a self,
         guest: &'a Guest,
@@ -163,6 +177,10 @@ impl Hypervisor for Qemu {
             let machine = self.machine(guest);
             machine.serial.open(guest, &machine.control).await
         })
+    }
+
+    fn last_words(&self, guest: &Guest) -> Option<String> {
+        logs::last_words(&self.program, guest)
     }
 
     fn usage(&self, guest: &Guest) -> Option<GuestUsage> {
