@@ -398,6 +398,7 @@ impl ImageTool for Fake {
         dir: &'a Path,
         url: &'a str,
         checksum: &'a Checksum,
+        _: u64,
         report: Report<'a>,
         _: &'a CommandLog,
     ) -> Done<'a, MadeImage> {

@@ -261,6 +261,7 @@ impl ImageTool for Absent {
         _: &'a Path,
         _: &'a str,
         _: &'a Checksum,
+        _: u64,
         _: Report<'a>,
         _: &'a CommandLog,
     ) -> Done<'a, MadeImage> {

@@ -343,7 +343,8 @@ pub struct MadeImage {
 }
 
 /// Where a checksum comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Checksum {
     /// A file that lists checksums by file name (`SHA256SUMS`, `SHA512SUMS`, `CHECKSUM`).
     List {
@@ -358,12 +359,14 @@ pub enum Checksum {
 
 /// What fetches, imports and builds images. `dir` is the image's own folder and is made.
 pub trait ImageTool: Send + Sync {
-    /// Downloads a disk image, goes on where an earlier call stopped, and verifies it.
+    /// Downloads a disk image of at most so many bytes, goes on where an earlier call stopped, and
+    /// verifies it.
     fn fetch<'a>(
         &'a self,
         dir: &'a Path,
         url: &'a str,
         checksum: &'a Checksum,
+        max_bytes: u64,
         report: Report<'a>,
         log: &'a CommandLog,
     ) -> Done<'a, MadeImage>;
@@ -386,6 +389,12 @@ pub trait ImageTool: Send + Sync {
         report: Report<'a>,
         log: &'a CommandLog,
     ) -> Done<'a, MadeImage>;
+
+    /// Why a recipe cannot be built on this box whatever is asked for, as a whole sentence.
+    fn obstacle(&self, recipe: &str) -> Option<String> {
+        let _ = recipe;
+        None
+    }
 
     /// Ends what a call on `dir` left running, and removes the folder.
     fn discard<'a>(&'a self, dir: &'a Path) -> Done<'a, ()>;
