@@ -351,6 +351,7 @@ fn kind(spec: &OperationSpec) -> clap::Command {
     let mut long = spec.doc.to_string();
     match spec.risk {
         Risk::None => {}
+        Risk::OfTask => long += &format!("\n\nAs dangerous as that. {}", spec.warning),
         Risk::Disruptive => long += &format!("\n\nDisruptive. {}", spec.warning),
         Risk::Destructive => long += &format!("\n\nDestructive. {}", spec.warning),
     }
