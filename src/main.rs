@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use hostler::backend::drivers::{self, supervise};
-use hostler::backend::settings::Settings;
 use hostler::backend::{Embedded, operations, own};
 use hostler::cli::{self, Cli, Command};
 use hostler::config::{self, Config, Origin};
@@ -29,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// backend in the background.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// The configuration, or what is wrong with it.
+type Read = Result<(Config, Origin), config::Complaint>;
+
 fn main() -> ExitCode {
     // hostler starts itself once more beside every long tool: see `drivers::supervise`. That comes
     // before anything else, so that it costs next to nothing.
@@ -38,14 +40,20 @@ fn main() -> ExitCode {
     {
         return supervise::main(Path::new(dir));
     }
-    let kinds = operations::all(&Settings::new(config::default_state_dir()));
+    // The help shows what holds here, so the configuration comes before what else is asked. What is
+    // wrong with it is told to those who need it.
+    let named = cli::config_file(&arguments);
+    let read = Config::load(named.as_deref());
+    let told = read.as_ref().map(|(config, _)| config.clone()).unwrap_or_default();
+    let kinds = operations::all(&place::settings(&config::default_state_dir(), &told));
     let catalogue = Catalogue::new(kinds.into_iter().map(|entry| entry.spec));
     let cli = match cli::parse(&catalogue, arguments) {
         Ok(cli) => cli,
         // clap prints help to standard output with status 0 and complaints to standard error with 2.
         Err(error) => error.exit(),
     };
-    match run(cli, &catalogue) {
+    let read = if cli.config == named { read } else { Config::load(cli.config.as_deref()) };
+    match run(cli, &catalogue, read) {
         Ok(code) => code,
         Err(error) => {
             let status = match error.downcast_ref::<BackendError>() {
@@ -59,7 +67,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli, catalogue: &Catalogue) -> anyhow::Result<ExitCode> {
+fn run(cli: Cli, catalogue: &Catalogue, read: Read) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout();
     match &cli.command {
         Some(Command::Completions { shell }) => {
@@ -77,7 +85,6 @@ fn run(cli: Cli, catalogue: &Catalogue) -> anyhow::Result<ExitCode> {
         }
         _ => {}
     }
-    let read = Config::load(cli.config.as_deref());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // More than processors: a worker may wait for a slow disk in the middle of a step that is
         // not to be cut in two.
@@ -268,11 +275,7 @@ async fn script(place: &Place, command: Command) -> anyhow::Result<ExitCode> {
 }
 
 /// What this machine can do. Works without a backend, and with a configuration that does not.
-async fn doctor(
-    cli: &Cli,
-    read: &Result<(Config, Origin), config::Complaint>,
-    json: bool,
-) -> anyhow::Result<ExitCode> {
+async fn doctor(cli: &Cli, read: &Read, json: bool) -> anyhow::Result<ExitCode> {
     let (config, origin) = match read {
         Ok((config, origin)) => (config.clone(), origin.clone()),
         Err(_) => (Config::default(), Origin::default()),

@@ -22,7 +22,8 @@ use serde::Serialize;
 
 pub use ask::{Keyboard, Terminal};
 pub use define::{
-    Cli, Command, LaneCommand, ListArgs, OperationCommand, RunArgs, command, complete, man, parse,
+    Cli, Command, LaneCommand, ListArgs, OperationCommand, RunArgs, command, complete, config_file,
+    man, parse,
 };
 pub use doctor::{Check, checks, doctor};
 pub use fields::parse as parse_fields;

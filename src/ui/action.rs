@@ -308,7 +308,7 @@ const OWN: &[Row] = {
             A::LaneDrain,
             "lane_drain",
             "drain",
-            "Let what waits in the lane run, and no more.",
+            "Start nothing more in the lane; it is paused once nothing runs.",
             Lanes,
             0,
         ),

@@ -17,7 +17,7 @@ mod pane;
 mod tab;
 
 pub use modal::{Modal, OperationView, QUIT_CHOICES};
-pub use pane::{Pane, Row};
+pub use pane::{Mark, Pane, Row};
 pub use tab::Tab;
 
 /// Where the keys go when no window is open.
@@ -282,6 +282,12 @@ impl Model {
         }
     }
 
+    /// Whether keys are meant for the marked rows of the list.
+    #[must_use]
+    pub fn means_marks(&self) -> bool {
+        self.focus == Focus::List && self.modals.is_empty() && !self.pane().marks.is_empty()
+    }
+
     /// The selected VM, where it has a serial console now.
     #[must_use]
     pub fn serial_vm(&self) -> Option<&Vm> {
@@ -374,6 +380,8 @@ const TIMELINE_STAYS: jiff::SignedDuration = jiff::SignedDuration::from_mins(10)
 /// Requests made together.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
+    /// What became of those that were accepted: `queued`.
+    pub done: &'static str,
     /// How many answers are awaited.
     pub left: usize,
     /// How many were accepted.

@@ -9,6 +9,7 @@ mod events;
 mod form;
 mod list;
 mod mouse;
+mod operate;
 mod windows;
 
 use crossterm::event::{KeyEvent, KeyEventKind};
@@ -266,10 +267,10 @@ fn perform(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
         Action::Do(kind) => act::kind(model, kind, cmds),
         Action::Toggle => act::toggle(model, cmds),
         Action::Serial => act::serial(model, cmds),
-        Action::Cancel => act::cancel(model, cmds),
-        Action::Relaunch => act::relaunch(model, cmds),
-        Action::Sooner => act::priority(model, 1, cmds),
-        Action::Later => act::priority(model, -1, cmds),
+        Action::Cancel => operate::cancel(model, cmds),
+        Action::Relaunch => operate::relaunch(model, cmds),
+        Action::Sooner => operate::priority(model, 1, cmds),
+        Action::Later => operate::priority(model, -1, cmds),
         // Whatever else there is belongs to a window, and none was there to take it.
         _ => {}
     }

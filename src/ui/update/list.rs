@@ -206,9 +206,9 @@ pub fn mark(model: &mut Model) {
         return;
     }
     let pane = model.pane_mut();
-    let Some((id, name)) = pane.current().map(|row| (row.id(), row.name())) else { return };
+    let Some((id, mark)) = pane.current().map(|row| (row.id(), row.mark())) else { return };
     if pane.marks.remove(&id).is_none() {
-        pane.marks.insert(id, name);
+        pane.marks.insert(id, mark);
     }
     pane.cursor = (pane.cursor + 1).min(pane.total.saturating_sub(1));
     pane.selected = pane.current().map(Row::id);
@@ -227,7 +227,7 @@ pub fn mark_range(model: &mut Model) {
     let inside: Vec<_> = pane
         .iter()
         .filter(|(place, _)| (from..=to).contains(place))
-        .map(|(_, row)| (row.id(), row.name()))
+        .map(|(_, row)| (row.id(), row.mark()))
         .collect();
     let missing = (to - from + 1).saturating_sub(inside.len() as u64);
     pane.marks.extend(inside);
@@ -250,7 +250,7 @@ pub fn marked(model: &mut Model, tab: Tab, page: &Page) {
     let mut whole = Pane::new(tab);
     whole.rows = page.rows.clone();
     let pane = &mut model.panes[tab.place()];
-    pane.marks.extend(whole.iter().map(|(_, row)| (row.id(), row.name())));
+    pane.marks.extend(whole.iter().map(|(_, row)| (row.id(), row.mark())));
     let number = pane.marks.len();
     if page.total > u64::from(MARKS) {
         tell(model, Tone::Bad, format!("only the first {number} of {} are marked", page.total));
