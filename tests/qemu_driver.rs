@@ -202,6 +202,40 @@ async fn a_killed_qemu_is_noticed_and_launched_again() {
     assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::Running);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_floods_its_serial_line_does_not_fill_the_host() {
+    const MOST: u64 = 64 << 10;
+    let (qemu, vm, log) = (qemu().with_log_bytes(MOST), TinyVm::new(&IMAGE), CommandLog::default());
+    qemu.launch(&vm.spec, &log).await.unwrap();
+    let _events = qemu.watch(vm.guest()).await.unwrap();
+    let mut serial = qemu.serial(vm.guest()).await.unwrap();
+    until(&mut serial, "guest is up").await;
+    serial.input.send(b"yes flood\n").unwrap();
+    let logs = ["serial.log", "serial.log.1"].map(|name| vm.guest().dir.join(name));
+    let [grows, kept] = logs.each_ref();
+    // The flood itself is the clock: it is waited for until the log was cut twice.
+    let mut cuts = Vec::new();
+    let flooded = async {
+        while cuts.len() < 2 {
+            serial.output.next().await.expect("the flood ended");
+            if let Ok(found) = kept.metadata() {
+                cuts.push(std::os::unix::fs::MetadataExt::ino(&found));
+                cuts.dedup();
+            }
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(120), flooded).await;
+    assert!(waited.is_ok(), "{} bytes were written", grows.metadata().unwrap().len());
+    // By then it had been cut: what is there now began anew.
+    assert!(kept.metadata().unwrap().len() >= MOST);
+    assert!(std::fs::read_to_string(kept).unwrap().contains("\r\nflood\r\n"));
+    // Whoever comes late sees the last lines, wherever they are kept.
+    drop(serial);
+    let mut late = qemu.serial(vm.guest()).await.unwrap();
+    assert!(until(&mut late, "flood\r\nflood\r\n").await.len() >= 14);
+    qemu.quit(vm.guest(), &log).await.unwrap();
+}
+
 /// The numbers of the processes that were started for a VM.
 fn processes(vm: &TinyVm) -> Vec<i32> {
     vm.processes().into_iter().map(|(pid, _)| pid.as_raw_pid()).collect()

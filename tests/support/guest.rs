@@ -92,6 +92,9 @@ impl TinyImage {
     }
 }
 
+/// The folder of a VM, with all that QEMU's options could trip over.
+const ODD: &str = "vm, 1 = %d%s\n\"x\"";
+
 /// A VM of a test. Its QEMU is killed when this is dropped, however the test ends.
 pub struct TinyVm {
     /// What it is launched with.
@@ -103,7 +106,7 @@ impl TinyVm {
     /// A VM with 128 MiB that boots `image`, in a folder of its own.
     pub fn new(image: &TinyImage) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let guest = Guest { id: 1, uuid: Uuid::new_v4(), dir: dir.path().join("vm, 1") };
+        let guest = Guest { id: 1, uuid: Uuid::new_v4(), dir: dir.path().join(ODD) };
         let spec = GuestSpec {
             guest,
             name: "tiny".into(),

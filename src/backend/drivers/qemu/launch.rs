@@ -14,6 +14,7 @@ use super::accelerator::complaint;
 use super::command::{self, Files};
 use super::control::{self, Control, Reach};
 use super::living::LAUNCH;
+use super::logs;
 use crate::backend::drivers::process;
 use crate::backend::ports::{CommandLog, Guest, GuestSpec, GuestStatus};
 use crate::domain::Failure;
@@ -31,6 +32,7 @@ pub async fn launch(
     program: &str,
     accelerator: &str,
     spec: &GuestSpec,
+    log_bytes: u64,
     log: &CommandLog,
 ) -> Result<String, Failure> {
     let guest = &spec.guest;
@@ -39,7 +41,7 @@ pub async fn launch(
     if let Some(adopted) = adopt(guest, log).await? {
         return Ok(adopted);
     }
-    match spawn(program, accelerator, spec, log).await {
+    match spawn(program, accelerator, spec, log_bytes, log).await {
         // The pidfile's lock lets only one through. Whoever was first was launched for this VM,
         // by a console that died before it could say so.
         Err(failure) if failure.message.contains("lock") && failure.message.contains("pid") => {
@@ -108,13 +110,13 @@ async fn spawn(
     program: &str,
     accelerator: &str,
     spec: &GuestSpec,
+    log_bytes: u64,
     log: &CommandLog,
 ) -> Result<(), Failure> {
     let what = format!("launch vm/{}", spec.guest.id);
     let Files { stderr, log: own_log, .. } = Files::of(&spec.guest);
     let failed = |error: io::Error| Failure::io(format!("write {}", stderr.display()), &error);
-    // What the last run said is kept until the next: it may tell why that one crashed.
-    let _ = fs::rename(&own_log, own_log.with_extension("log.old"));
+    logs::begin(&spec.guest, log_bytes)?;
     let kept = File::create(&stderr).map_err(failed)?;
 
     let arguments = command::arguments(spec, accelerator);
@@ -125,6 +127,7 @@ async fn spawn(
         .args(&arguments)
         .env("LC_ALL", "C.UTF-8")
         .env(LAUNCH, &spec.launch)
+        .current_dir(&spec.guest.dir)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(kept)

@@ -8,6 +8,8 @@
 //!               └ qemu.pid      locked by QEMU: no second one on the same VM
 //! ```
 //!
+//! The serial line and QEMU itself write logs, which are kept short while somebody watches the VM.
+//!
 //! Nothing here knows of operations, stores or screens. Every file of a VM is in [`Guest::dir`].
 
 mod accelerator;
@@ -43,6 +45,7 @@ pub const PROGRAM: &str = "qemu-system-x86_64";
 pub struct Qemu {
     program: String,
     dir: PathBuf,
+    log_bytes: u64,
     accelerator: OnceCell<Accelerator>,
     machines: Mutex<HashMap<Uuid, Arc<Machine>>>,
 }
@@ -69,9 +72,16 @@ impl Qemu {
         Self {
             program: program.into(),
             dir: dir.into(),
+            log_bytes: logs::MOST,
             accelerator: OnceCell::new(),
             machines: Mutex::default(),
         }
+    }
+
+    /// Lets each log of a guest grow to that many bytes before it is cut.
+    #[must_use]
+    pub fn with_log_bytes(self, log_bytes: u64) -> Self {
+        Self { log_bytes, ..self }
     }
 
     async fn find_accelerator(&self) -> Result<&Accelerator, Failure> {
@@ -94,7 +104,7 @@ impl Hypervisor for Qemu {
             let accelerator = self.find_accelerator().await?;
             let machine = self.machine(&spec.guest);
             let _turn = machine.control.lock().await;
-            launch::launch(&self.program, &accelerator.name, spec, log).await
+            launch::launch(&self.program, &accelerator.name, spec, self.log_bytes, log).await
         })
     }
 
@@ -110,7 +120,7 @@ impl Hypervisor for Qemu {
         &'a self,
         guest: &'a Guest,
     ) -> Done<'a, Pin<Box<dyn Stream<Item = GuestEvent> + Send>>> {
-        Box::pin(async { self.machine(guest).events.watch(guest).await })
+        Box::pin(async { self.machine(guest).events.watch(guest, self.log_bytes).await })
     }
 
     fn power_button<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> Done<'a, ()> {
