@@ -51,7 +51,7 @@ pub enum Thing {
 }
 
 /// What fields are given whose type does not tell what they are to hold.
-fn given(kind: &str, field: &str) -> Option<Given> {
+pub fn given(kind: &str, field: &str) -> Option<Given> {
     let value = |value| Some(Given::Value(value));
     match (kind, field) {
         ("disk_create", "size_mb") => value(json!(8)),
