@@ -286,6 +286,15 @@ async fn fire(core: &Arc<Core>, id: u64, due: Timestamp) -> Result<(), BackendEr
 
 /// Records a firing that queued nothing.
 async fn record(core: &Arc<Core>, id: u64, run: Run, missed: u64) -> Result<(), BackendError> {
+    match &run.outcome {
+        RunOutcome::Refused { why } => {
+            tracing::warn!("task/{id} did not fire at {}, it was refused: {why}", run.due);
+        }
+        RunOutcome::Missed => {
+            tracing::warn!("task/{id} missed {missed} firings, the latest at {}", run.due);
+        }
+        RunOutcome::Queued { .. } => {}
+    }
     let (written, task, before) = {
         let mut flight = core.flight();
         let Some(before) = owing(&flight, id, run.due).cloned() else { return Ok(()) };

@@ -337,8 +337,9 @@ async fn page(
     filter: &str,
     offset: u64,
 ) -> Result<Rows, BackendError> {
-    let list =
-        List { of, filter: Filter::parse(filter), sort: None, offset, limit: 1000, around: None };
+    let filter = Filter::parse(filter, of, &jiff::Zoned::now())
+        .map_err(|error| BackendError::failed(error.to_string()))?;
+    let list = List { of, filter, sort: None, offset, limit: 1000, around: None };
     match client.query(Query::List(list)).await? {
         Answer::Page(page) => Ok(page.rows),
         other => Err(hostler::domain::backend::unexpected(&other)),
