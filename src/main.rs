@@ -1,5 +1,7 @@
 //! Parse, wire, run: with what is below `main/`, the only room that sees every other.
 
+#[path = "main/mending.rs"]
+mod mending;
 #[path = "main/owner.rs"]
 mod owner;
 #[path = "main/place.rs"]
@@ -85,11 +87,18 @@ fn run(cli: Cli, catalogue: &Catalogue) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    if let Some(Command::Doctor { json }) = &cli.command {
+    if let Some(Command::Doctor { deep: false, json }) = &cli.command {
         return runtime.block_on(doctor(&cli, &read, *json));
     }
     let (config, origin) = read.map_err(anyhow::Error::new)?;
     let place = Place::new(&cli, config, origin);
+    match cli.command {
+        Some(Command::Doctor { json, .. }) => return runtime.block_on(mending::deep(&place, json)),
+        Some(Command::Recover { dry_run, json }) => {
+            return runtime.block_on(mending::recover(&place, dry_run, json));
+        }
+        _ => {}
+    }
     let code = runtime.block_on(async {
         match cli.command {
             None => console(&place).await,
@@ -283,7 +292,8 @@ async fn doctor(
         Ok(_) => Ok(files.as_slice()),
         Err(complaint) => Err(complaint.0.as_str()),
     };
-    let checks = cli::checks(&place.state_dir, said);
+    let mut checks = cli::checks(&place.state_dir, said);
+    checks.extend(mending::unknown(&place));
     let ports = drivers::real(&place.settings());
     let host = Host {
         tools: ports.toolbox.tools().await,

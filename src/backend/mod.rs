@@ -8,6 +8,7 @@
 //! ```
 
 pub mod admission;
+pub mod check;
 mod core;
 pub mod drivers;
 mod embedded;
@@ -28,6 +29,7 @@ pub mod os;
 pub mod ports;
 pub mod presets;
 pub mod queue;
+pub mod recover;
 mod sampler;
 pub mod scheduler;
 mod secrets;

@@ -8,6 +8,7 @@ mod ask;
 mod define;
 mod doctor;
 mod fields;
+mod recover;
 mod show;
 mod table;
 mod wait;
@@ -23,8 +24,9 @@ pub use ask::{Keyboard, Terminal};
 pub use define::{
     Cli, Command, LaneCommand, ListArgs, OperationCommand, RunArgs, command, complete, man, parse,
 };
-pub use doctor::{Check, checks, doctor};
+pub use doctor::{Check, checks, doctor, tell as tell_checks};
 pub use fields::parse as parse_fields;
+pub use recover::{Recovered, recovered};
 
 use crate::domain::query::Subject;
 use crate::domain::{
