@@ -2,6 +2,8 @@
 
 #[path = "main/log.rs"]
 mod log;
+#[path = "main/mending.rs"]
+mod mending;
 #[path = "main/owner.rs"]
 mod owner;
 #[path = "main/place.rs"]
@@ -97,11 +99,18 @@ fn run(cli: Cli, catalogue: &Catalogue, read: Read) -> anyhow::Result<ExitCode> 
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    if let Some(Command::Doctor { json }) = &cli.command {
+    if let Some(Command::Doctor { deep: false, json }) = &cli.command {
         return runtime.block_on(doctor(&cli, &read, *json));
     }
     let (config, origin) = read.map_err(anyhow::Error::new)?;
     let place = Place::new(&cli, config, origin);
+    match cli.command {
+        Some(Command::Doctor { json, .. }) => return runtime.block_on(mending::deep(&place, json)),
+        Some(Command::Recover { dry_run, json }) => {
+            return runtime.block_on(mending::recover(&place, dry_run, json));
+        }
+        _ => {}
+    }
     let code = runtime.block_on(async {
         match cli.command {
             None => console(&place).await,
@@ -376,6 +385,7 @@ async fn doctor(cli: &Cli, read: &Read, json: bool) -> anyhow::Result<ExitCode> 
         Err(complaint) => Err(complaint.0.as_str()),
     };
     let mut checks = cli::checks(&place.state_dir, said);
+    checks.extend(mending::unknown(&place));
     if let Err(error) = find(&place.state_dir) {
         checks.retain(|check| check.name != "state directory");
         checks.push(Check::bad("state directory", error.to_string(), "hostler --state OTHER_DIR"));

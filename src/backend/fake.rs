@@ -340,9 +340,9 @@ impl DiskTool for Fake {
         _: &'a str,
         _: &'a CommandLog,
     ) -> Done<'a, ()> {
-        Box::pin(
-            self.call(format!("create {size_mb} MB {}", fstype.word()), |_| write(path, "disk")),
-        )
+        Box::pin(self.call(format!("create {size_mb} MB {}", fstype.word()), move |_| {
+            write(path, &format!("disk of {size_mb}"))
+        }))
     }
 
     fn overlay<'a>(
@@ -358,11 +358,13 @@ impl DiskTool for Fake {
     }
 
     fn info<'a>(&'a self, path: &'a Path, _: &'a CommandLog) -> Done<'a, DiskInfo> {
+        let content = std::fs::read_to_string(path).unwrap_or_default();
+        let size_mb = content.strip_prefix("disk of ").and_then(|size| size.parse::<u64>().ok());
         let info = DiskInfo {
             format: "qcow2".into(),
-            virtual_bytes: 1 << 30,
-            actual_bytes: std::fs::metadata(path).map_or(0, |file| file.len()),
-            backing: None,
+            virtual_bytes: size_mb.unwrap_or(1024) << 20,
+            actual_bytes: content.len() as u64,
+            backing: content.strip_prefix("overlay of ").map(Into::into),
         };
         Box::pin(async move { Ok(info) })
     }

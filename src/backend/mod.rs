@@ -8,6 +8,7 @@
 //! ```
 
 pub mod admission;
+pub mod check;
 mod core;
 pub mod drivers;
 mod embedded;
@@ -30,6 +31,7 @@ mod ownership;
 pub mod ports;
 pub mod presets;
 pub mod queue;
+pub mod recover;
 mod sampler;
 pub mod scheduler;
 mod secrets;

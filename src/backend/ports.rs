@@ -325,6 +325,13 @@ pub trait DiskTool: Send + Sync {
     /// What a disk's file is. Fails with a clear sentence when it is none.
     fn info<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> Done<'a, DiskInfo>;
 
+    /// What is wrong with the bookkeeping of a qcow2 disk; `None` when nothing is, or when it is in
+    /// use and cannot be looked at. Reads only.
+    fn check<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> Done<'a, Option<String>> {
+        let _ = (path, log);
+        Box::pin(async { Ok(None) })
+    }
+
     /// Makes the disk cloud-init reads on a VM's first boot. Readable by the owner alone.
     fn seed<'a>(&'a self, path: &'a Path, seed: &'a Seed) -> Done<'a, ()>;
 }

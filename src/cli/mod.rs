@@ -8,6 +8,7 @@ mod ask;
 mod define;
 mod doctor;
 mod fields;
+mod recover;
 mod show;
 mod table;
 mod wait;
@@ -26,8 +27,9 @@ pub use define::{
     Cli, Command, LaneCommand, ListArgs, OperationCommand, RunArgs, command, complete, config_file,
     man, parse,
 };
-pub use doctor::{Check, checks, doctor};
+pub use doctor::{Check, checks, doctor, tell as tell_checks};
 pub use fields::parse as parse_fields;
+pub use recover::{Recovered, recovered};
 
 use crate::domain::filter::columns;
 use crate::domain::query::Subject;
