@@ -290,7 +290,7 @@ async fn changed(
         other => return Err(unexpected(&other).into()),
     };
     let catalogue = session.backend.catalogue();
-    let present = Some(&operation.params);
+    let present = Some(&*operation.params);
     fields::parse(&catalogue, &operation.kind, given, present, session.keyboard)
 }
 
