@@ -3,8 +3,8 @@
 //! ffmpeg ends with status 0 on a source that breaks off, and on an output cut short by somebody's
 //! `q`. So an encoding counts only when ffprobe finds the wanted streams in it at full length.
 
-mod probe;
-mod progress;
+pub(super) mod probe;
+pub(super) mod progress;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -17,7 +17,7 @@ mod disks;
 mod events;
 mod launch;
 mod living;
-mod qmp;
+pub(super) mod qmp;
 mod serial;
 
 use std::collections::HashMap;
