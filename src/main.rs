@@ -2,6 +2,8 @@
 
 #[path = "main/log.rs"]
 mod log;
+#[path = "main/mending.rs"]
+mod mending;
 #[path = "main/owner.rs"]
 mod owner;
 #[path = "main/place.rs"]
@@ -16,7 +18,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use hostler::backend::drivers::{self, supervise};
-use hostler::backend::settings::Settings;
 use hostler::backend::{Embedded, Found, find, operations, own};
 use hostler::cli::{self, Check, Cli, Command};
 use hostler::config::{self, Config, Origin};
@@ -32,6 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// backend in the background.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// The configuration, or what is wrong with it.
+type Read = Result<(Config, Origin), config::Complaint>;
+
 fn main() -> ExitCode {
     // hostler starts itself once more beside every long tool: see `drivers::supervise`. That comes
     // before anything else, so that it costs next to nothing.
@@ -41,14 +45,20 @@ fn main() -> ExitCode {
     {
         return supervise::main(Path::new(dir));
     }
-    let kinds = operations::all(&Settings::new(config::default_state_dir()));
+    // The help shows what holds here, so the configuration comes before what else is asked. What is
+    // wrong with it is told to those who need it.
+    let named = cli::config_file(&arguments);
+    let read = Config::load(named.as_deref());
+    let told = read.as_ref().map(|(config, _)| config.clone()).unwrap_or_default();
+    let kinds = operations::all(&place::settings(&config::default_state_dir(), &told));
     let catalogue = Catalogue::new(kinds.into_iter().map(|entry| entry.spec));
     let cli = match cli::parse(&catalogue, arguments) {
         Ok(cli) => cli,
         // clap prints help to standard output with status 0 and complaints to standard error with 2.
         Err(error) => error.exit(),
     };
-    let ran = run(cli, &catalogue);
+    let read = if cli.config == named { read } else { Config::load(cli.config.as_deref()) };
+    let ran = run(cli, &catalogue, read);
     log::flush();
     match ran {
         Ok(code) => code,
@@ -64,7 +74,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli, catalogue: &Catalogue) -> anyhow::Result<ExitCode> {
+fn run(cli: Cli, catalogue: &Catalogue, read: Read) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout();
     match &cli.command {
         Some(Command::Completions { shell }) => {
@@ -82,7 +92,6 @@ fn run(cli: Cli, catalogue: &Catalogue) -> anyhow::Result<ExitCode> {
         }
         _ => {}
     }
-    let read = Config::load(cli.config.as_deref());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // More than processors: a worker may wait for a slow disk in the middle of a step that is
         // not to be cut in two.
@@ -90,11 +99,18 @@ fn run(cli: Cli, catalogue: &Catalogue) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    if let Some(Command::Doctor { json }) = &cli.command {
+    if let Some(Command::Doctor { deep: false, json }) = &cli.command {
         return runtime.block_on(doctor(&cli, &read, *json));
     }
     let (config, origin) = read.map_err(anyhow::Error::new)?;
     let place = Place::new(&cli, config, origin);
+    match cli.command {
+        Some(Command::Doctor { json, .. }) => return runtime.block_on(mending::deep(&place, json)),
+        Some(Command::Recover { dry_run, json }) => {
+            return runtime.block_on(mending::recover(&place, dry_run, json));
+        }
+        _ => {}
+    }
     let code = runtime.block_on(async {
         match cli.command {
             None => console(&place).await,
@@ -357,11 +373,7 @@ async fn carry_out(
 }
 
 /// What this machine can do. Works without a backend, and with a configuration that does not.
-async fn doctor(
-    cli: &Cli,
-    read: &Result<(Config, Origin), config::Complaint>,
-    json: bool,
-) -> anyhow::Result<ExitCode> {
+async fn doctor(cli: &Cli, read: &Read, json: bool) -> anyhow::Result<ExitCode> {
     let (config, origin) = match read {
         Ok((config, origin)) => (config.clone(), origin.clone()),
         Err(_) => (Config::default(), Origin::default()),
@@ -373,6 +385,7 @@ async fn doctor(
         Err(complaint) => Err(complaint.0.as_str()),
     };
     let mut checks = cli::checks(&place.state_dir, said);
+    checks.extend(mending::unknown(&place));
     if let Err(error) = find(&place.state_dir) {
         checks.retain(|check| check.name != "state directory");
         checks.push(Check::bad("state directory", error.to_string(), "hostler --state OTHER_DIR"));

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::{
     Accepted, Answer, Backend, BackendError, BoxFuture, Catalogue, Control, Counts, EventStream,
-    InFlight, Operation, OperationDetail, Page, Query, Resource, ResourceKind, Result, Rows,
-    Serial, State, Subject, Submit, Task, VmState,
+    InFlight, Operation, OperationDetail, Page, Query, Reason, Refusal, Resource, ResourceKind,
+    Result, Rows, Serial, State, Subject, Submit, Task, VmState,
 };
 
 use super::core::{Core, detached};
@@ -15,6 +15,7 @@ use super::ports::{Guest, Ports};
 use super::scheduler;
 use super::secrets::shown;
 use super::settings::Settings;
+use super::state_files;
 use super::store::{Store, reader};
 
 /// The most rows a list answers with.
@@ -46,12 +47,14 @@ impl Embedded {
         ports: Ports,
         kinds: Vec<Entry>,
     ) -> Result<Self> {
-        let (store, opened) = Store::open(&settings.state_dir)?;
+        let (store, mut opened) = Store::open(&settings.state_dir)?;
+        state_files::raise(&mut opened.counters, &settings.state_dir);
         let guard = owned.guard().inspect_err(|error| {
             tracing::warn!(%error, "whether the state directory stays where it is is not watched");
         });
         let core = Arc::new(Core::new(ports, settings, kinds, store, opened));
         core.dispatch();
+        core.running.spawn(super::keeper::run(core.clone()));
         core.running.spawn(super::observer::run(core.clone()));
         core.running.spawn(scheduler::run(core.clone()));
         let (dir, pid) = (core.settings().state_dir.display(), std::process::id());
@@ -73,6 +76,7 @@ impl Embedded {
         self.core.running.close();
         self.core.running.wait().await;
         self.core.leaving.cancel();
+        super::keeper::keep(&self.core).await;
         if let Err(error) = self.core.store.close().await {
             tracing::error!(%error, "the last changes could not be written");
         }
@@ -99,6 +103,13 @@ impl Embedded {
             Some(lost) if answer.is_ok() => Err(lost),
             _ => answer,
         }
+    }
+
+    /// Returns when what lies in the state directory is in step with what happened until now.
+    #[cfg(test)]
+    pub(super) async fn settle(&self) {
+        super::keeper::sweep_once(&self.core).await;
+        super::keeper::keep(&self.core).await;
     }
 
     /// Whether anybody listens to the events.
@@ -140,6 +151,9 @@ impl Embedded {
         let core = &self.core;
         Ok(match query {
             Query::List(mut list) => {
+                list.check().map_err(|error| {
+                    Refusal::new(Reason::Value, format!("the list cannot be made: {error}"))
+                })?;
                 list.limit = list.limit.min(MOST_ROWS);
                 list.offset = list.offset.min(FARTHEST_ROW);
                 list.around = list.around.map(|row| row.min(FARTHEST_ROW));

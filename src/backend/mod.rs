@@ -8,6 +8,7 @@
 //! ```
 
 pub mod admission;
+pub mod check;
 mod core;
 pub mod drivers;
 mod embedded;
@@ -19,6 +20,7 @@ pub mod fake_encoder;
 mod hub;
 pub mod inventory;
 pub mod journal;
+mod keeper;
 pub mod kind;
 mod load;
 mod nothing;
@@ -29,10 +31,12 @@ mod ownership;
 pub mod ports;
 pub mod presets;
 pub mod queue;
+pub mod recover;
 mod sampler;
 pub mod scheduler;
 mod secrets;
 pub mod settings;
+pub mod state_files;
 pub mod store;
 #[cfg(test)]
 mod trial;

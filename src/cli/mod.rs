@@ -8,6 +8,7 @@ mod ask;
 mod define;
 mod doctor;
 mod fields;
+mod recover;
 mod show;
 mod table;
 mod wait;
@@ -18,19 +19,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use jiff::Zoned;
 use serde::Serialize;
 
 pub use ask::{Keyboard, Terminal};
 pub use define::{
-    Cli, Command, LaneCommand, ListArgs, OperationCommand, RunArgs, command, complete, man, parse,
+    Cli, Command, LaneCommand, ListArgs, OperationCommand, RunArgs, command, complete, config_file,
+    man, parse,
 };
-pub use doctor::{Check, checks, doctor};
+pub use doctor::{Check, checks, doctor, tell as tell_checks};
 pub use fields::parse as parse_fields;
+pub use recover::{Recovered, recovered};
 
+use crate::domain::filter::columns;
 use crate::domain::query::Subject;
 use crate::domain::{
-    Answer, Backend, BackendError, Control, Event, EventStream, Fact, Filter, List, Query,
-    Resource, ResourceId, Rows, Sort, Uid, backend::unexpected,
+    Answer, Backend, BackendError, Control, Event, EventStream, Fact, Filter, FilterError, List,
+    Query, ResourceId, Rows, Sort, Uid, backend::unexpected,
 };
 
 /// How long a command waits for a backend that was lost to come back, or for another one.
@@ -141,25 +146,14 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), Trouble> 
         "operations" => Subject::Operations,
         kind => Subject::Resources(kind.parse().map_err(Trouble::Usage)?),
     };
-    let columns = match of {
-        Subject::Operations => crate::domain::Operation::COLUMNS.to_vec(),
-        Subject::Resources(kind) => Resource::columns(kind),
-    };
-    let filter = Filter::parse(&args.filter);
+    let filter = filter(&args.filter, of)?;
     let sort = args.sort.map(|column| Sort {
         descending: column.starts_with('-'),
         column: column.trim_start_matches('-').to_owned(),
     });
-    let sorted = sort.iter().map(|sort| sort.column.as_str()).find(|name| !columns.contains(name));
-    if let Some(column) = filter.unknown(&columns).or(sorted) {
-        return Err(Trouble::Usage(format!(
-            "{} have no column '{column}'; there are {}",
-            args.what,
-            columns.join(", ")
-        )));
-    }
-    let question =
-        Query::List(List { of, filter, sort, offset: 0, limit: args.limit, around: None });
+    let list = List { of, filter, sort, offset: 0, limit: args.limit, around: None };
+    list.check().map_err(|error| misread(error, of))?;
+    let question = Query::List(list);
     match session.backend.query(question).await? {
         Answer::Page(page) if args.json => json(session.out, &page),
         Answer::Page(page) => {
@@ -177,6 +171,27 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), Trouble> 
         }
         other => Err(unexpected(&other).into()),
     }
+}
+
+/// Reads a filter; days, times and ages are meant here and now.
+fn filter(text: &str, of: Subject) -> Result<Filter, Trouble> {
+    Filter::parse(text, of, &Zoned::now()).map_err(|error| misread(error, of))
+}
+
+/// A filter or an order that these rows cannot have.
+fn misread(error: FilterError, of: Subject) -> Trouble {
+    let what = match of {
+        Subject::Operations => "operations",
+        Subject::Resources(kind) => kind.plural(),
+    };
+    Trouble::Usage(match error {
+        FilterError::Column(column) => format!(
+            "{what} have no column '{column}'; there are {}; a text with a sign in it is looked \
+             for in quotes: '\"{column}:…\"'",
+            columns(of).join(", ")
+        ),
+        FilterError::Value(why) => format!("the filter is not understood: {why}"),
+    })
 }
 
 async fn lanes(as_json: bool, session: &mut Session<'_>) -> Result<(), Trouble> {
@@ -277,7 +292,7 @@ async fn changed(
         other => return Err(unexpected(&other).into()),
     };
     let catalogue = session.backend.catalogue();
-    let present = Some(&operation.params);
+    let present = Some(&*operation.params);
     fields::parse(&catalogue, &operation.kind, given, present, session.keyboard)
 }
 

@@ -1,6 +1,6 @@
 //! A state directory, and the backend on it: our own, or the one that another process has.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -45,12 +45,7 @@ impl Place {
     }
 
     pub(crate) fn settings(&self) -> Settings {
-        let mut settings = Settings::new(self.state_dir.clone());
-        settings.share_mib = self.config.share_mib;
-        settings.trash_days = self.config.trash_days;
-        settings.stop_timeout = Duration::from_secs(self.config.stop_timeout_s.into());
-        settings.lanes = self.config.lanes.clone().into_iter().collect();
-        settings
+        settings(&self.state_dir, &self.config)
     }
 
     /// The backend itself, when nobody else owns the state directory.
@@ -195,6 +190,20 @@ impl Place {
     pub(crate) fn actor(&self, from: &str) -> String {
         format!("{from}:{}", native::user_name(rustix::process::getuid().as_raw()))
     }
+}
+
+/// The settings for a state directory, as far as the configuration does not leave them as they are.
+pub(crate) fn settings(state_dir: &Path, config: &Config) -> Settings {
+    let mut settings = Settings::new(state_dir.to_owned());
+    settings.share_mib = config.share_mib.unwrap_or(settings.share_mib);
+    settings.trash_days = config.trash_days.unwrap_or(settings.trash_days);
+    if let Some(seconds) = config.stop_timeout_s {
+        settings.stop_timeout = Duration::from_secs(seconds.into());
+    }
+    for (lane, width) in &mut settings.lanes {
+        *width = config.lanes.get(lane).copied().unwrap_or(*width);
+    }
+    settings
 }
 
 /// A backend that was reached.
