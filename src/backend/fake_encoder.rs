@@ -207,6 +207,9 @@ impl Hypervisor for Absent {
     fn quit<'a>(&'a self, _: &'a Guest, _: &'a CommandLog) -> Done<'a, ()> {
         absent()
     }
+    fn withdraw<'a>(&'a self, _: &'a Guest, _: &'a str, _: &'a CommandLog) -> Done<'a, ()> {
+        absent()
+    }
     fn attach<'a>(&'a self, _: &'a Guest, _: &'a Drive, _: &'a CommandLog) -> Done<'a, ()> {
         absent()
     }
@@ -215,6 +218,9 @@ impl Hypervisor for Absent {
     }
     fn serial<'a>(&'a self, _: &'a Guest) -> Done<'a, Serial> {
         absent()
+    }
+    fn last_words(&self, _: &Guest) -> Option<String> {
+        None
     }
     fn usage(&self, _: &Guest) -> Option<GuestUsage> {
         None

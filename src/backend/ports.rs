@@ -166,6 +166,8 @@ pub struct GuestSpec {
     pub seed: Option<PathBuf>,
     /// The attached disks.
     pub disks: Vec<Drive>,
+    /// What names this launch, for [`Hypervisor::withdraw`]: no other launch has the same.
+    pub launch: String,
 }
 
 /// What the hypervisor finds a VM doing.
@@ -181,6 +183,8 @@ pub enum GuestStatus {
     ShutDown,
     /// QEMU stopped it for an error of its own: a full disk, a broken image.
     Broken,
+    /// There is a process, and no way left to speak to it: its sockets were removed.
+    Unreachable,
 }
 
 /// What happens to a VM by itself.
@@ -238,6 +242,15 @@ pub trait Hypervisor: Send + Sync {
     /// Ends the process: a power cut for a guest that is still up. Returns when it is gone.
     fn quit<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> Done<'a, ()>;
 
+    /// Ends the process that one launch started, known by its [`GuestSpec::launch`], or finds that
+    /// there is none. Any other process of the VM is left alone.
+    fn withdraw<'a>(
+        &'a self,
+        guest: &'a Guest,
+        launch: &'a str,
+        log: &'a CommandLog,
+    ) -> Done<'a, ()>;
+
     /// Plugs a disk into a running VM, or finds it plugged in.
     fn attach<'a>(
         &'a self,
@@ -252,6 +265,9 @@ pub trait Hypervisor: Send + Sync {
 
     /// Opens the serial line. Any number may watch one VM at once.
     fn serial<'a>(&'a self, guest: &'a Guest) -> Done<'a, Serial>;
+
+    /// The last line the hypervisor itself said about a VM in its latest run, where it said any.
+    fn last_words(&self, guest: &Guest) -> Option<String>;
 
     /// How much of the box a VM uses; `None` when it does not run.
     fn usage(&self, guest: &Guest) -> Option<GuestUsage>;
@@ -308,6 +324,13 @@ pub trait DiskTool: Send + Sync {
 
     /// What a disk's file is. Fails with a clear sentence when it is none.
     fn info<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> Done<'a, DiskInfo>;
+
+    /// What is wrong with the bookkeeping of a qcow2 disk; `None` when nothing is, or when it is in
+    /// use and cannot be looked at. Reads only.
+    fn check<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> Done<'a, Option<String>> {
+        let _ = (path, log);
+        Box::pin(async { Ok(None) })
+    }
 
     /// Makes the disk cloud-init reads on a VM's first boot. Readable by the owner alone.
     fn seed<'a>(&'a self, path: &'a Path, seed: &'a Seed) -> Done<'a, ()>;

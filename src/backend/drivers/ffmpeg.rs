@@ -7,8 +7,8 @@
 //! the job's folder keeps, so it is found again by the next hostler, and goes with the job.
 
 mod formats;
-mod probe;
-mod progress;
+pub(super) mod probe;
+pub(super) mod progress;
 
 use std::io;
 use std::os::unix::fs::MetadataExt;

@@ -3,7 +3,7 @@
 //! What comes from outside is looked at before QEMU opens it. Every file of an image appears whole
 //! or not at all; what is still being written ends in `.partial`.
 
-mod checksum;
+pub(super) mod checksum;
 mod copy;
 mod cpio;
 mod debian;

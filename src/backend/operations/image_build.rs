@@ -14,7 +14,7 @@ use super::{Kind, World, guests};
 
 /// What can be built: name, label, login.
 const RECIPES: [(&str, &str, &str); 2] = [
-    ("tiny", "a kernel and busybox in memory: built in seconds; log in as root", "root"),
+    ("tiny", "a kernel and busybox in memory: built in seconds; a root shell, no password", "root"),
     (
         "debian",
         "Debian with systemd, cloud-init and SSH: built in minutes; log in as debian",

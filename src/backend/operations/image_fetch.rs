@@ -201,7 +201,7 @@ impl Kind for ImageFetch {
     }
 
     fn discard<'a>(ports: &'a Ports, settings: &'a Settings, id: u64) -> Done<'a, ()> {
-        Box::pin(async move { ports.images.discard(&settings.image_dir(id)).await })
+        Box::pin(images::discard(ports, settings, id))
     }
 
     fn preview(params: &Parameters, world: &World<'_>) -> Preview {
