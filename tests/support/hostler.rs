@@ -218,10 +218,10 @@ impl Box7 {
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(&folder).expect("a folder").flatten() {
                 let path = entry.path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else if path.to_string_lossy().contains(".partial") {
+                if path.to_string_lossy().contains(".partial") {
                     found.push(path);
+                } else if path.is_dir() {
+                    folders.push(path);
                 }
             }
         }

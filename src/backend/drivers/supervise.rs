@@ -22,6 +22,7 @@
 //! session's number is not given out again while a member lives, so signals cannot go astray.
 
 mod lock;
+mod stall;
 mod supervisor;
 mod tree;
 
@@ -40,11 +41,15 @@ use super::whole;
 use crate::domain::Failure;
 
 use lock::Lock;
+pub use stall::Stall;
 pub use supervisor::main;
 use tree::Leader;
 
 /// How long a tool may take to end by itself after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long a supervisor may take to say that it is at work: on a busy disk, some seconds.
+const ANSWER: Duration = Duration::from_secs(120);
 
 /// How often, and how long apart, a lock is asked for: one who only looks holds it for an instant,
 /// and a supervisor that has written down how its tool ended may still be on its way out.
@@ -206,7 +211,13 @@ impl Supervision {
             .map_err(failed)?;
         let mut said = String::new();
         if let Some(mut stdout) = child.stdout.take() {
-            stdout.read_to_string(&mut said).await.map_err(failed)?;
+            let read = tokio::time::timeout(ANSWER, stdout.read_to_string(&mut said)).await;
+            let Ok(read) = read else {
+                // What it may have started is found by whoever asks again.
+                child.start_kill().map_err(failed)?;
+                return Err(Failure::passing(format!("cannot {}: it does not answer", what())));
+            };
+            read.map_err(failed)?;
         }
         // It goes on without us; tokio reaps it when it ends.
         match said.trim() {
@@ -291,6 +302,12 @@ impl Supervised {
     #[must_use]
     pub fn supervisor(&self) -> Option<u32> {
         self.leader().filter(Leader::lives).map(|leader| leader.pid)
+    }
+
+    /// Whether somebody has halted the tool, or a part of it.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.members().into_iter().any(tree::is_stopped)
     }
 
     /// Halts the tool where it is.
