@@ -21,11 +21,12 @@ use hostler::backend::settings::Settings;
 use hostler::backend::{admission, operations, scheduler};
 use hostler::config::{Config, Origin};
 use hostler::domain::{
-    Answer, Catalogue, Control, Event, Every, Filter, Query, Repeat, ResourceId, Submit, Uid, Value,
+    Answer, Catalogue, Control, Event, Every, Filter, Query, Repeat, ResourceId, ResourceKind,
+    Subject, Submit, Uid, Value,
 };
 use hostler::wire::native;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -102,7 +103,11 @@ fn config() {
 fn filter() {
     check!().with_test_time(SHORT).for_each(|bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
-        let filter = Filter::parse(&text);
+        let (of, now) = (Subject::Resources(ResourceKind::Vm), Zoned::default());
+        let filter = match Filter::parse(&text, of, &now) {
+            Ok(filter) => filter,
+            Err(error) => return assert!(!error.to_string().contains('\n'), "{error:?}"),
+        };
         let field = |name: &str| match name {
             "name" => Some(Value::Text("Web-3".to_owned())),
             "cpu" => Some(Value::Number(62.5)),
@@ -110,9 +115,13 @@ fn filter() {
         };
         let matches = filter.matches(&["name", "cpu"], field);
         there_and_back::<Filter>(&serde_json::to_vec(&filter).expect("it is printed"));
-        // What was typed twice says no more than once.
-        let twice = Filter::parse(&format!("{text} {text}"));
-        assert_eq!(twice.matches(&["name", "cpu"], field), matches, "{text:?}");
+        // What was typed twice says no more than once, unless a quote is open or it is too long.
+        let is_closed = text.matches('"').count() % 2 == 0;
+        if let Ok(twice) = Filter::parse(&format!("{text} {text}"), of, &now)
+            && is_closed
+        {
+            assert_eq!(twice.matches(&["name", "cpu"], field), matches, "{text:?}");
+        }
     });
 }
 
