@@ -132,6 +132,14 @@ impl Context {
         self.inner.mark
     }
 
+    /// Names this attempt of this operation as nothing else is named, also when an older database
+    /// is restored and numbers come again: for marking what the attempt makes.
+    #[must_use]
+    pub fn attempt_name(&self) -> String {
+        let Mark { operation, created_ms } = self.inner.mark;
+        format!("{operation}.{}.{created_ms}", self.inner.attempt)
+    }
+
     /// The number of the resource it acts on or makes.
     ///
     /// # Errors

@@ -23,9 +23,11 @@ pub mod journal;
 mod keeper;
 pub mod kind;
 mod load;
+mod nothing;
 mod observer;
 pub mod operations;
 pub mod os;
+mod ownership;
 pub mod ports;
 pub mod presets;
 pub mod queue;
@@ -39,4 +41,6 @@ pub mod store;
 #[cfg(test)]
 mod trial;
 
-pub use embedded::{Embedded, Owned, own};
+pub use embedded::Embedded;
+pub use nothing::Nothing;
+pub use ownership::{Found, Owned, find, own, owner};

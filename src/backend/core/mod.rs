@@ -62,6 +62,8 @@ pub struct Core {
     pub(super) unobserved: Notify,
     /// Tells the keeper what to describe anew.
     pub(super) due: Due,
+    /// Tells that the backend may be needed no longer: an operation has ended or a resource changed.
+    pub(super) changed: Notify,
 }
 
 /// What is in flight.
@@ -177,6 +179,7 @@ impl Core {
             vms_changed: Notify::new(),
             unobserved: Notify::new(),
             due,
+            changed: Notify::new(),
         }
     }
 
@@ -273,6 +276,7 @@ impl Core {
     /// Wakes whoever looks after resources of a kind.
     fn notice(&self, id: ResourceId) {
         self.due.add(id);
+        self.changed.notify_waiters();
         match id.kind {
             crate::domain::ResourceKind::Task => self.tasks_changed.notify_one(),
             // A disk in the trash has its time, an image that is gone leaves its folder, and an

@@ -155,6 +155,7 @@ impl Kind for VmCreate {
             accelerator: None,
             created: world.now,
             started: None,
+            crashed: None,
             note: None,
             cpu_percent: None,
             memory_used_mib: None,
@@ -174,7 +175,7 @@ impl Kind for VmCreate {
                 if params.cpu == 1 { "" } else { "s" },
                 image.name
             ),
-            format!("In the guest, '{login}' can log in with the password given."),
+            logs_in(image.form.as_ref(), login),
         ];
         if let Some(free) = load::available_mib().filter(|free| *free < memory) {
             effects.push(format!(
@@ -288,6 +289,23 @@ fn backing(form: &ImageForm) -> Option<(&std::path::Path, crate::domain::DiskFor
     }
 }
 
+/// Who can log in, in a sentence. What starts without a root disk of its own makes no accounts.
+fn logs_in(form: Option<&ImageForm>, login: &str) -> String {
+    match form {
+        Some(ImageForm::Direct { .. }) => {
+            "Its serial console is a shell of root's that asks for no password; the one given is not \
+             used."
+                .to_owned()
+        }
+        Some(ImageForm::Iso { .. }) => {
+            "It starts from the image as from a CD: who can log in is for that to say; login and \
+             password are passed on in its seed."
+                .to_owned()
+        }
+        _ => format!("In the guest, '{login}' can log in with the password given."),
+    }
+}
+
 fn seed(vm: &Vm, params: &Parameters) -> Seed {
     Seed {
         instance_id: vm.uuid.to_string(),
@@ -381,6 +399,21 @@ mod tests {
         assert!(preview.commands[0].starts_with("qemu-img create -f qcow2 -b /"));
         assert_eq!(preview.space, Some(OVERLAY_BYTES));
         assert!(!serde_json::to_string(&preview).unwrap().contains(PASSWORD));
+    }
+
+    #[test]
+    fn a_login_is_promised_only_where_an_account_is_made() {
+        let direct = ImageForm::Direct {
+            kernel: "/kernel".into(),
+            initrd: "/initrd".into(),
+            append: String::new(),
+        };
+        let said = logs_in(Some(&direct), "root");
+        assert!(!said.contains("can log in") && said.contains("no password"), "{said}");
+        let said = logs_in(Some(&ImageForm::Iso { path: "/cd.iso".into() }), "admin");
+        assert!(!said.contains("can log in with"), "{said}");
+        let disk = ImageForm::Disk { path: "/disk".into(), format: crate::domain::DiskFormat::Raw };
+        assert!(logs_in(Some(&disk), "admin").contains("'admin' can log in with the password"));
     }
 
     #[tokio::test]
