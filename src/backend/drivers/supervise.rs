@@ -331,7 +331,7 @@ impl Supervised {
             [(&[Signal::CONT, Signal::TERM][..], GRACE), (&[Signal::KILL][..], 2 * GRACE)]
         {
             let deadline = tokio::time::Instant::now() + patience;
-            while self.state() == Doing::Running {
+            while self.is_alive() {
                 let soon = tokio::time::Instant::now() + Duration::from_millis(250);
                 if soon > deadline {
                     break;
@@ -339,12 +339,12 @@ impl Supervised {
                 for &signal in signals {
                     self.signal(signal);
                 }
-                if let Ok(ended) = tokio::time::timeout_at(soon, self.wait()).await {
+                if let Ok(ended) = tokio::time::timeout_at(soon, self.somebody_ends()).await {
                     ended?;
                 }
             }
         }
-        if self.state() == Doing::Running {
+        if self.is_alive() {
             return Err(Failure::passing(format!(
                 "cannot end processes {:?} of {}: they do not answer SIGKILL; see `ps`, then \
                  relaunch",
@@ -383,8 +383,8 @@ impl Supervised {
             }
             match self.state() {
                 Doing::Running if fits(self) => return Ok(None),
-                Doing::Running => self.stop().await?,
-                Doing::Absent | Doing::Ended(_) => {}
+                Doing::Running | Doing::Ended(_) => self.stop().await?,
+                Doing::Absent => {}
             }
             tokio::time::sleep(APART).await;
         }
@@ -409,9 +409,15 @@ impl Supervised {
         removed.map_err(|error| Failure::io(format!("remove {}", outer.display()), &error))
     }
 
+    /// Whether the tool, or a child that has outlived it, still lives.
+    fn is_alive(&self) -> bool {
+        self.state() == Doing::Running
+            || (Lock::is_held(&self.dir) && !self.members().is_empty())
+    }
+
     /// Signals every process of the tool, as long as the lock says that they are still ours.
     fn signal(&self, signal: Signal) {
-        if let (Doing::Running, Some(leader)) = (self.state(), self.leader()) {
+        if let (true, Some(leader)) = (Lock::is_held(&self.dir), self.leader()) {
             leader.signal_members(signal);
         }
     }
