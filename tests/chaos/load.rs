@@ -112,9 +112,9 @@ impl Load {
         let all = async {
             let mut resources = Vec::new();
             for kind in ResourceKind::ALL {
-                resources.extend(self::resources(&*self.client, kind).await?);
+                resources.extend(self::resources(&self.client, kind).await?);
             }
-            Ok::<_, BackendError>((resources, latest(&*self.client).await?))
+            Ok::<_, BackendError>((resources, latest(&self.client).await?))
         };
         // An owner that is stopped answers later; the load goes on with what it knew.
         let Ok(Ok((resources, mut latest))) =
