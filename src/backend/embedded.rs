@@ -18,6 +18,7 @@ use super::scheduler;
 use super::secrets::shown;
 use super::settings::Settings;
 use super::store::{Store, reader};
+use super::timekeeper::Timekeeper;
 
 /// The most rows a list answers with.
 const MOST_ROWS: u32 = 10_000;
@@ -98,8 +99,10 @@ impl Embedded {
         let (store, opened) = Store::open(&settings.state_dir)?;
         let core = Arc::new(Core::new(ports, settings, kinds, store, opened));
         core.dispatch();
-        core.running.spawn(super::observer::run(core.clone()));
-        core.running.spawn(scheduler::run(core.clone()));
+        let (dir, clock) = (&core.settings().state_dir, &*core.ports().clock);
+        let keeper = Timekeeper::resume(dir, clock);
+        core.running.spawn(super::observer::run(core.clone(), keeper.clone()));
+        core.running.spawn(scheduler::run(core.clone(), keeper));
         Ok(Self { core, owned: Arc::new(Mutex::new(Some(owned))) })
     }
 

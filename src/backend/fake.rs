@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use futures_util::stream;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, broadcast, watch};
 
 use crate::backend::ports::{
-    Checksum, Clock, CommandLog, DiskInfo, DiskTool, Done, Drive, EncodeJob, Encoder, Guest,
-    GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor, ImageTool, MadeImage, MediaInfo,
-    Meter, Ports, Report, Seed, Toolbox,
+    CLOCK_SET, Checksum, Clock, CommandLog, DiskInfo, DiskTool, Done, Drive, EncodeJob, Encoder,
+    Guest, GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor, ImageTool, MadeImage,
+    MediaInfo, Meter, Ports, Report, Seed, Toolbox,
 };
 use crate::domain::{
     Accelerator, BoxFuture, DiskFormat, Failure, FsType, ImageForm, Serial, Tool, ToolState,
@@ -59,7 +59,7 @@ struct World {
 pub struct Fake {
     world: Arc<Mutex<World>>,
     hung: Arc<Notify>,
-    now: Arc<watch::Sender<Timestamp>>,
+    clocks: Arc<watch::Sender<Clocks>>,
 }
 
 impl Default for Fake {
@@ -75,7 +75,7 @@ impl Default for Fake {
         Self {
             world: Arc::new(Mutex::new(world)),
             hung: Arc::default(),
-            now: Arc::new(watch::Sender::new(start)),
+            clocks: Arc::new(watch::Sender::new(Clocks { wall: start, uptime: Duration::ZERO })),
         }
     }
 }
@@ -151,9 +151,14 @@ impl Fake {
         self.world().processes.insert(vm, process);
     }
 
-    /// Sets the clock forward.
+    /// Lets time pass.
     pub fn advance(&self, by: Duration) {
-        self.now.send_modify(|now| *now += by);
+        self.clocks.send_modify(|clocks| clocks.pass(by));
+    }
+
+    /// Sets the clock, while no time passes.
+    pub fn sets_clock(&self, by: SignedDuration) {
+        self.clocks.send_modify(|clocks| clocks.wall += by);
     }
 
     async fn call<T>(
@@ -438,19 +443,53 @@ impl ImageTool for Fake {
 /// The longest wait during which nobody needs to set the clock forward: it jumps by itself.
 const SHORT: Duration = Duration::from_secs(3600);
 
+/// What the clocks of a box show.
+#[derive(Debug, Clone, Copy)]
+pub struct Clocks {
+    /// The one on the wall.
+    pub wall: Timestamp,
+    /// The one nobody can set.
+    pub uptime: Duration,
+}
+
+impl Clocks {
+    /// Lets time pass.
+    pub fn pass(&mut self, by: Duration) {
+        self.wall += by;
+        self.uptime += by;
+    }
+
+    /// Whether who began to wait for a moment when they showed `before` waits no longer.
+    pub fn end_wait(&self, before: Self, at: Timestamp) -> bool {
+        let passed = SignedDuration::try_from(self.uptime - before.uptime).unwrap();
+        let set = self.wall.duration_since(before.wall) - passed;
+        self.wall >= at || set.abs() > CLOCK_SET
+    }
+}
+
 impl Clock for Fake {
     fn now(&self) -> Timestamp {
-        *self.now.borrow()
+        self.clocks.borrow().wall
+    }
+
+    fn uptime(&self) -> Duration {
+        self.clocks.borrow().uptime
+    }
+
+    fn boot(&self) -> String {
+        "a boot".to_owned()
     }
 
     fn until(&self, at: Timestamp) -> BoxFuture<'_, ()> {
         if at <= self.now() + SHORT {
-            self.now.send_modify(|now| *now = at.max(*now));
+            let left = |clocks: &Clocks| Duration::try_from(at.duration_since(clocks.wall));
+            self.clocks.send_modify(|clocks| clocks.pass(left(clocks).unwrap_or_default()));
         }
-        let mut now = self.now.subscribe();
+        let mut clocks = self.clocks.subscribe();
+        let before = *self.clocks.borrow();
         Box::pin(async move {
             // The sender is ours: it cannot be gone.
-            let _ = now.wait_for(|now| *now >= at).await;
+            let _ = clocks.wait_for(|clocks| clocks.end_wait(before, at)).await;
         })
     }
 }

@@ -32,6 +32,7 @@ pub mod scheduler;
 mod secrets;
 pub mod settings;
 pub mod store;
+mod timekeeper;
 #[cfg(test)]
 mod trial;
 

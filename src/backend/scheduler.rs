@@ -7,15 +7,19 @@
 //!     with                       └ due at most a minute ago: fires
 //! ```
 //!
-//! A firing and its record are one transaction, so that it happens once whatever crashes. `settled`
-//! only grows: a clock that is set back fires nothing twice. A firing that is more than
-//! `GRACE` late, because hostler was not running or the box slept, is missed and not made up for.
+//! A firing and its record are one transaction, so that it happens once whatever crashes. A firing
+//! that is more than `GRACE` late, because hostler was not running or the box slept, is missed and
+//! not made up for.
+//!
+//! A clock that is set: what it skips when it is set ahead never came, and is not missed. When it is
+//! set back, `settled` comes back with it, and what is known to have fired does not fire again.
 //!
 //! Clock changes: local times count. A task with a fixed hour and minute fires once on every day
 //! that matches: in the first of two hours that repeat, and at the end of a gap that swallows its
 //! time. Any other fires in every minute that matches as it comes: in both of two hours that
 //! repeat, and not within a gap.
 
+use std::collections::HashMap;
 use std::iter::successors;
 use std::sync::Arc;
 
@@ -26,18 +30,26 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::{
-    BackendError, Every, Firings, Reason, Refusal, Repeat, Resource, ResourceId, ResourceKind, Run,
-    RunOutcome, Submit, Task, Timeline, Uid,
+    BackendError, Every, Fact, Firings, Reason, Refusal, Repeat, Resource, ResourceId,
+    ResourceKind, Run, RunOutcome, Submit, Task, Timeline, Uid,
 };
 
 use super::core::{Core, Flight, detached};
 use super::store::Change;
+use super::timekeeper::{Jump, Timekeeper};
 
 /// How late a firing may be and still happen.
 const GRACE: SignedDuration = SignedDuration::from_secs(60);
 
 /// The minutes of a day.
 const DAY: u16 = 24 * 60;
+
+/// The length of a day on which no clock changes.
+const A_DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// How long hostler may have been away at most: what came due in a longer time is not missed, because
+/// a clock that is wrong is likelier.
+const AWAY: SignedDuration = SignedDuration::from_hours(24 * 366);
 
 /// How long to wait after the store could not be written.
 const PAUSE: SignedDuration = SignedDuration::from_secs(60);
@@ -103,6 +115,38 @@ pub(super) fn timeline(tasks: &[Task], now: Timestamp, zone: &TimeZone) -> Timel
     Timeline { from, tasks }
 }
 
+/// The first minute after `after` in which a task fires that it did not fire for already: with a
+/// clock that has been set back since.
+#[must_use]
+pub(super) fn upcoming(task: &Task, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+    let pattern = Pattern::of(&task.repeat)?;
+    successors(pattern.next(after, zone), |at| pattern.next(*at, zone))
+        .find(|at| !fired(task).any(|due| due == *at))
+}
+
+/// The firings that are known to have happened.
+fn fired(task: &Task) -> impl Iterator<Item = Timestamp> {
+    let by_clock = |run: &&Run| !run.by_hand && run.outcome != RunOutcome::Missed;
+    task.runs.iter().filter(by_clock).map(|run| run.due)
+}
+
+/// Until when the firings of a task have been dealt with, on a clock that shows `now`.
+#[must_use]
+pub(super) fn settled(task: &Task, now: Timestamp) -> Timestamp {
+    if task.settled <= now {
+        return task.settled;
+    }
+    // The clock was set back. What lies further ahead than a day was fired, if at all, on a clock
+    // that was wrong.
+    let is_kept = |due: &Timestamp| (now..now + A_DAY).contains(due);
+    let all_to_come = task.runs.iter().all(|run| run.due > now);
+    if task.runs.len() == Task::RUNS_KEPT && all_to_come {
+        // Earlier ones are not listed any more.
+        return fired(task).filter(is_kept).max().unwrap_or(now);
+    }
+    now
+}
+
 /// The firings of a task between when it was last dealt with and now.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Owed {
@@ -113,23 +157,77 @@ struct Owed {
 }
 
 fn owed(task: &Task, now: Timestamp, zone: &TimeZone) -> Owed {
-    let mut owed = Owed::default();
-    let mut at = task.settled;
-    while let Some(due) = next(&task.repeat, at, zone).filter(|due| *due <= now) {
-        // Of two within the grace, a minute apart, the earlier one is late.
-        if let Some(earlier) = owed.due.take() {
-            let count = owed.missed.map_or(0, |(count, _)| count);
-            owed.missed = Some((count + 1, earlier));
+    let Some(pattern) = Pattern::of(&task.repeat) else { return Owed::default() };
+    match firings(&task.repeat, &pattern, task.settled, now, zone) {
+        Some((count, last)) if now.duration_since(last) <= GRACE => {
+            // Of two within the grace, a minute apart, the earlier one is late.
+            let before = last - SignedDuration::from_secs(1);
+            let earlier = (count > 1)
+                .then(|| firings(&task.repeat, &pattern, task.settled, before, zone))
+                .flatten();
+            Owed { missed: earlier, due: fired(task).all(|due| due != last).then_some(last) }
         }
-        if now.duration_since(due) <= GRACE {
-            owed.due = Some(due);
-        } else {
-            let count = owed.missed.map_or(0, |(count, _)| count);
-            owed.missed = Some((count + 1, due));
-        }
-        at = due;
+        missed => Owed { missed, due: None },
     }
-    owed
+}
+
+/// How many firings there are after `after` and up to `until`, and the last of them. Days are counted,
+/// and minutes only on those that are not like others: after ten years there are five million.
+fn firings(
+    repeat: &Repeat,
+    pattern: &Pattern,
+    after: Timestamp,
+    until: Timestamp,
+    zone: &TimeZone,
+) -> Option<(u64, Timestamp)> {
+    let in_a_day = match (repeat.hour, repeat.minute) {
+        (Every::Any, Every::Any) => 24 * 60,
+        (Every::Any, Every::At(_)) => 24,
+        (Every::At(_), Every::Any) => 60,
+        (Every::At(_), Every::At(_)) => 1,
+    };
+    let midnight = |date: Date| date.to_zoned(zone.clone()).ok().map(|it| it.timestamp());
+    let search = |from: Timestamp, to: Timestamp| {
+        successors(pattern.next(from, zone), |at| pattern.next(*at, zone))
+            .take_while(move |at| *at <= to)
+    };
+    let moment = SignedDuration::from_secs(1);
+    let (mut count, mut latest) = (0, None);
+    let mut date = after.to_zoned(zone.clone()).date();
+    let mut begin = midnight(date)?;
+    while begin <= until {
+        let end = date.tomorrow().ok().and_then(midnight)?;
+        if falls_on(repeat, date) {
+            let whole = begin > after && end <= until;
+            if whole && end.duration_since(begin) == A_DAY {
+                count += in_a_day;
+                latest = Some((begin - moment, end - moment));
+            } else {
+                let (from, to) = (after.max(begin - moment), until.min(end - moment));
+                let found = search(from, to).count() as u64;
+                count += found;
+                if found > 0 {
+                    latest = Some((from, to));
+                }
+            }
+        }
+        (date, begin) = (date.tomorrow().ok()?, end);
+    }
+    let (from, to) = latest?;
+    Some((count, search(from, to).last()?))
+}
+
+/// Whether a task fires at all on a day.
+fn falls_on(repeat: &Repeat, date: Date) -> bool {
+    let is = |every: Every, value: i8| match every {
+        Every::Any => true,
+        Every::At(at) => i64::from(at) == i64::from(value),
+    };
+    is(repeat.day, date.day())
+        && is(repeat.week, (date.day() - 1) / 7 + 1)
+        && is(repeat.weekday, date.weekday().to_sunday_zero_offset())
+        && repeat.start.is_none_or(|start| date >= start)
+        && repeat.end.is_none_or(|end| date <= end)
 }
 
 /// A task after one of its firings was dealt with; `missed` counts those that one stands for.
@@ -144,7 +242,7 @@ pub(super) fn after(task: &Task, run: Run, missed: u64, zone: &TimeZone) -> Task
     task.problem = problem(&task, &run, zone);
     if !run.by_hand {
         task.settled = task.settled.max(run.due);
-        task.next = task.active.then(|| next(&task.repeat, task.settled, zone)).flatten();
+        task.next = task.active.then(|| upcoming(&task, task.settled, zone)).flatten();
     }
     task.runs.insert(0, run);
     task.runs.truncate(Task::RUNS_KEPT);
@@ -178,10 +276,20 @@ fn times(count: u64) -> String {
     }
 }
 
-/// Runs until the backend stops starting things.
-pub(super) async fn run(core: Arc<Core>) {
+/// Runs until the backend stops starting things. `keeper` is where an earlier life left the clock.
+pub(super) async fn run(core: Arc<Core>, mut keeper: Timekeeper) {
+    // The tasks that have not followed a clock that was set ahead, because an operation held them.
+    let mut behind = HashMap::new();
     while !core.is_pausing() {
-        let wake = round(&core).await;
+        if let Some(jump) = keeper.look(&*core.ports().clock) {
+            tell(&core, jump);
+            if jump.is_ahead() && (jump.proven || jump.by() > AWAY) {
+                for task in active(&core) {
+                    behind.entry(task.id).or_insert(jump).to = jump.to;
+                }
+            }
+        }
+        let wake = round(&core, &mut behind).await;
         let sleep = async {
             match wake {
                 Some(at) => core.ports().clock.until(at).await,
@@ -198,22 +306,63 @@ pub(super) async fn run(core: Arc<Core>) {
     }
 }
 
+/// Says that the clock was set.
+fn tell(core: &Core, jump: Jump) {
+    let zone = &core.settings().time_zone;
+    let show = |at: Timestamp| at.to_zoned(zone.clone()).strftime("%F %H:%M %Z").to_string();
+    let (from, to) = (show(jump.from), show(jump.to));
+    let message = match (jump.proven, jump.is_ahead()) {
+        (true, true) => format!(
+            "the clock was set ahead from {from} to {to}; what tasks would have done in between is \
+             skipped, and nothing leaves the trash for it"
+        ),
+        (true, false) => format!(
+            "the clock was set back from {from} to {to}; tasks fire by it and do nothing twice"
+        ),
+        (false, _) => format!(
+            "the clock shows {to}, and {from} at most is proven: the box was off, or its clock was \
+             set; nothing leaves the trash for it"
+        ),
+    };
+    tracing::warn!("{message}");
+    core.hub.tell(Fact::Notice { message });
+}
+
+fn active(core: &Core) -> Vec<Task> {
+    core.inventory(|inventory| {
+        let tasks = inventory.of(ResourceKind::Task).filter_map(|row| match &**row {
+            Resource::Task(task) if task.active => Some(task.clone()),
+            _ => None,
+        });
+        tasks.collect()
+    })
+}
+
 /// Deals with every task once and says when there is something to do again.
-async fn round(core: &Arc<Core>) -> Option<Timestamp> {
+async fn round(core: &Arc<Core>, behind: &mut HashMap<u64, Jump>) -> Option<Timestamp> {
     let now = core.ports().clock.now();
-    let active: Vec<Task> = core.inventory(|inventory| {
-        inventory
-            .of(ResourceKind::Task)
-            .filter_map(|row| match &**row {
-                Resource::Task(task) if task.active => Some(task.clone()),
-                _ => None,
-            })
-            .collect()
-    });
     let mut wake: Option<Timestamp> = None;
-    for task in active {
+    let tasks = active(core);
+    behind.retain(|id, _| tasks.iter().any(|task| task.id == *id));
+    for task in tasks {
         let (id, name) = (task.id, task.name.clone());
-        let at = match settle(core, task, now).await {
+        let settled = async {
+            if let Some(jump) = behind.get(&id).copied() {
+                // What came until the clock was set came in time.
+                deal(core, task, jump.from).await?;
+                if follow(core, id, |task| task.settled.max(jump.to)).await? {
+                    behind.remove(&id);
+                }
+            } else if task.settled > now + GRACE {
+                follow(core, id, |task| settled(task, now)).await?;
+            }
+            let task = core.inventory(|inventory| inventory.task(id).cloned());
+            match task.filter(|_| !behind.contains_key(&id)) {
+                Some(task) => deal(core, task, now).await,
+                None => Ok(None),
+            }
+        };
+        let at = match settled.await {
             Ok(at) => at,
             Err(error) => {
                 tracing::error!(%error, task = name, id, "a firing could not be recorded");
@@ -225,9 +374,23 @@ async fn round(core: &Arc<Core>) -> Option<Timestamp> {
     wake
 }
 
+/// Makes a task follow a clock that was set. Says whether it could: not while it is being changed.
+async fn follow(
+    core: &Core,
+    id: u64,
+    settled: impl FnOnce(&Task) -> Timestamp,
+) -> Result<bool, BackendError> {
+    let zone = &core.settings().time_zone;
+    let change = |task: &Task| {
+        let settled = settled(task);
+        Task { settled, next: upcoming(task, settled, zone), ..task.clone() }
+    };
+    change_task(core, id, |_| true, change).await
+}
+
 /// Deals with what a task is owed and says when it is due next. A task that an operation is
 /// changing is left alone: the end of that operation wakes the scheduler.
-async fn settle(
+async fn deal(
     core: &Arc<Core>,
     task: Task,
     now: Timestamp,
@@ -237,7 +400,7 @@ async fn settle(
         return Ok(Some(next));
     }
     let (id, zone) = (task.id, core.settings().time_zone.clone());
-    // After a year of absence there are half a million minutes to count.
+    // After years of absence there are thousands of days to look at.
     let owed = tokio::task::spawn_blocking(move || owed(&task, now, &zone))
         .await
         .map_err(|error| BackendError::failed(format!("the schedule broke: {error}")))?;
@@ -286,14 +449,31 @@ async fn fire(core: &Arc<Core>, id: u64, due: Timestamp) -> Result<(), BackendEr
 
 /// Records a firing that queued nothing.
 async fn record(core: &Arc<Core>, id: u64, run: Run, missed: u64) -> Result<(), BackendError> {
-    let (written, task, before) = {
-        let mut flight = core.flight();
-        let Some(before) = owing(&flight, id, run.due).cloned() else { return Ok(()) };
-        let task = after(&before, run, missed, &core.settings().time_zone);
+    let (zone, due) = (&core.settings().time_zone, run.due);
+    let change = |task: &Task| {
+        let task = after(task, run, missed, zone);
         if let Some(problem) = &task.problem {
             tracing::warn!(task = task.name, id, problem, "a task did not do what it should");
         }
-        let task = Arc::new(Resource::Task(task));
+        task
+    };
+    change_task(core, id, |task| task.settled < due, change).await.map(drop)
+}
+
+/// Changes a task, in memory and on disk, that is active, as `wanted`, and changed by nobody else.
+/// Says whether it was.
+async fn change_task(
+    core: &Core,
+    id: u64,
+    wanted: impl FnOnce(&Task) -> bool,
+    change: impl FnOnce(&Task) -> Task,
+) -> Result<bool, BackendError> {
+    let (written, task, before) = {
+        let mut flight = core.flight();
+        let Some(before) = free(&flight, id).filter(|it| wanted(it)).cloned() else {
+            return Ok(false);
+        };
+        let task = Arc::new(Resource::Task(change(&before)));
         flight.inventory.put(task.clone());
         (core.store.writer().send(vec![Change::Put(task.clone())]), task, before)
     };
@@ -302,14 +482,18 @@ async fn record(core: &Arc<Core>, id: u64, run: Run, missed: u64) -> Result<(), 
         return Err(error);
     }
     core.tell_resource(&task);
-    Ok(())
+    Ok(true)
 }
 
 /// A task, if nobody is changing it and a firing is still owed to it.
 fn owing(flight: &Flight, id: u64, due: Timestamp) -> Option<&Task> {
-    let task = flight.inventory.task(id)?;
+    free(flight, id).filter(|task| task.settled < due)
+}
+
+/// An active task, if nobody is changing it.
+fn free(flight: &Flight, id: u64) -> Option<&Task> {
     let held = flight.queue.is_held(ResourceId::new(ResourceKind::Task, id));
-    (!held && task.active && task.settled < due).then_some(task)
+    flight.inventory.task(id).filter(|task| !held && task.active)
 }
 
 #[cfg(test)]
