@@ -492,8 +492,8 @@ pub trait Encoder: Send + Sync {
     fn discard<'a>(&'a self, job: &'a EncodeJob) -> Done<'a, ()>;
 }
 
-/// By how much the clock on the wall may be off the time that passed before it counts as set: clocks
-/// drift, and are put right little by little.
+/// By how much the clock on the wall may be off the time that passed before it counts as set:
+/// clocks drift, and are put right little by little.
 pub const CLOCK_SET: SignedDuration = SignedDuration::from_mins(5);
 
 /// What tells the time, so that tests can say what time it is.

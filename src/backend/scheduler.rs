@@ -11,8 +11,8 @@
 //! that is more than `GRACE` late, because hostler was not running or the box slept, is missed and
 //! not made up for.
 //!
-//! A clock that is set: what it skips when it is set ahead never came, and is not missed. When it is
-//! set back, `settled` comes back with it, and what is known to have fired does not fire again.
+//! A clock that is set: what it skips when it is set ahead never came, and is not missed. When it
+//! is set back, `settled` comes back with it, and what is known to have fired does not fire again.
 //!
 //! Clock changes: local times count. A task with a fixed hour and minute fires once on every day
 //! that matches: in the first of two hours that repeat, and at the end of a gap that swallows its
@@ -47,8 +47,8 @@ const DAY: u16 = 24 * 60;
 /// The length of a day on which no clock changes.
 const A_DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// How long hostler may have been away at most: what came due in a longer time is not missed, because
-/// a clock that is wrong is likelier.
+/// How long hostler may have been away at most: what came due in a longer time is not missed,
+/// because a clock that is wrong is likelier.
 const AWAY: SignedDuration = SignedDuration::from_hours(24 * 366);
 
 /// How long to wait after the store could not be written.
@@ -171,8 +171,8 @@ fn owed(task: &Task, now: Timestamp, zone: &TimeZone) -> Owed {
     }
 }
 
-/// How many firings there are after `after` and up to `until`, and the last of them. Days are counted,
-/// and minutes only on those that are not like others: after ten years there are five million.
+/// How many firings there are after `after` and up to `until`, and the last of them. Days are
+/// counted, and minutes only on those that are not like others: after ten years there are five million.
 fn firings(
     repeat: &Repeat,
     pattern: &Pattern,

@@ -34,8 +34,8 @@ impl Followed {
     }
 
     /// Moves the times of what lies in the trash along with a clock that was set, so that its age
-    /// stays the time that passed. Between two boots of the box nobody knows how much that was: then
-    /// the age begins anew rather than that anything is removed too early.
+    /// stays the time that passed. Between two boots of the box nobody knows how much that was:
+    /// then the age begins anew rather than that anything is removed too early.
     pub(super) async fn follow(&mut self, core: &Core) {
         let disks = disks(core);
         if !self.kept {
@@ -134,7 +134,8 @@ mod tests {
         let before = house.disk(disk).await.trashed.unwrap();
         let ten_years = SignedDuration::from_hours(24 * 3650);
         let id = ResourceId::new(ResourceKind::Disk, disk);
-        let trashed_at = |at: Timestamp| move |it: &Resource| matches!(it, Resource::Disk(disk) if disk.trashed == Some(at));
+        let is = |it: &Resource, at| matches!(it, Resource::Disk(it) if it.trashed == Some(at));
+        let trashed_at = |at: Timestamp| move |it: &Resource| is(it, at);
         house.fake.sets_clock(ten_years);
         house.becomes(id, trashed_at(before + ten_years)).await;
         // It is set back a life later, in which something is seen to happen.
