@@ -34,17 +34,18 @@ pub const KEYS: &[&str] = &[
     "log.file",
 ];
 
-/// What hostler was told to do differently. The keys are explained in [`EXAMPLE`].
+/// What hostler was told to do differently. The keys are explained in [`EXAMPLE`]. What is `None`
+/// was not told: what holds then is for those who use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Where everything is kept; `None` for [`default_state_dir`].
     pub state_dir: Option<PathBuf>,
     /// Memory of one share, in MiB.
-    pub share_mib: u64,
+    pub share_mib: Option<u64>,
     /// Days a deleted disk stays in the trash.
-    pub trash_days: u32,
+    pub trash_days: Option<u32>,
     /// Seconds a guest gets to shut itself down.
-    pub stop_timeout_s: u32,
+    pub stop_timeout_s: Option<u32>,
     /// Nothing can be asked for.
     pub read_only: bool,
     /// A theme's name or file.
@@ -53,7 +54,7 @@ pub struct Config {
     pub mouse: bool,
     /// Whether to draw with ASCII only; `None`: as the terminal needs it.
     pub ascii: Option<bool>,
-    /// The width of each lane, by its name.
+    /// The width of each lane that was told one, by its name.
     pub lanes: BTreeMap<String, u32>,
     /// The least a message must be to be written to the log.
     pub log_level: String,
@@ -65,17 +66,16 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let lanes = [("vm", 4), ("disk", 2), ("image", 1), ("encode", 1), ("task", 2)];
         Self {
             state_dir: None,
-            share_mib: 256,
-            trash_days: 7,
-            stop_timeout_s: 120,
+            share_mib: None,
+            trash_days: None,
+            stop_timeout_s: None,
             read_only: false,
             theme: "terminal".to_owned(),
             mouse: true,
             ascii: None,
-            lanes: lanes.map(|(name, width)| (name.to_owned(), width)).into(),
+            lanes: BTreeMap::new(),
             log_level: "info".to_owned(),
             log_file: None,
             keymap: BTreeMap::new(),
@@ -165,9 +165,9 @@ impl Config {
         let value = Given { key, value };
         match key {
             "state_dir" => self.state_dir = Some(value.path()?),
-            "share_mib" => self.share_mib = value.whole(64..=65_536)?.into(),
-            "trash_days" => self.trash_days = value.whole(0..=3650)?,
-            "stop_timeout_s" => self.stop_timeout_s = value.whole(5..=3600)?,
+            "share_mib" => self.share_mib = Some(value.whole(64..=65_536)?.into()),
+            "trash_days" => self.trash_days = Some(value.whole(0..=3650)?),
+            "stop_timeout_s" => self.stop_timeout_s = Some(value.whole(5..=3600)?),
             "read_only" => self.read_only = value.flag()?,
             "theme" => self.theme = value.text()?.to_owned(),
             "mouse" => self.mouse = value.flag()?,
@@ -184,7 +184,7 @@ impl Config {
             }
             "log.file" => self.log_file = Some(value.path()?),
             _ => match key.split_once('.') {
-                Some(("lanes", lane)) if self.lanes.contains_key(lane) => {
+                Some(("lanes", lane)) if KEYS.contains(&key) => {
                     self.lanes.insert(lane.to_owned(), value.whole(1..=64)?);
                 }
                 Some(("keymap", action)) => {
@@ -314,7 +314,12 @@ impl<'a> Given<'a> {
 }
 
 fn complaint(file: &Path, line: usize, what: impl fmt::Display) -> Complaint {
-    Complaint(format!("{}, line {line}: {what}", file.display()))
+    // What was written may hold line breaks; a complaint is one line.
+    let mut said = String::new();
+    for c in what.to_string().chars() {
+        if c.is_control() { said.extend(c.escape_default()) } else { said.push(c) }
+    }
+    Complaint(format!("{}, line {line}: {said}", file.display()))
 }
 
 fn unknown(key: &str) -> String {
@@ -347,7 +352,16 @@ mod tests {
 
     #[test]
     fn the_example_says_what_holds_without_it() {
-        assert_eq!(read(EXAMPLE), Ok(Config::default()));
+        let example = read(EXAMPLE).unwrap();
+        // What these are by default stands with those who use them; `tests/settings.rs` compares.
+        let told = Config {
+            share_mib: example.share_mib,
+            trash_days: example.trash_days,
+            stop_timeout_s: example.stop_timeout_s,
+            lanes: example.lanes.clone(),
+            ..Config::default()
+        };
+        assert_eq!(example, told);
     }
 
     #[test]
@@ -373,10 +387,10 @@ mod tests {
              quit = ['q', 'ctrl-c']",
         )
         .unwrap();
-        assert_eq!(config.share_mib, 512);
+        assert_eq!(config.share_mib, Some(512));
+        assert_eq!(config.trash_days, None);
         assert_eq!(config.ascii, Some(true));
-        assert_eq!(config.lanes["encode"], 3);
-        assert_eq!(config.lanes["vm"], 4);
+        assert_eq!(config.lanes, BTreeMap::from([("encode".to_owned(), 3)]));
         assert_eq!(config.keymap["quit"], ["q", "ctrl-c"]);
         assert_eq!(config.keymap["new"], ["N"]);
     }

@@ -54,7 +54,21 @@ impl Ended {
 }
 
 async fn run_as(fake: &Arc<Fake>, line: &str, keyboard: &mut Typist) -> Ended {
-    let words = std::iter::once("hostler").chain(line.split_whitespace());
+    run_typed(fake, line.split_whitespace(), keyboard).await
+}
+
+/// Runs a command whose arguments hold spaces.
+async fn run_words(fake: &Arc<Fake>, command: &str, words: &[String]) -> Ended {
+    let words = std::iter::once(command).chain(words.iter().map(String::as_str));
+    run_typed(fake, words, &mut Typist::default()).await
+}
+
+async fn run_typed(
+    fake: &Arc<Fake>,
+    words: impl Iterator<Item = &str>,
+    keyboard: &mut Typist,
+) -> Ended {
+    let words = std::iter::once("hostler").chain(words);
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let status = match cli::parse(&fake.catalogue(), words) {
         Err(error) => Trouble::from(error).tell(&mut err),
@@ -159,6 +173,10 @@ async fn what_is_written_wrongly_is_one_sentence_and_asks_nothing() {
         ("list cats", "invalid value 'cats'"),
         ("list vms --sort colour", "vms have no column 'colour'; there are id, name, state"),
         ("list vms --filter colour:red", "vms have no column 'colour'"),
+        ("list vms --filter memory>big", "'big' is no size, like 500MiB"),
+        ("list operations --filter created>soon", "'soon' is no time, like 2026-11-20"),
+        ("list operations --filter kind>=a", "kind is a text: it takes : != ~ !~"),
+        ("list disks --filter state:", "nothing follows 'state:'"),
         ("show 3", "'3' is no resource; write it like vm/3"),
         ("operation cancel x", "'x' is no operation number"),
         ("lane width vm 99", "99 is not in 1..=64"),
@@ -276,6 +294,31 @@ async fn lists_are_tables_or_one_document() {
 }
 
 #[tokio::test]
+async fn what_a_filter_says_is_what_is_asked() {
+    let fake = Fake::new();
+    for (what, filter, terms) in [
+        (
+            "disks",
+            "size>=1 size<2GiB",
+            json!([
+                {"not": false, "within": {"column": "size", "from": {"Included": 1.0}, "to": "Unbounded"}},
+                {"not": false, "within": {"column": "size", "from": "Unbounded", "to": {"Excluded": 2048.0}}},
+            ]),
+        ),
+        ("disks", "state!=free", json!([{"not": true, "is": {"column": "state", "text": "free"}}])),
+        ("vms", "-web", json!([{"not": true, "word": "web"}])),
+        ("operations", "#22", json!([{"not": false, "word": "#22"}])),
+    ] {
+        let page = Page { total: 0, offset: 0, rows: Rows::Operations(vec![]) };
+        fake.will_answer(Ok(Answer::Page(page)));
+        let words: Vec<String> = [what, "--filter", filter].map(str::to_owned).into();
+        run_words(&fake, "list", &words).await.with(0);
+        let Some(Asked::Query(Query::List(list))) = fake.asked().pop() else { panic!("{filter}") };
+        assert_eq!(serde_json::to_value(&list.filter).unwrap(), terms);
+    }
+}
+
+#[tokio::test]
 async fn one_thing_is_shown_whole() {
     let fake = Fake::new();
     fake.will_answer(Ok(Answer::Resource(Box::new(fake::vm(3, "web-3")))));
@@ -326,7 +369,7 @@ async fn a_relaunch_changes_what_is_within_without_naming_the_kind_again() {
     task.kind = "task_create".into();
     let within = json!({"hostname": "web-1", "os": "debian-12", "password": Operation::HIDDEN});
     let params = json!({"name": "nightly", "kind": "vm_create", "params": within});
-    task.params = params.as_object().unwrap().clone();
+    task.params = params.as_object().unwrap().clone().into();
     let sent = |fake: &Fake| match fake.asked().pop() {
         Some(Asked::Control(Control::Relaunch { params, .. })) => Json::Object(params),
         other => panic!("{other:?}"),
@@ -337,7 +380,7 @@ async fn a_relaunch_changes_what_is_within_without_naming_the_kind_again() {
     let refused = run(&fake, "operation relaunch 7 params.shares=3").await;
     assert!(refused.with(2).err.contains("params.password=-"));
 
-    task.params["params"].as_object_mut().unwrap().remove("password");
+    Arc::make_mut(&mut task.params)["params"].as_object_mut().unwrap().remove("password");
     fake.will_answer(detail(task.clone()));
     run(&fake, "operation relaunch 7 params.shares=3").await.with(0);
     let whole = json!({"hostname": "web-1", "os": "debian-12", "shares": 3});

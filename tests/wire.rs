@@ -69,7 +69,12 @@ async fn nothing_is_lost_between_client_and_backend() {
     let questions = [
         Query::List(List {
             of: Subject::Resources(ResourceKind::Vm),
-            filter: Filter::parse("web state:running cpu>50"),
+            filter: Filter::parse(
+                "web state:running -cpu>50.5 created:today",
+                Subject::Resources(ResourceKind::Vm),
+                &jiff::Zoned::now(),
+            )
+            .unwrap(),
             sort: Some(Sort { column: "name".into(), descending: true }),
             offset: 40,
             limit: 20,

@@ -1,6 +1,8 @@
 //! Fakes for tests: a hypervisor, a disk tool, an image tool and a clock that work in memory and
 //! with small real files, note every call, and can be told to go wrong at a given one.
 
+mod clocks;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -9,13 +11,15 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use futures_util::stream;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast, watch};
 
+pub use clocks::Clocks;
+
 use crate::backend::ports::{
-    CLOCK_SET, Checksum, Clock, CommandLog, DiskInfo, DiskTool, Done, Drive, EncodeJob, Encoder,
-    Guest, GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor, ImageTool, MadeImage,
-    MediaInfo, Meter, Ports, Report, Seed, Toolbox,
+    Checksum, CommandLog, DiskInfo, DiskTool, Done, Drive, EncodeJob, Encoded, Encoder, Guest,
+    GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor, ImageTool, MadeImage, MediaInfo,
+    Meter, Ports, Report, Seed, Toolbox,
 };
 use crate::domain::{
     Accelerator, BoxFuture, DiskFormat, Failure, FsType, ImageForm, Serial, Tool, ToolState,
@@ -149,16 +153,6 @@ impl Fake {
             events: broadcast::Sender::new(16),
         };
         self.world().processes.insert(vm, process);
-    }
-
-    /// Lets time pass.
-    pub fn advance(&self, by: Duration) {
-        self.clocks.send_modify(|clocks| clocks.pass(by));
-    }
-
-    /// Sets the clock, while no time passes.
-    pub fn sets_clock(&self, by: SignedDuration) {
-        self.clocks.send_modify(|clocks| clocks.wall += by);
     }
 
     async fn call<T>(
@@ -345,9 +339,9 @@ impl DiskTool for Fake {
         _: &'a str,
         _: &'a CommandLog,
     ) -> Done<'a, ()> {
-        Box::pin(
-            self.call(format!("create {size_mb} MB {}", fstype.word()), |_| write(path, "disk")),
-        )
+        Box::pin(self.call(format!("create {size_mb} MB {}", fstype.word()), move |_| {
+            write(path, &format!("disk of {size_mb}"))
+        }))
     }
 
     fn overlay<'a>(
@@ -363,11 +357,13 @@ impl DiskTool for Fake {
     }
 
     fn info<'a>(&'a self, path: &'a Path, _: &'a CommandLog) -> Done<'a, DiskInfo> {
+        let content = std::fs::read_to_string(path).unwrap_or_default();
+        let size_mb = content.strip_prefix("disk of ").and_then(|size| size.parse::<u64>().ok());
         let info = DiskInfo {
             format: "qcow2".into(),
-            virtual_bytes: 1 << 30,
-            actual_bytes: std::fs::metadata(path).map_or(0, |file| file.len()),
-            backing: None,
+            virtual_bytes: size_mb.unwrap_or(1024) << 20,
+            actual_bytes: content.len() as u64,
+            backing: content.strip_prefix("overlay of ").map(Into::into),
         };
         Box::pin(async move { Ok(info) })
     }
@@ -403,6 +399,7 @@ impl ImageTool for Fake {
         dir: &'a Path,
         url: &'a str,
         checksum: &'a Checksum,
+        _: u64,
         report: Report<'a>,
         _: &'a CommandLog,
     ) -> Done<'a, MadeImage> {
@@ -440,60 +437,6 @@ impl ImageTool for Fake {
     }
 }
 
-/// The longest wait during which nobody needs to set the clock forward: it jumps by itself.
-const SHORT: Duration = Duration::from_secs(3600);
-
-/// What the clocks of a box show.
-#[derive(Debug, Clone, Copy)]
-pub struct Clocks {
-    /// The one on the wall.
-    pub wall: Timestamp,
-    /// The one nobody can set.
-    pub uptime: Duration,
-}
-
-impl Clocks {
-    /// Lets time pass.
-    pub fn pass(&mut self, by: Duration) {
-        self.wall += by;
-        self.uptime += by;
-    }
-
-    /// Whether who began to wait for a moment when they showed `before` waits no longer.
-    pub fn end_wait(&self, before: Self, at: Timestamp) -> bool {
-        let passed = SignedDuration::try_from(self.uptime - before.uptime).unwrap();
-        let set = self.wall.duration_since(before.wall) - passed;
-        self.wall >= at || set.abs() > CLOCK_SET
-    }
-}
-
-impl Clock for Fake {
-    fn now(&self) -> Timestamp {
-        self.clocks.borrow().wall
-    }
-
-    fn uptime(&self) -> Duration {
-        self.clocks.borrow().uptime
-    }
-
-    fn boot(&self) -> String {
-        "a boot".to_owned()
-    }
-
-    fn until(&self, at: Timestamp) -> BoxFuture<'_, ()> {
-        if at <= self.now() + SHORT {
-            let left = |clocks: &Clocks| Duration::try_from(at.duration_since(clocks.wall));
-            self.clocks.send_modify(|clocks| clocks.pass(left(clocks).unwrap_or_default()));
-        }
-        let mut clocks = self.clocks.subscribe();
-        let before = *self.clocks.borrow();
-        Box::pin(async move {
-            // The sender is ours: it cannot be gone.
-            let _ = clocks.wait_for(|clocks| clocks.end_wait(before, at)).await;
-        })
-    }
-}
-
 impl Toolbox for Fake {
     fn tools(&self) -> BoxFuture<'_, Vec<Tool>> {
         Box::pin(async {
@@ -518,11 +461,16 @@ impl Encoder for NoEncoder {
         String::new()
     }
 
-    fn encode<'a>(&'a self, _: &'a EncodeJob, _: Report<'a>, _: &'a CommandLog) -> Done<'a, f64> {
+    fn encode<'a>(
+        &'a self,
+        _: &'a EncodeJob,
+        _: Report<'a>,
+        _: &'a CommandLog,
+    ) -> Done<'a, Encoded> {
         Box::pin(async { Err(none()) })
     }
 
-    fn finish<'a>(&'a self, _: &'a EncodeJob) -> Done<'a, ()> {
+    fn finish<'a>(&'a self, _: &'a EncodeJob, _: &'a Encoded) -> Done<'a, ()> {
         Box::pin(async { Err(none()) })
     }
 

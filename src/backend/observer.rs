@@ -73,7 +73,6 @@ struct Observer {
 
 impl Observer {
     async fn observe(&mut self, mut events: mpsc::Receiver<(u64, GuestEvent)>) {
-        self.sweep().await;
         loop {
             self.clock.follow(&self.core).await;
             let failed = self.look().await;
@@ -246,23 +245,6 @@ impl Observer {
         }
         next
     }
-
-    /// Removes folders of images that were called off while an earlier life ended.
-    async fn sweep(&self) {
-        let dir = self.core.settings().state_dir.join("images");
-        let Ok(entries) = std::fs::read_dir(&dir) else { return };
-        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-            let Some(id) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) else {
-                continue;
-            };
-            let id = ResourceId::new(ResourceKind::Image, id);
-            if self.core.inventory(|inventory| inventory.get(id).is_none())
-                && let Err(failure) = self.core.ports().images.discard(&path).await
-            {
-                tracing::warn!(%id, %failure, "what is left of an image cannot be removed");
-            }
-        }
-    }
 }
 
 /// Holds a VM while it is put right: operations on it that start now wait. `None` when a running one
@@ -330,7 +312,7 @@ mod tests {
         let note = found.note.unwrap();
         assert!(note.contains("unexpectedly: terminating on signal 15"), "{note}");
         assert!(note.ends_with("vms/1/qemu.log"), "{note}");
-        let crashed = Filter::parse("state:crashed");
+        let crashed = Filter::default().and_state(false, "crashed");
         let found = house.backend.query(Query::List(List {
             of: Subject::Resources(ResourceKind::Vm),
             filter: crashed,
@@ -426,19 +408,5 @@ mod tests {
         // The deletion itself was seen before.
         assert_eq!(purged, ("disk_purge".to_owned(), ACTOR.to_owned()));
         assert_eq!(house.resource(id).await, None);
-    }
-
-    #[tokio::test]
-    async fn what_is_left_of_an_image_is_swept_away() {
-        let mut house = House::open();
-        let id = house.some_vm().await;
-        let stray = house.dir().join("images/99");
-        std::fs::create_dir_all(&stray).unwrap();
-        let mut house = house.restart().await;
-        // Sweeping comes before everything else the observer does.
-        house.fake.becomes(id, GuestStatus::Off, GuestEvent::Gone);
-        house.becomes(vm(id), |it| it.state() == "crashed").await;
-        assert!(!stray.exists());
-        assert!(house.dir().join("images/1").exists());
     }
 }

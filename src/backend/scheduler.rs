@@ -19,20 +19,22 @@
 //! time. Any other fires in every minute that matches as it comes: in both of two hours that
 //! repeat, and not within a gap.
 
+mod pattern;
+
 use std::collections::HashMap;
 use std::iter::successors;
 use std::sync::Arc;
 
-use croner::Cron;
-use croner::parser::CronParser;
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::{
-    BackendError, Every, Fact, Firings, Reason, Refusal, Repeat, Resource, ResourceId,
-    ResourceKind, Run, RunOutcome, Submit, Task, Timeline, Uid,
+    BackendError, Fact, Firings, Reason, Refusal, Resource, ResourceId, ResourceKind, Run,
+    RunOutcome, Submit, Task, Timeline, Uid,
 };
+
+pub use pattern::next;
+use pattern::{A_DAY, Pattern, firings};
 
 use super::core::{Core, Flight, detached};
 use super::store::Change;
@@ -44,59 +46,12 @@ const GRACE: SignedDuration = SignedDuration::from_secs(60);
 /// The minutes of a day.
 const DAY: u16 = 24 * 60;
 
-/// The length of a day on which no clock changes.
-const A_DAY: SignedDuration = SignedDuration::from_hours(24);
-
 /// How long hostler may have been away at most: what came due in a longer time is not missed,
 /// because a clock that is wrong is likelier.
 const AWAY: SignedDuration = SignedDuration::from_hours(24 * 366);
 
 /// How long to wait after the store could not be written.
 const PAUSE: SignedDuration = SignedDuration::from_secs(60);
-
-/// A repetition ready to be searched: read once, asked often.
-struct Pattern {
-    cron: Cron,
-    start: Option<Date>,
-    end: Option<Date>,
-}
-
-impl Pattern {
-    /// `None` when no day can match.
-    fn of(repeat: &Repeat) -> Option<Self> {
-        let (first, last) = match repeat.week {
-            Every::Any => (1, 31),
-            Every::At(week) => ((week.checked_sub(1)?) * 7 + 1, week.checked_mul(7)?.min(31)),
-        };
-        let days = match repeat.day {
-            Every::Any => format!("{first}-{last}"),
-            Every::At(day) if (first..=last).contains(&day) => day.to_string(),
-            Every::At(_) => return None,
-        };
-        let days = if days == "1-31" { "*".to_owned() } else { days };
-        let pattern = format!("{} {} {days} * {}", repeat.minute, repeat.hour, repeat.weekday);
-        let cron = CronParser::builder().dom_and_dow(true).build().parse(&pattern).ok()?;
-        Some(Self { cron, start: repeat.start, end: repeat.end })
-    }
-
-    fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-        let mut from = after;
-        if let Some(start) = self.start {
-            // The first moment of that day may fire; the search is for later than `from`.
-            let opens = start.to_zoned(zone.clone()).ok()?.timestamp();
-            from = from.max(opens - SignedDuration::from_secs(1));
-        }
-        let found = self.cron.find_next_occurrence(&from.to_zoned(zone.clone()), false).ok()?;
-        let late = self.end.is_some_and(|end| found.date() > end);
-        (!late).then(|| found.timestamp())
-    }
-}
-
-/// The first minute after `after` in which a task fires; `None` when it never does again.
-#[must_use]
-pub fn next(repeat: &Repeat, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-    Pattern::of(repeat)?.next(after, zone)
-}
 
 /// When active tasks fire within a day from now.
 #[must_use]
@@ -169,65 +124,6 @@ fn owed(task: &Task, now: Timestamp, zone: &TimeZone) -> Owed {
         }
         missed => Owed { missed, due: None },
     }
-}
-
-/// How many firings there are after `after` and up to `until`, and the last of them. Days are
-/// counted, and minutes only on those that are not like others: after ten years there are five million.
-fn firings(
-    repeat: &Repeat,
-    pattern: &Pattern,
-    after: Timestamp,
-    until: Timestamp,
-    zone: &TimeZone,
-) -> Option<(u64, Timestamp)> {
-    let in_a_day = match (repeat.hour, repeat.minute) {
-        (Every::Any, Every::Any) => 24 * 60,
-        (Every::Any, Every::At(_)) => 24,
-        (Every::At(_), Every::Any) => 60,
-        (Every::At(_), Every::At(_)) => 1,
-    };
-    let midnight = |date: Date| date.to_zoned(zone.clone()).ok().map(|it| it.timestamp());
-    let search = |from: Timestamp, to: Timestamp| {
-        successors(pattern.next(from, zone), |at| pattern.next(*at, zone))
-            .take_while(move |at| *at <= to)
-    };
-    let moment = SignedDuration::from_secs(1);
-    let (mut count, mut latest) = (0, None);
-    let mut date = after.to_zoned(zone.clone()).date();
-    let mut begin = midnight(date)?;
-    while begin <= until {
-        let end = date.tomorrow().ok().and_then(midnight)?;
-        if falls_on(repeat, date) {
-            let whole = begin > after && end <= until;
-            if whole && end.duration_since(begin) == A_DAY {
-                count += in_a_day;
-                latest = Some((begin - moment, end - moment));
-            } else {
-                let (from, to) = (after.max(begin - moment), until.min(end - moment));
-                let found = search(from, to).count() as u64;
-                count += found;
-                if found > 0 {
-                    latest = Some((from, to));
-                }
-            }
-        }
-        (date, begin) = (date.tomorrow().ok()?, end);
-    }
-    let (from, to) = latest?;
-    Some((count, search(from, to).last()?))
-}
-
-/// Whether a task fires at all on a day.
-fn falls_on(repeat: &Repeat, date: Date) -> bool {
-    let is = |every: Every, value: i8| match every {
-        Every::Any => true,
-        Every::At(at) => i64::from(at) == i64::from(value),
-    };
-    is(repeat.day, date.day())
-        && is(repeat.week, (date.day() - 1) / 7 + 1)
-        && is(repeat.weekday, date.weekday().to_sunday_zero_offset())
-        && repeat.start.is_none_or(|start| date >= start)
-        && repeat.end.is_none_or(|end| date <= end)
 }
 
 /// A task after one of its firings was dealt with; `missed` counts those that one stands for.

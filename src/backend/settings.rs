@@ -30,14 +30,15 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The settings nobody changed, for a state directory.
+    /// The settings nobody changed, for a state directory. What holds by default stands here and
+    /// nowhere else; `config.example.toml` is compared with it.
     #[must_use]
     pub fn new(state_dir: PathBuf) -> Self {
-        let lanes = [("vm", 4), ("disk", 2), ("image", 1), ("encode", 1), ("task", 4)];
+        let lanes = [("vm", 4), ("disk", 2), ("image", 1), ("encode", 1), ("task", 2)];
         Self {
             state_dir,
             share_mib: 256,
-            stop_timeout: Duration::from_secs(60),
+            stop_timeout: Duration::from_secs(120),
             trash_days: 7,
             lanes: lanes.iter().map(|(name, width)| ((*name).to_owned(), *width)).collect(),
             os: super::os::builtin(),

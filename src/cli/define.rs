@@ -1,5 +1,6 @@
 //! What can be written on the command line, and its help, completions and man page.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -81,6 +82,23 @@ pub enum Command {
     },
     /// Say what this machine can and cannot do, and how to mend it.
     Doctor {
+        /// Look instead whether everything in the state directory is there and is what the database
+        /// says, and nothing else is. Reads only.
+        #[arg(long)]
+        deep: bool,
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take in VMs, disks and images that the database does not know, after it was lost.
+    ///
+    /// They are known by the descriptions beside their files. Nothing is ever removed, and what the
+    /// database knows stays as it is. No other hostler may run on the state directory. Tasks,
+    /// encodings and history are in the database alone.
+    Recover {
+        /// Say what would be done, and do nothing.
+        #[arg(long)]
+        dry_run: bool,
         /// Print one JSON document.
         #[arg(long)]
         json: bool,
@@ -100,7 +118,11 @@ impl Command {
     pub const fn asks_backend(&self) -> bool {
         !matches!(
             self,
-            Self::Serve { .. } | Self::Doctor { .. } | Self::Completions { .. } | Self::Man
+            Self::Serve { .. }
+                | Self::Doctor { .. }
+                | Self::Recover { .. }
+                | Self::Completions { .. }
+                | Self::Man
         )
     }
 }
@@ -113,8 +135,19 @@ pub struct ListArgs {
         "vms", "disks", "images", "tasks", "encodings", "operations", "lanes"
     ])]
     pub what: String,
-    /// Only rows that match every term: words, `state:running`, `cpu>50`, `name~web`.
-    #[arg(long, value_name = "EXPR", default_value = "", hide_default_value = true)]
+    /// Only rows that match every term: `web`, `state:running`, `name~web`, `size>=1GiB`, `-old`.
+    ///
+    /// A term is a word, or a column, an operator and a value. Texts take `:` or `=` (is), `!=`,
+    /// `~` (contains) and `!~`; numbers and times take `:`, `!=`, `>`, `>=`, `<` and `<=`. Sizes
+    /// are written 500MB or 2GiB, times 2026-11-20 or 14:30, ages `age<2h`. A `-` or `!` before a
+    /// term turns it around; quotes keep spaces together.
+    #[arg(
+        long,
+        value_name = "EXPR",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
     pub filter: String,
     /// The column to sort by; with a `-` before it, largest first.
     #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
@@ -267,10 +300,26 @@ pub fn command(catalogue: &Catalogue) -> clap::Command {
 pub fn parse<I, T>(catalogue: &Catalogue, args: I) -> Result<Cli, clap::Error>
 where
     I: IntoIterator<Item = T>,
-    T: Into<std::ffi::OsString> + Clone,
+    T: Into<OsString> + Clone,
 {
     let matches = command(catalogue).try_get_matches_from(args)?;
     Cli::from_arg_matches(&matches)
+}
+
+/// The configuration file a command line names, looked for before it is read: the rest of it is
+/// read by what the configuration says.
+#[must_use]
+pub fn config_file(args: &[OsString]) -> Option<PathBuf> {
+    let mut args = args.iter().take_while(|arg| *arg != "--");
+    while let Some(arg) = args.next() {
+        if arg == "--config" {
+            return args.next().map(PathBuf::from);
+        }
+        if let Some(file) = arg.to_str().and_then(|arg| arg.strip_prefix("--config=")) {
+            return Some(file.into());
+        }
+    }
+    std::env::var_os("HOSTLER_CONFIG").map(PathBuf::from)
 }
 
 /// A complaint of [`parse`] as one line.
@@ -323,9 +372,22 @@ fn sections(command: &clap::Command, name: &str, out: &mut Vec<u8>) -> std::io::
         if below.get_arguments().any(|arg| !arg.is_global_set() && !arg.is_hide_set()) {
             page.render_options_section(&mut *out)?;
         }
+        if let Some(fields) = below.get_after_help() {
+            as_it_is(&fields.to_string(), out)?;
+        }
         sections(below, &name, out)?;
     }
     Ok(())
+}
+
+/// A text with its own line breaks and indents, as a man page writes it.
+fn as_it_is(text: &str, out: &mut Vec<u8>) -> std::io::Result<()> {
+    writeln!(out, ".PP\n.nf")?;
+    for line in text.lines() {
+        // `\&` keeps a line that begins with a dot or a quote from being a request.
+        writeln!(out, "\\&{}", line.replace('\\', "\\e").replace('-', "\\-"))?;
+    }
+    writeln!(out, ".fi")
 }
 
 /// A kind of `run`.
@@ -340,6 +402,7 @@ fn kind(spec: &OperationSpec) -> clap::Command {
     let mut long = spec.doc.to_string();
     match spec.risk {
         Risk::None => {}
+        Risk::OfTask => long += &format!("\n\nAs dangerous as that. {}", spec.warning),
         Risk::Disruptive => long += &format!("\n\nDisruptive. {}", spec.warning),
         Risk::Destructive => long += &format!("\n\nDestructive. {}", spec.warning),
     }

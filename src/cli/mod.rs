@@ -8,6 +8,7 @@ mod ask;
 mod define;
 mod doctor;
 mod fields;
+mod recover;
 mod show;
 mod table;
 mod wait;
@@ -15,22 +16,30 @@ mod wait;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
+use jiff::Zoned;
 use serde::Serialize;
 
 pub use ask::{Keyboard, Terminal};
 pub use define::{
-    Cli, Command, LaneCommand, ListArgs, OperationCommand, RunArgs, command, complete, man, parse,
+    Cli, Command, LaneCommand, ListArgs, OperationCommand, RunArgs, command, complete, config_file,
+    man, parse,
 };
-pub use doctor::{Check, checks, doctor};
+pub use doctor::{Check, checks, doctor, tell as tell_checks};
 pub use fields::parse as parse_fields;
+pub use recover::{Recovered, recovered};
 
+use crate::domain::filter::columns;
 use crate::domain::query::Subject;
 use crate::domain::{
-    Answer, Backend, BackendError, Control, Filter, List, Query, Resource, ResourceId, Rows, Sort,
-    Uid, backend::unexpected,
+    Answer, Backend, BackendError, Control, Event, EventStream, Fact, Filter, FilterError, List,
+    Query, ResourceId, Rows, Sort, Uid, backend::unexpected,
 };
+
+/// How long a command waits for a backend that was lost to come back, or for another one.
+const LOST: Duration = Duration::from_secs(30);
 
 /// Everything a command needs from outside.
 pub struct Session<'a> {
@@ -137,25 +146,14 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), Trouble> 
         "operations" => Subject::Operations,
         kind => Subject::Resources(kind.parse().map_err(Trouble::Usage)?),
     };
-    let columns = match of {
-        Subject::Operations => crate::domain::Operation::COLUMNS.to_vec(),
-        Subject::Resources(kind) => Resource::columns(kind),
-    };
-    let filter = Filter::parse(&args.filter);
+    let filter = filter(&args.filter, of)?;
     let sort = args.sort.map(|column| Sort {
         descending: column.starts_with('-'),
         column: column.trim_start_matches('-').to_owned(),
     });
-    let sorted = sort.iter().map(|sort| sort.column.as_str()).find(|name| !columns.contains(name));
-    if let Some(column) = filter.unknown(&columns).or(sorted) {
-        return Err(Trouble::Usage(format!(
-            "{} have no column '{column}'; there are {}",
-            args.what,
-            columns.join(", ")
-        )));
-    }
-    let question =
-        Query::List(List { of, filter, sort, offset: 0, limit: args.limit, around: None });
+    let list = List { of, filter, sort, offset: 0, limit: args.limit, around: None };
+    list.check().map_err(|error| misread(error, of))?;
+    let question = Query::List(list);
     match session.backend.query(question).await? {
         Answer::Page(page) if args.json => json(session.out, &page),
         Answer::Page(page) => {
@@ -171,6 +169,27 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), Trouble> 
         }
         other => Err(unexpected(&other).into()),
     }
+}
+
+/// Reads a filter; days, times and ages are meant here and now.
+fn filter(text: &str, of: Subject) -> Result<Filter, Trouble> {
+    Filter::parse(text, of, &Zoned::now()).map_err(|error| misread(error, of))
+}
+
+/// A filter or an order that these rows cannot have.
+fn misread(error: FilterError, of: Subject) -> Trouble {
+    let what = match of {
+        Subject::Operations => "operations",
+        Subject::Resources(kind) => kind.plural(),
+    };
+    Trouble::Usage(match error {
+        FilterError::Column(column) => format!(
+            "{what} have no column '{column}'; there are {}; a text with a sign in it is looked \
+             for in quotes: '\"{column}:…\"'",
+            columns(of).join(", ")
+        ),
+        FilterError::Value(why) => format!("the filter is not understood: {why}"),
+    })
 }
 
 async fn lanes(as_json: bool, session: &mut Session<'_>) -> Result<(), Trouble> {
@@ -197,8 +216,9 @@ async fn show(id: &str, as_json: bool, session: &mut Session<'_>) -> Result<(), 
 }
 
 async fn watch(as_json: bool, session: &mut Session<'_>) -> Result<(), Trouble> {
-    let mut events = session.backend.subscribe();
-    while let Some(event) = events.next().await {
+    let mut events = Events::new(session.backend.subscribe());
+    loop {
+        let event = events.next().await?;
         if as_json {
             json(session.out, &event)?;
         } else {
@@ -206,7 +226,34 @@ async fn watch(as_json: bool, session: &mut Session<'_>) -> Result<(), Trouble> 
         }
         session.out.flush()?;
     }
-    Err(gone())
+}
+
+/// Events that are not waited for for ever: a backend that was lost is given its time to come back.
+struct Events {
+    events: EventStream,
+    /// Since when it is lost, and why.
+    lost: Option<(tokio::time::Instant, String)>,
+}
+
+impl Events {
+    fn new(events: EventStream) -> Self {
+        Self { events, lost: None }
+    }
+
+    async fn next(&mut self) -> Result<Event, Trouble> {
+        let next = match &self.lost {
+            None => self.events.next().await,
+            Some((since, why)) => tokio::time::timeout_at(*since + LOST, self.events.next())
+                .await
+                .map_err(|_| BackendError::Unreachable { message: why.clone() })?,
+        };
+        let event = next.ok_or_else(gone)?;
+        match &event.fact {
+            Fact::Lost { why } => self.lost = Some((tokio::time::Instant::now(), why.clone())),
+            _ => self.lost = None,
+        }
+        Ok(event)
+    }
 }
 
 async fn operation(command: OperationCommand, session: &mut Session<'_>) -> Result<(), Trouble> {
@@ -215,7 +262,7 @@ async fn operation(command: OperationCommand, session: &mut Session<'_>) -> Resu
     }
     let control = match command {
         OperationCommand::Wait { uid, json } => {
-            let events = session.backend.subscribe();
+            let events = Events::new(session.backend.subscribe());
             return wait::follow(uid, events, json, session).await;
         }
         OperationCommand::Cancel { uid } => Control::Cancel { uid },
@@ -243,7 +290,7 @@ async fn changed(
         other => return Err(unexpected(&other).into()),
     };
     let catalogue = session.backend.catalogue();
-    let present = Some(&operation.params);
+    let present = Some(&*operation.params);
     fields::parse(&catalogue, &operation.kind, given, present, session.keyboard)
 }
 

@@ -6,7 +6,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::one_line;
-use crate::domain::{Lane, LaneState, Operation, Resource, ResourceKind, Rows, Value};
+use crate::domain::{Lane, LaneState, Operation, Quantity, Resource, ResourceKind, Rows, Value};
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -66,15 +66,18 @@ pub(super) fn lanes(
 
 /// A column's value for people, in the unit of its column.
 fn text(value: Option<Value>, column: &str) -> String {
-    match (value, column) {
-        (None, _) => "—".to_owned(),
-        (Some(Value::Text(text)), _) => text,
-        (Some(Value::Number(at)), "created" | "finished" | "next") => time(at as i64),
-        (Some(Value::Number(size)), "bytes") => bytes(size),
-        (Some(Value::Number(mib)), "memory" | "used" | "size") => bytes(mib * 1024.0 * 1024.0),
-        (Some(Value::Number(percent)), "cpu") => format!("{percent:.0}%"),
-        (Some(Value::Number(seconds)), "duration") => format!("{seconds:.1} s"),
-        (Some(Value::Number(number)), _) => number.to_string(),
+    let number = match value {
+        None => return "—".to_owned(),
+        Some(Value::Text(text)) => return text,
+        Some(Value::Number(number)) => number,
+    };
+    match Quantity::of(column) {
+        Quantity::Moment => time(number as i64),
+        Quantity::Bytes => bytes(number),
+        Quantity::Mib => bytes(number * 1024.0 * 1024.0),
+        Quantity::Percent => format!("{number:.0}%"),
+        Quantity::Seconds => format!("{number:.1} s"),
+        Quantity::Number | Quantity::Text => number.to_string(),
     }
 }
 

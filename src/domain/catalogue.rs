@@ -24,6 +24,8 @@ pub enum Risk {
     Disruptive,
     /// Something that cannot be made again is lost: the name must be typed.
     Destructive,
+    /// That of the kind which the task asks for that it fires.
+    OfTask,
 }
 
 /// What an operation does to its resource.

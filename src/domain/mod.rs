@@ -9,6 +9,7 @@ pub mod disk;
 pub mod encoding;
 pub mod error;
 pub mod event;
+pub mod filter;
 pub mod host;
 pub mod image;
 pub mod operation;
@@ -25,6 +26,7 @@ pub use disk::{Disk, DiskFormat, DiskState, FsType};
 pub use encoding::{Encoding, EncodingState};
 pub use error::{BackendError, Failure, Reason, Refusal, Result};
 pub use event::{Event, Fact};
+pub use filter::{Filter, FilterError, FilterTerm, FilterTest, Quantity};
 pub use host::{Accelerator, Host, Load, Tool, ToolState};
 pub use image::{Image, ImageForm, ImageState};
 pub use operation::{
@@ -32,8 +34,8 @@ pub use operation::{
     Step, StepState, Submit, Uid, Wait,
 };
 pub use query::{
-    Answer, Comparison, Counts, Filter, FilterTerm, InFlight, List, OperationDetail, Page, Preview,
-    Query, Rows, Sort, Subject, Value,
+    Answer, Counts, InFlight, List, OperationDetail, Page, Preview, Query, Rows, Sort, Subject,
+    Value,
 };
 pub use resource::{Resource, ResourceId, ResourceKind};
 pub use task::{Every, Firings, Repeat, Run, RunOutcome, Task, Timeline};

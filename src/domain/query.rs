@@ -1,11 +1,12 @@
-//! Questions to the backend and their answers; filters and sorting.
+//! Questions to the backend and their answers; windows and sorting.
 //!
 //! Tables ask for a window, never for everything: a million operations cost what forty do.
 
 use serde::{Deserialize, Serialize};
 
+use super::filter::{FilterError, columns};
 use super::resource::{Resource, ResourceId, ResourceKind};
-use super::{Host, Lane, Operation, Refusal, Step, Submit, Timeline, Uid};
+use super::{Filter, Host, Lane, Operation, Refusal, Step, Submit, Timeline, Uid};
 
 /// A question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,6 +92,21 @@ pub struct List {
     /// and go.
     #[serde(default)]
     pub around: Option<u64>,
+}
+
+impl List {
+    /// Checks what it asks to filter and sort by.
+    ///
+    /// # Errors
+    /// When there is no such column, or it cannot be compared so.
+    pub fn check(&self) -> Result<(), FilterError> {
+        let columns = columns(self.of);
+        let sorted = self.sort.as_ref().map(|sort| sort.column.as_str());
+        match sorted.filter(|column| !columns.contains(column)) {
+            Some(column) => Err(FilterError::Column(column.to_owned())),
+            None => self.filter.check(self.of),
+        }
+    }
 }
 
 /// A column and a direction.
@@ -193,172 +209,5 @@ impl Value {
             (Self::Number(_), Self::Text(_)) => std::cmp::Ordering::Less,
             (Self::Text(_), Self::Number(_)) => std::cmp::Ordering::Greater,
         }
-    }
-}
-
-/// How a filter term compares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Comparison {
-    /// `state:running`: equal, without regard to case.
-    Is,
-    /// `name~web`: contains, without regard to case.
-    Contains,
-    /// `cpu>50`.
-    Above,
-    /// `cpu<50`.
-    Below,
-}
-
-/// One term of a filter.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FilterTerm {
-    /// A word that any column of text may contain.
-    Word(String),
-    /// A comparison with one column.
-    Column {
-        /// The column's name.
-        column: String,
-        /// How to compare.
-        comparison: Comparison,
-        /// What to compare with.
-        value: String,
-    },
-}
-
-/// Which rows: those that match **every** term. Written `web state:running cpu>50 name~web`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Filter {
-    /// The terms.
-    pub terms: Vec<FilterTerm>,
-}
-
-impl Filter {
-    /// Reads a filter as people write it. Anything that is no comparison is a word, so this never
-    /// fails; [`Filter::unknown`] tells about columns that do not exist.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        let terms = text
-            .split_whitespace()
-            .map(|term| {
-                let split = term.find([':', '~', '>', '<']).filter(|&at| at > 0);
-                match split {
-                    Some(at) if at + 1 < term.len() => FilterTerm::Column {
-                        column: term[..at].to_lowercase(),
-                        comparison: match term.as_bytes()[at] {
-                            b':' => Comparison::Is,
-                            b'~' => Comparison::Contains,
-                            b'>' => Comparison::Above,
-                            _ => Comparison::Below,
-                        },
-                        value: term[at + 1..].to_owned(),
-                    },
-                    _ => FilterTerm::Word(term.to_owned()),
-                }
-            })
-            .collect();
-        Self { terms }
-    }
-
-    /// Whether every row matches.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.terms.is_empty()
-    }
-
-    /// The first column named that is not among `columns`.
-    #[must_use]
-    pub fn unknown(&self, columns: &[&str]) -> Option<&str> {
-        self.terms.iter().find_map(|term| match term {
-            FilterTerm::Column { column, .. } if !columns.contains(&column.as_str()) => {
-                Some(column.as_str())
-            }
-            _ => None,
-        })
-    }
-
-    /// Whether a row matches. `columns` are the row's column names, `field` reads one of them.
-    pub fn matches(&self, columns: &[&str], field: impl Fn(&str) -> Option<Value>) -> bool {
-        self.terms.iter().all(|term| match term {
-            FilterTerm::Word(word) => {
-                let word = word.to_lowercase();
-                columns.iter().any(|column| {
-                    matches!(field(column), Some(Value::Text(text)) if text.to_lowercase().contains(&word))
-                })
-            }
-            FilterTerm::Column { column, comparison, value } => {
-                field(column).is_some_and(|have| compare(&have, *comparison, value))
-            }
-        })
-    }
-}
-
-/// Compares a column's value with what a filter term says.
-fn compare(have: &Value, comparison: Comparison, wanted: &str) -> bool {
-    let text = match have {
-        Value::Text(text) => text.to_lowercase(),
-        Value::Number(number) => number.to_string(),
-    };
-    let number = match have {
-        Value::Number(number) => Some(*number),
-        Value::Text(_) => None,
-    };
-    match comparison {
-        Comparison::Is => match (number, wanted.parse::<f64>()) {
-            (Some(have), Ok(wanted)) => (have - wanted).abs() < f64::EPSILON,
-            _ => text == wanted.to_lowercase(),
-        },
-        Comparison::Contains => text.contains(&wanted.to_lowercase()),
-        Comparison::Above => {
-            matches!((number, wanted.parse::<f64>()), (Some(have), Ok(wanted)) if have > wanted)
-        }
-        Comparison::Below => {
-            matches!((number, wanted.parse::<f64>()), (Some(have), Ok(wanted)) if have < wanted)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const COLUMNS: &[&str] = &["name", "state", "cpu"];
-
-    fn row(name: &str) -> Option<Value> {
-        match name {
-            "name" => Some(Value::Text("Web-3".into())),
-            "state" => Some(Value::Text("running".into())),
-            "cpu" => Some(Value::Number(62.5)),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn every_term_must_match() {
-        for (filter, expected) in [
-            ("", true),
-            ("web", true),
-            ("web state:running cpu>50 name~eb-", true),
-            ("web state:halted", false),
-            ("cpu<50", false),
-            ("cpu:62.5", true),
-            ("colour:red", false),
-            ("absent", false),
-        ] {
-            assert_eq!(Filter::parse(filter).matches(COLUMNS, row), expected, "{filter:?}");
-        }
-    }
-
-    #[test]
-    fn a_half_typed_comparison_is_a_word() {
-        assert_eq!(Filter::parse("state:").terms, [FilterTerm::Word("state:".into())]);
-        assert_eq!(Filter::parse("~x").terms, [FilterTerm::Word("~x".into())]);
-    }
-
-    #[test]
-    fn unknown_columns_are_told() {
-        assert_eq!(Filter::parse("colour:red").unknown(COLUMNS), Some("colour"));
-        assert_eq!(Filter::parse("state:red web").unknown(COLUMNS), None);
     }
 }

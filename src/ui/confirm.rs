@@ -26,8 +26,17 @@ pub enum Ask {
 pub enum Then {
     /// Request these.
     Submit(Vec<Submit>),
-    /// Change this.
-    Control(Control),
+    /// Change these.
+    Control(Vec<Control>),
+}
+
+/// What is at stake: how dangerous it is, and what is lost.
+#[derive(Debug, Clone)]
+pub struct Stakes {
+    /// How dangerous.
+    pub risk: Risk,
+    /// What is lost.
+    pub warning: String,
 }
 
 /// A question before something dangerous.
@@ -49,13 +58,20 @@ pub struct Confirm {
 
 impl Confirm {
     /// The question a kind of operation asks for when it is done to these things; `None` when it
-    /// may go on without one.
+    /// may go on without one. `unseen`: it is not done to what is selected, so that it is asked
+    /// whether this is what is meant.
     #[must_use]
-    pub fn needed(spec: &OperationSpec, things: Vec<String>, submits: Vec<Submit>) -> Option<Self> {
+    pub fn needed(
+        spec: &OperationSpec,
+        stakes: Stakes,
+        things: Vec<String>,
+        submits: Vec<Submit>,
+        unseen: bool,
+    ) -> Option<Self> {
         let many = things.len() > 1;
-        let ask = match spec.risk {
-            Risk::None if !many => return None,
-            Risk::None | Risk::Disruptive => Ask::YesNo { yes: false },
+        let ask = match stakes.risk {
+            Risk::None if !many && !unseen => return None,
+            Risk::None | Risk::Disruptive | Risk::OfTask => Ask::YesNo { yes: false },
             Risk::Destructive => {
                 let word = match things.as_slice() {
                     [only] => only.clone(),
@@ -66,12 +82,13 @@ impl Confirm {
         };
         let title = match things.as_slice() {
             [] => spec.title.to_string(),
+            [only] if unseen => format!("{} {only}, which is marked", spec.title),
             [only] => format!("{} {only}", spec.title),
             many => format!("{} these {}", spec.title, many.len()),
         };
         Some(Self {
             title,
-            warning: spec.warning.to_string(),
+            warning: stakes.warning,
             things: if many { things } else { Vec::new() },
             ask,
             then: Then::Submit(submits),

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::domain::{
-    Catalogue, Counts, Host, Lane, Operation, Resource, ResourceId, Sort, State, Timeline, Uid, Vm,
-    VmState,
+    Catalogue, Counts, Filter, FilterError, Host, Lane, Operation, Resource, ResourceId, Sort,
+    State, Timeline, Uid, Vm, VmState,
 };
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{Timestamp, Zoned, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use super::flight::Flight;
@@ -17,7 +17,7 @@ mod pane;
 mod tab;
 
 pub use modal::{Modal, OperationView, QUIT_CHOICES};
-pub use pane::{Pane, Row};
+pub use pane::{Mark, Pane, Row};
 pub use tab::Tab;
 
 /// Where the keys go when no window is open.
@@ -235,6 +235,18 @@ impl Model {
         &mut self.panes[self.tab.place()]
     }
 
+    /// The moment and the place: what days and ages in filters are meant as of.
+    #[must_use]
+    pub fn here(&self) -> Zoned {
+        self.now.to_zoned(self.zone.clone())
+    }
+
+    /// Why the open list cannot be filtered so.
+    #[must_use]
+    pub fn misread(&self, filter: &str) -> Option<FilterError> {
+        Filter::parse(filter, self.tab.subject(), &self.here()).err()
+    }
+
     /// The choices worth remembering.
     #[must_use]
     pub fn choices(&self) -> Choices {
@@ -268,6 +280,12 @@ impl Model {
             },
             Some(_) => None,
         }
+    }
+
+    /// Whether keys are meant for the marked rows of the list.
+    #[must_use]
+    pub fn means_marks(&self) -> bool {
+        self.focus == Focus::List && self.modals.is_empty() && !self.pane().marks.is_empty()
     }
 
     /// The selected VM, where it has a serial console now.
@@ -362,6 +380,8 @@ const TIMELINE_STAYS: jiff::SignedDuration = jiff::SignedDuration::from_mins(10)
 /// Requests made together.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
+    /// What became of those that were accepted: `queued`.
+    pub done: &'static str,
     /// How many answers are awaited.
     pub left: usize,
     /// How many were accepted.

@@ -9,12 +9,13 @@ mod events;
 mod form;
 mod list;
 mod mouse;
+mod operate;
 mod windows;
 
 use crossterm::event::{KeyEvent, KeyEventKind};
 use jiff::Timestamp;
 
-use crate::domain::{List, Query, Subject};
+use crate::domain::{Filter, List, Query, Subject};
 
 use super::Exit;
 use super::action::{Action, Scope};
@@ -132,13 +133,13 @@ fn wake(model: &mut Model, cmds: &mut Vec<Cmd>) {
 fn ask(model: &mut Model, cmds: &mut Vec<Cmd>) {
     let now = model.now;
     let height = layout(model).list_rows();
-    let tab = model.tab;
+    let (tab, here) = (model.tab, model.here());
     let pane = model.pane_mut();
     if pane.stale && !pane.asking && is_due(pane.asked_at, now) {
         pane.stale = false;
         pane.asking = true;
         pane.asked_at = now;
-        cmds.push(Cmd::Query(Ask::Rows(tab), Query::List(pane.question(height))));
+        cmds.push(Cmd::Query(Ask::Rows(tab), Query::List(pane.question(height, &here))));
     }
     if is_due(model.stale.asked_at, now) {
         // Both go together, or the second would wait for its own turn.
@@ -266,10 +267,10 @@ fn perform(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
         Action::Do(kind) => act::kind(model, kind, cmds),
         Action::Toggle => act::toggle(model, cmds),
         Action::Serial => act::serial(model, cmds),
-        Action::Cancel => act::cancel(model, cmds),
-        Action::Relaunch => act::relaunch(model, cmds),
-        Action::Sooner => act::priority(model, 1, cmds),
-        Action::Later => act::priority(model, -1, cmds),
+        Action::Cancel => operate::cancel(model, cmds),
+        Action::Relaunch => operate::relaunch(model, cmds),
+        Action::Sooner => operate::priority(model, 1, cmds),
+        Action::Later => operate::priority(model, -1, cmds),
         // Whatever else there is belongs to a window, and none was there to take it.
         _ => {}
     }
@@ -300,7 +301,7 @@ fn all_rows(model: &Model, limit: u32) -> Query {
     let pane = model.pane();
     Query::List(List {
         of: pane.tab.subject(),
-        filter: pane.filter.clone(),
+        filter: pane.filter(&model.here()),
         sort: pane.sort.clone(),
         offset: 0,
         limit,
@@ -318,12 +319,7 @@ fn refuses(model: &mut Model) -> bool {
 
 /// The list of a tab's things whose name contains what was typed.
 fn named_like(tab: Tab, typed: &str, limit: u32) -> Query {
-    let filter = crate::domain::Filter {
-        terms: typed
-            .split_whitespace()
-            .map(|word| crate::domain::FilterTerm::Word(word.to_owned()))
-            .collect(),
-    };
+    let filter = Filter::words(typed.split_whitespace());
     Query::List(List {
         of: tab.resource().map_or(Subject::Operations, Subject::Resources),
         filter,

@@ -4,11 +4,14 @@
 
 pub mod clock;
 pub mod ffmpeg;
+#[cfg(feature = "failpoints")]
+pub mod fuzz;
 pub mod image;
 pub mod partial;
 pub mod process;
 pub mod qemu;
 pub mod qemu_img;
+pub mod room;
 pub mod seed;
 pub mod supervise;
 pub mod toolbox;

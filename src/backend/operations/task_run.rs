@@ -7,7 +7,7 @@ use crate::backend::inventory::Inventory;
 use crate::backend::journal::{Context, StepContext, Stop};
 use crate::backend::scheduler;
 use crate::backend::settings::Settings;
-use crate::domain::{Failure, OperationSpec, Preview, Resource, Run, RunOutcome, Submit};
+use crate::domain::{Failure, OperationSpec, Preview, Resource, Risk, Run, RunOutcome, Submit};
 
 use super::{Kind, World, timetable};
 
@@ -26,6 +26,8 @@ impl Kind for TaskRun {
     fn spec(_: &Settings) -> OperationSpec {
         OperationSpec {
             doing: "firing".into(),
+            risk: Risk::OfTask,
+            warning: "What is lost is what that loses.".into(),
             steps: vec!["note".into(), "fire".into()],
             ..timetable::spec("task_run", "Run now", "Asks now for what a task asks for.")
         }

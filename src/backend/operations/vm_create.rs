@@ -9,7 +9,7 @@ use crate::backend::ports::Seed;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Effect, Field, FieldType, FsType, ImageForm, ImageState, LockMode, LockRule, OperationSpec,
-    Preview, Reason, Refusal, Resource, ResourceKind, Risk, Vm, VmState,
+    Preview, Reason, Refusal, Resource, ResourceId, ResourceKind, Risk, Vm, VmState,
 };
 
 use super::{Kind, Sealed, World, files, guests};
@@ -175,7 +175,7 @@ impl Kind for VmCreate {
                 if params.cpu == 1 { "" } else { "s" },
                 image.name
             ),
-            format!("In the guest, '{login}' can log in with the password given."),
+            logs_in(image.form.as_ref(), login),
         ];
         if let Some(free) = load::available_mib().filter(|free| *free < memory) {
             effects.push(format!(
@@ -201,23 +201,24 @@ impl Kind for VmCreate {
         let vm = cx.vm(cx.id()?)?;
         let image = cx.image(params.os)?;
         let settings = cx.settings();
-        let (dir, root) = (settings.vm_dir(vm.id), guests::root_path(settings, vm.id));
+        let resource = ResourceId::new(ResourceKind::Vm, vm.id);
+        let root = guests::root_path(settings, vm.id);
         let seed_path = guests::seed_path(settings, vm.id);
         let seed = seed(&vm, &params);
         let id = vm.id;
 
         cx.step("disks")
             .says("making the root disk and the seed")
-            .undo(move |_| {
-                let dir = dir.clone();
-                async move { files::remove_dir(&dir) }
+            .undo(move |step| async move {
+                files::unmake(step.cx(), resource, files::remove(step.cx(), resource)).await
             })
             .run(|step| {
                 let (image, root, name) = (&image, &root, &vm.name);
                 let (seed_path, seed) = (&seed_path, &seed);
                 async move {
                     let disks = &step.cx().ports().disks;
-                    files::make_room(root)?;
+                    files::claim(step.cx(), resource)?;
+                    files::make_room(step.cx().settings(), root)?;
                     let root = async {
                         match backing(guests::form(image)?) {
                             Some((path, format)) => {
@@ -285,6 +286,23 @@ fn backing(form: &ImageForm) -> Option<(&std::path::Path, crate::domain::DiskFor
             Some((path, *format))
         }
         ImageForm::Direct { .. } | ImageForm::Iso { .. } => None,
+    }
+}
+
+/// Who can log in, in a sentence. What starts without a root disk of its own makes no accounts.
+fn logs_in(form: Option<&ImageForm>, login: &str) -> String {
+    match form {
+        Some(ImageForm::Direct { .. }) => {
+            "Its serial console is a shell of root's that asks for no password; the one given is not \
+             used."
+                .to_owned()
+        }
+        Some(ImageForm::Iso { .. }) => {
+            "It starts from the image as from a CD: who can log in is for that to say; login and \
+             password are passed on in its seed."
+                .to_owned()
+        }
+        _ => format!("In the guest, '{login}' can log in with the password given."),
     }
 }
 
@@ -381,6 +399,21 @@ mod tests {
         assert!(preview.commands[0].starts_with("qemu-img create -f qcow2 -b /"));
         assert_eq!(preview.space, Some(OVERLAY_BYTES));
         assert!(!serde_json::to_string(&preview).unwrap().contains(PASSWORD));
+    }
+
+    #[test]
+    fn a_login_is_promised_only_where_an_account_is_made() {
+        let direct = ImageForm::Direct {
+            kernel: "/kernel".into(),
+            initrd: "/initrd".into(),
+            append: String::new(),
+        };
+        let said = logs_in(Some(&direct), "root");
+        assert!(!said.contains("can log in") && said.contains("no password"), "{said}");
+        let said = logs_in(Some(&ImageForm::Iso { path: "/cd.iso".into() }), "admin");
+        assert!(!said.contains("can log in with"), "{said}");
+        let disk = ImageForm::Disk { path: "/disk".into(), format: crate::domain::DiskFormat::Raw };
+        assert!(logs_in(Some(&disk), "admin").contains("'admin' can log in with the password"));
     }
 
     #[tokio::test]

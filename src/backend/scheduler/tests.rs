@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::backend::trial::{Trial, until};
-use crate::domain::{Backend, Fact};
+use crate::domain::{Backend, Every, Fact, Repeat};
 
 use super::*;
 

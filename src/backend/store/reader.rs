@@ -1,13 +1,15 @@
 //! Readers: what start-up needs, and windows onto a million operations.
 
+use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError, RwLock};
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
+use crate::domain::filter::{cases, row_number};
 use crate::domain::{
-    BackendError, Comparison, FilterTerm, LaneState, List, Operation, Resource, State, Step, Uid,
+    BackendError, FilterTest, LaneState, List, Operation, Quantity, Resource, State, Step, Uid,
 };
 
 use super::row;
@@ -123,9 +125,11 @@ impl Reader {
 
 /// One operation.
 pub fn operation(connection: &Connection, uid: Uid) -> rusqlite::Result<Option<Operation>> {
+    // A number that no row can have.
+    let Ok(uid) = i64::try_from(uid.0) else { return Ok(None) };
     connection
         .prepare_cached(&format!("SELECT {} FROM operation WHERE uid = ?1", row::OPERATION))?
-        .query_row([uid.0], row::operation)
+        .query_row([uid], row::operation)
         .optional()
 }
 
@@ -134,12 +138,13 @@ pub fn steps(
     connection: &Connection,
     uid: Uid,
 ) -> rusqlite::Result<Vec<(Step, serde_json::Value)>> {
+    let Ok(uid) = i64::try_from(uid.0) else { return Ok(Vec::new()) };
     connection
         .prepare_cached(&format!(
             "SELECT {} FROM step WHERE uid = ?1 ORDER BY attempt, number",
             row::STEP
         ))?
-        .query_map([uid.0], row::step)?
+        .query_map([uid], row::step)?
         .collect()
 }
 
@@ -248,66 +253,14 @@ fn column(name: &str) -> Option<&'static str> {
 }
 
 /// A filter as a `WHERE` clause and the values it binds: the same rows as
-/// [`crate::domain::Filter::matches`] picks. A column that does not exist matches nothing.
+/// [`crate::domain::Filter::matches`] picks. A column that does not exist passes no test.
 fn condition(list: &List) -> (String, Vec<Value>) {
+    let mut values = Vec::new();
     let mut terms = Vec::new();
-    let mut values: Vec<Value> = Vec::new();
     for term in &list.filter.terms {
-        match term {
-            FilterTerm::Word(word) => {
-                values.push(Value::Text(like(word)));
-                let at = values.len();
-                terms.push(format!(
-                    "(kind LIKE ?{at} ESCAPE '\\' OR resource_name LIKE ?{at} ESCAPE '\\' \
-                     OR resource LIKE ?{at} ESCAPE '\\' OR actor LIKE ?{at} ESCAPE '\\' OR {})",
-                    states(Comparison::Contains, word)
-                ));
-            }
-            FilterTerm::Column { column: name, comparison, value } => {
-                let Some(column) = column(name) else {
-                    terms.push("0".to_owned());
-                    continue;
-                };
-                let number = match column {
-                    "state" => {
-                        terms.push(states(*comparison, value));
-                        continue;
-                    }
-                    "uid" | "priority" => Some(column.to_owned()),
-                    // Lists speak of seconds, the table of milliseconds.
-                    "created" | "finished" => Some(format!("{column} / 1000")),
-                    _ => None,
-                };
-                let at = values.len() + 1;
-                let (term, value) = match (number, comparison, value.parse::<f64>()) {
-                    (Some(number), Comparison::Contains, _) => (
-                        format!("CAST({number} AS TEXT) LIKE ?{at} ESCAPE '\\'"),
-                        Value::Text(like(value)),
-                    ),
-                    (Some(number), comparison, Ok(value)) => {
-                        let sign = match comparison {
-                            Comparison::Above => '>',
-                            Comparison::Below => '<',
-                            Comparison::Is | Comparison::Contains => '=',
-                        };
-                        (format!("{number} {sign} ?{at}"), Value::Real(value))
-                    }
-                    (None, Comparison::Is, _) => {
-                        (format!("{column} = ?{at} COLLATE NOCASE"), Value::Text(value.clone()))
-                    }
-                    (None, Comparison::Contains, _) => {
-                        (format!("{column} LIKE ?{at} ESCAPE '\\'"), Value::Text(like(value)))
-                    }
-                    // A text is neither above nor below anything, nor is a number a word.
-                    (None, Comparison::Above | Comparison::Below, _) | (Some(_), _, Err(_)) => {
-                        terms.push("0".to_owned());
-                        continue;
-                    }
-                };
-                terms.push(term);
-                values.push(value);
-            }
-        }
+        let test = test(&term.test, &mut values);
+        // What is missing fails the test, and so passes its opposite.
+        terms.push(format!("({test}) IS {}TRUE", if term.not { "NOT " } else { "" }));
     }
     if terms.is_empty() {
         (String::new(), values)
@@ -316,35 +269,95 @@ fn condition(list: &List) -> (String, Vec<Value>) {
     }
 }
 
-/// The condition on a state's word, which the table holds as a number.
-fn states(comparison: Comparison, wanted: &str) -> String {
-    let wanted = wanted.to_lowercase();
+/// One test of a filter; what it compares with goes to `values`.
+fn test(test: &FilterTest, values: &mut Vec<Value>) -> String {
+    let mut bind = |value: Value| {
+        values.push(value);
+        format!("?{}", values.len())
+    };
+    match test {
+        FilterTest::Word(word) => {
+            let number =
+                row_number(word).map(|number| format!(" OR uid = {}", bind(integer(number))));
+            let at = bind(Value::Text(format!("*{}*", glob(word))));
+            format!(
+                "kind GLOB {at} OR resource_name GLOB {at} OR resource GLOB {at} \
+                 OR actor GLOB {at} OR {}{}",
+                states(&FilterTest::Contains { column: "state".into(), text: word.clone() }),
+                number.unwrap_or_default()
+            )
+        }
+        FilterTest::Is { column, .. } | FilterTest::Contains { column, .. }
+            if column == "state" =>
+        {
+            states(test)
+        }
+        FilterTest::Is { column: name, text } | FilterTest::Contains { column: name, text } => {
+            let Some(column) = column(name).filter(|_| Quantity::of(name) == Quantity::Text) else {
+                return "0".to_owned();
+            };
+            let pattern = match test {
+                FilterTest::Is { .. } => glob(text),
+                _ => format!("*{}*", glob(text)),
+            };
+            format!("{column} GLOB {}", bind(Value::Text(pattern)))
+        }
+        FilterTest::Within { column: name, from, to } => {
+            let Some(column) = column(name).filter(|_| Quantity::of(name) != Quantity::Text) else {
+                return "0".to_owned();
+            };
+            let number = match Quantity::of(name) {
+                // Lists speak of seconds, the table of milliseconds.
+                Quantity::Moment => format!("{column} / 1000"),
+                _ => column.to_owned(),
+            };
+            let mut bounds = vec![format!("{number} IS NOT NULL")];
+            for (bound, includes, excludes) in [(from, ">=", ">"), (to, "<=", "<")] {
+                match bound {
+                    Bound::Included(is) => {
+                        bounds.push(format!("{number} {includes} {}", bind(Value::Real(*is))));
+                    }
+                    Bound::Excluded(is) => {
+                        bounds.push(format!("{number} {excludes} {}", bind(Value::Real(*is))));
+                    }
+                    Bound::Unbounded => {}
+                }
+            }
+            bounds.join(" AND ")
+        }
+    }
+}
+
+/// A test of a state's word, which the table holds as a number.
+fn states(test: &FilterTest) -> String {
+    let passes = |state: &State| {
+        let word = |_: &str| Some(crate::domain::Value::Text(state.word().to_owned()));
+        test.passes(&[], word)
+    };
     let codes: Vec<String> = State::ALL
         .into_iter()
-        .filter(|state| {
-            let word = state.word().to_lowercase();
-            match comparison {
-                Comparison::Is => word == wanted,
-                Comparison::Contains => word.contains(&wanted),
-                Comparison::Above | Comparison::Below => false,
-            }
-        })
+        .filter(passes)
         .map(|state| row::state_code(state).to_string())
         .collect();
     format!("state IN ({})", codes.join(", "))
 }
 
-/// A pattern for texts that contain a word.
-fn like(word: &str) -> String {
-    let mut pattern = String::with_capacity(word.len() + 2);
-    pattern.push('%');
-    for character in word.chars() {
-        if matches!(character, '%' | '_' | '\\') {
-            pattern.push('\\');
+/// A pattern for a text without regard to case: as [`cases`] has it, where `LIKE` knows only
+/// the cases of ASCII.
+fn glob(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() * 4);
+    for c in text.chars() {
+        let mut cases = cases(c).to_vec();
+        cases.sort_unstable();
+        cases.dedup();
+        if cases.len() > 1 || matches!(c, '*' | '?' | '[') {
+            pattern.push('[');
+            pattern.extend(cases);
+            pattern.push(']');
+        } else {
+            pattern.push(c);
         }
-        pattern.push(character);
     }
-    pattern.push('%');
     pattern
 }
 

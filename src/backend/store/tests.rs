@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use rusqlite::Connection;
 
-use crate::domain::{Filter, List, Operation, Params, Sort, State, Subject, Uid};
+use crate::domain::{Filter, List, Operation, Sort, State, Subject, Uid};
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn operation(uid: u64) -> Operation {
         uid: Uid(uid),
         kind: "vm_start".into(),
         state: State::Pending,
-        params: Params::new(),
+        params: Arc::default(),
         resource: Some("vm/3".parse().unwrap()),
         resource_name: Some("web_3".into()),
         actor: "console:root".into(),
@@ -119,6 +119,26 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged() {
 }
 
 fn filter() -> impl Strategy<Value = String> {
+    let of_text = (
+        prop::sample::select(vec!["kind", "state", "name", "resource", "actor"]),
+        prop::sample::select(vec![":", "=", "!=", "~", "!~"]),
+        prop::sample::select(vec![
+            "VM_start", "vm", "run", "RUN", "E", "web_3", "WEB", "vm/1", "task", "Ü", "ü*", "[",
+            "o%", "?", "^", "]", "-", "ß", "İ",
+        ]),
+    );
+    let of_number = (
+        prop::sample::select(vec!["uid", "id", "priority", "created", "finished"]),
+        prop::sample::select(vec![":", "=", "!=", ">", ">=", "<", "<="]),
+        prop::sample::select(vec!["0", "1", "-1", "5", "7", "7.5", "12"]),
+    )
+        .prop_map(|(column, sign, value)| match column {
+            // The rows are of one minute of 2023.
+            "created" | "finished" => {
+                (column, sign, format!("17000000{:02}", value.parse::<f64>().unwrap().abs() as u8))
+            }
+            _ => (column, sign, value.to_owned()),
+        });
     let term = prop_oneof![
         prop::sample::select(vec![
             "vm",
@@ -127,28 +147,23 @@ fn filter() -> impl Strategy<Value = String> {
             "o%",
             "run",
             "e",
-            "state:run",
-            "state~E",
-            "state>a",
-            "kind:VM_start",
-            "kind>a",
-            "uid>7",
-            "uid:5",
-            "uid~1",
-            "uid:x",
-            "name~web",
-            "name:web_3",
-            "actor~task",
-            "priority<1",
-            "priority:1",
-            "created>1700000005",
-            "created:1700000004",
-            "finished>1700000000",
-            "resource:vm/1",
-            "colour:red",
+            "*",
+            "ü",
+            "#5",
+            "5",
+            "12",
+            "created:2023-11-14",
+            "created>2023-11-14T22:13",
+            "finished<2023-11-14T22:14:25Z",
+            "age>1d",
+            "age<9w",
         ])
         .prop_map(str::to_owned),
+        of_text.prop_map(|(column, sign, value)| format!("{column}{sign}{value}")),
+        of_number.prop_map(|(column, sign, value)| format!("{column}{sign}{value}")),
     ];
+    let term = (prop::sample::select(vec!["", "", "-", "!"]), term)
+        .prop_map(|(not, term)| format!("{not}{term}"));
     prop::collection::vec(term, 0..3).prop_map(|terms| terms.join(" "))
 }
 
@@ -156,7 +171,9 @@ prop_compose! {
     fn some_operation()(
         state in prop::sample::select(State::ALL.to_vec()),
         kind in prop::sample::select(vec!["vm_start", "vm_stop", "disk_create"]),
-        name in prop::option::of(prop::sample::select(vec!["web_3", "webx3", "db"])),
+        name in prop::option::of(prop::sample::select(vec![
+            "web_3", "webx3", "db", "Über*[?]^-.mov → webm", "ßİ", "",
+        ])),
         resource in prop::option::of(prop::sample::select(vec!["vm/1", "disk/1"])),
         actor in prop::sample::select(vec!["console:root", "task/1"]),
         priority in -1..3i32,
@@ -174,7 +191,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn a_window_shows_what_a_naive_search_finds(
@@ -206,7 +223,8 @@ proptest! {
             ).unwrap();
         }
         for filter in filters {
-            let filter = Filter::parse(&filter);
+            let now = "2023-11-15T00:00Z[UTC]".parse().unwrap();
+            let filter = Filter::parse(&filter, Subject::Operations, &now).unwrap();
             let mut naive: Vec<&Operation> = rows
                 .iter()
                 .filter(|row| filter.matches(Operation::COLUMNS, |name| row.field(name)))

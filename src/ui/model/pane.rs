@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, Zoned};
 
 use super::Tab;
 use crate::domain::{Filter, List, Operation, Resource, Rows, Sort};
@@ -35,6 +35,31 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// It as it is marked.
+    #[must_use]
+    pub fn mark(self) -> Mark {
+        match self {
+            Self::Resource(resource) => Mark {
+                name: resource.name().to_owned(),
+                state: resource.state(),
+                kind: match resource {
+                    Resource::Task(task) => Some(task.kind.clone()),
+                    _ => None,
+                },
+                priority: 0,
+            },
+            Self::Operation(operation) => {
+                let name = operation.resource_name.as_deref().unwrap_or_default();
+                Mark {
+                    name: format!("{} {} {name}", operation.uid, operation.kind).trim().to_owned(),
+                    state: operation.state.word(),
+                    kind: Some(operation.kind.clone()),
+                    priority: operation.priority,
+                }
+            }
+        }
+    }
+
     /// It, if it is a resource.
     #[must_use]
     pub const fn resource(self) -> Option<&'a Resource> {
@@ -43,6 +68,19 @@ impl<'a> Row<'a> {
             Self::Operation(_) => None,
         }
     }
+}
+
+/// A marked row, as far as what is done to many needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// What it is called in a question.
+    pub name: String,
+    /// Its state, by its word.
+    pub state: &'static str,
+    /// The kind of an operation, or the one that a task asks for.
+    pub kind: Option<String>,
+    /// The priority of an operation.
+    pub priority: i32,
 }
 
 /// One list: a window onto rows the backend has, and where the operator is in it.
@@ -64,14 +102,12 @@ pub struct Pane {
     pub cursor: u64,
     /// The place of the first row on the screen.
     pub top: u64,
-    /// What the filter lets through.
-    pub filter: Filter,
-    /// The filter as written.
-    pub filter_text: String,
+    /// Which rows are shown, as it was written and understood.
+    pub filter: String,
     /// The order, when it is not the usual one.
     pub sort: Option<Sort>,
-    /// Marked rows and their names.
-    pub marks: BTreeMap<u64, String>,
+    /// Marked rows, as they were when they were marked; see [`Pane::marked`].
+    pub marks: BTreeMap<u64, Mark>,
     /// Where a range of marks was begun.
     pub range: Option<u64>,
     /// Whether a query is under way.
@@ -99,8 +135,7 @@ impl Pane {
             selected: None,
             cursor: 0,
             top: 0,
-            filter: Filter::default(),
-            filter_text: String::new(),
+            filter: String::new(),
             sort: None,
             marks: BTreeMap::new(),
             range: None,
@@ -147,13 +182,46 @@ impl Pane {
         self.row(self.cursor)
     }
 
+    /// The row of that number, if it is at hand.
+    #[must_use]
+    pub fn find(&self, id: u64) -> Option<Row<'_>> {
+        self.iter().map(|(_, row)| row).find(|row| row.id() == id)
+    }
+
+    /// The marked rows as they are now, as far as they are at hand.
+    #[must_use]
+    pub fn marked(&self) -> BTreeMap<u64, Mark> {
+        let mut marked = self.marks.clone();
+        for (_, row) in self.iter() {
+            if let Some(mark) = marked.get_mut(&row.id()) {
+                *mark = row.mark();
+            }
+        }
+        marked
+    }
+
+    /// Whether what is done to the marked rows is done to the selected one and no other.
+    #[must_use]
+    pub fn marks_are_here(&self) -> bool {
+        let here = self.current().map(Row::id);
+        self.marks.keys().all(|id| Some(*id) == here)
+    }
+
+    /// What the filter lets through; what it says of days and ages is meant as of `now`.
+    #[must_use]
+    pub fn filter(&self, now: &Zoned) -> Filter {
+        // It was understood when it was set; if it no longer is, it must not let everything through.
+        Filter::parse(&self.filter, self.tab.subject(), now)
+            .unwrap_or_else(|_| Filter::words([self.filter.as_str()]))
+    }
+
     /// The question for the window around the cursor, `height` rows being on the screen.
     #[must_use]
-    pub fn question(&self, height: u16) -> List {
+    pub fn question(&self, height: u16, now: &Zoned) -> List {
         let height = u64::from(height.max(1));
         List {
             of: self.tab.subject(),
-            filter: self.filter.clone(),
+            filter: self.filter(now),
             sort: self.sort.clone(),
             offset: self.top.saturating_sub(height),
             limit: u32::try_from(height * 3).unwrap_or(u32::MAX),

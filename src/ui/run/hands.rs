@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
@@ -11,9 +12,13 @@ use super::choices::save;
 use crate::domain::{Backend, EventStream, Serial};
 use crate::ui::msg::{Cmd, Msg};
 
+/// How many requests are under way at once: a connection each where the backend is another process.
+const REQUESTS: usize = 32;
+
 /// What is under way outside the model.
 pub(super) struct Hands {
     backend: Arc<dyn Backend>,
+    requests: Arc<Semaphore>,
     msgs: UnboundedSender<Msg>,
     serial: Option<OpenSerial>,
     choices: Option<PathBuf>,
@@ -33,12 +38,13 @@ impl Drop for OpenSerial {
 
 impl Hands {
     /// Hands for a backend; what comes of their work goes to `msgs`.
-    pub(super) const fn new(
+    pub(super) fn new(
         backend: Arc<dyn Backend>,
         msgs: UnboundedSender<Msg>,
         choices: Option<PathBuf>,
     ) -> Self {
-        Self { backend, msgs, serial: None, choices }
+        let requests = Arc::new(Semaphore::new(REQUESTS));
+        Self { backend, requests, msgs, serial: None, choices }
     }
 
     /// What the backend tells from now on.
@@ -63,13 +69,18 @@ impl Hands {
                 tokio::spawn(async move { answer(Msg::Answer(ask, backend.query(query).await)) });
             }
             Cmd::Submit(submit) => {
+                let requests = self.requests.clone();
                 tokio::spawn(async move {
+                    // Nobody closes it.
+                    let _permit = requests.acquire().await;
                     let accepted = backend.submit((*submit).clone()).await;
                     answer(Msg::Submitted(submit, accepted));
                 });
             }
             Cmd::Control(control) => {
+                let requests = self.requests.clone();
                 tokio::spawn(async move {
+                    let _permit = requests.acquire().await;
                     let done = backend.control(control.clone()).await;
                     answer(Msg::Controlled(control, done));
                 });

@@ -2,10 +2,8 @@
 
 use serde_json::Value as Json;
 
-use crate::domain::{
-    Control, FieldType, Operation, OperationSpec, Params, Resource, State, Submit,
-};
-use crate::ui::confirm::{Ask as Question, Confirm, Then};
+use crate::domain::{FieldType, OperationSpec, Params, Resource, Risk, Submit};
+use crate::ui::confirm::{Confirm, Stakes};
 use crate::ui::console::Console;
 use crate::ui::form::{Form, Purpose};
 use crate::ui::layout::full;
@@ -39,7 +37,9 @@ pub fn kind(model: &mut Model, kind: &str, cmds: &mut Vec<Cmd>) {
         })
         .collect();
     let names = things.into_iter().map(|(_, name)| name).collect();
-    match Confirm::needed(&spec, names, submits.clone()) {
+    let stakes = stakes(model, &spec, &submits);
+    let unseen = model.means_marks() && !model.pane().marks_are_here();
+    match Confirm::needed(&spec, stakes, names, submits.clone(), unseen) {
         Some(mut confirm) => {
             confirm.form = (spec.fields.len() > 1).then(|| kind.to_owned());
             model.modals.push(Modal::Confirm(Box::new(confirm)));
@@ -59,11 +59,39 @@ fn subjects(model: &Model, spec: &OperationSpec) -> Vec<(u64, String)> {
     if of.is_none() || of != model.tab.resource() || model.focus == Focus::Flight {
         return Vec::new();
     }
-    let one = matches!(model.modals.last(), Some(Modal::Detail { .. }));
-    if pane.marks.is_empty() || one {
+    if !model.means_marks() {
         return pane.current().map(|row| (row.id(), row.name())).into_iter().collect();
     }
-    pane.marks.iter().map(|(id, name)| (*id, name.clone())).collect()
+    pane.marks.iter().map(|(id, mark)| (*id, mark.name.clone())).collect()
+}
+
+/// What is at stake when these are requested. What fires a task is as dangerous as what that task
+/// asks for; of a task not at hand nothing is known, so that it is asked about.
+pub fn stakes(model: &Model, spec: &OperationSpec, submits: &[Submit]) -> Stakes {
+    let mut stakes = Stakes { risk: spec.risk, warning: spec.warning.to_string() };
+    if spec.risk != Risk::OfTask {
+        return stakes;
+    }
+    let pane = &model.panes[Tab::Tasks.place()];
+    let fires = |submit: &Submit| {
+        let id = submit.params.get(spec.subject.as_deref()?)?.as_u64()?;
+        let mark = pane.find(id).map(Row::mark).or_else(|| pane.marks.get(&id).cloned());
+        model.catalogue.get(&mark?.kind?)
+    };
+    stakes = Stakes { risk: Risk::None, warning: String::new() };
+    for submit in submits {
+        let Some(fired) = fires(submit) else {
+            let warning = "What the task asks for is not known here: it may interrupt a guest.";
+            return Stakes { risk: Risk::Disruptive, warning: warning.to_owned() };
+        };
+        let told = format!("{}: {}", fired.title, fired.warning);
+        if fired.risk != Risk::None && !stakes.warning.contains(&told) {
+            let space = if stakes.warning.is_empty() { "" } else { " " };
+            stakes.warning += &format!("{space}{told}");
+        }
+        stakes.risk = stakes.risk.max(fired.risk);
+    }
+    stakes
 }
 
 /// Whether something must be said that has no default, or there is nothing to do without saying
@@ -90,18 +118,25 @@ pub fn open_form(
         _ => Purpose::New,
     };
     let mut form = Form::new(number, spec, purpose, &model.catalogue);
-    form.fill(&present(model, spec), &model.catalogue);
+    form.fill(&present(model, spec, things), &model.catalogue);
     form::select_here(model, &mut form);
+    if let [only] = things {
+        form::select_this(spec, only, &mut form);
+    }
     form.begin();
     form.preview_due = Some(model.now);
     form::ask_candidates(&form, cmds);
     model.modals.push(Modal::Form(Box::new(form)));
 }
 
-/// For a kind that changes the selected thing: what it has now.
-fn present(model: &Model, spec: &OperationSpec) -> Params {
+/// For a kind that changes a thing: what it has now.
+fn present(model: &Model, spec: &OperationSpec, things: &[(u64, String)]) -> Params {
     let mut params = Params::new();
-    let Some(resource) = model.pane().current().and_then(Row::resource) else { return params };
+    let row = match things {
+        [(id, _)] => model.pane().find(*id),
+        _ => model.pane().current(),
+    };
+    let Some(resource) = row.and_then(Row::resource) else { return params };
     if !spec.kind.ends_with("_update") || resource.kind() != spec.resource {
         return params;
     }
@@ -119,14 +154,31 @@ fn present(model: &Model, spec: &OperationSpec) -> Params {
 /// Requests operations.
 pub fn submit(model: &mut Model, submits: Vec<Submit>, cmds: &mut Vec<Cmd>) {
     if submits.len() > 1 {
-        model.batch = Some(Batch { left: submits.len(), ..Batch::default() });
+        model.batch = Some(Batch { left: submits.len(), done: "queued", ..Batch::default() });
+    }
+    for submit in &submits {
+        unmark(model, submit);
     }
     cmds.extend(submits.into_iter().map(|submit| Cmd::Submit(Box::new(submit))));
 }
 
-/// Lets the selected task fire by itself, or stops it from doing so.
+/// Takes the mark off what something is done to: the next key is not meant for it any more.
+fn unmark(model: &mut Model, submit: &Submit) {
+    let Some(spec) = model.catalogue.get(&submit.kind) else { return };
+    let of = Tab::of(spec.resource);
+    let subject = spec.subject.as_deref().and_then(|field| submit.params.get(field));
+    if let Some(id) = subject.and_then(Json::as_u64) {
+        model.panes[of.place()].marks.remove(&id);
+    }
+}
+
+/// Lets the selected task fire by itself, or stops it from doing so. Of marked tasks, all are
+/// stopped as long as any is active.
 pub fn toggle(model: &mut Model, cmds: &mut Vec<Cmd>) {
     let active = match model.pane().current() {
+        _ if model.means_marks() => {
+            model.pane().marked().values().any(|mark| mark.state == "active")
+        }
         Some(Row::Resource(Resource::Task(task))) => task.active,
         _ => return,
     };
@@ -153,87 +205,6 @@ pub fn serial(model: &mut Model, cmds: &mut Vec<Cmd>) {
     let size = (area.width.saturating_sub(2), area.height.saturating_sub(2));
     model.modals.push(Modal::Console(Box::new(Console::new(id, name, size))));
     cmds.push(Cmd::SerialOpen(id));
-}
-
-/// The operation meant, and whether it may be changed; says why not.
-fn operation(model: &mut Model) -> Option<Operation> {
-    if refuses(model) {
-        return None;
-    }
-    let operation = model.operation().cloned();
-    if operation.is_none() && model.pane().current().is_some() {
-        tell(model, Tone::Plain, "no operation is happening to this row, and none failed on it");
-    }
-    operation
-}
-
-/// Calls an operation off. What already ran is lost, so that is asked first.
-pub fn cancel(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    let Some(operation) = operation(model) else { return };
-    let uid = operation.uid;
-    let control = Control::Cancel { uid };
-    match operation.state {
-        State::Done | State::Cancel => {
-            tell(model, Tone::Bad, format!("{uid} is {} already", operation.state));
-        }
-        State::Pending => cmds.push(Cmd::Control(control)),
-        State::Run | State::Error => {
-            model.modals.push(Modal::Confirm(Box::new(Confirm {
-                title: format!("Cancel {uid} {}", title(model, &operation)),
-                warning: "What it has done so far is undone.".to_owned(),
-                things: Vec::new(),
-                ask: Question::YesNo { yes: false },
-                then: Then::Control(control),
-                form: None,
-            })));
-        }
-    }
-}
-
-fn title(model: &Model, operation: &Operation) -> String {
-    let kind = model
-        .catalogue
-        .get(&operation.kind)
-        .map_or_else(|| operation.kind.clone(), |spec| spec.title.to_string());
-    match &operation.resource_name {
-        Some(name) => format!("({kind} {name})"),
-        None => format!("({kind})"),
-    }
-}
-
-/// Opens the form of a failed operation with what it was asked with.
-pub fn relaunch(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    let Some(operation) = operation(model) else { return };
-    let uid = operation.uid;
-    if operation.state != State::Error {
-        let text =
-            format!("{uid} is {}: only an operation in ERROR can be relaunched", operation.state);
-        return tell(model, Tone::Bad, text);
-    }
-    let Some(spec) = model.catalogue.get(&operation.kind).cloned() else {
-        return tell(model, Tone::Bad, format!("this backend does not offer {}", operation.kind));
-    };
-    model.forms += 1;
-    let purpose = Purpose::Relaunch { uid, before: operation.params.clone() };
-    let mut form = Form::new(model.forms, &spec, purpose, &model.catalogue);
-    form.fill(&operation.params, &model.catalogue);
-    form.refusal.clone_from(&operation.comment);
-    form::ask_candidates(&form, cmds);
-    model.modals.push(Modal::Form(Box::new(form)));
-}
-
-/// Lets a waiting operation run sooner or later.
-pub fn priority(model: &mut Model, by: i32, cmds: &mut Vec<Cmd>) {
-    let Some(operation) = operation(model) else { return };
-    let uid = operation.uid;
-    if operation.state == State::Pending {
-        let priority = operation.priority.saturating_add(by);
-        cmds.push(Cmd::Control(Control::Priority { uid, priority }));
-    } else {
-        let text =
-            format!("{uid} is {}: only a waiting operation has a place to change", operation.state);
-        tell(model, Tone::Bad, text);
-    }
 }
 
 /// Opens the form of a kind from anywhere, such as the first screen or the palette.

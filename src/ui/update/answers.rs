@@ -189,13 +189,13 @@ fn batched(model: &mut Model, refused: Option<String>) -> bool {
     {
         let accepted = batch.accepted;
         match batch.refused.first() {
-            None => tell(model, Tone::Plain, format!("{accepted} queued")),
+            None => tell(model, Tone::Plain, format!("{accepted} {}", batch.done)),
             Some(first) => {
                 let refused = batch.refused.len();
-                tell(model, Tone::Bad, format!("{accepted} queued, {refused} refused: {first}"));
+                let done = batch.done;
+                tell(model, Tone::Bad, format!("{accepted} {done}, {refused} refused: {first}"));
             }
         }
-        model.pane_mut().marks.clear();
     }
     true
 }
@@ -209,6 +209,13 @@ pub fn controlled(
 ) {
     let sending = |modal: &Modal| matches!(modal, Modal::Form(form) if form.sending);
     let place = model.modals.iter().rposition(sending);
+    if let (Control::Relaunch { uid, .. }, Ok(())) = (control, &answer) {
+        asked(model, *uid);
+    }
+    let is_one_of_many = !matches!(control, Control::Lane { .. });
+    if is_one_of_many && batched(model, answer.as_ref().err().map(ToString::to_string)) {
+        return;
+    }
     match answer {
         Ok(()) => {
             if let (Some(place), Control::Relaunch { .. }) = (place, control) {
@@ -219,7 +226,6 @@ pub fn controlled(
                     tell(model, Tone::Plain, format!("{uid}: cancelling"));
                 }
                 Control::Relaunch { uid, .. } => {
-                    asked(model, *uid);
                     tell(model, Tone::Plain, format!("{uid}: queued again"));
                 }
                 Control::Priority { uid, priority } => {

@@ -2,7 +2,9 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use crate::domain::{Control, FieldType, Filter, List, Preview, Query, Resource, Rows, Subject};
+use crate::domain::{
+    Control, FieldType, Filter, List, OperationSpec, Preview, Query, Resource, Rows, Subject,
+};
 use crate::ui::action::Action;
 use crate::ui::confirm::Confirm;
 use crate::ui::edit::edit;
@@ -11,7 +13,7 @@ use crate::ui::form::{Form, Purpose};
 use crate::ui::model::{Modal, Model, Row};
 use crate::ui::msg::{Ask, Cmd};
 
-use super::act;
+use super::{act, operate};
 
 /// How many things a field offers without being searched.
 const CANDIDATES: u32 = 500;
@@ -33,7 +35,7 @@ pub fn ask_candidates(form: &Form, cmds: &mut Vec<Cmd>) {
         };
         // With one state the backend sorts out; with several the answer is sorted out here.
         let filter = match states.as_slice() {
-            [state] => Filter::parse(&format!("state:{state}")),
+            [state] => Filter::default().and_state(false, state),
             _ => Filter::default(),
         };
         let query = Query::List(List {
@@ -61,6 +63,19 @@ pub fn select_here(model: &Model, form: &mut Form) {
             pick.chosen = Some(candidate(resource));
             return;
         }
+    }
+}
+
+/// Puts a thing into the field that says what it is done to.
+pub fn select_this(spec: &OperationSpec, (id, name): &(u64, String), form: &mut Form) {
+    let subject = |field: &str| Some(field) == spec.subject.as_deref();
+    let entry = form.entries.iter_mut().find(|it| it.within.is_none() && subject(&it.field.name));
+    if let Some(entry) = entry
+        && let Widget::Pick(pick) = &mut entry.widget
+        && pick.chosen.as_ref().is_none_or(|chosen| chosen.value != *id)
+    {
+        pick.chosen =
+            Some(Candidate { value: (*id).into(), label: name.clone(), note: String::new() });
     }
 }
 
@@ -343,11 +358,12 @@ pub fn submit(model: &mut Model, cmds: &mut Vec<Cmd>) {
         let params = form.changes(before);
         let control = Control::Relaunch { uid: *uid, params };
         form.sending = true;
-        cmds.push(Cmd::Control(control));
+        operate::control(model, vec![control], cmds);
         return;
     }
-    let submits = form.submits(&actor);
-    match Confirm::needed(&form.spec, form.things(), submits.clone()) {
+    let (submits, spec, things) = (form.submits(&actor), form.spec.clone(), form.things());
+    let stakes = act::stakes(model, &spec, &submits);
+    match Confirm::needed(&spec, stakes, things, submits.clone(), false) {
         Some(confirm) => model.modals.push(Modal::Confirm(Box::new(confirm))),
         None => send(model, submits, cmds),
     }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tui_input::Input;
 
-use crate::domain::{Filter, Page, Query, Sort, State};
+use crate::domain::{Page, Query, Sort, State};
 use crate::ui::action::Action;
 use crate::ui::layout::layout;
 use crate::ui::model::{Focus, Modal, Model, OperationView, Pane, Row, Tab, Tone};
@@ -206,9 +206,9 @@ pub fn mark(model: &mut Model) {
         return;
     }
     let pane = model.pane_mut();
-    let Some((id, name)) = pane.current().map(|row| (row.id(), row.name())) else { return };
+    let Some((id, mark)) = pane.current().map(|row| (row.id(), row.mark())) else { return };
     if pane.marks.remove(&id).is_none() {
-        pane.marks.insert(id, name);
+        pane.marks.insert(id, mark);
     }
     pane.cursor = (pane.cursor + 1).min(pane.total.saturating_sub(1));
     pane.selected = pane.current().map(Row::id);
@@ -227,7 +227,7 @@ pub fn mark_range(model: &mut Model) {
     let inside: Vec<_> = pane
         .iter()
         .filter(|(place, _)| (from..=to).contains(place))
-        .map(|(_, row)| (row.id(), row.name()))
+        .map(|(_, row)| (row.id(), row.mark()))
         .collect();
     let missing = (to - from + 1).saturating_sub(inside.len() as u64);
     pane.marks.extend(inside);
@@ -250,7 +250,7 @@ pub fn marked(model: &mut Model, tab: Tab, page: &Page) {
     let mut whole = Pane::new(tab);
     whole.rows = page.rows.clone();
     let pane = &mut model.panes[tab.place()];
-    pane.marks.extend(whole.iter().map(|(_, row)| (row.id(), row.name())));
+    pane.marks.extend(whole.iter().map(|(_, row)| (row.id(), row.mark())));
     let number = pane.marks.len();
     if page.total > u64::from(MARKS) {
         tell(model, Tone::Bad, format!("only the first {number} of {} are marked", page.total));
@@ -259,21 +259,23 @@ pub fn marked(model: &mut Model, tab: Tab, page: &Page) {
 
 /// Opens the line a filter is typed into.
 pub fn filter(model: &mut Model) {
-    let before = model.pane().filter_text.clone();
+    let before = model.pane().filter.clone();
     model.modals.push(Modal::Filter { input: Input::from(before.as_str()), before });
 }
 
-/// Shows only what a filter lets through.
+/// Shows only what a filter lets through. One that is not understood changes nothing; the line it
+/// is typed into says so.
 pub fn set_filter(model: &mut Model, text: &str) {
-    let pane = model.pane_mut();
-    pane.filter_text = text.to_owned();
-    let filter = Filter::parse(text);
-    if pane.filter == filter {
+    let text = text.trim();
+    if model.misread(text).is_some() {
         return;
     }
-    pane.filter = filter;
-    pane.range = None;
-    hurry(pane);
+    let pane = model.pane_mut();
+    if pane.filter != text {
+        text.clone_into(&mut pane.filter);
+        pane.range = None;
+        hurry(pane);
+    }
 }
 
 /// Opens the menu of columns.

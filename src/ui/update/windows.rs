@@ -4,7 +4,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::domain::{Control, LaneChange, LaneState, Uid};
 use crate::ui::action::{Action, Scope};
-use crate::ui::confirm::{Ask as Question, Then};
+use crate::ui::confirm::{Ask as Question, Confirm, Then};
 use crate::ui::console::Console;
 use crate::ui::edit;
 use crate::ui::layout::{full, layout};
@@ -13,7 +13,7 @@ use crate::ui::msg::{Ask, Cmd, Msg};
 use crate::ui::palette::{Candidate, Palette, Target};
 use crate::ui::view;
 
-use super::{act, form, list, named_like, perform, quit_with, refuses, tell};
+use super::{act, form, list, named_like, operate, perform, quit_with, refuses, tell};
 
 /// How many things of each tab the palette looks at.
 const FOUND: u32 = 20;
@@ -253,8 +253,10 @@ fn palette_action(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
 
 /// Does an action while a filter is typed.
 fn filter_action(model: &mut Model, action: &Action) {
-    let Some(Modal::Filter { before, .. }) = model.modals.last() else { return };
+    let Some(Modal::Filter { before, input }) = model.modals.last() else { return };
     let filter = match action {
+        // What is not understood is to be mended first.
+        Action::SearchTake if model.misread(input.value()).is_some() => return,
         Action::SearchTake => None,
         Action::SearchClose => Some(before.clone()),
         Action::SearchClear => Some(String::new()),
@@ -280,8 +282,9 @@ fn confirm_action(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
         }
         (Question::YesNo { .. }, Action::AnswerOptions) => {
             if let Some(kind) = confirm.form.clone() {
-                let things = things_of(confirm);
+                let confirm = confirm.clone();
                 model.modals.pop();
+                let things = things_of(model, &confirm);
                 if let Some(spec) = model.catalogue.get(&kind).cloned() {
                     act::open_form(model, &spec, &things, cmds);
                 }
@@ -296,23 +299,21 @@ fn confirm_action(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
     if go {
         match confirm.then {
             Then::Submit(submits) => form::send(model, submits, cmds),
-            Then::Control(control) => cmds.push(Cmd::Control(control)),
+            Then::Control(controls) => operate::control(model, controls, cmds),
         }
     }
 }
 
 /// The numbers and names a question is about, for the form that takes its place.
-fn things_of(confirm: &crate::ui::confirm::Confirm) -> Vec<(u64, String)> {
+fn things_of(model: &Model, confirm: &Confirm) -> Vec<(u64, String)> {
     let Then::Submit(submits) = &confirm.then else { return Vec::new() };
-    if submits.len() < 2 {
-        return Vec::new();
-    }
+    let pane = model.pane();
     submits
         .iter()
-        .zip(&confirm.things)
-        .filter_map(|(submit, name)| {
+        .filter_map(|submit| {
             let id = submit.params.values().find_map(serde_json::Value::as_u64)?;
-            Some((id, name.clone()))
+            let mark = pane.marks.get(&id).cloned().or_else(|| Some(pane.find(id)?.mark()))?;
+            Some((id, mark.name))
         })
         .collect()
 }

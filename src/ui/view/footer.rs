@@ -8,7 +8,7 @@ use crate::domain::{LaneState, State};
 use crate::ui::action::{Action, Entry, Scope};
 use crate::ui::confirm::Ask;
 use crate::ui::field::Widget;
-use crate::ui::model::{Focus, Modal, Model, Row, Tone};
+use crate::ui::model::{Focus, Modal, Model, Row, Tab, Tone};
 use crate::ui::text::{self, width};
 use crate::ui::theme::Role;
 use crate::ui::update::scopes;
@@ -16,23 +16,28 @@ use crate::ui::update::scopes;
 /// The last line: what is being typed, or which keys do what.
 pub fn footer(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     if let Some(Modal::Filter { input, .. }) = model.modals.last() {
-        let unknown = model.pane().filter.unknown(&model.tab.columns()).map(str::to_owned);
+        let misread = model.misread(input.value()).map(|error| error.to_string());
         let at = canvas.text(1, area.y, area.width, "/", Role::Key);
-        let told = unknown.map(|column| format!("no column '{column}'")).unwrap_or_else(|| {
-            if area.width >= 70 {
-                format!("{} rows · words, column:value ~ > <", text::count(model.pane().total))
-            } else {
-                format!("{} rows", text::count(model.pane().total))
+        let rows = || format!("{} rows", text::count(model.pane().total));
+        let (told, role) = match misread {
+            Some(why) => (why, Role::Bad),
+            None if area.width >= 70 => {
+                (format!("{} · words, column:value != ~ > <, -not", rows()), Role::Quiet)
             }
-        });
+            None => (rows(), Role::Quiet),
+        };
+        // What is typed keeps a third of the line.
+        let most = usize::from(area.width - area.width / 3);
+        let told = text::fit(&text::clean(&told), most, canvas.glyphs().more).into_owned();
         let wide = columns(&told) + 2;
         let room = area.width.saturating_sub(at + wide + 1);
         canvas.input(at, area.y, room, input, false);
-        let role = if told.starts_with("no column") { Role::Bad } else { Role::Quiet };
         canvas.text(area.width.saturating_sub(wide), area.y, wide, &told, role);
         return;
     }
     let mut at = 1;
+    let marks = marks(model);
+    at = canvas.text(at, area.y, area.width, &marks, Role::Marked);
     if !model.pending.is_empty() {
         let keys: Vec<_> = model.pending.iter().map(ToString::to_string).collect();
         at = canvas.text(at, area.y, area.width, &format!("{} … ", keys.join(" ")), Role::Input);
@@ -81,6 +86,14 @@ pub fn message(model: &Model, canvas: &mut Canvas<'_>, footer: Rect) {
         canvas.fill(place, Role::Text);
         canvas.text(3, y, longest, line, role);
     }
+}
+
+/// How many marked rows the keys are meant for, where they are and there is room to say it.
+fn marks(model: &Model) -> String {
+    if !model.means_marks() || model.size.0 < 60 {
+        return String::new();
+    }
+    format!("{} marked: ", text::count(model.pane().marks.len() as u64))
 }
 
 /// A key and what it does, in a word or two.
@@ -178,7 +191,8 @@ fn keys(model: &Model) -> Vec<Hint> {
             narrowed(keys, model.size.0)
         }
         Some(Modal::Console(_) | Modal::Filter { .. }) | None => {
-            narrowed(bound(model, |_| true), model.size.0)
+            let room = model.size.0.saturating_sub(columns(&marks(model)));
+            narrowed(bound(model, |_| true), room)
         }
     }
 }
@@ -222,7 +236,11 @@ fn fits(model: &Model, entry: &Entry) -> bool {
         Some(Modal::Form(form)) => Some(form),
         _ => None,
     };
-    let state = || model.operation().map(|operation| operation.state);
+    let marks = model.tab == Tab::Operations && model.means_marks();
+    let any = |is: &dyn Fn(&str) -> bool| match model.operation() {
+        _ if marks => model.pane().marks.values().any(|mark| is(mark.state)),
+        operation => operation.is_some_and(|operation| is(operation.state.word())),
+    };
     match &entry.action {
         A::FormAdvanced => form().is_some_and(|form| form.has_advanced()),
         A::FormReveal => form()
@@ -236,10 +254,10 @@ fn fits(model: &Model, entry: &Entry) -> bool {
         A::Do(kind) => is_possible(model, kind),
         A::Toggle | A::Mark => model.pane().current().is_some() && model.focus == Focus::List,
         A::Filter => !model.is_bare(),
-        A::Serial => !model.read_only && model.serial_vm().is_some(),
-        A::Cancel => state().is_some_and(|state| !state.is_end()),
-        A::Relaunch => state() == Some(State::Error),
-        A::Sooner | A::Later => state() == Some(State::Pending),
+        A::Serial => !model.read_only && !model.means_marks() && model.serial_vm().is_some(),
+        A::Cancel => any(&|state| ![State::Done, State::Cancel].map(State::word).contains(&state)),
+        A::Relaunch => any(&|state| state == State::Error.word()),
+        A::Sooner | A::Later => any(&|state| state == State::Pending.word()),
         A::Focus => !model.flight.operations.is_empty(),
         A::Failed => model.flight.failed > 0,
         _ => true,
@@ -250,7 +268,7 @@ fn fits(model: &Model, entry: &Entry) -> bool {
 fn is_possible(model: &Model, kind: &str) -> bool {
     let Some(spec) = model.catalogue.get(kind) else { return false };
     if spec.subject.is_none() {
-        return true;
+        return !model.means_marks();
     }
     let pane = model.pane();
     match pane.current() {

@@ -197,8 +197,8 @@ fn list_title(model: &Model, canvas: &mut Canvas<'_>, places: &Layout) {
     let end = places.list.right();
     let title_role = if model.focus == Focus::List { Role::Title } else { Role::Quiet };
     let mut title = Line::new(format!(" {} ", model.tab.title()), title_role);
-    if !pane.filter_text.is_empty() {
-        let shown = format!("{0}{0} /{1} ", g.horizontal, pane.filter_text);
+    if !pane.filter.is_empty() {
+        let shown = format!("{0}{0} /{1} ", g.horizontal, pane.filter);
         title = title.with(shown, Role::Waiting);
     }
     if let Some(sort) = &pane.sort {

@@ -217,7 +217,9 @@ pub fn catalogue() -> Catalogue {
             .field(repeat("minute", 0, 59, "The minute."))
             .field(repeat("hour", 0, 23, "The hour."))
             .field(repeat("weekday", 0, 6, "The day of the week, Sunday is 0.")),
-        Kind::new("task_run", "Run now", "being run", K).on(&[]),
+        Kind::new("task_run", "Run now", "being run", K)
+            .on(&[])
+            .risk(Risk::OfTask, "What is lost is what that loses."),
         Kind::new("task_enable", "Enable", "being enabled", K).on(&["inactive"]),
         Kind::new("task_disable", "Disable", "being disabled", K).on(&["active"]),
         Kind::new("task_update", "Change", "being changed", K)

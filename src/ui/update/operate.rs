@@ -1,0 +1,222 @@
+//! What is done to operations: call them off, queue them again, move them in their lane. To the
+//! marked ones in their list, or to the one the keys mean.
+
+use crate::domain::{Control, Operation, Params, State, Uid};
+use crate::ui::confirm::{Ask as Question, Confirm, Then};
+use crate::ui::form::{Form, Purpose};
+use crate::ui::model::{Batch, Mark, Modal, Model, Row, Tab, Tone};
+use crate::ui::msg::Cmd;
+
+use super::{form, refuses, tell};
+
+/// What is meant.
+enum Meant {
+    /// The operation the keys mean.
+    One(Box<Operation>),
+    /// The marked ones.
+    Marked(Vec<(Uid, Mark)>),
+}
+
+/// What is meant, and whether it may be changed; says why not.
+fn meant(model: &mut Model) -> Option<Meant> {
+    if refuses(model) {
+        return None;
+    }
+    let marks = model.tab == Tab::Operations && model.means_marks();
+    if marks && !model.pane().marks_are_here() {
+        let marked = model.pane().marked();
+        return Some(Meant::Marked(marked.into_iter().map(|(id, it)| (Uid(id), it)).collect()));
+    }
+    let operation = model.operation().cloned();
+    if operation.is_none() && model.pane().current().is_some() {
+        tell(model, Tone::Plain, "no operation is happening to this row, and none failed on it");
+    }
+    operation.map(|operation| Meant::One(Box::new(operation)))
+}
+
+/// Those of the marked operations that are in a state in which it can be done; says so where none
+/// is.
+fn fitting(
+    model: &mut Model,
+    marked: Vec<(Uid, Mark)>,
+    is: impl Fn(&str) -> bool,
+    needs: &str,
+) -> Vec<(Uid, Mark)> {
+    let all = marked.len();
+    let fitting: Vec<_> = marked.into_iter().filter(|(_, mark)| is(mark.state)).collect();
+    if fitting.is_empty() {
+        tell(model, Tone::Bad, format!("none of the {all} marked operations {needs}"));
+    }
+    fitting
+}
+
+/// Asks whether something is to be done to marked operations.
+fn ask(
+    model: &mut Model,
+    verb: &str,
+    warning: &str,
+    fitting: &[(Uid, Mark)],
+    control: impl Fn(Uid) -> Control,
+) {
+    let left = model.pane().marks.len() - fitting.len();
+    let warning = match left {
+        0 => warning.to_owned(),
+        1 => format!("{warning} One more is marked, and left as it is."),
+        _ => format!("{warning} {left} more are marked, and left as they are."),
+    };
+    let number = fitting.len();
+    let title = match number {
+        1 => format!("{verb} the marked operation"),
+        _ => format!("{verb} {number} marked operations"),
+    };
+    model.modals.push(Modal::Confirm(Box::new(Confirm {
+        title,
+        warning,
+        things: fitting.iter().map(|(_, mark)| mark.name.clone()).collect(),
+        ask: Question::YesNo { yes: false },
+        then: Then::Control(fitting.iter().map(|(uid, _)| control(*uid)).collect()),
+        form: None,
+    })));
+}
+
+/// Changes these. What was done to a marked operation takes its mark off, except for its priority,
+/// which is seldom right the first time.
+pub fn control(model: &mut Model, controls: Vec<Control>, cmds: &mut Vec<Cmd>) {
+    let done = match controls.first() {
+        Some(Control::Cancel { .. }) => "being cancelled",
+        Some(Control::Relaunch { .. }) => "queued again",
+        _ => "moved",
+    };
+    if controls.len() > 1 {
+        model.batch = Some(Batch { left: controls.len(), done, ..Batch::default() });
+    }
+    let marks = &mut model.panes[Tab::Operations.place()].marks;
+    for control in &controls {
+        match control {
+            Control::Cancel { uid } | Control::Relaunch { uid, .. } => {
+                marks.remove(&uid.0);
+            }
+            Control::Priority { uid, priority } => {
+                if let Some(mark) = marks.get_mut(&uid.0) {
+                    mark.priority = *priority;
+                }
+            }
+            Control::Lane { .. } => {}
+        }
+    }
+    cmds.extend(controls.into_iter().map(Cmd::Control));
+}
+
+/// Calls operations off. What already ran is lost, so that is asked first.
+pub fn cancel(model: &mut Model, cmds: &mut Vec<Cmd>) {
+    const UNDONE: &str = "What has been done so far is undone.";
+    let operation = match meant(model) {
+        None => return,
+        Some(Meant::One(operation)) => operation,
+        Some(Meant::Marked(marked)) => {
+            let ended = [State::Done.word(), State::Cancel.word()];
+            let open = fitting(model, marked, |state| !ended.contains(&state), "is still open");
+            if !open.is_empty() {
+                ask(model, "Cancel", UNDONE, &open, |uid| Control::Cancel { uid });
+            }
+            return;
+        }
+    };
+    let uid = operation.uid;
+    let cancel = Control::Cancel { uid };
+    match operation.state {
+        State::Done | State::Cancel => {
+            tell(model, Tone::Bad, format!("{uid} is {} already", operation.state));
+        }
+        State::Pending => control(model, vec![cancel], cmds),
+        State::Run | State::Error => {
+            model.modals.push(Modal::Confirm(Box::new(Confirm {
+                title: format!("Cancel {uid} {}", title(model, &operation)),
+                warning: UNDONE.to_owned(),
+                things: Vec::new(),
+                ask: Question::YesNo { yes: false },
+                then: Then::Control(vec![cancel]),
+                form: None,
+            })));
+        }
+    }
+}
+
+fn title(model: &Model, operation: &Operation) -> String {
+    let kind = model
+        .catalogue
+        .get(&operation.kind)
+        .map_or_else(|| operation.kind.clone(), |spec| spec.title.to_string());
+    match &operation.resource_name {
+        Some(name) => format!("({kind} {name})"),
+        None => format!("({kind})"),
+    }
+}
+
+/// Opens the form of a failed operation with what it was asked with; asks whether marked ones are
+/// to run again as they were.
+pub fn relaunch(model: &mut Model, cmds: &mut Vec<Cmd>) {
+    let operation = match meant(model) {
+        None => return,
+        Some(Meant::One(operation)) => *operation,
+        Some(Meant::Marked(marked)) => {
+            let failed = fitting(model, marked, |state| state == State::Error.word(), "failed");
+            let again = "They run again, asked for what they were asked for.";
+            match failed.as_slice() {
+                [] => return,
+                // Its form, if what it was asked with is at hand.
+                [(uid, _)] => match model.pane().find(uid.0) {
+                    Some(Row::Operation(operation)) => operation.clone(),
+                    _ => return ask(model, "Relaunch", again, &failed, as_it_was),
+                },
+                _ => return ask(model, "Relaunch", again, &failed, as_it_was),
+            }
+        }
+    };
+    let uid = operation.uid;
+    if operation.state != State::Error {
+        let text =
+            format!("{uid} is {}: only an operation in ERROR can be relaunched", operation.state);
+        return tell(model, Tone::Bad, text);
+    }
+    let Some(spec) = model.catalogue.get(&operation.kind).cloned() else {
+        return tell(model, Tone::Bad, format!("this backend does not offer {}", operation.kind));
+    };
+    model.forms += 1;
+    let purpose = Purpose::Relaunch { uid, before: (*operation.params).clone() };
+    let mut form = Form::new(model.forms, &spec, purpose, &model.catalogue);
+    form.fill(&operation.params, &model.catalogue);
+    form.refusal.clone_from(&operation.comment);
+    form::ask_candidates(&form, cmds);
+    model.modals.push(Modal::Form(Box::new(form)));
+}
+
+fn as_it_was(uid: Uid) -> Control {
+    Control::Relaunch { uid, params: Params::new() }
+}
+
+/// Lets waiting operations run sooner or later.
+pub fn priority(model: &mut Model, by: i32, cmds: &mut Vec<Cmd>) {
+    let operation = match meant(model) {
+        None => return,
+        Some(Meant::One(operation)) => operation,
+        Some(Meant::Marked(marked)) => {
+            let waits = |state: &str| state == State::Pending.word();
+            let waiting = fitting(model, marked, waits, "waits");
+            let moved = |(uid, mark): &(Uid, Mark)| Control::Priority {
+                uid: *uid,
+                priority: mark.priority.saturating_add(by),
+            };
+            return control(model, waiting.iter().map(moved).collect(), cmds);
+        }
+    };
+    let uid = operation.uid;
+    if operation.state == State::Pending {
+        let priority = operation.priority.saturating_add(by);
+        control(model, vec![Control::Priority { uid, priority }], cmds);
+    } else {
+        let text =
+            format!("{uid} is {}: only a waiting operation has a place to change", operation.state);
+        tell(model, Tone::Bad, text);
+    }
+}
