@@ -17,6 +17,7 @@ use super::secrets::shown;
 use super::settings::Settings;
 use super::state_files;
 use super::store::{Store, reader};
+use super::timekeeper::Timekeeper;
 
 /// The most rows a list answers with.
 const MOST_ROWS: u32 = 10_000;
@@ -54,9 +55,11 @@ impl Embedded {
         });
         let core = Arc::new(Core::new(ports, settings, kinds, store, opened));
         core.dispatch();
+        let (dir, clock) = (&core.settings().state_dir, &*core.ports().clock);
+        let time = Timekeeper::resume(dir, clock);
         core.running.spawn(super::keeper::run(core.clone()));
-        core.running.spawn(super::observer::run(core.clone()));
-        core.running.spawn(scheduler::run(core.clone()));
+        core.running.spawn(super::observer::run(core.clone(), time.clone()));
+        core.running.spawn(scheduler::run(core.clone(), time));
         let (dir, pid) = (core.settings().state_dir.display(), std::process::id());
         let version = env!("CARGO_PKG_VERSION");
         tracing::info!("hostler {version}, process {pid}, owns {dir}");
