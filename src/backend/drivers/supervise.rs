@@ -271,7 +271,7 @@ impl Supervised {
         if !self.dir.join("command.json").exists() {
             return Doing::Absent;
         }
-        if Lock::is_held(&self.dir) && !self.is_deserted() {
+        if self.lives() {
             return Doing::Running;
         }
         // It may have ended between the two looks.
@@ -320,8 +320,8 @@ impl Supervised {
         self.signal(Signal::CONT);
     }
 
-    /// Ends the tool, gently for five seconds and then not. Returns when it is gone; finding it
-    /// gone is success.
+    /// Ends the tool, gently for five seconds and then not. Returns when it is gone with its
+    /// children and its supervisor, also when it had ended without them; finding it gone is success.
     ///
     /// # Errors
     /// When it will not die: a process the kernel itself does not let go.
@@ -331,7 +331,7 @@ impl Supervised {
             [(&[Signal::CONT, Signal::TERM][..], GRACE), (&[Signal::KILL][..], 2 * GRACE)]
         {
             let deadline = tokio::time::Instant::now() + patience;
-            while self.state() == Doing::Running {
+            while self.lives() {
                 let soon = tokio::time::Instant::now() + Duration::from_millis(250);
                 if soon > deadline {
                     break;
@@ -339,12 +339,12 @@ impl Supervised {
                 for &signal in signals {
                     self.signal(signal);
                 }
-                if let Ok(ended) = tokio::time::timeout_at(soon, self.wait()).await {
+                if let Ok(ended) = tokio::time::timeout_at(soon, self.somebody_ends()).await {
                     ended?;
                 }
             }
         }
-        if self.state() == Doing::Running {
+        if self.lives() {
             return Err(Failure::passing(format!(
                 "cannot end processes {:?} of {}: they do not answer SIGKILL; see `ps`, then \
                  relaunch",
@@ -382,9 +382,9 @@ impl Supervised {
                 return Ok((!done).then_some(lock));
             }
             match self.state() {
-                Doing::Running if fits(self) => return Ok(None),
-                Doing::Running => self.stop().await?,
-                Doing::Absent | Doing::Ended(_) => {}
+                Doing::Running | Doing::Ended(Ending::Exit(0)) if fits(self) => return Ok(None),
+                // What has ended may have left children behind.
+                _ => self.stop().await?,
             }
             tokio::time::sleep(APART).await;
         }
@@ -411,7 +411,7 @@ impl Supervised {
 
     /// Signals every process of the tool, as long as the lock says that they are still ours.
     fn signal(&self, signal: Signal) {
-        if let (Doing::Running, Some(leader)) = (self.state(), self.leader()) {
+        if let (true, Some(leader)) = (self.lives(), self.leader()) {
             leader.signal_members(signal);
         }
     }
@@ -441,6 +441,11 @@ impl Supervised {
 
     fn leader(&self) -> Option<Leader> {
         Leader::read(&self.dir.join("pid"))
+    }
+
+    /// Whether the supervisor, the tool or a child of it lives.
+    fn lives(&self) -> bool {
+        Lock::is_held(&self.dir) && !self.is_deserted()
     }
 
     /// Whether nobody is left who can be waited for, although the lock is held: by a process that
