@@ -271,7 +271,7 @@ impl Supervised {
         if !self.dir.join("command.json").exists() {
             return Doing::Absent;
         }
-        if Lock::is_held(&self.dir) && !self.is_deserted() {
+        if self.lives() {
             return Doing::Running;
         }
         // It may have ended between the two looks.
@@ -320,8 +320,8 @@ impl Supervised {
         self.signal(Signal::CONT);
     }
 
-    /// Ends the tool, gently for five seconds and then not. Returns when it is gone; finding it
-    /// gone is success.
+    /// Ends the tool, gently for five seconds and then not. Returns when it is gone with its
+    /// children and its supervisor, also when it had ended without them; finding it gone is success.
     ///
     /// # Errors
     /// When it will not die: a process the kernel itself does not let go.
@@ -331,7 +331,7 @@ impl Supervised {
             [(&[Signal::CONT, Signal::TERM][..], GRACE), (&[Signal::KILL][..], 2 * GRACE)]
         {
             let deadline = tokio::time::Instant::now() + patience;
-            while self.is_alive() {
+            while self.lives() {
                 let soon = tokio::time::Instant::now() + Duration::from_millis(250);
                 if soon > deadline {
                     break;
@@ -344,7 +344,7 @@ impl Supervised {
                 }
             }
         }
-        if self.is_alive() {
+        if self.lives() {
             return Err(Failure::passing(format!(
                 "cannot end processes {:?} of {}: they do not answer SIGKILL; see `ps`, then \
                  relaunch",
@@ -382,9 +382,9 @@ impl Supervised {
                 return Ok((!done).then_some(lock));
             }
             match self.state() {
-                Doing::Running if fits(self) => return Ok(None),
-                Doing::Running | Doing::Ended(_) => self.stop().await?,
-                Doing::Absent => {}
+                Doing::Running | Doing::Ended(Ending::Exit(0)) if fits(self) => return Ok(None),
+                // What has ended may have left children behind.
+                _ => self.stop().await?,
             }
             tokio::time::sleep(APART).await;
         }
@@ -409,15 +409,9 @@ impl Supervised {
         removed.map_err(|error| Failure::io(format!("remove {}", outer.display()), &error))
     }
 
-    /// Whether the tool, or a child that has outlived it, still lives.
-    fn is_alive(&self) -> bool {
-        self.state() == Doing::Running
-            || (Lock::is_held(&self.dir) && !self.members().is_empty())
-    }
-
     /// Signals every process of the tool, as long as the lock says that they are still ours.
     fn signal(&self, signal: Signal) {
-        if let (true, Some(leader)) = (Lock::is_held(&self.dir), self.leader()) {
+        if let (true, Some(leader)) = (self.lives(), self.leader()) {
             leader.signal_members(signal);
         }
     }
@@ -447,6 +441,11 @@ impl Supervised {
 
     fn leader(&self) -> Option<Leader> {
         Leader::read(&self.dir.join("pid"))
+    }
+
+    /// Whether the supervisor, the tool or a child of it lives.
+    fn lives(&self) -> bool {
+        Lock::is_held(&self.dir) && !self.is_deserted()
     }
 
     /// Whether nobody is left who can be waited for, although the lock is held: by a process that
