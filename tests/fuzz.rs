@@ -2,8 +2,8 @@
 //! directions, the configuration, filters, timetables, and the answers of QEMU, qemu-img, ffmpeg and
 //! ffprobe. Nothing may panic, take long or grow without bound; what is printed reads as it was.
 //!
-//! `make test` tries the corpora in `__fuzz__/` and what the dice give for a second each;
-//! `cargo bolero test --test fuzz NAME` looks for more as long as it is let.
+//! `make test` tries the corpora in `__fuzz__/` and what the dice give for a second each. Built with
+//! bolero's flags for it, the same targets run under libFuzzer.
 
 #![allow(
     clippy::unwrap_used,
