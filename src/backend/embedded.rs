@@ -17,7 +17,7 @@ use super::ports::{Guest, Ports};
 use super::scheduler;
 use super::secrets::shown;
 use super::settings::Settings;
-use super::store::{Store, reader};
+use super::store::{Health, Store, reader};
 
 /// The most rows a list answers with.
 const MOST_ROWS: u32 = 10_000;
@@ -78,7 +78,7 @@ pub fn own(dir: &Path) -> Result<Option<Owned>> {
 /// The embedded backend.
 #[derive(Debug, Clone)]
 pub struct Embedded {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     /// Nothing once it has been left.
     owned: Arc<Mutex<Option<Owned>>>,
 }
@@ -100,6 +100,7 @@ impl Embedded {
         core.dispatch();
         core.running.spawn(super::observer::run(core.clone()));
         core.running.spawn(scheduler::run(core.clone()));
+        core.running.spawn(super::core::wait_for_room(core.clone()));
         Ok(Self { core, owned: Arc::new(Mutex::new(Some(owned))) })
     }
 
@@ -119,6 +120,28 @@ impl Embedded {
             tracing::error!(%error, "the last changes could not be written");
         }
         *self.owned.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Does something of the process's, unless the store breaks meanwhile: without it nothing more can
+    /// be promised, and the next start goes on from what is on disk.
+    ///
+    /// # Errors
+    /// What broke the store.
+    pub async fn unless_broken<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        let mut health = self.core.store.writer().health();
+        let broken = async {
+            let dead = health.wait_for(|health| matches!(health, Health::Dead(_))).await;
+            match dead.as_deref() {
+                Ok(Health::Dead(why)) => BackendError::failed(why.as_str()),
+                // It ended well: there is nothing more to break.
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            broken = broken => Err(broken),
+        }
     }
 
     /// Whether anybody listens to the events.

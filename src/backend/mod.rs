@@ -34,5 +34,6 @@ pub mod settings;
 pub mod store;
 #[cfg(test)]
 mod trial;
+mod work;
 
 pub use embedded::{Embedded, Owned, own};
