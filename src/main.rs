@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use hostler::backend::drivers::{self, supervise};
 use hostler::backend::settings::Settings;
+use hostler::backend::store::damaged;
 use hostler::backend::{Embedded, operations, own};
 use hostler::cli::{self, Cli, Command};
 use hostler::config::{self, Config, Origin};
@@ -119,7 +120,11 @@ async fn console(place: &Place) -> anyhow::Result<ExitCode> {
                 (None, Arc::new(client))
             }
         };
-        let exit = show(place, &mut session, backend, own.is_some()).await;
+        let shown = show(place, &mut session, backend, own.is_some());
+        let exit = match &own {
+            Some((embedded, _)) => embedded.unless_broken(shown).await.unwrap_or_else(broken),
+            None => shown.await,
+        };
         let parted = match own {
             Some((embedded, serving)) => {
                 part(place, embedded, serving, exit.as_ref().ok().copied()).await
@@ -137,6 +142,11 @@ async fn console(place: &Place) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
     }
+}
+
+/// The store is broken: whoever starts next goes on from what is on disk.
+fn broken<T>(why: BackendError) -> anyhow::Result<T> {
+    Err(why.into())
 }
 
 /// Shows a backend in the session, which begins with the first backend there is.
@@ -222,7 +232,7 @@ async fn serve(place: &Place, take_over: bool) -> anyhow::Result<ExitCode> {
     let serving = Serving::start(&embedded, place)?;
     // Only systemd wants to know, and only where it started us.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    serving.until_told(&embedded).await?;
+    embedded.unless_broken(serving.until_told(&embedded)).await.unwrap_or_else(broken)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -252,7 +262,11 @@ async fn script(place: &Place, command: Command) -> anyhow::Result<ExitCode> {
         err: &mut err,
         keyboard: &mut cli::Terminal,
     };
-    let code = cli::run(command, session).await;
+    let ran = cli::run(command, session);
+    let code = match &own {
+        Some((embedded, _)) => embedded.unless_broken(ran).await?,
+        None => ran.await,
+    };
     if let Some((embedded, serving)) = own {
         if !embedded.is_watched() {
             // Other commands that are about to ask for something. That one stays longer is no harm.
@@ -265,6 +279,20 @@ async fn script(place: &Place, command: Command) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(code)
+}
+
+/// Whether every row of the store can be read.
+fn store(state_dir: &Path) -> cli::Check {
+    let mend = "hostler goes on without them and leaves them as they are: restore a copy of \
+                hostler.db from before, or ask for help with the one you have";
+    match damaged(state_dir) {
+        Ok(rows) if rows.is_empty() => cli::Check::good("store", "every row can be read"),
+        Ok(rows) => {
+            let rows: Vec<_> = rows.iter().map(ToString::to_string).collect();
+            cli::Check::bad("store", rows.join("; "), mend)
+        }
+        Err(error) => cli::Check::bad("store", error.to_string(), "see what it says"),
+    }
 }
 
 /// What this machine can do. Works without a backend, and with a configuration that does not.
@@ -283,7 +311,8 @@ async fn doctor(
         Ok(_) => Ok(files.as_slice()),
         Err(complaint) => Err(complaint.0.as_str()),
     };
-    let checks = cli::checks(&place.state_dir, said);
+    let mut checks = cli::checks(&place.state_dir, said);
+    checks.push(store(&place.state_dir));
     let ports = drivers::real(&place.settings());
     let host = Host {
         tools: ports.toolbox.tools().await,
