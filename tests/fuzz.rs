@@ -116,7 +116,7 @@ fn filter() {
         let matches = filter.matches(&["name", "cpu"], field);
         there_and_back::<Filter>(&serde_json::to_vec(&filter).expect("it is printed"));
         // What was typed twice says no more than once, unless a quote is open or it is too long.
-        let is_closed = text.matches('"').count() % 2 == 0;
+        let is_closed = text.matches('"').count().is_multiple_of(2);
         if let Ok(twice) = Filter::parse(&format!("{text} {text}"), of, &now)
             && is_closed
         {

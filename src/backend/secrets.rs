@@ -48,15 +48,15 @@ mod tests {
 
     use super::*;
 
-    fn given(params: serde_json::Value) -> Arc<Params> {
+    fn given(params: &serde_json::Value) -> Arc<Params> {
         Arc::new(params.as_object().unwrap().clone())
     }
 
     #[test]
     fn parameters_without_a_secret_are_kept_once() {
-        let open = given(json!({ "source": "/srv/a.mov", "output": null }));
+        let open = given(&json!({ "source": "/srv/a.mov", "output": null }));
         assert!(Arc::ptr_eq(&hidden(&open), &open));
-        let sealed = given(json!({ "params": { "password": { "hashed": "$6$x" } } }));
+        let sealed = given(&json!({ "params": { "password": { "hashed": "$6$x" } } }));
         let hidden = hidden(&sealed);
         assert_eq!(hidden["params"]["password"], Operation::HIDDEN);
     }

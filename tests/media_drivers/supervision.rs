@@ -189,6 +189,20 @@ async fn stopping_ends_the_tool_and_its_children_even_when_paused() {
 }
 
 #[tokio::test]
+async fn stopping_ends_what_the_tool_left_behind_too() {
+    let dir = tempfile::tempdir().unwrap();
+    // The child does not hear SIGTERM; its parent does, and is gone before it.
+    let does = "(trap '' TERM; : > deaf; exec sleep 1000) & until [ -e deaf ]; do :; done; \
+        mkfifo gate; read code < gate";
+    let command = LongCommand::new("sh", ["-c", does]);
+    let it = supervision().start_or_adopt(dir.path(), &command).await.unwrap();
+    started(&it, dir.path()).await;
+    it.stop().await.unwrap();
+    assert_eq!(it.members(), [0; 0]);
+    assert_eq!(it.state(), Doing::Ended(Ending::Signal(15)));
+}
+
+#[tokio::test]
 async fn another_command_takes_the_place_of_the_first() {
     let dir = tempfile::tempdir().unwrap();
     let it = supervision().start_or_adopt(dir.path(), &waits()).await.unwrap();

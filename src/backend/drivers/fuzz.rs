@@ -29,7 +29,7 @@ pub fn disk_info(json: &str) -> Option<DiskInfo> {
 /// # Errors
 /// What is told when it is neither.
 pub fn qmp(line: &str) -> Result<String, String> {
-    let mut said = qemu::qmp::parse(line.to_owned()).map_err(|error| error.to_string())?;
+    let mut said = qemu::qmp::parse(line).map_err(|error| error.to_string())?;
     match qemu::qmp::event(&mut said) {
         Some(event) => Ok(event.name),
         None => qemu::qmp::outcome(said).map(|it| it.to_string()).map_err(|it| it.to_string()),

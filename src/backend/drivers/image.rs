@@ -156,7 +156,7 @@ impl ImageTool for Images {
 
     fn discard<'a>(&'a self, dir: &'a Path) -> Done<'a, ()> {
         Box::pin(async move {
-            Supervised::at(&dir.join("job")).stop().await?;
+            Supervised::at(&dir.join("job")).remove().await?;
             let dir = dir.to_owned();
             blocking(move || debian::remove_tree(&dir)).await
         })

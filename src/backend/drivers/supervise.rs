@@ -22,6 +22,7 @@
 //! session's number is not given out again while a member lives, so signals cannot go astray.
 
 mod lock;
+mod stall;
 mod supervisor;
 mod tree;
 
@@ -40,11 +41,15 @@ use super::whole;
 use crate::domain::Failure;
 
 use lock::Lock;
+pub use stall::Stall;
 pub use supervisor::main;
 use tree::Leader;
 
 /// How long a tool may take to end by itself after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long a supervisor may take to say that it is at work: on a busy disk, some seconds.
+const ANSWER: Duration = Duration::from_secs(120);
 
 /// How often, and how long apart, a lock is asked for: one who only looks holds it for an instant,
 /// and a supervisor that has written down how its tool ended may still be on its way out.
@@ -206,7 +211,13 @@ impl Supervision {
             .map_err(failed)?;
         let mut said = String::new();
         if let Some(mut stdout) = child.stdout.take() {
-            stdout.read_to_string(&mut said).await.map_err(failed)?;
+            let read = tokio::time::timeout(ANSWER, stdout.read_to_string(&mut said)).await;
+            let Ok(read) = read else {
+                // What it may have started is found by whoever asks again.
+                child.start_kill().map_err(failed)?;
+                return Err(Failure::passing(format!("cannot {}: it does not answer", what())));
+            };
+            read.map_err(failed)?;
         }
         // It goes on without us; tokio reaps it when it ends.
         match said.trim() {
@@ -260,7 +271,7 @@ impl Supervised {
         if !self.dir.join("command.json").exists() {
             return Doing::Absent;
         }
-        if Lock::is_held(&self.dir) && !self.is_deserted() {
+        if self.lives() {
             return Doing::Running;
         }
         // It may have ended between the two looks.
@@ -293,6 +304,12 @@ impl Supervised {
         self.leader().filter(Leader::lives).map(|leader| leader.pid)
     }
 
+    /// Whether somebody has halted the tool, or a part of it.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.members().into_iter().any(tree::is_stopped)
+    }
+
     /// Halts the tool where it is.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
@@ -303,8 +320,8 @@ impl Supervised {
         self.signal(Signal::CONT);
     }
 
-    /// Ends the tool, gently for five seconds and then not. Returns when it is gone; finding it
-    /// gone is success.
+    /// Ends the tool, gently for five seconds and then not. Returns when it is gone with its
+    /// children and its supervisor, also when it had ended without them; finding it gone is success.
     ///
     /// # Errors
     /// When it will not die: a process the kernel itself does not let go.
@@ -314,7 +331,7 @@ impl Supervised {
             [(&[Signal::CONT, Signal::TERM][..], GRACE), (&[Signal::KILL][..], 2 * GRACE)]
         {
             let deadline = tokio::time::Instant::now() + patience;
-            while self.state() == Doing::Running {
+            while self.lives() {
                 let soon = tokio::time::Instant::now() + Duration::from_millis(250);
                 if soon > deadline {
                     break;
@@ -322,12 +339,12 @@ impl Supervised {
                 for &signal in signals {
                     self.signal(signal);
                 }
-                if let Ok(ended) = tokio::time::timeout_at(soon, self.wait()).await {
+                if let Ok(ended) = tokio::time::timeout_at(soon, self.somebody_ends()).await {
                     ended?;
                 }
             }
         }
-        if self.state() == Doing::Running {
+        if self.lives() {
             return Err(Failure::passing(format!(
                 "cannot end processes {:?} of {}: they do not answer SIGKILL; see `ps`, then \
                  relaunch",
@@ -365,9 +382,9 @@ impl Supervised {
                 return Ok((!done).then_some(lock));
             }
             match self.state() {
-                Doing::Running if fits(self) => return Ok(None),
-                Doing::Running => self.stop().await?,
-                Doing::Absent | Doing::Ended(_) => {}
+                Doing::Running | Doing::Ended(Ending::Exit(0)) if fits(self) => return Ok(None),
+                // What has ended may have left children behind.
+                _ => self.stop().await?,
             }
             tokio::time::sleep(APART).await;
         }
@@ -394,7 +411,7 @@ impl Supervised {
 
     /// Signals every process of the tool, as long as the lock says that they are still ours.
     fn signal(&self, signal: Signal) {
-        if let (Doing::Running, Some(leader)) = (self.state(), self.leader()) {
+        if let (true, Some(leader)) = (self.lives(), self.leader()) {
             leader.signal_members(signal);
         }
     }
@@ -424,6 +441,11 @@ impl Supervised {
 
     fn leader(&self) -> Option<Leader> {
         Leader::read(&self.dir.join("pid"))
+    }
+
+    /// Whether the supervisor, the tool or a child of it lives.
+    fn lives(&self) -> bool {
+        Lock::is_held(&self.dir) && !self.is_deserted()
     }
 
     /// Whether nobody is left who can be waited for, although the lock is held: by a process that

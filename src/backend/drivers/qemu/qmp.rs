@@ -157,13 +157,13 @@ impl Qmp {
 
     async fn read(&mut self) -> Result<Value, QmpError> {
         let line = self.lines.next_line().await.map_err(closed)?.ok_or(QmpError::Closed)?;
-        parse(line)
+        parse(&line)
     }
 }
 
 /// A line that QEMU said: all of them are JSON objects.
-pub(in crate::backend::drivers) fn parse(line: String) -> Result<Value, QmpError> {
-    match serde_json::from_str::<Value>(&line) {
+pub(in crate::backend::drivers) fn parse(line: &str) -> Result<Value, QmpError> {
+    match serde_json::from_str::<Value>(line) {
         Ok(said) if said.is_object() => Ok(said),
         _ => Err(QmpError::Strange(line.chars().take(SHOWN).collect())),
     }
