@@ -54,7 +54,8 @@ impl Pattern {
     fn of(repeat: &Repeat) -> Option<Self> {
         let (first, last) = match repeat.week {
             Every::Any => (1, 31),
-            Every::At(week) => ((week.checked_sub(1)?) * 7 + 1, week.checked_mul(7)?.min(31)),
+            Every::At(week @ 1..=5) => ((week - 1) * 7 + 1, (week * 7).min(31)),
+            Every::At(_) => return None,
         };
         let days = match repeat.day {
             Every::Any => format!("{first}-{last}"),

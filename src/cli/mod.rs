@@ -163,7 +163,9 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), Trouble> 
             };
             table::rows(session.out, &page.rows, session.columns)?;
             if shown < page.total {
-                writeln!(session.err, "{shown} of {}; see --limit and --filter", page.total)?;
+                let note = format!("{shown} of {}; see --limit and --filter", page.total);
+                // The answer itself is there.
+                let _ = writeln!(session.err, "{note}");
             }
             Ok(())
         }
@@ -290,7 +292,7 @@ async fn changed(
         other => return Err(unexpected(&other).into()),
     };
     let catalogue = session.backend.catalogue();
-    let present = Some(&operation.params);
+    let present = Some(&*operation.params);
     fields::parse(&catalogue, &operation.kind, given, present, session.keyboard)
 }
 
