@@ -373,7 +373,13 @@ async fn what_cannot_be_cut_short_ends_before_it_is_undone() {
     let (cancelled, ended) = (trial.backend().subscribe(), trial.backend().subscribe());
     trial.cancel(uid).await;
     until(cancelled, |fact| matches!(fact, Fact::Operation(it) if it.cancelling)).await;
+    // Everybody else does what there is to do.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    let early = log.exists();
     tokio::task::spawn_blocking(move || std::fs::write(pipe, "go on")).await.unwrap().unwrap();
+    assert!(!early, "nothing is undone while it is at work");
     assert_eq!(trial.rest(ended, uid).await.operation.state, State::Cancel);
     assert_eq!(std::fs::read_to_string(log).unwrap(), "done\nundone\n");
 }

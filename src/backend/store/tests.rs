@@ -66,6 +66,19 @@ async fn closing_leaves_one_whole_file() {
     assert_eq!(Store::open(dir.path()).unwrap().1.last_uid, 1);
 }
 
+#[tokio::test]
+async fn what_is_sent_just_before_the_end_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let sent: Vec<_> =
+        (1..=50).map(|uid| store.writer().send(vec![insert(&operation(uid))])).collect();
+    store.close().await.unwrap();
+    for sent in sent {
+        sent.await.unwrap();
+    }
+    assert_eq!(Store::open(dir.path()).unwrap().1.last_uid, 50);
+}
+
 #[test]
 fn a_file_that_is_not_ours_is_refused_and_stays_as_it_is() {
     for (sql, says) in [

@@ -73,7 +73,10 @@ impl Writer {
         let (faults, reserve) = (Faults::of(&path), Reserve::beside(&path));
         let thread = move || {
             let mut writer = Thread { connection, waiting, path, reserve, faults, health: &tell };
-            let died = match std::panic::catch_unwind(AssertUnwindSafe(|| writer.write())) {
+            // It outlives the writing: nobody is told that there is no answer before it is known why.
+            let mut batch = Batch::default();
+            let written = std::panic::catch_unwind(AssertUnwindSafe(|| writer.write(&mut batch)));
+            let died = match written {
                 Ok(Ok(answer)) => {
                     writer.end(answer);
                     return;
@@ -176,27 +179,26 @@ impl Thread<'_> {
     ///
     /// # Errors
     /// When it must not go on.
-    fn write(&mut self) -> Result<Option<Told>, BackendError> {
+    fn write(&mut self, batch: &mut Batch) -> Result<Option<Told>, BackendError> {
         let mut expected = 0;
         while let Ok(first) = self.waiting.recv() {
             self.look_for_room();
-            let mut batch = Batch::default();
             let mut next = Some(first);
-            let written = self.transaction(&mut batch, |waiting, count| match next.take() {
+            let written = self.transaction(batch, |waiting, count| match next.take() {
                 Some(first) => Some(first),
                 None => another(waiting, count < expected),
             });
-            let told = self.told(written, &mut batch)?;
-            if batch.last
-                && let Some(answer) = batch.requests.pop().and_then(|request| request.answer)
-            {
-                return Ok(Some((answer, told)));
-            }
+            let told = self.told(written, batch)?;
+            let last = if batch.last { batch.requests.pop() } else { None };
+            let last = last.and_then(|request| Some((request.answer?, told.clone())));
             let mut answered = 0;
-            for answer in batch.requests.into_iter().filter_map(|request| request.answer) {
+            for answer in batch.requests.drain(..).filter_map(|request| request.answer) {
                 // Whoever asked may be gone by now; the change stands all the same.
                 let _ = answer.send(told.clone());
                 answered += 1;
+            }
+            if last.is_some() {
+                return Ok(last);
             }
             expected = if answered < MANY { 0 } else { answered };
         }
