@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::ports::{CLOCK_SET, Clock};
 
 /// The file in the state directory.
-const FILE: &str = "hostler.clock";
+pub(super) const FILE: &str = "hostler.clock";
 /// How much of a time that nobody witnessed is believed to have passed.
 const BELIEVED: SignedDuration = SignedDuration::from_hours(24);
 

@@ -11,9 +11,11 @@ use crate::backend::state_files::mark::{self, Mark};
 use crate::backend::state_files::{
     ENCODINGS, FOLDERS, TRASH, description, folder_of, is_unique, is_unwritten, number,
 };
+use crate::backend::timekeeper;
 
-/// What else may lie in the state directory: a configuration, what the console remembers, probes.
-const OURS: [&str; 4] = ["config.toml", "console.json", "lost+found", "probes"];
+/// What else may lie in the state directory: what the clock showed, a configuration, what the
+/// console remembers, probes.
+const OURS: [&str; 5] = [timekeeper::FILE, "config.toml", "console.json", "lost+found", "probes"];
 
 /// What is found of a file that nobody knows.
 const UNKNOWN: &str = "the database does not know it";
