@@ -15,8 +15,53 @@ use crate::domain::{
 /// How a stored secret is marked: `{"hashed": "$6$…"}`.
 pub const HASHED: &str = "hashed";
 
+/// The most bytes a path or a URL has.
+const LONGEST_PATH: usize = 4096;
+/// The most lines a field of lines has.
+const MOST_LINES: usize = 1000;
+/// The most bytes a request's parameters come to, names and values together.
+const LARGEST: usize = 256 * 1024;
+
 /// Finds the number of the living resource that a value names: by number, `vm/3`, or name.
 pub type Find<'a> = dyn Fn(ResourceKind, &Json) -> Option<u64> + Sync + 'a;
+
+/// Checks what is the concern of whoever lets requests in: that they are of a sane size, and hold
+/// no hash in a secret's place. Hashes are made here, see [`seal`]; one from elsewhere could be
+/// anything. Requests that are stored, as a task's are, have been let in before.
+///
+/// # Errors
+/// The field at fault.
+pub fn from_outside(params: &Params) -> Result<(), Refusal> {
+    fn size(value: &Json) -> usize {
+        match value {
+            Json::String(text) => text.len(),
+            Json::Array(values) => values.iter().map(size).sum(),
+            Json::Object(values) => values.iter().map(|(name, it)| name.len() + size(it)).sum(),
+            _ => size_of::<Json>(),
+        }
+    }
+    fn holds_hash(value: &Json) -> bool {
+        match value {
+            Json::Array(values) => values.iter().any(holds_hash),
+            Json::Object(values) => values.contains_key(HASHED) || values.values().any(holds_hash),
+            _ => false,
+        }
+    }
+    let all: usize = params.iter().map(|(name, value)| name.len() + size(value)).sum();
+    if all > LARGEST {
+        let message = format!("the request has {all} bytes; at most {LARGEST} are allowed");
+        return Err(Refusal::new(Reason::Value, message));
+    }
+    match params.iter().find(|(name, value)| *name == HASHED || holds_hash(value)) {
+        Some((name, _)) => Err(Refusal::field(
+            Reason::Type,
+            short(name),
+            "(hidden)",
+            format!("{} must be given as a text; it is hashed here", short(name)),
+        )),
+        None => Ok(()),
+    }
+}
 
 /// Checks parameters against the catalogue and what exists, and normalises them. Secrets stay as
 /// they were given; [`seal`] comes after.
@@ -32,9 +77,9 @@ pub fn check(
     if let Some((name, value)) = params.iter().find(|(name, _)| spec.field(name).is_none()) {
         return Err(Refusal::field(
             Reason::Type,
-            name,
+            short(name),
             plain(value),
-            format!("{} has no field '{name}'; it has {}", spec.kind, names(spec)),
+            format!("{} has no field '{}'; it has {}", spec.kind, short(name), names(spec)),
         ));
     }
     let mut normal = Params::new();
@@ -304,6 +349,7 @@ fn in_range(field: &Field, value: &Json, catalogue: &Catalogue) -> Result<(), Re
         ))
     };
     let length = value.as_str().map_or(0, |text| text.chars().count());
+    let bytes = value.as_str().map_or(0, str::len);
     match &field.of {
         FieldType::Text { max } if length > *max as usize => {
             wrong(format!("has {length} characters; at most {max} are allowed"))
@@ -313,6 +359,16 @@ fn in_range(field: &Field, value: &Json, catalogue: &Catalogue) -> Result<(), Re
         }
         FieldType::Secret { min } if value.is_string() && length < *min as usize => {
             wrong(format!("is too short; at least {min} characters are needed"))
+        }
+        FieldType::Secret { .. } if bytes > FieldType::LONGEST_SECRET => {
+            let most = FieldType::LONGEST_SECRET;
+            wrong(format!("is too long; at most {most} bytes are allowed"))
+        }
+        FieldType::File | FieldType::NewFile | FieldType::Url if bytes > LONGEST_PATH => {
+            wrong(format!("has {bytes} bytes; at most {LONGEST_PATH} are allowed"))
+        }
+        FieldType::Lines if value.as_array().is_some_and(|lines| lines.len() > MOST_LINES) => {
+            wrong(format!("has more than {MOST_LINES} lines"))
         }
         FieldType::Integer { min, max, unit } => match value.as_i64() {
             Some(number) if !(*min..=*max).contains(&number) => {
@@ -333,14 +389,14 @@ fn in_range(field: &Field, value: &Json, catalogue: &Catalogue) -> Result<(), Re
                 return Ok(());
             }
             let known: Vec<&str> = choices.iter().map(|choice| &*choice.value).collect();
-            wrong(format!("is '{given}'; there are {}", known.join(", ")))
+            wrong(format!("is '{}'; there are {}", short(given), known.join(", ")))
         }
         FieldType::Kind => {
             let given = value.as_str().unwrap_or_default();
             if catalogue.get(given).is_some() {
                 return Ok(());
             }
-            wrong(format!("is '{given}', which is no kind of operation"))
+            wrong(format!("is '{}', which is no kind of operation", short(given)))
         }
         _ => Ok(()),
     }
@@ -382,12 +438,36 @@ fn file_exists(field: &Field, value: &Json) -> Result<(), Refusal> {
 }
 
 fn is_sealed(object: &Params) -> bool {
-    object.len() == 1 && object.get(HASHED).is_some_and(Json::is_string)
+    object.len() == 1 && object.get(HASHED).and_then(Json::as_str).is_some_and(is_crypt)
+}
+
+/// Whether a text is a hash as [`hash`] makes them: `$6$`, perhaps the rounds, the salt, the hash.
+fn is_crypt(text: &str) -> bool {
+    let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
+    let is_64 = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "./".contains(c));
+    let parts: Vec<&str> = text.split('$').collect();
+    let (salt, hash) = match parts.as_slice() {
+        ["", "6", salt, hash] => (salt, hash),
+        ["", "6", rounds, salt, hash] if rounds.strip_prefix("rounds=").is_some_and(digits) => {
+            (salt, hash)
+        }
+        _ => return false,
+    };
+    (1..=16).contains(&salt.len()) && is_64(salt) && hash.len() == 86 && is_64(hash)
 }
 
 /// A value as a person would write it.
 fn plain(value: &Json) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| short(&value.to_string()), short)
+}
+
+/// A text that somebody else chose, as much of it as a message has room for.
+pub fn short(text: &str) -> String {
+    const MOST: usize = 200;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// A value for a message; never a secret's.

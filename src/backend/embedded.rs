@@ -261,7 +261,7 @@ impl Backend for Embedded {
 
     fn submit(&self, submit: Submit) -> BoxFuture<'_, Result<Accepted>> {
         let core = self.core.clone();
-        Box::pin(detached(async move { core.submit_with(submit, |_, _| Ok(Vec::new())).await }))
+        Box::pin(detached(async move { core.submit(submit).await }))
     }
 
     fn control(&self, control: Control) -> BoxFuture<'_, Result<()>> {

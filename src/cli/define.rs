@@ -145,17 +145,27 @@ pub struct ListArgs {
 /// What to do with an operation.
 #[derive(Debug, Clone, Subcommand)]
 pub enum OperationCommand {
-    /// Call it off and undo what it did.
+    /// Call operations off and undo what they did.
     Cancel {
-        /// Its number.
-        uid: Uid,
+        /// Their numbers.
+        #[arg(value_name = "UID", required_unless_present = "filter", conflicts_with = "filter")]
+        uids: Vec<Uid>,
+        /// Which of them.
+        #[command(flatten)]
+        many: ManyArgs,
     },
-    /// Queue a failed one again, with changed fields where given.
+    /// Queue failed ones again; a single one with changed fields where given.
     Relaunch {
-        /// Its number.
-        uid: Uid,
-        /// Fields to change, each `field=value`.
-        fields: Vec<String>,
+        /// Their numbers; after a single one fields to change, each `field=value`.
+        #[arg(
+            value_name = "UID or field=value",
+            required_unless_present = "filter",
+            conflicts_with = "filter"
+        )]
+        what: Vec<String>,
+        /// Which of them.
+        #[command(flatten)]
+        many: ManyArgs,
     },
     /// Set the priority of one that waits.
     Priority {
@@ -173,6 +183,17 @@ pub enum OperationCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Which operations, where they are not named one by one.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ManyArgs {
+    /// All that match, of those it can be done to; see `hostler list --help`.
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
+    pub filter: Option<String>,
+    /// Do not ask first. Operations named by number are never asked about.
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// What to do with a lane.
@@ -437,9 +458,10 @@ fn holds(field: &Field) -> String {
         FieldType::Name => "a name: letters, digits, '-', '.' and '_'".to_owned(),
         FieldType::Hostname => "a host name: letters, digits and '-'".to_owned(),
         FieldType::Secret { min } => format!(
-            "a secret, at least {min} characters; {0}=- reads it from standard input, \
-             {0}=@FILE from a file, and without it a terminal is asked",
-            field.name
+            "a secret, at least {min} characters and at most {1} bytes; {0}=- reads it from standard \
+             input, {0}=@FILE from a file, and without it a terminal is asked",
+            field.name,
+            FieldType::LONGEST_SECRET
         ),
         FieldType::Integer { min, max, unit } => format!("a whole number, {min} to {max} {unit}"),
         FieldType::Flag => "yes or no".to_owned(),

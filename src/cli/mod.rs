@@ -8,6 +8,7 @@ mod ask;
 mod define;
 mod doctor;
 mod fields;
+mod operate;
 mod show;
 mod table;
 mod wait;
@@ -22,8 +23,8 @@ use serde::Serialize;
 
 pub use ask::{Keyboard, Terminal};
 pub use define::{
-    Cli, Command, LaneCommand, ListArgs, OperationCommand, RunArgs, command, complete, config_file,
-    man, parse,
+    Cli, Command, LaneCommand, ListArgs, ManyArgs, OperationCommand, RunArgs, command, complete,
+    config_file, man, parse,
 };
 pub use doctor::{Check, checks, doctor};
 pub use fields::parse as parse_fields;
@@ -32,7 +33,7 @@ use crate::domain::filter::columns;
 use crate::domain::query::Subject;
 use crate::domain::{
     Answer, Backend, BackendError, Control, Filter, FilterError, List, Query, ResourceId, Rows,
-    Sort, Uid, backend::unexpected,
+    Sort, backend::unexpected,
 };
 
 /// Everything a command needs from outside.
@@ -112,7 +113,7 @@ async fn carry_out(command: Command, session: &mut Session<'_>) -> Result<(), Tr
         Command::List(args) => list(args, session).await,
         Command::Show { id, json } => show(&id, json, session).await,
         Command::Watch { json } => watch(json, session).await,
-        Command::Operation { command } => operation(command, session).await,
+        Command::Operation { command } => operate::operation(command, session).await,
         Command::Lane { command } => {
             allowed(session)?;
             Ok(session.backend.control(Control::from(command)).await?)
@@ -220,44 +221,6 @@ async fn watch(as_json: bool, session: &mut Session<'_>) -> Result<(), Trouble> 
         session.out.flush()?;
     }
     Err(gone())
-}
-
-async fn operation(command: OperationCommand, session: &mut Session<'_>) -> Result<(), Trouble> {
-    if !matches!(command, OperationCommand::Wait { .. }) {
-        allowed(session)?;
-    }
-    let control = match command {
-        OperationCommand::Wait { uid, json } => {
-            let events = session.backend.subscribe();
-            return wait::follow(uid, events, json, session).await;
-        }
-        OperationCommand::Cancel { uid } => Control::Cancel { uid },
-        OperationCommand::Priority { uid, priority } => Control::Priority { uid, priority },
-        OperationCommand::Relaunch { uid, fields } => {
-            let params = if fields.is_empty() {
-                crate::domain::Params::new()
-            } else {
-                changed(uid, &fields, session).await?
-            };
-            Control::Relaunch { uid, params }
-        }
-    };
-    Ok(session.backend.control(control).await?)
-}
-
-/// The parameters to change in a relaunch; their types are those of the operation's kind.
-async fn changed(
-    uid: Uid,
-    given: &[String],
-    session: &mut Session<'_>,
-) -> Result<crate::domain::Params, Trouble> {
-    let operation = match session.backend.query(Query::Operation { uid }).await? {
-        Answer::Operation(detail) => detail.operation,
-        other => return Err(unexpected(&other).into()),
-    };
-    let catalogue = session.backend.catalogue();
-    let present = Some(&operation.params);
-    fields::parse(&catalogue, &operation.kind, given, present, session.keyboard)
 }
 
 async fn serial(vm: &str, session: &mut Session<'_>) -> Result<(), Trouble> {
