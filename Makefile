@@ -3,7 +3,10 @@
 CARGO ?= cargo
 STATE ?=
 
-.PHONY: help run test bench lint install
+SEED ?=
+KILLS ?= 1000
+
+.PHONY: help run test chaos bench lint install
 
 help: ## Say what there is to do
 	@awk -F":.*## " "/^[a-z]+:.*## / { printf \"  make %-8s %s\\n\", \$$1, \$$2 }" $(MAKEFILE_LIST)
@@ -18,6 +21,13 @@ run: ## Install what is missing, build, open the console (STATE=DIR for another 
 test: ## Install what the tests need on top, and run all of them
 	@.ci/install test
 	$(CARGO) test --features failpoints --no-fail-fast
+
+# The seed makes the same dice fall again; without one, the clock chooses.
+chaos: ## Kill it at every crash point, then KILLS=1000 times under load (SEED=N to repeat)
+	@.ci/install test
+	HOSTLER_EVERY_CRASH_POINT=1 $(CARGO) test --features failpoints --test crash
+	HOSTLER_CHAOS_SEED="$(or $(SEED),$(shell date +%s))" HOSTLER_CHAOS_KILLS="$(KILLS)" \
+		$(CARGO) test --features failpoints --test chaos -- --nocapture
 
 bench: ## Measure what the README says
 	@.ci/install run

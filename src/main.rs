@@ -1,25 +1,30 @@
 //! Parse, wire, run: with what is below `main/`, the only room that sees every other.
 
+#[path = "main/log.rs"]
+mod log;
+#[path = "main/mending.rs"]
+mod mending;
 #[path = "main/owner.rs"]
 mod owner;
 #[path = "main/place.rs"]
 mod place;
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use hostler::backend::drivers::{self, supervise};
-use hostler::backend::{Embedded, operations, own};
-use hostler::cli::{self, Cli, Command};
+use hostler::backend::{Embedded, Found, find, operations, own};
+use hostler::cli::{self, Check, Cli, Command};
 use hostler::config::{self, Config, Origin};
 use hostler::domain::{Backend, BackendError, Catalogue, Host};
 use hostler::ui;
 
-use owner::{Serving, in_flight, is_needed, leave_to_the_background, stop_after_steps};
+use owner::{Serving, in_flight, leave_to_the_background, stop_after_steps};
 use place::{Place, Reached};
 
 /// How long a backend in the background may take to answer for the first time.
@@ -53,7 +58,9 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     let read = if cli.config == named { read } else { Config::load(cli.config.as_deref()) };
-    match run(cli, &catalogue, read) {
+    let ran = run(cli, &catalogue, read);
+    log::flush();
+    match ran {
         Ok(code) => code,
         Err(error) => {
             let status = match error.downcast_ref::<BackendError>() {
@@ -92,11 +99,18 @@ fn run(cli: Cli, catalogue: &Catalogue, read: Read) -> anyhow::Result<ExitCode> 
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    if let Some(Command::Doctor { json }) = &cli.command {
+    if let Some(Command::Doctor { deep: false, json }) = &cli.command {
         return runtime.block_on(doctor(&cli, &read, *json));
     }
     let (config, origin) = read.map_err(anyhow::Error::new)?;
     let place = Place::new(&cli, config, origin);
+    match cli.command {
+        Some(Command::Doctor { json, .. }) => return runtime.block_on(mending::deep(&place, json)),
+        Some(Command::Recover { dry_run, json }) => {
+            return runtime.block_on(mending::recover(&place, dry_run, json));
+        }
+        _ => {}
+    }
     let code = runtime.block_on(async {
         match cli.command {
             None => console(&place).await,
@@ -114,6 +128,13 @@ async fn console(place: &Place) -> anyhow::Result<ExitCode> {
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         anyhow::bail!("the console needs a terminal; for scripts see `hostler --help`");
     }
+    if place.read_only && find(&place.state_dir)? != Found::Ours {
+        anyhow::bail!(
+            "there is nothing in the state directory {} yet, and read-only nothing is made; leave \
+             out --read-only",
+            place.state_dir.display()
+        );
+    }
     let mut session = None;
     loop {
         let (own, backend): (_, Arc<dyn Backend>) = match place.reach().await? {
@@ -123,10 +144,19 @@ async fn console(place: &Place) -> anyhow::Result<ExitCode> {
             }
             Reached::Other(client) => {
                 place.log()?;
+                place.look_after(&client);
                 (None, Arc::new(client))
             }
         };
-        let exit = show(place, &mut session, backend, own.is_some()).await;
+        let shown = show(place, &mut session, backend, own.is_some());
+        let exit = match until_lost(own.as_ref().map(|(embedded, _)| embedded), shown).await {
+            Ok(exit) => exit,
+            Err(error) => {
+                // Gives the terminal back, so that the sentence is seen.
+                drop(session);
+                return give_up(own, error).await;
+            }
+        };
         let parted = match own {
             Some((embedded, serving)) => {
                 part(place, embedded, serving, exit.as_ref().ok().copied()).await
@@ -168,7 +198,7 @@ async fn part(
     exit: Option<ui::Exit>,
 ) -> anyhow::Result<()> {
     let running = in_flight(&embedded).await?.running > 0;
-    let needed = serving.stop().await || is_needed(&embedded).await?;
+    let needed = serving.stop().await || embedded.is_needed();
     match exit {
         // Asked, with work in flight.
         Some(ui::Exit::Quit) if running => stop_after_steps(place, embedded).await,
@@ -206,6 +236,31 @@ fn options(place: &Place) -> anyhow::Result<ui::Options> {
     })
 }
 
+/// Does something with a backend for as long as its state directory is there, when it is our own.
+async fn until_lost<T>(
+    own: Option<&Embedded>,
+    work: impl Future<Output = T>,
+) -> Result<T, BackendError> {
+    let lost = async {
+        match own {
+            Some(embedded) => embedded.lost().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        done = work => Ok(done),
+        error = lost => Err(error),
+    }
+}
+
+/// Lets go of what was taken away from under us.
+async fn give_up<T>(own: Option<(Embedded, Serving)>, error: BackendError) -> anyhow::Result<T> {
+    match own {
+        Some((embedded, serving)) => serving.give_up(&embedded, error).await,
+        None => Err(error.into()),
+    }
+}
+
 /// The backend without a screen, until SIGTERM or SIGINT.
 async fn serve(place: &Place, take_over: bool) -> anyhow::Result<ExitCode> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
@@ -215,12 +270,16 @@ async fn serve(place: &Place, take_over: bool) -> anyhow::Result<ExitCode> {
         }
         // Whoever hands over to us is about to go; and so is one that answers nobody: a process that
         // is killed loses its socket before its lock.
-        let stays = !take_over && place.attach().await.is_ok();
-        if stays || tokio::time::Instant::now() >= deadline {
-            anyhow::bail!(
+        let attached = if take_over { None } else { Some(place.attach().await) };
+        let late = tokio::time::Instant::now() >= deadline;
+        match attached {
+            Some(Err(error)) if late => return Err(place.nobody_answers(error)),
+            Some(Err(_)) => {}
+            None if !late => {}
+            Some(Ok(_)) | None => anyhow::bail!(
                 "another hostler runs on {}; attach to it by starting `hostler --state {0}`",
                 place.state_dir.display()
-            );
+            ),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
@@ -229,21 +288,72 @@ async fn serve(place: &Place, take_over: bool) -> anyhow::Result<ExitCode> {
     let serving = Serving::start(&embedded, place)?;
     // Only systemd wants to know, and only where it started us.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    serving.until_told(&embedded).await?;
+    serving.until_told(place, embedded, take_over).await?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// A command of a script: asked of the backend that runs, or of one that lives as long as the
 /// command and leaves what is still in flight to the background.
 async fn script(place: &Place, command: Command) -> anyhow::Result<ExitCode> {
+    // What only asks makes nothing: where there is nothing, the answer is known.
+    let nothing = if place.read_only || is_question(&command) { place.nothing()? } else { None };
+    let nothing = match nothing {
+        Some((Found::Nothing, _)) if matches!(command, Command::Watch { .. }) => {
+            let dir = place.state_dir.display();
+            let message = format!("there is no state directory {dir}, and so nothing to watch");
+            return Err(BackendError::Unreachable { message }.into());
+        }
+        Some((_, nothing)) => (!matches!(command, Command::Watch { .. })).then_some(nothing),
+        None => None,
+    };
+    if let Some(nothing) = nothing {
+        return Ok(carry_out(place, command, Arc::new(nothing), None).await?);
+    }
     let (backend, own): (Arc<dyn Backend>, _) = match place.reach().await? {
         Reached::Own(embedded) => {
             // Served as well: the next command may come before this one has ended.
             let serving = Serving::start(&embedded, place)?;
             (Arc::new(embedded.clone()), Some((embedded, serving)))
         }
-        Reached::Other(client) => (Arc::new(client), None),
+        Reached::Other(client) => {
+            place.look_after(&client);
+            (Arc::new(client), None)
+        }
     };
+    let own_backend = own.as_ref().map(|(embedded, _)| embedded);
+    let code = match carry_out(place, command, backend, own_backend).await {
+        Ok(code) => code,
+        Err(error) => return give_up(own, error).await,
+    };
+    if let Some((embedded, serving)) = own {
+        if !embedded.is_watched() {
+            // Other commands that are about to ask for something. That one stays longer is no harm.
+            let _ = tokio::time::timeout(LINGER, serving.clients.gone()).await;
+        }
+        serving.let_go(place, embedded).await?;
+    }
+    Ok(code)
+}
+
+/// Whether a command leaves everything as it is where nobody has asked for anything yet.
+const fn is_question(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::List(_)
+            | Command::Show { .. }
+            | Command::Watch { .. }
+            | Command::Serial { .. }
+            | Command::Operation { .. }
+    )
+}
+
+/// Carries a command out with a backend, for as long as that has its state directory.
+async fn carry_out(
+    place: &Place,
+    command: Command,
+    backend: Arc<dyn Backend>,
+    own: Option<&Embedded>,
+) -> Result<ExitCode, BackendError> {
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
     let columns = out
         .is_terminal()
@@ -259,19 +369,7 @@ async fn script(place: &Place, command: Command) -> anyhow::Result<ExitCode> {
         err: &mut err,
         keyboard: &mut cli::Terminal,
     };
-    let code = cli::run(command, session).await;
-    if let Some((embedded, serving)) = own {
-        if !embedded.is_watched() {
-            // Other commands that are about to ask for something. That one stays longer is no harm.
-            let _ = tokio::time::timeout(LINGER, serving.clients.gone()).await;
-        }
-        if serving.stop().await || is_needed(&embedded).await? {
-            leave_to_the_background(place, embedded).await?;
-        } else {
-            embedded.leave(true).await;
-        }
-    }
-    Ok(code)
+    until_lost(own, cli::run(command, session)).await
 }
 
 /// What this machine can do. Works without a backend, and with a configuration that does not.
@@ -286,8 +384,22 @@ async fn doctor(cli: &Cli, read: &Read, json: bool) -> anyhow::Result<ExitCode> 
         Ok(_) => Ok(files.as_slice()),
         Err(complaint) => Err(complaint.0.as_str()),
     };
-    let checks = cli::checks(&place.state_dir, said);
-    let ports = drivers::real(&place.settings());
+    let mut checks = cli::checks(&place.state_dir, said);
+    checks.extend(mending::unknown(&place));
+    if let Err(error) = find(&place.state_dir) {
+        checks.retain(|check| check.name != "state directory");
+        checks.push(Check::bad("state directory", error.to_string(), "hostler --state OTHER_DIR"));
+    }
+    let mut settings = place.settings();
+    // What is tried out leaves nothing where there is nothing of ours yet.
+    let scratch = match find(&place.state_dir) {
+        Ok(Found::Ours) => None,
+        _ => Some(Scratch::new()?),
+    };
+    if let Some(Scratch(dir)) = &scratch {
+        settings.state_dir.clone_from(dir);
+    }
+    let ports = drivers::real(&settings);
     let host = Host {
         tools: ports.toolbox.tools().await,
         accelerator: ports.hypervisor.accelerator().await.ok(),
@@ -296,5 +408,26 @@ async fn doctor(cli: &Cli, read: &Read, json: bool) -> anyhow::Result<ExitCode> 
     match cli::doctor(&host, &checks, json, &mut std::io::stdout()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(trouble) => Ok(trouble.tell(&mut std::io::stderr())),
+    }
+}
+
+/// A directory that goes when it has been used.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> anyhow::Result<Self> {
+        let dir = std::env::temp_dir().join(format!("hostler-{}", uuid::Uuid::new_v4().simple()));
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&dir)
+            .with_context(|| format!("cannot make {}", dir.display()))?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Whatever stays is swept with the other temporary files.
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

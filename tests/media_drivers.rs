@@ -10,6 +10,8 @@
 mod encoding;
 #[path = "media_drivers/images.rs"]
 mod images;
+#[path = "media_drivers/ordinary_user.rs"]
+mod ordinary_user;
 #[path = "media_drivers/supervision.rs"]
 mod supervision;
 #[path = "media_drivers/tiny.rs"]

@@ -191,6 +191,7 @@ async fn a_killed_qemu_is_noticed_and_launched_again() {
     assert!(vm.kill());
     assert_eq!(event(&mut events).await, GuestEvent::Gone);
     assert_eq!(event(&mut others).await, GuestEvent::Gone);
+    assert_eq!(qemu.last_words(vm.guest()), None);
     assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::Off);
     assert_eq!(qemu.usage(vm.guest()), None);
     let failure = qemu.power_button(vm.guest(), &log).await.unwrap_err();
@@ -201,13 +202,94 @@ async fn a_killed_qemu_is_noticed_and_launched_again() {
     assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::Running);
 }
 
-/// Whether any process was started for a VM; one that has ended has no command line.
-fn lives(vm: &TinyVm) -> bool {
-    let uuid = vm.guest().uuid.to_string();
-    std::fs::read_dir("/proc").unwrap().flatten().any(|process| {
-        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&line).contains(&uuid)
-    })
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_floods_its_serial_line_does_not_fill_the_host() {
+    const MOST: u64 = 64 << 10;
+    let (qemu, vm, log) = (qemu().with_log_bytes(MOST), TinyVm::new(&IMAGE), CommandLog::default());
+    qemu.launch(&vm.spec, &log).await.unwrap();
+    let _events = qemu.watch(vm.guest()).await.unwrap();
+    let mut serial = qemu.serial(vm.guest()).await.unwrap();
+    until(&mut serial, "guest is up").await;
+    serial.input.send(b"yes flood\n").unwrap();
+    let logs = ["serial.log", "serial.log.1"].map(|name| vm.guest().dir.join(name));
+    let [grows, kept] = logs.each_ref();
+    // The flood itself is the clock: it is waited for until the log was cut twice.
+    let mut cuts = Vec::new();
+    let flooded = async {
+        while cuts.len() < 2 {
+            serial.output.next().await.expect("the flood ended");
+            if let Ok(found) = kept.metadata() {
+                cuts.push(std::os::unix::fs::MetadataExt::ino(&found));
+                cuts.dedup();
+            }
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(120), flooded).await;
+    assert!(waited.is_ok(), "{} bytes were written", grows.metadata().unwrap().len());
+    // By then it had been cut: what is there now began anew.
+    assert!(kept.metadata().unwrap().len() >= MOST);
+    assert!(std::fs::read_to_string(kept).unwrap().contains("\r\nflood\r\n"));
+    // Whoever comes late sees the last lines, wherever they are kept.
+    drop(serial);
+    let mut late = qemu.serial(vm.guest()).await.unwrap();
+    assert!(until(&mut late, "flood\r\nflood\r\n").await.len() >= 14);
+    qemu.quit(vm.guest(), &log).await.unwrap();
+}
+
+/// The numbers of the processes that were started for a VM.
+fn processes(vm: &TinyVm) -> Vec<i32> {
+    vm.processes().into_iter().map(|(pid, _)| pid.as_raw_pid()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_living_vm_without_its_pidfile_is_adopted_and_ends_well() {
+    let (first, vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    first.launch(&vm.spec, &log).await.unwrap();
+    let living = processes(&vm);
+    std::fs::remove_file(vm.guest().dir.join("qemu.pid")).unwrap();
+    let second = qemu();
+    assert_eq!(second.status(vm.guest()).await.unwrap(), GuestStatus::Running);
+    assert!(second.usage(vm.guest()).is_some());
+    let mut again = vm.spec.clone();
+    again.launch = "another".into();
+    let adopted = CommandLog::default();
+    second.launch(&again, &adopted).await.unwrap();
+    assert_eq!(processes(&vm), living);
+    // It was not this launch that started it.
+    second.withdraw(vm.guest(), "another", &adopted).await.unwrap();
+    assert_eq!(second.status(vm.guest()).await.unwrap(), GuestStatus::Running);
+    assert!(adopted.commands().is_empty(), "{adopted:?}");
+    second.withdraw(vm.guest(), "test", &log).await.unwrap();
+    assert_eq!(processes(&vm), Vec::<i32>::new());
+    let last = log.commands().pop().unwrap();
+    assert_eq!((last.line.as_str(), last.ended.as_deref()), ("QMP quit", Some("ok")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_living_vm_that_lost_all_its_files_is_named_and_never_doubled_or_killed() {
+    let (first, mut vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    let path = vm.file("root.img");
+    std::fs::File::create(&path).unwrap().set_len(8 << 20).unwrap();
+    vm.spec.root = Some(Drive { device: "root".into(), path, format: DiskFormat::Raw });
+    first.launch(&vm.spec, &log).await.unwrap();
+    let living = processes(&vm);
+    for name in ["qemu.pid", "qmp.sock", "events.sock", "serial.sock"] {
+        std::fs::remove_file(vm.guest().dir.join(name)).unwrap();
+    }
+    let second = qemu();
+    assert_eq!(second.status(vm.guest()).await.unwrap(), GuestStatus::Unreachable);
+    let mut events = second.watch(vm.guest()).await.unwrap();
+    let mut again = vm.spec.clone();
+    again.launch = "another".into();
+    let failure = second.launch(&again, &log).await.unwrap_err();
+    let named = format!("the QEMU of vm/1 runs (process {})", living[0]);
+    assert!(failure.message.starts_with(&named), "{failure}");
+    second.withdraw(vm.guest(), "another", &log).await.unwrap();
+    assert_eq!(processes(&vm), living);
+    // Whoever asks for its end gets it, and the end is seen.
+    second.quit(vm.guest(), &log).await.unwrap();
+    assert_eq!(event(&mut events).await, GuestEvent::Gone);
+    assert_eq!(processes(&vm), Vec::<i32>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,7 +306,7 @@ async fn a_launch_that_is_called_off_leaves_nothing_behind() {
         () = started.notified() => {}
     }
     qemu.quit(vm.guest(), &log).await.unwrap();
-    assert!(!lives(&vm));
+    assert_eq!(processes(&vm), Vec::<i32>::new());
     let log = CommandLog::default();
     qemu.launch(&vm.spec, &log).await.unwrap();
     assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::Running);

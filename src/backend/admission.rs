@@ -287,6 +287,19 @@ fn syntax(field: &Field, value: &Json) -> Result<(), Refusal> {
         _ => return Ok(()),
     };
     for text in lines {
+        if matches!(field.of, FieldType::Url) && has_credentials(text) {
+            // What was given is not repeated: this answer may be shown and logged.
+            return Err(Refusal {
+                reason: Reason::Syntax,
+                field: Some(field.name.to_string()),
+                value: None,
+                message: format!(
+                    "{} holds a user name or password, which lists and logs would show; give a URL \
+                     without",
+                    field.name
+                ),
+            });
+        }
         if let Some(control) = text.chars().find(|character| character.is_control()) {
             return wrong(format!("holds the control character U+{:04X}", control as u32));
         }
@@ -336,6 +349,12 @@ fn syntax(field: &Field, value: &Json) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// Whether a URL names somebody before its host, however carelessly it is written.
+fn has_credentials(url: &str) -> bool {
+    let rest = url.split_once(':').map_or(url, |(_, rest)| rest).trim_start_matches(['/', '\\']);
+    rest.split(['/', '\\', '?', '#']).next().is_some_and(|host| host.contains('@'))
 }
 
 /// The value check: ranges, lengths, choices.

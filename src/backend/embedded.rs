@@ -1,8 +1,5 @@
 //! The embedded backend: starts the parts and implements [`Backend`].
 
-use std::fs::{File, TryLockError};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::{
@@ -13,67 +10,20 @@ use crate::domain::{
 
 use super::core::{Core, detached};
 use super::kind::Entry;
+use super::ownership::{Guard, Owned};
 use super::ports::{Guest, Ports};
 use super::scheduler;
 use super::secrets::shown;
 use super::settings::Settings;
+use super::state_files;
 use super::store::{Store, reader};
 
 /// The most rows a list answers with.
 const MOST_ROWS: u32 = 10_000;
+/// The last place a window may begin at, so that the store can count on from there.
+const FARTHEST_ROW: u64 = i64::MAX as u64 / 2;
 /// The most operations that are shown as in flight.
 const MOST_IN_FLIGHT: usize = 200;
-
-/// A state directory that is ours alone, for as long as this lives.
-#[derive(Debug)]
-pub struct Owned {
-    // The lock goes with the file.
-    _lock: File,
-}
-
-/// Makes a state directory where there is none and takes it for ourselves. `None` when another
-/// hostler owns it.
-///
-/// # Errors
-/// When it cannot be made, or belongs to another user.
-pub fn own(dir: &Path) -> Result<Option<Owned>> {
-    let failed = |what: &str, error: &std::io::Error| {
-        BackendError::failed(format!(
-            "cannot {what} the state directory {}: {error}; choose another with --state",
-            dir.display()
-        ))
-    };
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|error| failed("make", &error))?;
-    let found = std::fs::metadata(dir).map_err(|error| failed("read", &error))?;
-    let me = rustix::process::geteuid().as_raw();
-    if found.uid() != me {
-        return Err(BackendError::failed(format!(
-            "the state directory {} belongs to user {}, not to you (user {me}); run hostler as that \
-             user, or choose another directory with --state",
-            dir.display(),
-            found.uid()
-        )));
-    }
-    if found.permissions().mode() & 0o077 != 0 {
-        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
-            .map_err(|error| failed("close to others", &error))?;
-    }
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(dir.join("hostler.lock"))
-        .map_err(|error| failed("lock", &error))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(Some(Owned { _lock: lock })),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(failed("lock", &error)),
-    }
-}
 
 /// The embedded backend.
 #[derive(Debug, Clone)]
@@ -81,6 +31,8 @@ pub struct Embedded {
     core: Arc<Core>,
     /// Nothing once it has been left.
     owned: Arc<Mutex<Option<Owned>>>,
+    /// Nothing where it cannot be watched.
+    guard: Arc<Option<Guard>>,
 }
 
 impl Embedded {
@@ -95,12 +47,21 @@ impl Embedded {
         ports: Ports,
         kinds: Vec<Entry>,
     ) -> Result<Self> {
-        let (store, opened) = Store::open(&settings.state_dir)?;
+        let (store, mut opened) = Store::open(&settings.state_dir)?;
+        state_files::raise(&mut opened.counters, &settings.state_dir);
+        let guard = owned.guard().inspect_err(|error| {
+            tracing::warn!(%error, "whether the state directory stays where it is is not watched");
+        });
         let core = Arc::new(Core::new(ports, settings, kinds, store, opened));
         core.dispatch();
+        core.running.spawn(super::keeper::run(core.clone()));
         core.running.spawn(super::observer::run(core.clone()));
         core.running.spawn(scheduler::run(core.clone()));
-        Ok(Self { core, owned: Arc::new(Mutex::new(Some(owned))) })
+        let (dir, pid) = (core.settings().state_dir.display(), std::process::id());
+        let version = env!("CARGO_PKG_VERSION");
+        tracing::info!("hostler {version}, process {pid}, owns {dir}");
+        let owned = Arc::new(Mutex::new(Some(owned)));
+        Ok(Self { core, owned, guard: Arc::new(guard.ok()) })
     }
 
     /// Goes, leaving everything so that the next owner of the state directory goes on with it: the
@@ -115,10 +76,31 @@ impl Embedded {
         self.core.running.close();
         self.core.running.wait().await;
         self.core.leaving.cancel();
+        super::keeper::keep(&self.core).await;
         if let Err(error) = self.core.store.close().await {
             tracing::error!(%error, "the last changes could not be written");
         }
-        *self.owned.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if owned.is_some() {
+            let dir = self.core.settings().state_dir.display();
+            tracing::info!("hostler, process {}, lets go of {dir}", std::process::id());
+        }
+    }
+
+    /// Returns, with a sentence, when the state directory or the store in it was taken away from
+    /// under us. What is left to do then is to [`leave`](Self::leave).
+    pub async fn lost(&self) -> BackendError {
+        match &*self.guard {
+            Some(guard) => guard.lost().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Returns when what lies in the state directory is in step with what happened until now.
+    #[cfg(test)]
+    pub(super) async fn settle(&self) {
+        super::keeper::sweep_once(&self.core).await;
+        super::keeper::keep(&self.core).await;
     }
 
     /// Whether anybody listens to the events.
@@ -127,14 +109,33 @@ impl Embedded {
         self.core.hub.is_heard()
     }
 
-    /// Whether any task is to fire by itself.
+    /// Whether there is anything to do or to watch over: operations that run or wait, tasks that
+    /// are to fire by themselves, guests that are up.
     #[must_use]
-    pub fn has_active_tasks(&self) -> bool {
-        self.core.inventory(|inventory| {
-            inventory
-                .of(ResourceKind::Task)
-                .any(|task| matches!(&**task, Resource::Task(task) if task.active))
-        })
+    pub fn is_needed(&self) -> bool {
+        let flight = self.core.flight();
+        if flight.queue.counts() != (0, 0) {
+            return true;
+        }
+        let mut tasks = flight.inventory.of(ResourceKind::Task);
+        let mut vms = flight.inventory.of(ResourceKind::Vm);
+        tasks.any(|task| matches!(&**task, Resource::Task(task) if task.active))
+            || vms.any(|vm| {
+                matches!(&**vm, Resource::Vm(vm)
+                    if matches!(vm.state, VmState::Running | VmState::Paused))
+            })
+    }
+
+    /// Returns when there is nothing to do or to watch over, see [`is_needed`](Self::is_needed).
+    pub async fn until_unneeded(&self) {
+        loop {
+            let mut changed = std::pin::pin!(self.core.changed.notified());
+            changed.as_mut().enable();
+            if !self.is_needed() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     async fn answer(&self, query: Query) -> Result<Answer> {
@@ -145,6 +146,8 @@ impl Embedded {
                     Refusal::new(Reason::Value, format!("the list cannot be made: {error}"))
                 })?;
                 list.limit = list.limit.min(MOST_ROWS);
+                list.offset = list.offset.min(FARTHEST_ROW);
+                list.around = list.around.map(|row| row.min(FARTHEST_ROW));
                 let page = match list.of {
                     Subject::Resources(kind) => {
                         let (total, offset, rows) = core.inventory(|it| it.list(kind, &list));

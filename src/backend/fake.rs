@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast, watch};
 
 use crate::backend::ports::{
-    Checksum, Clock, CommandLog, DiskInfo, DiskTool, Done, Drive, EncodeJob, Encoder, Guest,
-    GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor, ImageTool, MadeImage, MediaInfo,
-    Meter, Ports, Report, Seed, Toolbox,
+    Checksum, Clock, CommandLog, DiskInfo, DiskTool, Done, Drive, EncodeJob, Encoded, Encoder,
+    Guest, GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor, ImageTool, MadeImage,
+    MediaInfo, Meter, Ports, Report, Seed, Toolbox,
 };
 use crate::domain::{
     Accelerator, BoxFuture, DiskFormat, Failure, FsType, ImageForm, Serial, Tool, ToolState,
@@ -39,6 +39,7 @@ pub struct Process {
     pub status: GuestStatus,
     /// The devices plugged in.
     pub plugged: BTreeSet<String>,
+    launch: String,
     presses: u32,
     events: broadcast::Sender<GuestEvent>,
 }
@@ -143,6 +144,7 @@ impl Fake {
         let process = Process {
             status: GuestStatus::Running,
             plugged: BTreeSet::new(),
+            launch: String::new(),
             presses: 0,
             events: broadcast::Sender::new(16),
         };
@@ -213,6 +215,7 @@ impl Hypervisor for Fake {
             let process = world.processes.entry(spec.guest.id).or_insert_with(|| Process {
                 status: GuestStatus::Running,
                 plugged: spec.disks.iter().map(|drive| drive.device.clone()).collect(),
+                launch: spec.launch.clone(),
                 presses: 0,
                 events: broadcast::Sender::new(16),
             });
@@ -277,6 +280,22 @@ impl Hypervisor for Fake {
         }))
     }
 
+    fn withdraw<'a>(
+        &'a self,
+        guest: &'a Guest,
+        launch: &'a str,
+        _: &'a CommandLog,
+    ) -> Done<'a, ()> {
+        Box::pin(self.call(format!("withdraw vm/{}", guest.id), move |world| {
+            if world.processes.get(&guest.id).is_some_and(|it| it.launch == launch)
+                && let Some(process) = world.processes.remove(&guest.id)
+            {
+                let _ = process.events.send(GuestEvent::Gone);
+            }
+            Ok(())
+        }))
+    }
+
     fn attach<'a>(&'a self, guest: &'a Guest, drive: &'a Drive, _: &'a CommandLog) -> Done<'a, ()> {
         Box::pin(self.call(format!("attach {} vm/{}", drive.device, guest.id), |world| {
             world.process(guest)?.plugged.insert(drive.device.clone());
@@ -294,6 +313,11 @@ impl Hypervisor for Fake {
     fn serial<'a>(&'a self, guest: &'a Guest) -> Done<'a, Serial> {
         let why = format!("vm/{} has no serial line: it is a fake", guest.id);
         Box::pin(async move { Err(Failure::new(why)) })
+    }
+
+    fn last_words(&self, guest: &Guest) -> Option<String> {
+        let log = std::fs::read_to_string(guest.dir.join("qemu.log")).ok()?;
+        log.lines().last().map(str::to_owned)
     }
 
     fn usage(&self, guest: &Guest) -> Option<GuestUsage> {
@@ -316,9 +340,9 @@ impl DiskTool for Fake {
         _: &'a str,
         _: &'a CommandLog,
     ) -> Done<'a, ()> {
-        Box::pin(
-            self.call(format!("create {size_mb} MB {}", fstype.word()), |_| write(path, "disk")),
-        )
+        Box::pin(self.call(format!("create {size_mb} MB {}", fstype.word()), move |_| {
+            write(path, &format!("disk of {size_mb}"))
+        }))
     }
 
     fn overlay<'a>(
@@ -334,11 +358,13 @@ impl DiskTool for Fake {
     }
 
     fn info<'a>(&'a self, path: &'a Path, _: &'a CommandLog) -> Done<'a, DiskInfo> {
+        let content = std::fs::read_to_string(path).unwrap_or_default();
+        let size_mb = content.strip_prefix("disk of ").and_then(|size| size.parse::<u64>().ok());
         let info = DiskInfo {
             format: "qcow2".into(),
-            virtual_bytes: 1 << 30,
-            actual_bytes: std::fs::metadata(path).map_or(0, |file| file.len()),
-            backing: None,
+            virtual_bytes: size_mb.unwrap_or(1024) << 20,
+            actual_bytes: content.len() as u64,
+            backing: content.strip_prefix("overlay of ").map(Into::into),
         };
         Box::pin(async move { Ok(info) })
     }
@@ -374,6 +400,7 @@ impl ImageTool for Fake {
         dir: &'a Path,
         url: &'a str,
         checksum: &'a Checksum,
+        _: u64,
         report: Report<'a>,
         _: &'a CommandLog,
     ) -> Done<'a, MadeImage> {
@@ -455,11 +482,16 @@ impl Encoder for NoEncoder {
         String::new()
     }
 
-    fn encode<'a>(&'a self, _: &'a EncodeJob, _: Report<'a>, _: &'a CommandLog) -> Done<'a, f64> {
+    fn encode<'a>(
+        &'a self,
+        _: &'a EncodeJob,
+        _: Report<'a>,
+        _: &'a CommandLog,
+    ) -> Done<'a, Encoded> {
         Box::pin(async { Err(none()) })
     }
 
-    fn finish<'a>(&'a self, _: &'a EncodeJob) -> Done<'a, ()> {
+    fn finish<'a>(&'a self, _: &'a EncodeJob, _: &'a Encoded) -> Done<'a, ()> {
         Box::pin(async { Err(none()) })
     }
 

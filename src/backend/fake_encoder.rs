@@ -1,6 +1,7 @@
 //! An encoder and a clock that do what a test says, and ports on which nothing else works.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
@@ -9,9 +10,9 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use crate::backend::ports::{
-    Checksum, Clock, CommandLog, DiskInfo, DiskTool, Done, Drive, EncodeJob, Encoder, Guest,
-    GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor, ImageTool, MadeImage, MediaInfo,
-    Meter, Ports, Report, Seed, Toolbox,
+    Checksum, Clock, CommandLog, DiskInfo, DiskTool, Done, Drive, EncodeJob, Encoded, Encoder,
+    Guest, GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor, ImageTool, MadeImage,
+    MediaInfo, Meter, Ports, Report, Seed, Toolbox,
 };
 use crate::domain::{Accelerator, BoxFuture, DiskFormat, Failure, FsType, Serial};
 
@@ -90,31 +91,32 @@ impl Encoder for FakeEncoder {
         job: &'a EncodeJob,
         report: Report<'a>,
         _: &'a CommandLog,
-    ) -> Done<'a, f64> {
+    ) -> Done<'a, Encoded> {
         Box::pin(async move {
             self.note("encode");
             let bytes = std::fs::read(&job.source).unwrap();
             std::fs::create_dir_all(&job.dir).unwrap();
-            std::fs::write(job.partial(), &bytes[..bytes.len() / 2]).unwrap();
+            std::fs::write(partial(job), &bytes[..bytes.len() / 2]).unwrap();
             report(Meter { fraction: Some(0.5), ..Meter::default() });
             let next = self.next.lock().unwrap().clone();
             match next {
-                Encoding::Works => std::fs::write(job.partial(), &bytes).unwrap(),
+                Encoding::Works => std::fs::write(partial(job), &bytes).unwrap(),
                 Encoding::Fails => return Err(Failure::new("the encoder broke")),
                 Encoding::Hangs => {
                     self.hanging.notify_one();
                     std::future::pending::<()>().await;
                 }
             }
-            Ok(2.0)
+            let made = std::fs::metadata(partial(job)).unwrap();
+            Ok(Encoded { speed: 2.0, bytes: made.len(), inode: made.ino() })
         })
     }
 
-    fn finish<'a>(&'a self, job: &'a EncodeJob) -> Done<'a, ()> {
+    fn finish<'a>(&'a self, job: &'a EncodeJob, _: &'a Encoded) -> Done<'a, ()> {
         Box::pin(async move {
             self.note("finish");
-            if job.partial().exists() {
-                std::fs::rename(job.partial(), &job.output).unwrap();
+            if partial(job).exists() {
+                std::fs::rename(partial(job), &job.output).unwrap();
             }
             std::fs::remove_dir_all(&job.dir).unwrap();
             Ok(())
@@ -125,11 +127,17 @@ impl Encoder for FakeEncoder {
         Box::pin(async move {
             self.note("discard");
             // What was never made need not be removed.
-            let _ = std::fs::remove_file(job.partial());
+            let _ = std::fs::remove_file(partial(job));
             let _ = std::fs::remove_dir_all(&job.dir);
             Ok(())
         })
     }
+}
+
+/// Where the copy is made.
+fn partial(job: &EncodeJob) -> PathBuf {
+    let name = job.output.file_name().unwrap().to_string_lossy();
+    job.output.with_file_name(format!(".{name}.partial"))
 }
 
 /// A clock that stands still until it is set.
@@ -199,6 +207,9 @@ impl Hypervisor for Absent {
     fn quit<'a>(&'a self, _: &'a Guest, _: &'a CommandLog) -> Done<'a, ()> {
         absent()
     }
+    fn withdraw<'a>(&'a self, _: &'a Guest, _: &'a str, _: &'a CommandLog) -> Done<'a, ()> {
+        absent()
+    }
     fn attach<'a>(&'a self, _: &'a Guest, _: &'a Drive, _: &'a CommandLog) -> Done<'a, ()> {
         absent()
     }
@@ -207,6 +218,9 @@ impl Hypervisor for Absent {
     }
     fn serial<'a>(&'a self, _: &'a Guest) -> Done<'a, Serial> {
         absent()
+    }
+    fn last_words(&self, _: &Guest) -> Option<String> {
+        None
     }
     fn usage(&self, _: &Guest) -> Option<GuestUsage> {
         None
@@ -247,6 +261,7 @@ impl ImageTool for Absent {
         _: &'a Path,
         _: &'a str,
         _: &'a Checksum,
+        _: u64,
         _: Report<'a>,
         _: &'a CommandLog,
     ) -> Done<'a, MadeImage> {

@@ -35,6 +35,7 @@ use super::inventory::Inventory;
 use super::kind::Entry;
 use super::ports::Ports;
 use super::settings::Settings;
+use super::state_files::mark::Mark;
 use super::store::{Change, StepChange};
 
 pub(super) use step::Changed;
@@ -75,6 +76,7 @@ pub struct Context {
 struct Inner {
     core: Arc<Core>,
     uid: Uid,
+    mark: Mark,
     kind: Arc<Entry>,
     attempt: u32,
     resource: Option<ResourceId>,
@@ -105,6 +107,7 @@ impl Context {
             inner: Arc::new(Inner {
                 core,
                 uid: operation.uid,
+                mark: Mark::from(operation),
                 kind,
                 attempt: operation.attempt,
                 resource: operation.resource,
@@ -121,6 +124,20 @@ impl Context {
     #[must_use]
     pub fn uid(&self) -> Uid {
         self.inner.uid
+    }
+
+    /// What its files are known by as its own.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        self.inner.mark
+    }
+
+    /// Names this attempt of this operation as nothing else is named, also when an older database
+    /// is restored and numbers come again: for marking what the attempt makes.
+    #[must_use]
+    pub fn attempt_name(&self) -> String {
+        let Mark { operation, created_ms } = self.inner.mark;
+        format!("{operation}.{}.{created_ms}", self.inner.attempt)
     }
 
     /// The number of the resource it acts on or makes.

@@ -8,6 +8,7 @@
 //! ```
 
 pub mod admission;
+pub mod check;
 mod core;
 pub mod drivers;
 mod embedded;
@@ -19,20 +20,27 @@ pub mod fake_encoder;
 mod hub;
 pub mod inventory;
 pub mod journal;
+mod keeper;
 pub mod kind;
 mod load;
+mod nothing;
 mod observer;
 pub mod operations;
 pub mod os;
+mod ownership;
 pub mod ports;
 pub mod presets;
 pub mod queue;
+pub mod recover;
 mod sampler;
 pub mod scheduler;
 mod secrets;
 pub mod settings;
+pub mod state_files;
 pub mod store;
 #[cfg(test)]
 mod trial;
 
-pub use embedded::{Embedded, Owned, own};
+pub use embedded::Embedded;
+pub use nothing::Nothing;
+pub use ownership::{Found, Owned, find, own, owner};

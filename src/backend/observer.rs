@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  guest events ─┐                      ┌─ guest shut down ─▶ quit QEMU, halted
-//!  VM changed ───┼─▶ due ─▶ not held? ──┼─ QEMU gone ───────▶ halted, with a note
+//!  VM changed ───┼─▶ due ─▶ not held? ──┼─ QEMU gone ───────▶ crashed, with the cause
 //!  start ────────┘           hold       └─ paused, resumed ─▶ paused, running
 //! ```
 //!
@@ -26,7 +26,7 @@ use crate::domain::{
 
 use super::core::{Core, detached};
 use super::journal::Changed;
-use super::operations::{guest, halted};
+use super::operations::{crashed, guest, halted};
 use super::ports::{GuestEvent, GuestStatus};
 
 /// Who asks when nobody does.
@@ -66,7 +66,6 @@ struct Observer {
 
 impl Observer {
     async fn observe(mut self, mut events: mpsc::Receiver<(u64, GuestEvent)>) {
-        self.sweep().await;
         loop {
             let failed = self.look().await;
             let purge = self.purge().await;
@@ -150,7 +149,7 @@ impl Observer {
         }
         let was = vm.state;
         let right = match hypervisor.status(&guest).await? {
-            GuestStatus::Running if was == VmState::Running => return Ok(()),
+            GuestStatus::Running if was == VmState::Running && vm.note.is_none() => return Ok(()),
             GuestStatus::Running => Vm { state: VmState::Running, note: None, ..vm },
             GuestStatus::Paused if was == VmState::Paused => return Ok(()),
             GuestStatus::Paused => Vm { state: VmState::Paused, ..vm },
@@ -163,20 +162,37 @@ impl Observer {
                 )),
                 ..vm
             },
+            GuestStatus::Unreachable if vm.note.is_some() => return Ok(()),
+            GuestStatus::Unreachable => {
+                let note = "its QEMU runs and cannot be spoken to, because its sockets were \
+                            removed; shut it down from inside, then end it with vm_stop force=true";
+                Vm { note: Some(note.to_owned()), ..vm }
+            }
             GuestStatus::ShutDown => {
                 hypervisor.quit(&guest, &super::ports::CommandLog::default()).await?;
                 halted(vm, Some("the guest shut itself down".to_owned()))
             }
             GuestStatus::Off => {
+                let cause = hypervisor.last_words(&guest).unwrap_or_else(|| {
+                    "it said nothing, as when it is killed (by kill -9, or by the kernel when \
+                     memory runs out)"
+                        .to_owned()
+                });
                 let log = guest.dir.join("qemu.log");
-                let note = format!("QEMU ended unexpectedly; see {}", log.display());
-                halted(vm, Some(note))
+                let note = format!("QEMU ended unexpectedly: {cause}; see {}", log.display());
+                crashed(vm, core.ports().clock.now(), note)
             }
         };
-        if let (VmState::Halted, Some(note)) = (right.state, &right.note)
-            && core.hub.is_heard()
-        {
-            let message = format!("vm/{id} '{}' is halted: {note}", right.name);
+        if let Some(note) = &right.note {
+            let message = match right.state {
+                VmState::Crashed => format!("vm/{id} '{}' crashed: {note}", right.name),
+                state => format!("vm/{id} '{}' is {}: {note}", right.name, state.word()),
+            };
+            if right.state == VmState::Halted {
+                tracing::info!("{message}");
+            } else {
+                tracing::warn!("{message}");
+            }
             core.hub.tell(Fact::Notice { message });
         }
         let changed = vec![Changed::Put(Arc::new(Resource::Vm(right)))];
@@ -226,23 +242,6 @@ impl Observer {
         }
         next
     }
-
-    /// Removes folders of images that were called off while an earlier life ended.
-    async fn sweep(&self) {
-        let dir = self.core.settings().state_dir.join("images");
-        let Ok(entries) = std::fs::read_dir(&dir) else { return };
-        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-            let Some(id) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) else {
-                continue;
-            };
-            let id = ResourceId::new(ResourceKind::Image, id);
-            if self.core.inventory(|inventory| inventory.get(id).is_none())
-                && let Err(failure) = self.core.ports().images.discard(&path).await
-            {
-                tracing::warn!(%id, %failure, "what is left of an image cannot be removed");
-            }
-        }
-    }
 }
 
 /// Holds a VM while it is put right: operations on it that start now wait. `None` when a running one
@@ -276,6 +275,7 @@ mod tests {
     use super::*;
     use crate::backend::fake::Trouble;
     use crate::backend::operations::testing::House;
+    use crate::domain::{Answer, Backend, Filter, List, Query, Subject};
 
     const fn vm(id: u64) -> ResourceId {
         ResourceId::new(ResourceKind::Vm, id)
@@ -299,11 +299,42 @@ mod tests {
     async fn a_qemu_that_dies_is_told_with_its_log() {
         let mut house = House::open();
         let id = house.some_vm().await;
+        let log = house.dir().join("vms/1/qemu.log");
+        std::fs::write(log, "terminating on signal 15 from pid 7 (kill)\n").unwrap();
         house.fake.becomes(id, GuestStatus::Off, GuestEvent::Gone);
-        let found = house.becomes(vm(id), |it| it.state() == "halted").await;
+        let found = house.becomes(vm(id), |it| it.state() == "crashed").await;
+        assert!(found.problem().is_some());
         let Resource::Vm(found) = found else { panic!("{found:?}") };
+        assert!(found.crashed.is_some() && found.accelerator.is_none());
         let note = found.note.unwrap();
-        assert!(note.contains("unexpectedly") && note.ends_with("vms/1/qemu.log"), "{note}");
+        assert!(note.contains("unexpectedly: terminating on signal 15"), "{note}");
+        assert!(note.ends_with("vms/1/qemu.log"), "{note}");
+        let crashed = Filter::default().and_state(false, "crashed");
+        let found = house.backend.query(Query::List(List {
+            of: Subject::Resources(ResourceKind::Vm),
+            filter: crashed,
+            sort: None,
+            offset: 0,
+            limit: 10,
+            around: None,
+        }));
+        assert!(matches!(found.await, Ok(Answer::Page(page)) if page.total == 1));
+        house.done("vm_delete", json!({ "vm": id })).await;
+    }
+
+    #[tokio::test]
+    async fn a_guest_whose_qemu_cannot_be_spoken_to_is_left_alone_and_told() {
+        let mut house = House::open();
+        let id = house.some_vm().await;
+        house.fake.becomes(id, GuestStatus::Unreachable, GuestEvent::Paused);
+        let is = |it: &Resource| matches!(it, Resource::Vm(vm) if vm.note.is_some());
+        let found = house.becomes(vm(id), is).await;
+        assert_eq!(found.state(), "running");
+        assert!(house.fake.processes().contains_key(&id));
+        let (_, why) = house.fails("vm_stop", json!({ "vm": id })).await;
+        assert!(why.contains("cannot be spoken to") && why.contains("force=true"), "{why}");
+        house.done("vm_stop", json!({ "vm": id, "force": true })).await;
+        assert!(house.fake.processes().is_empty());
     }
 
     #[tokio::test]
@@ -328,7 +359,7 @@ mod tests {
         house.backend.leave(false).await;
         house.fake.becomes(dies, GuestStatus::Off, GuestEvent::Gone);
         let mut house = house.restart().await;
-        house.becomes(vm(dies), |it| it.state() == "halted").await;
+        house.becomes(vm(dies), |it| it.state() == "crashed").await;
         // The living one is watched again, not only believed.
         assert_eq!(house.vm(lives).await.state, VmState::Running);
         house.fake.becomes(lives, GuestStatus::ShutDown, GuestEvent::ShutDown);
@@ -374,19 +405,5 @@ mod tests {
         // The deletion itself was seen before.
         assert_eq!(purged, ("disk_purge".to_owned(), ACTOR.to_owned()));
         assert_eq!(house.resource(id).await, None);
-    }
-
-    #[tokio::test]
-    async fn what_is_left_of_an_image_is_swept_away() {
-        let mut house = House::open();
-        let id = house.some_vm().await;
-        let stray = house.dir().join("images/99");
-        std::fs::create_dir_all(&stray).unwrap();
-        let mut house = house.restart().await;
-        // Sweeping comes before everything else the observer does.
-        house.fake.becomes(id, GuestStatus::Off, GuestEvent::Gone);
-        house.becomes(vm(id), |it| it.state() == "halted").await;
-        assert!(!stray.exists());
-        assert!(house.dir().join("images/1").exists());
     }
 }

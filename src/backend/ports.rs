@@ -7,6 +7,7 @@
 //! Dropping a future of a port stops waiting. Short tools are killed with it; what is meant to
 //! outlive the console (QEMU, ffmpeg, an image build) goes on, and is found again by the next call.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -165,6 +166,8 @@ pub struct GuestSpec {
     pub seed: Option<PathBuf>,
     /// The attached disks.
     pub disks: Vec<Drive>,
+    /// What names this launch, for [`Hypervisor::withdraw`]: no other launch has the same.
+    pub launch: String,
 }
 
 /// What the hypervisor finds a VM doing.
@@ -180,6 +183,8 @@ pub enum GuestStatus {
     ShutDown,
     /// QEMU stopped it for an error of its own: a full disk, a broken image.
     Broken,
+    /// There is a process, and no way left to speak to it: its sockets were removed.
+    Unreachable,
 }
 
 /// What happens to a VM by itself.
@@ -237,6 +242,15 @@ pub trait Hypervisor: Send + Sync {
     /// Ends the process: a power cut for a guest that is still up. Returns when it is gone.
     fn quit<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> Done<'a, ()>;
 
+    /// Ends the process that one launch started, known by its [`GuestSpec::launch`], or finds that
+    /// there is none. Any other process of the VM is left alone.
+    fn withdraw<'a>(
+        &'a self,
+        guest: &'a Guest,
+        launch: &'a str,
+        log: &'a CommandLog,
+    ) -> Done<'a, ()>;
+
     /// Plugs a disk into a running VM, or finds it plugged in.
     fn attach<'a>(
         &'a self,
@@ -251,6 +265,9 @@ pub trait Hypervisor: Send + Sync {
 
     /// Opens the serial line. Any number may watch one VM at once.
     fn serial<'a>(&'a self, guest: &'a Guest) -> Done<'a, Serial>;
+
+    /// The last line the hypervisor itself said about a VM in its latest run, where it said any.
+    fn last_words(&self, guest: &Guest) -> Option<String>;
 
     /// How much of the box a VM uses; `None` when it does not run.
     fn usage(&self, guest: &Guest) -> Option<GuestUsage>;
@@ -308,6 +325,13 @@ pub trait DiskTool: Send + Sync {
     /// What a disk's file is. Fails with a clear sentence when it is none.
     fn info<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> Done<'a, DiskInfo>;
 
+    /// What is wrong with the bookkeeping of a qcow2 disk; `None` when nothing is, or when it is in
+    /// use and cannot be looked at. Reads only.
+    fn check<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> Done<'a, Option<String>> {
+        let _ = (path, log);
+        Box::pin(async { Ok(None) })
+    }
+
     /// Makes the disk cloud-init reads on a VM's first boot. Readable by the owner alone.
     fn seed<'a>(&'a self, path: &'a Path, seed: &'a Seed) -> Done<'a, ()>;
 }
@@ -326,7 +350,8 @@ pub struct MadeImage {
 }
 
 /// Where a checksum comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Checksum {
     /// A file that lists checksums by file name (`SHA256SUMS`, `SHA512SUMS`, `CHECKSUM`).
     List {
@@ -341,12 +366,14 @@ pub enum Checksum {
 
 /// What fetches, imports and builds images. `dir` is the image's own folder and is made.
 pub trait ImageTool: Send + Sync {
-    /// Downloads a disk image, goes on where an earlier call stopped, and verifies it.
+    /// Downloads a disk image of at most so many bytes, goes on where an earlier call stopped, and
+    /// verifies it.
     fn fetch<'a>(
         &'a self,
         dir: &'a Path,
         url: &'a str,
         checksum: &'a Checksum,
+        max_bytes: u64,
         report: Report<'a>,
         log: &'a CommandLog,
     ) -> Done<'a, MadeImage>;
@@ -369,6 +396,12 @@ pub trait ImageTool: Send + Sync {
         report: Report<'a>,
         log: &'a CommandLog,
     ) -> Done<'a, MadeImage>;
+
+    /// Why a recipe cannot be built on this box whatever is asked for, as a whole sentence.
+    fn obstacle(&self, recipe: &str) -> Option<String> {
+        let _ = recipe;
+        None
+    }
 
     /// Ends what a call on `dir` left running, and removes the folder.
     fn discard<'a>(&'a self, dir: &'a Path) -> Done<'a, ()>;
@@ -439,13 +472,23 @@ pub struct EncodeJob {
     pub media: MediaInfo,
 }
 
-impl EncodeJob {
-    /// The file ffmpeg writes until the output is verified: hidden, beside the output, so that one
-    /// rename makes it the output. Its ending tells no format; presets name theirs with `-f`.
+/// What an encoder has made and verified.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Encoded {
+    /// The mean speed in seconds of media per second.
+    pub speed: f64,
+    /// The size of its file.
+    pub bytes: u64,
+    /// The number of its file in its filesystem, which a rename does not change: tells our output
+    /// from a stranger's of the same name.
+    pub inode: u64,
+}
+
+impl Encoded {
+    /// Whether a file is what was made.
     #[must_use]
-    pub fn partial(&self) -> PathBuf {
-        let name = self.output.file_name().unwrap_or_default().to_string_lossy();
-        self.output.with_file_name(format!(".{name}.partial"))
+    pub fn is(&self, file: &std::fs::Metadata) -> bool {
+        file.is_file() && (file.len(), file.ino()) == (self.bytes, self.inode)
     }
 }
 
@@ -457,21 +500,20 @@ pub trait Encoder: Send + Sync {
     /// The exact command that a job runs.
     fn command_line(&self, job: &EncodeJob) -> String;
 
-    /// Encodes into [`EncodeJob::partial`], or finds the encoder at work or finished. Returns the
-    /// mean speed in seconds of media per second when ffmpeg ended well and what it wrote is as
-    /// long as the source and has the streams it must have.
+    /// Encodes into a file of its own, or finds the encoder at work or finished. Returns when it
+    /// ended well and what it wrote is as long as the source and has the streams it must have.
     fn encode<'a>(
         &'a self,
         job: &'a EncodeJob,
         report: Report<'a>,
         log: &'a CommandLog,
-    ) -> Done<'a, f64>;
+    ) -> Done<'a, Encoded>;
 
-    /// Makes the verified partial the output, or finds that done, and removes the job's folder. The
+    /// Makes what was verified the output, or finds that done, and removes the job's folder. The
     /// output is on disk under its name when this returns.
-    fn finish<'a>(&'a self, job: &'a EncodeJob) -> Done<'a, ()>;
+    fn finish<'a>(&'a self, job: &'a EncodeJob, encoded: &'a Encoded) -> Done<'a, ()>;
 
-    /// Ends what `encode` left running and removes the partial output and the job's folder.
+    /// Ends what `encode` left running and removes what it wrote and the job's folder.
     fn discard<'a>(&'a self, job: &'a EncodeJob) -> Done<'a, ()>;
 }
 

@@ -132,10 +132,16 @@ fn owed(task: &Task, now: Timestamp, zone: &TimeZone) -> Owed {
     owed
 }
 
-/// A task after one of its firings was dealt with.
+/// A task after one of its firings was dealt with; `missed` counts those that one stands for.
 #[must_use]
-pub(super) fn after(task: &Task, run: Run, zone: &TimeZone) -> Task {
+pub(super) fn after(task: &Task, run: Run, missed: u64, zone: &TimeZone) -> Task {
     let mut task = task.clone();
+    match run.outcome {
+        RunOutcome::Queued { .. } => task = task.acknowledged(),
+        RunOutcome::Refused { .. } => task.refused += 1,
+        RunOutcome::Missed => task.missed += missed,
+    }
+    task.problem = problem(&task, &run, zone);
     if !run.by_hand {
         task.settled = task.settled.max(run.due);
         task.next = task.active.then(|| next(&task.repeat, task.settled, zone)).flatten();
@@ -143,6 +149,33 @@ pub(super) fn after(task: &Task, run: Run, zone: &TimeZone) -> Task {
     task.runs.insert(0, run);
     task.runs.truncate(Task::RUNS_KEPT);
     task
+}
+
+/// What a person should know of firings that did nothing, the latest of which was `run`.
+fn problem(task: &Task, run: &Run, zone: &TimeZone) -> Option<String> {
+    let at = run.due.to_zoned(zone.clone()).strftime("%F at %H:%M %Z");
+    let missed = times(task.missed);
+    let refused = times(task.refused);
+    match &run.outcome {
+        RunOutcome::Queued { .. } => None,
+        RunOutcome::Refused { why } => {
+            let also = if task.missed > 0 { format!("; also missed {missed}") } else { "".into() };
+            Some(format!("refused {refused}, last for {at}: {why}{also}"))
+        }
+        RunOutcome::Missed => {
+            let also =
+                if task.refused > 0 { format!("; also refused {refused}") } else { "".into() };
+            Some(format!("missed {missed}, last on {at}: hostler was not running{also}"))
+        }
+    }
+}
+
+fn times(count: u64) -> String {
+    match count {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        _ => format!("{count} times"),
+    }
 }
 
 /// Runs until the backend stops starting things.
@@ -232,7 +265,7 @@ async fn fire(core: &Arc<Core>, id: u64, due: Timestamp) -> Result<(), BackendEr
         let put = |uid: Uid, flight: &Flight| {
             let run = Run { due, outcome: RunOutcome::Queued { uid }, by_hand: false };
             match owing(flight, id, due) {
-                Some(task) => Ok(vec![Resource::Task(after(task, run, &zone))]),
+                Some(task) => Ok(vec![Resource::Task(after(task, run, 0, &zone))]),
                 None => Err(Refusal::new(Reason::State, "the task is being changed")),
             }
         };
@@ -253,11 +286,22 @@ async fn fire(core: &Arc<Core>, id: u64, due: Timestamp) -> Result<(), BackendEr
 
 /// Records a firing that queued nothing.
 async fn record(core: &Arc<Core>, id: u64, run: Run, missed: u64) -> Result<(), BackendError> {
+    match &run.outcome {
+        RunOutcome::Refused { why } => {
+            tracing::warn!("task/{id} did not fire at {}, it was refused: {why}", run.due);
+        }
+        RunOutcome::Missed => {
+            tracing::warn!("task/{id} missed {missed} firings, the latest at {}", run.due);
+        }
+        RunOutcome::Queued { .. } => {}
+    }
     let (written, task, before) = {
         let mut flight = core.flight();
         let Some(before) = owing(&flight, id, run.due).cloned() else { return Ok(()) };
-        let mut task = after(&before, run, &core.settings().time_zone);
-        task.missed += missed;
+        let task = after(&before, run, missed, &core.settings().time_zone);
+        if let Some(problem) = &task.problem {
+            tracing::warn!(task = task.name, id, problem, "a task did not do what it should");
+        }
         let task = Arc::new(Resource::Task(task));
         flight.inventory.put(task.clone());
         (core.store.writer().send(vec![Change::Put(task.clone())]), task, before)

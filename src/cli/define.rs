@@ -82,6 +82,23 @@ pub enum Command {
     },
     /// Say what this machine can and cannot do, and how to mend it.
     Doctor {
+        /// Look instead whether everything in the state directory is there and is what the database
+        /// says, and nothing else is. Reads only.
+        #[arg(long)]
+        deep: bool,
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take in VMs, disks and images that the database does not know, after it was lost.
+    ///
+    /// They are known by the descriptions beside their files. Nothing is ever removed, and what the
+    /// database knows stays as it is. No other hostler may run on the state directory. Tasks,
+    /// encodings and history are in the database alone.
+    Recover {
+        /// Say what would be done, and do nothing.
+        #[arg(long)]
+        dry_run: bool,
         /// Print one JSON document.
         #[arg(long)]
         json: bool,
@@ -101,7 +118,11 @@ impl Command {
     pub const fn asks_backend(&self) -> bool {
         !matches!(
             self,
-            Self::Serve { .. } | Self::Doctor { .. } | Self::Completions { .. } | Self::Man
+            Self::Serve { .. }
+                | Self::Doctor { .. }
+                | Self::Recover { .. }
+                | Self::Completions { .. }
+                | Self::Man
         )
     }
 }

@@ -59,10 +59,18 @@ pub fn doctor(
     out: &mut dyn Write,
 ) -> Result<(), Trouble> {
     let all: Vec<Check> = machine(host).into_iter().chain(checks.iter().cloned()).collect();
+    tell(&all, as_json, out)
+}
+
+/// Writes checks, and fails when one is not as it should be.
+///
+/// # Errors
+/// [`Trouble::Failed`] when anything needs mending.
+pub fn tell(all: &[Check], as_json: bool, out: &mut dyn Write) -> Result<(), Trouble> {
     if as_json {
         json(out, &all)?;
     } else {
-        for check in &all {
+        for check in all {
             let mark = if check.ok { '✔' } else { '✖' };
             writeln!(out, "{mark} {}: {}", check.name, one_line(&check.found))?;
             if !check.mend.is_empty() {

@@ -9,6 +9,7 @@ mod define;
 mod doctor;
 mod fields;
 mod operate;
+mod recover;
 mod show;
 mod table;
 mod wait;
@@ -16,6 +17,7 @@ mod wait;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use jiff::Zoned;
@@ -26,15 +28,19 @@ pub use define::{
     Cli, Command, LaneCommand, ListArgs, ManyArgs, OperationCommand, RunArgs, command, complete,
     config_file, man, parse,
 };
-pub use doctor::{Check, checks, doctor};
+pub use doctor::{Check, checks, doctor, tell as tell_checks};
 pub use fields::parse as parse_fields;
+pub use recover::{Recovered, recovered};
 
 use crate::domain::filter::columns;
 use crate::domain::query::Subject;
 use crate::domain::{
-    Answer, Backend, BackendError, Control, Filter, FilterError, List, Query, ResourceId, Rows,
-    Sort, backend::unexpected,
+    Answer, Backend, BackendError, Control, Event, EventStream, Fact, Filter, FilterError, List,
+    Query, ResourceId, Rows, Sort, backend::unexpected,
 };
+
+/// How long a command waits for a backend that was lost to come back, or for another one.
+const LOST: Duration = Duration::from_secs(30);
 
 /// Everything a command needs from outside.
 pub struct Session<'a> {
@@ -211,8 +217,9 @@ async fn show(id: &str, as_json: bool, session: &mut Session<'_>) -> Result<(), 
 }
 
 async fn watch(as_json: bool, session: &mut Session<'_>) -> Result<(), Trouble> {
-    let mut events = session.backend.subscribe();
-    while let Some(event) = events.next().await {
+    let mut events = Events::new(session.backend.subscribe());
+    loop {
+        let event = events.next().await?;
         if as_json {
             json(session.out, &event)?;
         } else {
@@ -220,7 +227,34 @@ async fn watch(as_json: bool, session: &mut Session<'_>) -> Result<(), Trouble> 
         }
         session.out.flush()?;
     }
-    Err(gone())
+}
+
+/// Events that are not waited for for ever: a backend that was lost is given its time to come back.
+struct Events {
+    events: EventStream,
+    /// Since when it is lost, and why.
+    lost: Option<(tokio::time::Instant, String)>,
+}
+
+impl Events {
+    fn new(events: EventStream) -> Self {
+        Self { events, lost: None }
+    }
+
+    async fn next(&mut self) -> Result<Event, Trouble> {
+        let next = match &self.lost {
+            None => self.events.next().await,
+            Some((since, why)) => tokio::time::timeout_at(*since + LOST, self.events.next())
+                .await
+                .map_err(|_| BackendError::Unreachable { message: why.clone() })?,
+        };
+        let event = next.ok_or_else(gone)?;
+        match &event.fact {
+            Fact::Lost { why } => self.lost = Some((tokio::time::Instant::now(), why.clone())),
+            _ => self.lost = None,
+        }
+        Ok(event)
+    }
 }
 
 async fn serial(vm: &str, session: &mut Session<'_>) -> Result<(), Trouble> {

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use futures_util::StreamExt;
 
 use super::define::{ManyArgs, OperationCommand};
-use super::{Session, Trouble, allowed, fields, filter, wait};
+use super::{Events, Session, Trouble, allowed, fields, filter, wait};
 use crate::domain::backend::unexpected;
 use crate::domain::{
     Answer, BackendError, Control, Filter, FilterTest, List, Params, Query, Rows, Sort, State,
@@ -57,7 +57,7 @@ pub(super) async fn operation(
     }
     let control = match command {
         OperationCommand::Wait { uid, json } => {
-            let events = session.backend.subscribe();
+            let events = Events::new(session.backend.subscribe());
             return wait::follow(uid, events, json, session).await;
         }
         OperationCommand::Priority { uid, priority } => Control::Priority { uid, priority },

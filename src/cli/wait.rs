@@ -2,14 +2,12 @@
 
 use std::io::Write;
 
-use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{RunArgs, Session, Trouble, fields, gone, json, one_line};
+use super::{Events, RunArgs, Session, Trouble, fields, json, one_line};
 use crate::domain::backend::unexpected;
 use crate::domain::{
-    Answer, BackendError, EventStream, Fact, Operation, Preview, Progress, Query, State, Submit,
-    Uid,
+    Answer, BackendError, Fact, Operation, Preview, Progress, Query, State, Submit, Uid,
 };
 
 /// Asks for an operation.
@@ -32,7 +30,7 @@ pub(super) async fn run(args: RunArgs, session: &mut Session<'_>) -> Result<(), 
         };
     }
     // Before it is asked for, so that nothing that happens to it is missed.
-    let events = args.wait.then(|| session.backend.subscribe());
+    let events = args.wait.then(|| Events::new(session.backend.subscribe()));
     let accepted = session.backend.submit(submit).await?;
     match events {
         Some(events) => follow(accepted.uid, events, args.json, session).await,
@@ -72,7 +70,7 @@ fn tell(preview: &Preview, as_json: bool, session: &mut Session<'_>) -> Result<(
 /// Waits until an operation has ended, and says how it goes meanwhile.
 pub(super) async fn follow(
     uid: Uid,
-    mut events: EventStream,
+    mut events: Events,
     as_json: bool,
     session: &mut Session<'_>,
 ) -> Result<(), Trouble> {
@@ -84,7 +82,7 @@ pub(super) async fn follow(
             meter.clear();
             return ended(&operation, as_json, session);
         }
-        match events.next().await.ok_or_else(gone)?.fact {
+        match events.next().await?.fact {
             // What happened before the question was answered is told after it.
             Fact::Operation(now) if now.uid == uid && stands(&now) >= stands(&operation) => {
                 let known = operation.progress.take();

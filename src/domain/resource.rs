@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::query::Value;
-use super::{Disk, Encoding, Image, Task, Vm};
+use super::{Disk, Encoding, Image, Task, Vm, VmState};
 
 /// What sort of thing a resource is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -185,6 +185,18 @@ impl Resource {
             Self::Image(image) => image.state.word(),
             Self::Task(task) => task.state(),
             Self::Encoding(encoding) => encoding.state.word(),
+        }
+    }
+
+    /// What about it needs a person, in one sentence; `None` when nothing does.
+    #[must_use]
+    pub fn problem(&self) -> Option<&str> {
+        match self {
+            Self::Vm(vm) if matches!(vm.state, VmState::Crashed | VmState::Invalid) => {
+                Some(vm.note.as_deref().unwrap_or(vm.state.word()))
+            }
+            Self::Task(task) => task.problem.as_deref(),
+            Self::Vm(_) | Self::Disk(_) | Self::Image(_) | Self::Encoding(_) => None,
         }
     }
 

@@ -158,9 +158,17 @@ pub struct Task {
     /// Its latest firings, newest first, at most [`Task::RUNS_KEPT`].
     #[serde(default)]
     pub runs: Vec<Run>,
-    /// How many firings were missed because hostler was not running, ever.
+    /// How many firings were missed because hostler was not running, since a firing last queued an
+    /// operation or a person last changed the task.
     #[serde(default)]
     pub missed: u64,
+    /// How many firings were refused since then.
+    #[serde(default)]
+    pub refused: u64,
+    /// What of that a person should know, in one sentence; `None` when nothing was missed or refused
+    /// since then.
+    #[serde(default)]
+    pub problem: Option<String>,
     /// Until when its firings have been dealt with: a firing due after this is still owed.
     pub settled: Timestamp,
     /// When it was created.
@@ -172,12 +180,18 @@ impl Task {
     pub const RUNS_KEPT: usize = 20;
 
     /// The columns filters and sorting know beyond `id`, `name` and `state`.
-    pub const COLUMNS: &[&str] = &["kind", "next", "missed", "created"];
+    pub const COLUMNS: &[&str] = &["kind", "next", "missed", "refused", "created"];
 
     /// `active` or `inactive`.
     #[must_use]
     pub const fn state(&self) -> &'static str {
         if self.active { "active" } else { "inactive" }
+    }
+
+    /// The same task after a person has seen to it: what went wrong before does not count any more.
+    #[must_use]
+    pub fn acknowledged(self) -> Self {
+        Self { missed: 0, refused: 0, problem: None, ..self }
     }
 
     /// The value of a column.
@@ -187,6 +201,7 @@ impl Task {
             "kind" => Some(Value::Text(self.kind.clone())),
             "next" => self.next.map(|next| Value::Number(next.as_second() as f64)),
             "missed" => Some(Value::Number(self.missed as f64)),
+            "refused" => Some(Value::Number(self.refused as f64)),
             "created" => Some(Value::Number(self.created.as_second() as f64)),
             _ => None,
         }

@@ -10,6 +10,9 @@ use super::query::Value;
 ///
 /// ```text
 /// being_created ──▶ halted ◀──▶ running ◀──▶ paused
+///                      │           │ │         │
+///                      │           ▼ ▲         │
+///                      │         crashed ◀─────┘
 ///                      └──▶ (deleted: the row is gone)
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,6 +22,9 @@ pub enum VmState {
     BeingCreated,
     /// No process; the disks are at rest.
     Halted,
+    /// No process, although nobody ended it: QEMU broke or was killed. A person should look; see
+    /// [`Vm::note`] and [`Vm::crashed`]. It can be started, and deleted, like a halted one.
+    Crashed,
     /// QEMU runs and the guest's processors are turning.
     Running,
     /// QEMU runs, the guest's processors stand still.
@@ -34,6 +40,7 @@ impl VmState {
         match self {
             Self::BeingCreated => "being_created",
             Self::Halted => "halted",
+            Self::Crashed => "crashed",
             Self::Running => "running",
             Self::Paused => "paused",
             Self::Invalid => "invalid",
@@ -75,6 +82,9 @@ pub struct Vm {
     /// When the running QEMU was started.
     #[serde(default)]
     pub started: Option<Timestamp>,
+    /// When its QEMU was seen to have crashed, until it is started again.
+    #[serde(default)]
+    pub crashed: Option<Timestamp>,
     /// What a person should know about its state, in one sentence ("the guest powered itself off").
     #[serde(default)]
     pub note: Option<String>,

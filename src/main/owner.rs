@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use hostler::backend::Embedded;
-use hostler::domain::{Answer, Backend, InFlight, Query, backend::unexpected};
+use hostler::domain::{Answer, Backend, BackendError, InFlight, Query, backend::unexpected};
 use hostler::wire::server::{Clients, Server};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -41,23 +41,87 @@ impl Serving {
         self.clients.were_cut_off()
     }
 
-    /// Serves until SIGTERM or SIGINT, then leaves everything for the next start.
-    pub(crate) async fn until_told(self, embedded: &Embedded) -> anyhow::Result<()> {
+    /// Serves until SIGTERM or SIGINT, then leaves everything for the next start. In the
+    /// `background` it ends by itself as well, when nobody has needed it for a while.
+    ///
+    /// # Errors
+    /// When the state directory was taken away from under us.
+    pub(crate) async fn until_told(
+        self,
+        place: &Place,
+        embedded: Embedded,
+        background: bool,
+    ) -> anyhow::Result<()> {
         let mut term = signal(SignalKind::terminate()).context("cannot wait for signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
         // The terminal may go many times; the work stays.
         let mut hang_up = signal(SignalKind::hangup()).context("cannot wait for signals")?;
-        loop {
+        let lost = loop {
             tokio::select! {
-                _ = term.recv() => break,
-                _ = interrupt.recv() => break,
+                _ = term.recv() => break None,
+                _ = interrupt.recv() => break None,
                 _ = hang_up.recv() => {}
+                error = embedded.lost() => break Some(error),
+                () = self.unneeded(&embedded), if background => {
+                    tracing::info!("nobody needs the backend in the background any more");
+                    return self.let_go(place, embedded).await;
+                }
+            }
+        };
+        match lost {
+            None => {
+                self.stop().await;
+                embedded.leave(false).await;
+                Ok(())
+            }
+            Some(error) => self.give_up(&embedded, error).await,
+        }
+    }
+
+    /// Returns when nobody has needed the backend for a while: there is nothing to do, nothing to
+    /// watch over, and nobody came.
+    async fn unneeded(&self, embedded: &Embedded) {
+        loop {
+            embedded.until_unneeded().await;
+            self.clients.gone().await;
+            let came = self.clients.came();
+            tokio::time::sleep(idle()).await;
+            if self.clients.came() == came && !embedded.is_needed() {
+                return;
             }
         }
+    }
+
+    /// Lets go of the state directory, and leaves what is still needed to the background.
+    pub(crate) async fn let_go(self, place: &Place, embedded: Embedded) -> anyhow::Result<()> {
+        if self.stop().await || embedded.is_needed() {
+            leave_to_the_background(place, embedded).await
+        } else {
+            embedded.leave(true).await;
+            Ok(())
+        }
+    }
+
+    /// Lets go of a state directory that was taken away from under us, which is the `error`.
+    pub(crate) async fn give_up<T>(
+        self,
+        embedded: &Embedded,
+        error: BackendError,
+    ) -> anyhow::Result<T> {
+        tracing::error!("{error}");
         self.stop().await;
         embedded.leave(false).await;
-        Ok(())
+        Err(error.into())
     }
+}
+
+/// How long a backend in the background stays when nobody needs it.
+fn idle() -> Duration {
+    #[cfg(feature = "failpoints")]
+    if let Some(idle) = std::env::var("HOSTLER_IDLE_MS").ok().and_then(|idle| idle.parse().ok()) {
+        return Duration::from_millis(idle);
+    }
+    Duration::from_secs(60)
 }
 
 /// Lets the steps that are being taken end, as long as nobody loses patience.
@@ -80,13 +144,6 @@ pub(crate) async fn in_flight(backend: &dyn Backend) -> anyhow::Result<InFlight>
         Answer::InFlight(flight) => Ok(flight),
         other => Err(unexpected(&other).into()),
     }
-}
-
-/// Whether the backend is still needed when the one that started it goes and serves no more: by
-/// work in flight, or by a task that is to fire.
-pub(crate) async fn is_needed(embedded: &Embedded) -> anyhow::Result<bool> {
-    let flight = in_flight(embedded).await?;
-    Ok(flight.running + flight.waiting > 0 || embedded.has_active_tasks())
 }
 
 /// Lets go of the state directory and waits until a backend in the background has it.

@@ -7,15 +7,22 @@ use std::time::Duration;
 use anyhow::Context as _;
 use hostler::backend::drivers;
 use hostler::backend::settings::Settings;
-use hostler::backend::{Embedded, Owned, operations, own};
+use hostler::backend::{Embedded, Found, Nothing, Owned, find, operations, own, owner};
 use hostler::cli::Cli;
 use hostler::config::{self, Config, Origin};
 use hostler::domain::BackendError;
 use hostler::wire::{client::Client, native};
 
-use super::PATIENCE;
+use super::{PATIENCE, log};
+
+/// How long the place of a backend that died may stay empty before those attached to it start
+/// another. Whoever watches over services is faster.
+const ORPHANED: Duration = Duration::from_secs(3);
+/// How long to wait at most before that is tried again.
+const LONGEST_ORPHANED: Duration = Duration::from_secs(60);
 
 /// Where we are and what we were told.
+#[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) state_dir: PathBuf,
     config_file: Option<PathBuf>,
@@ -49,6 +56,7 @@ impl Place {
     }
 
     pub(crate) fn start(&self, owned: Owned) -> anyhow::Result<Embedded> {
+        more_files();
         let settings = self.settings();
         let ports = drivers::real(&settings);
         let kinds = operations::all(&settings);
@@ -71,10 +79,83 @@ impl Place {
                     {
                         tokio::time::sleep(Duration::from_millis(20)).await;
                     }
-                    _ => return Err(error),
+                    _ => return Err(self.nobody_answers(error)),
                 },
             }
         }
+    }
+
+    /// What to say when the state directory has an owner that cannot be asked.
+    pub(crate) fn nobody_answers(&self, error: anyhow::Error) -> anyhow::Error {
+        let Some(BackendError::Unreachable { message }) = error.downcast_ref() else {
+            return error;
+        };
+        // Whoever does not answer on its socket is named already.
+        if message.starts_with("no answer") {
+            return error;
+        }
+        let (who, end) = match owner(&self.state_dir) {
+            Some(pid) => (format!("process {pid}"), format!("`kill -KILL {pid}`")),
+            None => ("another process".to_owned(), "`kill`".to_owned()),
+        };
+        let message = format!(
+            "{who} owns the state directory {} and does not answer: {message} Wait, or end it \
+             with {end}: the next hostler goes on from what is on disk",
+            self.state_dir.display()
+        );
+        BackendError::Unreachable { message }.into()
+    }
+
+    /// What answers where nobody has used the state directory yet and nothing is to be made: `None`
+    /// where there is more than that.
+    pub(crate) fn nothing(&self) -> anyhow::Result<Option<(Found, Nothing)>> {
+        let found = find(&self.state_dir)?;
+        if found == Found::Ours {
+            return Ok(None);
+        }
+        let settings = self.settings();
+        let kinds = operations::all(&settings);
+        Ok(Some((found, Nothing::new(settings, kinds))))
+    }
+
+    /// Starts a backend in the background when the one a client is attached to has died and nobody
+    /// takes its place. Called inside a tokio runtime; ends with the client.
+    pub(crate) fn look_after(&self, client: &Client) {
+        if self.read_only {
+            return;
+        }
+        let (place, mut reachable) = (self.clone(), client.reachable());
+        tokio::spawn(async move {
+            let mut patience = ORPHANED;
+            while reachable.wait_for(|reachable| !reachable).await.is_ok() {
+                match tokio::time::timeout(patience, reachable.wait_for(|it| *it)).await {
+                    Ok(Ok(_)) => patience = ORPHANED,
+                    Ok(Err(_)) => return,
+                    Err(_) => {
+                        patience = (patience * 2).min(LONGEST_ORPHANED);
+                        if let Err(error) = place.adopt() {
+                            tracing::warn!(
+                                "nobody takes over {}: {error:#}",
+                                place.state_dir.display()
+                            );
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    /// Starts a backend in the background, where the state directory has no owner.
+    fn adopt(&self) -> anyhow::Result<()> {
+        // One that was taken away is not made anew.
+        if find(&self.state_dir)? == Found::Ours
+            && let Some(owned) = own(&self.state_dir)?
+        {
+            drop(owned);
+            tracing::warn!("the owner of {} has died", self.state_dir.display());
+            self.hand_over()?;
+        }
+        Ok(())
     }
 
     /// The backend that another process has.
@@ -85,20 +166,7 @@ impl Place {
     /// Log lines go to a file: the screen belongs to the console.
     pub(crate) fn log(&self) -> anyhow::Result<()> {
         let file = self.config.log_file.clone().unwrap_or(self.state_dir.join("hostler.log"));
-        let sink = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(&file)
-            .with_context(|| format!("cannot open the log {}", file.display()))?;
-        let filter = tracing_subscriber::EnvFilter::try_new(&self.config.log_level)
-            .with_context(|| format!("log.level {:?} is no level", self.config.log_level))?;
-        // A second call in one process keeps the first log.
-        let _ = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::sync::Mutex::new(sink))
-            .with_ansi(false)
-            .try_init();
-        Ok(())
+        log::begin(&file, &self.config.log_level)
     }
 
     /// Starts a backend in the background that takes the state directory over as soon as we let
@@ -144,4 +212,12 @@ pub(crate) enum Reached {
     Own(Embedded),
     /// Another process has it.
     Other(Client),
+}
+
+/// Lets us have as many files open as we may: every client and every tool takes some.
+fn more_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // What cannot be raised is lived with.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

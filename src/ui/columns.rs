@@ -115,7 +115,7 @@ pub const fn state(glyphs: &Glyphs, resource: &Resource) -> (&'static str, Role)
             VmState::Halted => resting,
             VmState::Running => (glyphs.running, Role::Good),
             VmState::Paused => (glyphs.paused, Role::Waiting),
-            VmState::Invalid => (glyphs.bad, Role::Bad),
+            VmState::Crashed | VmState::Invalid => (glyphs.bad, Role::Bad),
         },
         Resource::Disk(disk) => match disk.state {
             DiskState::BeingCreated => making,

@@ -3,6 +3,9 @@
 //! The catalogue is fetched once, at connect. The event stream looks after itself: when the
 //! connection breaks it says [`Fact::Lost`], tries again, and says [`Fact::Missed`] when it has the
 //! backend again, so that the receiver asks for everything anew.
+//!
+//! No wait is without an end. A backend that is gone is noticed at once, one that is stopped within
+//! seconds, and one that hangs when its time is over.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,9 +16,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::io::StreamReader;
+use tokio_util::task::AbortOnDropHandle;
 
+use super::address::{Address, Silent};
 use super::native;
 use crate::domain::{
     Accepted, Answer, Backend, BackendError, BoxFuture, Catalogue, Control, Event, EventStream,
@@ -24,6 +29,10 @@ use crate::domain::{
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(60);
+/// How long a stream may take to begin.
+const HELLO: Duration = Duration::from_secs(30);
+/// How often whoever takes long to answer is looked at: a stopped process never will.
+const LOOK: Duration = Duration::from_secs(3);
 /// How long one backend may take to hand over to the next.
 const HAND_OVER: Duration = Duration::from_secs(10);
 /// How long to wait before the first new attempt to connect.
@@ -38,8 +47,11 @@ const EVENTS_AHEAD: usize = 1024;
 pub struct Client {
     wire: Wire,
     catalogue: Catalogue,
-    /// Open for as long as we are: a backend that knows of us does not just go.
-    _here: reqwest::Response,
+    /// Whether a backend knows of us.
+    reachable: watch::Receiver<bool>,
+    /// Tells whatever backend there is that we are here, for as long as we are: one that knows of
+    /// us does not just go.
+    _stays: Arc<AbortOnDropHandle<()>>,
 }
 
 /// The way there: cheap to clone. Every request has a connection of its own, because one that was
@@ -48,6 +60,15 @@ pub struct Client {
 struct Wire {
     http: reqwest::Client,
     socket: Arc<PathBuf>,
+    address: Arc<Address>,
+}
+
+/// Why there is no answer.
+enum NoAnswer {
+    /// The connection failed.
+    Broke(reqwest::Error),
+    /// Somebody is there and says nothing.
+    Silent(Silent),
 }
 
 impl Client {
@@ -60,16 +81,27 @@ impl Client {
         // reqwest wants a TLS provider even for a unix socket. An error here only means that one
         // is installed already, which is just as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let address = Address::of(socket).map_err(|error| unreachable(socket, &error))?;
         let http = reqwest::Client::builder()
-            .unix_socket(socket)
+            .unix_socket(address.path())
             .no_proxy()
             .pool_max_idle_per_host(0)
             .build()
             .map_err(|error| unreachable(socket, &error))?;
-        let wire = Wire { http, socket: Arc::new(socket.to_owned()) };
-        let here = wire.send(wire.http.get(Wire::url(native::HERE))).await?;
+        let (socket, address) = (Arc::new(socket.to_owned()), Arc::new(address));
+        let wire = Wire { http, socket, address };
+        let here = wire.open(native::HERE).await?;
         let catalogue = wire.get(native::CATALOGUE).await?;
-        Ok(Self { wire, catalogue, _here: here })
+        let (known, reachable) = watch::channel(true);
+        let stays = tokio::spawn(wire.clone().stay(here, known));
+        let stays = Arc::new(AbortOnDropHandle::new(stays));
+        Ok(Self { wire, catalogue, reachable, _stays: stays })
+    }
+
+    /// Whether a backend knows of this client, now and later. Ends with the client.
+    #[must_use]
+    pub fn reachable(&self) -> watch::Receiver<bool> {
+        self.reachable.clone()
     }
 }
 
@@ -81,7 +113,14 @@ impl Wire {
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let request = self.http.get(Self::url(path)).timeout(ANSWER);
-        self.read(self.send(request).await?).await
+        let answer = self.send(request, ANSWER).await;
+        self.read(self.look_at(answer).await?).await
+    }
+
+    /// Opens a stream.
+    async fn open(&self, path: &str) -> Result<reqwest::Response> {
+        let answer = self.send(self.http.get(Self::url(path)), HELLO).await;
+        self.look_at(answer).await
     }
 
     /// Sends a request again and again until a backend hears it: one may be handing over to the
@@ -90,8 +129,8 @@ impl Wire {
         let deadline = Instant::now() + HAND_OVER;
         loop {
             let request = self.http.post(Self::url(path)).timeout(ANSWER).json(body);
-            match request.send().await {
-                Err(error) if is_unheard(&error) && Instant::now() < deadline => {
+            match self.send(request, ANSWER).await {
+                Err(NoAnswer::Broke(error)) if is_unheard(&error) && Instant::now() < deadline => {
                     tokio::time::sleep(FIRST_PAUSE).await;
                 }
                 answer => return self.look_at(answer).await,
@@ -99,23 +138,64 @@ impl Wire {
         }
     }
 
-    /// Sends a request.
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response> {
-        self.look_at(request.send().await).await
+    /// Sends a request, and waits until its answer begins or can come no more.
+    async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        limit: Duration,
+    ) -> Result<reqwest::Response, NoAnswer> {
+        let mut sending = std::pin::pin!(request.send());
+        let deadline = Instant::now() + limit;
+        loop {
+            match tokio::time::timeout(LOOK, &mut sending).await {
+                Ok(Err(error)) if !error.is_timeout() => return Err(NoAnswer::Broke(error)),
+                Ok(Err(_)) => return Err(NoAnswer::Silent(self.address.silent().await)),
+                Ok(Ok(response)) => return Ok(response),
+                Err(_) => {
+                    let silent = self.address.silent().await;
+                    if silent.is_stopped || Instant::now() >= deadline {
+                        return Err(NoAnswer::Silent(silent));
+                    }
+                }
+            }
+        }
     }
 
     /// An answer that is an error comes back as that error.
     async fn look_at(
         &self,
-        answer: reqwest::Result<reqwest::Response>,
+        answer: Result<reqwest::Response, NoAnswer>,
     ) -> Result<reqwest::Response> {
-        let response = answer.map_err(|error| unreachable(&self.socket, &error))?;
+        let response = answer.map_err(|why| match why {
+            NoAnswer::Broke(error) => unreachable(&self.socket, &error),
+            NoAnswer::Silent(silent) => BackendError::Unreachable {
+                message: format!("no answer on {}: {silent}", self.socket.display()),
+            },
+        })?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
         let body = response.bytes().await.map_err(|error| unreachable(&self.socket, &error))?;
         Err(native::error_from(status.as_u16(), &body))
+    }
+
+    /// Is here for one backend after the other.
+    async fn stay(self, mut here: reqwest::Response, known: watch::Sender<bool>) {
+        loop {
+            // It says nothing but its end.
+            while let Ok(Some(_)) = here.chunk().await {}
+            known.send_replace(false);
+            let mut pause = FIRST_PAUSE;
+            here = loop {
+                tokio::time::sleep(pause).await;
+                match self.open(native::HERE).await {
+                    Ok(here) => break here,
+                    Err(_) => pause = (pause * 2).min(LONGEST_PAUSE),
+                }
+            };
+            known.send_replace(true);
+        }
     }
 
     async fn read<T: DeserializeOwned>(&self, response: reqwest::Response) -> Result<T> {
@@ -129,7 +209,11 @@ impl Wire {
 
     /// Passes events on until the connection breaks, and says why it did. `None`: nobody listens
     /// any more.
-    async fn follow(response: reqwest::Response, events: &mpsc::Sender<Event>) -> Option<String> {
+    async fn follow(
+        &self,
+        response: reqwest::Response,
+        events: &mpsc::Sender<Event>,
+    ) -> Option<String> {
         // Also the first time: what happened between `subscribe` and now was not seen either.
         events.send(about_the_wire(Fact::Missed)).await.ok()?;
         let chunks = response.bytes_stream().map_err(std::io::Error::other);
@@ -137,12 +221,13 @@ impl Wire {
         let mut line = Vec::new();
         loop {
             line.clear();
+            let next = lines.read_until(b'\n', &mut line);
             let read = tokio::select! {
                 () = events.closed() => return None,
-                read = tokio::time::timeout(3 * native::KEEP_ALIVE, lines.read_until(b'\n', &mut line)) => read,
+                read = tokio::time::timeout(native::SILENCE, next) => read,
             };
             match read {
-                Err(_) => return Some("the backend has gone silent".to_owned()),
+                Err(_) => return Some(self.address.silent().await.to_string()),
                 Ok(Err(error)) => {
                     return Some(format!("the connection broke: {}", root_cause(&error)));
                 }
@@ -190,11 +275,11 @@ impl Backend for Client {
             // One `Lost` for one loss, however many attempts it takes to get over it.
             let mut told = false;
             loop {
-                let why = match wire.send(wire.http.get(Wire::url(native::EVENTS))).await {
+                let why = match wire.open(native::EVENTS).await {
                     Ok(response) => {
                         pause = FIRST_PAUSE;
                         told = false;
-                        let Some(why) = Wire::follow(response, &sender).await else { return };
+                        let Some(why) = wire.follow(response, &sender).await else { return };
                         why
                     }
                     Err(error) => error.to_string(),
@@ -217,8 +302,8 @@ impl Backend for Client {
 
     fn serial(&self, vm: u64) -> BoxFuture<'_, Result<Serial>> {
         Box::pin(async move {
-            let url = Wire::url(&native::serial_path(vm));
-            let response = self.wire.send(self.wire.http.get(&url)).await?;
+            let path = native::serial_path(vm);
+            let response = self.wire.open(&path).await?;
             // An error in the middle of the stream is its end: the guest or the backend is gone.
             let output = response
                 .bytes_stream()
@@ -231,8 +316,11 @@ impl Backend for Client {
                 let body = stream::unfold(waiting, |mut waiting| async move {
                     waiting.recv().await.map(|bytes| (Ok::<_, std::io::Error>(bytes), waiting))
                 });
-                let request = wire.http.post(url).body(reqwest::Body::wrap_stream(body));
-                if let Err(error) = wire.send(request).await {
+                let request = wire.http.post(Wire::url(&path));
+                let request = request.body(reqwest::Body::wrap_stream(body));
+                // Answered when the line ends, which may be long from now.
+                let answer = request.send().await.map_err(NoAnswer::Broke);
+                if let Err(error) = wire.look_at(answer).await {
                     tracing::debug!("the serial line of vm/{vm} takes no more input: {error}");
                 }
             });
@@ -280,16 +368,12 @@ fn is_unheard(error: &reqwest::Error) -> bool {
         })
 }
 
-fn unreachable(socket: &Path, error: &reqwest::Error) -> BackendError {
-    let why = if error.is_timeout() {
-        format!("it did not answer within {} s", ANSWER.as_secs())
-    } else {
-        root_cause(error)
-    };
+fn unreachable(socket: &Path, error: &dyn std::error::Error) -> BackendError {
     BackendError::Unreachable {
         message: format!(
-            "could not reach the backend on {}: {why}; is hostler running there?",
-            socket.display()
+            "could not reach the backend on {}: {}; is hostler running there?",
+            socket.display(),
+            root_cause(error)
         ),
     }
 }

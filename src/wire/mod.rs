@@ -3,6 +3,7 @@
 //! This room knows the words of `domain` and nothing of the embedded backend, the screen or the
 //! command line: the server serves any [`crate::domain::Backend`], and the client is one.
 
+mod address;
 pub mod client;
 pub mod native;
 pub mod server;

@@ -42,7 +42,10 @@ pub const SERIAL: &str = "/v1/vms/{id}/serial";
 pub const BODY_LIMIT: usize = 4 * 1024 * 1024;
 
 /// How often a silent event stream says that it is still there.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// How long a stream of events may say nothing at all before nobody believes in it any more.
+pub const SILENCE: Duration = Duration::from_secs(20);
 
 /// Where the serial line of a VM is.
 #[must_use]

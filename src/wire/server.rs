@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::native;
-use super::socket::Socket;
+use super::socket::{Socket, Visit};
 use crate::domain::{Backend, BackendError, EventStream, Reason, Refusal, Result, Serial, Submit};
 
 /// How long a connection that is told to end may take to do so.
@@ -42,6 +42,7 @@ pub struct Server {
 #[derive(Debug, Clone, Default)]
 pub struct Clients {
     here: TaskTracker,
+    came: Arc<AtomicUsize>,
     cut: Arc<AtomicBool>,
 }
 
@@ -50,6 +51,12 @@ impl Clients {
     pub async fn gone(&self) {
         self.here.close();
         self.here.wait().await;
+    }
+
+    /// How many came so far.
+    #[must_use]
+    pub fn came(&self) -> usize {
+        self.came.load(Ordering::Relaxed)
     }
 
     /// Whether any was cut off when the server stopped: it will look for another one.
@@ -116,15 +123,18 @@ impl Server {
     }
 }
 
-/// Who is at the other end, as the kernel says. `None` where it would not say.
-#[derive(Debug, Clone, Copy)]
+/// Who is at the other end.
+#[derive(Debug, Clone)]
 struct Peer {
+    /// As the kernel says. `None` where it would not say.
     uid: Option<u32>,
+    visit: Arc<Visit>,
 }
 
 impl Connected<IncomingStream<'_, Socket>> for Peer {
     fn connect_info(stream: IncomingStream<'_, Socket>) -> Self {
-        Self { uid: stream.io().peer().ok().map(|cred| cred.uid()) }
+        let connection = stream.io();
+        Self { uid: connection.peer().ok().map(|cred| cred.uid()), visit: connection.visit() }
     }
 }
 
@@ -164,6 +174,7 @@ fn router(served: Served) -> Router {
         .fallback(nothing_here)
         .method_not_allowed_fallback(nothing_here)
         .layer(DefaultBodyLimit::max(native::BODY_LIMIT))
+        .layer(middleware::from_fn(only_so_many))
         .layer(middleware::from_fn(only_our_own))
         .layer(middleware::map_response(one_each))
         .with_state(served)
@@ -196,6 +207,26 @@ async fn only_our_own(
     }
 }
 
+/// Turns away whoever is one too many, and notes that a request without a body, or with an endless
+/// one, was heard.
+async fn only_so_many(
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if peer.visit.surplus {
+        return failure(&BackendError::Unreachable {
+            message: "the backend serves as many clients as it can; close some and try again"
+                .to_owned(),
+        });
+    }
+    let path = request.uri().path();
+    if ![native::QUERY, native::OPERATIONS, native::CONTROL].contains(&path) {
+        peer.visit.hear();
+    }
+    next.run(request).await
+}
+
 /// A connection is for one request, so that there is none that waits for nothing.
 async fn one_each(mut response: Response) -> Response {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -204,6 +235,7 @@ async fn one_each(mut response: Response) -> Response {
 
 async fn here(State(served): State<Served>) -> Response {
     let here = served.clients.here.token();
+    served.clients.came.fetch_add(1, Ordering::Relaxed);
     let silence = stream::pending().inspect(move |_: &Vec<u8>| {
         let _kept = &here;
     });
@@ -214,8 +246,12 @@ async fn catalogue(State(served): State<Served>) -> Response {
     success(StatusCode::OK, &served.backend.catalogue())
 }
 
-async fn query(State(served): State<Served>, body: Result<Bytes, BytesRejection>) -> Response {
-    match read(body) {
+async fn query(
+    State(served): State<Served>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    match peer.read(body) {
         Ok(query) => answer(StatusCode::OK, &served.backend.query(query).await),
         Err(error) => failure(&error),
     }
@@ -226,7 +262,7 @@ async fn submit(
     ConnectInfo(peer): ConnectInfo<Peer>,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    match read::<Submit>(body) {
+    match peer.read::<Submit>(body) {
         Ok(mut submit) => {
             if let Some(uid) = peer.uid {
                 submit.actor = native::actor(&submit.actor, uid);
@@ -237,8 +273,12 @@ async fn submit(
     }
 }
 
-async fn control(State(served): State<Served>, body: Result<Bytes, BytesRejection>) -> Response {
-    let done = match read(body) {
+async fn control(
+    State(served): State<Served>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let done = match peer.read(body) {
         Ok(control) => served.backend.control(control).await,
         Err(error) => Err(error),
     };
@@ -324,21 +364,24 @@ fn lines(events: EventStream) -> impl Stream<Item = Vec<u8>> + Send {
     })
 }
 
-/// Reads the JSON of a request.
-fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T> {
-    let bytes = body.map_err(|rejection| {
-        Refusal::new(
-            Reason::Value,
-            format!(
-                "the request was not read: {}; at most {} bytes are",
-                rejection.body_text(),
-                native::BODY_LIMIT
-            ),
-        )
-    })?;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        Refusal::new(Reason::Type, format!("the request is not understood: {error}")).into()
-    })
+impl Peer {
+    /// Reads the JSON of a request, which is all there now.
+    fn read<T: DeserializeOwned>(&self, body: Result<Bytes, BytesRejection>) -> Result<T> {
+        self.visit.hear();
+        let bytes = body.map_err(|rejection| {
+            Refusal::new(
+                Reason::Value,
+                format!(
+                    "the request was not read: {}; at most {} bytes are",
+                    rejection.body_text(),
+                    native::BODY_LIMIT
+                ),
+            )
+        })?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            Refusal::new(Reason::Type, format!("the request is not understood: {error}")).into()
+        })
+    }
 }
 
 fn answer<T: Serialize>(status: StatusCode, result: &Result<T>) -> Response {

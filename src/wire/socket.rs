@@ -3,20 +3,36 @@
 //! It closes so that nobody is turned away half-way. The path goes first, so that whoever comes
 //! after that finds nobody; a connection that was not taken yet is reset by the kernel, which tells
 //! its client that nothing was heard; and one that was taken is served to its end.
+//!
+//! Whoever connects must say what it wants: of those that have not, only so many are kept, the
+//! oldest goes for the next, and none stays for long.
 
+use std::collections::VecDeque;
 use std::future::pending;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::unix::{SocketAddr, UCred};
 use tokio::net::{UnixListener, UnixStream};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::address::Address;
+
+/// How long a client may take to say what it wants.
+const REQUEST: Duration = Duration::from_secs(30);
+/// The most connections on which nothing was asked yet.
+const MOST_UNHEARD: usize = 64;
+/// The most connections; one more is told so.
+const MOST: usize = 512;
 
 /// A socket that is listened on until it is told to close.
 #[derive(Debug)]
@@ -26,6 +42,8 @@ pub(super) struct Socket {
     path: PathBuf,
     close: CancellationToken,
     open: TaskTracker,
+    /// Those that may not have said yet what they want, the oldest first.
+    unheard: VecDeque<Arc<Visit>>,
 }
 
 impl Socket {
@@ -35,12 +53,13 @@ impl Socket {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let beside = path.with_file_name(format!(".{name}"));
         remove(&beside)?;
-        let listener = UnixListener::bind(&beside)?;
+        let listener = UnixListener::bind(Address::of(&beside)?.path())?;
         std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))?;
         std::fs::rename(&beside, path)?;
         let open = TaskTracker::new();
         let listener = Some((listener, open.token()));
-        Ok(Self { listener, path: path.to_owned(), close: CancellationToken::new(), open })
+        let (path, close) = (path.to_owned(), CancellationToken::new());
+        Ok(Self { listener, path, close, open, unheard: VecDeque::new() })
     }
 
     /// Where it is.
@@ -51,6 +70,24 @@ impl Socket {
     /// What closes it.
     pub(super) fn closer(&self) -> Closer {
         Closer { close: self.close.clone(), open: self.open.clone() }
+    }
+
+    /// Lets a client in.
+    fn welcome(&mut self, stream: UnixStream) -> Connection {
+        // One that has been heard, or has gone, needs no looking after.
+        self.unheard.retain(|visit| !visit.is_heard() && Arc::strong_count(visit) > 1);
+        if self.unheard.len() >= MOST_UNHEARD
+            && let Some(oldest) = self.unheard.pop_front()
+        {
+            oldest.enough.cancel();
+        }
+        let surplus = self.open.len() > MOST + MOST_UNHEARD;
+        let visit = Arc::new(Visit { surplus, ..Visit::default() });
+        self.unheard.push_back(visit.clone());
+        let enough = Box::pin(visit.enough.clone().cancelled_owned());
+        let deadline = Box::pin(tokio::time::sleep(REQUEST));
+        let patience = Some(Patience { enough, deadline });
+        Connection { stream, visit, patience, _open: self.open.token() }
     }
 
     fn shut(&mut self) {
@@ -87,14 +124,15 @@ impl axum::serve::Listener for Socket {
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         loop {
             let Some((listener, _)) = &mut self.listener else { return pending().await };
-            tokio::select! {
+            let accepted = tokio::select! {
                 biased;
-                () = self.close.cancelled() => {}
-                (stream, address) = axum::serve::Listener::accept(listener) => {
-                    return (Connection { stream, _open: self.open.token() }, address);
-                }
+                () = self.close.cancelled() => None,
+                accepted = axum::serve::Listener::accept(listener) => Some(accepted),
+            };
+            match accepted {
+                Some((stream, address)) => return (self.welcome(stream), address),
+                None => self.shut(),
             }
-            self.shut();
         }
     }
 
@@ -106,17 +144,64 @@ impl axum::serve::Listener for Socket {
     }
 }
 
+/// What is known of a client.
+#[derive(Debug, Default)]
+pub(super) struct Visit {
+    heard: AtomicBool,
+    /// Set when its place is needed for another.
+    enough: CancellationToken,
+    /// Whether it is one too many.
+    pub(super) surplus: bool,
+}
+
+impl Visit {
+    /// It has said what it wants, and may stay for as long as that takes.
+    pub(super) fn hear(&self) {
+        self.heard.store(true, Ordering::Relaxed);
+    }
+
+    fn is_heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
+    }
+}
+
 /// A connection, which counts as open for as long as it lives.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: UnixStream,
+    visit: Arc<Visit>,
+    /// Nothing once it was heard.
+    patience: Option<Patience>,
     _open: TaskTrackerToken,
+}
+
+/// What ends a connection on which nothing is asked.
+#[derive(Debug)]
+struct Patience {
+    enough: Pin<Box<WaitForCancellationFutureOwned>>,
+    deadline: Pin<Box<tokio::time::Sleep>>,
 }
 
 impl Connection {
     /// Who is at the other end, as the kernel says.
     pub(super) fn peer(&self) -> io::Result<UCred> {
         self.stream.peer_cred()
+    }
+
+    pub(super) fn visit(&self) -> Arc<Visit> {
+        self.visit.clone()
+    }
+
+    /// Ready when nobody waits any longer for what is wanted.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.visit.is_heard() {
+            self.patience = None;
+        }
+        let Some(Patience { enough, deadline }) = &mut self.patience else { return Poll::Pending };
+        if enough.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        deadline.as_mut().poll(cx)
     }
 }
 
@@ -126,7 +211,11 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buffer) {
+            return Poll::Ready(read);
+        }
+        ready!(self.poll_patience(cx));
+        Poll::Ready(Err(ErrorKind::TimedOut.into()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Real encodings of films that ffmpeg itself makes up.
 
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -80,10 +81,19 @@ async fn failure(job: &EncodeJob) -> Failure {
 /// Returns when ffmpeg is at work on a job that somebody else drives.
 async fn at_work(job: &EncodeJob) -> Supervised {
     let it = Supervised::at(&job.dir);
-    while it.members().is_empty() || !job.partial().exists() {
+    while it.members().is_empty() || !Ffmpeg::partial(job).is_some_and(|it| it.exists()) {
         tokio::task::yield_now().await;
     }
     it
+}
+
+/// The names beside a job's source, in order.
+fn beside(job: &EncodeJob) -> Vec<String> {
+    let names = std::fs::read_dir(job.source.parent().unwrap()).unwrap();
+    let mut names: Vec<String> =
+        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,19 +103,25 @@ async fn every_preset_makes_a_whole_file() {
     for preset in &Presets::builtin() {
         let (job, log, reported) =
             (job(&source, &preset.name).await, CommandLog::default(), Reported::default());
-        let speed = ffmpeg().encode(&job, &|meter| reported.take(meter), &log).await.unwrap();
-        assert!(speed > 0.0, "{}", preset.name);
+        let encoded = ffmpeg().encode(&job, &|meter| reported.take(meter), &log).await.unwrap();
+        assert!(encoded.speed > 0.0, "{}", preset.name);
         let fractions = reported.fractions();
         assert!(rises(&fractions) && *fractions.last().unwrap() > 0.9, "{fractions:?}");
-        assert_eq!(log.commands()[0].line, ffmpeg().command_line(&job));
+        // What was run is what was shown beforehand, but for the hidden folder it is made in.
+        let partial = Ffmpeg::partial(&job).unwrap();
+        let shown = ffmpeg().command_line(&job);
+        let begin = shown.strip_suffix(job.output.to_str().unwrap()).unwrap();
+        assert_eq!(log.commands()[0].line, format!("{begin}{}", partial.display()));
+        let folder = std::fs::metadata(partial.parent().unwrap()).unwrap();
+        assert_eq!(folder.permissions().mode() & 0o777, 0o700);
         assert_eq!(log.commands()[0].ended.as_deref(), Some("exit 0"));
 
         assert!(!job.output.exists());
         // Encoding twice finds it encoded, finishing twice finds it finished.
-        ffmpeg().encode(&job, &|_| {}, &log).await.unwrap();
-        ffmpeg().finish(&job).await.unwrap();
-        ffmpeg().finish(&job).await.unwrap();
-        assert!(!job.partial().exists() && !job.dir.exists());
+        assert_eq!(ffmpeg().encode(&job, &|_| {}, &log).await.unwrap(), encoded);
+        ffmpeg().finish(&job, &encoded).await.unwrap();
+        ffmpeg().finish(&job, &encoded).await.unwrap();
+        assert!(!partial.parent().unwrap().exists() && !job.dir.exists());
 
         let made = ffmpeg().probe(&job.output, &log).await.unwrap();
         assert!((made.duration_s.unwrap() - 4.0).abs() < 0.5, "{made:?}");
@@ -121,7 +137,8 @@ async fn a_film_without_sound_is_encoded() {
     make(&["-f", "lavfi", "-i", "testsrc=duration=1:size=64x48", source.to_str().unwrap()]);
     let job = job(&source, "flv").await;
     ffmpeg().encode(&job, &|_| {}, &CommandLog::default()).await.unwrap();
-    let made = ffmpeg().probe(&job.partial(), &CommandLog::default()).await.unwrap();
+    let partial = Ffmpeg::partial(&job).unwrap();
+    let made = ffmpeg().probe(&partial, &CommandLog::default()).await.unwrap();
     assert!(made.video && !made.audio);
 }
 
@@ -141,6 +158,111 @@ async fn what_is_no_media_is_refused_in_one_sentence() {
     }
     let failure = ffmpeg().probe(&at("nothing"), &CommandLog::default()).await.unwrap_err();
     assert!(failure.message.contains("No such file"), "{failure}");
+}
+
+/// Writes files that name others, or would have ffmpeg make something up, and what each is.
+fn hostile(dir: &Path) -> Vec<(PathBuf, &'static str)> {
+    let secret = dir.join("secret.ts");
+    make(&["-f", "lavfi", "-i", "testsrc=duration=1:size=64x48", secret.to_str().unwrap()]);
+    let (name, path) = ("secret.ts", secret.display());
+    let dash = format!(
+        "<?xml version=\"1.0\"?><MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" type=\"static\" \
+         mediaPresentationDuration=\"PT1S\" profiles=\"urn:mpeg:dash:profile:isoff-main:2011\">\
+         <Period><AdaptationSet mimeType=\"video/mp2t\"><Representation id=\"1\" bandwidth=\"1\">\
+         <BaseURL>{path}</BaseURL></Representation></AdaptationSet></Period></MPD>"
+    );
+    let hls = "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\nsecret.ts\n#EXT-X-ENDLIST\n";
+    let cue = "1\n00:00:00,000 --> 00:00:01,000\nHello\n\n";
+    let sdp = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n\
+        m=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n";
+    let frame = dir.join("frame001.png");
+    make(&["-f", "lavfi", "-i", "testsrc", "-frames:v", "1", frame.to_str().unwrap()]);
+    [
+        ("hls.mp4", hls.to_owned(), "it is a playlist (hls)"),
+        ("ff.mp4", format!("ffconcat version 1.0\nfile {name}\n"), "it is a playlist (concat)"),
+        ("dash.mp4", dash, "it is a playlist (dash)"),
+        ("sdp.mp4", sdp.to_owned(), "it describes a stream on the network (sdp)"),
+        ("words.mp4", cue.to_owned(), "it is subtitles (srt)"),
+        ("meta.mp4", ";FFMETADATA1\ntitle=x\n".to_owned(), "it is a script (ffmetadata)"),
+        ("frame%03d.png", "x".to_owned(), "it is a picture"),
+        ("testsrc.mp4", "testsrc=duration=1 [out0]".to_owned(), "Invalid data"),
+    ]
+    .into_iter()
+    .map(|(name, content, what)| {
+        std::fs::write(dir.join(name), content).unwrap();
+        (dir.join(name), what)
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn a_file_that_names_others_is_refused_by_what_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, what) in hostile(dir.path()) {
+        let failure = ffmpeg().probe(&path, &CommandLog::default()).await.unwrap_err();
+        let begins = format!("{} is no video or audio file: {what}", path.display());
+        assert!(failure.message.starts_with(&begins), "{failure}\n{begins}");
+    }
+    let pipe = dir.path().join("pipe.mp4");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let failure = ffmpeg().probe(&pipe, &CommandLog::default()).await.unwrap_err();
+    assert!(failure.message.ends_with("no plain file"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_takes_a_sources_place_after_the_look_at_it_is_not_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = job(&film(dir.path(), 1), "mp4").await;
+    for (path, what) in hostile(dir.path()) {
+        std::fs::copy(&path, &job.source).unwrap();
+        let failure = failure(&job).await;
+        assert!(failure.message.contains("it's a film.mkv: ffmpeg: "), "{what}: {failure}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_beside_the_output_is_neither_followed_nor_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = job(&film(dir.path(), 1), "mp3").await;
+    let at = |name: &str| dir.path().join(name);
+    std::fs::write(at("precious"), "precious").unwrap();
+    symlink(at("precious"), at(".out.mp3.partial")).unwrap();
+    std::fs::create_dir(at(".out.mp3.partial-mine")).unwrap();
+    let before = beside(&job);
+    ffmpeg().encode(&job, &|_| {}, &CommandLog::default()).await.unwrap();
+    ffmpeg().discard(&job).await.unwrap();
+    assert_eq!(beside(&job), before);
+    assert_eq!(std::fs::read_to_string(at("precious")).unwrap(), "precious");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_output_that_was_changed_leaves_nothing_of_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = slow_job(&film(dir.path(), 3)).await;
+    let asked = tokio::spawn({
+        let first = first.clone();
+        async move { ffmpeg().encode(&first, &|_| {}, &CommandLog::default()).await }
+    });
+    let tool = at_work(&first).await;
+    asked.abort();
+    std::fs::create_dir(dir.path().join("other")).unwrap();
+    let second = EncodeJob { output: dir.path().join("other/out.mp4"), ..first.clone() };
+    let encoded = ffmpeg().encode(&second, &|_| {}, &CommandLog::default()).await.unwrap();
+    ffmpeg().finish(&second, &encoded).await.unwrap();
+    assert_eq!(tool.members(), [0; 0]);
+    assert_eq!(beside(&first), ["it's a film.mkv", "other"]);
+    assert_eq!(std::fs::read_dir(dir.path().join("other")).unwrap().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_file_under_the_outputs_name_is_not_taken_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = job(&film(dir.path(), 1), "mp3").await;
+    let encoded = ffmpeg().encode(&job, &|_| {}, &CommandLog::default()).await.unwrap();
+    std::fs::remove_file(Ffmpeg::partial(&job).unwrap()).unwrap();
+    std::fs::write(&job.output, "somebody else's").unwrap();
+    let failure = ffmpeg().finish(&job, &encoded).await.unwrap_err();
+    assert!(failure.message.contains("was taken away or changed"), "{failure}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -193,10 +315,11 @@ async fn an_encoding_outlives_who_asked_for_it_and_is_found_again() {
 
     let (adopter, reported) = (ffmpeg(), Reported::default());
     assert_eq!(Supervised::at(&job.dir).members(), first);
-    adopter.encode(&job, &|meter| reported.take(meter), &CommandLog::default()).await.unwrap();
+    let log = CommandLog::default();
+    let encoded = adopter.encode(&job, &|meter| reported.take(meter), &log).await.unwrap();
     let fractions = reported.fractions();
     assert!(rises(&fractions) && fractions.len() > 1, "{fractions:?}");
-    adopter.finish(&job).await.unwrap();
+    adopter.finish(&job, &encoded).await.unwrap();
     assert!(job.output.exists());
 }
 
@@ -244,9 +367,9 @@ async fn a_cancelled_encoding_leaves_nothing() {
 async fn a_file_that_appeared_meanwhile_is_not_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let job = job(&film(dir.path(), 1), "mp3").await;
-    ffmpeg().encode(&job, &|_| {}, &CommandLog::default()).await.unwrap();
+    let encoded = ffmpeg().encode(&job, &|_| {}, &CommandLog::default()).await.unwrap();
     std::fs::write(&job.output, "somebody else's").unwrap();
-    let failure = ffmpeg().finish(&job).await.unwrap_err();
+    let failure = ffmpeg().finish(&job, &encoded).await.unwrap_err();
     assert!(failure.message.contains("another file of that name has appeared"), "{failure}");
     assert_eq!(std::fs::read_to_string(&job.output).unwrap(), "somebody else's");
 }

@@ -3,14 +3,24 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use hostler::backend::drivers::image::Images;
+use hostler::backend::drivers::image::{Images, Limits};
+use hostler::backend::drivers::room::Reserve;
 use hostler::backend::ports::{Checksum, CommandLog, ImageTool, MadeImage};
 use hostler::domain::{DiskFormat, Failure, ImageForm};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use super::{Reported, rises, supervision};
+
+/// More bytes than any image here has.
+const ENOUGH: u64 = 1 << 30;
+
+/// Limits that leave no room at all.
+fn no_room() -> Limits {
+    Limits { reserve: Reserve { most: u64::MAX, part: 1 }, ..Limits::default() }
+}
 
 fn images() -> Images {
     Images::new(supervision())
@@ -29,6 +39,12 @@ enum Serves {
     Half,
     /// An error that may pass.
     Busy,
+    /// More than anybody has room for, as it says itself.
+    Huge,
+    /// More and more, without telling how much that is.
+    Endless,
+    /// A byte now and then, without an end.
+    Drops,
 }
 
 /// A web server with one image and its list of checksums.
@@ -84,8 +100,10 @@ impl Server {
                     body = &image[from..];
                     head.push_str("etag: \"one\"\r\n");
                 }
-                if serves != Serves::Unmeasured {
-                    head.push_str(&format!("content-length: {}\r\n", body.len()));
+                match serves {
+                    Serves::Unmeasured | Serves::Endless | Serves::Drops => {}
+                    Serves::Huge => head.push_str("content-length: 1125899906842624\r\n"),
+                    _ => head.push_str(&format!("content-length: {}\r\n", body.len())),
                 }
                 if serves == Serves::Half && path == "/disk.img" {
                     body = &body[..body.len() / 2];
@@ -93,6 +111,10 @@ impl Server {
                 head.push_str("connection: close\r\n\r\n");
                 // Whoever has seen enough goes away.
                 let _gone = socket.write_all(head.as_bytes()).await;
+                if serves == Serves::Endless || serves == Serves::Drops {
+                    tokio::spawn(go_on(socket, serves));
+                    continue;
+                }
                 let _gone = socket.write_all(body).await;
                 let _gone = socket.shutdown().await;
             }
@@ -111,7 +133,24 @@ impl Server {
     async fn fetch(&self, dir: &Path) -> Result<MadeImage, Failure> {
         let list = Checksum::List { url: self.url("SHA256SUMS") };
         let (url, log) = (self.url("disk.img"), CommandLog::default());
-        images().fetch(dir, &url, &list, &|_| {}, &log).await
+        images().fetch(dir, &url, &list, ENOUGH, &|_| {}, &log).await
+    }
+
+    /// Why the image is not fetched under these limits.
+    async fn fails(&self, dir: &Path, max_bytes: u64, limits: Limits) -> Failure {
+        let (url, log) = (self.url("disk.img"), CommandLog::default());
+        let images = images().within(limits);
+        images.fetch(dir, &url, &Checksum::Unchecked, max_bytes, &|_| {}, &log).await.unwrap_err()
+    }
+}
+
+/// Sends bytes until nobody wants them any more.
+async fn go_on(mut socket: BufReader<tokio::net::TcpStream>, serves: Serves) {
+    let piece = if serves == Serves::Drops { vec![0; 1] } else { vec![0; 1 << 16] };
+    while socket.write_all(&piece).await.is_ok() {
+        if serves == Serves::Drops {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 
@@ -147,7 +186,7 @@ async fn an_image_is_fetched_whole_and_only_once() {
     let checksum = Checksum::Sha256(sha256(&raw_disk()));
     let url = server.url("disk.img");
     let made = images()
-        .fetch(dir.path(), &url, &checksum, &|meter| reported.take(meter), &log)
+        .fetch(dir.path(), &url, &checksum, ENOUGH, &|meter| reported.take(meter), &log)
         .await
         .unwrap();
     assert_eq!(made.form, raw_in(dir.path()));
@@ -214,6 +253,7 @@ async fn what_is_fetched_but_no_image_is_removed() {
             dir.path(),
             &server.url("disk.img"),
             &Checksum::Unchecked,
+            ENOUGH,
             &|_| {},
             &CommandLog::default(),
         )
@@ -222,6 +262,63 @@ async fn what_is_fetched_but_no_image_is_removed() {
     let begins = format!("{} is no disk image: neither qcow2", server.url("disk.img"));
     assert!(failure.message.starts_with(&begins), "{failure}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn what_is_too_big_is_not_fetched_and_its_part_is_kept() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), server().await);
+    server.serves(Serves::Huge);
+    let failure = server.fails(dir.path(), ENOUGH, Limits::default()).await;
+    assert!(failure.message.contains("is bigger than 1 GiB"), "{failure}");
+    assert!(!failure.passing && std::fs::read_dir(dir.path()).unwrap().count() == 0);
+    server.serves(Serves::Endless);
+    let failure = server.fails(dir.path(), 1 << 20, Limits::default()).await;
+    assert!(failure.message.contains("relaunch with a greater max_gib"), "{failure}");
+    let part = std::fs::metadata(dir.path().join("fetch.partial")).unwrap().len();
+    assert!(part > 0 && part <= 1 << 20, "{part}");
+}
+
+#[tokio::test]
+async fn a_filesystem_is_not_filled_to_its_last_byte() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), server().await);
+    server.serves(Serves::Unmeasured);
+    let failure = server.fails(dir.path(), ENOUGH, no_room()).await;
+    assert!(
+        failure.message.contains("stay free for everything else; free some space"),
+        "{failure}"
+    );
+    let source = dir.path().join("source");
+    std::fs::write(&source, raw_disk()).unwrap();
+    let images = images().within(no_room());
+    let log = CommandLog::default();
+    let made = images.import(&dir.path().join("image"), &source, None, &|_| {}, &log).await;
+    // Unless the filesystem can clone it, which takes no room.
+    if let Err(failure) = made {
+        assert!(failure.message.contains("stay free for everything else"), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_sends_next_to_nothing_is_given_up() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), server().await);
+    server.serves(Serves::Drops);
+    let each = Duration::from_millis(200);
+    let limits = Limits { least: 1_000_000, each, ..Limits::default() };
+    let failure = server.fails(dir.path(), ENOUGH, limits).await;
+    assert!(failure.passing && failure.message.contains("so slowly"), "{failure}");
+    assert!(dir.path().join("fetch.partial").exists());
+}
+
+#[tokio::test]
+async fn what_was_fetched_unchecked_is_not_taken_for_what_was_checked() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), server().await);
+    let (url, log) = (server.url("disk.img"), CommandLog::default());
+    let fetch = async |checksum: &Checksum| {
+        images().fetch(dir.path(), &url, checksum, ENOUGH, &|_| {}, &log).await
+    };
+    fetch(&Checksum::Unchecked).await.unwrap();
+    let failure = fetch(&Checksum::Sha256("0".repeat(64))).await.unwrap_err();
+    assert!(failure.message.contains("its checksum is"), "{failure}");
 }
 
 async fn import(dir: &Path, source: &Path, initrd: Option<&Path>) -> Result<MadeImage, Failure> {

@@ -1,6 +1,8 @@
 //! Long tools outlive who started them, run once, and are found again.
 
-use hostler::backend::drivers::supervise::{Doing, Ending, LongCommand, Supervised};
+use std::os::unix::fs::PermissionsExt;
+
+use hostler::backend::drivers::supervise::{Doing, Ending, LongCommand, Supervised, Supervision};
 
 use super::{kill, supervision};
 
@@ -80,9 +82,11 @@ async fn starting_twice_runs_one() {
 #[tokio::test]
 async fn a_failed_tool_is_started_anew() {
     let dir = tempfile::tempdir().unwrap();
-    let command = LongCommand::new("sh", ["-c", "echo x >> started; exit 1"]);
+    let job = dir.path().join("job");
+    // Written beside the job, whose own folder is emptied.
+    let command = LongCommand::new("sh", ["-c", "echo x >> ../started; exit 1"]);
     for _ in 0..2 {
-        let it = supervision().start_or_adopt(dir.path(), &command).await.unwrap();
+        let it = supervision().start_or_adopt(&job, &command).await.unwrap();
         assert_eq!(it.wait().await.unwrap(), Ending::Exit(1));
     }
     assert_eq!(starts(dir.path()), 2);
@@ -105,6 +109,68 @@ async fn a_tool_whose_supervisor_was_killed_still_counts_as_running() {
     open(dir.path(), "0\n").await;
     assert_eq!(again.wait().await.unwrap(), Ending::Vanished);
     assert_eq!(starts(dir.path()), 1);
+}
+
+/// A hostler that does this instead of supervising.
+fn instead(dir: &std::path::Path, does: &str) -> Supervision {
+    let program = dir.join("hostler");
+    std::fs::write(&program, format!("#!/bin/sh\n{does}\n")).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    Supervision::by(program)
+}
+
+#[tokio::test]
+async fn a_supervisor_killed_before_its_first_word_is_no_other_than_one_killed_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let (job, command) = (dir.path().join("job"), LongCommand::new("true", [""; 0]));
+    let killed = instead(dir.path(), "kill -9 $$");
+    let it = killed.start_or_adopt(&job, &command).await.unwrap();
+    assert_eq!(it.wait().await.unwrap(), Ending::Vanished);
+    let broken = instead(dir.path(), "exit 3");
+    let failure = broken.start_or_adopt(&job, &command).await.unwrap_err();
+    assert!(failure.message.contains("it ended at once"), "{failure}");
+    let it = supervision().start_or_adopt(&job, &command).await.unwrap();
+    assert_eq!(it.wait().await.unwrap(), Ending::Exit(0));
+}
+
+#[tokio::test]
+async fn a_supervisor_that_was_not_handed_the_lock_starts_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (job, command) = (dir.path().join("job"), LongCommand::new("touch", ["made"]));
+    let away = instead(dir.path(), "exec 0</dev/null; exit 0");
+    away.start_or_adopt(&job, &command).await.unwrap_err();
+    let by_hand = std::process::Command::new(env!("CARGO_BIN_EXE_hostler"))
+        .arg("supervise")
+        .arg(&job)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    assert!(!by_hand.status.success());
+    let said = String::from_utf8(by_hand.stdout).unwrap();
+    assert!(said.contains("was not handed over"), "{said}");
+    assert!(!job.join("made").exists() && !job.join("pid").exists());
+}
+
+#[tokio::test]
+async fn the_folder_of_a_tool_at_work_is_not_emptied_by_another_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (job, outer) = (dir.path().join("job"), dir.path().join("outer"));
+    let mut command = waits();
+    command.outer_dir = Some(outer.clone());
+    let it = supervision().start_or_adopt(&job, &command).await.unwrap();
+    started(&it, &job).await;
+    kill(it.supervisor().unwrap());
+    // Whoever does not know the tool must end it before anything of it is removed.
+    let tool = it.members()[0];
+    let other = LongCommand::new("true", [""; 0]);
+    let it = supervision().start_or_adopt(&job, &other).await.unwrap();
+    // One that is dead and not yet buried has no command line either.
+    assert!(std::fs::read(format!("/proc/{tool}/cmdline")).unwrap_or_default().is_empty());
+    assert!(!outer.exists() && !job.join("gate").exists());
+    assert_eq!(it.wait().await.unwrap(), Ending::Exit(0));
+    it.remove().await.unwrap();
+    it.remove().await.unwrap();
+    assert!(!job.exists());
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -91,6 +92,9 @@ impl TinyImage {
     }
 }
 
+/// The folder of a VM, with all that QEMU's options could trip over.
+const ODD: &str = "vm, 1 = %d%s\n\"x\"";
+
 /// A VM of a test. Its QEMU is killed when this is dropped, however the test ends.
 pub struct TinyVm {
     /// What it is launched with.
@@ -102,7 +106,7 @@ impl TinyVm {
     /// A VM with 128 MiB that boots `image`, in a folder of its own.
     pub fn new(image: &TinyImage) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let guest = Guest { id: 1, uuid: Uuid::new_v4(), dir: dir.path().join("vm, 1") };
+        let guest = Guest { id: 1, uuid: Uuid::new_v4(), dir: dir.path().join(ODD) };
         let spec = GuestSpec {
             guest,
             name: "tiny".into(),
@@ -112,6 +116,7 @@ impl TinyVm {
             root: None,
             seed: None,
             disks: Vec::new(),
+            launch: "test".into(),
         };
         Self { spec, _dir: dir }
     }
@@ -128,13 +133,25 @@ impl TinyVm {
 
     /// Kills its QEMU as the kernel's out-of-memory killer would. Whether there was one.
     pub fn kill(&self) -> bool {
-        let pidfile = self.spec.guest.dir.join("qemu.pid");
-        let Ok(text) = fs::read_to_string(pidfile) else { return false };
-        let Some(pid) = text.trim().parse().ok().and_then(Pid::from_raw) else { return false };
-        let Ok(held) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
-        let line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_pid())).unwrap_or_default();
-        let ours = String::from_utf8_lossy(&line).contains(&self.spec.guest.uuid.to_string());
-        ours && pidfd_send_signal(&held, Signal::KILL).is_ok()
+        self.processes()
+            .into_iter()
+            .filter(|(_, held)| pidfd_send_signal(held, Signal::KILL).is_ok())
+            .count()
+            > 0
+    }
+
+    /// The processes that were started for it; one that has ended has no command line.
+    pub fn processes(&self) -> Vec<(Pid, OwnedFd)> {
+        let uuid = self.spec.guest.uuid.to_string();
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let ours = entries.filter_map(|entry| {
+            let pid = Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)?;
+            // Held first and looked at then, so that the number cannot change hands in between.
+            let held = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+            let line = fs::read(entry.path().join("cmdline")).ok()?;
+            String::from_utf8_lossy(&line).contains(&uuid).then_some((pid, held))
+        });
+        ours.collect()
     }
 }
 

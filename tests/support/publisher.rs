@@ -1,5 +1,8 @@
 //! A publisher of files on the loopback, which can stop in the middle of one.
 
+// Each test file uses its own part of this.
+#![allow(dead_code)]
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};

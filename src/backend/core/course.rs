@@ -46,6 +46,7 @@ impl Core {
             operation.state = State::Run;
             operation.wait = None;
             operation.started.get_or_insert_with(|| self.ports.clock.now());
+            tracing::info!("{} starts, asked for by {}", title(operation), operation.actor);
             let cancel = CancellationToken::new();
             if operation.cancelling {
                 cancel.cancel();
@@ -183,6 +184,13 @@ impl Core {
         operation.progress = None;
         operation.wait = None;
         operation.cancelling = false;
+        let (title, why) = (title(operation), operation.comment.as_deref().unwrap_or_default());
+        match state {
+            State::Error => tracing::warn!("{title} ends as ERROR: {why}"),
+            _ if why.is_empty() => tracing::info!("{title} ends as {state}"),
+            _ => tracing::info!("{title} ends as {state}: {why}"),
+        }
+        self.changed.notify_waiters();
         if let Some(id) = operation.resource {
             self.notice(id);
         }
@@ -209,4 +217,16 @@ impl Core {
             Some(settled) => vec![Changed::Put(Arc::new(settled))],
         }
     }
+}
+
+/// An operation as the log names it: `#12 disk_create disk/3 'data'`.
+fn title(operation: &Operation) -> String {
+    let mut title = format!("{} {}", operation.uid, operation.kind);
+    if let Some(resource) = operation.resource {
+        title.push_str(&format!(" {resource}"));
+    }
+    if let Some(name) = &operation.resource_name {
+        title.push_str(&format!(" '{name}'"));
+    }
+    title
 }

@@ -27,6 +27,7 @@ use crate::domain::{
 use super::hub::Hub;
 use super::inventory::Inventory;
 use super::journal::Changed;
+use super::keeper::Due;
 use super::kind::{Entry, World};
 use super::ports::Ports;
 use super::queue::Queue;
@@ -59,6 +60,10 @@ pub struct Core {
     pub(super) vms_changed: Notify,
     /// Tells operations that the observer has let go of the VM it held.
     pub(super) unobserved: Notify,
+    /// Tells the keeper what to describe anew.
+    pub(super) due: Due,
+    /// Tells that the backend may be needed no longer: an operation has ended or a resource changed.
+    pub(super) changed: Notify,
 }
 
 /// What is in flight.
@@ -123,6 +128,7 @@ impl Core {
         for (name, width, state) in &opened.lanes {
             queue.restore(name, *width, *state);
         }
+        let due = Due::new(opened.resources.iter().map(Resource::id));
         let inventory = Inventory::new(opened.resources, &opened.counters);
         let mut open = BTreeMap::new();
         // Those that ran hold their resources already, so they stand before those that wait.
@@ -172,6 +178,8 @@ impl Core {
             tasks_changed: Notify::new(),
             vms_changed: Notify::new(),
             unobserved: Notify::new(),
+            due,
+            changed: Notify::new(),
         }
     }
 
@@ -267,6 +275,8 @@ impl Core {
 
     /// Wakes whoever looks after resources of a kind.
     fn notice(&self, id: ResourceId) {
+        self.due.add(id);
+        self.changed.notify_waiters();
         match id.kind {
             crate::domain::ResourceKind::Task => self.tasks_changed.notify_one(),
             // A disk in the trash has its time, an image that is gone leaves its folder, and an

@@ -2,23 +2,34 @@
 //!
 //! ffmpeg ends with status 0 on a source that breaks off, and on an output cut short by somebody's
 //! `q`. So an encoding counts only when ffprobe finds the wanted streams in it at full length.
+//!
+//! ffmpeg writes into a fresh folder beside the output. Which one that is stands in the command that
+//! the job's folder keeps, so it is found again by the next hostler, and goes with the job.
 
+mod formats;
 mod probe;
 mod progress;
 
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use uuid::Uuid;
 
 use super::process;
 use super::supervise::{Doing, Ending, LongCommand, Supervised, Supervision};
 use super::whole;
-use crate::backend::ports::{CommandLog, Done, EncodeJob, Encoder, MediaInfo, Report};
+use crate::backend::ports::{CommandLog, Done, EncodeJob, Encoded, Encoder, MediaInfo, Report};
 use crate::domain::Failure;
 
 use progress::Progress;
 
 /// How often ffmpeg tells how far it is.
 const TOLD_EVERY: Duration = Duration::from_millis(500);
+
+/// What ffmpeg's output is called until it is verified. It tells no format; presets name theirs.
+const PARTIAL: &str = "output";
 
 /// How much an output's length may differ from its source's: a second, or one part in a hundred.
 /// Codecs pad the last frame, and containers round; a file cut short misses more than that.
@@ -44,15 +55,7 @@ impl Ffmpeg {
         job: &EncodeJob,
         report: Report<'_>,
         log: &CommandLog,
-    ) -> Result<f64, Failure> {
-        let command = command(job)?;
-        let (dir, partial) = (&job.dir, job.partial());
-        match Supervised::at(dir).state() {
-            Doing::Running => {}
-            Doing::Ended(Ending::Exit(0)) if partial.exists() => {}
-            // What is there is of an earlier run, or somebody took away what it wrote.
-            Doing::Ended(_) | Doing::Absent => remove_dir(dir)?,
-        }
+    ) -> Result<Encoded, Failure> {
         if let Some(folder) = job.output.parent().filter(|folder| !folder.is_dir()) {
             return Err(Failure::new(format!(
                 "cannot write {}: the folder {} does not exist; make it and relaunch",
@@ -60,9 +63,19 @@ impl Ffmpeg {
                 folder.display()
             )));
         }
-        let begun = log.begin(command.line());
+        let dir = &job.dir;
+        let fresh = fresh_dir(&job.output)?;
+        let fits = |it: &Supervised| {
+            let Some(partial) = partial_of(it, &job.output) else { return false };
+            // What is done counts only while what it wrote is there.
+            let there = it.state() == Doing::Running || partial.file.is_file();
+            there && command(job, Some(&partial.dir)).ok() == it.command()
+        };
+        let command = command(job, Some(&fresh))?;
+        let tool = self.supervision.start_unless(dir, fits, &command).await?;
+        let line = tool.command().map_or_else(|| command.line(), |found| found.line());
+        let begun = log.begin(line);
         let clock = Instant::now();
-        let tool = self.supervision.start_or_adopt(dir, &command).await?;
         let ending = follow(&tool, job, report).await?;
         let stderr = std::fs::read(tool.stderr()).unwrap_or_default();
         let stderr = String::from_utf8_lossy(&stderr);
@@ -74,8 +87,18 @@ impl Ffmpeg {
         let last = Progress::read(&progress_file(dir))
             .map_err(|error| Failure::io(format!("read {}", dir.display()), &error))?
             .unwrap_or_default();
-        verify(job, last.out_s, log).await?;
-        Ok(last.speed.unwrap_or_default())
+        let partial = partial_of(&tool, &job.output).ok_or_else(|| gone(job))?.file;
+        verify(job, &partial, last.out_s, log).await?;
+        let made = std::fs::symlink_metadata(&partial)
+            .map_err(|error| Failure::io(format!("look at {}", partial.display()), &error))?;
+        Ok(Encoded { speed: last.speed.unwrap_or_default(), bytes: made.len(), inode: made.ino() })
+    }
+
+    /// The file ffmpeg writes, or has written, for a job: hidden in a folder of its own beside the
+    /// output, so that one rename makes it the output.
+    #[must_use]
+    pub fn partial(job: &EncodeJob) -> Option<PathBuf> {
+        partial_of(&Supervised::at(&job.dir), &job.output).map(|partial| partial.file)
     }
 }
 
@@ -85,7 +108,7 @@ impl Encoder for Ffmpeg {
     }
 
     fn command_line(&self, job: &EncodeJob) -> String {
-        command(job).map_or_else(|failure| failure.message, |command| command.line())
+        command(job, None).map_or_else(|failure| failure.message, |command| command.line())
     }
 
     fn encode<'a>(
@@ -93,53 +116,91 @@ impl Encoder for Ffmpeg {
         job: &'a EncodeJob,
         report: Report<'a>,
         log: &'a CommandLog,
-    ) -> Done<'a, f64> {
+    ) -> Done<'a, Encoded> {
         Box::pin(self.run(job, report, log))
     }
 
-    fn finish<'a>(&'a self, job: &'a EncodeJob) -> Done<'a, ()> {
+    fn finish<'a>(&'a self, job: &'a EncodeJob, encoded: &'a Encoded) -> Done<'a, ()> {
         Box::pin(async move {
-            let (partial, output) = (job.partial(), job.output.clone());
-            blocking(move || {
-                if !partial.exists() && output.exists() {
-                    return whole::sync_dir(&output).map_err(|error| {
-                        Failure::io(format!("write {}", output.display()), &error)
-                    });
-                }
-                whole::publish_new(&partial, &output).map_err(|error| match error.kind() {
-                    std::io::ErrorKind::AlreadyExists => Failure::new(format!(
-                        "cannot finish {}: another file of that name has appeared meanwhile; move \
-                         it away and relaunch",
-                        output.display()
-                    )),
-                    _ => Failure::io(format!("write {}", output.display()), &error),
-                })
-            })
-            .await?;
-            remove_dir(&job.dir)
+            let it = Supervised::at(&job.dir);
+            let partial = partial_of(&it, &job.output).map(|partial| partial.file);
+            let (job, encoded) = (job.clone(), *encoded);
+            blocking(move || publish(&job, partial.as_deref(), &encoded)).await?;
+            it.remove().await
         })
     }
 
     fn discard<'a>(&'a self, job: &'a EncodeJob) -> Done<'a, ()> {
-        Box::pin(async move {
-            Supervised::at(&job.dir).stop().await?;
-            let partial = job.partial();
-            whole::remove(&partial)
-                .map_err(|error| Failure::io(format!("remove {}", partial.display()), &error))?;
-            remove_dir(&job.dir)
-        })
+        Box::pin(async move { Supervised::at(&job.dir).remove().await })
     }
 }
 
-/// What is run for a job.
-fn command(job: &EncodeJob) -> Result<LongCommand, Failure> {
-    let (source, partial, progress) =
-        (text(&job.source)?, text(&job.partial())?, text(&progress_file(&job.dir))?);
+/// Makes what was verified the output, or finds that done. Blocks.
+fn publish(job: &EncodeJob, partial: Option<&Path>, encoded: &Encoded) -> Result<(), Failure> {
+    let output = &job.output;
+    let writing = |error: io::Error| Failure::io(format!("write {}", output.display()), &error);
+    let is_it = |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|it| encoded.is(&it));
+    if is_it(output) {
+        return whole::sync_dir(output).map_err(writing);
+    }
+    let Some(partial) = partial.filter(|partial| is_it(partial)) else { return Err(gone(job)) };
+    whole::publish_new(partial, output).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Failure::new(format!(
+            "cannot finish {}: another file of that name has appeared meanwhile; move it away and \
+             relaunch",
+            output.display()
+        )),
+        _ => writing(error),
+    })
+}
+
+/// What ffmpeg wrote is not what is there now.
+fn gone(job: &EncodeJob) -> Failure {
+    Failure::new(format!(
+        "cannot finish {}: what ffmpeg wrote for it was taken away or changed meanwhile; relaunch \
+         to encode anew",
+        job.output.display()
+    ))
+}
+
+/// Where ffmpeg writes until the output is verified.
+struct Partial {
+    dir: PathBuf,
+    file: PathBuf,
+}
+
+/// Where what runs or ran in a job's folder writes, if that is for this output.
+fn partial_of(it: &Supervised, output: &Path) -> Option<Partial> {
+    let dir = it.command()?.outer_dir?;
+    (dir.parent() == output.parent()).then(|| Partial { file: dir.join(PARTIAL), dir })
+}
+
+/// A folder beside an output that nobody else knows the name of: what is there already can neither
+/// be followed nor written over, and what an earlier ffmpeg still writes cannot meet it.
+fn fresh_dir(output: &Path) -> Result<PathBuf, Failure> {
+    let name = text(output)?.rsplit('/').next().unwrap_or_default().to_owned();
+    // A file's name may have 255 bytes.
+    let end = (0..=name.len().min(200)).rev().find(|&at| name.is_char_boundary(at)).unwrap_or(0);
+    let fresh = Uuid::new_v4().simple();
+    Ok(output.with_file_name(format!(".{}.partial-{fresh}", &name[..end])))
+}
+
+/// What is run for a job that writes into a folder of its own. Without one, as it is shown
+/// beforehand: straight into the output.
+fn command(job: &EncodeJob, dir: Option<&Path>) -> Result<LongCommand, Failure> {
+    let target = dir.map_or_else(|| job.output.clone(), |dir| dir.join(PARTIAL));
+    let (source, target, progress) =
+        (text(&job.source)?, text(&target)?, text(&progress_file(&job.dir))?);
     let period = TOLD_EVERY.as_secs_f64().to_string();
     let before = ["-nostdin", "-hide_banner", "-v", "warning", "-nostats", "-y"];
-    let told = ["-stats_period", &period, "-progress", &progress, "-i", &source];
+    let told = ["-stats_period", &period, "-progress", &progress];
+    let format = formats::opened_as(&job.media.container);
     let arguments = before.into_iter().chain(told).map(str::to_owned);
-    Ok(LongCommand::new("ffmpeg", arguments.chain(job.arguments.iter().cloned()).chain([partial])))
+    let arguments = arguments.chain(format).chain(["-i".to_owned(), source]);
+    let arguments = arguments.chain(job.arguments.iter().cloned()).chain([target]);
+    let mut command = LongCommand::new("ffmpeg", arguments);
+    command.outer_dir = dir.map(Path::to_owned);
+    Ok(command)
 }
 
 /// A path as an argument that is kept in JSON.
@@ -233,10 +294,15 @@ fn last_words(stderr: &str) -> Option<String> {
 }
 
 /// Looks whether what ffmpeg wrote is all of what it should have written.
-async fn verify(job: &EncodeJob, told_s: Option<f64>, log: &CommandLog) -> Result<(), Failure> {
+async fn verify(
+    job: &EncodeJob,
+    partial: &Path,
+    told_s: Option<f64>,
+    log: &CommandLog,
+) -> Result<(), Failure> {
     let source = job.source.display();
     let (video, audio) = (wants(job, "-vn"), wants(job, "-an"));
-    let made = probe::ask(&job.partial(), log).await.map_err(|failure| {
+    let made = probe::ask(partial, log).await.map_err(|failure| {
         Failure::new(format!(
             "cannot encode {source}: ffmpeg ended well, but {}; change the source or the preset \
              and relaunch",
@@ -270,10 +336,6 @@ async fn verify(job: &EncodeJob, told_s: Option<f64>, log: &CommandLog) -> Resul
 /// Whether a job's arguments do not leave a sort of stream out.
 fn wants(job: &EncodeJob, without: &str) -> bool {
     !job.arguments.iter().any(|argument| argument == without)
-}
-
-fn remove_dir(dir: &Path) -> Result<(), Failure> {
-    whole::remove_dir(dir).map_err(|error| Failure::io(format!("remove {}", dir.display()), &error))
 }
 
 /// Runs what may block where it does no harm.

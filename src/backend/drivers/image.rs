@@ -19,12 +19,14 @@ use std::sync::atomic::AtomicBool;
 use sha2::Digest;
 
 use super::process;
+use super::room::Reserve;
 use super::supervise::{Supervised, Supervision};
 use super::whole;
 use crate::backend::ports::{Checksum, CommandLog, Done, ImageTool, MadeImage, Meter, Report};
 use crate::domain::{DiskFormat, Failure, ImageForm};
 
 use copy::{Hasher, Stop};
+pub use fetch::Limits;
 use recognise::{Sort, recognise};
 
 pub(super) use tiny::{find_busybox as static_busybox, newest_kernel as cloud_kernel};
@@ -36,13 +38,20 @@ const DISKS: [&str; 3] = ["disk.qcow2", "disk.raw", "disk.iso"];
 #[derive(Debug, Clone)]
 pub struct Images {
     supervision: Supervision,
+    limits: Limits,
 }
 
 impl Images {
     /// With long tools run under `supervision`.
     #[must_use]
-    pub const fn new(supervision: Supervision) -> Self {
-        Self { supervision }
+    pub fn new(supervision: Supervision) -> Self {
+        Self { supervision, limits: Limits::default() }
+    }
+
+    /// The same with other limits.
+    #[must_use]
+    pub fn within(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 }
 
@@ -52,16 +61,19 @@ impl ImageTool for Images {
         dir: &'a Path,
         url: &'a str,
         checksum: &'a Checksum,
+        max_bytes: u64,
         report: Report<'a>,
         log: &'a CommandLog,
     ) -> Done<'a, MadeImage> {
         Box::pin(async move {
             make_dir(dir)?;
             let whole = DISKS.iter().map(|name| dir.join(name)).find(|path| path.exists());
-            if let Some(whole) = whole.filter(|_| fetch::is_of(dir, url)) {
+            let wanted = fetch::Wanted { url, checksum, max_bytes };
+            if let Some(whole) = whole.filter(|_| wanted.is_of(dir)) {
+                fetch::verify(dir, &whole, &wanted, report).await?;
                 return adopt(dir, &whole, report, log).await;
             }
-            let partial = fetch::fetch(dir, url, checksum, report).await?;
+            let partial = fetch::fetch(dir, &wanted, &self.limits, report).await?;
             let made = adopt(dir, &partial, report, log).await;
             if made.is_err() {
                 fetch::forget(dir)?;
@@ -91,8 +103,8 @@ impl ImageTool for Images {
                 ))),
                 (Sort::Kernel, Some(initrd)) => {
                     make_dir(dir)?;
-                    bring(source, dir.join("kernel"), report).await?;
-                    bring(initrd, dir.join("initrd"), report).await?;
+                    bring(source, dir.join("kernel"), self.limits.reserve, report).await?;
+                    bring(initrd, dir.join("initrd"), self.limits.reserve, report).await?;
                     let dir = dir.to_owned();
                     blocking(move || made_direct(&dir, "console=ttyS0")).await
                 }
@@ -103,7 +115,7 @@ impl ImageTool for Images {
                 (_, None) => {
                     make_dir(dir)?;
                     let partial = dir.join("import.partial");
-                    copied(source, partial.clone(), report).await?;
+                    copied(source, partial.clone(), self.limits.reserve, report).await?;
                     adopt(dir, &partial, report, log).await
                 }
             }
@@ -123,12 +135,23 @@ impl ImageTool for Images {
                     let dir = dir.to_owned();
                     blocking(move || tiny::build(&dir)).await
                 }
-                "debian" => debian::build(&self.supervision, dir, report, log).await,
+                "debian" => {
+                    let room = self.limits.reserve.check(existing(dir), debian::ROOM);
+                    room.map_err(|error| Failure::io("build debian", &error))?;
+                    debian::build(&self.supervision, dir, report, log).await
+                }
                 _ => {
                     Err(Failure::new(format!("there is no recipe {recipe}; choose tiny or debian")))
                 }
             }
         })
+    }
+
+    fn obstacle(&self, recipe: &str) -> Option<String> {
+        match recipe {
+            "debian" => debian::obstacle(),
+            _ => None,
+        }
     }
 
     fn discard<'a>(&'a self, dir: &'a Path) -> Done<'a, ()> {
@@ -138,6 +161,11 @@ impl ImageTool for Images {
             blocking(move || debian::remove_tree(&dir)).await
         })
     }
+}
+
+/// The nearest folder above that is there already.
+fn existing(dir: &Path) -> &Path {
+    dir.ancestors().find(|above| above.is_dir()).unwrap_or(Path::new("/"))
 }
 
 /// Looks at a file that was brought into `dir`, and gives it the name it stays under.
@@ -191,10 +219,15 @@ async fn adopt(
 }
 
 /// Copies a file from outside to its place in the image.
-async fn bring(source: &Path, target: PathBuf, report: Report<'_>) -> Result<(), Failure> {
+async fn bring(
+    source: &Path,
+    target: PathBuf,
+    reserve: Reserve,
+    report: Report<'_>,
+) -> Result<(), Failure> {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let partial = target.with_file_name(format!(".{name}.partial"));
-    copied(source, partial.clone(), report).await?;
+    copied(source, partial.clone(), reserve, report).await?;
     blocking(move || {
         whole::publish(&partial, &target)
             .map_err(|error| Failure::io(format!("write {}", target.display()), &error))
@@ -203,11 +236,16 @@ async fn bring(source: &Path, target: PathBuf, report: Report<'_>) -> Result<(),
 }
 
 /// Copies a file and reports how far that is.
-async fn copied(source: &Path, target: PathBuf, report: Report<'_>) -> Result<(), Failure> {
+async fn copied(
+    source: &Path,
+    target: PathBuf,
+    reserve: Reserve,
+    report: Report<'_>,
+) -> Result<(), Failure> {
     let source = source.to_owned();
     let length = std::fs::metadata(&source).map(|found| found.len()).unwrap_or_default();
     metered(length, "copying", report, move |stop, tell| {
-        copy::copy(&source, &target, stop, tell)
+        copy::copy(&source, &target, reserve, stop, tell)
             .map_err(|error| Failure::io(format!("copy {}", source.display()), &error))
     })
     .await

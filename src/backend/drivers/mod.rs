@@ -9,6 +9,7 @@ pub mod partial;
 pub mod process;
 pub mod qemu;
 pub mod qemu_img;
+pub mod room;
 pub mod seed;
 pub mod supervise;
 pub mod toolbox;

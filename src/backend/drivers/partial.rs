@@ -3,23 +3,32 @@
 //! It is written in a hidden folder of its own beside its place, and renamed when it is whole. The
 //! folder's name is new each time, so a tool that outlived an earlier run cannot write into it.
 
-use std::ffi::OsString;
-use std::fs::{self, DirBuilder};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, OFlags, flock};
 use uuid::Uuid;
 
+use crate::backend::state_files::beneath::Folder;
+use crate::backend::state_files::is_unique;
 use crate::domain::Failure;
 
 use super::whole;
+
+/// The file in the folder that is locked for as long as the folder is worked in. It tells our
+/// folders from others of such a name, and those of the dead from those of the living.
+const LOCK: &str = ".hostler";
 
 /// A file that is being made. Dropping it without [`Partial::publish`] removes what there is.
 #[derive(Debug)]
 pub struct Partial {
     target: PathBuf,
     folder: PathBuf,
+    /// The lock goes with the file.
+    _lock: File,
 }
 
 impl Partial {
@@ -29,25 +38,39 @@ impl Partial {
     /// When the folder cannot be written to.
     pub fn begin(target: &Path) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::io(format!("make {}", target.display()), &error);
-        let target = std::path::absolute(target).map_err(failed)?;
-        let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
-            return Err(Failure::new(format!("cannot make {}: it is no file", target.display())));
-        };
-        let mut begin = OsString::from(".");
-        begin.push(name);
-        begin.push(".partial-");
-        fs::create_dir_all(parent).map_err(failed)?;
-        for entry in fs::read_dir(parent).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let found = entry.file_name();
-            if found.as_encoded_bytes().starts_with(begin.as_encoded_bytes()) {
-                fs::remove_dir_all(entry.path()).map_err(failed)?;
+        let (target, parent, mut name) = parts(target).map_err(failed)?;
+        fs::create_dir_all(&parent).map_err(failed)?;
+        clear(&parent, &name).map_err(failed)?;
+        name.push(Uuid::new_v4().simple().to_string());
+        let folder = parent.join(name);
+        DirBuilder::new().mode(0o700).create(&folder).map_err(failed)?;
+        let lock = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(folder.join(LOCK))
+            .inspect(|lock| {
+                // Nobody else knows the name. Where there are no locks, nothing is cleared either.
+                let _ = flock(lock, FlockOperation::NonBlockingLockExclusive);
+            });
+        match lock {
+            Ok(lock) => Ok(Self { target, folder, _lock: lock }),
+            Err(error) => {
+                // The error that matters is the first.
+                let _ = fs::remove_dir(&folder);
+                Err(failed(error))
             }
         }
-        begin.push(Uuid::new_v4().simple().to_string());
-        let folder = parent.join(begin);
-        DirBuilder::new().mode(0o700).create(&folder).map_err(failed)?;
-        Ok(Self { target, folder })
+    }
+
+    /// Removes what earlier runs left of `target`, which was found made.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn clear(target: &Path) -> Result<(), Failure> {
+        parts(target)
+            .and_then(|(_, parent, name)| clear(&parent, &name))
+            .map_err(|error| Failure::io(format!("make {}", target.display()), &error))
     }
 
     /// A file in the folder.
@@ -65,11 +88,114 @@ impl Partial {
         whole::publish(&self.file(name), &self.target)
             .map_err(|error| Failure::io(format!("make {}", self.target.display()), &error))
     }
+
+    /// Like [`Partial::publish`], and fails where something has taken the place meanwhile.
+    ///
+    /// # Errors
+    /// When the place is taken, or the disk is full or broken.
+    pub fn publish_new(self, name: &str) -> Result<(), Failure> {
+        whole::publish_new(&self.file(name), &self.target)
+            .map_err(|error| Failure::io(format!("make {}", self.target.display()), &error))
+    }
+}
+
+/// A target as an absolute path, its folder, and how the names of its partial folders begin.
+fn parts(target: &Path) -> io::Result<(PathBuf, PathBuf, OsString)> {
+    let target = std::path::absolute(target)?;
+    let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
+        return Err(io::Error::other("it is no file"));
+    };
+    let mut begins = OsString::from(".");
+    begins.push(name);
+    begins.push(".partial-");
+    let parent = parent.to_owned();
+    Ok((target, parent, begins))
+}
+
+/// Removes the folders of runs that have ended. What is not provably ours stays: another user's,
+/// one that others may write to, one without our lock, one in use, a link.
+fn clear(parent: &Path, begins: &OsStr) -> io::Result<()> {
+    let parent = Folder::at(parent)?;
+    for name in parent.names()? {
+        let unique = name.as_encoded_bytes().strip_prefix(begins.as_encoded_bytes());
+        if !unique.is_some_and(|it| std::str::from_utf8(it).is_ok_and(is_unique)) {
+            continue;
+        }
+        let Ok(folder) = parent.folder(&name) else { continue };
+        let found = folder.metadata()?;
+        let me = rustix::process::geteuid().as_raw();
+        if found.uid() != me || found.permissions().mode() & 0o777 != 0o700 {
+            continue;
+        }
+        let nofollow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+        let lock = folder.held().join(LOCK);
+        match File::options().write(true).custom_flags(nofollow).open(lock) {
+            Ok(lock) if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() => {
+                parent.remove_folder(&name)?;
+            }
+            // Its maker ended before it was locked; it goes when it is empty.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let _ = fs::remove_dir(parent.held().join(&name));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+impl Partial {
+    /// Ends as a killed process does: what there is stays.
+    pub fn die(self) -> PathBuf {
+        let (folder, lock) = (self.folder.clone(), self._lock.try_clone().unwrap());
+        flock(lock, FlockOperation::Unlock).unwrap();
+        std::mem::forget(self);
+        folder
+    }
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
         // What cannot be removed now is removed by the next run.
         let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn what_only_looks_like_ours_stays_and_what_is_ours_goes() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("x");
+        let users = home.path().join(".x.partial-y");
+        fs::create_dir(&users).unwrap();
+        fs::write(users.join("thesis"), "precious").unwrap();
+        let like = home.path().join(format!(".x.partial-{}", Uuid::new_v4().simple()));
+        fs::create_dir(&like).unwrap();
+        fs::write(like.join("thesis"), "precious").unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("thesis"), "precious").unwrap();
+        let link = home.path().join(format!(".x.partial-{}", Uuid::new_v4().simple()));
+        symlink(outside.path(), &link).unwrap();
+
+        let lives = Partial::begin(&target).unwrap();
+        assert_eq!(fs::metadata(&lives.folder).unwrap().mode() & 0o777, 0o700);
+        let died = Partial::begin(&target).unwrap();
+        fs::write(died.file("raw"), "").unwrap();
+        let left = died.die();
+        assert!(left.exists());
+        let last = Partial::begin(&target).unwrap();
+        assert!(!left.exists(), "an earlier run's");
+        for kept in [users.join("thesis"), like.join("thesis"), outside.path().join("thesis")] {
+            assert_eq!(fs::read_to_string(&kept).unwrap(), "precious", "{}", kept.display());
+        }
+        assert!(lives.folder.exists(), "another run's that is still at work");
+        fs::write(last.file("made"), "made").unwrap();
+        last.publish("made").unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "made");
     }
 }

@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::fs::Access;
 use tokio::io::AsyncReadExt;
@@ -14,6 +14,8 @@ use tokio::io::AsyncReadExt;
 use crate::backend::ports::CommandLog;
 use crate::domain::Failure;
 
+/// How long a tool may take. The longest, filling the disk of a built image, takes a minute or two.
+const PATIENCE: Duration = Duration::from_secs(30 * 60);
 /// How much of a tool's output is kept with the step, in bytes.
 const TAIL: usize = 4096;
 /// How much of a tool's output is read at most, in bytes; the rest is thrown away.
@@ -117,7 +119,15 @@ async fn run_noting(
         }
     };
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (status, stdout, stderr) = tokio::join!(child.wait(), read(stdout), read(stderr));
+    let whole = async { tokio::join!(child.wait(), read(stdout), read(stderr)) };
+    let Ok((status, stdout, stderr)) = tokio::time::timeout(PATIENCE, whole).await else {
+        log.end(begun, "killed", "", took(clock));
+        return Err(Failure::passing(format!(
+            "{program} did not come to an end within {} minutes and was killed: something it reads \
+             or writes does not answer; see `dmesg`, then relaunch",
+            PATIENCE.as_secs() / 60
+        )));
+    };
     let status = status.map_err(|error| Failure::io(format!("wait for {program}"), &error))?;
     let ended = Ended { ok: status.success(), how: ended(status), stdout, stderr };
     log.end(begun, &ended.how, tail(&note(&ended)), took(clock));
@@ -209,6 +219,14 @@ mod tests {
         let failure = run(&log, "no-such-tool", &["x"]).await.unwrap_err();
         assert!(failure.message.contains("no-such-tool is not installed"), "{failure}");
         assert_eq!(log.commands()[0].ended.as_deref(), Some("not started"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tool_that_never_ends_is_killed_and_said() {
+        let log = CommandLog::default();
+        let failure = run(&log, "sleep", &["infinity"]).await.unwrap_err();
+        assert!(failure.passing && failure.message.contains("sleep did not come"), "{failure}");
+        assert_eq!(log.commands()[0].ended.as_deref(), Some("killed"));
     }
 
     #[tokio::test]

@@ -56,6 +56,10 @@ impl DiskTool for QemuImg {
         Box::pin(info(path, log))
     }
 
+    fn check<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> Done<'a, Option<String>> {
+        Box::pin(check(path, log))
+    }
+
     fn seed<'a>(&'a self, path: &'a Path, seed: &'a Seed) -> Done<'a, ()> {
         // Not on a thread of its own: a cancelled operation must not find it still being written.
         Box::pin(async move { seed::make(path, seed) })
@@ -81,7 +85,7 @@ async fn create(
     if path.exists() {
         let found = info(path, log).await?;
         if found.format == "qcow2" && found.virtual_bytes == bytes && found.backing.is_none() {
-            return Ok(());
+            return Partial::clear(path);
         }
         return Err(taken(&what));
     }
@@ -130,7 +134,7 @@ async fn overlay(
     if path.exists() {
         let found = info(path, log).await?;
         if found.format == "qcow2" && found.backing.as_deref() == Some(&backing) {
-            return Ok(());
+            return Partial::clear(path);
         }
         return Err(taken(&what));
     }
@@ -172,6 +176,24 @@ async fn info(path: &Path, log: &CommandLog) -> Result<DiskInfo, Failure> {
         }
     }
     Ok(info)
+}
+
+async fn check(path: &Path, log: &CommandLog) -> Result<Option<String>, Failure> {
+    let arguments = ["check", "-q", "-f", "qcow2", "--output=json", text(path)?];
+    let ended = process::run_quiet(log, PROGRAM, &arguments).await?;
+    if ended.ok || ended.stderr.contains("Failed to get") && ended.stderr.contains("lock") {
+        return Ok(None);
+    }
+    let told: Value = serde_json::from_str(&ended.stdout).unwrap_or_default();
+    let count = |key: &str| told[key].as_u64().unwrap_or_default();
+    match (count("corruptions"), count("check-errors")) {
+        // Clusters that nobody uses are what a killed QEMU leaves; they do no harm.
+        (0, 0) if count("leaks") > 0 => Ok(None),
+        (0, 0) => Ok(Some(ended.complaint())),
+        (corrupt, errors) => {
+            Ok(Some(format!("qemu-img check finds {corrupt} corruptions and {errors} errors")))
+        }
+    }
 }
 
 /// What a raw file holds that disks hold, or `None`. qemu-img calls every file raw that it does
@@ -244,7 +266,7 @@ fn mkfs(fstype: FsType, label: &str) -> Option<(&'static str, Vec<String>)> {
 }
 
 async fn publish(partial: Partial, name: &'static str) -> Result<(), Failure> {
-    let published = tokio::task::spawn_blocking(move || partial.publish(name)).await;
+    let published = tokio::task::spawn_blocking(move || partial.publish_new(name)).await;
     published.map_err(|error| Failure::new(format!("cannot put {name} in its place: {error}")))?
 }
 

@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! command.json   what is run, written by the console before anything starts
-//! lock           flock(2)ed by the supervisor and inherited by the tool: held while either lives
+//! lock           flock(2)ed before anything is written here, handed over to the supervisor, and
+//!                inherited by the tool: held while any of them lives
 //! pid            the supervisor: pid, start time, boot id; on disk before the tool is started
 //! stdout stderr  what the tool printed
 //! exit           how the tool ended, on disk before the supervisor goes
@@ -20,16 +21,17 @@
 //! The tool and its children are the members of the supervisor's session other than itself. A
 //! session's number is not given out again while a member lives, so signals cannot go astray.
 
+mod lock;
 mod supervisor;
 mod tree;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
@@ -37,11 +39,17 @@ use tokio::io::AsyncReadExt;
 use super::whole;
 use crate::domain::Failure;
 
+use lock::Lock;
 pub use supervisor::main;
 use tree::Leader;
 
 /// How long a tool may take to end by itself after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How often, and how long apart, a lock is asked for: one who only looks holds it for an instant,
+/// and a supervisor that has written down how its tool ended may still be on its way out.
+const TRIES: usize = 400;
+const APART: Duration = Duration::from_millis(5);
 
 /// What is run. No secrets: it lies on disk, and the process list shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +64,11 @@ pub struct LongCommand {
     /// The working directory; the job's own folder when there is none.
     #[serde(default)]
     pub working_dir: Option<PathBuf>,
+    /// A folder for what is made outside the job's own: not there before, made for the owner alone
+    /// just before the tool starts, and removed with the job. Because it is noted here first, it is
+    /// found again whatever happens meanwhile.
+    #[serde(default)]
+    pub outer_dir: Option<PathBuf>,
 }
 
 impl LongCommand {
@@ -69,6 +82,7 @@ impl LongCommand {
             arguments: arguments.into_iter().map(Into::into).collect(),
             environment: BTreeMap::from([("LC_ALL".to_owned(), "C.UTF-8".to_owned())]),
             working_dir: None,
+            outer_dir: None,
         }
     }
 
@@ -151,73 +165,59 @@ impl Supervision {
         dir: &Path,
         command: &LongCommand,
     ) -> Result<Supervised, Failure> {
+        let is_it = |it: &Supervised| it.command().as_ref() == Some(command);
+        self.start_unless(dir, is_it, command).await
+    }
+
+    /// Finds what `fits` at work in `dir`, or done with exit status 0; else ends and clears away
+    /// what is there and starts the command.
+    ///
+    /// # Errors
+    /// When the folder cannot be written or hostler cannot be started.
+    pub async fn start_unless(
+        &self,
+        dir: &Path,
+        fits: impl Fn(&Supervised) -> bool,
+        command: &LongCommand,
+    ) -> Result<Supervised, Failure> {
         let it = Supervised::at(dir);
-        let same = it.command().as_ref() == Some(command);
-        match it.state() {
-            Doing::Running | Doing::Ended(Ending::Exit(0)) if same => return Ok(it),
-            Doing::Running => it.stop().await?,
-            Doing::Absent | Doing::Ended(_) => {}
-        }
-        // A supervisor that has written down how its tool ended may still be on its way out.
-        for _ in 0..400 {
-            let prepared = prepare(dir, command)
-                .map_err(|error| Failure::io(format!("write {}", dir.display()), &error))?;
-            if prepared {
-                self.spawn(dir).await?;
-                return Ok(it);
-            }
-            if it.state() == Doing::Running {
-                // Somebody else has just started it.
-                return Ok(it);
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        Err(Failure::passing(format!(
-            "cannot start {} in {}: what an earlier run left behind still lives; end it and \
-             relaunch",
-            command.program,
-            dir.display()
-        )))
+        let Some(lock) = it.claim(fits).await? else { return Ok(it) };
+        it.remove_outer_dir()?;
+        let written = lock.empty(dir).and_then(|()| {
+            whole::write(&dir.join("command.json"), &serde_json::to_vec_pretty(command)?)
+        });
+        written.map_err(|error| Failure::io(format!("write {}", dir.display()), &error))?;
+        self.spawn(dir, lock).await?;
+        Ok(it)
     }
 
     /// Starts the supervisor and returns when it has written down who it is.
-    async fn spawn(&self, dir: &Path) -> Result<(), Failure> {
+    async fn spawn(&self, dir: &Path, lock: Lock) -> Result<(), Failure> {
         let what = || format!("start {} supervise {}", self.program.display(), dir.display());
+        let failed = |error: io::Error| Failure::io(what(), &error);
         let mut child = tokio::process::Command::new(&self.program)
             .arg0("hostler")
             .arg("supervise")
             .arg(dir)
-            .stdin(Stdio::null())
+            .stdin(lock.hand_over())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(|error| Failure::io(what(), &error))?;
+            .map_err(failed)?;
         let mut said = String::new();
         if let Some(mut stdout) = child.stdout.take() {
-            stdout.read_to_string(&mut said).await.map_err(|error| Failure::io(what(), &error))?;
+            stdout.read_to_string(&mut said).await.map_err(failed)?;
         }
         // It goes on without us; tokio reaps it when it ends.
         match said.trim() {
             supervisor::READY => Ok(()),
+            // Killed before it could say anything is no other than killed just after: whoever
+            // waits for the tool is told whether that lives, or that it is gone.
+            "" if child.wait().await.map_err(failed)?.code().is_none() => Ok(()),
             "" => Err(Failure::passing(format!("cannot {}: it ended at once", what()))),
             complaint => Err(Failure::passing(format!("cannot {}: {complaint}", what()))),
         }
     }
-}
-
-/// Clears an earlier run away and writes the command; `false` when somebody is at work there.
-fn prepare(dir: &Path, command: &LongCommand) -> io::Result<bool> {
-    std::fs::create_dir_all(dir)?;
-    let lock = supervisor::lock_file(dir)?;
-    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-        return Ok(false);
-    }
-    for name in ["exit", "pid", "stdout", "stderr"] {
-        whole::remove(&dir.join(name))?;
-    }
-    let json = serde_json::to_vec_pretty(command)?;
-    whole::write(&dir.join("command.json"), &json)?;
-    Ok(true)
 }
 
 /// A tool that runs, or ran, in a folder.
@@ -260,7 +260,7 @@ impl Supervised {
         if !self.dir.join("command.json").exists() {
             return Doing::Absent;
         }
-        if self.is_locked() {
+        if Lock::is_held(&self.dir) && !self.is_deserted() {
             return Doing::Running;
         }
         // It may have ended between the two looks.
@@ -338,6 +338,60 @@ impl Supervised {
         Ok(())
     }
 
+    /// Ends the tool and removes its folders; that there are none is success.
+    ///
+    /// # Errors
+    /// When it will not die, or the filesystem does not let them be removed.
+    pub async fn remove(&self) -> Result<(), Failure> {
+        if !self.dir.exists() {
+            return Ok(());
+        }
+        let Some(lock) = self.claim(|_| false).await? else { return Ok(()) };
+        self.remove_outer_dir()?;
+        lock.remove_dir(&self.dir)
+            .map_err(|error| Failure::io(format!("remove {}", self.dir.display()), &error))
+    }
+
+    /// Takes the folder's lock after ending whatever is at work there; `None` when that, or what has
+    /// ended with exit status 0, `fits`.
+    async fn claim(&self, fits: impl Fn(&Self) -> bool) -> Result<Option<Lock>, Failure> {
+        let shown = self.dir.display();
+        for _ in 0..TRIES {
+            let lock = Lock::take(&self.dir)
+                .map_err(|error| Failure::io(format!("write {shown}"), &error))?;
+            if let Some(lock) = lock {
+                // Held by us, so nobody can begin or end anything meanwhile.
+                let done = self.ending() == Some(Ending::Exit(0)) && fits(self);
+                return Ok((!done).then_some(lock));
+            }
+            match self.state() {
+                Doing::Running if fits(self) => return Ok(None),
+                Doing::Running => self.stop().await?,
+                Doing::Absent | Doing::Ended(_) => {}
+            }
+            tokio::time::sleep(APART).await;
+        }
+        Err(Failure::passing(format!(
+            "cannot begin in {shown}: a process of an earlier run still lives and holds its lock; \
+             `fuser {shown}/lock` names it: end it and relaunch"
+        )))
+    }
+
+    /// Removes the folder outside the job's own. What else has come to have its name stays: a link
+    /// and a folder of another user's were not made by us.
+    fn remove_outer_dir(&self) -> Result<(), Failure> {
+        let Some(outer) = self.command().and_then(|command| command.outer_dir) else {
+            return Ok(());
+        };
+        let me = rustix::process::geteuid().as_raw();
+        let removed = match std::fs::symlink_metadata(&outer) {
+            Ok(found) if found.is_dir() && found.uid() == me => whole::remove_dir(&outer),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        removed.map_err(|error| Failure::io(format!("remove {}", outer.display()), &error))
+    }
+
     /// Signals every process of the tool, as long as the lock says that they are still ours.
     fn signal(&self, signal: Signal) {
         if let (Doing::Running, Some(leader)) = (self.state(), self.leader()) {
@@ -358,7 +412,7 @@ impl Supervised {
             None => Ok(()),
         };
         // Whoever held the lock may need a moment to be wholly gone.
-        if one.is_none() || !self.is_locked() {
+        if one.is_none() || !Lock::is_held(&self.dir) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         watched.map_err(|error| Failure::io(format!("watch {}", self.dir.display()), &error))
@@ -372,9 +426,9 @@ impl Supervised {
         Leader::read(&self.dir.join("pid"))
     }
 
-    fn is_locked(&self) -> bool {
-        // Shared, so that two who look do not see each other.
-        supervisor::lock_file(&self.dir)
-            .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
+    /// Whether nobody is left who can be waited for, although the lock is held: by a process that
+    /// is on its way out, or by one of the tool's that has left its session.
+    fn is_deserted(&self) -> bool {
+        self.leader().is_some_and(|leader| !leader.lives() && leader.members().is_empty())
     }
 }

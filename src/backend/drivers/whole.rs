@@ -1,22 +1,21 @@
 //! Files that appear whole or not at all, also when the machine loses power meanwhile.
 
 use std::fs::File;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use rustix::fs::{CWD, RenameFlags};
 
-/// Writes a small file beside its place, flushes it, and renames it there.
+use crate::backend::state_files::beneath::Folder;
+
+/// Writes a small file under a name of its own beside its place, flushes it, and renames it there.
+/// What else is there is neither followed nor overwritten.
 ///
 /// # Errors
 /// Whatever the filesystem says.
 pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let beside = beside(path);
-    let mut file = File::create(&beside)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
-    sync_dir(path)
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    Folder::at(path.parent().unwrap_or(Path::new("")))?.write(name, content)
 }
 
 /// Flushes a finished file and moves it to its place, replacing what was there.
@@ -82,7 +81,26 @@ pub fn remove_dir(path: &Path) -> io::Result<()> {
     }
 }
 
-fn beside(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.partial"))
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_file_beside_is_neither_followed_nor_overwritten() {
+        let home = tempfile::tempdir().unwrap();
+        let (path, beside) = (home.path().join("x"), home.path().join(".x.partial"));
+        fs::write(home.path().join("precious"), "precious").unwrap();
+        symlink("precious", &beside).unwrap();
+        write(&path, b"new").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(fs::read_to_string(home.path().join("precious")).unwrap(), "precious");
+        fs::remove_file(&beside).unwrap();
+        fs::write(&beside, "mine").unwrap();
+        write(&path, b"newer").unwrap();
+        assert_eq!(fs::read_to_string(&beside).unwrap(), "mine");
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 3, "nothing else is left");
+    }
 }

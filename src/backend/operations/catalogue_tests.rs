@@ -53,6 +53,7 @@ fn inventory() -> Inventory {
         accelerator: None,
         created,
         started: None,
+        crashed: None,
         note: None,
         cpu_percent: None,
         memory_used_mib: None,
@@ -92,6 +93,8 @@ fn inventory() -> Inventory {
         next: None,
         runs: vec![],
         missed: 0,
+        refused: 0,
+        problem: None,
         settled: created,
         created,
     };
@@ -144,7 +147,9 @@ fn sample(of: &FieldType) -> Json {
 /// The states a resource of a kind can be in, by their words.
 fn states(kind: ResourceKind) -> Vec<&'static str> {
     match kind {
-        ResourceKind::Vm => vec!["being_created", "halted", "running", "paused", "invalid"],
+        ResourceKind::Vm => {
+            vec!["being_created", "halted", "crashed", "running", "paused", "invalid"]
+        }
         ResourceKind::Disk => vec!["being_created", "free", "attached", "trashed"],
         ResourceKind::Image => vec!["being_created", "ready"],
         ResourceKind::Task => vec!["active", "inactive"],

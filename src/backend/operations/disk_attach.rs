@@ -36,7 +36,26 @@ impl Kind for DiskAttach {
             lane: "disk".into(),
             risk: Risk::None,
             warning: "".into(),
-            fields: vec![Field::required("disk", FieldType::Resource { of: ResourceKind::Disk, states: vec!["free".into()] }, "The disk to attach."),Field::required("vm", FieldType::Resource { of: ResourceKind::Vm, states: vec!["running".into(), "halted".into(), "paused".into()] }, "The VM that gets it."),],
+            fields: vec![
+                Field::required(
+                    "disk",
+                    FieldType::Resource { of: ResourceKind::Disk, states: vec!["free".into()] },
+                    "The disk to attach.",
+                ),
+                Field::required(
+                    "vm",
+                    FieldType::Resource {
+                        of: ResourceKind::Vm,
+                        states: vec![
+                            "running".into(),
+                            "halted".into(),
+                            "crashed".into(),
+                            "paused".into(),
+                        ],
+                    },
+                    "The VM that gets it.",
+                ),
+            ],
             locks: vec![LockRule { field: "disk".into(), mode: LockMode::Exclusive },LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
             requires: vec!["free".into()],
             leaves: Some("attached".into()),
@@ -107,7 +126,7 @@ impl Kind for DiskAttach {
 
 /// Whether a VM in that state can be given disks.
 fn takes_disks(state: VmState) -> bool {
-    matches!(state, VmState::Running | VmState::Paused | VmState::Halted)
+    matches!(state, VmState::Running | VmState::Paused | VmState::Halted | VmState::Crashed)
 }
 
 #[cfg(test)]

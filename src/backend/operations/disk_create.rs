@@ -7,7 +7,7 @@ use crate::backend::load;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Choice, Disk, DiskFormat, DiskState, Effect, Field, FieldType, FsType, OperationSpec, Preview,
-    Reason, Refusal, Resource, ResourceKind, Risk,
+    Reason, Refusal, Resource, ResourceId, ResourceKind, Risk,
 };
 
 use super::{Kind, World, files, guests};
@@ -111,23 +111,20 @@ impl Kind for DiskCreate {
     async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
         let id = cx.id()?;
         let path = cx.settings().disk_path(id);
-        let undone = path.clone();
+        let resource = ResourceId::new(ResourceKind::Disk, id);
         cx.step("make")
             .says("making the disk")
-            .undo(move |step| {
-                let path = undone.clone();
-                async move {
-                    files::remove_file(&path)?;
-                    let mut disk = step.cx().disk(id)?;
-                    disk.state = DiskState::BeingCreated;
-                    step.put(Resource::Disk(disk));
-                    Ok(())
-                }
+            .undo(move |step| async move {
+                files::unmake(step.cx(), resource, files::remove(step.cx(), resource)).await?;
+                let mut disk = step.cx().disk(id)?;
+                disk.state = DiskState::BeingCreated;
+                step.put(Resource::Disk(disk));
+                Ok(())
             })
             .run(|step| {
                 let (path, params) = (&path, &params);
                 async move {
-                    files::make_room(path)?;
+                    files::claim(step.cx(), resource)?;
                     let Parameters { name, size_mb, fstype } = params;
                     let tool = &step.cx().ports().disks;
                     tool.create(path, *size_mb, *fstype, name, step.log()).await?;

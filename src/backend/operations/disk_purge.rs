@@ -65,7 +65,7 @@ impl Kind for DiskPurge {
                         "disk/{id} is not in the trash any more; cancel this"
                     )));
                 }
-                files::remove_file(&step.cx().settings().trash_path(id))?;
+                files::remove_trashed(step.cx().settings(), id)?;
                 step.remove(ResourceId::new(ResourceKind::Disk, id));
                 Ok(())
             })

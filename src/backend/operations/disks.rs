@@ -53,7 +53,7 @@ pub async fn detach(step: &StepContext, mut disk: Disk, mut vm: Vm) -> Result<()
 /// When its file cannot be moved.
 pub fn trash(step: &StepContext, mut disk: Disk, since: Timestamp) -> Result<(), Failure> {
     let settings = step.cx().settings();
-    files::rename(&settings.disk_path(disk.id), &settings.trash_path(disk.id))?;
+    files::rename(settings, &settings.disk_path(disk.id), &settings.trash_path(disk.id))?;
     disk.state = DiskState::Trashed;
     disk.path = settings.trash_path(disk.id);
     disk.trashed = Some(since);
@@ -67,7 +67,7 @@ pub fn trash(step: &StepContext, mut disk: Disk, since: Timestamp) -> Result<(),
 /// When its file cannot be moved.
 pub fn restore(step: &StepContext, mut disk: Disk) -> Result<(), Failure> {
     let settings = step.cx().settings();
-    files::rename(&settings.trash_path(disk.id), &settings.disk_path(disk.id))?;
+    files::rename(settings, &settings.trash_path(disk.id), &settings.disk_path(disk.id))?;
     disk.state = DiskState::Free;
     disk.path = settings.disk_path(disk.id);
     disk.trashed = None;

@@ -7,17 +7,19 @@
 //! The encoder goes on without hostler and is found again. No file that was there before is ever
 //! written over.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::journal::{Context, Stop};
-use crate::backend::ports::{EncodeJob, MediaInfo};
+use crate::backend::inventory::Inventory;
+use crate::backend::journal::{Context, StepContext, Stop};
+use crate::backend::ports::{EncodeJob, Encoded, MediaInfo};
 use crate::backend::presets::Preset;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Choice, Effect, Encoding, EncodingState, Failure, Field, FieldType, OperationSpec, Preview,
-    Reason, Refusal, Resource, ResourceKind, Risk, State,
+    Reason, Refusal, Resource, ResourceId, ResourceKind, Risk, State,
 };
 
 use super::{Kind, World};
@@ -31,15 +33,6 @@ pub(super) struct Params {
     source: PathBuf,
     preset: String,
     output: Option<PathBuf>,
-}
-
-/// What is remembered of the encoder's work.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Encoded {
-    /// Seconds of media per second.
-    speed: f64,
-    /// Size of what it wrote: tells our output from a stranger of the same name.
-    bytes: u64,
 }
 
 impl Params {
@@ -140,7 +133,7 @@ impl Kind for Encode {
         if output.file_name().is_none() || shown.ends_with('/') {
             return wrong(Reason::Value, "names no file; add a file name");
         }
-        if output == params.source {
+        if same_file(&output, &params.source) {
             return wrong(Reason::Value, "is the source itself; name another output");
         }
         match std::fs::symlink_metadata(&output) {
@@ -154,15 +147,12 @@ impl Kind for Encode {
         if !dir.is_dir() {
             return wrong(Reason::Existence, "would be in a folder that does not exist; make it");
         }
-        let taken = world.inventory.of(ResourceKind::Encoding).find(|row| match &***row {
-            Resource::Encoding(other) => {
-                other.output == output
-                    && matches!(other.state, EncodingState::Waiting | EncodingState::Encoding)
-            }
-            _ => false,
-        });
-        if let Some(other) = taken {
-            let why = format!("is being made already by {}; name another output", other.id());
+        if is_below(dir, &world.settings.state_dir) {
+            let why = "would lie among hostler's own files; choose a folder elsewhere";
+            return wrong(Reason::Value, why);
+        }
+        if let Some(other) = maker(world.inventory, &output) {
+            let why = format!("is being made already by {other}; name another output");
             return wrong(Reason::Existence, &why);
         }
         let writable = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
@@ -259,10 +249,7 @@ impl Kind for Encode {
                 let job = job.clone();
                 async move {
                     let report = |meter| step.report(meter);
-                    let speed = step.cx().ports().encoder.encode(&job, &report, step.log()).await?;
-                    let partial = job.partial();
-                    let bytes = size(&partial).await?;
-                    Ok(Encoded { speed, bytes })
+                    step.cx().ports().encoder.encode(&job, &report, step.log()).await
                 }
             })
             .await?;
@@ -271,14 +258,14 @@ impl Kind for Encode {
         cx.step("finish")
             .says("putting the output in its place")
             .spans(0.98, 1.0)
-            .undo(move |_| take_back(undone.clone(), encoded.bytes))
+            .undo(move |_| take_back(undone.clone(), encoded))
             .run(|step| {
                 let job = job.clone();
                 async move {
-                    step.cx().ports().encoder.finish(&job).await?;
+                    step.cx().ports().encoder.finish(&job, &encoded).await?;
                     let mut encoding = step.cx().encoding(id)?;
                     encoding.state = EncodingState::Finished;
-                    encoding.output_bytes = Some(size(&job.output).await?);
+                    encoding.output_bytes = Some(encoded.bytes);
                     encoding.speed = Some(encoded.speed);
                     encoding.finished = Some(step.cx().now());
                     step.put(Resource::Encoding(encoding));
@@ -292,7 +279,7 @@ impl Kind for Encode {
 /// Looks at the source and says whether the preset suits it.
 async fn probe(
     cx: Context,
-    step: crate::backend::journal::StepContext,
+    step: StepContext,
     id: u64,
     job: EncodeJob,
     preset: String,
@@ -318,25 +305,49 @@ async fn probe(
     Ok(media)
 }
 
-/// Removes an output that was put in its place by a step cut short. While the partial is still
-/// there it was not: then a file of that name is a stranger's.
-async fn take_back(job: EncodeJob, bytes: u64) -> Result<(), Failure> {
-    if tokio::fs::symlink_metadata(job.partial()).await.is_ok() {
-        return Ok(());
-    }
+/// Removes an output that was put in its place by a step cut short. Another file of that name is a
+/// stranger's.
+async fn take_back(job: EncodeJob, encoded: Encoded) -> Result<(), Failure> {
     match tokio::fs::symlink_metadata(&job.output).await {
-        Ok(found) if found.len() == bytes => super::files::remove_file(&job.output),
+        Ok(found) if encoded.is(&found) => super::files::remove_file(&job.output),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Failure::io(format!("look at {}", job.output.display()), &error)),
     }
 }
 
-async fn size(path: &Path) -> Result<u64, Failure> {
-    let found = tokio::fs::metadata(path).await;
-    found
-        .map(|found| found.len())
-        .map_err(|error| Failure::io(format!("look at {}", path.display()), &error))
+/// The encoding that is making an output already.
+fn maker(inventory: &Inventory, output: &Path) -> Option<ResourceId> {
+    let made = |row: &Resource| match row {
+        Resource::Encoding(other) => {
+            matches!(other.state, EncodingState::Waiting | EncodingState::Encoding)
+                && same_file(&other.output, output)
+        }
+        _ => false,
+    };
+    inventory.of(ResourceKind::Encoding).find(|row| made(row)).map(|row| row.id())
+}
+
+/// Whether two names, of which there may be no file yet, are of one: the same in the same folder,
+/// however that is reached.
+fn same_file(one: &Path, other: &Path) -> bool {
+    if one == other {
+        return true;
+    }
+    let folder = |path: &Path| path.parent().and_then(identity);
+    one.file_name() == other.file_name() && folder(one).is_some_and(|it| folder(other) == Some(it))
+}
+
+/// Whether a folder is another one or lies in it, however they are reached.
+fn is_below(dir: &Path, above: &Path) -> bool {
+    let Some(above) = identity(above) else { return false };
+    // Links are resolved first: what is above a link is not above what it leads to.
+    dir.canonicalize().is_ok_and(|dir| dir.ancestors().any(|it| identity(it) == Some(above)))
+}
+
+/// What tells a file from every other: its filesystem and its number there.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// Bytes that are free in a folder's filesystem for whoever is no superuser.

@@ -1,25 +1,96 @@
-//! Files and folders that kinds move and remove themselves. Each call finds the work done and calls
-//! that success.
+//! Files and folders that kinds make, move and remove themselves. Each call finds the work done and
+//! calls that success; none follows a link below the state directory.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use crate::backend::journal::{Context, StepContext, Stop};
-use crate::domain::Failure;
+use crate::backend::settings::Settings;
+use crate::backend::state_files::beneath::Folder;
+use crate::backend::state_files::mark::Mark;
+use crate::backend::state_files::{self, TRASH, description};
+use crate::domain::{Failure, ResourceId};
+
+/// Marks the place of a resource as being filled by this operation, or finds that it did. What lies
+/// there from then on is its own.
+///
+/// # Errors
+/// When something lies there that is not this operation's.
+pub fn claim(cx: &Context, id: ResourceId) -> Result<(), Failure> {
+    let dir = &cx.settings().state_dir;
+    let failed = |error: io::Error| Failure::io(format!("make {id}"), &error);
+    let taken = |path: &Path| {
+        Failure::new(format!(
+            "cannot make {id}: {} is there already, and this operation has not made it; move it \
+             away and relaunch",
+            path.display()
+        ))
+    };
+    match Mark::read(dir, id).map_err(failed)? {
+        Some(mark) if mark == cx.mark() => return Ok(()),
+        Some(_) => return Err(taken(&state_files::mark::path(dir, id))),
+        None => {}
+    }
+    match state_files::found(dir, id).map_err(failed)? {
+        Some(path) => Err(taken(&path)),
+        None => cx.mark().write(dir, id).map_err(failed),
+    }
+}
+
+/// Undoes [`claim`] and what was done to the place since, with `remove`. A place that was never
+/// this operation's stays as it is.
+///
+/// # Errors
+/// When something cannot be removed.
+pub async fn unmake(
+    cx: &Context,
+    id: ResourceId,
+    remove: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let dir = &cx.settings().state_dir;
+    let failed = |error: io::Error| Failure::io(format!("remove the files of {id}"), &error);
+    if Mark::read(dir, id).map_err(failed)? == Some(cx.mark()) {
+        remove.await?;
+        // Last, so that what is left of it is still known as ours.
+        Mark::remove(dir, id).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Removes the files of a VM or disk, or finds them gone.
+///
+/// # Errors
+/// When something cannot be removed.
+pub async fn remove(cx: &Context, id: ResourceId) -> Result<(), Failure> {
+    state_files::remove(&cx.settings().state_dir, id)
+        .map_err(|error| Failure::io(format!("remove the files of {id}"), &error))
+}
+
+/// Removes a disk from the trash, or finds it gone.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn remove_trashed(settings: &Settings, disk: u64) -> Result<(), Failure> {
+    let root = &settings.state_dir;
+    for path in [settings.trash_path(disk), description::of_disk(root, TRASH, disk)] {
+        let removed = Folder::of(root, &path).and_then(|(folder, name)| folder.remove_file(name));
+        gone(removed, &path)?;
+    }
+    Ok(())
+}
 
 /// Makes the folder a file is to be in, readable by the owner alone.
 ///
 /// # Errors
 /// When it cannot be made.
-pub fn make_room(path: &Path) -> Result<(), Failure> {
+pub fn make_room(settings: &Settings, path: &Path) -> Result<(), Failure> {
     let Some(dir) = path.parent() else { return Ok(()) };
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    let made = Folder::make(&settings.state_dir, dir).map(drop);
     made.map_err(|error| Failure::io(format!("make {}", dir.display()), &error))
 }
 
-/// Removes a file, or finds it gone.
+/// Removes a file wherever it is, or finds it gone.
 ///
 /// # Errors
 /// When it cannot be removed.
@@ -32,11 +103,13 @@ pub fn remove_file(path: &Path) -> Result<(), Failure> {
 ///
 /// # Errors
 /// When something in it cannot be removed.
-pub fn remove_dir(path: &Path) -> Result<(), Failure> {
-    gone(fs::remove_dir_all(path), path)
+fn remove_dir(settings: &Settings, path: &Path) -> Result<(), Failure> {
+    let removed =
+        Folder::of(&settings.state_dir, path).and_then(|(folder, name)| folder.remove_folder(name));
+    gone(removed, path)
 }
 
-fn gone(removed: std::io::Result<()>, path: &Path) -> Result<(), Failure> {
+fn gone(removed: io::Result<()>, path: &Path) -> Result<(), Failure> {
     match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(Failure::io(format!("remove {}", path.display()), &error))
@@ -49,23 +122,22 @@ fn gone(removed: std::io::Result<()>, path: &Path) -> Result<(), Failure> {
 ///
 /// # Errors
 /// When it is at neither place, or something else is at the new one.
-pub fn rename(from: &Path, to: &Path) -> Result<(), Failure> {
+pub fn rename(settings: &Settings, from: &Path, to: &Path) -> Result<(), Failure> {
+    let root = &settings.state_dir;
     let what = || format!("move {} to {}", from.display(), to.display());
-    match (from.exists(), to.exists()) {
-        (false, true) => return Ok(()),
-        (true, true) => {
-            return Err(Failure::new(format!("cannot {}: both are there", what())));
-        }
-        _ => {}
+    let failed = |error: io::Error| Failure::io(what(), &error);
+    make_room(settings, to)?;
+    let (there, new) = Folder::of(root, to).map_err(failed)?;
+    let is_there = there.found(new).map_err(failed)?.is_some();
+    let (here, old) = match Folder::of(root, from) {
+        Err(error) if error.kind() == ErrorKind::NotFound && is_there => return Ok(()),
+        found => found.map_err(failed)?,
+    };
+    match (here.found(old).map_err(failed)?.is_some(), is_there) {
+        (false, true) => Ok(()),
+        (true, true) => Err(Failure::new(format!("cannot {}: both are there", what()))),
+        _ => here.rename(old, &there, new).map_err(failed),
     }
-    make_room(to)?;
-    let moved = fs::rename(from, to).and_then(|()| {
-        [from.parent(), to.parent()]
-            .into_iter()
-            .flatten()
-            .try_for_each(|dir| fs::File::open(dir)?.sync_all())
-    });
-    moved.map_err(|error| Failure::io(what(), &error))
 }
 
 /// The two steps in which a folder is removed as a whole or not at all: `aside` moves it away,
@@ -86,30 +158,36 @@ where
     let (home, moved) = (dir.clone(), aside.clone());
     cx.step("aside")
         .says("putting its files aside")
-        .undo(move |_| {
-            let moved = set_aside(&moved, &home);
+        .undo(move |step| {
+            let moved = set_aside(step.cx().settings(), &moved, &home);
             async move { moved }
         })
         .run(|step| {
-            let (may, dir, aside) = (may(step), &dir, &aside);
+            let (may, dir, aside) = (may(step.clone()), &dir, &aside);
             async move {
                 may.await?;
-                set_aside(dir, aside)
+                set_aside(step.cx().settings(), dir, aside)
             }
         })
         .await?;
     cx.step("files")
         .says("removing its files")
         .run(|step| {
-            let removed = remove_dir(&aside).and_then(|()| then(&step));
+            let removed = remove_dir(step.cx().settings(), &aside).and_then(|()| then(&step));
             async move { removed }
         })
         .await
 }
 
 /// Moves a folder, or finds it moved, or that it was never made.
-fn set_aside(dir: &Path, aside: &Path) -> Result<(), Failure> {
-    if dir.exists() { rename(dir, aside) } else { Ok(()) }
+fn set_aside(settings: &Settings, dir: &Path, aside: &Path) -> Result<(), Failure> {
+    let there = Folder::of(&settings.state_dir, dir).and_then(|(folder, name)| folder.found(name));
+    match there {
+        Ok(Some(_)) => rename(settings, dir, aside),
+        Ok(None) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Failure::io(format!("move {}", dir.display()), &error)),
+    }
 }
 
 /// What a file takes on the box, in bytes; 0 where there is none.
@@ -118,3 +196,6 @@ pub fn bytes(path: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     fs::metadata(path).map_or(0, |file| file.blocks() * 512)
 }
+
+#[cfg(test)]
+mod tests;

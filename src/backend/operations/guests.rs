@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use jiff::Timestamp;
 
 use crate::backend::journal::{Context, StepContext, Stop};
 use crate::backend::ports::{Drive, Guest, GuestEvent, GuestSpec, GuestStatus, Meter};
@@ -74,6 +75,7 @@ pub fn launchable(cx: &Context, vm: &Vm) -> Result<GuestSpec, Failure> {
         }),
         seed: Some(seed_path(settings, vm.id)),
         disks,
+        launch: cx.attempt_name(),
     })
 }
 
@@ -83,20 +85,30 @@ pub fn running(cx: &Context, id: u64, accelerator: String) -> Result<Resource, F
     vm.state = VmState::Running;
     vm.accelerator = Some(accelerator);
     vm.started = Some(cx.now());
+    vm.crashed = None;
     vm.note = None;
     Ok(Resource::Vm(vm))
 }
 
 /// The same VM without a process.
 #[must_use]
-pub fn halted(mut vm: Vm, note: Option<String>) -> Vm {
-    vm.state = VmState::Halted;
-    vm.accelerator = None;
-    vm.started = None;
-    vm.cpu_percent = None;
-    vm.memory_used_mib = None;
-    vm.note = note;
-    vm
+pub fn halted(vm: Vm, note: Option<String>) -> Vm {
+    Vm {
+        state: VmState::Halted,
+        accelerator: None,
+        started: None,
+        crashed: None,
+        cpu_percent: None,
+        memory_used_mib: None,
+        note,
+        ..vm
+    }
+}
+
+/// The same VM after its QEMU was found to have ended although nobody ended it.
+#[must_use]
+pub fn crashed(vm: Vm, seen: Timestamp, note: String) -> Vm {
+    Vm { state: VmState::Crashed, crashed: Some(seen), ..halted(vm, Some(note)) }
 }
 
 /// How long the guest may take to shut down, as it is asked for.
@@ -136,6 +148,13 @@ async fn power_down(step: &StepContext, vm: &Vm, timeout: Duration) -> Result<()
                 return Err(Failure::new(format!(
                     "vm/{} '{}' stands still and hears no power button; relaunch with force=true to \
                      cut its power",
+                    vm.id, vm.name
+                )));
+            }
+            GuestStatus::Unreachable => {
+                return Err(Failure::new(format!(
+                    "vm/{} '{}' runs, but its QEMU cannot be spoken to; shut it down from inside, \
+                     or relaunch with force=true to cut its power",
                     vm.id, vm.name
                 )));
             }

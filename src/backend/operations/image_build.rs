@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::journal::{Context, Stop};
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Choice, Effect, Field, FieldType, OperationSpec, Preview, Refusal, Resource, ResourceKind, Risk,
+    Choice, Effect, Field, FieldType, OperationSpec, Preview, Reason, Refusal, Resource,
+    ResourceKind, Risk,
 };
 
 use super::images::{self, Undone};
@@ -76,7 +77,14 @@ impl Kind for ImageBuild {
     }
 
     fn admit(params: &Parameters, world: &World<'_>) -> Result<(), Refusal> {
-        guests::free_name(world, "name", ResourceKind::Image, params.name())
+        guests::free_name(world, "name", ResourceKind::Image, params.name())?;
+        match world.ports.images.obstacle(&params.recipe) {
+            Some(why) => {
+                let why = format!("recipe: {why}");
+                Err(Refusal::field(Reason::Privileges, "recipe", &params.recipe, why))
+            }
+            None => Ok(()),
+        }
     }
 
     fn reserve(params: &Parameters, id: u64, world: &World<'_>) -> Option<Resource> {

@@ -30,6 +30,13 @@ pub struct Parameters {
     sha256: Option<String>,
     checksum_url: Option<String>,
     login: Option<String>,
+    #[serde(default = "usual_gib")]
+    max_gib: u64,
+}
+
+/// The biggest image anybody publishes is far smaller, in GiB.
+const fn usual_gib() -> u64 {
+    32
 }
 
 impl Parameters {
@@ -98,7 +105,8 @@ impl Kind for ImageFetch {
                     "url",
                     FieldType::Url,
                     nothing.clone(),
-                    "Where any other disk image is.",
+                    "Where any other disk image is. Without a user name and password, which would \
+                     stay in the history; fetch what needs them by other means, then image_import.",
                 )
                 .advanced(),
                 Field::optional(
@@ -121,6 +129,13 @@ impl Kind for ImageFetch {
                     nothing,
                     "The user account VMs get when none is named; the operating system's own, or \
                      root, when left out.",
+                )
+                .advanced(),
+                Field::optional(
+                    "max_gib",
+                    FieldType::Integer { min: 1, max: 16_384, unit: "GiB".into() },
+                    usual_gib(),
+                    "How much is downloaded at most.",
                 )
                 .advanced(),
             ],
@@ -186,7 +201,7 @@ impl Kind for ImageFetch {
     }
 
     fn discard<'a>(ports: &'a Ports, settings: &'a Settings, id: u64) -> Done<'a, ()> {
-        Box::pin(async move { ports.images.discard(&settings.image_dir(id)).await })
+        Box::pin(images::discard(ports, settings, id))
     }
 
     fn preview(params: &Parameters, world: &World<'_>) -> Preview {
@@ -210,11 +225,13 @@ impl Kind for ImageFetch {
                 "'{os}' is not among the operating systems any more; relaunch with another"
             ))
         })?;
+        let max_bytes = params.max_gib << 30;
         let (step, checksum) = (cx.step("fetch").says("downloading").retry(RETRIES), &checksum);
         // A failed download is gone on with by a relaunch.
         images::make(&cx, step, Undone::Kept, |step, dir| async move {
             let report = |meter| step.report(meter);
-            step.cx().ports().images.fetch(&dir, url, checksum, &report, step.log()).await
+            let images = &step.cx().ports().images;
+            images.fetch(&dir, url, checksum, max_bytes, &report, step.log()).await
         })
         .await
     }
@@ -226,7 +243,7 @@ mod tests {
 
     use super::super::testing::{House, Trial};
     use super::*;
-    use crate::domain::ImageState;
+    use crate::domain::{BackendError, ImageState};
 
     const URL: &str = "https://images.example/other.qcow2";
 
@@ -273,6 +290,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_password_in_a_url_is_refused_and_repeated_nowhere() {
+        let mut house = House::open();
+        for (field, url) in [
+            ("url", "https://me:s3cret@images.example/a.qcow2"),
+            ("url", "https://s3cret@images.example/a.qcow2"),
+            ("url", "https:///me:s3cret@images.example/a.qcow2"),
+            ("url", "ftp://me:s3cret@images.example/a.qcow2"),
+            ("url", "https://me:s3cret\u{7}@images.example/a.qcow2"),
+            ("checksum_url", "http://me:s3cret@images.example"),
+        ] {
+            let mut given = json!({ "url": URL });
+            given[field] = url.into();
+            let asked = house.submit("image_fetch", given.clone()).await;
+            let Err(BackendError::Refused(refusal)) = asked else { panic!("{url}: {asked:?}") };
+            assert_eq!(refusal.field.as_deref(), Some(field), "{refusal}");
+            assert!(!format!("{refusal:?}").contains("s3cret"), "{refusal:?}");
+            let task = json!({ "kind": "image_fetch", "params": given, "month": "*" });
+            let asked = house.submit("task_create", task).await;
+            assert!(!format!("{asked:?}").contains("s3cret"), "{asked:?}");
+        }
+        let at = json!({ "url": "https://images.example/@me/a.qcow2" });
+        house.done("image_fetch", at).await;
+    }
+
+    #[tokio::test]
     async fn what_cannot_work_is_refused_with_field_and_reason() {
         let mut house = House::open();
         house.done("image_fetch", json!({ "os": "debian-12" })).await;
@@ -284,6 +326,7 @@ mod tests {
             (json!({ "url": "file:///etc/passwd" }), Reason::Syntax, "url"),
             (json!({ "url": "https://images.example/" }), Reason::Type, "name"),
             (json!({ "url": URL, "sha256": "12" }), Reason::Syntax, "sha256"),
+            (json!({ "url": URL, "max_gib": 0 }), Reason::Value, "max_gib"),
         ] {
             let (found, at, refusal) = house.refused("image_fetch", given).await;
             assert_eq!((found, at.as_str()), (reason, field), "{refusal}");

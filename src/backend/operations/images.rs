@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use crate::backend::journal::{Context, StepBuilder, StepContext, Stop};
-use crate::backend::ports::MadeImage;
-use crate::domain::{Failure, Image, ImageState, Resource};
+use crate::backend::ports::{MadeImage, Ports};
+use crate::backend::settings::Settings;
+use crate::backend::state_files::mark::Mark;
+use crate::domain::{Failure, Image, ImageState, Resource, ResourceId, ResourceKind};
 
-use super::World;
+use super::{World, files};
 
 /// An image that is not made yet.
 pub fn reserved(
@@ -56,15 +58,34 @@ where
     step.undo(move |step| async move {
         if undone == Undone::Discarded || step.is_cancelled() {
             let dir = step.cx().settings().image_dir(id);
-            step.cx().ports().images.discard(&dir).await?;
+            let discard = step.cx().ports().images.discard(&dir);
+            files::unmake(step.cx(), ResourceId::new(ResourceKind::Image, id), discard).await?;
         }
         unmade(&step, id)
     })
     .run(|step| {
         let making = make(step.clone(), step.cx().settings().image_dir(id));
-        async move { made(&step, id, making.await?) }
+        async move {
+            files::claim(step.cx(), ResourceId::new(ResourceKind::Image, id))?;
+            made(&step, id, making.await?)
+        }
     })
     .await
+}
+
+/// Removes what a failed attempt kept for a relaunch, when the operation is called off after all. A
+/// folder without the mark of one that was making it stays.
+///
+/// # Errors
+/// When something in it cannot be removed.
+pub async fn discard(ports: &Ports, settings: &Settings, id: u64) -> Result<(), Failure> {
+    let (dir, resource) = (&settings.state_dir, ResourceId::new(ResourceKind::Image, id));
+    let failed = |error| Failure::io(format!("remove the files of {resource}"), &error);
+    if Mark::read(dir, resource).map_err(failed)?.is_some() {
+        ports.images.discard(&settings.image_dir(id)).await?;
+        Mark::remove(dir, resource).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Takes in an image that has been made.

@@ -35,7 +35,7 @@ mod vm_reboot;
 mod vm_start;
 mod vm_stop;
 
-pub(super) use guests::{guest, halted};
+pub(super) use guests::{crashed, guest, halted};
 
 pub use super::kind::{Entry, Kind, Sealed, World};
 use super::settings::Settings;

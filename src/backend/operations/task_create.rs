@@ -79,6 +79,8 @@ impl Kind for TaskCreate {
             next: None,
             runs: vec![],
             missed: 0,
+            refused: 0,
+            problem: None,
             settled: world.now,
             created: world.now,
         }))

@@ -61,7 +61,7 @@ async fn fire(step: StepContext, id: u64, due: Timestamp) -> Result<(), Failure>
     };
     let put = move |uid, inventory: &Inventory| {
         let run = Run { due, outcome: RunOutcome::Queued { uid }, by_hand: true };
-        let task = inventory.task(id).map(|task| scheduler::after(task, run, &zone));
+        let task = inventory.task(id).map(|task| scheduler::after(task, run, 0, &zone));
         task.map(Resource::Task).into_iter().collect()
     };
     match step.cx().submit(submit, put).await {

@@ -85,7 +85,7 @@ impl Kind for TaskDisable {
         cx.step("disable")
             .run(|step| async move {
                 let task = step.cx().task(params.task)?;
-                step.put(Resource::Task(Task { active: false, next: None, ..task }));
+                step.put(Resource::Task(Task { active: false, next: None, ..task.acknowledged() }));
                 Ok(())
             })
             .await

@@ -109,7 +109,11 @@ impl Kind for TaskUpdate {
                     .and_then(|task| params.apply(task).map_err(|it| Failure::new(it.message)));
                 async move {
                     let task = changed?;
-                    let task = if task.active { timetable::awake(task, step.cx()) } else { task };
+                    let task = if task.active {
+                        timetable::awake(task, step.cx())
+                    } else {
+                        task.acknowledged()
+                    };
                     step.put(Resource::Task(task));
                     Ok(())
                 }

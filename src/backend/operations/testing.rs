@@ -64,9 +64,15 @@ impl House {
 
     /// The same state directory and the same world under a new life of the backend.
     pub async fn restart(self) -> Self {
+        self.restart_after(|_| {}).await
+    }
+
+    /// The same, after something was done to the state directory that nobody owns.
+    pub async fn restart_after(self, change: impl FnOnce(&Path)) -> Self {
         self.backend.leave(false).await;
         let Self { dir, fake, backend, events } = self;
         drop((backend, events));
+        change(dir.path());
         Self::over(dir, fake)
     }
 
@@ -219,6 +225,7 @@ impl House {
     /// Everything there is, for comparing: resources, files, processes. Times and random numbers
     /// are left out.
     pub async fn everything(&self) -> Json {
+        self.backend.settle().await;
         let mut resources = Vec::new();
         for kind in [ResourceKind::Vm, ResourceKind::Disk, ResourceKind::Image] {
             let list = List {

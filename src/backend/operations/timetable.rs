@@ -113,11 +113,12 @@ pub(super) fn says_next(repeat: &Repeat, world: &World<'_>) -> String {
     }
 }
 
-/// A task that fires by itself from now on. Firings before now are not owed to it.
+/// A task that fires by itself from now on. Firings before now are not owed to it, and what went
+/// wrong with them does not count any more.
 pub(super) fn awake(task: Task, cx: &crate::backend::journal::Context) -> Task {
     let settled = task.settled.max(cx.now());
     let next = scheduler::next(&task.repeat, settled, &cx.settings().time_zone);
-    Task { active: true, settled, next, ..task }
+    Task { active: true, settled, next, ..task.acknowledged() }
 }
 
 /// The field that says which task, in one of these states; none means any.

@@ -9,7 +9,7 @@ use crate::backend::ports::Seed;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Effect, Field, FieldType, FsType, ImageForm, ImageState, LockMode, LockRule, OperationSpec,
-    Preview, Reason, Refusal, Resource, ResourceKind, Risk, Vm, VmState,
+    Preview, Reason, Refusal, Resource, ResourceId, ResourceKind, Risk, Vm, VmState,
 };
 
 use super::{Kind, Sealed, World, files, guests};
@@ -155,6 +155,7 @@ impl Kind for VmCreate {
             accelerator: None,
             created: world.now,
             started: None,
+            crashed: None,
             note: None,
             cpu_percent: None,
             memory_used_mib: None,
@@ -200,23 +201,24 @@ impl Kind for VmCreate {
         let vm = cx.vm(cx.id()?)?;
         let image = cx.image(params.os)?;
         let settings = cx.settings();
-        let (dir, root) = (settings.vm_dir(vm.id), guests::root_path(settings, vm.id));
+        let resource = ResourceId::new(ResourceKind::Vm, vm.id);
+        let root = guests::root_path(settings, vm.id);
         let seed_path = guests::seed_path(settings, vm.id);
         let seed = seed(&vm, &params);
         let id = vm.id;
 
         cx.step("disks")
             .says("making the root disk and the seed")
-            .undo(move |_| {
-                let dir = dir.clone();
-                async move { files::remove_dir(&dir) }
+            .undo(move |step| async move {
+                files::unmake(step.cx(), resource, files::remove(step.cx(), resource)).await
             })
             .run(|step| {
                 let (image, root, name) = (&image, &root, &vm.name);
                 let (seed_path, seed) = (&seed_path, &seed);
                 async move {
                     let disks = &step.cx().ports().disks;
-                    files::make_room(root)?;
+                    files::claim(step.cx(), resource)?;
+                    files::make_room(step.cx().settings(), root)?;
                     let root = async {
                         match backing(guests::form(image)?) {
                             Some((path, format)) => {

@@ -25,6 +25,7 @@ impl Kind for VmDelete {
     type Params = Parameters;
 
     fn spec(_: &Settings) -> OperationSpec {
+        let at_rest = vec!["halted".into(), "crashed".into(), "invalid".into()];
         OperationSpec {
             kind: "vm_delete".into(),
             title: "Delete".into(),
@@ -36,9 +37,13 @@ impl Kind for VmDelete {
             lane: "vm".into(),
             risk: Risk::Destructive,
             warning: "Its root disk and everything on it is lost for good.".into(),
-            fields: vec![Field::required("vm", FieldType::Resource { of: ResourceKind::Vm, states: vec!["halted".into(), "invalid".into()] }, "The VM to delete."),],
+            fields: vec![Field::required(
+                "vm",
+                FieldType::Resource { of: ResourceKind::Vm, states: at_rest.clone() },
+                "The VM to delete.",
+            )],
             locks: vec![LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
-            requires: vec!["halted".into(), "invalid".into()],
+            requires: at_rest,
             leaves: Some("deleted".into()),
             once: true,
             steps: vec!["aside".into(), "files".into()],

@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::journal::{Context, Stop};
 use crate::backend::load;
+use crate::backend::ports::GuestStatus;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Effect, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, Resource, ResourceKind,
-    Risk,
+    Risk, Vm, VmState,
 };
 
 use super::{Kind, World, guests};
@@ -28,7 +29,9 @@ impl Kind for VmStart {
         OperationSpec {
             kind: "vm_start".into(),
             title: "Start".into(),
-            doc: "Starts a halted virtual machine with the disks that are attached to it.".into(),
+            doc:
+                "Starts a halted or crashed virtual machine with the disks that are attached to it."
+                    .into(),
             doing: "starting".into(),
             resource: ResourceKind::Vm,
             effect: Effect::Changes,
@@ -38,11 +41,14 @@ impl Kind for VmStart {
             warning: "".into(),
             fields: vec![Field::required(
                 "vm",
-                FieldType::Resource { of: ResourceKind::Vm, states: vec!["halted".into()] },
+                FieldType::Resource {
+                    of: ResourceKind::Vm,
+                    states: vec!["halted".into(), "crashed".into()],
+                },
                 "The VM to start.",
             )],
             locks: vec![LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
-            requires: vec!["halted".into()],
+            requires: vec!["halted".into(), "crashed".into()],
             leaves: Some("running".into()),
             once: false,
             steps: vec!["start".into()],
@@ -73,9 +79,14 @@ impl Kind for VmStart {
             .undo(move |step| async move {
                 let vm = step.cx().vm(id)?;
                 let guest = guests::guest(step.cx().settings(), &vm);
-                step.cx().ports().hypervisor.quit(&guest, step.log()).await?;
-                let note = vm.note.clone();
-                step.put(Resource::Vm(guests::halted(vm, note)));
+                let hypervisor = &step.cx().ports().hypervisor;
+                hypervisor.withdraw(&guest, &step.cx().attempt_name(), step.log()).await?;
+                // What lives now is not of our making: it stays, and is put on record. The observer
+                // finds out what else there is to say about it.
+                let lives = hypervisor.status(&guest).await != Ok(GuestStatus::Off);
+                if lives && !matches!(vm.state, VmState::Running | VmState::Paused) {
+                    step.put(Resource::Vm(Vm { state: VmState::Running, crashed: None, ..vm }));
+                }
                 Ok(())
             })
             .run(|step| async move {
@@ -93,7 +104,9 @@ mod tests {
     use serde_json::json;
 
     use super::super::testing::{House, Trial};
-    use crate::domain::{Reason, VmState};
+    use crate::backend::fake::Trouble;
+    use crate::backend::ports::{GuestEvent, GuestStatus};
+    use crate::domain::{Reason, ResourceId, ResourceKind, VmState};
 
     #[tokio::test]
     async fn it_endures_everything() {
@@ -104,6 +117,31 @@ mod tests {
             undoes: true,
         };
         trial.endure().await;
+    }
+
+    #[tokio::test]
+    async fn a_crashed_vm_can_be_started() {
+        let mut house = House::open();
+        let vm = house.some_vm().await;
+        house.fake.becomes(vm, GuestStatus::Off, GuestEvent::Gone);
+        let id = ResourceId::new(ResourceKind::Vm, vm);
+        house.becomes(id, |it| it.state() == "crashed").await;
+        house.done("vm_start", json!({ "vm": vm })).await;
+        let vm = house.vm(vm).await;
+        assert_eq!((vm.state, vm.crashed, vm.note), (VmState::Running, None, None));
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_lives_behind_our_back_outlives_a_start_that_fails() {
+        for trouble in [Trouble::Before, Trouble::After] {
+            let mut house = House::open();
+            let vm = house.some_halted_vm().await;
+            house.fake.haunts(vm);
+            house.fake.trouble(0, trouble);
+            house.fails("vm_start", json!({ "vm": vm })).await;
+            assert!(house.fake.processes().contains_key(&vm), "{trouble:?}");
+            assert_eq!(house.vm(vm).await.state, VmState::Running, "{trouble:?}");
+        }
     }
 
     #[tokio::test]

@@ -169,6 +169,38 @@ async fn a_refusal_is_recorded() {
 }
 
 #[tokio::test]
+async fn what_a_task_did_not_do_is_counted_until_it_does_it() {
+    let mut trial = Trial::new();
+    hourly(&trial).await;
+    let output = trial.file("talk.mp4", "in the way");
+    trial.clock.set("2026-03-01T12:05:00Z");
+    task_when(&trial, 1, |task| task.refused == 1).await;
+    trial.clock.set("2026-03-01T13:05:00Z");
+    let refused = task_when(&trial, 1, |task| task.refused == 2).await;
+    let problem = refused.problem.clone().unwrap();
+    assert!(problem.starts_with("refused twice, last for 2026-03-01 at 13:05 UTC: "), "{problem}");
+    assert!(problem.contains("exists already"), "{problem}");
+    assert_eq!(Resource::Task(refused).problem(), Some(&*problem));
+    trial.crash().await;
+    trial.clock.set("2026-03-01T15:30:00Z");
+    trial.start();
+    let missed = task_when(&trial, 1, |task| task.missed == 2).await;
+    let problem = missed.problem.unwrap();
+    let begin = "missed twice, last on 2026-03-01 at 15:05 UTC";
+    assert!(problem.starts_with(begin) && problem.ends_with("also refused twice"), "{problem}");
+    // Somebody saw to it.
+    trial.done("task_update", json!({ "task": 1, "minute": 6 })).await;
+    assert_eq!(task(&trial, 1).await.problem, None);
+    trial.clock.set("2026-03-01T16:06:00Z");
+    task_when(&trial, 1, |task| task.refused == 1).await;
+    std::fs::remove_file(output).unwrap();
+    trial.clock.set("2026-03-01T17:06:00Z");
+    let well = task_when(&trial, 1, |task| task.next == Some(at("2026-03-01T18:06:00Z"))).await;
+    assert!(matches!(well.runs[0].outcome, RunOutcome::Queued { .. }), "{well:?}");
+    assert_eq!((well.missed, well.refused, well.problem), (0, 0, None));
+}
+
+#[tokio::test]
 async fn firings_while_hostler_was_away_are_missed_but_for_the_last_minute() {
     let mut trial = Trial::new();
     hourly(&trial).await;
@@ -176,7 +208,8 @@ async fn firings_while_hostler_was_away_are_missed_but_for_the_last_minute() {
     trial.clock.set("2026-03-01T15:05:40Z");
     trial.start();
     let task = task_when(&trial, 1, |task| task.runs.len() == 2).await;
-    assert_eq!(task.missed, 3);
+    // They were missed, and what came next was not.
+    assert_eq!((task.missed, task.problem), (0, None));
     assert_eq!(task.runs[1].outcome, RunOutcome::Missed);
     assert_eq!(task.runs[1].due, at("2026-03-01T14:05:00Z"));
     assert_eq!(task.runs[0].due, at("2026-03-01T15:05:00Z"));
@@ -225,6 +258,8 @@ fn planned(id: u64, repeat: Repeat) -> Task {
         next: None,
         runs: Vec::new(),
         missed: 0,
+        refused: 0,
+        problem: None,
         settled: then,
         created: then,
     }

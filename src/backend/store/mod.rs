@@ -4,6 +4,7 @@
 //! (`reader`). A change is acknowledged when it is on disk, not before. This room knows tables
 //! and nothing of what operations mean.
 
+mod look;
 pub mod reader;
 mod row;
 mod writer;
@@ -15,6 +16,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::domain::BackendError;
 
+pub use look::Look;
 pub use reader::{Opened, Reader};
 pub use writer::{Change, StepChange, Writer};
 
@@ -184,7 +186,8 @@ fn broken(path: &Path, error: &rusqlite::Error) -> BackendError {
     let advice = match error.sqlite_error_code() {
         Some(Code::DiskFull) => "; the disk is full: free some space, nothing accepted was lost",
         Some(Code::NotADatabase | Code::DatabaseCorrupt) => {
-            "; the file is damaged or no store: move it away, or restore a copy"
+            "; the file is damaged or no store: restore a copy, or move it away and run `hostler \
+             recover`, which rebuilds VMs, disks and images from their files"
         }
         Some(Code::CannotOpen | Code::PermissionDenied | Code::ReadOnly) => {
             "; check who owns the state directory"

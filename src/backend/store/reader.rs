@@ -125,9 +125,11 @@ impl Reader {
 
 /// One operation.
 pub fn operation(connection: &Connection, uid: Uid) -> rusqlite::Result<Option<Operation>> {
+    // A number that no row can have.
+    let Ok(uid) = i64::try_from(uid.0) else { return Ok(None) };
     connection
         .prepare_cached(&format!("SELECT {} FROM operation WHERE uid = ?1", row::OPERATION))?
-        .query_row([uid.0], row::operation)
+        .query_row([uid], row::operation)
         .optional()
 }
 
@@ -136,12 +138,13 @@ pub fn steps(
     connection: &Connection,
     uid: Uid,
 ) -> rusqlite::Result<Vec<(Step, serde_json::Value)>> {
+    let Ok(uid) = i64::try_from(uid.0) else { return Ok(Vec::new()) };
     connection
         .prepare_cached(&format!(
             "SELECT {} FROM step WHERE uid = ?1 ORDER BY attempt, number",
             row::STEP
         ))?
-        .query_map([uid.0], row::step)?
+        .query_map([uid], row::step)?
         .collect()
 }
 

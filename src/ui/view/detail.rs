@@ -122,6 +122,9 @@ fn bar(theme: &Theme, fraction: f64, step: u32, steps: Option<u32>, width: u16) 
 }
 
 fn of_vm(model: &Model, theme: &Theme, vm: &Vm, width: u16, lines: &mut Vec<Line>) {
+    if let Some(at) = vm.crashed {
+        fact(lines, "crashed", &text::moment(at, model.now, &model.zone), Role::Bad, width);
+    }
     if let Some(note) = &vm.note {
         fact(lines, "note", note, Role::Warning, width);
     }
@@ -226,9 +229,8 @@ fn of_task(model: &Model, theme: &Theme, task: &Task, width: u16, lines: &mut Ve
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         fact(lines, "", &format!("{name}={value}"), Role::Quiet, width);
     }
-    if task.missed > 0 {
-        let missed = format!("{} firings, ever", task.missed);
-        fact(lines, "missed", &missed, Role::Warning, width);
+    if let Some(problem) = &task.problem {
+        fact(lines, "problem", problem, Role::Bad, width);
     }
     lines.push(Line::empty());
     lines.push(Line::new("Firings", Role::Title));

@@ -58,6 +58,7 @@ pub fn vms() -> Vec<Resource> {
                 accelerator: running.then(|| "tcg".to_owned()),
                 created: ago(86_400 * 9),
                 started: running.then(|| ago(86_400 * 4 + 7_300)),
+                crashed: None,
                 note: (at == 13).then(|| {
                     "its root disk /var/lib/hostler/vm/14/root.qcow2 is missing".to_owned()
                 }),
@@ -103,7 +104,9 @@ pub fn others() -> Vec<Resource> {
                 },
                 Run { due: ago(172_000), outcome: RunOutcome::Missed, by_hand: false },
             ],
-            missed: 1,
+            missed: 0,
+            refused: 0,
+            problem: None,
             settled: ago(60),
             created: ago(86_400 * 30),
         }));

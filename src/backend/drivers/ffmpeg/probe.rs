@@ -1,9 +1,11 @@
 //! What ffprobe tells of a file, and whether that makes it a video or a song.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use serde::Deserialize;
 
+use super::formats;
 use crate::backend::drivers::process;
 use crate::backend::ports::{CommandLog, MediaInfo};
 use crate::domain::Failure;
@@ -11,46 +13,40 @@ use crate::domain::Failure;
 /// Asks ffprobe.
 pub(super) async fn ask(path: &Path, log: &CommandLog) -> Result<MediaInfo, Failure> {
     let shown = path.display();
+    let no_media = |why: &str| Failure::new(format!("{shown} is no video or audio file: {why}"));
     match std::fs::metadata(path) {
         Err(error) => return Err(Failure::io(format!("read {shown}"), &error)),
-        Ok(found) if found.is_dir() => {
-            return Err(Failure::new(format!("{shown} is no video or audio file: a folder")));
-        }
-        Ok(found) if found.len() == 0 => {
-            return Err(Failure::new(format!("{shown} is no video or audio file: empty")));
-        }
+        Ok(found) if found.is_dir() => return Err(no_media("a folder")),
+        // ffprobe would wait for ever for whoever writes into a pipe.
+        Ok(found) if !found.is_file() => return Err(no_media("no plain file")),
+        Ok(found) if found.len() == 0 => return Err(no_media("empty")),
         Ok(_) => {}
     }
-    let arguments: [&std::ffi::OsStr; 7] = [
-        "-v".as_ref(),
-        "warning".as_ref(),
-        "-of".as_ref(),
-        "json".as_ref(),
-        "-show_format".as_ref(),
-        "-show_streams".as_ref(),
-        path.as_os_str(),
-    ];
+    let told = ["-v", "warning", "-of", "json", "-show_format", "-show_streams"];
+    let mut arguments: Vec<OsString> = told.into_iter().map(Into::into).collect();
+    arguments.extend(formats::looked_for().map(Into::into));
+    arguments.push(path.into());
     let ended = process::run_quiet(log, "ffprobe", &arguments).await?;
+    if let Some(format) = formats::not_opened(&ended.stderr) {
+        return Err(no_media(&formats::refused(format)));
+    }
     if !ended.ok {
         let complaint = ended.complaint();
         let why = complaint.strip_prefix(&format!("{shown}: ")).unwrap_or(&complaint);
-        return Err(Failure::new(format!("{shown} is no video or audio file: {why}")));
+        return Err(no_media(why));
     }
     let guessed = ended.stderr.contains("Estimating duration from bitrate");
-    parse(&ended.stdout, guessed)
-        .map_err(|why| Failure::new(format!("{shown} is no video or audio file: {why}")))
+    parse(&ended.stdout, guessed).map_err(|why| no_media(&why))
 }
 
 fn parse(json: &str, guessed: bool) -> Result<MediaInfo, String> {
     let report: Report =
         serde_json::from_str(json).map_err(|error| format!("ffprobe said: {error}"))?;
     let container = report.format.format_name;
-    // ffprobe takes text for a terminal recording, and a picture for a video of one frame.
-    if container == "tty" {
-        return Err("it is text".to_owned());
-    }
-    if container == "image2" || container.ends_with("_pipe") {
-        return Err("it is a picture".to_owned());
+    // ffprobe takes text for a terminal recording, and a picture for a video of one frame. It has
+    // not opened them, but a report is not believed for that.
+    if container == "tty" || container == "image2" || container.ends_with("_pipe") {
+        return Err(formats::refused(&container));
     }
     let first = |sort: &str| {
         report

@@ -2,11 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::SeekFrom;
 use sha2::{Digest, Sha256, Sha512};
+
+use crate::backend::drivers::room::Reserve;
 
 /// How much is copied between two looks at whether to go on, in bytes.
 const PIECE: u64 = 4 << 20;
@@ -32,10 +35,12 @@ fn go_on(stop: &AtomicBool) -> io::Result<()> {
     if stop.load(Ordering::Relaxed) { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
 }
 
-/// Copies `from` to `to` and tells how many bytes of the file are behind it. Blocks.
+/// Copies `from` to `to` and tells how many bytes of the file are behind it. Stops before the
+/// filesystem is full. Blocks.
 pub(super) fn copy(
     from: &Path,
     to: &Path,
+    reserve: Reserve,
     stop: &AtomicBool,
     tell: impl Fn(u64),
 ) -> io::Result<()> {
@@ -46,6 +51,8 @@ pub(super) fn copy(
         tell(length);
         return Ok(());
     }
+    let dir = to.parent().unwrap_or(Path::new("."));
+    reserve.check(dir, data(&source)?)?;
     target.set_len(length)?;
     let mut at = 0;
     while at < length {
@@ -61,6 +68,8 @@ pub(super) fn copy(
         at = data;
         while at < hole {
             go_on(stop)?;
+            // Others write there too.
+            reserve.check(dir, 0)?;
             let copied = io::copy(&mut (&source).take(PIECE.min(hole - at)), &mut target)?;
             if copied == 0 {
                 return Err(io::Error::other("it was cut short meanwhile"));
@@ -71,6 +80,13 @@ pub(super) fn copy(
     }
     tell(length);
     target.flush()
+}
+
+/// How much of a file is no hole, in bytes.
+fn data(file: &File) -> io::Result<u64> {
+    let found = file.metadata()?;
+    // Blocks are counted in units of 512 bytes, see stat(2).
+    Ok(found.len().min(found.blocks().saturating_mul(512)))
 }
 
 /// A hash under way.

@@ -36,6 +36,9 @@ const PACKAGES: &[&str] = &[
 /// The size of the disk as a guest sees it. Only what is written takes room.
 const DISK_BYTES: u64 = 4 << 30;
 
+/// What building takes at most, in bytes: the tree, the filesystem made of it, and the disk.
+pub(super) const ROOM: u64 = 3 << 30;
+
 /// The label of the root filesystem.
 const LABEL: &str = "hostler-root";
 
@@ -83,6 +86,15 @@ const SERVICES: &[(&str, &str)] = &[
     ("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf"),
 ];
 
+/// Why it cannot be built by whoever runs hostler, as a whole sentence.
+pub(super) fn obstacle() -> Option<String> {
+    (!rustix::process::geteuid().is_root()).then(|| {
+        "building debian needs root, for it makes files of many owners; start hostler as root, or \
+         fetch an image instead (image_fetch)"
+            .to_owned()
+    })
+}
+
 /// Builds it in `dir`, goes on with what an earlier call left running, or finds it built.
 pub(super) async fn build(
     supervision: &Supervision,
@@ -99,11 +111,8 @@ pub(super) async fn build(
     };
     let io = |what: String| move |error: io::Error| Failure::io(what, &error);
     if !dir.join("disk.qcow2").exists() {
-        if !rustix::process::geteuid().is_root() {
-            return Err(Failure::new(
-                "building debian needs root, for it makes files of many owners; start hostler as \
-                 root, or fetch an image instead",
-            ));
+        if let Some(why) = obstacle() {
+            return Err(Failure::new(why));
         }
         let tree = dir.join("tree");
         std::fs::create_dir_all(dir).map_err(io(format!("make {}", dir.display())))?;

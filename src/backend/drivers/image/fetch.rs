@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! fetch.partial   what there is so far
-//! fetch.json      of which URL and which version of the file that is; stays with the whole image
+//! fetch.json      of which URL and which version of the file that is, and what it was to be
+//!                 compared with; stays with the whole image
 //! ```
+//!
+//! A server is not trusted to come to an end: neither with too much, nor with next to nothing.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -16,10 +19,12 @@ use reqwest::{Client, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 use tokio::io::AsyncWriteExt;
+use tokio::time::{timeout, timeout_at};
 
 use super::checksum::{self, Expected};
 use super::copy::Hasher;
 use super::{hashed, whole};
+use crate::backend::drivers::room::Reserve;
 use crate::backend::ports::{Checksum, Meter, Report};
 use crate::domain::Failure;
 
@@ -30,10 +35,60 @@ const LIST_BYTES: usize = 4 << 20;
 /// How often progress is told.
 const TOLD_EVERY: Duration = Duration::from_millis(250);
 
+/// How long a server may take to begin to answer, and to send all of a list.
+const ANSWER: Duration = Duration::from_secs(60);
+/// How much may be written between two looks at the room that is left, in bytes.
+const LOOK_EVERY: u64 = 16 << 20;
+
+/// What a download may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// What stays free on the filesystem.
+    pub reserve: Reserve,
+    /// At least so many bytes come
+    pub least: u64,
+    /// in each such time.
+    pub each: Duration,
+}
+
+impl Default for Limits {
+    /// A kilobyte a second is less than any line has brought for decades.
+    fn default() -> Self {
+        Self { reserve: Reserve::default(), least: 60_000, each: Duration::from_secs(60) }
+    }
+}
+
+/// What is to be fetched.
+pub(super) struct Wanted<'a> {
+    pub(super) url: &'a str,
+    pub(super) checksum: &'a Checksum,
+    pub(super) max_bytes: u64,
+}
+
+impl Wanted<'_> {
+    /// Whether what is in `dir` was fetched from there.
+    pub(super) fn is_of(&self, dir: &Path) -> bool {
+        origin(dir).is_some_and(|origin| origin.url == self.url)
+    }
+
+    /// Fails when so many bytes are more than was allowed.
+    fn allows(&self, bytes: u64) -> Result<(), Failure> {
+        if bytes <= self.max_bytes {
+            return Ok(());
+        }
+        let (url, most) = (self.url, self.max_bytes >> 30);
+        Err(Failure::new(format!(
+            "{url} is bigger than {most} GiB, which is as much as may be fetched; relaunch with a \
+             greater max_gib if that is right"
+        )))
+    }
+}
+
 /// What a partial file is of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Origin {
     url: String,
+    checksum: Checksum,
     /// The ETag, or else the time of the last change: what `If-Range` takes.
     validator: Option<String>,
 }
@@ -41,32 +96,60 @@ struct Origin {
 /// Downloads and verifies; returns the file, which is still to be looked at and named.
 pub(super) async fn fetch(
     dir: &Path,
-    url: &str,
-    checksum: &Checksum,
+    wanted: &Wanted<'_>,
+    limits: &Limits,
     report: Report<'_>,
 ) -> Result<PathBuf, Failure> {
     let client = client()?;
     // First, so that nobody waits an hour for a list that is not there.
-    let expected = expected(client, url, checksum).await?;
+    let expected = expected(client, wanted).await?;
     let partial = dir.join("fetch.partial");
-    download(client, dir, &partial, url, report).await?;
-    if let Some(expected) = expected {
-        let hasher = match &expected {
-            Expected::Sha256(_) => Hasher::Sha256(sha2::Sha256::new()),
-            Expected::Sha512(_) => Hasher::Sha512(sha2::Sha512::new()),
-        };
-        let found = hashed(&partial, hasher, report).await?;
-        if found != expected.hex() {
-            forget(dir)?;
-            return Err(Failure::new(format!(
-                "{url} was fetched, but its checksum is {}… instead of {}…: it is damaged or not \
-                 the file the list speaks of; it was removed, relaunch to fetch it again",
-                &found[..12],
-                &expected.hex()[..12]
-            )));
-        }
-    }
+    download(client, dir, &partial, wanted, limits, report).await?;
+    compare(dir, &partial, wanted, expected, report).await?;
     Ok(partial)
+}
+
+/// Compares what an earlier call fetched and looked at with what it must be now.
+pub(super) async fn verify(
+    dir: &Path,
+    whole: &Path,
+    wanted: &Wanted<'_>,
+    report: Report<'_>,
+) -> Result<(), Failure> {
+    if origin(dir).is_some_and(|origin| origin.checksum == *wanted.checksum) {
+        return Ok(());
+    }
+    let expected = expected(client()?, wanted).await?;
+    compare(dir, whole, wanted, expected, report).await
+}
+
+/// Compares a file with its checksum; removes one that is wrong.
+async fn compare(
+    dir: &Path,
+    file: &Path,
+    wanted: &Wanted<'_>,
+    expected: Option<Expected>,
+    report: Report<'_>,
+) -> Result<(), Failure> {
+    let Some(expected) = expected else { return Ok(()) };
+    let hasher = match &expected {
+        Expected::Sha256(_) => Hasher::Sha256(sha2::Sha256::new()),
+        Expected::Sha512(_) => Hasher::Sha512(sha2::Sha512::new()),
+    };
+    let found = hashed(file, hasher, report).await?;
+    if found == expected.hex() {
+        return Ok(());
+    }
+    forget(dir)?;
+    whole::remove(file)
+        .map_err(|error| Failure::io(format!("remove {}", file.display()), &error))?;
+    Err(Failure::new(format!(
+        "{} was fetched, but its checksum is {}… instead of {}…: it is damaged or not the file the \
+         list speaks of; it was removed, relaunch to fetch it again",
+        wanted.url,
+        &found[..12],
+        &expected.hex()[..12]
+    )))
 }
 
 /// Removes what was fetched.
@@ -74,11 +157,6 @@ pub(super) fn forget(dir: &Path) -> Result<(), Failure> {
     whole::remove(&dir.join("fetch.partial"))
         .and_then(|()| whole::remove(&origin_file(dir)))
         .map_err(|error| Failure::io(format!("remove a download in {}", dir.display()), &error))
-}
-
-/// Whether what is in `dir` was fetched from that URL.
-pub(super) fn is_of(dir: &Path, url: &str) -> bool {
-    origin(dir).is_some_and(|origin| origin.url == url)
 }
 
 fn origin(dir: &Path) -> Option<Origin> {
@@ -106,12 +184,8 @@ fn client() -> Result<&'static Client, Failure> {
 }
 
 /// The checksum the file must have.
-async fn expected(
-    client: &Client,
-    url: &str,
-    checksum: &Checksum,
-) -> Result<Option<Expected>, Failure> {
-    match checksum {
+async fn expected(client: &Client, wanted: &Wanted<'_>) -> Result<Option<Expected>, Failure> {
+    match wanted.checksum {
         Checksum::Unchecked => Ok(None),
         Checksum::Sha256(hex) => match Expected::read(hex) {
             Some(expected @ Expected::Sha256(_)) => Ok(Some(expected)),
@@ -120,19 +194,9 @@ async fn expected(
             ))),
         },
         Checksum::List { url: list } => {
-            let mut response = answer(client.get(list), list).await?;
-            let mut text = Vec::new();
-            while let Some(piece) =
-                response.chunk().await.map_err(|error| broken_off(list, &error))?
-            {
-                text.extend_from_slice(&piece);
-                if text.len() > LIST_BYTES {
-                    return Err(Failure::new(format!(
-                        "{list} is no list of checksums: it is too big; change it and relaunch"
-                    )));
-                }
-            }
-            let file = file_name(url);
+            let text = timeout(ANSWER, read_list(client, list)).await;
+            let text = text.unwrap_or_else(|_| Err(too_slow(list)))?;
+            let file = file_name(wanted.url);
             let found = checksum::find(&String::from_utf8_lossy(&text), &file);
             found.map(Some).ok_or_else(|| {
                 Failure::new(format!(
@@ -142,6 +206,21 @@ async fn expected(
             })
         }
     }
+}
+
+/// A list of checksums, whole.
+async fn read_list(client: &Client, list: &str) -> Result<Vec<u8>, Failure> {
+    let mut response = answer(client.get(list), list).await?;
+    let mut text = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(|error| broken_off(list, &error))? {
+        text.extend_from_slice(&piece);
+        if text.len() > LIST_BYTES {
+            return Err(Failure::new(format!(
+                "{list} is no list of checksums: it is too big; change it and relaunch"
+            )));
+        }
+    }
+    Ok(text)
 }
 
 /// The last part of a URL's path.
@@ -154,18 +233,21 @@ async fn download(
     client: &Client,
     dir: &Path,
     partial: &Path,
-    url: &str,
+    wanted: &Wanted<'_>,
+    limits: &Limits,
     report: Report<'_>,
 ) -> Result<(), Failure> {
+    let url = wanted.url;
     let writing =
         |error: std::io::Error| Failure::io(format!("write {}", partial.display()), &error);
-    let had = resumable(dir, partial, url);
+    let had = resumable(dir, partial, wanted);
     let mut request = client.get(url).header(ACCEPT_ENCODING, "identity");
     if let Some((length, validator)) = &had {
         request = request.header(RANGE, format!("bytes={length}-")).header(IF_RANGE, validator);
     }
-    let response = request.send().await.map_err(|error| unreachable(url, &error))?;
-    let mut at = match (response.status(), &had) {
+    let response = timeout(ANSWER, request.send()).await.map_err(|_| too_slow(url))?;
+    let response = response.map_err(|error| unreachable(url, &error))?;
+    let at = match (response.status(), &had) {
         (StatusCode::PARTIAL_CONTENT, Some((length, _)))
             if starts_at(response.headers()) == Some(*length) =>
         {
@@ -186,11 +268,20 @@ async fn download(
         }
         _ => 0,
     };
-    let mut response = checked(response, url)?;
-    let whole_bytes = length(response.headers()).map(|length| at + length);
+    let response = checked(response, url)?;
+    let length = length(response.headers());
+    let whole_bytes = length.map(|length| at.saturating_add(length));
+    wanted.allows(whole_bytes.unwrap_or_default())?;
     if at == 0 {
         forget(dir)?;
-        let origin = Origin { url: url.to_owned(), validator: validator(response.headers()) };
+    }
+    limits.reserve.check(dir, length.unwrap_or_default()).map_err(writing)?;
+    if at == 0 {
+        let origin = Origin {
+            url: url.to_owned(),
+            checksum: wanted.checksum.clone(),
+            validator: validator(response.headers()),
+        };
         let json = serde_json::to_vec(&origin).map_err(|error| writing(error.into()))?;
         whole::write(&origin_file(dir), &json).map_err(writing)?;
     }
@@ -201,23 +292,16 @@ async fn download(
         .await
         .map_err(writing)?;
     let mut rate = Rate::new(at);
-    loop {
-        let piece = match response.chunk().await {
-            Ok(Some(piece)) => piece,
-            Ok(None) => break,
-            Err(error) => {
-                // What came so far is worth keeping.
-                file.flush().await.map_err(writing)?;
-                return Err(broken_off(url, &error));
-            }
-        };
-        file.write_all(&piece).await.map_err(writing)?;
-        at += piece.len() as u64;
+    let tell = |at| {
         if let Some(meter) = rate.meter(at, whole_bytes) {
             report(meter);
         }
-    }
+    };
+    let room = || limits.reserve.check(dir, 0);
+    let read = receive(response, &mut file, at, wanted, limits, room, tell).await;
+    // What came so far is worth keeping, however it ended.
     file.flush().await.map_err(writing)?;
+    let at = read?;
     match whole_bytes {
         Some(whole) if whole != at => Err(Failure::passing(format!(
             "{url} broke off after {at} of {whole} bytes; relaunch to go on from there"
@@ -226,11 +310,48 @@ async fn download(
     }
 }
 
+/// Writes what a server sends, from byte `at` on, until it ends or goes beyond a limit. Returns how
+/// much there is then.
+async fn receive(
+    mut response: Response,
+    file: &mut tokio::fs::File,
+    mut at: u64,
+    wanted: &Wanted<'_>,
+    limits: &Limits,
+    room: impl Fn() -> std::io::Result<()>,
+    mut tell: impl FnMut(u64),
+) -> Result<u64, Failure> {
+    let url = wanted.url;
+    let writing = |error: std::io::Error| Failure::io(format!("fetch {url}"), &error);
+    let due = || tokio::time::Instant::now() + limits.each;
+    let (mut deadline, mut goal) = (due(), at + limits.least);
+    let mut look_at = at + LOOK_EVERY;
+    loop {
+        if tokio::time::Instant::now() >= deadline {
+            if at < goal {
+                return Err(too_slow(url));
+            }
+            (deadline, goal) = (due(), at + limits.least);
+        }
+        // Once more round when the time is over: what comes late is counted too.
+        let Ok(piece) = timeout_at(deadline, response.chunk()).await else { continue };
+        let Some(piece) = piece.map_err(|error| broken_off(url, &error))? else { return Ok(at) };
+        wanted.allows(at + piece.len() as u64)?;
+        file.write_all(&piece).await.map_err(writing)?;
+        at += piece.len() as u64;
+        if at >= look_at {
+            room().map_err(writing)?;
+            look_at = at + LOOK_EVERY;
+        }
+        tell(at);
+    }
+}
+
 /// How much there is of this URL already, and what to compare its version by.
-fn resumable(dir: &Path, partial: &Path, url: &str) -> Option<(u64, String)> {
+fn resumable(dir: &Path, partial: &Path, wanted: &Wanted<'_>) -> Option<(u64, String)> {
     let origin = origin(dir)?;
     let length = std::fs::metadata(partial).ok()?.len();
-    (origin.url == url && length > 0).then_some((length, origin.validator?))
+    (origin.url == wanted.url && length > 0).then_some((length, origin.validator?))
 }
 
 /// A strong ETag, or else the time of the last change.
@@ -279,6 +400,13 @@ fn unreachable(url: &str, error: &reqwest::Error) -> Failure {
         return Failure::new(format!("cannot fetch {url}: {why}; check the URL"));
     }
     Failure::passing(format!("cannot fetch {url}: {why}; check the network and the URL"))
+}
+
+fn too_slow(url: &str) -> Failure {
+    Failure::passing(format!(
+        "{url} comes so slowly that it would never end; relaunch to go on from there, or fetch it \
+         from a nearer server"
+    ))
 }
 
 fn broken_off(url: &str, error: &reqwest::Error) -> Failure {

@@ -3,9 +3,12 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 
 use crate::domain::Failure;
@@ -16,11 +19,21 @@ use crate::domain::Failure;
 /// When something stays mounted: nothing below the folder may be removed then.
 pub(super) fn unmount_below(folder: &Path) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::io(format!("look into {}", folder.display()), &error);
-    // As the kernel names it: a link on the way there would hide what is mounted.
-    let folder = match folder.canonicalize() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        found => found.map_err(failed)?,
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let held = match rustix::fs::open(folder, flags, Mode::empty()) {
+        Ok(held) => held,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOTDIR | Errno::LOOP) if folder.is_symlink() => {
+            return Err(Failure::new(format!(
+                "cannot remove {}: it is a link, and hostler follows none there; remove the link",
+                folder.display()
+            )));
+        }
+        Err(error) => return Err(failed(error.into())),
     };
+    // As the kernel names it: a link on the way there would hide what is mounted.
+    let folder = std::fs::read_link(format!("/proc/self/fd/{}", held.as_raw_fd()));
+    let folder = folder.map_err(failed)?;
     let mounts = std::fs::read("/proc/self/mountinfo").map_err(failed)?;
     for place in below(&mounts, &folder).into_iter().rev() {
         // In use by somebody, it is at least taken out of the tree.
@@ -111,5 +124,26 @@ mod tests {
             assert!(!dir.exists());
         }
         assert_eq!(fs::read_to_string(precious.join("file")).unwrap(), "x");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_unmounted_or_removed_behind_a_link() {
+        let home = tempfile::tempdir().unwrap();
+        let (outside, images) = (home.path().join("outside"), home.path().join("images"));
+        for dir in [&outside.join("mounted"), &images] {
+            fs::create_dir_all(dir).unwrap();
+        }
+        std::os::unix::fs::symlink(&outside, images.join("1")).unwrap();
+        let place = outside.join("mounted");
+        if let Err(error) = mount("hostler-test", &place, "tmpfs", MountFlags::empty(), None) {
+            println!("left out: nothing can be mounted here: {error}");
+            return;
+        }
+        fs::write(place.join("file"), "x").unwrap();
+        let refused = Images::new(Supervision::default()).discard(&images.join("1")).await;
+        let still = fs::read_to_string(place.join("file"));
+        let _ = unmount(&place, UnmountFlags::DETACH);
+        assert!(refused.unwrap_err().message.contains("is a link"));
+        assert_eq!(still.unwrap(), "x");
     }
 }

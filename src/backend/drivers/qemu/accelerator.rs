@@ -158,12 +158,16 @@ async fn run(
 /// What QEMU complained of: the first line that is no warning, without the program's name.
 #[must_use]
 pub fn complaint(program: &str, stderr: &str) -> Option<String> {
-    let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
-    stderr
-        .lines()
-        .map(|line| line.strip_prefix(&*name).map_or(line, |line| line.trim_start_matches(": ")))
-        .find(|line| !line.trim().is_empty() && !line.contains("warning:"))
-        .map(str::to_owned)
+    complaints(program, stderr).find(|line| !line.contains("warning:")).map(str::to_owned)
+}
+
+/// The lines QEMU said, without the program's name and without what a hole in a file reads as.
+pub fn complaints<'t>(program: &str, said: &'t str) -> impl Iterator<Item = &'t str> {
+    let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    said.lines()
+        .map(|line| line.trim_start_matches('\0'))
+        .map(move |line| line.strip_prefix(&*name).map_or(line, |it| it.trim_start_matches(": ")))
+        .filter(|line| !line.trim().is_empty())
 }
 
 /// Renamed into place, because another console may probe at the same time.

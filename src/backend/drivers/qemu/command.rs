@@ -9,6 +9,8 @@ use uuid::Uuid;
 use crate::backend::ports::{Drive, Guest, GuestSpec};
 use crate::domain::{DiskFormat, Failure, ImageForm};
 
+/// The name of QEMU's own log.
+const LOG: &str = "qemu.log";
 /// A unix socket's path may have this many bytes; the kernel's structure has room for one more.
 const LONGEST_SOCKET: usize = 107;
 
@@ -43,7 +45,7 @@ impl Files {
             serial_log: file("serial.log"),
             pidfile: file("qemu.pid"),
             stderr: file("qemu.stderr"),
-            log: file("qemu.log"),
+            log: file(LOG),
         }
     }
 
@@ -64,7 +66,7 @@ impl Files {
     }
 }
 
-/// The arguments QEMU is launched with.
+/// The arguments QEMU is launched with, in the VM's folder.
 #[must_use]
 pub fn arguments(spec: &GuestSpec, accelerator: &str) -> Vec<OsString> {
     let files = Files::of(&spec.guest);
@@ -74,7 +76,9 @@ pub fn arguments(spec: &GuestSpec, accelerator: &str) -> Vec<OsString> {
     line.option("-uuid", Value::of(&spec.guest.uuid.to_string()));
     line.flag("-daemonize");
     line.option("-pidfile", Value::path(&files.pidfile));
-    line.option("-D", Value::path(&files.log));
+    // Relative to its folder: QEMU would put its number in the place of a '%d' in the path, and take
+    // no other '%'.
+    line.option("-D", Value::of(LOG));
 
     line.flag("-nodefaults");
     line.flag("-no-user-config");
@@ -236,6 +240,7 @@ mod tests {
             }),
             seed: Some("/d/seed.img".into()),
             disks: Vec::new(),
+            launch: "1.0.0".into(),
         }
     }
 

@@ -22,31 +22,53 @@ pub struct Control {
     vm: u64,
 }
 
+/// Who is found where a guest's QEMU should be.
+pub enum Reach {
+    /// It can be spoken to.
+    Control(Control),
+    /// It lives, and nobody listens at its socket.
+    Unheard(Living),
+    /// There is no process.
+    Nobody,
+}
+
 impl Control {
-    /// Connects to the guest's QEMU, and makes sure that it is the guest's. `None` when there is
-    /// no process.
+    /// Connects to the guest's QEMU, and makes sure that it is the guest's.
     ///
     /// # Errors
-    /// When a process is there and does not answer, or is another VM's.
-    pub async fn open(guest: &Guest) -> Result<Option<Self>, Failure> {
+    /// When somebody listens and does not answer, or is another VM's.
+    pub async fn reach(guest: &Guest) -> Result<Reach, Failure> {
+        let absent = || Living::find(guest).map_or(Reach::Nobody, Reach::Unheard);
         let mut qmp = match Qmp::connect(&Files::of(guest).control).await {
             Ok(qmp) => qmp,
-            Err(QmpError::Nobody | QmpError::Closed) => return absent(guest).map(|()| None),
+            Err(QmpError::Nobody | QmpError::Closed) => return Ok(absent()),
             Err(error) => return Err(unreachable(guest.id, &error)),
         };
         let uuid = match qmp.execute("query-uuid", Value::Null).await {
             Ok(answer) => answer["UUID"].as_str().unwrap_or_default().to_owned(),
-            Err(QmpError::Closed) => return absent(guest).map(|()| None),
+            Err(QmpError::Closed) => return Ok(absent()),
             Err(error) => return Err(unreachable(guest.id, &error)),
         };
         if uuid == guest.uuid.to_string() {
-            return Ok(Some(Self { qmp, vm: guest.id }));
+            return Ok(Reach::Control(Self { qmp, vm: guest.id }));
         }
         Err(Failure::new(format!(
             "the QEMU at {} (process {}) runs another VM, {uuid}; end it and relaunch",
             Files::of(guest).control.display(),
             qmp.pid().as_raw_pid()
         )))
+    }
+
+    /// Connects to the guest's QEMU; `None` when there is no process.
+    ///
+    /// # Errors
+    /// When a process is there and cannot be spoken to, or is another VM's.
+    pub async fn open(guest: &Guest) -> Result<Option<Self>, Failure> {
+        match Self::reach(guest).await? {
+            Reach::Control(control) => Ok(Some(control)),
+            Reach::Unheard(living) => Err(unheard(guest, &living)),
+            Reach::Nobody => Ok(None),
+        }
     }
 
     /// Connects to a QEMU that must be there.
@@ -131,23 +153,23 @@ fn unreachable(vm: u64, error: &QmpError) -> Failure {
     Failure::passing(format!("cannot ask the QEMU of vm/{vm}: {error}"))
 }
 
-/// Makes sure that no process is there when its socket says so.
-fn absent(guest: &Guest) -> Result<(), Failure> {
-    Living::find(guest).map_or(Ok(()), |living| {
-        Err(Failure::passing(format!(
-            "the QEMU of vm/{} runs (process {}), but nobody listens at {}",
-            guest.id,
-            living.pid.as_raw_pid(),
-            Files::of(guest).control.display()
-        )))
-    })
+/// Why a living QEMU cannot be asked: its socket was removed, or is not there yet.
+pub fn unheard(guest: &Guest, living: &Living) -> Failure {
+    Failure::passing(format!(
+        "the QEMU of vm/{} runs (process {}), but nobody listens at {}; shut the guest down from \
+         inside, or cut its power with vm_stop force=true",
+        guest.id,
+        living.pid.as_raw_pid(),
+        Files::of(guest).control.display()
+    ))
 }
 
 /// What a guest is doing.
 pub async fn status(guest: &Guest) -> Result<GuestStatus, Failure> {
-    match Control::open(guest).await? {
-        Some(mut control) => control.status().await,
-        None => Ok(GuestStatus::Off),
+    match Control::reach(guest).await? {
+        Reach::Control(mut control) => control.status().await,
+        Reach::Unheard(_) => Ok(GuestStatus::Unreachable),
+        Reach::Nobody => Ok(GuestStatus::Off),
     }
 }
 
@@ -170,21 +192,33 @@ pub async fn reset(guest: &Guest, log: &CommandLog) -> Result<(), Failure> {
 
 /// Ends the process, by asking and then by force, and tidies up what it left.
 pub async fn quit(guest: &Guest, log: &CommandLog) -> Result<(), Failure> {
-    if let Some(living) = Living::find(guest) {
-        // A QEMU that cannot be asked is killed: that is what the deadline is for.
-        if let Ok(Some(mut control)) = Control::open(guest).await
-            && control.say(log, "quit", Value::Null).await.is_ok()
-            && living.ended(LEAVE).await?
-        {
-            return tidy(guest);
-        }
-        kill(&living, guest, log).await?;
-    }
-    // A launch that was called off may leave one that has no pidfile yet.
-    while let Some(living) = Living::search(guest) {
-        kill(&living, guest, log).await?;
+    // A launch that was called off may leave more than one process.
+    while let Some(living) = Living::find(guest) {
+        end(&living, guest, log).await?;
     }
     tidy(guest)
+}
+
+/// Ends what one launch has started, and nothing else.
+pub async fn withdraw(guest: &Guest, launch: &str, log: &CommandLog) -> Result<(), Failure> {
+    while let Some(living) = Living::launched(guest, launch) {
+        end(&living, guest, log).await?;
+    }
+    // The sockets may be those of one that lives on.
+    if Living::find(guest).is_some() { Ok(()) } else { tidy(guest) }
+}
+
+/// Ends a process, by asking and then by force.
+async fn end(living: &Living, guest: &Guest, log: &CommandLog) -> Result<(), Failure> {
+    // A QEMU that cannot be asked is killed: that is what the deadline is for.
+    if let Ok(Some(mut control)) = Control::open(guest).await
+        && control.qmp().pid() == living.pid
+        && control.say(log, "quit", Value::Null).await.is_ok()
+        && living.ended(LEAVE).await?
+    {
+        return Ok(());
+    }
+    kill(living, guest, log).await
 }
 
 /// Ends a process by force.

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::command::Files;
 use super::living::{Living, gone};
+use super::logs;
 use super::qmp::{Qmp, QmpError, QmpEvent};
 use crate::backend::ports::{Guest, GuestEvent};
 use crate::domain::Failure;
@@ -36,19 +37,30 @@ pub struct Events {
 pub type EventStream = Pin<Box<dyn Stream<Item = GuestEvent> + Send>>;
 
 impl Events {
-    /// Watches a guest. One that does not run has nothing to tell but that it is gone.
+    /// Watches a guest, and keeps its logs short meanwhile. One that does not run has nothing to tell but that it is gone.
     ///
     /// # Errors
     /// When QEMU is there and does not answer.
-    pub async fn watch(&self, guest: &Guest) -> Result<EventStream, Failure> {
+    pub async fn watch(&self, guest: &Guest, log_bytes: u64) -> Result<EventStream, Failure> {
         let _turn = self.opening.lock().await;
         if let Some(receiver) = self.join() {
             return Ok(until_gone(receiver));
         }
         let qmp = match Qmp::connect(&Files::of(guest).events).await {
             Ok(qmp) => qmp,
-            Err(QmpError::Nobody | QmpError::Closed) if Living::find(guest).is_none() => {
-                return Ok(Box::pin(stream::iter([GuestEvent::Gone])));
+            Err(QmpError::Nobody | QmpError::Closed) => {
+                // One that cannot be spoken to can still be seen to end.
+                let end = Living::find(guest).map(|living| gone(living.into_pidfd()));
+                let kept_short = end.is_some().then(|| logs::keep_short(guest, log_bytes));
+                return Ok(Box::pin(stream::once(async move {
+                    let _kept_short = kept_short;
+                    if let Some(end) = end
+                        && let Err(error) = end.await
+                    {
+                        tracing::warn!(%error, "the end of a QEMU cannot be waited for");
+                    }
+                    GuestEvent::Gone
+                })));
             }
             Err(error) => {
                 let vm = guest.id;
@@ -57,7 +69,11 @@ impl Events {
         };
         let (sender, receiver) = broadcast::channel(BEHIND);
         *self.line.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender.downgrade());
-        tokio::spawn(listen(qmp, sender));
+        let kept_short = logs::keep_short(guest, log_bytes);
+        tokio::spawn(async move {
+            listen(qmp, sender).await;
+            drop(kept_short);
+        });
         Ok(until_gone(receiver))
     }
 

@@ -12,13 +12,17 @@ use tokio::time::sleep;
 
 use super::accelerator::complaint;
 use super::command::{self, Files};
-use super::control::{self, Control};
+use super::control::{self, Control, Reach};
+use super::living::LAUNCH;
+use super::logs;
 use crate::backend::drivers::process;
 use crate::backend::ports::{CommandLog, Guest, GuestSpec, GuestStatus};
 use crate::domain::Failure;
 
 /// How long a QEMU that somebody else has just launched may take to open its sockets.
 const APPEAR: Duration = Duration::from_secs(5);
+/// How long to wait before such a one is looked for again.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// Launches a VM, or adopts its QEMU; the accelerator used is returned by name.
 ///
@@ -28,6 +32,7 @@ pub async fn launch(
     program: &str,
     accelerator: &str,
     spec: &GuestSpec,
+    log_bytes: u64,
     log: &CommandLog,
 ) -> Result<String, Failure> {
     let guest = &spec.guest;
@@ -36,7 +41,7 @@ pub async fn launch(
     if let Some(adopted) = adopt(guest, log).await? {
         return Ok(adopted);
     }
-    match spawn(program, accelerator, spec, log).await {
+    match spawn(program, accelerator, spec, log_bytes, log).await {
         // The pidfile's lock lets only one through. Whoever was first was launched for this VM,
         // by a console that died before it could say so.
         Err(failure) if failure.message.contains("lock") && failure.message.contains("pid") => {
@@ -45,7 +50,7 @@ pub async fn launch(
                 if let Ok(Some(adopted)) = adopt(guest, log).await {
                     return Ok(adopted);
                 }
-                sleep(Duration::from_millis(50)).await;
+                sleep(AGAIN).await;
             }
             Err(failure)
         }
@@ -57,11 +62,24 @@ pub async fn launch(
 
 /// Takes over a living QEMU. One whose guest has shut down is ended, to be launched anew: what
 /// the VM is made of may have changed since.
+///
+/// # Errors
+/// When it lives and cannot be spoken to: a second one would have the same disks.
 async fn adopt(guest: &Guest, log: &CommandLog) -> Result<Option<String>, Failure> {
-    let Some(mut control) = Control::open(guest).await? else { return Ok(None) };
+    let late = Instant::now() + APPEAR;
+    let mut control = loop {
+        match Control::reach(guest).await? {
+            Reach::Control(control) => break control,
+            Reach::Nobody => return Ok(None),
+            // It is still being launched, by a console that died before it could say so, or is about
+            // to end.
+            Reach::Unheard(_) if Instant::now() < late => sleep(AGAIN).await,
+            Reach::Unheard(living) => return Err(control::unheard(guest, &living)),
+        }
+    };
     match control.status().await? {
         GuestStatus::Running => {}
-        GuestStatus::ShutDown | GuestStatus::Off => {
+        GuestStatus::ShutDown | GuestStatus::Off | GuestStatus::Unreachable => {
             drop(control);
             control::quit(guest, log).await?;
             return Ok(None);
@@ -92,13 +110,13 @@ async fn spawn(
     program: &str,
     accelerator: &str,
     spec: &GuestSpec,
+    log_bytes: u64,
     log: &CommandLog,
 ) -> Result<(), Failure> {
     let what = format!("launch vm/{}", spec.guest.id);
     let Files { stderr, log: own_log, .. } = Files::of(&spec.guest);
     let failed = |error: io::Error| Failure::io(format!("write {}", stderr.display()), &error);
-    // What the last run said is kept until the next: it may tell why that one crashed.
-    let _ = fs::rename(&own_log, own_log.with_extension("log.old"));
+    logs::begin(&spec.guest, log_bytes)?;
     let kept = File::create(&stderr).map_err(failed)?;
 
     let arguments = command::arguments(spec, accelerator);
@@ -108,6 +126,8 @@ async fn spawn(
     let spawned = Command::new(program)
         .args(&arguments)
         .env("LC_ALL", "C.UTF-8")
+        .env(LAUNCH, &spec.launch)
+        .current_dir(&spec.guest.dir)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(kept)

@@ -25,26 +25,48 @@ pub struct Living {
     pidfd: OwnedFd,
 }
 
+/// The variable of QEMU's environment that says which launch started it.
+pub const LAUNCH: &str = "HOSTLER_LAUNCH";
+
 impl Living {
-    /// The process the guest's pidfile names, when it lives and is the guest's.
+    /// A process of the guest's: the one its pidfile names, or any other. A pidfile is not there yet
+    /// while QEMU is being launched, and whoever tidies up may remove it from a living one.
     #[must_use]
     pub fn find(guest: &Guest) -> Option<Self> {
-        let pidfile = fs::read_to_string(Files::of(guest).pidfile).ok()?;
-        let pid = Pid::from_raw(pidfile.trim().parse().ok()?)?;
-        // Held first and looked at then, so that the number cannot change hands in between.
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-        runs(pid, &guest.uuid).then_some(Self { pid, pidfd })
+        Self::named(guest).or_else(|| Self::search(|pid| runs(pid, &guest.uuid)))
     }
 
-    /// A process of the guest's, also one that has no pidfile yet: QEMU that was left while it was
-    /// being launched. Looks at every process of the box.
+    /// A process of the guest's that one launch started.
     #[must_use]
-    pub fn search(guest: &Guest) -> Option<Self> {
+    pub fn launched(guest: &Guest, launch: &str) -> Option<Self> {
+        let mark = format!("{LAUNCH}={launch}");
+        Self::search(|pid| runs(pid, &guest.uuid) && has_word(pid, "environ", mark.as_bytes()))
+    }
+
+    /// The process the guest's pidfile names, when it lives and is the guest's.
+    fn named(guest: &Guest) -> Option<Self> {
+        let pidfile = fs::read_to_string(Files::of(guest).pidfile).ok()?;
+        let pid = Pid::from_raw(pidfile.trim().parse().ok()?)?;
+        Self::hold(pid, |pid| runs(pid, &guest.uuid))
+    }
+
+    /// The first process of the box that is it.
+    fn search(is_it: impl Fn(Pid) -> bool) -> Option<Self> {
         fs::read_dir("/proc").ok()?.find_map(|entry| {
             let pid = Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?)?;
-            let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-            runs(pid, &guest.uuid).then_some(Self { pid, pidfd })
+            Self::hold(pid, &is_it)
         })
+    }
+
+    /// Held first and looked at then, so that the number cannot change hands in between.
+    fn hold(pid: Pid, is_it: impl Fn(Pid) -> bool) -> Option<Self> {
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        is_it(pid).then_some(Self { pid, pidfd })
+    }
+
+    /// Its descriptor, to be waited for.
+    pub fn into_pidfd(self) -> OwnedFd {
+        self.pidfd
     }
 
     /// Kills it. Finding it dead is success.
@@ -109,4 +131,10 @@ fn runs(pid: Pid, uuid: &Uuid) -> bool {
     let Ok(line) = fs::read(format!("/proc/{}/cmdline", pid.as_raw_pid())) else { return false };
     let mut words = line.split(|&byte| byte == 0).skip_while(|word| word != b"-uuid").skip(1);
     words.next() == Some(uuid.to_string().as_bytes())
+}
+
+/// Whether a file of a process in `/proc`, such as its environment, holds a word.
+fn has_word(pid: Pid, file: &str, wanted: &[u8]) -> bool {
+    fs::read(format!("/proc/{}/{file}", pid.as_raw_pid()))
+        .is_ok_and(|words| words.split(|&byte| byte == 0).any(|word| word == wanted))
 }

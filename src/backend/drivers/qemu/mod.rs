@@ -8,6 +8,8 @@
 //!               └ qemu.pid      locked by QEMU: no second one on the same VM
 //! ```
 //!
+//! The serial line and QEMU itself write logs, which are kept short while somebody watches the VM.
+//!
 //! Nothing here knows of operations, stores or screens. Every file of a VM is in [`Guest::dir`].
 
 mod accelerator;
@@ -17,6 +19,7 @@ mod disks;
 mod events;
 mod launch;
 mod living;
+mod logs;
 mod qmp;
 mod serial;
 
@@ -42,6 +45,7 @@ pub const PROGRAM: &str = "qemu-system-x86_64";
 pub struct Qemu {
     program: String,
     dir: PathBuf,
+    log_bytes: u64,
     accelerator: OnceCell<Accelerator>,
     machines: Mutex<HashMap<Uuid, Arc<Machine>>>,
 }
@@ -68,9 +72,16 @@ impl Qemu {
         Self {
             program: program.into(),
             dir: dir.into(),
+            log_bytes: logs::MOST,
             accelerator: OnceCell::new(),
             machines: Mutex::default(),
         }
+    }
+
+    /// Lets each log of a guest grow to that many bytes before it is cut.
+    #[must_use]
+    pub fn with_log_bytes(self, log_bytes: u64) -> Self {
+        Self { log_bytes, ..self }
     }
 
     async fn find_accelerator(&self) -> Result<&Accelerator, Failure> {
@@ -93,7 +104,7 @@ impl Hypervisor for Qemu {
             let accelerator = self.find_accelerator().await?;
             let machine = self.machine(&spec.guest);
             let _turn = machine.control.lock().await;
-            launch::launch(&self.program, &accelerator.name, spec, log).await
+            launch::launch(&self.program, &accelerator.name, spec, self.log_bytes, log).await
         })
     }
 
@@ -109,7 +120,7 @@ impl Hypervisor for Qemu {
         &'a self,
         guest: &'a Guest,
     ) -> Done<'a, Pin<Box<dyn Stream<Item = GuestEvent> + Send>>> {
-        Box::pin(async { self.machine(guest).events.watch(guest).await })
+        Box::pin(async { self.machine(guest).events.watch(guest, self.log_bytes).await })
     }
 
     fn power_button<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> Done<'a, ()> {
@@ -133,6 +144,19 @@ impl Hypervisor for Qemu {
             let machine = self.machine(guest);
             let _turn = machine.control.lock().await;
             control::quit(guest, log).await
+        })
+    }
+
+    fn withdraw<'a>(
+        &'a self,
+        guest: &'a Guest,
+        launch: &'a str,
+        log: &'a CommandLog,
+    ) -> Done<'a, ()> {
+        Box::pin(async move {
+            let machine = self.machine(guest);
+            let _turn = machine.control.lock().await;
+            control::withdraw(guest, launch, log).await
         })
     }
 
@@ -163,6 +187,10 @@ impl Hypervisor for Qemu {
             let machine = self.machine(guest);
             machine.serial.open(guest, &machine.control).await
         })
+    }
+
+    fn last_words(&self, guest: &Guest) -> Option<String> {
+        logs::last_words(&self.program, guest)
     }
 
     fn usage(&self, guest: &Guest) -> Option<GuestUsage> {

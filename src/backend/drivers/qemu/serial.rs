@@ -5,9 +5,7 @@
 //! keeps gives the last lines from before.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +21,8 @@ use tokio::time::{Instant, sleep};
 
 use super::command::Files;
 use super::control::Control;
+use super::living::Living;
+use super::logs::last;
 use crate::backend::ports::Guest;
 use crate::domain::{BackendError, Failure, Serial, SerialInput};
 
@@ -69,7 +69,16 @@ impl SerialLine {
         let stream = UnixStream::connect(&files.serial).await.map_err(|error| {
             Failure::new(match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                    format!("vm/{} does not run, so its serial line is closed", guest.id)
+                    match Living::find(guest) {
+                        Some(_) => format!(
+                            "vm/{} runs, but the socket of its serial line was removed; it is back \
+                             when the VM is stopped and started",
+                            guest.id
+                        ),
+                        None => {
+                            format!("vm/{} does not run, so its serial line is closed", guest.id)
+                        }
+                    }
                 }
                 _ => format!("cannot open the serial line of vm/{}: {error}", guest.id),
             })
@@ -165,20 +174,6 @@ fn pieces(receiver: Receiver<Vec<u8>>) -> impl stream::Stream<Item = Vec<u8>> {
             Err(RecvError::Closed) => None,
         }
     })
-}
-
-/// The last bytes of a file.
-fn last(path: &Path, most: usize) -> io::Result<Vec<u8>> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(most as u64)))?;
-    let mut bytes = Vec::with_capacity(most);
-    file.take(most as u64).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// One of those who type into the line.

@@ -84,6 +84,28 @@ async fn two_encodings_do_not_share_an_output() {
 }
 
 #[tokio::test]
+async fn an_output_is_the_same_however_its_folder_is_reached() {
+    let trial = Trial::new();
+    let source = trial.file("talk.mov", "x");
+    let link = trial.path("link");
+    std::os::unix::fs::symlink(trial.dir.path(), &link).unwrap();
+    *trial.encoder.next.lock().unwrap() = Does::Hangs;
+    trial.submit("encode", json!({ "source": source })).await.unwrap();
+    for (output, reason, why) in [
+        ("link/talk.mp4", Reason::Existence, "is being made already by encoding/1"),
+        ("link/talk.mov", Reason::Value, "is the source itself"),
+        ("state/talk.mp4", Reason::Value, "among hostler's own files"),
+        ("link/state/disks/9.qcow2", Reason::Value, "among hostler's own files"),
+    ] {
+        std::fs::create_dir_all(trial.path("state/disks")).unwrap();
+        let given = json!({ "source": source, "output": trial.path(output) });
+        let refusal = trial.submit("encode", given).await.unwrap_err();
+        assert_eq!((refusal.reason, refusal.field.as_deref()), (reason, Some("output")));
+        assert!(refusal.message.contains(why), "{refusal}");
+    }
+}
+
+#[tokio::test]
 async fn the_preview_shows_the_command() {
     let trial = Trial::new();
     let source = trial.file("talk.mov", "x");

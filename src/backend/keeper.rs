@@ -1,0 +1,274 @@
+//! The keeper: keeps what lies in the state directory in step with what the database says.
+//!
+//! It writes descriptions when resources change, takes marks away when what they stand for is
+//! whole, and removes at start what a called-off operation left when an earlier life ended. What
+//! the database does not know is left where it is. It wakes on changes, never by polling.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::domain::{Failure, ResourceId, ResourceKind, State};
+
+use super::core::Core;
+use super::state_files::beneath::Folder;
+use super::state_files::mark::Mark;
+use super::state_files::{self, FOLDERS, TRASH, description};
+use super::store::reader;
+
+/// The resources whose files may be out of step.
+#[derive(Default)]
+pub(super) struct Due {
+    ids: Mutex<BTreeSet<ResourceId>>,
+    woken: Notify,
+    /// Held by whoever brings them into step; whether what an earlier life left is removed.
+    swept: tokio::sync::Mutex<bool>,
+}
+
+impl Due {
+    /// These, at the start of a life.
+    pub(super) fn new(ids: impl IntoIterator<Item = ResourceId>) -> Self {
+        let due = Self::default();
+        ids.into_iter().for_each(|id| due.add(id));
+        due
+    }
+
+    /// A resource has changed, or an operation on it has ended.
+    pub(super) fn add(&self, id: ResourceId) {
+        if FOLDERS.iter().any(|(kind, _)| *kind == id.kind) {
+            self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+            self.woken.notify_one();
+        }
+    }
+
+    fn take(&self) -> BTreeSet<ResourceId> {
+        std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Keeps until the backend leaves.
+pub(super) async fn run(core: Arc<Core>) {
+    tokio::select! {
+        () = core.pausing.cancelled() => return,
+        () = sweep_once(&core) => {}
+    }
+    loop {
+        keep(&core).await;
+        tokio::select! {
+            () = core.pausing.cancelled() => return,
+            () = core.due.woken.notified() => {}
+        }
+    }
+}
+
+/// Removes what an earlier life left, once in ours.
+pub(super) async fn sweep_once(core: &Arc<Core>) {
+    let mut swept = core.due.swept.lock().await;
+    if !*swept {
+        sweep(core).await;
+        *swept = true;
+    }
+}
+
+/// Brings everything that is due into step. What fails is tried again with the next change.
+pub(super) async fn keep(core: &Arc<Core>) {
+    let _turn = core.due.swept.lock().await;
+    let (due, this) = (core.due.take(), core.clone());
+    if due.is_empty() {
+        return;
+    }
+    let kept = tokio::task::spawn_blocking(move || {
+        for id in due {
+            if let Err(error) = keep_one(&this, id) {
+                tracing::warn!(%id, %error, "its description cannot be kept");
+                this.due.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+            }
+        }
+    });
+    if let Err(error) = kept.await {
+        tracing::error!(%error, "the keeper broke");
+    }
+}
+
+fn keep_one(core: &Core, id: ResourceId) -> io::Result<()> {
+    let dir = &core.settings().state_dir;
+    let resource = core.inventory(|inventory| inventory.get(id).cloned());
+    description::keep(dir, id, resource.as_ref())?;
+    if resource.as_ref().is_some_and(description::is_whole)
+        && let Some(mark) = Mark::read(dir, id)?
+        && !is_open(core, mark)
+    {
+        Mark::remove(dir, id)?;
+    }
+    Ok(())
+}
+
+/// Whether the operation that left a mark is in flight.
+fn is_open(core: &Core, mark: Mark) -> bool {
+    let flight = core.flight();
+    flight.open.get(&mark.operation).is_some_and(|open| Mark::from(&*open.operation) == mark)
+}
+
+/// Removes what operations left that were called off while an earlier life ended: what carries the
+/// mark of one that this very database knows as cancelled, and nothing else.
+async fn sweep(core: &Arc<Core>) {
+    let dir = &core.settings().state_dir;
+    clear_unwritten(dir);
+    for (id, mark) in Mark::all(dir) {
+        if is_open(core, mark) || core.inventory(|inventory| inventory.get(id).is_some()) {
+            continue;
+        }
+        let asked = core.store.read(move |store| reader::operation(store, mark.operation)).await;
+        let known = asked.ok().flatten().filter(|operation| Mark::from(operation) == mark);
+        let swept = match known.map(|operation| operation.state) {
+            Some(State::Cancel) => clear(core, id).await,
+            // Made, and deleted since.
+            Some(State::Done) => Ok(()),
+            _ => {
+                tracing::warn!(
+                    %id, operation = %mark.operation,
+                    "what an operation began that the database does not know is left where it is"
+                );
+                continue;
+            }
+        };
+        let swept = swept.and_then(|()| {
+            Mark::remove(dir, id).map_err(|error| Failure::io(format!("unmark {id}"), &error))
+        });
+        if let Err(failure) = swept {
+            tracing::warn!(%id, %failure, "what a cancelled operation left cannot be removed");
+        }
+    }
+}
+
+/// Removes the files of a resource that was never made.
+async fn clear(core: &Arc<Core>, id: ResourceId) -> Result<(), Failure> {
+    let settings = core.settings();
+    if id.kind == ResourceKind::Image {
+        return core.ports().images.discard(&settings.image_dir(id.id)).await;
+    }
+    state_files::remove(&settings.state_dir, id)
+        .map_err(|error| Failure::io(format!("remove the files of {id}"), &error))
+}
+
+/// Removes descriptions and marks that an earlier life was still writing.
+fn clear_unwritten(state_dir: &Path) {
+    let clear = |folder: &Folder| {
+        for name in folder.names().unwrap_or_default() {
+            if state_files::is_unwritten(&name.to_string_lossy()) {
+                // What cannot be removed now is removed at the next start.
+                let _ = folder.remove_file(&name);
+            }
+        }
+    };
+    for name in FOLDERS.iter().map(|(_, name)| *name).chain([TRASH]) {
+        let Ok(folder) = Folder::beneath(state_dir, &state_dir.join(name)) else { continue };
+        clear(&folder);
+        for inner in folder.names().unwrap_or_default() {
+            if let Ok(inner) = folder.folder(&inner) {
+                clear(&inner);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
+    use super::super::operations::testing::House;
+    use super::super::ports::GuestStatus;
+    use super::*;
+    use crate::backend::fake::Trouble;
+    use crate::domain::{Backend, Control, Disk, DiskState, Resource, VmState};
+
+    fn described(house: &House, file: &str) -> Option<Resource> {
+        description::read(house.dir(), &house.dir().join(file)).unwrap()
+    }
+
+    fn marks(house: &House) -> Vec<String> {
+        Mark::all(house.dir()).iter().map(|(id, _)| id.to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn every_change_of_a_resource_is_in_its_description_and_no_secret() {
+        let mut house = House::open();
+        let (vm, disk) = (house.some_vm().await, house.some_disk().await);
+        house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        house.backend.settle().await;
+        assert_eq!(marks(&house), [""; 0]);
+        assert_eq!(described(&house, "vms/1/vm.json"), Some(Resource::Vm(house.vm(vm).await)));
+        assert_eq!(described(&house, "disks/1.json"), Some(Resource::Disk(house.disk(disk).await)));
+        assert!(matches!(described(&house, "images/1/image.json"), Some(Resource::Image(_))));
+        let text = fs::read_to_string(house.dir().join("vms/1/vm.json")).unwrap();
+        assert!(!text.contains("$6$") && !text.contains("password"), "{text}");
+
+        house.done("disk_detach", json!({ "disk": disk, "vm": vm })).await;
+        house.done("disk_delete", json!({ "disk": disk })).await;
+        house.backend.settle().await;
+        assert_eq!(described(&house, "disks/1.json"), None);
+        let trashed = described(&house, "trash/1.json");
+        assert!(matches!(
+            trashed,
+            Some(Resource::Disk(Disk { state: DiskState::Trashed, vm: None, .. }))
+        ));
+        house.done("disk_purge", json!({ "disk": disk })).await;
+        house.backend.settle().await;
+        assert_eq!(fs::read_dir(house.dir().join("trash")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(house.dir().join("disks")).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn descriptions_that_are_missing_are_made_up_for_at_start() {
+        let mut house = House::open();
+        let vm = house.some_vm().await;
+        let unwritten = format!("vms/1/.vm.json.partial-{}", "0a".repeat(16));
+        let mut house = house
+            .restart_after(|dir| {
+                fs::remove_file(dir.join("vms/1/vm.json")).unwrap();
+                fs::write(dir.join("images/1/image.json"), "{ damaged").unwrap();
+                fs::write(dir.join(&unwritten), "").unwrap();
+            })
+            .await;
+        house.backend.settle().await;
+        assert_eq!(described(&house, "vms/1/vm.json"), Some(Resource::Vm(house.vm(vm).await)));
+        assert!(matches!(described(&house, "images/1/image.json"), Some(Resource::Image(_))));
+        assert!(!house.dir().join(unwritten).exists());
+        house.fake.becomes(vm, GuestStatus::Paused, super::super::ports::GuestEvent::Paused);
+        let id = ResourceId::new(ResourceKind::Vm, vm);
+        house.becomes(id, |it| it.state() == "paused").await;
+        house.backend.settle().await;
+        let Some(Resource::Vm(found)) = described(&house, "vms/1/vm.json") else { panic!() };
+        assert_eq!(found.state, VmState::Paused);
+    }
+
+    #[tokio::test]
+    async fn only_what_a_cancelled_operation_left_is_swept_away() {
+        let mut house = House::open();
+        house.fake.trouble(0, Trouble::After);
+        let (uid, _) = house.fails("image_fetch", json!({ "os": "debian-12" })).await;
+        assert_eq!(marks(&house), ["image/1"]);
+        // The owner ends between the record of the end and the removal.
+        house.fake.trouble(0, Trouble::Before);
+        house.backend.control(Control::Cancel { uid }).await.unwrap_err();
+        assert!(house.dir().join("images/1/disk.qcow2").exists());
+        let stranger = Mark { operation: uid, created_ms: 1 };
+        let house = house
+            .restart_after(|dir| {
+                for unknown in ["images/98", "images/99"] {
+                    fs::create_dir_all(dir.join(unknown)).unwrap();
+                }
+                stranger.write(dir, ResourceId::new(ResourceKind::Image, 98)).unwrap();
+            })
+            .await;
+        house.backend.settle().await;
+        assert!(!house.dir().join("images/1").exists());
+        assert_eq!(marks(&house), ["image/98"], "of another life");
+        assert!(house.dir().join("images/98").exists() && house.dir().join("images/99").exists());
+    }
+}

@@ -1,0 +1,98 @@
+//! Files of another life, of a person, and behind links: none of them is ever taken for our own.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::super::testing::House;
+use crate::domain::{Control, State};
+
+const STORE: [&str; 3] = ["hostler.db", "hostler.db-wal", "hostler.db-shm"];
+
+fn lose_database(dir: &Path) {
+    for file in STORE {
+        let _ = fs::remove_file(dir.join(file));
+    }
+}
+
+#[tokio::test]
+async fn a_lost_database_destroys_nothing() {
+    let mut house = House::open();
+    house.some_vm().await;
+    house.some_disk().await;
+    let mut house = house.restart_after(lose_database).await;
+
+    for file in ["images/1/disk.qcow2", "vms/1/root.qcow2", "disks/1.qcow2"] {
+        assert!(house.dir().join(file).exists(), "{file}");
+    }
+    // What comes new meets none of it.
+    assert_eq!(house.some_disk().await, 2);
+    assert_eq!(house.some_image().await, 2);
+    let vm = json!({ "hostname": "web-1", "password": "correct horse", "os": 2 });
+    assert_eq!(house.done("vm_create", vm).await, 2);
+}
+
+#[tokio::test]
+async fn a_file_of_another_life_is_never_taken_for_our_own() {
+    let mut house = House::open();
+    house.some_image().await;
+    let copies = tempfile::tempdir().unwrap();
+    let older = copies.path().join("older.db");
+    let mut house =
+        house.restart_after(|dir| fs::copy(dir.join(STORE[0]), &older).map(drop).unwrap()).await;
+    house.some_disk().await;
+    fs::write(house.dir().join("disks/1.qcow2"), "precious").unwrap();
+    let mut house = house
+        .restart_after(|dir| {
+            lose_database(dir);
+            fs::copy(&older, dir.join(STORE[0])).unwrap();
+        })
+        .await;
+    assert_eq!(house.some_disk().await, 2);
+    assert_eq!(fs::read_to_string(house.dir().join("disks/1.qcow2")).unwrap(), "precious");
+}
+
+#[tokio::test]
+async fn what_a_person_put_in_our_place_stays_whatever_becomes_of_the_operation() {
+    let mut house = House::open();
+    house.some_image().await;
+    let places = [
+        ("disk_create", json!({ "name": "data", "size_mb": 20 }), "disks/1.qcow2"),
+        ("vm_create", json!({ "hostname": "a", "password": "correct horse", "os": 1 }), "vms/1/x"),
+        ("image_build", json!({ "recipe": "tiny", "name": "b" }), "images/2/x"),
+        ("image_fetch", json!({ "os": "debian-12" }), "images/3/x"),
+        ("image_import", json!({ "name": "c", "source": "/etc/hostname" }), "images/4/x"),
+    ];
+    for (kind, given, place) in places {
+        let place = house.dir().join(place);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::write(&place, "precious").unwrap();
+        let (uid, why) = house.fails(kind, given).await;
+        assert!(why.contains("move it away"), "{kind}: {why}");
+        assert_eq!(fs::read_to_string(&place).unwrap(), "precious", "{kind} failed");
+        house.control(Control::Cancel { uid }).await;
+        house.reaches(uid, &[State::Cancel]).await;
+        assert_eq!(fs::read_to_string(&place).unwrap(), "precious", "{kind} cancelled");
+    }
+}
+
+#[tokio::test]
+async fn no_link_below_the_state_directory_is_followed() {
+    let mut house = House::open();
+    let outside = tempfile::tempdir().unwrap();
+    let precious = outside.path().join("1.qcow2");
+    let disk = house.some_disk().await;
+    // The folder itself, by one of the same content.
+    fs::rename(house.dir().join("disks"), outside.path().join("disks")).unwrap();
+    fs::write(&precious, "precious").unwrap();
+    std::os::unix::fs::symlink(outside.path(), house.dir().join("disks")).unwrap();
+    let (_, why) = house.fails("disk_delete", json!({ "disk": disk })).await;
+    assert!(why.contains("is a link"), "{why}");
+    let other = json!({ "name": "other", "size_mb": 20 });
+    let (uid, why) = house.fails("disk_create", other).await;
+    assert!(why.contains("is a link"), "{why}");
+    house.control(Control::Cancel { uid }).await;
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 2);
+}

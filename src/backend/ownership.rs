@@ -1,0 +1,315 @@
+//! Owning a state directory: knowing it for ours, making it, and holding it alone.
+//!
+//! ```text
+//!  missing ──▶ made, 0700 ─┐
+//!  empty ──────────────────┼─▶ flock on the directory ─▶ still the same one? ─▶ hostler.lock ─▶ ours
+//!  ours (a lock, a store) ─┘           └ held: another hostler owns it
+//!  anything else ──▶ refused, untouched
+//! ```
+//!
+//! The lock is on the directory itself, so that no file in it can be removed to make room for a
+//! second owner, and a bind mount is no way round it. `hostler.lock` says who the owner is. This
+//! room knows files, and nothing of what is kept in them.
+
+use std::ffi::OsStr;
+use std::fs::{DirBuilder, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat, inotify};
+use tokio::net::unix::pipe;
+
+use super::store;
+use crate::domain::{BackendError, Result};
+
+/// The file that names the owner.
+const LOCK: &str = "hostler.lock";
+/// By these a directory is known as ours. Both are there from the first moment on, or soon after.
+const MARKS: [&str; 2] = [LOCK, store::FILE];
+/// What may lie in a directory that nobody has used yet.
+const HARMLESS: [&str; 2] = ["config.toml", "lost+found"];
+
+/// A state directory that is ours alone, for as long as this lives.
+#[derive(Debug)]
+pub struct Owned {
+    path: PathBuf,
+    dir: OwnedFd,
+    lock: File,
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // Said, not only closed: a tool that is being started right now may hold a copy of both.
+        let _ = rustix::fs::flock(&self.lock, FlockOperation::Unlock);
+        let _ = rustix::fs::flock(&self.dir, FlockOperation::Unlock);
+    }
+}
+
+/// What is found where a state directory is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// A directory that nobody has used yet.
+    Unused,
+    /// A state directory of ours.
+    Ours,
+}
+
+/// Looks at a state directory, and changes nothing.
+///
+/// # Errors
+/// When it cannot be read, cannot be a state directory, or belongs to somebody or something else.
+pub fn find(dir: &Path) -> Result<Found> {
+    Ok(open(dir)?.map_or(Found::Nothing, |(_, found)| found))
+}
+
+/// Takes a state directory for ourselves, and makes it where there is none. `None` when another
+/// hostler owns it.
+///
+/// # Errors
+/// When it cannot be made, or [`find`] refuses it.
+pub fn own(dir: &Path) -> Result<Option<Owned>> {
+    loop {
+        let Some((fd, _)) = open(dir)? else {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)
+                .map_err(|error| failed("make", dir, &error))?;
+            continue;
+        };
+        if !locked(&fd).map_err(|error| failed("lock", dir, &error))? {
+            return Ok(None);
+        }
+        let held = stat(&fd, dir)?;
+        // Renamed or replaced since it was opened: what we hold is not what the path leads to.
+        if !rustix::fs::stat(dir).is_ok_and(|found| is_same(&held, &found)) {
+            continue;
+        }
+        if held.st_mode & 0o077 != 0 {
+            rustix::fs::fchmod(&fd, Mode::RWXU)
+                .map_err(|error| failed("close to others", dir, &error.into()))?;
+        }
+        let mut lock = plain(&fd, dir, LOCK, OFlags::RDWR | OFlags::CREATE)?;
+        // Held by an older hostler, which knows no other lock.
+        if !locked(&lock).map_err(|error| failed("lock", dir, &error))? {
+            return Ok(None);
+        }
+        // For people only: on a full disk nobody is named.
+        let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+        return Ok(Some(Owned { path: dir.to_owned(), dir: fd, lock }));
+    }
+}
+
+/// The number of the process that owns a state directory, as far as it can be told.
+#[must_use]
+pub fn owner(dir: &Path) -> Option<u32> {
+    let (fd, _) = open(dir).ok()??;
+    let mut text = String::new();
+    plain(&fd, dir, LOCK, OFlags::RDONLY).ok()?.take(32).read_to_string(&mut text).ok()?;
+    let pid = text.trim().parse().ok()?;
+    // It may have been killed, and another have come that could not write its name.
+    Path::new("/proc").join(format!("{pid}")).exists().then_some(pid)
+}
+
+impl Owned {
+    /// Watches over the directory and the store in it, which is open by now. Called inside a tokio
+    /// runtime.
+    pub(super) fn guard(&self) -> io::Result<Guard> {
+        let database = self.path.join(store::FILE);
+        let inotify =
+            inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+        use inotify::WatchFlags as Watch;
+        let what = Watch::DELETE | Watch::MOVED_FROM | Watch::MOVED_TO;
+        let what = what | Watch::DELETE_SELF | Watch::MOVE_SELF | Watch::ONLYDIR;
+        inotify::add_watch(&inotify, &self.path, what)?;
+        // Known after they are watched, so that nothing falls between the two.
+        Ok(Guard {
+            dir: (self.path.clone(), rustix::fs::fstat(&self.dir)?),
+            database: (database.clone(), rustix::fs::stat(&database)?),
+            changes: pipe::Receiver::from_owned_fd_unchecked(inotify)?,
+        })
+    }
+}
+
+/// Watches over a state directory that is owned.
+#[derive(Debug)]
+pub(super) struct Guard {
+    dir: (PathBuf, Stat),
+    database: (PathBuf, Stat),
+    /// Not a pipe, but read as one.
+    changes: pipe::Receiver,
+}
+
+impl Guard {
+    /// Returns, with a sentence, when the directory or the store is no longer where it was.
+    pub(super) async fn lost(&self) -> BackendError {
+        loop {
+            if let Some(lost) = self.look() {
+                return lost;
+            }
+            // That something changed is enough; what has, is looked at.
+            if self.changes.readable().await.is_err() {
+                return std::future::pending().await;
+            }
+            let mut changes = [0; 4096];
+            while self.changes.try_read(&mut changes).is_ok_and(|read| read > 0) {}
+        }
+    }
+
+    fn look(&self) -> Option<BackendError> {
+        for (what, (path, known)) in [("state directory", &self.dir), ("database", &self.database)]
+        {
+            let became = match rustix::fs::stat(path) {
+                Ok(found) if is_same(known, &found) => continue,
+                Ok(_) => "replaced",
+                Err(_) => "taken away",
+            };
+            return Some(BackendError::failed(format!(
+                "the {what} {} was {became} while hostler was using it, so hostler has stopped: \
+                 what it would write now would be lost. Guests and encoders go on. Put it back, \
+                 or a copy of it, and start hostler again",
+                path.display()
+            )));
+        }
+        None
+    }
+}
+
+/// Opens a state directory and finds out whose it is; `None` where there is nothing.
+fn open(dir: &Path) -> Result<Option<(OwnedFd, Found)>> {
+    if let Some(odd) = dir.as_os_str().as_bytes().iter().find(|byte| byte.is_ascii_control()) {
+        return Err(BackendError::failed(format!(
+            "the state directory {dir:?} has a control character in its name ({odd:#04x}), which \
+             neither logs nor the tools can take; choose another with --state"
+        )));
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = match rustix::fs::open(dir, flags, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(rustix::io::Errno::ACCESS) if rustix::fs::stat(dir).is_ok() => {
+            // Not to be opened, but whose it is can be told.
+            let found =
+                rustix::fs::stat(dir).map_err(|error| failed("read", dir, &error.into()))?;
+            belongs_to_us(dir, &found)?;
+            return Err(failed("read", dir, &rustix::io::Errno::ACCESS.into()));
+        }
+        Err(error) => return Err(failed("open", dir, &error.into())),
+    };
+    let held = stat(&fd, dir)?;
+    belongs_to_us(dir, &held)?;
+    if held.st_mode & 0o1000 != 0 {
+        return Err(BackendError::failed(format!(
+            "{} is a directory for everybody, such as /tmp; choose one of your own with --state",
+            dir.display()
+        )));
+    }
+    for mark in MARKS {
+        match rustix::fs::statat(&fd, mark, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile => {
+                return Err(irregular(&dir.join(mark)));
+            }
+            Ok(found) if found.st_uid == held.st_uid => return Ok(Some((fd, Found::Ours))),
+            _ => {}
+        }
+    }
+    match foreign(&fd).map_err(|error| failed("read", dir, &error))? {
+        None => Ok(Some((fd, Found::Unused))),
+        // Ours after all: its owner came between the two looks.
+        Some(_)
+            if rustix::fs::accessat(&fd, LOCK, rustix::fs::Access::EXISTS, AtFlags::empty())
+                .is_ok() =>
+        {
+            open(dir)
+        }
+        Some(name) => Err(BackendError::failed(format!(
+            "{} is no state directory of hostler's: '{}' lies there, and neither {LOCK} nor {}. \
+             Choose a new or an empty one with --state; if it is one that lost both, make an empty \
+             {LOCK} in it",
+            dir.display(),
+            Path::new(&name).display().to_string().escape_debug(),
+            store::FILE,
+        ))),
+    }
+}
+
+/// A name in a directory that nobody has used yet would not have.
+fn foreign(dir: &OwnedFd) -> io::Result<Option<std::ffi::OsString>> {
+    for entry in rustix::fs::Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name != "." && name != ".." && !HARMLESS.iter().any(|harmless| name == *harmless) {
+            return Ok(Some(name.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+fn belongs_to_us(dir: &Path, found: &Stat) -> Result<()> {
+    let me = rustix::process::geteuid().as_raw();
+    if found.st_uid == me {
+        return Ok(());
+    }
+    Err(BackendError::failed(format!(
+        "the state directory {} belongs to user {}, not to you (user {me}); run hostler as that \
+         user, or choose another directory with --state",
+        dir.display(),
+        found.st_uid
+    )))
+}
+
+/// Opens a file in the directory that is a plain one, and waits for nobody.
+fn plain(fd: &OwnedFd, dir: &Path, name: &str, flags: OFlags) -> Result<File> {
+    let path = dir.join(name);
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(fd, name, flags, Mode::RUSR | Mode::WUSR) {
+        Ok(file) => file,
+        Err(rustix::io::Errno::LOOP | rustix::io::Errno::NXIO) => return Err(irregular(&path)),
+        Err(error) => return Err(failed("use", &path, &error.into())),
+    };
+    let found = stat(&file, &path)?;
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+        return Err(irregular(&path));
+    }
+    Ok(file.into())
+}
+
+/// Takes the lock on a file or directory. Says whether it is ours now.
+fn locked(file: impl std::os::fd::AsFd) -> io::Result<bool> {
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn stat(file: &OwnedFd, path: &Path) -> Result<Stat> {
+    rustix::fs::fstat(file).map_err(|error| failed("read", path, &error.into()))
+}
+
+const fn is_same(one: &Stat, other: &Stat) -> bool {
+    one.st_dev == other.st_dev && one.st_ino == other.st_ino
+}
+
+fn irregular(path: &Path) -> BackendError {
+    BackendError::failed(format!(
+        "{} is no regular file, so hostler does not touch it; look what it is and move it away",
+        path.display()
+    ))
+}
+
+fn failed(what: &str, path: &Path, error: &io::Error) -> BackendError {
+    let advice = match error.kind() {
+        ErrorKind::Unsupported => "; put it on a local filesystem",
+        _ => "; choose another with --state",
+    };
+    BackendError::failed(format!(
+        "cannot {what} the state directory {}: {error}{advice}",
+        path.display()
+    ))
+}

@@ -1,0 +1,93 @@
+//! A look at a store from outside: also while its owner writes, and also when nobody owns it.
+//! Nothing is changed.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::domain::{BackendError, Operation, Uid};
+
+use super::reader::{self, Opened};
+use super::{FILE, broken};
+
+/// A store that is looked at.
+pub struct Look {
+    connection: Connection,
+    path: PathBuf,
+    /// Whether it was closed well and nobody has it open: one whole file.
+    pub at_rest: bool,
+}
+
+impl Look {
+    /// Opens the store of a state directory; `None`: there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn at(dir: &Path) -> Result<Option<Self>, BackendError> {
+        let path = dir.join(FILE);
+        if std::fs::metadata(&path).map_or(true, |file| file.len() == 0) {
+            return Ok(None);
+        }
+        // Without a log of changes there is nobody whose changes could be missed, and the files
+        // that SQLite keeps beside an open store are not made.
+        let at_rest = !dir.join(format!("{FILE}-wal")).exists();
+        let name = escaped(&path);
+        let uri = format!("file:{name}?mode=ro{}", if at_rest { "&immutable=1" } else { "" });
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_URI
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(uri, flags)
+            .and_then(|connection| {
+                connection.busy_timeout(Duration::from_secs(5))?;
+                Ok(connection)
+            })
+            .map_err(|error| broken(&path, &error))?;
+        Ok(Some(Self { connection, path, at_rest }))
+    }
+
+    /// What is open in it, and every resource.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn opened(&self) -> Result<Opened, BackendError> {
+        reader::open(&self.connection).map_err(|error| broken(&self.path, &error))
+    }
+
+    /// One operation.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn operation(&self, uid: Uid) -> Result<Option<Operation>, BackendError> {
+        reader::operation(&self.connection, uid).map_err(|error| broken(&self.path, &error))
+    }
+
+    /// What SQLite finds wrong with the whole file.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn damage(&self) -> Result<Vec<String>, BackendError> {
+        let ask = || {
+            let mut statement = self.connection.prepare("PRAGMA integrity_check(20)")?;
+            let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        let mut found = ask().map_err(|error| broken(&self.path, &error))?;
+        found.retain(|line| line != "ok");
+        Ok(found)
+    }
+}
+
+/// A path as a URI has it.
+fn escaped(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let mut text = String::new();
+    for &byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02x}"));
+        }
+    }
+    text
+}

@@ -1,0 +1,77 @@
+//! What looks after a state directory itself: what is unknown in it, the deep check, and taking in
+//! again what a lost database knew.
+
+use std::process::ExitCode;
+
+use hostler::backend::check::{self, Finding};
+use hostler::backend::{drivers, own, recover as recovery};
+use hostler::cli::{self, Check};
+
+use super::Place;
+
+/// What lies in the state directory that its database does not know, where anything does.
+pub(crate) fn unknown(place: &Place) -> Option<Check> {
+    let name = "state files";
+    match check::unknown(&place.settings()) {
+        Ok(unknown) if unknown.is_empty() => None,
+        Ok(unknown) => Some(Check::bad(
+            name,
+            format!(
+                "{} in {} that the database does not know, such as {}; nothing is removed",
+                match unknown.len() {
+                    1 => "1 file or folder is".to_owned(),
+                    many => format!("{many} files or folders are"),
+                },
+                place.state_dir.display(),
+                unknown[0].display()
+            ),
+            "stop hostler, then: hostler recover",
+        )),
+        Err(error) => Some(Check::bad(name, error.to_string(), "hostler recover --help")),
+    }
+}
+
+/// The deep check: exit status 1 when anything is found.
+pub(crate) async fn deep(place: &Place, json: bool) -> anyhow::Result<ExitCode> {
+    let settings = place.settings();
+    let live = place.attach().await.is_ok();
+    let found = check::deep(&settings, &drivers::real(&settings), live).await?;
+    let mut checks: Vec<Check> = found
+        .findings
+        .into_iter()
+        .map(|Finding { what, found, mend }| Check::bad(what, found, mend))
+        .collect();
+    if checks.is_empty() {
+        let looked = match found.resources {
+            1 => "1 resource".to_owned(),
+            many => format!("{many} resources"),
+        };
+        let all = format!("{looked} and every file are as the database says");
+        checks.push(Check::good(place.state_dir.display().to_string(), all));
+    }
+    match cli::tell_checks(&checks, json, &mut std::io::stdout()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(trouble) => Ok(trouble.tell(&mut std::io::stderr())),
+    }
+}
+
+/// Takes in what the database does not know.
+pub(crate) async fn recover(place: &Place, dry_run: bool, json: bool) -> anyhow::Result<ExitCode> {
+    let dir = place.state_dir.display();
+    if place.read_only && !dry_run {
+        anyhow::bail!("hostler is read-only here; leave out --read-only, or ask with --dry-run");
+    }
+    if !place.state_dir.is_dir() {
+        anyhow::bail!("there is no state directory {dir}; choose another with --state");
+    }
+    let Some(_owned) = own(&place.state_dir)? else {
+        anyhow::bail!("another hostler runs on {dir}; stop it and try again");
+    };
+    let settings = place.settings();
+    let done = recovery::recover(&settings, &drivers::real(&settings), dry_run).await?;
+    let done = cli::Recovered { dry_run, taken: done.taken, left: done.left };
+    match cli::recovered(&done, json, &mut std::io::stdout()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(trouble) => Ok(trouble.tell(&mut std::io::stderr())),
+    }
+}

@@ -1,0 +1,120 @@
+//! A database that is damaged or lost, with everything else whole: hostler's own advice is followed,
+//! nothing is destroyed, and everything but history comes back, a running guest included.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed; clippy knows only the test functions themselves"
+)]
+
+#[path = "support/hostler.rs"]
+mod hostler;
+
+use std::fs;
+use std::path::PathBuf;
+
+use hostler::{Box7, alone};
+use serde_json::Value;
+
+/// The files of VMs, disks and images, without what only a running guest has.
+fn files(place: &Box7) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders: Vec<_> =
+        ["vms", "disks", "images", "trash"].map(|name| place.dir().join(name)).to_vec();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.to_string_lossy().contains(".log") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Everything there is, without what only a running guest tells.
+fn resources(place: &Box7) -> Vec<Value> {
+    let mut all = Vec::new();
+    for kind in ["vms", "disks", "images"] {
+        for mut row in place.list(kind) {
+            for observed in ["cpu_percent", "memory_used_mib", "accelerator", "started", "note"] {
+                row.as_object_mut().unwrap().remove(observed);
+            }
+            all.push(row);
+        }
+    }
+    all
+}
+
+fn sound(place: &Box7) {
+    let _ = fs::remove_file(place.dir().join("secret.txt"));
+    let checks = place.json(&["doctor", "--deep"]);
+    assert!(checks.as_array().unwrap().iter().all(|check| check["ok"] == true), "{checks:#}");
+}
+
+#[test]
+fn a_damaged_database_costs_history_and_nothing_else() {
+    let _alone = alone();
+    let mut place = Box7::new();
+    place.serve(&[]);
+    place.done("image_build", &["recipe=tiny"]);
+    let password = place.secret("correct horse battery");
+    place.done("vm_create", &["hostname=web-1", &password, "os=tiny"]);
+    for (name, size) in [("data", "size_mb=20"), ("spare", "size_mb=5"), ("old", "size_mb=5")] {
+        place.done("disk_create", &[&format!("name={name}"), size]);
+    }
+    place.done("disk_attach", &["disk=data", "vm=web-1"]);
+    place.done("disk_delete", &["disk=old"]);
+    sound(&place);
+    let (before, lie, guests) = (resources(&place), files(&place), place.guests());
+    assert_eq!(guests.len(), 1);
+    place.kill();
+
+    // Damaged, and hostler says what to do.
+    let database = place.dir().join("hostler.db");
+    for log in ["hostler.db-wal", "hostler.db-shm"] {
+        let _ = fs::remove_file(place.dir().join(log));
+    }
+    fs::write(&database, vec![b'x'; 64 << 10]).unwrap();
+    for command in [&["list", "vms"][..], &["recover"]] {
+        let refused = place.run(command);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(said.contains("move it away") && said.contains("hostler recover"), "{said}");
+    }
+    fs::rename(&database, place.dir().join("hostler.db.damaged")).unwrap();
+
+    // Whatever is done before it is recovered, nothing is destroyed.
+    place.serve(&[]);
+    assert!(place.list("images").is_empty());
+    place.done("disk_create", &["name=new", "size_mb=5"]);
+    let live = place.run(&["recover"]);
+    assert!(String::from_utf8_lossy(&live.stderr).contains("another hostler"), "{live:?}");
+    let told = place.run(&["doctor"]);
+    let told = String::from_utf8_lossy(&told.stdout);
+    assert!(told.contains("that the database does not know"), "{told}");
+    place.kill();
+
+    let told = place.json(&["recover", "--dry-run"]);
+    assert_eq!(told["taken"].as_object().unwrap().len(), 5, "{told:#}");
+    let done = place.json(&["recover"]);
+    assert_eq!((&done["taken"], &done["left"]), (&told["taken"], &serde_json::json!({})));
+
+    place.serve(&[]);
+    let after: Vec<Value> =
+        resources(&place).into_iter().filter(|row| row["name"] != "new").collect();
+    assert_eq!(after, before);
+    let news = ["disks/4.qcow2", "disks/4.json"].map(|file| place.dir().join(file));
+    let lies: Vec<_> = files(&place).into_iter().filter(|file| !news.contains(file)).collect();
+    assert_eq!(lies, lie);
+    assert_eq!(place.guests(), guests, "the guest ran all the time");
+    place.wait("everything is settled", || place.run(&["doctor", "--deep"]).status.success());
+    place.done("disk_detach", &["disk=data", "vm=web-1"]);
+    place.done("disk_restore", &["disk=3"]);
+    place.done("vm_stop", &["vm=web-1", "force=true"]);
+    place.done("vm_delete", &["vm=web-1"]);
+    place.done("image_delete", &["image=tiny"]);
+    sound(&place);
+}
