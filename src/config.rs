@@ -314,7 +314,12 @@ impl<'a> Given<'a> {
 }
 
 fn complaint(file: &Path, line: usize, what: impl fmt::Display) -> Complaint {
-    Complaint(format!("{}, line {line}: {what}", file.display()))
+    // What was written may hold line breaks; a complaint is one line.
+    let mut said = String::new();
+    for c in what.to_string().chars() {
+        if c.is_control() { said.extend(c.escape_default()) } else { said.push(c) }
+    }
+    Complaint(format!("{}, line {line}: {said}", file.display()))
 }
 
 fn unknown(key: &str) -> String {

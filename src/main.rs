@@ -385,11 +385,11 @@ async fn doctor(cli: &Cli, read: &Read, json: bool) -> anyhow::Result<ExitCode> 
         Err(complaint) => Err(complaint.0.as_str()),
     };
     let mut checks = cli::checks(&place.state_dir, said);
-    checks.extend(mending::unknown(&place));
     if let Err(error) = find(&place.state_dir) {
         checks.retain(|check| check.name != "state directory");
         checks.push(Check::bad("state directory", error.to_string(), "hostler --state OTHER_DIR"));
     }
+    checks.extend(mending::unknown(&place));
     let mut settings = place.settings();
     // What is tried out leaves nothing where there is nothing of ours yet.
     let scratch = match find(&place.state_dir) {

@@ -39,14 +39,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use hostler::domain::{Answer, Backend, Control, LaneChange, Query, State};
+use hostler::domain::{Answer, Backend, Control, LaneChange, Operation, Query, State, Submit};
 use hostler::wire::client::Client;
 use rustix::process::Signal;
 
 use arena::{Arena, signal};
 use dice::Dice;
 use kinds::{Thing, Things};
-use load::{Ledger, Load, Sources};
+use load::{Ledger, Load, Sources, Told};
 use trouble::Trouble;
 use verdict::Rest;
 use watcher::Watcher;
@@ -99,6 +99,7 @@ fn nothing_is_lost_or_done_twice_or_left_over() {
         flight: Vec::new(),
         fresh: VecDeque::new(),
     };
+    runtime.block_on(make_base(&client, &ledger));
     let load = runtime.spawn(load.run());
 
     let mut trouble = Trouble::new(Dice::new(seed, 2));
@@ -139,12 +140,29 @@ fn nothing_is_lost_or_done_twice_or_left_over() {
     }
 }
 
+/// Builds the image that guests are made from, in peace.
+async fn make_base(client: &Client, ledger: &Mutex<Ledger>) {
+    let params = serde_json::json!({ "name": load::BASE });
+    let submit = Submit {
+        kind: "image_build".to_owned(),
+        params: params.as_object().expect("an object").clone(),
+        actor: "chaos-base".to_owned(),
+        priority: 0,
+    };
+    let accepted = client.submit(submit).await.expect("the image is accepted");
+    let told = ("image_build".to_owned(), Told::Accepted(accepted.uid));
+    ledger.lock().expect("the ledger").asked.insert("chaos-base".to_owned(), told);
+    while in_flight(client).await != Some(0) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Says what has been done so far.
 fn say(trouble: &Trouble, ledger: &Mutex<Ledger>, began: Instant) {
     let seconds = began.elapsed().as_secs_f64();
     let ledger = ledger.lock().expect("the ledger");
     let accepted =
-        ledger.asked.values().filter(|(_, told)| matches!(told, load::Told::Accepted(_))).count();
+        ledger.asked.values().filter(|(_, told)| matches!(told, Told::Accepted(_))).count();
     let done = &trouble.done;
     eprintln!(
         "  {seconds:.0} s: {} kills ({:.1}/s, {} of owners), {} ended, {} replaced, {} stopped, {} \
@@ -192,7 +210,7 @@ async fn come_to_rest(arena: &Arena, client: &Client) {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let failed = load::operations(client, "state:ERROR").await.unwrap_or_default();
+    let failed = failed(client).await;
     eprintln!("  at rest; {} failed and are called off", failed.len());
     for operation in failed {
         let (uid, kind) = (operation.uid, &operation.kind);
@@ -203,11 +221,18 @@ async fn come_to_rest(arena: &Arena, client: &Client) {
     while in_flight(client).await != Some(0) && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    for operation in load::operations(client, "state:ERROR").await.unwrap_or_default() {
+    for operation in self::failed(client).await {
         let comment = operation.comment.unwrap_or_default();
         let (uid, kind) = (operation.uid, operation.kind);
         arena.findings.add(format!("{uid} {kind} was called off and is in ERROR: {comment}"));
     }
+}
+
+/// The operations that are in ERROR.
+async fn failed(client: &Client) -> Vec<Operation> {
+    let mut all = load::operations(client).await.unwrap_or_default();
+    all.retain(|operation| operation.state == State::Error);
+    all
 }
 
 /// How many operations run or wait.

@@ -440,7 +440,7 @@ async fn a_relaunch_changes_what_is_within_without_naming_the_kind_again() {
     task.kind = "task_create".into();
     let within = json!({"hostname": "web-1", "os": "debian-12", "password": Operation::HIDDEN});
     let params = json!({"name": "nightly", "kind": "vm_create", "params": within});
-    task.params = params.as_object().unwrap().clone();
+    task.params = params.as_object().unwrap().clone().into();
     let sent = |fake: &Fake| match fake.asked().pop() {
         Some(Asked::Control(Control::Relaunch { params, .. })) => Json::Object(params),
         other => panic!("{other:?}"),
@@ -451,7 +451,7 @@ async fn a_relaunch_changes_what_is_within_without_naming_the_kind_again() {
     let refused = run(&fake, "operation relaunch 7 params.shares=3").await;
     assert!(refused.with(2).err.contains("params.password=-"));
 
-    task.params["params"].as_object_mut().unwrap().remove("password");
+    Arc::make_mut(&mut task.params)["params"].as_object_mut().unwrap().remove("password");
     fake.will_answer(detail(task.clone()));
     run(&fake, "operation relaunch 7 params.shares=3").await.with(0);
     let whole = json!({"hostname": "web-1", "os": "debian-12", "shares": 3});

@@ -6,6 +6,8 @@
 #[path = "support/guest.rs"]
 mod guest;
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -369,12 +371,15 @@ async fn disks_of_every_filesystem_are_made_at_their_smallest() {
     for fstype in FsType::ALL {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a, 1.qcow2");
-        // A run that was killed has left this.
+        // A run that was killed has left the one; nobody says that the other is ours.
+        let left = dir.path().join(format!(".a, 1.qcow2.partial-{}", "0".repeat(32)));
+        DirBuilder::new().mode(0o700).create(&left).unwrap();
+        std::fs::write(left.join(".hostler"), "").unwrap();
         std::fs::create_dir(dir.path().join(".a, 1.qcow2.partial-0")).unwrap();
         let size = fstype.smallest_mb();
         tool.create(&path, size, fstype, "a-very-long-label", &log).await.unwrap();
         tool.create(&path, size, fstype, "a-very-long-label", &log).await.unwrap();
-        assert_eq!(names(dir.path()), ["a, 1.qcow2"]);
+        assert_eq!(names(dir.path()), [".a, 1.qcow2.partial-0", "a, 1.qcow2"]);
         let info = tool.info(&path, &log).await.unwrap();
         assert_eq!((info.format.as_str(), info.virtual_bytes), ("qcow2", size << 20));
         assert_eq!(info.backing, None);

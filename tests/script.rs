@@ -394,7 +394,8 @@ fn another_users_state_directory_is_refused() {
 fn what_is_no_image_and_what_is_no_video() {
     let mut place = Box7::new();
     place.serve(&[]);
-    let file = place.dir().join("letter.txt");
+    let beside = tempfile::tempdir().expect("a folder");
+    let file = beside.path().join("letter.txt");
     std::fs::write(&file, "Dear reader, this is neither.\n").expect("a file");
     let path = file.display();
     let output = place.run(&["run", "image_import", &format!("source={path}"), "name=x", "--wait"]);

@@ -17,6 +17,7 @@ use super::secrets::shown;
 use super::settings::Settings;
 use super::state_files;
 use super::store::{Store, reader};
+use super::timekeeper::Timekeeper;
 
 /// The most rows a list answers with.
 const MOST_ROWS: u32 = 10_000;
@@ -54,9 +55,11 @@ impl Embedded {
         });
         let core = Arc::new(Core::new(ports, settings, kinds, store, opened));
         core.dispatch();
+        let (dir, clock) = (&core.settings().state_dir, &*core.ports().clock);
+        let time = Timekeeper::resume(dir, clock);
         core.running.spawn(super::keeper::run(core.clone()));
-        core.running.spawn(super::observer::run(core.clone()));
-        core.running.spawn(scheduler::run(core.clone()));
+        core.running.spawn(super::observer::run(core.clone(), time.clone()));
+        core.running.spawn(scheduler::run(core.clone(), time));
         let (dir, pid) = (core.settings().state_dir.display(), std::process::id());
         let version = env!("CARGO_PKG_VERSION");
         tracing::info!("hostler {version}, process {pid}, owns {dir}");
@@ -93,6 +96,15 @@ impl Embedded {
         match &*self.guard {
             Some(guard) => guard.lost().await,
             None => std::future::pending().await,
+        }
+    }
+
+    /// Whether what was written a moment ago is where the next start will look for it: an answer
+    /// promises that.
+    fn vouch<T>(&self, answer: Result<T>) -> Result<T> {
+        match self.guard.as_ref().as_ref().and_then(Guard::look) {
+            Some(lost) if answer.is_ok() => Err(lost),
+            _ => answer,
         }
     }
 
@@ -264,19 +276,21 @@ impl Backend for Embedded {
 
     fn submit(&self, submit: Submit) -> BoxFuture<'_, Result<Accepted>> {
         let core = self.core.clone();
-        Box::pin(detached(async move { core.submit(submit).await }))
+        let submit = detached(async move { core.submit(submit).await });
+        Box::pin(async move { self.vouch(submit.await) })
     }
 
     fn control(&self, control: Control) -> BoxFuture<'_, Result<()>> {
         let core = self.core.clone();
-        Box::pin(detached(async move {
+        let change = detached(async move {
             match control {
                 Control::Cancel { uid } => core.cancel(uid).await,
                 Control::Relaunch { uid, params } => core.relaunch(uid, params).await,
                 Control::Priority { uid, priority } => core.prioritise(uid, priority).await,
                 Control::Lane { name, change } => core.change_lane(&name, change).await,
             }
-        }))
+        });
+        Box::pin(async move { self.vouch(change.await) })
     }
 
     fn subscribe(&self) -> EventStream {

@@ -1,6 +1,8 @@
 //! Fakes for tests: a hypervisor, a disk tool, an image tool and a clock that work in memory and
 //! with small real files, note every call, and can be told to go wrong at a given one.
 
+mod clocks;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -12,10 +14,12 @@ use futures_util::stream;
 use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast, watch};
 
+pub use clocks::Clocks;
+
 use crate::backend::ports::{
-    Checksum, Clock, CommandLog, DiskInfo, DiskTool, Done, Drive, EncodeJob, Encoded, Encoder,
-    Guest, GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor, ImageTool, MadeImage,
-    MediaInfo, Meter, Ports, Report, Seed, Toolbox,
+    Checksum, CommandLog, DiskInfo, DiskTool, Done, Drive, EncodeJob, Encoded, Encoder, Guest,
+    GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor, ImageTool, MadeImage, MediaInfo,
+    Meter, Ports, Report, Seed, Toolbox,
 };
 use crate::domain::{
     Accelerator, BoxFuture, DiskFormat, Failure, FsType, ImageForm, Serial, Tool, ToolState,
@@ -59,7 +63,7 @@ struct World {
 pub struct Fake {
     world: Arc<Mutex<World>>,
     hung: Arc<Notify>,
-    now: Arc<watch::Sender<Timestamp>>,
+    clocks: Arc<watch::Sender<Clocks>>,
 }
 
 impl Default for Fake {
@@ -75,7 +79,7 @@ impl Default for Fake {
         Self {
             world: Arc::new(Mutex::new(world)),
             hung: Arc::default(),
-            now: Arc::new(watch::Sender::new(start)),
+            clocks: Arc::new(watch::Sender::new(Clocks { wall: start, uptime: Duration::ZERO })),
         }
     }
 }
@@ -149,11 +153,6 @@ impl Fake {
             events: broadcast::Sender::new(16),
         };
         self.world().processes.insert(vm, process);
-    }
-
-    /// Sets the clock forward.
-    pub fn advance(&self, by: Duration) {
-        self.now.send_modify(|now| *now += by);
     }
 
     async fn call<T>(
@@ -435,26 +434,6 @@ impl ImageTool for Fake {
             }
             _ => Ok(()),
         }))
-    }
-}
-
-/// The longest wait during which nobody needs to set the clock forward: it jumps by itself.
-const SHORT: Duration = Duration::from_secs(3600);
-
-impl Clock for Fake {
-    fn now(&self) -> Timestamp {
-        *self.now.borrow()
-    }
-
-    fn until(&self, at: Timestamp) -> BoxFuture<'_, ()> {
-        if at <= self.now() + SHORT {
-            self.now.send_modify(|now| *now = at.max(*now));
-        }
-        let mut now = self.now.subscribe();
-        Box::pin(async move {
-            // The sender is ours: it cannot be gone.
-            let _ = now.wait_for(|now| *now >= at).await;
-        })
     }
 }
 

@@ -4,11 +4,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_core::Stream;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
+use crate::backend::fake::Clocks;
 use crate::backend::ports::{
     Checksum, Clock, CommandLog, DiskInfo, DiskTool, Done, Drive, EncodeJob, Encoded, Encoder,
     Guest, GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor, ImageTool, MadeImage,
@@ -142,30 +144,49 @@ fn partial(job: &EncodeJob) -> PathBuf {
 
 /// A clock that stands still until it is set.
 #[derive(Debug)]
-pub struct FakeClock(watch::Sender<Timestamp>);
+pub struct FakeClock(watch::Sender<Clocks>);
 
 impl FakeClock {
     /// A clock that shows this, such as `2026-03-01T12:00:00Z`.
     pub fn at(time: &str) -> Arc<Self> {
-        Arc::new(Self(watch::Sender::new(time.parse().unwrap())))
+        let clocks = Clocks { wall: time.parse().unwrap(), uptime: Duration::from_secs(100) };
+        Arc::new(Self(watch::Sender::new(clocks)))
     }
 
-    /// Sets it, forwards or backwards.
+    /// Lets time pass until it shows that; sets it back where that is over.
     pub fn set(&self, time: &str) {
-        self.0.send_replace(time.parse().unwrap());
+        let time: Timestamp = time.parse().unwrap();
+        self.0.send_modify(|clocks| match Duration::try_from(time.duration_since(clocks.wall)) {
+            Ok(passes) => clocks.pass(passes),
+            Err(_) => clocks.wall = time,
+        });
+    }
+
+    /// Sets it, forwards or backwards, while no time passes.
+    pub fn jump(&self, time: &str) {
+        self.0.send_modify(|clocks| clocks.wall = time.parse().unwrap());
     }
 }
 
 impl Clock for FakeClock {
     fn now(&self) -> Timestamp {
-        *self.0.borrow()
+        self.0.borrow().wall
+    }
+
+    fn uptime(&self) -> Duration {
+        self.0.borrow().uptime
+    }
+
+    fn boot(&self) -> String {
+        "a boot".to_owned()
     }
 
     fn until(&self, at: Timestamp) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let mut shows = self.0.subscribe();
-            // The sender is ours, so this ends only when the time has come.
-            let _ = shows.wait_for(|now| *now >= at).await;
+            let before = *shows.borrow();
+            // The sender is ours, so this ends only when the time has come or the clock was set.
+            let _ = shows.wait_for(|clocks| clocks.end_wait(before, at)).await;
         })
     }
 }

@@ -9,6 +9,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::fs::FlockOperation;
 use tokio::sync::Notify;
 
 use crate::domain::{Failure, ResourceId, ResourceKind, State};
@@ -81,29 +82,44 @@ pub(super) async fn keep(core: &Arc<Core>) {
         return;
     }
     let kept = tokio::task::spawn_blocking(move || {
+        let mut left = Vec::new();
         for id in due {
-            if let Err(error) = keep_one(&this, id) {
-                tracing::warn!(%id, %error, "its description cannot be kept");
-                this.due.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+            match keep_one(&this, id) {
+                Ok(mark) => left.extend(mark.map(|mark| (id, mark))),
+                Err(error) => {
+                    tracing::warn!(%id, %error, "its description cannot be kept");
+                    this.due.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+                }
             }
         }
+        left
     });
-    if let Err(error) = kept.await {
-        tracing::error!(%error, "the keeper broke");
+    match kept.await {
+        Ok(left) => {
+            for (id, mark) in left {
+                sweep_one(core, id, mark).await;
+            }
+        }
+        Err(error) => tracing::error!(%error, "the keeper broke"),
     }
 }
 
-fn keep_one(core: &Core, id: ResourceId) -> io::Result<()> {
+/// Brings a resource's description and mark into step. Gives the mark of one that is gone and whose
+/// operation could not remove it.
+fn keep_one(core: &Core, id: ResourceId) -> io::Result<Option<Mark>> {
     let dir = &core.settings().state_dir;
     let resource = core.inventory(|inventory| inventory.get(id).cloned());
     description::keep(dir, id, resource.as_ref())?;
-    if resource.as_ref().is_some_and(description::is_whole)
-        && let Some(mark) = Mark::read(dir, id)?
-        && !is_open(core, mark)
-    {
-        Mark::remove(dir, id)?;
+    let Some(mark) = Mark::read(dir, id)?.filter(|mark| !is_open(core, *mark)) else {
+        return Ok(None);
+    };
+    match resource {
+        Some(resource) if description::is_whole(&resource) => Mark::remove(dir, id)?,
+        Some(_) => {}
+        // An image's folder is still being removed by whoever cancelled its operation.
+        None => return Ok((id.kind != ResourceKind::Image).then_some(mark)),
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Whether the operation that left a mark is in flight.
@@ -118,29 +134,35 @@ async fn sweep(core: &Arc<Core>) {
     let dir = &core.settings().state_dir;
     clear_unwritten(dir);
     for (id, mark) in Mark::all(dir) {
-        if is_open(core, mark) || core.inventory(|inventory| inventory.get(id).is_some()) {
-            continue;
+        if !is_open(core, mark) && core.inventory(|inventory| inventory.get(id).is_none()) {
+            sweep_one(core, id, mark).await;
         }
-        let asked = core.store.read(move |store| reader::operation(store, mark.operation)).await;
-        let known = asked.ok().flatten().filter(|operation| Mark::from(operation) == mark);
-        let swept = match known.map(|operation| operation.state) {
-            Some(State::Cancel) => clear(core, id).await,
-            // Made, and deleted since.
-            Some(State::Done) => Ok(()),
-            _ => {
-                tracing::warn!(
-                    %id, operation = %mark.operation,
-                    "what an operation began that the database does not know is left where it is"
-                );
-                continue;
-            }
-        };
-        let swept = swept.and_then(|()| {
-            Mark::remove(dir, id).map_err(|error| Failure::io(format!("unmark {id}"), &error))
-        });
-        if let Err(failure) = swept {
-            tracing::warn!(%id, %failure, "what a cancelled operation left cannot be removed");
+    }
+}
+
+/// Removes what a cancelled operation left of a resource that there is not.
+async fn sweep_one(core: &Arc<Core>, id: ResourceId, mark: Mark) {
+    let asked = core.store.read(move |store| reader::operation(store, mark.operation)).await;
+    let known = asked.ok().flatten().filter(|operation| Mark::from(operation) == mark);
+    let swept = match known.map(|operation| operation.state) {
+        Some(State::Cancel) => clear(core, id).await,
+        // Made, and deleted since.
+        Some(State::Done) => Ok(()),
+        _ => {
+            let operation = mark.operation;
+            tracing::warn!(
+                "what operation {operation} began of {id} is left where it is: the database does \
+                 not know that operation"
+            );
+            return;
         }
+    };
+    let swept = swept.and_then(|()| {
+        Mark::remove(&core.settings().state_dir, id)
+            .map_err(|error| Failure::io(format!("unmark {id}"), &error))
+    });
+    if let Err(failure) = swept {
+        tracing::warn!(%id, %failure, "what a cancelled operation left cannot be removed");
     }
 }
 
@@ -150,8 +172,19 @@ async fn clear(core: &Arc<Core>, id: ResourceId) -> Result<(), Failure> {
     if id.kind == ResourceKind::Image {
         return core.ports().images.discard(&settings.image_dir(id.id)).await;
     }
+    if id.kind == ResourceKind::Vm && is_locked(&settings.vm_dir(id.id).join("qemu.pid")) {
+        return Err(Failure::new(format!("a QEMU still runs in the folder of {id}; end it")));
+    }
     state_files::remove(&settings.state_dir, id)
         .map_err(|error| Failure::io(format!("remove the files of {id}"), &error))
+}
+
+/// Whether a living QEMU holds its pidfile.
+fn is_locked(pidfile: &Path) -> bool {
+    std::fs::File::options().write(true).open(pidfile).is_ok_and(|file| {
+        let lock = FlockOperation::NonBlockingLockExclusive;
+        rustix::fs::fcntl_lock(&file, lock).is_err()
+    })
 }
 
 /// Removes descriptions and marks that an earlier life was still writing.

@@ -38,6 +38,7 @@ mod secrets;
 pub mod settings;
 pub mod state_files;
 pub mod store;
+mod timekeeper;
 #[cfg(test)]
 mod trial;
 

@@ -10,6 +10,8 @@
 //! is free. While the observer puts one right, operations on it wait for that moment. It wakes on
 //! events, never by polling, and knows ports, not drivers.
 
+mod trash;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +22,14 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::domain::{
-    DiskState, Fact, Failure, Params, Reason, Resource, ResourceId, ResourceKind, Submit, Vm,
-    VmState,
+    Fact, Failure, Params, Reason, Resource, ResourceId, ResourceKind, Submit, Vm, VmState,
 };
 
 use super::core::{Core, detached};
 use super::journal::Changed;
 use super::operations::{crashed, guest, halted};
 use super::ports::{GuestEvent, GuestStatus};
+use super::timekeeper::Timekeeper;
 
 /// Who asks when nobody does.
 const ACTOR: &str = "hostler";
@@ -36,20 +38,23 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// How many events of guests may wait to be looked at.
 const WAITING: usize = 256;
 
-/// Observes until the backend leaves.
-pub(super) async fn run(core: Arc<Core>) {
+/// Observes until the backend leaves. `keeper` is where an earlier life left the clock.
+pub(super) async fn run(core: Arc<Core>, keeper: Timekeeper) {
     let (heard, events) = mpsc::channel(WAITING);
-    let observer = Observer {
+    let mut observer = Observer {
         core: core.clone(),
         heard,
         watched: HashMap::new(),
         due: HashSet::new(),
         purged: HashSet::new(),
+        clock: trash::Followed::new(keeper),
     };
     tokio::select! {
         () = core.pausing.cancelled() => {}
         _ = async { tokio::join!(observer.observe(events), super::sampler::run(&core)) } => {}
     }
+    observer.clock.follow(&core).await;
+    observer.clock.keep(&core);
 }
 
 struct Observer {
@@ -62,11 +67,14 @@ struct Observer {
     due: HashSet<u64>,
     /// The disks whose removal was asked for in this life.
     purged: HashSet<u64>,
+    /// How far the trash follows a clock that is set.
+    clock: trash::Followed,
 }
 
 impl Observer {
-    async fn observe(mut self, mut events: mpsc::Receiver<(u64, GuestEvent)>) {
+    async fn observe(&mut self, mut events: mpsc::Receiver<(u64, GuestEvent)>) {
         loop {
+            self.clock.follow(&self.core).await;
             let failed = self.look().await;
             let purge = self.purge().await;
             let clock = self.core.ports().clock.clone();
@@ -205,18 +213,13 @@ impl Observer {
     async fn purge(&mut self) -> Option<Timestamp> {
         let keep = SignedDuration::from_hours(24 * i64::from(self.core.settings().trash_days));
         let now = self.core.ports().clock.now();
-        let mut trashed: Vec<(u64, Timestamp)> = self.core.inventory(|inventory| {
-            let disks = inventory.of(ResourceKind::Disk).filter_map(|it| match &**it {
-                Resource::Disk(disk) if disk.state == DiskState::Trashed => Some(disk),
-                _ => None,
-            });
-            disks
-                .filter_map(|disk| Some((disk.id, disk.trashed?.checked_add(keep).ok()?)))
-                .collect()
-        });
+        let mut trashed: Vec<(u64, Timestamp)> = trash::disks(&self.core)
+            .into_iter()
+            .filter_map(|disk| Some((disk.id, disk.trashed?.checked_add(keep).ok()?)))
+            .collect();
         // One that was restored may come back into the trash.
         self.purged.retain(|id| trashed.iter().any(|(disk, _)| disk == id));
-        trashed.retain(|(disk, _)| !self.purged.contains(disk));
+        trashed.retain(|(disk, _)| !self.purged.contains(disk) && self.clock.is_right_for(*disk));
         let mut next = None;
         for (disk, over) in trashed {
             if over > now {
@@ -275,7 +278,7 @@ mod tests {
     use super::*;
     use crate::backend::fake::Trouble;
     use crate::backend::operations::testing::House;
-    use crate::domain::{Answer, Backend, Filter, List, Query, Subject};
+    use crate::domain::{Answer, Backend, DiskState, Filter, List, Query, Subject};
 
     const fn vm(id: u64) -> ResourceId {
         ResourceId::new(ResourceKind::Vm, id)

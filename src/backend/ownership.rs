@@ -1,9 +1,9 @@
 //! Owning a state directory: knowing it for ours, making it, and holding it alone.
 //!
 //! ```text
-//!  missing ──▶ made, 0700 ─┐
-//!  empty ──────────────────┼─▶ flock on the directory ─▶ still the same one? ─▶ hostler.lock ─▶ ours
-//!  ours (a lock, a store) ─┘           └ held: another hostler owns it
+//!  missing ─▶ made, 0700 ──┐
+//!  empty ──────────────────┼─▶ flock on the directory ─▶ the same one? ─▶ hostler.lock ─▶ ours
+//!  ours (a lock, a store) ─┘     └ held: another hostler owns it
 //!  anything else ──▶ refused, untouched
 //! ```
 //!
@@ -161,7 +161,8 @@ impl Guard {
         }
     }
 
-    fn look(&self) -> Option<BackendError> {
+    /// A sentence, when the directory or the store is no longer where it was.
+    pub(super) fn look(&self) -> Option<BackendError> {
         for (what, (path, known)) in [("state directory", &self.dir), ("database", &self.database)]
         {
             let became = match rustix::fs::stat(path) {

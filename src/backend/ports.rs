@@ -11,9 +11,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_core::Stream;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -517,11 +518,20 @@ pub trait Encoder: Send + Sync {
     fn discard<'a>(&'a self, job: &'a EncodeJob) -> Done<'a, ()>;
 }
 
+/// By how much the clock on the wall may be off the time that passed before it counts as set:
+/// clocks drift, and are put right little by little.
+pub const CLOCK_SET: SignedDuration = SignedDuration::from_mins(5);
+
 /// What tells the time, so that tests can say what time it is.
 pub trait Clock: Send + Sync {
-    /// Now.
+    /// Now, by the clock on the wall: anybody may set it at any moment.
     fn now(&self) -> Timestamp;
-    /// Returns when that moment has come.
+    /// How long the box has been up, awake or asleep: goes on evenly, whoever sets the clock.
+    fn uptime(&self) -> Duration;
+    /// Names this boot of the box: uptimes can be compared within one.
+    fn boot(&self) -> String;
+    /// Returns when that moment has come, or before that when the clock was set by more than
+    /// [`CLOCK_SET`]: whoever waits looks again.
     fn until(&self, at: Timestamp) -> BoxFuture<'_, ()>;
 }
 

@@ -7,31 +7,38 @@
 //!     with                       └ due at most a minute ago: fires
 //! ```
 //!
-//! A firing and its record are one transaction, so that it happens once whatever crashes. `settled`
-//! only grows: a clock that is set back fires nothing twice. A firing that is more than
-//! `GRACE` late, because hostler was not running or the box slept, is missed and not made up for.
+//! A firing and its record are one transaction, so that it happens once whatever crashes. A firing
+//! that is more than `GRACE` late, because hostler was not running or the box slept, is missed and
+//! not made up for.
+//!
+//! A clock that is set: what it skips when it is set ahead never came, and is not missed. When it
+//! is set back, `settled` comes back with it, and what is known to have fired does not fire again.
 //!
 //! Clock changes: local times count. A task with a fixed hour and minute fires once on every day
 //! that matches: in the first of two hours that repeat, and at the end of a gap that swallows its
 //! time. Any other fires in every minute that matches as it comes: in both of two hours that
 //! repeat, and not within a gap.
 
+mod pattern;
+
+use std::collections::HashMap;
 use std::iter::successors;
 use std::sync::Arc;
 
-use croner::Cron;
-use croner::parser::CronParser;
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::{
-    BackendError, Every, Firings, Reason, Refusal, Repeat, Resource, ResourceId, ResourceKind, Run,
+    BackendError, Fact, Firings, Reason, Refusal, Resource, ResourceId, ResourceKind, Run,
     RunOutcome, Submit, Task, Timeline, Uid,
 };
 
+pub use pattern::next;
+use pattern::{A_DAY, Pattern, firings};
+
 use super::core::{Core, Flight, detached};
 use super::store::Change;
+use super::timekeeper::{Jump, Timekeeper};
 
 /// How late a firing may be and still happen.
 const GRACE: SignedDuration = SignedDuration::from_secs(60);
@@ -39,52 +46,12 @@ const GRACE: SignedDuration = SignedDuration::from_secs(60);
 /// The minutes of a day.
 const DAY: u16 = 24 * 60;
 
+/// How long hostler may have been away at most: what came due in a longer time is not missed,
+/// because a clock that is wrong is likelier.
+const AWAY: SignedDuration = SignedDuration::from_hours(24 * 366);
+
 /// How long to wait after the store could not be written.
 const PAUSE: SignedDuration = SignedDuration::from_secs(60);
-
-/// A repetition ready to be searched: read once, asked often.
-struct Pattern {
-    cron: Cron,
-    start: Option<Date>,
-    end: Option<Date>,
-}
-
-impl Pattern {
-    /// `None` when no day can match.
-    fn of(repeat: &Repeat) -> Option<Self> {
-        let (first, last) = match repeat.week {
-            Every::Any => (1, 31),
-            Every::At(week) => ((week.checked_sub(1)?) * 7 + 1, week.checked_mul(7)?.min(31)),
-        };
-        let days = match repeat.day {
-            Every::Any => format!("{first}-{last}"),
-            Every::At(day) if (first..=last).contains(&day) => day.to_string(),
-            Every::At(_) => return None,
-        };
-        let days = if days == "1-31" { "*".to_owned() } else { days };
-        let pattern = format!("{} {} {days} * {}", repeat.minute, repeat.hour, repeat.weekday);
-        let cron = CronParser::builder().dom_and_dow(true).build().parse(&pattern).ok()?;
-        Some(Self { cron, start: repeat.start, end: repeat.end })
-    }
-
-    fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-        let mut from = after;
-        if let Some(start) = self.start {
-            // The first moment of that day may fire; the search is for later than `from`.
-            let opens = start.to_zoned(zone.clone()).ok()?.timestamp();
-            from = from.max(opens - SignedDuration::from_secs(1));
-        }
-        let found = self.cron.find_next_occurrence(&from.to_zoned(zone.clone()), false).ok()?;
-        let late = self.end.is_some_and(|end| found.date() > end);
-        (!late).then(|| found.timestamp())
-    }
-}
-
-/// The first minute after `after` in which a task fires; `None` when it never does again.
-#[must_use]
-pub fn next(repeat: &Repeat, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-    Pattern::of(repeat)?.next(after, zone)
-}
 
 /// When active tasks fire within a day from now.
 #[must_use]
@@ -103,6 +70,38 @@ pub(super) fn timeline(tasks: &[Task], now: Timestamp, zone: &TimeZone) -> Timel
     Timeline { from, tasks }
 }
 
+/// The first minute after `after` in which a task fires that it did not fire for already: with a
+/// clock that has been set back since.
+#[must_use]
+pub(super) fn upcoming(task: &Task, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+    let pattern = Pattern::of(&task.repeat)?;
+    successors(pattern.next(after, zone), |at| pattern.next(*at, zone))
+        .find(|at| !fired(task).any(|due| due == *at))
+}
+
+/// The firings that are known to have happened.
+fn fired(task: &Task) -> impl Iterator<Item = Timestamp> {
+    let by_clock = |run: &&Run| !run.by_hand && run.outcome != RunOutcome::Missed;
+    task.runs.iter().filter(by_clock).map(|run| run.due)
+}
+
+/// Until when the firings of a task have been dealt with, on a clock that shows `now`.
+#[must_use]
+pub(super) fn settled(task: &Task, now: Timestamp) -> Timestamp {
+    if task.settled <= now {
+        return task.settled;
+    }
+    // The clock was set back. What lies further ahead than a day was fired, if at all, on a clock
+    // that was wrong.
+    let is_kept = |due: &Timestamp| (now..now + A_DAY).contains(due);
+    let all_to_come = task.runs.iter().all(|run| run.due > now);
+    if task.runs.len() == Task::RUNS_KEPT && all_to_come {
+        // Earlier ones are not listed any more.
+        return fired(task).filter(is_kept).max().unwrap_or(now);
+    }
+    now
+}
+
 /// The firings of a task between when it was last dealt with and now.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Owed {
@@ -113,23 +112,18 @@ struct Owed {
 }
 
 fn owed(task: &Task, now: Timestamp, zone: &TimeZone) -> Owed {
-    let mut owed = Owed::default();
-    let mut at = task.settled;
-    while let Some(due) = next(&task.repeat, at, zone).filter(|due| *due <= now) {
-        // Of two within the grace, a minute apart, the earlier one is late.
-        if let Some(earlier) = owed.due.take() {
-            let count = owed.missed.map_or(0, |(count, _)| count);
-            owed.missed = Some((count + 1, earlier));
+    let Some(pattern) = Pattern::of(&task.repeat) else { return Owed::default() };
+    match firings(&task.repeat, &pattern, task.settled, now, zone) {
+        Some((count, last)) if now.duration_since(last) <= GRACE => {
+            // Of two within the grace, a minute apart, the earlier one is late.
+            let before = last - SignedDuration::from_secs(1);
+            let earlier = (count > 1)
+                .then(|| firings(&task.repeat, &pattern, task.settled, before, zone))
+                .flatten();
+            Owed { missed: earlier, due: fired(task).all(|due| due != last).then_some(last) }
         }
-        if now.duration_since(due) <= GRACE {
-            owed.due = Some(due);
-        } else {
-            let count = owed.missed.map_or(0, |(count, _)| count);
-            owed.missed = Some((count + 1, due));
-        }
-        at = due;
+        missed => Owed { missed, due: None },
     }
-    owed
 }
 
 /// A task after one of its firings was dealt with; `missed` counts those that one stands for.
@@ -144,7 +138,7 @@ pub(super) fn after(task: &Task, run: Run, missed: u64, zone: &TimeZone) -> Task
     task.problem = problem(&task, &run, zone);
     if !run.by_hand {
         task.settled = task.settled.max(run.due);
-        task.next = task.active.then(|| next(&task.repeat, task.settled, zone)).flatten();
+        task.next = task.active.then(|| upcoming(&task, task.settled, zone)).flatten();
     }
     task.runs.insert(0, run);
     task.runs.truncate(Task::RUNS_KEPT);
@@ -178,10 +172,20 @@ fn times(count: u64) -> String {
     }
 }
 
-/// Runs until the backend stops starting things.
-pub(super) async fn run(core: Arc<Core>) {
+/// Runs until the backend stops starting things. `keeper` is where an earlier life left the clock.
+pub(super) async fn run(core: Arc<Core>, mut keeper: Timekeeper) {
+    // The tasks that have not followed a clock that was set ahead, because an operation held them.
+    let mut behind = HashMap::new();
     while !core.is_pausing() {
-        let wake = round(&core).await;
+        if let Some(jump) = keeper.look(&*core.ports().clock) {
+            tell(&core, jump);
+            if jump.is_ahead() && (jump.proven || jump.by() > AWAY) {
+                for task in active(&core) {
+                    behind.entry(task.id).or_insert(jump).to = jump.to;
+                }
+            }
+        }
+        let wake = round(&core, &mut behind).await;
         let sleep = async {
             match wake {
                 Some(at) => core.ports().clock.until(at).await,
@@ -198,22 +202,63 @@ pub(super) async fn run(core: Arc<Core>) {
     }
 }
 
+/// Says that the clock was set.
+fn tell(core: &Core, jump: Jump) {
+    let zone = &core.settings().time_zone;
+    let show = |at: Timestamp| at.to_zoned(zone.clone()).strftime("%F %H:%M %Z").to_string();
+    let (from, to) = (show(jump.from), show(jump.to));
+    let message = match (jump.proven, jump.is_ahead()) {
+        (true, true) => format!(
+            "the clock was set ahead from {from} to {to}; what tasks would have done in between is \
+             skipped, and nothing leaves the trash for it"
+        ),
+        (true, false) => format!(
+            "the clock was set back from {from} to {to}; tasks fire by it and do nothing twice"
+        ),
+        (false, _) => format!(
+            "the clock shows {to}, and {from} at most is proven: the box was off, or its clock was \
+             set; nothing leaves the trash for it"
+        ),
+    };
+    tracing::warn!("{message}");
+    core.hub.tell(Fact::Notice { message });
+}
+
+fn active(core: &Core) -> Vec<Task> {
+    core.inventory(|inventory| {
+        let tasks = inventory.of(ResourceKind::Task).filter_map(|row| match &**row {
+            Resource::Task(task) if task.active => Some(task.clone()),
+            _ => None,
+        });
+        tasks.collect()
+    })
+}
+
 /// Deals with every task once and says when there is something to do again.
-async fn round(core: &Arc<Core>) -> Option<Timestamp> {
+async fn round(core: &Arc<Core>, behind: &mut HashMap<u64, Jump>) -> Option<Timestamp> {
     let now = core.ports().clock.now();
-    let active: Vec<Task> = core.inventory(|inventory| {
-        inventory
-            .of(ResourceKind::Task)
-            .filter_map(|row| match &**row {
-                Resource::Task(task) if task.active => Some(task.clone()),
-                _ => None,
-            })
-            .collect()
-    });
     let mut wake: Option<Timestamp> = None;
-    for task in active {
+    let tasks = active(core);
+    behind.retain(|id, _| tasks.iter().any(|task| task.id == *id));
+    for task in tasks {
         let (id, name) = (task.id, task.name.clone());
-        let at = match settle(core, task, now).await {
+        let settled = async {
+            if let Some(jump) = behind.get(&id).copied() {
+                // What came until the clock was set came in time.
+                deal(core, task, jump.from).await?;
+                if follow(core, id, |task| task.settled.max(jump.to)).await? {
+                    behind.remove(&id);
+                }
+            } else if task.settled > now + GRACE {
+                follow(core, id, |task| settled(task, now)).await?;
+            }
+            let task = core.inventory(|inventory| inventory.task(id).cloned());
+            match task.filter(|_| !behind.contains_key(&id)) {
+                Some(task) => deal(core, task, now).await,
+                None => Ok(None),
+            }
+        };
+        let at = match settled.await {
             Ok(at) => at,
             Err(error) => {
                 tracing::error!(%error, task = name, id, "a firing could not be recorded");
@@ -225,9 +270,23 @@ async fn round(core: &Arc<Core>) -> Option<Timestamp> {
     wake
 }
 
+/// Makes a task follow a clock that was set. Says whether it could: not while it is being changed.
+async fn follow(
+    core: &Core,
+    id: u64,
+    settled: impl FnOnce(&Task) -> Timestamp,
+) -> Result<bool, BackendError> {
+    let zone = &core.settings().time_zone;
+    let change = |task: &Task| {
+        let settled = settled(task);
+        Task { settled, next: upcoming(task, settled, zone), ..task.clone() }
+    };
+    change_task(core, id, |_| true, change).await
+}
+
 /// Deals with what a task is owed and says when it is due next. A task that an operation is
 /// changing is left alone: the end of that operation wakes the scheduler.
-async fn settle(
+async fn deal(
     core: &Arc<Core>,
     task: Task,
     now: Timestamp,
@@ -237,7 +296,7 @@ async fn settle(
         return Ok(Some(next));
     }
     let (id, zone) = (task.id, core.settings().time_zone.clone());
-    // After a year of absence there are half a million minutes to count.
+    // After years of absence there are thousands of days to look at.
     let owed = tokio::task::spawn_blocking(move || owed(&task, now, &zone))
         .await
         .map_err(|error| BackendError::failed(format!("the schedule broke: {error}")))?;
@@ -286,23 +345,31 @@ async fn fire(core: &Arc<Core>, id: u64, due: Timestamp) -> Result<(), BackendEr
 
 /// Records a firing that queued nothing.
 async fn record(core: &Arc<Core>, id: u64, run: Run, missed: u64) -> Result<(), BackendError> {
-    match &run.outcome {
-        RunOutcome::Refused { why } => {
-            tracing::warn!("task/{id} did not fire at {}, it was refused: {why}", run.due);
-        }
-        RunOutcome::Missed => {
-            tracing::warn!("task/{id} missed {missed} firings, the latest at {}", run.due);
-        }
-        RunOutcome::Queued { .. } => {}
-    }
-    let (written, task, before) = {
-        let mut flight = core.flight();
-        let Some(before) = owing(&flight, id, run.due).cloned() else { return Ok(()) };
-        let task = after(&before, run, missed, &core.settings().time_zone);
+    let (zone, due) = (&core.settings().time_zone, run.due);
+    let change = |task: &Task| {
+        let task = after(task, run, missed, zone);
         if let Some(problem) = &task.problem {
             tracing::warn!(task = task.name, id, problem, "a task did not do what it should");
         }
-        let task = Arc::new(Resource::Task(task));
+        task
+    };
+    change_task(core, id, |task| task.settled < due, change).await.map(drop)
+}
+
+/// Changes a task, in memory and on disk, that is active, as `wanted`, and changed by nobody else.
+/// Says whether it was.
+async fn change_task(
+    core: &Core,
+    id: u64,
+    wanted: impl FnOnce(&Task) -> bool,
+    change: impl FnOnce(&Task) -> Task,
+) -> Result<bool, BackendError> {
+    let (written, task, before) = {
+        let mut flight = core.flight();
+        let Some(before) = free(&flight, id).filter(|it| wanted(it)).cloned() else {
+            return Ok(false);
+        };
+        let task = Arc::new(Resource::Task(change(&before)));
         flight.inventory.put(task.clone());
         (core.store.writer().send(vec![Change::Put(task.clone())]), task, before)
     };
@@ -311,14 +378,18 @@ async fn record(core: &Arc<Core>, id: u64, run: Run, missed: u64) -> Result<(), 
         return Err(error);
     }
     core.tell_resource(&task);
-    Ok(())
+    Ok(true)
 }
 
 /// A task, if nobody is changing it and a firing is still owed to it.
 fn owing(flight: &Flight, id: u64, due: Timestamp) -> Option<&Task> {
-    let task = flight.inventory.task(id)?;
+    free(flight, id).filter(|task| task.settled < due)
+}
+
+/// An active task, if nobody is changing it.
+fn free(flight: &Flight, id: u64) -> Option<&Task> {
     let held = flight.queue.is_held(ResourceId::new(ResourceKind::Task, id));
-    (!held && task.active && task.settled < due).then_some(task)
+    flight.inventory.task(id).filter(|task| !held && task.active)
 }
 
 #[cfg(test)]

@@ -164,7 +164,9 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), Trouble> 
             };
             table::rows(session.out, &page.rows, session.columns)?;
             if shown < page.total {
-                writeln!(session.err, "{shown} of {}; see --limit and --filter", page.total)?;
+                let note = format!("{shown} of {}; see --limit and --filter", page.total);
+                // The answer itself is there.
+                let _ = writeln!(session.err, "{note}");
             }
             Ok(())
         }

@@ -196,6 +196,6 @@ async fn changed(uid: Uid, given: &[String], session: &mut Session<'_>) -> Resul
         other => return Err(unexpected(&other).into()),
     };
     let catalogue = session.backend.catalogue();
-    let present = Some(&operation.params);
+    let present = Some(&*operation.params);
     fields::parse(&catalogue, &operation.kind, given, present, session.keyboard)
 }

@@ -77,7 +77,7 @@ pub(super) async fn follow(
     let mut meter = Meter::new(session.bar && !as_json);
     let mut operation = ask(uid, session).await?;
     loop {
-        meter.state(&operation, session.err)?;
+        meter.state(&operation, session.err);
         if !matches!(operation.state, State::Pending | State::Run) {
             meter.clear();
             return ended(&operation, as_json, session);
@@ -101,7 +101,7 @@ pub(super) async fn follow(
                 Err(Trouble::Backend(BackendError::Unreachable { .. })) => {}
                 Err(trouble) => return Err(trouble),
             },
-            Fact::Lost { why } => meter.line(&format!("lost the backend: {why}"), session.err)?,
+            Fact::Lost { why } => meter.line(&format!("lost the backend: {why}"), session.err),
             _ => {}
         }
     }
@@ -170,7 +170,7 @@ impl Meter {
         Self { bar, last: String::new() }
     }
 
-    fn state(&mut self, operation: &Operation, err: &mut dyn Write) -> std::io::Result<()> {
+    fn state(&mut self, operation: &Operation, err: &mut dyn Write) {
         let progress = operation.progress.clone().unwrap_or_default();
         let doing = match (&operation.wait, operation.state) {
             (Some(wait), State::Pending) => wait.to_string(),
@@ -181,26 +181,26 @@ impl Meter {
             bar.set_prefix(title(operation));
             bar.set_position((progress.fraction.unwrap_or(0.0).clamp(0.0, 1.0) * 1000.0) as u64);
             bar.set_message(doing);
-            return Ok(());
+            return;
         }
         // In tenths: a log wants to see that it moves, not every frame.
         let tenths = progress.fraction.map(|fraction| (fraction * 10.0) as u32 * 10);
         let far = tenths.map(|tenths| format!(" {tenths}%")).unwrap_or_default();
         let doing = if operation.state == State::Run { &progress.phase } else { &doing };
-        self.line(&format!("{} {} {doing}{far}", title(operation), operation.state), err)
+        self.line(&format!("{} {} {doing}{far}", title(operation), operation.state), err);
     }
 
-    fn line(&mut self, text: &str, err: &mut dyn Write) -> std::io::Result<()> {
+    /// Says how it goes. That nobody can be told is no reason not to wait for the end.
+    fn line(&mut self, text: &str, err: &mut dyn Write) {
         let text = one_line(text);
         if text == self.last {
-            return Ok(());
+            return;
         }
-        match &self.bar {
-            Some(bar) => bar.suspend(|| writeln!(err, "{text}"))?,
-            None => writeln!(err, "{text}")?,
-        }
+        let _ = match &self.bar {
+            Some(bar) => bar.suspend(|| writeln!(err, "{text}")),
+            None => writeln!(err, "{text}"),
+        };
         self.last = text;
-        Ok(())
     }
 
     fn clear(&self) {

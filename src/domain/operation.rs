@@ -13,6 +13,7 @@
 //! `ERROR` waits for a person: change and relaunch it, or cancel it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -177,8 +178,9 @@ pub struct Operation {
     pub kind: String,
     /// Where it stands.
     pub state: State,
-    /// Its parameters. Secrets are replaced by [`Operation::HIDDEN`].
-    pub params: Params,
+    /// Its parameters. Secrets are replaced by [`Operation::HIDDEN`]. Shared, because operations are
+    /// copied with every event, and thousands that failed may wait for a person.
+    pub params: Arc<Params>,
     /// The resource it acts on or makes.
     #[serde(default)]
     pub resource: Option<ResourceId>,

@@ -165,8 +165,8 @@ pub struct Task {
     /// How many firings were refused since then.
     #[serde(default)]
     pub refused: u64,
-    /// What of that a person should know, in one sentence; `None` when nothing was missed or refused
-    /// since then.
+    /// What of that a person should know, in one sentence; `None` when nothing was missed or
+    /// refused since then.
     #[serde(default)]
     pub problem: Option<String>,
     /// Until when its firings have been dealt with: a firing due after this is still owed.

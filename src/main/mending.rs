@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use hostler::backend::check::{self, Finding};
-use hostler::backend::{drivers, own, recover as recovery};
+use hostler::backend::{Found, drivers, find, own, recover as recovery};
 use hostler::cli::{self, Check};
 
 use super::Place;
@@ -61,7 +61,7 @@ pub(crate) async fn recover(place: &Place, dry_run: bool, json: bool) -> anyhow:
     if place.read_only && !dry_run {
         anyhow::bail!("hostler is read-only here; leave out --read-only, or ask with --dry-run");
     }
-    if !place.state_dir.is_dir() {
+    if find(&place.state_dir)? != Found::Ours {
         anyhow::bail!("there is no state directory {dir}; choose another with --state");
     }
     let Some(_owned) = own(&place.state_dir)? else {

@@ -1,4 +1,5 @@
-//! What the owner of a state directory does besides its own work: it serves others, and lets go well.
+//! What the owner of a state directory does besides its own work: it serves others, and lets go
+//! well.
 
 use std::io::Write;
 use std::sync::Arc;

@@ -27,7 +27,10 @@ const FLIGHT: usize = 30;
 /// How many requests may wait for their answers.
 const UNANSWERED: usize = 16;
 /// How many of the latest operations count as fresh.
-const FRESH: usize = 8;
+const FRESH: usize = 24;
+
+/// The image that is there before the trouble begins and stays, so that there are always guests.
+pub const BASE: &str = "base";
 
 /// What became of a request, as far as the one who asked knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,17 +112,19 @@ impl Load {
         let all = async {
             let mut resources = Vec::new();
             for kind in ResourceKind::ALL {
-                resources.extend(self::resources(&*self.client, kind).await?);
+                resources.extend(self::resources(&self.client, kind).await?);
             }
-            Ok::<_, BackendError>((resources, operations(&*self.client, "state:ERROR").await?))
+            Ok::<_, BackendError>((resources, latest(&self.client).await?))
         };
         // An owner that is stopped answers later; the load goes on with what it knew.
-        let Ok(Ok((resources, failed))) = tokio::time::timeout(Duration::from_secs(2), all).await
+        let Ok(Ok((resources, mut latest))) =
+            tokio::time::timeout(Duration::from_secs(2), all).await
         else {
             return;
         };
+        latest.retain(|operation| operation.state == State::Error);
         self.resources = resources;
-        self.flight = failed;
+        self.flight = latest;
         if let Ok(Ok(Answer::InFlight(flight))) =
             tokio::time::timeout(Duration::from_secs(2), self.client.query(Query::InFlight)).await
         {
@@ -194,7 +199,7 @@ impl Load {
                 let fresh = self.fresh.iter().filter_map(|accepted| accepted.resource);
                 let fresh: Vec<u64> = fresh.filter(|it| it.kind == *of).map(|it| it.id).collect();
                 if let Some(id) = self.dice.one_of(&fresh)
-                    && self.dice.chance(25)
+                    && self.dice.chance(40)
                 {
                     return Some(json!(id));
                 }
@@ -205,7 +210,9 @@ impl Load {
                 let mut fits: Vec<&Resource> = self.resources.iter().filter(fits).collect();
                 if *of == ResourceKind::Image && !subject {
                     // Guests that do not boot would only be waited for.
-                    fits.retain(|it| it.name().starts_with("image-build"));
+                    fits.retain(|it| it.name() == BASE || it.name().starts_with("image-build"));
+                } else if *of == ResourceKind::Image {
+                    fits.retain(|it| it.name() != BASE);
                 }
                 json!(self.dice.one_of(&fits)?.id().id)
             }
@@ -267,7 +274,7 @@ fn weight(kind: &str) -> u64 {
         "disk_create" => 12,
         "encode" | "image_import" => 8,
         "task_create" | "task_run" => 6,
-        "vm_create" | "disk_attach" => 6,
+        "vm_create" | "vm_start" | "vm_stop" | "disk_attach" => 7,
         "image_build" => 2,
         _ => 4,
     }
@@ -311,11 +318,19 @@ async fn change(
     None
 }
 
-/// Every operation that a filter lets through.
-pub async fn operations(client: &Client, filter: &str) -> Result<Vec<Operation>, BackendError> {
+/// The latest operations.
+async fn latest(client: &Client) -> Result<Vec<Operation>, BackendError> {
+    match page(client, Subject::Operations, 0, 200).await? {
+        Rows::Operations(rows) => Ok(rows),
+        Rows::Resources(_) => Err(BackendError::failed("resources for operations")),
+    }
+}
+
+/// Every operation there ever was.
+pub async fn operations(client: &Client) -> Result<Vec<Operation>, BackendError> {
     let mut found = Vec::new();
     loop {
-        match page(client, Subject::Operations, filter, found.len() as u64).await? {
+        match page(client, Subject::Operations, found.len() as u64, 1000).await? {
             Rows::Operations(rows) if rows.is_empty() => return Ok(found),
             Rows::Operations(rows) => found.extend(rows),
             Rows::Resources(_) => return Err(BackendError::failed("resources for operations")),
@@ -325,21 +340,14 @@ pub async fn operations(client: &Client, filter: &str) -> Result<Vec<Operation>,
 
 /// Every living resource of a kind.
 pub async fn resources(client: &Client, of: ResourceKind) -> Result<Vec<Resource>, BackendError> {
-    match page(client, Subject::Resources(of), "", 0).await? {
+    match page(client, Subject::Resources(of), 0, 1000).await? {
         Rows::Resources(rows) => Ok(rows),
         Rows::Operations(_) => Err(BackendError::failed("operations for resources")),
     }
 }
 
-async fn page(
-    client: &Client,
-    of: Subject,
-    filter: &str,
-    offset: u64,
-) -> Result<Rows, BackendError> {
-    let filter = Filter::parse(filter, of, &jiff::Zoned::now())
-        .map_err(|error| BackendError::failed(error.to_string()))?;
-    let list = List { of, filter, sort: None, offset, limit: 1000, around: None };
+async fn page(client: &Client, of: Subject, offset: u64, limit: u32) -> Result<Rows, BackendError> {
+    let list = List { of, filter: Filter::default(), sort: None, offset, limit, around: None };
     match client.query(Query::List(list)).await? {
         Answer::Page(page) => Ok(page.rows),
         other => Err(hostler::domain::backend::unexpected(&other)),

@@ -12,6 +12,7 @@ use hostler::wire::client::Client;
 
 use super::arena::{Arena, Findings};
 use super::load::{Ledger, Told, operations, resources};
+use super::tools::Start;
 
 /// How long a tool may run on when nothing is in flight any more.
 const LOOKING: Duration = Duration::from_secs(60);
@@ -26,7 +27,7 @@ pub struct Rest {
 impl Rest {
     /// Asks for all of it.
     pub async fn look(client: &Client) -> Result<Self, BackendError> {
-        let operations = operations(client, "").await?;
+        let operations = operations(client).await?;
         let mut found = Vec::new();
         for kind in ResourceKind::ALL {
             found.extend(resources(client, kind).await?);
@@ -88,7 +89,14 @@ impl Rest {
             let output = output.map(number_of).unwrap_or_default();
             by_output.entry(output).or_default().push(detail);
         }
-        for start in arena.tools.starts().iter().filter(|start| start.tool == "ffmpeg") {
+        let starts = arena.tools.starts();
+        let is_named = |it: &Start| it.arguments.last().is_some_and(|it| it.contains("out-"));
+        if self.encodings.iter().any(|it| it.operation.state == State::Done)
+            && !starts.iter().any(|start| start.tool == "ffmpeg" && is_named(start))
+        {
+            arena.findings.add("ffmpeg's last argument names its output no more; mend the wrapper");
+        }
+        for start in starts.iter().filter(|start| start.tool == "ffmpeg") {
             let Some(output) = start.arguments.last().filter(|it| it.contains("out-")) else {
                 continue;
             };

@@ -83,7 +83,7 @@ fn smooth(value: &mut Value, here: &Path) {
                 match name.as_str() {
                     // The load of a running guest, the speed of an encoder.
                     "cpu_percent" | "memory_used_mib" | "speed" | "progress" => {
-                        *value = Value::Null
+                        *value = Value::Null;
                     }
                     _ => smooth(value, here),
                 }

@@ -149,7 +149,7 @@ pub fn operation(uid: u64, state: State) -> Operation {
         uid: Uid(uid),
         kind: "vm_create".into(),
         state,
-        params: Params::new(),
+        params: Arc::default(),
         resource: Some(ResourceId::new(ResourceKind::Vm, 3)),
         resource_name: Some("web-3".into()),
         actor: "console:root".into(),

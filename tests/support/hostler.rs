@@ -159,10 +159,14 @@ impl Box7 {
         self.processes("hostler")
     }
 
-    /// The process numbers of every backend without a screen.
+    /// The process numbers of every backend without a screen; not of a tool that one is starting,
+    /// which looks like it until it is under way.
     pub fn backends(&self) -> Vec<u32> {
         let serves = |pid: &u32| argument(*pid, |argument| argument == "serve");
-        self.hostlers().into_iter().filter(serves).collect()
+        let mut found: Vec<u32> = self.hostlers().into_iter().filter(serves).collect();
+        let all = found.clone();
+        found.retain(|pid| parent(*pid).is_none_or(|parent| !all.contains(&parent)));
+        found
     }
 
     /// Processes of a program that were started for this state directory: they name it in their
@@ -214,10 +218,10 @@ impl Box7 {
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(&folder).expect("a folder").flatten() {
                 let path = entry.path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else if path.to_string_lossy().contains(".partial") {
+                if path.to_string_lossy().contains(".partial") {
                     found.push(path);
+                } else if path.is_dir() {
+                    folders.push(path);
                 }
             }
         }
@@ -247,6 +251,12 @@ impl Drop for Box7 {
             }
         }
     }
+}
+
+/// The process that started another.
+fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Whether a process has such an argument.

@@ -13,7 +13,7 @@ use crate::backend::state_files::{
 };
 
 /// What else may lie in the state directory: a configuration, what the console remembers, probes.
-const OURS: [&str; 3] = ["config.toml", "console.json", "probes"];
+const OURS: [&str; 4] = ["config.toml", "console.json", "lost+found", "probes"];
 
 /// What is found of a file that nobody knows.
 const UNKNOWN: &str = "the database does not know it";

@@ -138,12 +138,13 @@ impl Core {
             operation.comment = None;
             operation.started = None;
             operation.finished = None;
+            let params = Arc::new(params);
             operation.params = hidden(&params);
             let mut changes =
                 vec![Change::Relaunch { uid, attempt: operation.attempt, params: params.clone() }];
             queue.accept(queue_entry(&kind.spec, operation, &params));
             open.cancel = None;
-            open.params = Arc::new(params);
+            open.params = params;
             let mut own = None;
             if let Some(resource) = &reserved {
                 own = inventory.get(resource.id()).cloned();

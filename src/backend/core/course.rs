@@ -177,6 +177,7 @@ impl Core {
         let Some(open) = flight.open.get_mut(&uid) else { return Ok(()) };
         open.resume = false;
         open.run_recorded = false;
+        open.cancel = None;
         let operation = open.operation_mut();
         operation.state = state;
         operation.comment = comment;

@@ -135,7 +135,7 @@ impl Core {
         let mut operations = opened.operations;
         operations.sort_by_key(|operation| (operation.state != State::Run, operation.uid));
         for mut operation in operations {
-            let params = Arc::new(std::mem::take(&mut operation.params));
+            let params = std::mem::take(&mut operation.params);
             operation.params = hidden(&params);
             let resume = operation.state == State::Run;
             if operation.state != State::Error {

@@ -51,6 +51,7 @@ impl Core {
                 (None, Some(id)) => flight.inventory.get(id).map(|it| it.name().to_owned()),
                 (None, None) => None,
             };
+            let params = Arc::new(params);
             let operation = Arc::new(Operation {
                 uid,
                 kind: submit.kind,
@@ -71,7 +72,6 @@ impl Core {
             });
             flight.last_uid = uid.0;
             flight.queue.accept(queue_entry(&kind.spec, &operation, &params));
-            let params = Arc::new(params);
             changes.push(Change::Insert { operation: operation.clone(), params: params.clone() });
             let put: Vec<_> = reserved.into_iter().chain(put).collect();
             let mut before = Vec::with_capacity(put.len());

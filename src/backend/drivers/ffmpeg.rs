@@ -7,8 +7,8 @@
 //! the job's folder keeps, so it is found again by the next hostler, and goes with the job.
 
 mod formats;
-mod probe;
-mod progress;
+pub(super) mod probe;
+pub(super) mod progress;
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::process;
-use super::supervise::{Doing, Ending, LongCommand, Supervised, Supervision};
+use super::supervise::{Doing, Ending, LongCommand, Stall, Supervised, Supervision};
 use super::whole;
 use crate::backend::ports::{CommandLog, Done, EncodeJob, Encoded, Encoder, MediaInfo, Report};
 use crate::domain::Failure;
@@ -230,6 +230,8 @@ async fn follow(tool: &Supervised, job: &EncodeJob, report: Report<'_>) -> Resul
         Ok(_) => Ok(()),
         Err(error) => Err(Failure::io(format!("read {}", file.display()), &error)),
     };
+    let written = partial_of(tool, &job.output).map(|partial| partial.file);
+    let mut stall = Stall::watch(written.into_iter().chain([file.clone()]).collect());
     let mut every = tokio::time::interval(TOLD_EVERY);
     let wait = tool.wait();
     tokio::pin!(wait);
@@ -239,7 +241,17 @@ async fn follow(tool: &Supervised, job: &EncodeJob, report: Report<'_>) -> Resul
                 tell()?;
                 return ending;
             }
-            _ = every.tick() => tell()?,
+            _ = every.tick() => {
+                tell()?;
+                if stall.is_over(tool) {
+                    tool.stop().await?;
+                    return Err(Failure::passing(format!(
+                        "cannot encode {}: ffmpeg has got no further for an hour and was ended; see \
+                         whether the disks of source and output answer, then relaunch",
+                        job.source.display()
+                    )));
+                }
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 //! What comes from outside is looked at before QEMU opens it. Every file of an image appears whole
 //! or not at all; what is still being written ends in `.partial`.
 
-mod checksum;
+pub(super) mod checksum;
 mod copy;
 mod cpio;
 mod debian;
@@ -156,7 +156,7 @@ impl ImageTool for Images {
 
     fn discard<'a>(&'a self, dir: &'a Path) -> Done<'a, ()> {
         Box::pin(async move {
-            Supervised::at(&dir.join("job")).stop().await?;
+            Supervised::at(&dir.join("job")).remove().await?;
             let dir = dir.to_owned();
             blocking(move || debian::remove_tree(&dir)).await
         })

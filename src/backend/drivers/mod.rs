@@ -4,6 +4,8 @@
 
 pub mod clock;
 pub mod ffmpeg;
+#[cfg(feature = "failpoints")]
+pub mod fuzz;
 pub mod image;
 pub mod partial;
 pub mod process;

@@ -157,15 +157,8 @@ async fn info(path: &Path, log: &CommandLog) -> Result<DiskInfo, Failure> {
     // -U: a disk in use can be read too, and what is read is no more than information.
     let arguments = ["info", "-U", "--output=json", text(&path)?];
     let ended = process::run_ok(log, &what, PROGRAM, &arguments).await?;
-    let odd = || Failure::new(format!("cannot {what}: qemu-img's answer is odd"));
-    let told: Value = serde_json::from_str(&ended.stdout).map_err(|_| odd())?;
-    let backing = told["full-backing-filename"].as_str().or(told["backing-filename"].as_str());
-    let info = DiskInfo {
-        format: told["format"].as_str().ok_or_else(odd)?.to_owned(),
-        virtual_bytes: told["virtual-size"].as_u64().ok_or_else(odd)?,
-        actual_bytes: told["actual-size"].as_u64().ok_or_else(odd)?,
-        backing: backing.map(PathBuf::from),
-    };
+    let info = parse_info(&ended.stdout)
+        .ok_or_else(|| Failure::new(format!("cannot {what}: qemu-img's answer is odd")))?;
     if info.format == "raw" {
         let content = raw_content(&path).map_err(|error| Failure::io(&what, &error))?;
         if content.is_none() {
@@ -194,6 +187,18 @@ async fn check(path: &Path, log: &CommandLog) -> Result<Option<String>, Failure>
             Ok(Some(format!("qemu-img check finds {corrupt} corruptions and {errors} errors")))
         }
     }
+}
+
+/// What `qemu-img info` said; `None` when that is not what it should say.
+pub(super) fn parse_info(json: &str) -> Option<DiskInfo> {
+    let told: Value = serde_json::from_str(json).ok()?;
+    let backing = told["full-backing-filename"].as_str().or(told["backing-filename"].as_str());
+    Some(DiskInfo {
+        format: told["format"].as_str()?.to_owned(),
+        virtual_bytes: told["virtual-size"].as_u64()?,
+        actual_bytes: told["actual-size"].as_u64()?,
+        backing: backing.map(PathBuf::from),
+    })
 }
 
 /// What a raw file holds that disks hold, or `None`. qemu-img calls every file raw that it does

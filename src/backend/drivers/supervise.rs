@@ -22,6 +22,7 @@
 //! session's number is not given out again while a member lives, so signals cannot go astray.
 
 mod lock;
+mod stall;
 mod supervisor;
 mod tree;
 
@@ -40,11 +41,15 @@ use super::whole;
 use crate::domain::Failure;
 
 use lock::Lock;
+pub use stall::Stall;
 pub use supervisor::main;
 use tree::Leader;
 
 /// How long a tool may take to end by itself after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long a supervisor may take to say that it is at work: on a busy disk, some seconds.
+const ANSWER: Duration = Duration::from_secs(120);
 
 /// How often, and how long apart, a lock is asked for: one who only looks holds it for an instant,
 /// and a supervisor that has written down how its tool ended may still be on its way out.
@@ -206,7 +211,13 @@ impl Supervision {
             .map_err(failed)?;
         let mut said = String::new();
         if let Some(mut stdout) = child.stdout.take() {
-            stdout.read_to_string(&mut said).await.map_err(failed)?;
+            let read = tokio::time::timeout(ANSWER, stdout.read_to_string(&mut said)).await;
+            let Ok(read) = read else {
+                // What it may have started is found by whoever asks again.
+                child.start_kill().map_err(failed)?;
+                return Err(Failure::passing(format!("cannot {}: it does not answer", what())));
+            };
+            read.map_err(failed)?;
         }
         // It goes on without us; tokio reaps it when it ends.
         match said.trim() {
@@ -293,6 +304,12 @@ impl Supervised {
         self.leader().filter(Leader::lives).map(|leader| leader.pid)
     }
 
+    /// Whether somebody has halted the tool, or a part of it.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.members().into_iter().any(tree::is_stopped)
+    }
+
     /// Halts the tool where it is.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
@@ -314,7 +331,7 @@ impl Supervised {
             [(&[Signal::CONT, Signal::TERM][..], GRACE), (&[Signal::KILL][..], 2 * GRACE)]
         {
             let deadline = tokio::time::Instant::now() + patience;
-            while self.state() == Doing::Running {
+            while self.is_alive() {
                 let soon = tokio::time::Instant::now() + Duration::from_millis(250);
                 if soon > deadline {
                     break;
@@ -322,12 +339,12 @@ impl Supervised {
                 for &signal in signals {
                     self.signal(signal);
                 }
-                if let Ok(ended) = tokio::time::timeout_at(soon, self.wait()).await {
+                if let Ok(ended) = tokio::time::timeout_at(soon, self.somebody_ends()).await {
                     ended?;
                 }
             }
         }
-        if self.state() == Doing::Running {
+        if self.is_alive() {
             return Err(Failure::passing(format!(
                 "cannot end processes {:?} of {}: they do not answer SIGKILL; see `ps`, then \
                  relaunch",
@@ -366,8 +383,8 @@ impl Supervised {
             }
             match self.state() {
                 Doing::Running if fits(self) => return Ok(None),
-                Doing::Running => self.stop().await?,
-                Doing::Absent | Doing::Ended(_) => {}
+                Doing::Running | Doing::Ended(_) => self.stop().await?,
+                Doing::Absent => {}
             }
             tokio::time::sleep(APART).await;
         }
@@ -392,9 +409,14 @@ impl Supervised {
         removed.map_err(|error| Failure::io(format!("remove {}", outer.display()), &error))
     }
 
+    /// Whether the tool, or a child that has outlived it, still lives.
+    fn is_alive(&self) -> bool {
+        self.state() == Doing::Running || (Lock::is_held(&self.dir) && !self.members().is_empty())
+    }
+
     /// Signals every process of the tool, as long as the lock says that they are still ours.
     fn signal(&self, signal: Signal) {
-        if let (Doing::Running, Some(leader)) = (self.state(), self.leader()) {
+        if let (true, Some(leader)) = (Lock::is_held(&self.dir), self.leader()) {
             leader.signal_members(signal);
         }
     }

@@ -138,7 +138,8 @@ pub async fn shut_down(cx: &Context, vm: u64, timeout_s: u64) -> Result<(), Stop
 async fn power_down(step: &StepContext, vm: &Vm, timeout: Duration) -> Result<(), Failure> {
     let ports = step.cx().ports();
     let guest = guest(step.cx().settings(), vm);
-    let late = step.cx().now() + timeout;
+    // By the time that passes: the clock may be set meanwhile.
+    let late = ports.clock.uptime() + timeout;
     // Watched before it is asked, so that nothing falls between the two.
     let mut events = ports.hypervisor.watch(&guest).await?.fuse();
     loop {
@@ -160,8 +161,8 @@ async fn power_down(step: &StepContext, vm: &Vm, timeout: Duration) -> Result<()
             }
             GuestStatus::Running => {}
         }
-        let now = step.cx().now();
-        if now >= late {
+        let left = late.saturating_sub(ports.clock.uptime());
+        if left.is_zero() {
             return Err(Failure::new(format!(
                 "vm/{} '{}' has not shut down in {} s; relaunch to wait longer, or relaunch with \
                  force=true to cut its power",
@@ -171,12 +172,10 @@ async fn power_down(step: &StepContext, vm: &Vm, timeout: Duration) -> Result<()
             )));
         }
         // When the guest will be done nobody knows; the patience that is used up says nothing of it.
-        let left = late.duration_since(now);
         let detail = format!("gives up in {} s", left.as_secs());
         step.report(Meter { detail: Some(detail), ..Meter::default() });
         ports.hypervisor.power_button(&guest, step.log()).await?;
-        let again = late.min(now + PRESS_AGAIN);
-        let mut pause = ports.clock.until(again);
+        let mut pause = ports.clock.until(step.cx().now() + left.min(PRESS_AGAIN));
         loop {
             tokio::select! {
                 biased;

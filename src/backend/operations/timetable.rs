@@ -116,8 +116,9 @@ pub(super) fn says_next(repeat: &Repeat, world: &World<'_>) -> String {
 /// A task that fires by itself from now on. Firings before now are not owed to it, and what went
 /// wrong with them does not count any more.
 pub(super) fn awake(task: Task, cx: &crate::backend::journal::Context) -> Task {
-    let settled = task.settled.max(cx.now());
-    let next = scheduler::next(&task.repeat, settled, &cx.settings().time_zone);
+    // Later than now when the clock was set back and some that are to come have fired already.
+    let settled = scheduler::settled(&task, cx.now()).max(cx.now());
+    let next = scheduler::upcoming(&task, settled, &cx.settings().time_zone);
     Task { active: true, settled, next, ..task.acknowledged() }
 }
 

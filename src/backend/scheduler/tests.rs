@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::backend::trial::{Trial, until};
-use crate::domain::{Backend, Fact};
+use crate::domain::{Backend, Every, Fact, Repeat};
 
 use super::*;
 
@@ -103,6 +103,43 @@ proptest! {
             ),
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn firings_are_counted_as_if_one_by_one(
+        (repeat, start, end) in repeats(),
+        day in prop::sample::select(vec!["2026-03-29", "2026-10-25", "2026-04-05", "2026-06-01"]),
+        off in -200_000i64..200_000,
+        span in 0i64..300_000,
+        zone in prop::sample::select(vec!["UTC", "Europe/Paris", "Australia/Lord_Howe"]),
+    ) {
+        let zone = TimeZone::get(zone).unwrap();
+        let noon: Timestamp = format!("{day}T12:00:00Z").parse().unwrap();
+        let after = noon + SignedDuration::from_secs(off);
+        let until = after + SignedDuration::from_secs(span);
+        let day = |days: i64| {
+            (after + SignedDuration::from_hours(24 * (days - 10))).to_zoned(zone.clone()).date()
+        };
+        let repeat = Repeat { start: start.map(day), end: end.map(day), ..repeat };
+        let found = Pattern::of(&repeat)
+            .and_then(|pattern| firings(&repeat, &pattern, after, until, &zone));
+        let each: Vec<_> = successors(next(&repeat, after, &zone), |at| next(&repeat, *at, &zone))
+            .take_while(|at| *at <= until)
+            .collect();
+        prop_assert_eq!(found, each.last().map(|last| (each.len() as u64, *last)));
+    }
+}
+
+#[test]
+fn five_million_firings_are_not_looked_at_one_by_one() {
+    let task = planned(1, Repeat::default());
+    let now = at("2036-01-01T00:00:00Z");
+    let owed = owed(&task, now, &TimeZone::UTC);
+    assert_eq!(owed.due, Some(now));
+    assert_eq!(owed.missed, Some((3652 * 24 * 60 - 1, at("2035-12-31T23:59:00Z"))));
 }
 
 #[test]
@@ -231,6 +268,80 @@ async fn nothing_fires_twice_when_the_clock_goes_back_or_hostler_starts_again() 
     let task = task_when(&trial, 1, |task| task.runs.len() > 1).await;
     let due: Vec<_> = task.runs.iter().map(|run| run.due).collect();
     assert_eq!(due, [at("2026-03-01T13:05:00Z"), at("2026-03-01T12:05:00Z")]);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ten_years_ahead_for_a_minute_leaves_no_trace() {
+    let trial = Trial::new();
+    hourly(&trial).await;
+    trial.clock.set("2026-03-01T12:05:00Z");
+    task_when(&trial, 1, |task| !task.runs.is_empty()).await;
+    let events = trial.backend().subscribe();
+    trial.clock.jump("2036-03-01T12:06:00Z");
+    let ahead = |fact: &Fact| {
+        let begin = "the clock was set ahead from 2026-03-01";
+        matches!(fact, Fact::Notice { message } if message.starts_with(begin))
+    };
+    until(events, ahead).await;
+    let ahead = task_when(&trial, 1, |task| task.next == Some(at("2036-03-01T13:05:00Z"))).await;
+    assert_eq!((ahead.missed, ahead.runs.len()), (0, 1));
+    trial.clock.jump("2026-03-01T12:07:00Z");
+    task_when(&trial, 1, |task| task.next == Some(at("2026-03-01T13:05:00Z"))).await;
+    trial.clock.set("2026-03-01T13:05:00Z");
+    let task = task_when(&trial, 1, |task| task.runs.len() == 2).await;
+    assert_eq!(task.missed, 0);
+    assert_eq!(task.runs[0].due, at("2026-03-01T13:05:00Z"));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_between_two_lives_is_noticed() {
+    let mut trial = Trial::new();
+    hourly(&trial).await;
+    trial.crash().await;
+    trial.clock.jump("2036-03-01T12:06:00Z");
+    trial.start();
+    let ahead = task_when(&trial, 1, |task| task.next == Some(at("2036-03-01T13:05:00Z"))).await;
+    assert_eq!((ahead.missed, ahead.runs), (0, vec![]));
+    trial.crash().await;
+    trial.clock.jump("2026-03-01T12:01:00Z");
+    trial.start();
+    task_when(&trial, 1, |task| task.next == Some(at("2026-03-01T12:05:00Z"))).await;
+}
+
+#[tokio::test]
+async fn what_fired_on_a_clock_that_was_ahead_does_not_fire_again() {
+    let trial = Trial::new();
+    hourly(&trial).await;
+    trial.clock.jump("2026-03-01T13:04:00Z");
+    task_when(&trial, 1, |task| task.next == Some(at("2026-03-01T13:05:00Z"))).await;
+    trial.clock.set("2026-03-01T13:05:00Z");
+    task_when(&trial, 1, |task| task.runs.len() == 1).await;
+    trial.clock.jump("2026-03-01T12:02:00Z");
+    // The hour that was skipped comes after all, and the one that came does not come twice.
+    task_when(&trial, 1, |task| task.next == Some(at("2026-03-01T12:05:00Z"))).await;
+    trial.clock.set("2026-03-01T12:05:00Z");
+    let task = task_when(&trial, 1, |task| task.runs.len() == 2).await;
+    assert_eq!(task.next, Some(at("2026-03-01T14:05:00Z")));
+    assert_eq!(task.missed, 0);
+}
+
+#[test]
+fn a_task_that_fires_often_stays_where_it_was_when_the_clock_is_set_back() {
+    let now = at("2026-03-01T12:00:00Z");
+    let run = |minute: i64| Run {
+        due: now + SignedDuration::from_mins(minute),
+        outcome: RunOutcome::Refused { why: "it is there".to_owned() },
+        by_hand: false,
+    };
+    let task = |newest: i64| Task {
+        settled: now + SignedDuration::from_mins(newest),
+        runs: (0..Task::RUNS_KEPT as i64).map(|ago| run(newest - ago)).collect(),
+        ..planned(1, Repeat::default())
+    };
+    assert_eq!(settled(&task(59), now), now + SignedDuration::from_mins(59));
+    assert_eq!(settled(&task(10), now), now, "those that fired are listed");
+    assert_eq!(settled(&task(60 * 24 * 3650), now), now, "that clock was wrong");
+    assert_eq!(settled(&task(-5), now), now - SignedDuration::from_mins(5));
 }
 
 #[tokio::test]

@@ -75,7 +75,8 @@ pub fn operation(row: &Row<'_>) -> rusqlite::Result<Operation> {
         kind: row.get(1)?,
         state,
         params: serde_json::from_str::<Params>(row.get_ref(3)?.as_str()?)
-            .map_err(|error| damaged(3, error))?,
+            .map_err(|error| damaged(3, error))?
+            .into(),
         resource: resource.and_then(|resource| resource.parse::<ResourceId>().ok()),
         resource_name: row.get(5)?,
         actor: row.get(6)?,

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use rusqlite::Connection;
 
-use crate::domain::{Filter, List, Operation, Params, Sort, State, Subject, Uid};
+use crate::domain::{Filter, List, Operation, Sort, State, Subject, Uid};
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn operation(uid: u64) -> Operation {
         uid: Uid(uid),
         kind: "vm_start".into(),
         state: State::Pending,
-        params: Params::new(),
+        params: Arc::default(),
         resource: Some("vm/3".parse().unwrap()),
         resource_name: Some("web_3".into()),
         actor: "console:root".into(),

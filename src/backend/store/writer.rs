@@ -66,7 +66,7 @@ pub enum Change {
         /// The number of the new attempt.
         attempt: u32,
         /// Its parameters from now on.
-        params: Params,
+        params: Arc<Params>,
     },
     /// A step began, ended or was undone.
     Step(Box<StepChange>),
@@ -361,7 +361,7 @@ impl<'c> Statements<'c> {
                 "UPDATE operation SET state = 0, attempt = ?2, params = ?3, cancelling = 0, \
                  comment = NULL, started = NULL, finished = NULL WHERE uid = ?1",
             )?
-            .execute(params![uid.0, attempt, json(params)?])?,
+            .execute(params![uid.0, attempt, json(&**params)?])?,
             Change::Step(change) => {
                 let StepChange { uid, step, result } = &**change;
                 other(

@@ -183,7 +183,7 @@ pub fn relaunch(model: &mut Model, cmds: &mut Vec<Cmd>) {
         return tell(model, Tone::Bad, format!("this backend does not offer {}", operation.kind));
     };
     model.forms += 1;
-    let purpose = Purpose::Relaunch { uid, before: operation.params.clone() };
+    let purpose = Purpose::Relaunch { uid, before: (*operation.params).clone() };
     let mut form = Form::new(model.forms, &spec, purpose, &model.catalogue);
     form.fill(&operation.params, &model.catalogue);
     form.refusal.clone_from(&operation.comment);

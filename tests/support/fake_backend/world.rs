@@ -158,7 +158,7 @@ fn operation(uid: u64, kind: &str, state: State, id: ResourceId, name: &str) -> 
         uid: Uid(uid),
         kind: kind.to_owned(),
         state,
-        params: Params::from_iter([(id.kind.word().to_owned(), json!(id.id))]),
+        params: Params::from_iter([(id.kind.word().to_owned(), json!(id.id))]).into(),
         resource: Some(id),
         resource_name: Some(name.to_owned()),
         actor: "console:root".to_owned(),
@@ -188,7 +188,7 @@ pub fn operations() -> Vec<Operation> {
     });
     let talk = ResourceId::new(ResourceKind::Encoding, 1);
     let mut encode = operation(48_209, "encode", State::Run, talk, "talk.mov → webm");
-    encode.params = Params::from_iter([("source".to_owned(), json!("/srv/video/talk.mov"))]);
+    encode.params = Params::from_iter([("source".to_owned(), json!("/srv/video/talk.mov"))]).into();
     encode.progress = Some(Progress {
         phase: "encoding".to_owned(),
         fraction: Some(0.38),
@@ -206,7 +206,8 @@ pub fn operations() -> Vec<Operation> {
     failed.params = Params::from_iter([
         ("name".to_owned(), json!("data4")),
         ("size_mb".to_owned(), json!(4096)),
-    ]);
+    ])
+    .into();
     let mut all = vec![stop, reboot, encode, failed];
     for uid in (48_100..48_189).rev() {
         all.push(operation(uid, "vm_start", State::Done, web3, "web-3"));

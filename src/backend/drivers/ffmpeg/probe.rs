@@ -39,7 +39,8 @@ pub(super) async fn ask(path: &Path, log: &CommandLog) -> Result<MediaInfo, Fail
     parse(&ended.stdout, guessed).map_err(|why| no_media(&why))
 }
 
-fn parse(json: &str, guessed: bool) -> Result<MediaInfo, String> {
+/// What ffprobe said, or why that is no video and no song.
+pub(in crate::backend::drivers) fn parse(json: &str, guessed: bool) -> Result<MediaInfo, String> {
     let report: Report =
         serde_json::from_str(json).map_err(|error| format!("ffprobe said: {error}"))?;
     let container = report.format.format_name;
@@ -59,7 +60,7 @@ fn parse(json: &str, guessed: bool) -> Result<MediaInfo, String> {
         return Err("it has neither pictures nor sound".to_owned());
     }
     Ok(MediaInfo {
-        duration_s: report.format.duration.and_then(|text| text.parse().ok()),
+        duration_s: report.format.duration.as_deref().and_then(seconds),
         bytes: report.format.size.and_then(|text| text.parse().ok()).unwrap_or_default(),
         container,
         video: video.is_some(),
@@ -117,9 +118,18 @@ struct Tags {
 
 impl Stream {
     fn seconds(&self) -> Option<f64> {
-        let own = self.duration.as_deref().and_then(|text| text.parse().ok());
-        own.or_else(|| clock(self.tags.duration.as_deref()?)).filter(|&seconds| seconds > 0.0)
+        let own = self.duration.as_deref().and_then(seconds);
+        own.or_else(|| clock(self.tags.duration.as_deref()?).filter(is_positive))
     }
+}
+
+/// A length in seconds. ffprobe prints what files say of themselves, which may be anything.
+fn seconds(text: &str) -> Option<f64> {
+    text.parse().ok().filter(is_positive)
+}
+
+fn is_positive(number: &f64) -> bool {
+    number.is_finite() && *number > 0.0
 }
 
 /// `01:02:03.5` in seconds.
@@ -131,7 +141,7 @@ fn clock(text: &str) -> Option<f64> {
 fn ratio(text: &str) -> Option<f64> {
     let (over, under) = text.split_once('/')?;
     let (over, under): (f64, f64) = (over.parse().ok()?, under.parse().ok()?);
-    (under > 0.0 && over > 0.0).then_some(over / under)
+    (under > 0.0 && over > 0.0).then_some(over / under).filter(is_positive)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ const BLOCK: u64 = 2048;
 
 /// How far ffmpeg is.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(super) struct Progress {
+pub(in crate::backend::drivers) struct Progress {
     /// How much media has been written, in seconds.
     pub(super) out_s: Option<f64>,
     /// Frames per second it encodes.
@@ -39,14 +39,17 @@ impl Progress {
         Ok(Self::parse(&String::from_utf8_lossy(&tail)))
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// The latest whole block of the end of the file.
+    pub(in crate::backend::drivers) fn parse(text: &str) -> Option<Self> {
         let (whole, _begun) = text.rsplit_once("\nprogress=")?;
         let block = whole.rsplit_once("\nprogress=").map_or(whole, |(_, block)| block);
         let value = |key: &str| {
             let mut values = block.lines().filter_map(|line| line.strip_prefix(key));
             values.next_back().map(|value| value.trim().trim_end_matches('x'))
         };
-        let number = |key| value(key).and_then(|text| text.parse::<f64>().ok());
+        // Whatever is larger, or no number, is nothing to show to anybody.
+        let number =
+            |key| value(key).and_then(|text| text.parse::<f64>().ok()).filter(|it| it.abs() < 1e15);
         Some(Self {
             out_s: number("out_time_us=").map(|us| us.max(0.0) / 1e6),
             fps: number("fps=").filter(|&fps| fps > 0.0),
@@ -56,7 +59,7 @@ impl Progress {
     }
 
     /// The same for the operator, where the whole is `duration_s` seconds long.
-    pub(super) fn meter(&self, duration_s: Option<f64>) -> Meter {
+    pub(in crate::backend::drivers) fn meter(&self, duration_s: Option<f64>) -> Meter {
         let duration_s = duration_s.filter(|&duration| duration > 0.0);
         let fraction =
             duration_s.zip(self.out_s).map(|(whole, done)| (done / whole).clamp(0.0, 1.0));

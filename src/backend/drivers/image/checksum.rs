@@ -2,7 +2,7 @@
 
 /// A checksum, by how long it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Expected {
+pub(in crate::backend::drivers) enum Expected {
     /// 64 hexadecimal digits.
     Sha256(String),
     /// 128 hexadecimal digits.
@@ -11,7 +11,7 @@ pub(super) enum Expected {
 
 impl Expected {
     /// A checksum in hexadecimal, whatever the case; `None` when it is none.
-    pub(super) fn read(hex: &str) -> Option<Self> {
+    pub(in crate::backend::drivers) fn read(hex: &str) -> Option<Self> {
         let hex = hex.trim().to_ascii_lowercase();
         if !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
@@ -24,7 +24,7 @@ impl Expected {
     }
 
     /// Its digits, in small letters.
-    pub(super) fn hex(&self) -> &str {
+    pub(in crate::backend::drivers) fn hex(&self) -> &str {
         match self {
             Self::Sha256(hex) | Self::Sha512(hex) => hex,
         }
@@ -33,7 +33,7 @@ impl Expected {
 
 /// The checksum of a file in a list: `hash  file`, `hash *file`, `SHA256 (file) = hash`; or a list
 /// that holds nothing but one checksum.
-pub(super) fn find(list: &str, file: &str) -> Option<Expected> {
+pub(in crate::backend::drivers) fn find(list: &str, file: &str) -> Option<Expected> {
     let lines = || list.lines().map(str::trim).filter(|line| !line.is_empty());
     let named = lines().find_map(|line| {
         if let Some((name, hash)) = line.split_once(") = ") {

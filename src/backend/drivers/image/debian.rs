@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::{blocking, describe, mounts, whole};
 use crate::backend::drivers::process;
-use crate::backend::drivers::supervise::{Doing, Ending, LongCommand, Supervised, Supervision};
+use crate::backend::drivers::supervise::{
+    Doing, Ending, LongCommand, Stall, Supervised, Supervision,
+};
 use crate::backend::ports::{CommandLog, MadeImage, Meter, Report};
 use crate::domain::{DiskFormat, Failure, ImageForm};
 
@@ -110,11 +112,9 @@ pub(super) async fn build(
         append: APPEND.to_owned(),
     };
     let io = |what: String| move |error: io::Error| Failure::io(what, &error);
+    let tree = dir.join("tree");
     if !dir.join("disk.qcow2").exists() {
-        if let Some(why) = obstacle() {
-            return Err(Failure::new(why));
-        }
-        let tree = dir.join("tree");
+        obstacle().map_or(Ok(()), |why| Err(Failure::new(why)))?;
         std::fs::create_dir_all(dir).map_err(io(format!("make {}", dir.display())))?;
         bootstrap(supervision, dir, &tree, report, log).await?;
         report(Meter {
@@ -137,12 +137,8 @@ pub(super) async fn build(
         })
         .await?;
     }
-    let place = dir.to_owned();
-    blocking(move || {
-        remove_tree(&place.join("tree"))?;
-        remove_tree(&place.join("job"))
-    })
-    .await?;
+    blocking(move || remove_tree(&tree)).await?;
+    Supervised::at(&dir.join("job")).remove().await?;
     describe(form, DISK_BYTES, report).await
 }
 
@@ -288,6 +284,7 @@ fn belongs(of: &str, suite: &str) -> bool {
 
 /// Reports how far mmdebstrap is until it ends.
 async fn follow(tool: &Supervised, report: Report<'_>) -> Result<Ending, Failure> {
+    let mut stall = Stall::watch(vec![tool.stdout(), tool.stderr()]);
     let mut every = tokio::time::interval(Duration::from_millis(500));
     let wait = tool.wait();
     tokio::pin!(wait);
@@ -298,6 +295,13 @@ async fn follow(tool: &Supervised, report: Report<'_>) -> Result<Ending, Failure
                 // Not there yet means nothing said yet.
                 let said = std::fs::read(tool.stderr()).unwrap_or_default();
                 report(stage(&String::from_utf8_lossy(&said)));
+                if stall.is_over(tool) {
+                    tool.stop().await?;
+                    return Err(Failure::passing(
+                        "cannot build debian: mmdebstrap has said nothing for an hour and was \
+                         ended; check that the package mirror answers, then relaunch",
+                    ));
+                }
             }
         }
     }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -140,6 +141,7 @@ async fn run(
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| process::not_started(program, &error))?;
+    bound(&child, patience);
     let Ok(output) = timeout(patience, child.wait_with_output()).await else {
         return Ok(Err(format!("it was silent for {:.1} s", patience.as_secs_f32())));
     };
@@ -153,6 +155,18 @@ async fn run(
         Err(complaint(program, &stderr)
             .map_or_else(|| how.clone(), |said| format!("{how}, {said}"))),
     )
+}
+
+/// Bounds the processor time of a probe: one that spins is ended by the kernel, should we be killed
+/// before we can.
+fn bound(child: &tokio::process::Child, patience: Duration) {
+    let pid = child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+    if let Some(pid) = pid {
+        let bound = Some(patience.as_secs() + 1);
+        let bound = Rlimit { current: bound, maximum: bound };
+        // Without it the probe is what it was before: ended by us.
+        let _ = prlimit(Some(pid), Resource::Cpu, bound);
+    }
 }
 
 /// What QEMU complained of: the first line that is no warning, without the program's name.

@@ -76,7 +76,7 @@ pub fn arguments(spec: &GuestSpec, accelerator: &str) -> Vec<OsString> {
     line.option("-uuid", Value::of(&spec.guest.uuid.to_string()));
     line.flag("-daemonize");
     line.option("-pidfile", Value::path(&files.pidfile));
-    // Relative to its folder: QEMU would put its number in the place of a '%d' in the path, and take
+    // Relative to its folder: in a path QEMU would put its number in the place of a '%d', and take
     // no other '%'.
     line.option("-D", Value::of(LOG));
 

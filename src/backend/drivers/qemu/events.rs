@@ -37,7 +37,8 @@ pub struct Events {
 pub type EventStream = Pin<Box<dyn Stream<Item = GuestEvent> + Send>>;
 
 impl Events {
-    /// Watches a guest, and keeps its logs short meanwhile. One that does not run has nothing to tell but that it is gone.
+    /// Watches a guest, and keeps its logs short meanwhile. One that does not run has nothing to
+    /// tell but that it is gone.
     ///
     /// # Errors
     /// When QEMU is there and does not answer.

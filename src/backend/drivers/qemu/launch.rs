@@ -71,8 +71,8 @@ async fn adopt(guest: &Guest, log: &CommandLog) -> Result<Option<String>, Failur
         match Control::reach(guest).await? {
             Reach::Control(control) => break control,
             Reach::Nobody => return Ok(None),
-            // It is still being launched, by a console that died before it could say so, or is about
-            // to end.
+            // It is still being launched, by a console that died before it could say so, or is
+            // about to end.
             Reach::Unheard(_) if Instant::now() < late => sleep(AGAIN).await,
             Reach::Unheard(living) => return Err(control::unheard(guest, &living)),
         }

@@ -29,7 +29,7 @@ pub struct Living {
 pub const LAUNCH: &str = "HOSTLER_LAUNCH";
 
 impl Living {
-    /// A process of the guest's: the one its pidfile names, or any other. A pidfile is not there yet
+    /// A process of the guest's: the one its pidfile names, or any other. There is no pidfile yet
     /// while QEMU is being launched, and whoever tidies up may remove it from a living one.
     #[must_use]
     pub fn find(guest: &Guest) -> Option<Self> {

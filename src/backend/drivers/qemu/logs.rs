@@ -37,7 +37,6 @@ const OFTEN: Duration = Duration::from_secs(1);
 const SELDOM: Duration = Duration::from_secs(60);
 
 /// Keeps the logs of a guest short for as long as what it returns lives.
-#[must_use]
 pub fn keep_short(guest: &Guest, most: u64) -> AbortOnDropHandle<()> {
     let Files { serial_log, log, .. } = Files::of(guest);
     AbortOnDropHandle::new(tokio::spawn(async move {
@@ -62,8 +61,8 @@ pub fn keep_short(guest: &Guest, most: u64) -> AbortOnDropHandle<()> {
     }))
 }
 
-/// Makes room for the logs of a new launch: the serial line's goes on, and what the last QEMU said is
-/// kept beside the new log, because it may tell why that one crashed.
+/// Makes room for the logs of a new launch: the serial line's goes on, and what the last QEMU said
+/// is kept beside the new log, because it may tell why that one crashed.
 ///
 /// # Errors
 /// When a log cannot be written.
@@ -122,8 +121,8 @@ fn cut(log: &Path, most: u64) -> io::Result<()> {
 struct Growth(AsyncFd<OwnedFd>);
 
 impl Growth {
-    // Deprecated for types that may lie about their descriptor. An OwnedFd cannot, and what takes the
-    // function's place is unsafe, which this crate forbids.
+    // Deprecated for types that may lie about their descriptor. An OwnedFd cannot, and what takes
+    // the function's place is unsafe, which this crate forbids.
     #[allow(deprecated)]
     fn of(files: &[PathBuf]) -> io::Result<Self> {
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;

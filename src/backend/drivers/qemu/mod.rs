@@ -20,7 +20,7 @@ mod events;
 mod launch;
 mod living;
 mod logs;
-mod qmp;
+pub(super) mod qmp;
 mod serial;
 
 use std::collections::HashMap;

@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long to wait before asking again at a socket whose queue is full.
 const AGAIN: Duration = Duration::from_millis(20);
 
+/// How much is shown of an answer that is none, in characters.
+const SHOWN: usize = 200;
+
 /// Why QEMU could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum QmpError {
@@ -154,7 +157,15 @@ impl Qmp {
 
     async fn read(&mut self) -> Result<Value, QmpError> {
         let line = self.lines.next_line().await.map_err(closed)?.ok_or(QmpError::Closed)?;
-        serde_json::from_str(&line).map_err(|_| QmpError::Strange(line))
+        parse(&line)
+    }
+}
+
+/// A line that QEMU said: all of them are JSON objects.
+pub(in crate::backend::drivers) fn parse(line: &str) -> Result<Value, QmpError> {
+    match serde_json::from_str::<Value>(line) {
+        Ok(said) if said.is_object() => Ok(said),
+        _ => Err(QmpError::Strange(line.chars().take(SHOWN).collect())),
     }
 }
 
@@ -175,12 +186,12 @@ async fn dial(socket: &Path, deadline: Instant) -> Result<UnixStream, QmpError> 
     }
 }
 
-fn event(line: &mut Value) -> Option<QmpEvent> {
+pub(in crate::backend::drivers) fn event(line: &mut Value) -> Option<QmpEvent> {
     let name = line.get("event")?.as_str()?.to_owned();
     Some(QmpEvent { name, data: line["data"].take() })
 }
 
-fn outcome(mut answer: Value) -> Result<Value, QmpError> {
+pub(in crate::backend::drivers) fn outcome(mut answer: Value) -> Result<Value, QmpError> {
     if let Some(error) = answer.get("error") {
         let text = |key: &str| error[key].as_str().unwrap_or("unknown").to_owned();
         return Err(QmpError::Refused { class: text("class"), desc: text("desc") });

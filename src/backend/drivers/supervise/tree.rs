@@ -84,6 +84,11 @@ pub(super) async fn ended(pid: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a process was halted by a signal.
+pub(super) fn is_stopped(pid: u32) -> bool {
+    Stat::of(pid).is_some_and(|stat| stat.stopped)
+}
+
 /// A descriptor of a process, unless it is gone.
 fn handle(pid: u32) -> io::Result<Option<OwnedFd>> {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
@@ -100,6 +105,8 @@ struct Stat {
     start: u64,
     /// Not a zombie.
     lives: bool,
+    /// Halted by a signal.
+    stopped: bool,
 }
 
 impl Stat {
@@ -111,6 +118,7 @@ impl Stat {
             session: fields.get(3)?.parse().ok()?,
             start: fields.get(19)?.parse().ok()?,
             lives: !matches!(*fields.first()?, "Z" | "X"),
+            stopped: *fields.first()? == "T",
         })
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::super::testing::House;
+use crate::backend::fake::Trouble;
 use crate::domain::{Control, State};
 
 const STORE: [&str; 3] = ["hostler.db", "hostler.db-wal", "hostler.db-shm"];
@@ -95,4 +96,26 @@ async fn no_link_below_the_state_directory_is_followed() {
     house.control(Control::Cancel { uid }).await;
     assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 2);
+}
+
+#[tokio::test]
+async fn what_an_undo_could_not_remove_goes_when_its_operation_is_cancelled_after_all() {
+    let mut house = House::open();
+    house.fake.trouble(0, Trouble::Hang);
+    let given = json!({ "name": "data", "size_mb": 20 });
+    let uid = house.submit("disk_create", given).await.unwrap().uid;
+    house.fake.hung().await;
+    // Nothing that can be removed as a file.
+    let file = house.dir().join("disks/1.qcow2");
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    house.control(Control::Cancel { uid }).await;
+    let failed = house.ends(uid).await;
+    assert!(failed.comment.unwrap().contains("could not be undone"));
+    fs::remove_dir(&file).unwrap();
+    fs::write(&file, "half a disk").unwrap();
+    house.control(Control::Cancel { uid }).await;
+    house.reaches(uid, &[State::Cancel]).await;
+    house.backend.settle().await;
+    assert_eq!(fs::read_dir(house.dir().join("disks")).unwrap().count(), 0);
 }
