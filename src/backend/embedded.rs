@@ -261,7 +261,14 @@ impl Embedded {
                 operation
             })
             .collect();
-        InFlight { operations, running: counted.0, waiting: counted.1, failed: counted.2 }
+        let resources = ResourceKind::ALL.into_iter().flat_map(|kind| flight.inventory.of(kind));
+        let troubled = resources
+            .filter(|resource| resource.problem().is_some())
+            .map(|resource| resource.id())
+            .take(MOST_IN_FLIGHT)
+            .collect();
+        let (running, waiting, failed) = counted;
+        InFlight { operations, running, waiting, failed, troubled }
     }
 }
 

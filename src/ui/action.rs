@@ -225,7 +225,7 @@ const OWN: &[Row] = {
             A::Failed,
             "failed",
             "failed",
-            "Go to the next operation that failed and needs a person.",
+            "Go to the next that needs a person: what failed, crashed or did not fire.",
             E,
             79,
         ),
