@@ -301,8 +301,12 @@ async fn what_a_filter_says_is_what_is_asked() {
             "disks",
             "size>=1 size<2GiB",
             json!([
-                {"not": false, "within": {"column": "size", "from": {"Included": 1.0}, "to": "Unbounded"}},
-                {"not": false, "within": {"column": "size", "from": "Unbounded", "to": {"Excluded": 2048.0}}},
+                {"not": false, "within": {
+                    "column": "size", "from": {"Included": 1.0}, "to": "Unbounded"
+                }},
+                {"not": false, "within": {
+                    "column": "size", "from": "Unbounded", "to": {"Excluded": 2048.0}
+                }},
             ]),
         ),
         ("disks", "state!=free", json!([{"not": true, "is": {"column": "state", "text": "free"}}])),

@@ -8,6 +8,7 @@ mod ask;
 mod define;
 mod doctor;
 mod fields;
+mod manual;
 mod operate;
 mod recover;
 mod show;
@@ -25,11 +26,12 @@ use serde::Serialize;
 
 pub use ask::{Keyboard, Terminal};
 pub use define::{
-    Cli, Command, LaneCommand, ListArgs, ManyArgs, OperationCommand, RunArgs, command, complete,
-    config_file, man, parse,
+    Cli, Command, LaneCommand, ListArgs, ManyArgs, OperationCommand, RunArgs, command, config_file,
+    parse,
 };
 pub use doctor::{Check, checks, doctor, tell as tell_checks};
 pub use fields::parse as parse_fields;
+pub use manual::{complete, man};
 pub use recover::{Recovered, recovered};
 
 use crate::domain::filter::columns;

@@ -196,7 +196,8 @@ const OWN: &[Row] = {
             A::Filter,
             "filter",
             "filter",
-            "Show only some rows: words, column:value, !=, ~, > or <, age<2h; - turns a term around.",
+            "Show only some rows: words, column:value, !=, ~, > or <, age<2h; - turns a term \
+             around.",
             E,
             80,
         ),
