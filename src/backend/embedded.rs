@@ -269,7 +269,14 @@ impl Embedded {
                 operation
             })
             .collect();
-        InFlight { operations, running: counted.0, waiting: counted.1, failed: counted.2 }
+        let resources = ResourceKind::ALL.into_iter().flat_map(|kind| flight.inventory.of(kind));
+        let troubled = resources
+            .filter(|resource| resource.problem().is_some())
+            .map(|resource| resource.id())
+            .take(MOST_IN_FLIGHT)
+            .collect();
+        let (running, waiting, failed) = counted;
+        InFlight { operations, running, waiting, failed, troubled }
     }
 }
 
@@ -284,7 +291,7 @@ impl Backend for Embedded {
 
     fn submit(&self, submit: Submit) -> BoxFuture<'_, Result<Accepted>> {
         let core = self.core.clone();
-        let submit = detached(async move { core.submit_with(submit, |_, _| Ok(Vec::new())).await });
+        let submit = detached(async move { core.submit(submit).await });
         Box::pin(async move { self.vouch(submit.await) })
     }
 

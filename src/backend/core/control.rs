@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::backend::admission;
 use crate::backend::queue;
 use crate::backend::secrets::hidden;
 use crate::backend::store::{Change, reader};
@@ -93,6 +94,7 @@ impl Core {
             return Err(state_refusal(uid, state, "only one in ERROR can be relaunched"));
         }
         let kind = self.kind(&kind).ok_or_else(|| no_kind(&kind))?;
+        admission::from_outside(&changed)?;
         let mut merged = (*params).clone();
         for (name, value) in changed {
             // A secret that was not typed again stays as it is.

@@ -108,6 +108,15 @@ impl Core {
         Ok(accepted)
     }
 
+    /// Queues an operation that somebody outside asks for.
+    pub(in crate::backend) async fn submit(
+        self: &Arc<Self>,
+        submit: Submit,
+    ) -> Result<Accepted, BackendError> {
+        admission::from_outside(&submit.params)?;
+        self.submit_with(submit, |_, _| Ok(Vec::new())).await
+    }
+
     /// The checks that need no lock, or for a look only: the catalogue's, and the hashing of secrets.
     pub(in crate::backend) async fn check(
         &self,
@@ -196,6 +205,9 @@ impl Core {
         let refused =
             |refusal| crate::domain::Preview { refusal: Some(refusal), ..Default::default() };
         let find = |of, value: &Json| self.inventory(|inventory| inventory.find(of, value));
+        if let Err(refusal) = admission::from_outside(&submit.params) {
+            return Ok(refused(refusal));
+        }
         let params = match admission::check(&kind.spec, submit.params, &self.catalogue, &find) {
             Ok(params) => params,
             Err(refusal) => return Ok(refused(refusal)),
@@ -212,8 +224,11 @@ pub(super) fn no_kind(kind: &str) -> BackendError {
     Refusal::field(
         Reason::Type,
         "kind",
-        kind,
-        format!("there is no operation '{kind}'; `hostler run --help` lists them"),
+        admission::short(kind),
+        format!(
+            "there is no operation '{}'; `hostler run --help` lists them",
+            admission::short(kind)
+        ),
     )
     .into()
 }
