@@ -17,6 +17,10 @@ pub const FILE: &str = "hostler.reserve";
 /// How much is kept: some hundred ends.
 const SIZE: u64 = 4 << 20;
 
+/// How much must be left beside it before it is made again, so that the next request is not the one
+/// that needs it.
+const MARGIN: u64 = 1 << 20;
+
 /// The reserve of a store.
 pub(super) struct Reserve {
     path: PathBuf,
@@ -46,14 +50,14 @@ impl Reserve {
         }
     }
 
-    /// Makes it again if there is room for it, and for as much beside it. Says whether there was.
+    /// Makes it again if there is room for it, and some beside it. Says whether there was.
     pub(super) fn refill(&mut self) -> bool {
         if self.held {
             return true;
         }
         let dir = self.path.parent().unwrap_or(Path::new("/"));
         let free = rustix::fs::statvfs(dir).map_or(0, |room| room.f_bavail * room.f_frsize);
-        self.held = free >= 2 * SIZE && make(&self.path).is_ok();
+        self.held = free >= SIZE + MARGIN && make(&self.path).is_ok();
         self.held
     }
 }
