@@ -5,7 +5,7 @@ use hostler::domain::*;
 use hostler::ui::Exit;
 use hostler::ui::action::table;
 use hostler::ui::keymap::Keymap;
-use hostler::ui::model::{Modal, Tab};
+use hostler::ui::model::{Modal, Row, Tab};
 use hostler::ui::msg::{Cmd, Msg};
 use hostler::ui::theme::Theme;
 use proptest::prelude::*;
@@ -252,7 +252,7 @@ fn what_crashed_or_did_not_fire_is_found_like_what_failed() {
     assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
     stage.keys("!");
     assert_eq!(at(&stage), (Tab::Vms, crashed));
-    assert_eq!(stage.model.pane().current().map(|row| row.name()), Some("db-1".to_owned()));
+    assert_eq!(stage.model.pane().current().map(Row::name), Some("db-1".to_owned()));
     stage.keys("!");
     assert_eq!(at(&stage), (Tab::Tasks, Some(2)));
     stage.keys("!");
