@@ -301,8 +301,12 @@ async fn what_a_filter_says_is_what_is_asked() {
             "disks",
             "size>=1 size<2GiB",
             json!([
-                {"not": false, "within": {"column": "size", "from": {"Included": 1.0}, "to": "Unbounded"}},
-                {"not": false, "within": {"column": "size", "from": "Unbounded", "to": {"Excluded": 2048.0}}},
+                {"not": false, "within": {
+                    "column": "size", "from": {"Included": 1.0}, "to": "Unbounded"
+                }},
+                {"not": false, "within": {
+                    "column": "size", "from": "Unbounded", "to": {"Excluded": 2048.0}
+                }},
             ]),
         ),
         ("disks", "state!=free", json!([{"not": true, "is": {"column": "state", "text": "free"}}])),
@@ -360,6 +364,77 @@ async fn controls_say_what_they_mean() {
         panic!()
     };
     assert_eq!(Json::Object(params), json!({"shares": 2}));
+}
+
+#[tokio::test]
+async fn what_a_filter_picks_is_counted_and_asked_about() {
+    let page = |uids: std::ops::Range<u64>| {
+        let rows = uids.map(|uid| fake::operation(uid, State::Error)).collect::<Vec<_>>();
+        let total = rows.len() as u64;
+        Ok(Answer::Page(Page { total, offset: 0, rows: Rows::Operations(rows) }))
+    };
+    let controls = |fake: &Fake| {
+        let asked = fake.asked().into_iter();
+        asked.filter(|asked| matches!(asked, Asked::Control(_))).count()
+    };
+    let fake = Fake::new();
+    fake.will_answer(page(1..4));
+    let ended = run(&fake, "operation cancel --filter kind:encode").await;
+    ended.with(2);
+    assert!(ended.err.contains("the filter picks 3 operations; add --yes"), "{}", ended.err);
+    for answer in ["n", ""] {
+        let mut typist = Typist { terminal: true, lines: vec![answer], ..Typist::default() };
+        fake.will_answer(page(1..4));
+        let ended = run_as(&fake, "operation cancel --filter kind:encode", &mut typist).await;
+        ended.with(1);
+        assert!(ended.err.starts_with("cancel 3 operations? [y/N] "), "{}", ended.err);
+    }
+    assert_eq!(controls(&fake), 0);
+    let mut typist = Typist { terminal: true, lines: vec!["y"], ..Typist::default() };
+    fake.will_answer(page(1..4));
+    let ended = run_as(&fake, "operation cancel --filter kind:encode", &mut typist).await;
+    assert_eq!(ended.with(0).out, "3 cancelled\n");
+    assert_eq!(controls(&fake), 3);
+
+    // Window after window, by number; and what is refused is told, though the others are done.
+    let fake = Fake::new();
+    fake.will_answer(page(1..10_001));
+    fake.will_answer(page(10_001..10_003));
+    fake.controlled.lock().unwrap().push_back(Err(BackendError::failed("it has ended")));
+    let ended = run(&fake, "operation relaunch --filter age<1d --yes").await;
+    ended.with(1);
+    assert_eq!(ended.out, "10001 relaunched\n");
+    assert!(ended.err.contains("1 of 10002 not relaunched: it has ended"), "{}", ended.err);
+    let lists = fake.asked().into_iter().filter_map(|asked| match asked {
+        Asked::Query(Query::List(list)) => Some(list),
+        _ => None,
+    });
+    let lists: Vec<List> = lists.collect();
+    let last = lists.last().unwrap().filter.terms.last().unwrap();
+    assert_eq!(
+        serde_json::to_value(last).unwrap()["within"]["from"],
+        json!({ "Excluded": 10_000.0 })
+    );
+    assert!(lists[0].filter.terms.iter().any(|term| {
+        term.test == FilterTest::Is { column: "state".into(), text: "ERROR".into() } && !term.not
+    }));
+
+    // Several by number need no question; nothing that matches is no error.
+    let fake = Fake::new();
+    run(&fake, "operation cancel 1 #2 operation/3").await.with(0);
+    assert_eq!(controls(&fake), 3);
+    fake.will_answer(page(1..1));
+    let ended = run(&fake, "operation relaunch --filter kind:encode --yes").await;
+    assert!(ended.with(0).err.contains("no operation that matches can be relaunched"));
+    for (line, said) in [
+        ("operation cancel --filter colour:red --yes", "operations have no column 'colour'"),
+        ("operation relaunch 1 2 shares=3", "fields can be changed of one operation at a time"),
+        ("operation relaunch x", "'x' is no operation number"),
+        ("operation cancel", "required"),
+    ] {
+        let ended = run(&fake, line).await;
+        assert!(ended.with(2).err.contains(said), "{line}: {}", ended.err);
+    }
 }
 
 #[tokio::test]

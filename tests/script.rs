@@ -454,13 +454,15 @@ fn a_full_disk_loses_nothing_accepted() {
     };
     place.serve(&[]);
     place.ok(&["lane", "pause", "disk"]);
+    let first = place.json(&["run", "disk_create", "name=first", "size_mb=1", "fstype=none"]);
+    let first = first["uid"].as_u64().expect("a number");
     let filler = dir.join("filler");
     let mut file = std::fs::File::create(&filler).expect("a file");
     while file.write_all(&[0; 4096]).is_ok() {}
     drop(file);
 
     // Until the log has used up the room it had, requests are still taken.
-    let mut accepted = Vec::new();
+    let mut accepted = vec![first];
     let refused = loop {
         let name = format!("name=disk-{}", accepted.len());
         let output =
@@ -482,6 +484,10 @@ fn a_full_disk_loses_nothing_accepted() {
         held
     };
     assert_eq!(held(), accepted, "questions are answered all the same");
+    place.ok(&["operation", "cancel", &first.to_string()]);
+    let cancelled = place.list("operations").into_iter().find(|row| row["uid"] == first);
+    assert_eq!(cancelled.expect("it is listed")["state"], "CANCEL");
+    assert!(!dir.join("hostler.reserve").exists(), "it was written with the room of the reserve");
 
     // With some room again everything goes on, also after kill -9.
     std::fs::remove_file(&filler).expect("room");
@@ -491,9 +497,10 @@ fn a_full_disk_loses_nothing_accepted() {
     place.kill();
     place.serve(&[]);
     place.ok(&["lane", "resume", "disk"]);
-    for uid in &accepted {
+    for uid in &accepted[1..] {
         place.ok(&["operation", "wait", &uid.to_string()]);
     }
+    assert!(dir.join("hostler.reserve").exists(), "it is kept again");
 }
 
 /// Commands that come at once, where nobody serves: one of them does, and its going cuts no other.

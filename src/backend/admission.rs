@@ -5,6 +5,8 @@
 //! told, with its field and its value. What passes is normalised: defaults filled in, names of
 //! resources turned into numbers, secrets hashed.
 
+mod outside;
+
 use serde_json::Value as Json;
 use sha_crypt::{PasswordHasher, ShaCrypt};
 
@@ -12,8 +14,15 @@ use crate::domain::{
     Catalogue, Field, FieldType, Operation, OperationSpec, Params, Reason, Refusal, ResourceKind,
 };
 
+pub use outside::from_outside;
+
 /// How a stored secret is marked: `{"hashed": "$6$…"}`.
 pub const HASHED: &str = "hashed";
+
+/// The most bytes a path or a URL has.
+const LONGEST_PATH: usize = 4096;
+/// The most lines a field of lines has.
+const MOST_LINES: usize = 1000;
 
 /// Finds the number of the living resource that a value names: by number, `vm/3`, or name.
 pub type Find<'a> = dyn Fn(ResourceKind, &Json) -> Option<u64> + Sync + 'a;
@@ -32,9 +41,9 @@ pub fn check(
     if let Some((name, value)) = params.iter().find(|(name, _)| spec.field(name).is_none()) {
         return Err(Refusal::field(
             Reason::Type,
-            name,
+            short(name),
             plain(value),
-            format!("{} has no field '{name}'; it has {}", spec.kind, names(spec)),
+            format!("{} has no field '{}'; it has {}", spec.kind, short(name), names(spec)),
         ));
     }
     let mut normal = Params::new();
@@ -323,6 +332,7 @@ fn in_range(field: &Field, value: &Json, catalogue: &Catalogue) -> Result<(), Re
         ))
     };
     let length = value.as_str().map_or(0, |text| text.chars().count());
+    let bytes = value.as_str().map_or(0, str::len);
     match &field.of {
         FieldType::Text { max } if length > *max as usize => {
             wrong(format!("has {length} characters; at most {max} are allowed"))
@@ -332,6 +342,16 @@ fn in_range(field: &Field, value: &Json, catalogue: &Catalogue) -> Result<(), Re
         }
         FieldType::Secret { min } if value.is_string() && length < *min as usize => {
             wrong(format!("is too short; at least {min} characters are needed"))
+        }
+        FieldType::Secret { .. } if bytes > FieldType::LONGEST_SECRET => {
+            let most = FieldType::LONGEST_SECRET;
+            wrong(format!("is too long; at most {most} bytes are allowed"))
+        }
+        FieldType::File | FieldType::NewFile | FieldType::Url if bytes > LONGEST_PATH => {
+            wrong(format!("has {bytes} bytes; at most {LONGEST_PATH} are allowed"))
+        }
+        FieldType::Lines if value.as_array().is_some_and(|lines| lines.len() > MOST_LINES) => {
+            wrong(format!("has more than {MOST_LINES} lines"))
         }
         FieldType::Integer { min, max, unit } => match value.as_i64() {
             Some(number) if !(*min..=*max).contains(&number) => {
@@ -352,14 +372,14 @@ fn in_range(field: &Field, value: &Json, catalogue: &Catalogue) -> Result<(), Re
                 return Ok(());
             }
             let known: Vec<&str> = choices.iter().map(|choice| &*choice.value).collect();
-            wrong(format!("is '{given}'; there are {}", known.join(", ")))
+            wrong(format!("is '{}'; there are {}", short(given), known.join(", ")))
         }
         FieldType::Kind => {
             let given = value.as_str().unwrap_or_default();
             if catalogue.get(given).is_some() {
                 return Ok(());
             }
-            wrong(format!("is '{given}', which is no kind of operation"))
+            wrong(format!("is '{}', which is no kind of operation", short(given)))
         }
         _ => Ok(()),
     }
@@ -401,12 +421,36 @@ fn file_exists(field: &Field, value: &Json) -> Result<(), Refusal> {
 }
 
 fn is_sealed(object: &Params) -> bool {
-    object.len() == 1 && object.get(HASHED).is_some_and(Json::is_string)
+    object.len() == 1 && object.get(HASHED).and_then(Json::as_str).is_some_and(is_crypt)
+}
+
+/// Whether a text is a hash as [`hash`] makes them: `$6$`, perhaps the rounds, the salt, the hash.
+fn is_crypt(text: &str) -> bool {
+    let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
+    let is_64 = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "./".contains(c));
+    let parts: Vec<&str> = text.split('$').collect();
+    let (salt, hash) = match parts.as_slice() {
+        ["", "6", salt, hash] => (salt, hash),
+        ["", "6", rounds, salt, hash] if rounds.strip_prefix("rounds=").is_some_and(digits) => {
+            (salt, hash)
+        }
+        _ => return false,
+    };
+    (1..=16).contains(&salt.len()) && is_64(salt) && hash.len() == 86 && is_64(hash)
 }
 
 /// A value as a person would write it.
 fn plain(value: &Json) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| short(&value.to_string()), short)
+}
+
+/// A text that somebody else chose, as much of it as a message has room for.
+pub fn short(text: &str) -> String {
+    const MOST: usize = 200;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// A value for a message; never a secret's.

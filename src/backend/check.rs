@@ -155,9 +155,8 @@ struct Check<'c> {
 const BROKEN: &str = "restore its file from a backup, or delete it";
 
 impl Check<'_> {
-    fn finds(&mut self, what: impl ToString, found: impl Into<String>, mend: &str) {
-        let finding =
-            Finding { what: what.to_string(), found: found.into(), mend: mend.to_owned() };
+    fn finds(&mut self, what: impl Into<String>, found: impl Into<String>, mend: &str) {
+        let finding = Finding { what: what.into(), found: found.into(), mend: mend.to_owned() };
         self.found.findings.insert(finding);
     }
 

@@ -29,7 +29,7 @@ const MOST_IN_FLIGHT: usize = 200;
 /// The embedded backend.
 #[derive(Debug, Clone)]
 pub struct Embedded {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     /// Nothing once it has been left.
     owned: Arc<Mutex<Option<Owned>>>,
     /// Nothing where it cannot be watched.
@@ -60,6 +60,7 @@ impl Embedded {
         core.running.spawn(super::keeper::run(core.clone()));
         core.running.spawn(super::observer::run(core.clone(), time.clone()));
         core.running.spawn(scheduler::run(core.clone(), time));
+        core.running.spawn(super::core::wait_for_room(core.clone()));
         let (dir, pid) = (core.settings().state_dir.display(), std::process::id());
         let version = env!("CARGO_PKG_VERSION");
         tracing::info!("hostler {version}, process {pid}, owns {dir}");
@@ -91,11 +92,18 @@ impl Embedded {
     }
 
     /// Returns, with a sentence, when the state directory or the store in it was taken away from
-    /// under us. What is left to do then is to [`leave`](Self::leave).
+    /// under us, or the store broke: nothing more can be promised. What is left to do then is to
+    /// [`leave`](Self::leave).
     pub async fn lost(&self) -> BackendError {
-        match &*self.guard {
-            Some(guard) => guard.lost().await,
-            None => std::future::pending().await,
+        let taken_away = async {
+            match &*self.guard {
+                Some(guard) => guard.lost().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            error = taken_away => error,
+            error = self.core.store.broken() => error,
         }
     }
 
@@ -261,7 +269,14 @@ impl Embedded {
                 operation
             })
             .collect();
-        InFlight { operations, running: counted.0, waiting: counted.1, failed: counted.2 }
+        let resources = ResourceKind::ALL.into_iter().flat_map(|kind| flight.inventory.of(kind));
+        let troubled = resources
+            .filter(|resource| resource.problem().is_some())
+            .map(|resource| resource.id())
+            .take(MOST_IN_FLIGHT)
+            .collect();
+        let (running, waiting, failed) = counted;
+        InFlight { operations, running, waiting, failed, troubled }
     }
 }
 
@@ -276,7 +291,7 @@ impl Backend for Embedded {
 
     fn submit(&self, submit: Submit) -> BoxFuture<'_, Result<Accepted>> {
         let core = self.core.clone();
-        let submit = detached(async move { core.submit_with(submit, |_, _| Ok(Vec::new())).await });
+        let submit = detached(async move { core.submit(submit).await });
         Box::pin(async move { self.vouch(submit.await) })
     }
 

@@ -5,6 +5,7 @@
 //!           ── Failed ──▶ undo in reverse ──────▶ ERROR
 //!           ── Cancelled ▶ undo in reverse ─┬───▶ CANCEL
 //!           │                               └───▶ ERROR, when something is left
+//!           ├─ Mismatch ─▶ nothing is undone ───▶ ERROR
 //!           └─ Leaving ─▶ nothing: the next owner of the state directory goes on
 //! ```
 
@@ -45,7 +46,8 @@ pub(super) async fn run(core: Arc<Core>, run: Run) {
     };
     let cx = Context::new(core.clone(), kind.clone(), &operation, cancel, recorded);
     drop(operation);
-    let function = AssertUnwindSafe((kind.run)(cx.clone(), &params)).catch_unwind();
+    let function = (kind.run)(cx.clone(), &params);
+    let function = AssertUnwindSafe(cx.tracked(function)).catch_unwind();
     // The function comes first: what it has done is recorded, and its next step looks whether it is
     // to stop.
     let stop = tokio::select! {
@@ -54,14 +56,16 @@ pub(super) async fn run(core: Arc<Core>, run: Run) {
         () = core.leaving.cancelled() => Err(Stop::Leaving),
         () = cx.called_off() => Err(Stop::Cancelled),
     };
-    let (state, comment) = match stop {
+    let (state, comment) = match stop.and_then(|()| cx.all_read()) {
         Ok(()) => (State::Done, None),
-        Err(Stop::Leaving) => return,
+        Err(Stop::Mismatch(failure)) => (State::Error, Some(failure.message)),
+        // Nobody else gets the state directory while a thread of ours still works in it.
+        Err(Stop::Leaving) => return cx.quiet().await,
         Err(stop) => {
             let undone = tokio::select! {
                 biased;
-                () = core.leaving.cancelled() => return,
-                left = cx.undo() => left,
+                () = core.leaving.cancelled() => return cx.quiet().await,
+                left = cx.tracked(cx.undo()) => left,
             };
             conclude(stop, &undone)
         }

@@ -36,7 +36,8 @@ use super::kind::Entry;
 use super::ports::Ports;
 use super::settings::Settings;
 use super::state_files::mark::Mark;
-use super::store::{Change, StepChange};
+use super::store::StepChange;
+use super::work;
 
 pub(super) use step::Changed;
 pub use step::{StepBuilder, StepContext};
@@ -50,6 +51,9 @@ pub enum Stop {
     Cancelled,
     /// The backend is leaving; whoever owns the state directory next goes on.
     Leaving,
+    /// What an earlier life recorded is not what this version does: nothing is run or undone, for
+    /// nobody here knows what either would meet.
+    Mismatch(Failure),
 }
 
 impl From<Failure> for Stop {
@@ -88,6 +92,8 @@ struct Inner {
     begun: Notify,
     /// Records on their way, which outlive a function that is dropped.
     recording: TaskTracker,
+    /// Blocking work under way, which outlives it as well.
+    working: TaskTracker,
 }
 
 impl Context {
@@ -116,6 +122,7 @@ impl Context {
                 taken: Mutex::default(),
                 begun: Notify::new(),
                 recording: TaskTracker::new(),
+                working: TaskTracker::new(),
             }),
         }
     }
@@ -266,11 +273,46 @@ impl Context {
         self.inner.cancel.cancelled().await;
     }
 
+    /// A future of this operation's, whose blocking work is known to [`Context::quiet`].
+    pub(super) fn tracked<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        work::tracked(&self.inner.working, future)
+    }
+
+    /// Returns when nothing that the function began is under way any more, also where the function
+    /// was dropped: no record and no blocking work.
+    pub(super) async fn quiet(&self) {
+        for tracker in [&self.inner.working, &self.inner.recording] {
+            tracker.close();
+            tracker.wait().await;
+        }
+    }
+
+    /// Looks whether the function, which has ended well, has asked for every recorded step.
+    ///
+    /// # Errors
+    /// [`Stop::Mismatch`], naming those it has not asked for.
+    pub(super) fn all_read(&self) -> Result<(), Stop> {
+        let unread = self.unread();
+        if unread.is_empty() {
+            return Ok(());
+        }
+        Err(mismatch(format!("{} recorded, and this version takes no such step", were(&unread))))
+    }
+
+    /// The recorded steps that the function has not asked for.
+    fn unread(&self) -> Vec<String> {
+        let recorded = self.inner.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        recorded.iter().map(|(step, _)| step.name.clone()).collect()
+    }
+
     /// Undoes what was begun, the latest first. Gives what could not be undone.
     pub(super) async fn undo(&self) -> Vec<String> {
-        self.inner.recording.close();
-        self.inner.recording.wait().await;
+        self.quiet().await;
         let mut left = Vec::new();
+        let unread = self.unread();
+        if !unread.is_empty() {
+            left.push(format!("{} taken before and cannot be reached now", were(&unread)));
+        }
         loop {
             let taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some(Taken { mut step, result, undo }) = taken else { return left };
@@ -297,7 +339,8 @@ impl Context {
         }
     }
 
-    /// Writes a step and what it changed, then tells it.
+    /// Writes a step and what it changed, then tells it. What it changed must be there, but for the
+    /// resource that the operation makes.
     async fn record(
         &self,
         step: Step,
@@ -308,7 +351,7 @@ impl Context {
         let (core, uid) = (self.inner.core.clone(), self.inner.uid);
         // The backend does not close the store under it either.
         let record = self.inner.core.running.track_future(async move {
-            core.commit(vec![Change::Step(Box::new(change))], changed).await?;
+            core.record_step(change, changed).await?;
             core.tell_step(uid, step);
             Ok(())
         });
@@ -320,5 +363,22 @@ impl Context {
 
     fn progress(&self, progress: Progress) {
         self.inner.core.progress(self.inner.uid, progress);
+    }
+}
+
+/// The stop of an operation whose record and function do not fit.
+fn mismatch(why: impl std::fmt::Display) -> Stop {
+    Stop::Mismatch(Failure::new(format!(
+        "{why}: another version of hostler began it. Nothing was run or undone; look at what its \
+         steps have done, then cancel or relaunch it"
+    )))
+}
+
+/// `step 'a' was`, `steps 'a', 'b' were`.
+fn were(steps: &[String]) -> String {
+    let names: Vec<String> = steps.iter().map(|name| format!("'{name}'")).collect();
+    match names.as_slice() {
+        [one] => format!("step {one} was"),
+        many => format!("steps {} were", many.join(", ")),
     }
 }

@@ -41,6 +41,7 @@ pub mod store;
 mod timekeeper;
 #[cfg(test)]
 mod trial;
+mod work;
 
 pub use embedded::Embedded;
 pub use nothing::Nothing;

@@ -204,7 +204,7 @@ impl Observer {
             core.hub.tell(Fact::Notice { message });
         }
         let changed = vec![Changed::Put(Arc::new(Resource::Vm(right)))];
-        let written = core.commit(Vec::new(), changed).await;
+        let written = core.commit(Vec::new(), changed, None).await;
         written.map_err(|error| Failure::new(error.to_string()))
     }
 

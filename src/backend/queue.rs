@@ -55,6 +55,8 @@ struct Queued {
     ticket: Ticket,
     /// How many earlier operations stand before it on its resources.
     before: usize,
+    /// Whether it is only to be undone, which needs no place in its lane.
+    called_off: bool,
 }
 
 /// Its place in a lane: the first starts first.
@@ -83,6 +85,8 @@ pub struct Queue {
     queued: HashMap<Uid, Queued>,
     /// Who holds or awaits a resource, in the order they were accepted.
     lines: HashMap<ResourceId, BTreeMap<Ticket, (Uid, LockMode)>>,
+    /// On disk and only to be undone, and nothing stands before them.
+    called_off: BTreeSet<Place>,
     last_ticket: Ticket,
 }
 
@@ -109,7 +113,8 @@ impl Queue {
             line.insert(ticket, (uid, *mode));
         }
         self.lane(&entry.lane).waiting += 1;
-        self.queued.insert(uid, Queued { entry, stage: Stage::Held, ticket, before });
+        let queued = Queued { entry, stage: Stage::Held, ticket, before, called_off: false };
+        self.queued.insert(uid, queued);
     }
 
     /// The operation is on disk: it may start when its turn comes.
@@ -119,10 +124,30 @@ impl Queue {
             return;
         };
         queued.stage = Stage::Waiting;
-        if queued.before == 0 {
-            let (lane, place) = (queued.entry.lane.clone(), place(queued));
-            self.lane(&lane).ready.insert(place);
+        self.line_up(uid);
+    }
+
+    /// Keeps an operation that has not started from starting, in its place, until
+    /// [`Queue::commit`]. Says whether it was there.
+    pub fn hold(&mut self, uid: Uid) -> bool {
+        self.step_back(uid);
+        match self.queued.get_mut(&uid).filter(|queued| queued.stage != Stage::Running) {
+            Some(queued) => {
+                queued.stage = Stage::Held;
+                true
+            }
+            None => false,
         }
+    }
+
+    /// An operation that has not started in this life is only to be undone: it starts when its
+    /// resources are free, whatever its lane says.
+    pub fn call_off(&mut self, uid: Uid) {
+        self.step_back(uid);
+        if let Some(queued) = self.queued.get_mut(&uid) {
+            queued.called_off = true;
+        }
+        self.line_up(uid);
     }
 
     /// Takes out an operation that has not started. Says whether it was there.
@@ -136,17 +161,21 @@ impl Queue {
 
     /// The next operation to run, which counts as running from now on.
     pub fn start(&mut self) -> Option<Uid> {
-        let lane = self
-            .lanes
-            .values_mut()
-            .filter(|lane| lane.state == LaneState::Open && lane.running < lane.width)
-            .filter(|lane| !lane.ready.is_empty())
-            .min_by_key(|lane| lane.ready.first().copied())?;
-        let (_, _, uid) = lane.ready.pop_first()?;
-        lane.running += 1;
-        lane.waiting -= 1;
+        let (_, _, uid) = self.called_off.pop_first().or_else(|| {
+            self.lanes
+                .values_mut()
+                .filter(|lane| lane.state == LaneState::Open && lane.running < lane.width)
+                .filter(|lane| !lane.ready.is_empty())
+                .min_by_key(|lane| lane.ready.first().copied())?
+                .ready
+                .pop_first()
+        })?;
         if let Some(queued) = self.queued.get_mut(&uid) {
             queued.stage = Stage::Running;
+            let lane = queued.entry.lane.clone();
+            let lane = self.lane(&lane);
+            lane.running += 1;
+            lane.waiting -= 1;
         }
         Some(uid)
     }
@@ -164,23 +193,29 @@ impl Queue {
 
     /// Changes the priority of an operation that has not started. Says whether it could.
     pub fn prioritise(&mut self, uid: Uid, priority: i32) -> bool {
-        let Some(queued) = self.queued.get_mut(&uid).filter(|it| it.stage != Stage::Running) else {
+        if self.queued.get(&uid).is_none_or(|it| it.stage == Stage::Running) {
             return false;
-        };
-        let old = place(queued);
-        queued.entry.priority = priority;
-        let new = place(queued);
-        let lane = queued.entry.lane.clone();
-        let lane = self.lane(&lane);
-        if lane.ready.remove(&old) {
-            lane.ready.insert(new);
         }
+        self.step_back(uid);
+        if let Some(queued) = self.queued.get_mut(&uid) {
+            queued.entry.priority = priority;
+        }
+        self.line_up(uid);
         true
     }
 
-    /// Changes a lane. Says whether there is one of that name.
-    pub fn change(&mut self, name: &str, change: LaneChange) -> bool {
-        let Some(lane) = self.lanes.get_mut(name) else { return false };
+    /// Changes a lane. Gives it as it is then, if there is one of that name.
+    pub fn change(&mut self, name: &str, change: LaneChange) -> Option<Lane> {
+        let Lane { width, state, .. } = self.changed(name, change)?;
+        let lane = self.lanes.get_mut(name)?;
+        (lane.width, lane.state) = (width, state);
+        self.changed(name, change)
+    }
+
+    /// A lane as a change would make it.
+    #[must_use]
+    pub fn changed(&self, name: &str, change: LaneChange) -> Option<Lane> {
+        let mut lane = self.lanes().find(|lane| lane.name == name)?;
         match change {
             LaneChange::Pause => lane.state = LaneState::Paused,
             LaneChange::Resume => lane.state = LaneState::Open,
@@ -188,7 +223,7 @@ impl Queue {
             LaneChange::Drain => lane.state = LaneState::Draining,
             LaneChange::Width(width) => lane.width = width.clamp(1, WIDEST),
         }
-        true
+        Some(lane)
     }
 
     /// Sets a lane as it was left, at start.
@@ -210,6 +245,9 @@ impl Queue {
         });
         if holder.is_some() {
             return holder;
+        }
+        if queued.called_off {
+            return None;
         }
         let lane = self.lanes.get(&queued.entry.lane)?;
         let name = queued.entry.lane.to_string();
@@ -246,6 +284,28 @@ impl Queue {
         self.lines.get(&resource).is_some_and(|line| line.values().any(|(it, _)| *it == uid))
     }
 
+    /// Whether an operation has not started.
+    #[must_use]
+    pub fn awaits(&self, uid: Uid) -> bool {
+        self.queued.get(&uid).is_some_and(|queued| queued.stage != Stage::Running)
+    }
+
+    /// Who awaits a resource and has not started, in the order they were accepted.
+    pub fn awaiting(&self, resource: ResourceId) -> impl Iterator<Item = Uid> {
+        self.line(resource).filter(|(_, stage)| *stage != Stage::Running).map(|(uid, _)| uid)
+    }
+
+    /// Who runs and holds a resource, alone or with others.
+    pub fn holders(&self, resource: ResourceId) -> impl Iterator<Item = Uid> {
+        self.line(resource).filter(|(_, stage)| *stage == Stage::Running).map(|(uid, _)| uid)
+    }
+
+    /// The resources an operation holds or awaits.
+    pub fn locks(&self, uid: Uid) -> impl Iterator<Item = ResourceId> {
+        let locks = self.queued.get(&uid).map(|queued| queued.entry.locks.as_slice());
+        locks.unwrap_or_default().iter().map(|(resource, _)| *resource)
+    }
+
     /// Whether a running operation holds a resource for itself.
     #[must_use]
     pub fn is_held(&self, resource: ResourceId) -> bool {
@@ -280,8 +340,36 @@ impl Queue {
         self.lanes.entry(name.clone()).or_insert_with(|| LaneQueue::new(1))
     }
 
+    fn line(&self, resource: ResourceId) -> impl Iterator<Item = (Uid, Stage)> {
+        let line = self.lines.get(&resource).into_iter().flat_map(BTreeMap::values);
+        line.filter_map(|(uid, _)| Some((*uid, self.queued.get(uid)?.stage)))
+    }
+
+    /// Puts an operation among those that start next, if nothing stands before it.
+    fn line_up(&mut self, uid: Uid) {
+        let Some(queued) = self.queued.get(&uid) else { return };
+        if queued.before > 0 || queued.stage != Stage::Waiting {
+            return;
+        }
+        let (lane, place) = (queued.entry.lane.clone(), place(queued));
+        if queued.called_off {
+            self.called_off.insert(place);
+        } else {
+            self.lane(&lane).ready.insert(place);
+        }
+    }
+
+    /// Takes an operation from among those that start next.
+    fn step_back(&mut self, uid: Uid) {
+        let Some(queued) = self.queued.get(&uid) else { return };
+        let (lane, place) = (queued.entry.lane.clone(), place(queued));
+        self.called_off.remove(&place);
+        self.lane(&lane).ready.remove(&place);
+    }
+
     /// Takes an operation out and lets those behind it move up.
     fn remove(&mut self, uid: Uid) {
+        self.step_back(uid);
         let Some(gone) = self.queued.remove(&uid) else { return };
         let lane = self.lane(&gone.entry.lane);
         if gone.stage == Stage::Running {
@@ -291,7 +379,6 @@ impl Queue {
             }
         } else {
             lane.waiting -= 1;
-            lane.ready.remove(&place(&gone));
         }
         for (resource, mode) in &gone.entry.locks {
             let Some(line) = self.lines.get_mut(resource) else { continue };
@@ -307,10 +394,7 @@ impl Queue {
             for later in freed {
                 let Some(queued) = self.queued.get_mut(&later) else { continue };
                 queued.before -= 1;
-                if queued.before == 0 && queued.stage == Stage::Waiting {
-                    let (lane, place) = (queued.entry.lane.clone(), place(queued));
-                    self.lane(&lane).ready.insert(place);
-                }
+                self.line_up(later);
             }
         }
     }

@@ -93,8 +93,8 @@ impl Plan<'_> {
         &self.settings.state_dir
     }
 
-    fn leave(&mut self, what: impl ToString, why: impl Into<String>) {
-        self.done.left.insert(what.to_string(), why.into());
+    fn leave(&mut self, what: impl Into<String>, why: impl Into<String>) {
+        self.done.left.insert(what.into(), why.into());
     }
 
     /// Takes a resource in, unless its name is another's. Says whether it was.
@@ -125,7 +125,7 @@ impl Plan<'_> {
                 .collect(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
             Err(error) => {
-                self.leave(path.display(), error.to_string());
+                self.leave(path.display().to_string(), error.to_string());
                 BTreeSet::new()
             }
         }

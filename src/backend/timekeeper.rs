@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::ports::{CLOCK_SET, Clock};
 
 /// The file in the state directory.
-pub(super) const FILE: &str = "clock.json";
+pub(super) const FILE: &str = "hostler.clock";
 /// How much of a time that nobody witnessed is believed to have passed.
 const BELIEVED: SignedDuration = SignedDuration::from_hours(24);
 
@@ -77,9 +77,9 @@ impl Timekeeper {
     /// # Errors
     /// When it cannot be written.
     pub fn keep(&self, dir: &Path) -> io::Result<()> {
-        let partial = dir.join(format!(".{FILE}.partial"));
-        std::fs::write(&partial, serde_json::to_vec(self)?)?;
-        std::fs::rename(partial, dir.join(FILE))
+        let new = dir.join(format!("{FILE}.new"));
+        std::fs::write(&new, serde_json::to_vec(self)?)?;
+        std::fs::rename(new, dir.join(FILE))
     }
 
     /// Whether the clock was set since this was asked last.

@@ -1,7 +1,6 @@
 //! What can be written on the command line, and its help, completions and man page.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -166,17 +165,27 @@ pub struct ListArgs {
 /// What to do with an operation.
 #[derive(Debug, Clone, Subcommand)]
 pub enum OperationCommand {
-    /// Call it off and undo what it did.
+    /// Call operations off and undo what they did.
     Cancel {
-        /// Its number.
-        uid: Uid,
+        /// Their numbers.
+        #[arg(value_name = "UID", required_unless_present = "filter", conflicts_with = "filter")]
+        uids: Vec<Uid>,
+        /// Which of them.
+        #[command(flatten)]
+        many: ManyArgs,
     },
-    /// Queue a failed one again, with changed fields where given.
+    /// Queue failed ones again; a single one with changed fields where given.
     Relaunch {
-        /// Its number.
-        uid: Uid,
-        /// Fields to change, each `field=value`.
-        fields: Vec<String>,
+        /// Their numbers; after a single one fields to change, each `field=value`.
+        #[arg(
+            value_name = "UID or field=value",
+            required_unless_present = "filter",
+            conflicts_with = "filter"
+        )]
+        what: Vec<String>,
+        /// Which of them.
+        #[command(flatten)]
+        many: ManyArgs,
     },
     /// Set the priority of one that waits.
     Priority {
@@ -194,6 +203,17 @@ pub enum OperationCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Which operations, where they are not named one by one.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ManyArgs {
+    /// All that match, of those it can be done to; see `hostler list --help`.
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
+    pub filter: Option<String>,
+    /// Do not ask first. Operations named by number are never asked about.
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// What to do with a lane.
@@ -333,63 +353,6 @@ impl From<clap::Error> for super::Trouble {
     }
 }
 
-/// Writes a completion script.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn complete(
-    catalogue: &Catalogue,
-    shell: clap_complete::Shell,
-    out: &mut dyn Write,
-) -> std::io::Result<()> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command(catalogue), "hostler", &mut script);
-    out.write_all(&script)
-}
-
-/// Writes the man page: the program, then every command and every kind of operation.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn man(catalogue: &Catalogue, out: &mut dyn Write) -> std::io::Result<()> {
-    let mut command = command(catalogue);
-    command.build();
-    let page = clap_mangen::Man::new(command.clone());
-    let mut text = Vec::new();
-    page.render(&mut text)?;
-    sections(&command, "hostler", &mut text)?;
-    out.write_all(&text)
-}
-
-/// A section for each command below `command`, and for those below them.
-fn sections(command: &clap::Command, name: &str, out: &mut Vec<u8>) -> std::io::Result<()> {
-    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
-        let name = format!("{name} {}", below.get_name());
-        writeln!(out, ".SH {}", name.to_uppercase())?;
-        let page = clap_mangen::Man::new(below.clone());
-        page.render_synopsis_section(&mut *out)?;
-        page.render_description_section(&mut *out)?;
-        if below.get_arguments().any(|arg| !arg.is_global_set() && !arg.is_hide_set()) {
-            page.render_options_section(&mut *out)?;
-        }
-        if let Some(fields) = below.get_after_help() {
-            as_it_is(&fields.to_string(), out)?;
-        }
-        sections(below, &name, out)?;
-    }
-    Ok(())
-}
-
-/// A text with its own line breaks and indents, as a man page writes it.
-fn as_it_is(text: &str, out: &mut Vec<u8>) -> std::io::Result<()> {
-    writeln!(out, ".PP\n.nf")?;
-    for line in text.lines() {
-        // `\&` keeps a line that begins with a dot or a quote from being a request.
-        writeln!(out, "\\&{}", line.replace('\\', "\\e").replace('-', "\\-"))?;
-    }
-    writeln!(out, ".fi")
-}
-
 /// A kind of `run`.
 fn kind(spec: &OperationSpec) -> clap::Command {
     let flag = |name: &'static str, help: &'static str| {
@@ -458,9 +421,10 @@ fn holds(field: &Field) -> String {
         FieldType::Name => "a name: letters, digits, '-', '.' and '_'".to_owned(),
         FieldType::Hostname => "a host name: letters, digits and '-'".to_owned(),
         FieldType::Secret { min } => format!(
-            "a secret, at least {min} characters; {0}=- reads it from standard input, \
-             {0}=@FILE from a file, and without it a terminal is asked",
-            field.name
+            "a secret, at least {min} characters and at most {1} bytes; {0}=- reads it from \
+             standard input, {0}=@FILE from a file, and without it a terminal is asked",
+            field.name,
+            FieldType::LONGEST_SECRET
         ),
         FieldType::Integer { min, max, unit } => format!("a whole number, {min} to {max} {unit}"),
         FieldType::Flag => "yes or no".to_owned(),

@@ -8,6 +8,8 @@ mod ask;
 mod define;
 mod doctor;
 mod fields;
+mod manual;
+mod operate;
 mod recover;
 mod show;
 mod table;
@@ -24,18 +26,19 @@ use serde::Serialize;
 
 pub use ask::{Keyboard, Terminal};
 pub use define::{
-    Cli, Command, LaneCommand, ListArgs, OperationCommand, RunArgs, command, complete, config_file,
-    man, parse,
+    Cli, Command, LaneCommand, ListArgs, ManyArgs, OperationCommand, RunArgs, command, config_file,
+    parse,
 };
 pub use doctor::{Check, checks, doctor, tell as tell_checks};
 pub use fields::parse as parse_fields;
+pub use manual::{complete, man};
 pub use recover::{Recovered, recovered};
 
 use crate::domain::filter::columns;
 use crate::domain::query::Subject;
 use crate::domain::{
     Answer, Backend, BackendError, Control, Event, EventStream, Fact, Filter, FilterError, List,
-    Query, ResourceId, Rows, Sort, Uid, backend::unexpected,
+    Query, ResourceId, Rows, Sort, backend::unexpected,
 };
 
 /// How long a command waits for a backend that was lost to come back, or for another one.
@@ -118,7 +121,7 @@ async fn carry_out(command: Command, session: &mut Session<'_>) -> Result<(), Tr
         Command::List(args) => list(args, session).await,
         Command::Show { id, json } => show(&id, json, session).await,
         Command::Watch { json } => watch(json, session).await,
-        Command::Operation { command } => operation(command, session).await,
+        Command::Operation { command } => operate::operation(command, session).await,
         Command::Lane { command } => {
             allowed(session)?;
             Ok(session.backend.control(Control::from(command)).await?)
@@ -256,44 +259,6 @@ impl Events {
         }
         Ok(event)
     }
-}
-
-async fn operation(command: OperationCommand, session: &mut Session<'_>) -> Result<(), Trouble> {
-    if !matches!(command, OperationCommand::Wait { .. }) {
-        allowed(session)?;
-    }
-    let control = match command {
-        OperationCommand::Wait { uid, json } => {
-            let events = Events::new(session.backend.subscribe());
-            return wait::follow(uid, events, json, session).await;
-        }
-        OperationCommand::Cancel { uid } => Control::Cancel { uid },
-        OperationCommand::Priority { uid, priority } => Control::Priority { uid, priority },
-        OperationCommand::Relaunch { uid, fields } => {
-            let params = if fields.is_empty() {
-                crate::domain::Params::new()
-            } else {
-                changed(uid, &fields, session).await?
-            };
-            Control::Relaunch { uid, params }
-        }
-    };
-    Ok(session.backend.control(control).await?)
-}
-
-/// The parameters to change in a relaunch; their types are those of the operation's kind.
-async fn changed(
-    uid: Uid,
-    given: &[String],
-    session: &mut Session<'_>,
-) -> Result<crate::domain::Params, Trouble> {
-    let operation = match session.backend.query(Query::Operation { uid }).await? {
-        Answer::Operation(detail) => detail.operation,
-        other => return Err(unexpected(&other).into()),
-    };
-    let catalogue = session.backend.catalogue();
-    let present = Some(&*operation.params);
-    fields::parse(&catalogue, &operation.kind, given, present, session.keyboard)
 }
 
 async fn serial(vm: &str, session: &mut Session<'_>) -> Result<(), Trouble> {

@@ -134,6 +134,11 @@ pub enum FieldType {
     },
 }
 
+impl FieldType {
+    /// The most bytes a secret has: hashing takes longer with each, and nobody types more.
+    pub const LONGEST_SECRET: usize = 1024;
+}
+
 /// One parameter of an operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Field {

@@ -121,12 +121,17 @@ impl Filter {
         words.into_iter().map(|word| FilterTest::Word(word.to_owned())).collect()
     }
 
-    /// The same filter with one more term: rows whose state is, or is `not`, of that word.
+    /// The same filter with one more term.
     #[must_use]
-    pub fn and_state(mut self, not: bool, state: &str) -> Self {
-        let test = FilterTest::Is { column: "state".to_owned(), text: state.to_owned() };
+    pub fn and(mut self, not: bool, test: FilterTest) -> Self {
         self.terms.push(FilterTerm { not, test });
         self
+    }
+
+    /// The same filter with one more term: rows whose state is, or is `not`, of that word.
+    #[must_use]
+    pub fn and_state(self, not: bool, state: &str) -> Self {
+        self.and(not, FilterTest::Is { column: "state".to_owned(), text: state.to_owned() })
     }
 
     /// Whether every row matches.

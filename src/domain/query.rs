@@ -160,6 +160,9 @@ pub struct InFlight {
     pub waiting: u64,
     /// How many failed and need a person.
     pub failed: u64,
+    /// Resources that need a person, at most 200; see [`Resource::problem`].
+    #[serde(default)]
+    pub troubled: Vec<ResourceId>,
 }
 
 /// How many there are of everything.

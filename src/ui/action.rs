@@ -196,7 +196,8 @@ const OWN: &[Row] = {
             A::Filter,
             "filter",
             "filter",
-            "Show only some rows: words, column:value, !=, ~, > or <, age<2h; - turns a term around.",
+            "Show only some rows: words, column:value, !=, ~, > or <, age<2h; - turns a term \
+             around.",
             E,
             80,
         ),
@@ -225,7 +226,7 @@ const OWN: &[Row] = {
             A::Failed,
             "failed",
             "failed",
-            "Go to the next operation that failed and needs a person.",
+            "Go to the next that needs a person: what failed, crashed or did not fire.",
             E,
             79,
         ),

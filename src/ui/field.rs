@@ -247,6 +247,9 @@ impl Entry {
                     length if length < min as usize => {
                         Err(format!("at least {min} characters; there are {length}"))
                     }
+                    _ if secret.len() > FieldType::LONGEST_SECRET => {
+                        Err(format!("at most {} bytes", FieldType::LONGEST_SECRET))
+                    }
                     _ => Ok(Some(secret.into())),
                 }
             }

@@ -1,9 +1,10 @@
 //! What is in flight: running first, then waiting, then what failed and needs a person.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::domain::{
-    Catalogue, FieldType, InFlight, Operation, Progress, ResourceId, ResourceKind, State, Uid,
+    Catalogue, FieldType, InFlight, Operation, Progress, Resource, ResourceId, ResourceKind, State,
+    Uid,
 };
 
 use super::model::PLOT_POINTS;
@@ -19,6 +20,8 @@ pub struct Flight {
     pub waiting: u64,
     /// How many failed and need a person.
     pub failed: u64,
+    /// Resources that need a person, in the order of their kinds and numbers.
+    pub troubled: BTreeSet<ResourceId>,
     /// The selected one.
     pub selected: Option<Uid>,
     /// How fast encoders work, newest last. Only of what runs; what ends takes its figures along.
@@ -52,6 +55,7 @@ impl Flight {
         self.running = answer.running;
         self.waiting = answer.waiting;
         self.failed = answer.failed;
+        self.troubled = answer.troubled.into_iter().collect();
         self.index(catalogue);
     }
 
@@ -109,6 +113,21 @@ impl Flight {
             }
         }
         true
+    }
+
+    /// Takes a resource as it is now: whether it needs a person.
+    pub fn look_at(&mut self, resource: &Resource) {
+        if resource.problem().is_some() {
+            self.troubled.insert(resource.id());
+        } else {
+            self.troubled.remove(&resource.id());
+        }
+    }
+
+    /// How many need a person: operations that failed, and resources.
+    #[must_use]
+    pub fn troubles(&self) -> u64 {
+        self.failed + self.troubled.len() as u64
     }
 
     /// How fast an encoder works, newest last, in seconds of media per second.

@@ -257,7 +257,7 @@ fn perform(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
             model.modals.push(Modal::Lanes { at: 0 });
             cmds.push(Cmd::Query(Ask::Lanes, Query::Lanes));
         }
-        Action::Failed => list::failed(model),
+        Action::Failed => list::failed(model, cmds),
         Action::Refresh => {
             everything(model);
             cmds.push(Cmd::Redraw);

@@ -5,7 +5,7 @@ use hostler::domain::*;
 use hostler::ui::Exit;
 use hostler::ui::action::table;
 use hostler::ui::keymap::Keymap;
-use hostler::ui::model::{Modal, Tab};
+use hostler::ui::model::{Modal, Row, Tab};
 use hostler::ui::msg::{Cmd, Msg};
 use hostler::ui::theme::Theme;
 use proptest::prelude::*;
@@ -225,6 +225,48 @@ fn a_failed_operation_is_one_key_away_from_anywhere() {
     assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
     stage.keys("enter");
     assert!(stage.text().contains("Operation #48190"));
+}
+
+#[test]
+fn what_crashed_or_did_not_fire_is_found_like_what_failed() {
+    let mut fake = Fake::full();
+    let mut crashed = None;
+    for resource in &mut fake.resources {
+        match resource {
+            Resource::Vm(vm) if vm.name == "db-1" => {
+                vm.state = VmState::Crashed;
+                crashed = Some(vm.id);
+            }
+            Resource::Vm(vm) if vm.state == VmState::Invalid => vm.state = VmState::Halted,
+            Resource::Task(task) => {
+                task.problem = (task.id == 2).then(|| "a firing was refused".to_owned());
+            }
+            _ => {}
+        }
+    }
+    let mut stage = Stage::new(fake, (120, 40));
+    assert!(stage.text().lines().next().unwrap().contains("✖3"), "{}", stage.text());
+    let at = |stage: &Stage| (stage.model.tab, stage.model.pane().selected);
+    // Around the end, and out of a list that is filtered.
+    stage.keys("/ \"web\" enter !");
+    assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
+    stage.keys("!");
+    assert_eq!(at(&stage), (Tab::Vms, crashed));
+    assert_eq!(stage.model.pane().current().map(Row::name), Some("db-1".to_owned()));
+    stage.keys("!");
+    assert_eq!(at(&stage), (Tab::Tasks, Some(2)));
+    stage.keys("!");
+    assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
+    // What is mended while we look on is found no more.
+    let mended = stage.fake.resources.iter().find_map(|resource| match resource {
+        Resource::Vm(vm) if Some(vm.id) == crashed => {
+            Some(Resource::Vm(Vm { state: VmState::Running, ..vm.clone() }))
+        }
+        _ => None,
+    });
+    stage.event(1, Fact::Resource(mended.unwrap().into()));
+    stage.keys("!");
+    assert_eq!(at(&stage), (Tab::Tasks, Some(2)));
 }
 
 #[test]

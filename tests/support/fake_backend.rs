@@ -81,6 +81,12 @@ impl Fake {
                     running: number(State::Run),
                     waiting: number(State::Pending),
                     failed: number(State::Error),
+                    troubled: self
+                        .resources
+                        .iter()
+                        .filter(|resource| resource.problem().is_some())
+                        .map(Resource::id)
+                        .collect(),
                     operations,
                 })
             }

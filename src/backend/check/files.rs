@@ -155,7 +155,7 @@ impl Walk<'_> {
         for name in self.names(folder) {
             let unfinished = name.contains(".partial")
                 || (kind == ResourceKind::Image && matches!(&*name, "tree" | "job"));
-            if unfinished && !(is_unwritten(&name) && !self.strict) {
+            if unfinished && (self.strict || !is_unwritten(&name)) {
                 self.finds(&folder.join(name), "an operation left this behind", "remove it");
             }
         }
@@ -186,7 +186,8 @@ impl Walk<'_> {
         let ours = name == format!("{number}.qcow2") || path == described;
         // After a kill a description may still lie where the disk was before.
         let lags = !self.strict && path == described && self.known.inventory.get(id).is_some();
-        if !(ours && here) && !lags {
+        let known = (ours && here) || lags;
+        if !known {
             self.unknown(&path);
         }
     }

@@ -2,82 +2,79 @@
 
 use std::sync::Arc;
 
-use crate::backend::kind::Entry;
+use crate::backend::admission;
 use crate::backend::queue;
 use crate::backend::secrets::hidden;
 use crate::backend::store::{Change, reader};
 use crate::domain::{
-    BackendError, Effect, Fact, LaneChange, LaneState, Operation, Params, Reason, Refusal,
-    ResourceId, State, Uid,
+    BackendError, Effect, Fact, LaneChange, LaneState, Operation, Params, Reason, Refusal, State,
+    Uid,
 };
 
-use super::submit::{entry, no_kind, queue_entry};
-use super::{Core, Flight, Open};
+use super::submit::{no_kind, queue_entry};
+use super::{Core, Flight};
 
 impl Core {
-    /// Calls an operation off.
+    /// Calls an operation off: one that has done nothing at once, any other by undoing it.
     pub(in crate::backend) async fn cancel(self: &Arc<Self>, uid: Uid) -> Result<(), BackendError> {
-        enum How {
-            AtOnce(Option<(Arc<Entry>, ResourceId)>),
-            Undoing(std::pin::Pin<Box<dyn Future<Output = Result<(), BackendError>> + Send>>),
-        }
-        let how = {
+        let undoing = {
             let mut flight = self.flight();
-            let Flight { queue, open, .. } = &mut *flight;
-            open.get_mut(&uid).map(|open| {
-                if open.operation.state == State::Error || (!open.resume && queue.withdraw(uid)) {
+            match flight.open.get(&uid) {
+                None => None,
+                Some(open) if open.ending => {
+                    let state = open.operation.state;
+                    return Err(state_refusal(uid, state, "it is ending at this moment"));
+                }
+                Some(open) => {
                     let failed = open.operation.state == State::Error;
-                    let kind = self.kinds.get(&open.operation.kind).filter(|kind| {
-                        // What has not run has kept nothing, unless it ran before.
-                        (failed || open.operation.attempt > 0)
-                            && kind.spec.effect == Effect::Creates
-                    });
-                    return How::AtOnce(kind.cloned().zip(open.operation.resource));
+                    let begun = !failed && (open.resume || open.ran);
+                    self.may_go(&flight, uid)?;
+                    let undoing = !failed && (begun || !flight.queue.hold(uid));
+                    if let Some(open) = flight.open.get_mut(&uid) {
+                        open.ending = !undoing;
+                    }
+                    Some(undoing.then(|| self.store.writer().send(vec![Change::Cancelling(uid)])))
                 }
-                open.operation_mut().cancelling = true;
-                How::Undoing(Box::pin(self.store.writer().send(vec![Change::Cancelling(uid)])))
-            })
-        };
-        let Some(how) = how else { return self.not_open(uid).await };
-        match how {
-            How::AtOnce(made) => {
-                if let Err(error) = self.end(uid, State::Cancel, None).await {
-                    self.queue_again(uid);
-                    return Err(error);
-                }
-                let Some((kind, id)) = made else { return Ok(()) };
-                let discarded = (kind.discard)(&self.ports, &self.settings, id.id).await;
-                discarded.map_err(|failure| {
-                    BackendError::failed(format!("{uid} is cancelled, but {}", failure.message))
-                })
             }
-            How::Undoing(written) => {
+        };
+        match undoing {
+            None => self.not_open(uid).await,
+            Some(None) => self.discard(self.end(uid, State::Cancel, None).await?).await,
+            Some(Some(written)) => {
                 written.await?;
-                let flight = self.flight();
-                if let Some(open) = flight.open.get(&uid) {
+                let mut flight = self.flight();
+                if let Some(open) = flight.open.get_mut(&uid) {
+                    open.operation_mut().cancelling = true;
                     if let Some(cancel) = &open.cancel {
                         cancel.cancel();
                     }
+                    flight.queue.call_off(uid);
                     self.tell_operation(&flight, uid);
+                    self.start_due(&mut flight);
                 }
                 Ok(())
             }
         }
     }
 
-    /// Puts an operation that waits, and was taken out of the queue in vain, back into it.
-    fn queue_again(self: &Arc<Self>, uid: Uid) {
-        {
-            let mut flight = self.flight();
-            let Flight { queue, open, .. } = &mut *flight;
-            if let Some(Open { operation, params, .. }) = open.get(&uid)
-                && operation.state == State::Pending
-            {
-                queue.accept(entry(&self.kinds, operation, params));
-                queue.commit(uid);
+    /// Whether an operation may be called off: a creation that failed is not taken away under one
+    /// that works with what there is of it.
+    fn may_go(&self, flight: &Flight, uid: Uid) -> Result<(), BackendError> {
+        let Some(operation) = flight.open.get(&uid).map(|open| &open.operation) else {
+            return Ok(());
+        };
+        let Some(id) = self.makes(operation).filter(|_| operation.state == State::Error) else {
+            return Ok(());
+        };
+        let begun = |uid: &Uid| flight.open.get(uid).is_some_and(|open| open.resume);
+        let holder = flight.queue.holders(id).chain(flight.queue.awaiting(id).filter(begun)).next();
+        match holder {
+            Some(other) => {
+                let why = format!("{other} works with {id}; wait for it or cancel it first");
+                Err(state_refusal(uid, operation.state, &why))
             }
+            None => Ok(()),
         }
-        self.dispatch();
     }
 
     /// Queues an operation in `ERROR` again, with some parameters changed.
@@ -97,6 +94,7 @@ impl Core {
             return Err(state_refusal(uid, state, "only one in ERROR can be relaunched"));
         }
         let kind = self.kind(&kind).ok_or_else(|| no_kind(&kind))?;
+        admission::from_outside(&changed)?;
         let mut merged = (*params).clone();
         for (name, value) in changed {
             // A secret that was not typed again stays as it is.
@@ -126,8 +124,8 @@ impl Core {
             }
             let Flight { queue, open, inventory, .. } = &mut *flight;
             let Some(open) = open.get_mut(&uid) else { return Ok(()) };
-            if open.operation.state != State::Error {
-                return Err(state_refusal(uid, open.operation.state, "somebody relaunched it"));
+            if open.operation.state != State::Error || open.ending {
+                return Err(state_refusal(uid, open.operation.state, "somebody was faster"));
             }
             let before = (open.operation.clone(), open.params.clone());
             let operation = open.operation_mut();
@@ -143,6 +141,8 @@ impl Core {
             queue.accept(queue_entry(&kind.spec, operation, &params));
             open.cancel = None;
             open.params = params;
+            open.ran = false;
+            open.written = false;
             let mut own = None;
             if let Some(resource) = &reserved {
                 own = inventory.get(resource.id()).cloned();
@@ -160,6 +160,7 @@ impl Core {
             {
                 open.operation = operation;
                 open.params = params;
+                open.written = true;
             }
             if let Some(put) = &put {
                 flight.inventory.put_back(put, own);
@@ -169,7 +170,7 @@ impl Core {
             return Err(error);
         }
         let mut flight = self.flight();
-        flight.queue.commit(uid);
+        flight.written(uid);
         self.tell_operation(&flight, uid);
         if let Some(resource) = put {
             self.tell_resource(&resource);
@@ -184,21 +185,26 @@ impl Core {
         uid: Uid,
         priority: i32,
     ) -> Result<(), BackendError> {
+        // One at a time, so that memory gets them in the order in which they were written.
+        let _turn = self.turn.lock().await;
         let written = {
-            let mut flight = self.flight();
-            let Flight { queue, open, .. } = &mut *flight;
-            open.get_mut(&uid).map(|open| {
-                if !queue.prioritise(uid, priority) {
+            let flight = self.flight();
+            flight.open.get(&uid).map(|open| {
+                if !flight.queue.awaits(uid) {
                     let state = open.operation.state;
                     return Err(state_refusal(uid, state, "it does not wait any more"));
                 }
-                open.operation_mut().priority = priority;
                 Ok(self.store.writer().send(vec![Change::Priority(uid, priority)]))
             })
         };
         let Some(written) = written else { return self.not_open(uid).await };
         written?.await?;
-        self.tell_operation(&self.flight(), uid);
+        let mut flight = self.flight();
+        flight.queue.prioritise(uid, priority);
+        if let Some(open) = flight.open.get_mut(&uid) {
+            open.operation_mut().priority = priority;
+        }
+        self.tell_operation(&flight, uid);
         Ok(())
     }
 
@@ -219,26 +225,23 @@ impl Core {
             )
             .into());
         }
-        let written = {
-            let mut flight = self.flight();
-            if !flight.queue.change(name, change) {
-                return Err(BackendError::not_found(format_args!("lane '{name}'")));
-            }
-            flight.queue.lanes().find(|lane| lane.name == name).map(|lane| {
-                // A lane that drained to its end is paused for whoever starts next.
-                let state = match lane.state {
-                    LaneState::Draining => LaneState::Paused,
-                    state => state,
-                };
-                let change = Change::Lane { name: lane.name.clone(), width: lane.width, state };
-                (self.store.writer().send(vec![change]), lane)
-            })
+        // One at a time: what is written follows from what the one before has made of the lane.
+        let _turn = self.turn.lock().await;
+        let Some(lane) = self.flight().queue.changed(name, change) else {
+            return Err(BackendError::not_found(format_args!("lane '{name}'")));
         };
-        if let Some((written, lane)) = written {
-            written.await?;
+        // A lane that drained to its end is paused for whoever starts next.
+        let state = match lane.state {
+            LaneState::Draining => LaneState::Paused,
+            state => state,
+        };
+        let written = Change::Lane { name: lane.name, width: lane.width, state };
+        self.store.writer().send(vec![written]).await?;
+        let mut flight = self.flight();
+        if let Some(lane) = flight.queue.change(name, change) {
             self.hub.tell(Fact::Lane(lane));
         }
-        self.dispatch();
+        self.start_due(&mut flight);
         Ok(())
     }
 

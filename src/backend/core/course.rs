@@ -1,14 +1,11 @@
-//! An operation's course through the core: started, on its way, ended.
+//! An operation's course through the core: started and on its way.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::backend::executor;
 use crate::backend::journal::Changed;
 use crate::backend::store::{Change, StepChange};
-use crate::domain::{
-    BackendError, Effect, Fact, Operation, Params, Progress, State, Step, Uid, Wait,
-};
+use crate::domain::{BackendError, Fact, Operation, Params, Progress, State, Step, Uid, Wait};
 
 use super::{CancellationToken, Core, Flight};
 
@@ -24,9 +21,6 @@ pub(in crate::backend) struct Run {
     pub(in crate::backend) resume: bool,
 }
 
-/// How long to wait before an end that could not be written is written again.
-const AGAIN: Duration = Duration::from_secs(5);
-
 impl Core {
     /// Starts every operation whose turn it is.
     pub(in crate::backend) fn dispatch(self: &Arc<Self>) {
@@ -36,8 +30,14 @@ impl Core {
     /// Starts every operation whose turn it is.
     pub(super) fn start_due(self: &Arc<Self>, flight: &mut Flight) {
         while !self.is_pausing()
+            && !self.store.is_full()
             && let Some(uid) = flight.queue.start()
         {
+            if let Some((state, why)) = self.obstacle(flight, uid) {
+                let core = self.clone();
+                self.running.spawn(async move { core.end_at_last(uid, state, Some(why)).await });
+                continue;
+            }
             let Some(open) = flight.open.get_mut(&uid) else {
                 flight.queue.finish(uid);
                 continue;
@@ -65,26 +65,33 @@ impl Core {
 
     /// A step begins: noted, not awaited; its end is recorded after it.
     pub(in crate::backend) fn begin_step(&self, uid: Uid, step: &Step) {
-        let mut changes = Vec::with_capacity(2);
-        {
-            let mut flight = self.flight();
-            if let Some(open) = flight.open.get_mut(&uid)
-                && !open.run_recorded
-            {
-                open.run_recorded = true;
-                changes.push(Change::Stand {
-                    uid,
-                    state: State::Run,
-                    comment: None,
-                    started: open.operation.started,
-                    finished: None,
-                });
-            }
-        }
         let change = StepChange { uid, step: step.clone(), result: None };
+        let mut changes = Vec::with_capacity(2);
+        changes.extend(self.flight().runs(uid));
         changes.push(Change::Step(Box::new(change)));
         self.store.writer().send_unanswered(changes);
         self.tell_step(uid, step.clone());
+    }
+
+    /// Records how a step stands, with what it changed. That the operation runs is written with it
+    /// unless it is known to be on disk: what was noted at the step's beginning may be lost.
+    pub(in crate::backend) async fn record_step(
+        &self,
+        change: StepChange,
+        changed: Vec<Changed>,
+    ) -> Result<(), BackendError> {
+        let uid = change.uid;
+        let (runs, makes) = {
+            let flight = self.flight();
+            let makes = flight.open.get(&uid).and_then(|open| self.makes(&open.operation));
+            (flight.runs(uid), makes)
+        };
+        let changes = runs.into_iter().chain([Change::Step(Box::new(change))]).collect();
+        self.commit(changes, changed, makes).await?;
+        if let Some(open) = self.flight().open.get_mut(&uid) {
+            open.run_recorded = true;
+        }
+        Ok(())
     }
 
     /// Notes and tells how far an operation is.
@@ -118,110 +125,24 @@ impl Core {
             freed.await;
         }
     }
+}
 
-    /// An operation that ran has come to its end, and stays where it is until that is on disk: a
-    /// full disk costs time, and says what it waits for. When the backend leaves before that, the
-    /// next start takes the operation up again.
-    pub(in crate::backend) async fn end_at_last(
-        self: &Arc<Self>,
-        uid: Uid,
-        state: State,
-        comment: Option<String>,
-    ) {
-        while let Err(error) = self.end(uid, state, comment.clone()).await {
-            tracing::error!(%uid, %error, "the end of an operation could not be recorded");
-            let at = self.ports.clock.now() + AGAIN;
-            self.waits(uid, Some(Wait::Retry { at, why: error.to_string() }));
-            tokio::select! {
-                () = self.pausing.cancelled() => return,
-                () = self.ports.clock.until(at) => {}
-            }
-        }
-    }
-
-    /// An operation has come to an end or an error: written, told, and what waited for it started.
-    ///
-    /// # Errors
-    /// When it cannot be written: the operation stays as it was, but for what it held, which is free.
-    pub(in crate::backend) async fn end(
-        self: &Arc<Self>,
-        uid: Uid,
-        state: State,
-        comment: Option<String>,
-    ) -> Result<(), BackendError> {
-        let (written, changed, now) = {
-            let mut flight = self.flight();
-            let now = self.ports.clock.now();
-            let Some(open) = flight.open.get(&uid) else { return Ok(()) };
-            let mut changes = vec![Change::Stand {
-                uid,
-                state,
-                comment: comment.clone(),
-                started: open.operation.started,
-                finished: Some(now),
-            }];
-            let changed = self.settled(&flight, uid, state);
-            changes.extend(changed.iter().map(Change::from));
-            // What waits for this one may start now: whatever it writes is written after this.
-            let written = self.store.writer().send(changes);
-            if let Some(drained) = flight.queue.finish(uid) {
-                self.hub.tell(Fact::Lane(drained));
-            }
-            flight.queue.withdraw(uid);
-            self.start_due(&mut flight);
-            (written, changed, now)
-        };
-        written.await?;
-        self.take_in(changed);
-        let mut flight = self.flight();
-        let Some(open) = flight.open.get_mut(&uid) else { return Ok(()) };
-        open.resume = false;
-        open.run_recorded = false;
-        open.cancel = None;
-        let operation = open.operation_mut();
-        operation.state = state;
-        operation.comment = comment;
-        operation.finished = Some(now);
-        operation.progress = None;
-        operation.wait = None;
-        operation.cancelling = false;
-        let (title, why) = (title(operation), operation.comment.as_deref().unwrap_or_default());
-        match state {
-            State::Error => tracing::warn!("{title} ends as ERROR: {why}"),
-            _ if why.is_empty() => tracing::info!("{title} ends as {state}"),
-            _ => tracing::info!("{title} ends as {state}: {why}"),
-        }
-        self.changed.notify_waiters();
-        if let Some(id) = operation.resource {
-            self.notice(id);
-        }
-        self.tell_operation(&flight, uid);
-        if state.is_end() {
-            flight.open.remove(&uid);
-        }
-        Ok(())
-    }
-
-    /// What becomes of the resource an operation was making when it ends without having made it.
-    fn settled(&self, flight: &Flight, uid: Uid, end: State) -> Vec<Changed> {
-        let Some(open) = flight.open.get(&uid) else { return Vec::new() };
-        let Some(kind) = self.kinds.get(&open.operation.kind) else { return Vec::new() };
-        if end == State::Done || kind.spec.effect != Effect::Creates {
-            return Vec::new();
-        }
-        let Some(resource) = open.operation.resource.and_then(|id| flight.inventory.get(id)) else {
-            return Vec::new();
-        };
-        match (kind.settle)(resource.clone(), end) {
-            None => vec![Changed::Remove(resource.id())],
-            Some(settled) if settled == *resource => Vec::new(),
-            Some(settled) => vec![Changed::Put(Arc::new(settled))],
-        }
+impl Flight {
+    /// What tells the store that an operation runs, unless it knows.
+    fn runs(&self, uid: Uid) -> Option<Change> {
+        let open = self.open.get(&uid).filter(|open| !open.run_recorded)?;
+        Some(Change::Stand {
+            uid,
+            state: State::Run,
+            comment: None,
+            started: open.operation.started,
+            finished: None,
+        })
     }
 }
 
 /// An operation as the log names it: `#12 disk_create disk/3 'data'`.
-fn title(operation: &Operation) -> String {
+pub(super) fn title(operation: &Operation) -> String {
     let mut title = format!("{} {}", operation.uid, operation.kind);
     if let Some(resource) = operation.resource {
         title.push_str(&format!(" {resource}"));

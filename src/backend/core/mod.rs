@@ -6,6 +6,8 @@
 
 mod control;
 mod course;
+mod ending;
+mod room;
 mod submit;
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,7 @@ use super::settings::Settings;
 use super::store::{Change, Opened, Store};
 
 pub(super) use course::Run;
+pub(super) use room::wait_for_room;
 
 /// The core of an embedded backend.
 pub struct Core {
@@ -46,6 +49,8 @@ pub struct Core {
     pub(super) store: Store,
     pub(super) hub: Hub,
     state: Mutex<Flight>,
+    /// Whose turn it is to change a lane or a priority.
+    turn: tokio::sync::Mutex<()>,
     /// What the box can do, as last seen.
     pub(super) host: Mutex<Arc<Host>>,
     /// Set when the backend is to go at once: running functions are dropped where they are.
@@ -77,6 +82,11 @@ pub(super) struct Flight {
     pub(super) observed: Option<ResourceId>,
     /// Numbers below `last_uid` whose operations could not be written.
     unwritten: BTreeSet<Uid>,
+    /// Resources whose removal is on its way to the disk. They are there until it is, and nothing
+    /// new may be done with them.
+    going: BTreeSet<ResourceId>,
+    /// Resources that are there and could not be read.
+    unreadable: BTreeSet<ResourceId>,
 }
 
 impl Flight {
@@ -86,6 +96,23 @@ impl Flight {
         self.unwritten.insert(uid);
         while self.unwritten.remove(&Uid(self.last_uid)) {
             self.last_uid -= 1;
+        }
+    }
+
+    /// Whether a resource is there and stays.
+    fn stays(&self, id: ResourceId) -> bool {
+        self.inventory.get(id).is_some() && !self.going.contains(&id)
+    }
+
+    /// The removals among these changes have been sent to the store.
+    fn mark_going(&mut self, changed: &[Changed]) {
+        self.going.extend(changed.iter().filter_map(Changed::removed));
+    }
+
+    /// The store has answered.
+    fn unmark_going(&mut self, changed: &[Changed]) {
+        for id in changed.iter().filter_map(Changed::removed) {
+            self.going.remove(&id);
         }
     }
 }
@@ -100,11 +127,32 @@ pub(super) struct Open {
     pub(super) cancel: Option<CancellationToken>,
     /// Whether an earlier life took some of its steps.
     pub(super) resume: bool,
+    /// Whether an earlier life may have begun it: what a step notes at its beginning is not waited
+    /// for, so that a crash may come between the effect and the first that the store knows of it.
+    ran: bool,
     /// Whether the store knows that it runs.
     run_recorded: bool,
+    /// Whether the store knows of it, or of its relaunch.
+    written: bool,
+    /// Whether its end is on its way to the disk.
+    ending: bool,
 }
 
 impl Open {
+    /// An operation that has not run.
+    const fn new(operation: Arc<Operation>, params: Arc<Params>) -> Self {
+        Self {
+            operation,
+            params,
+            cancel: None,
+            resume: false,
+            ran: false,
+            run_recorded: false,
+            written: false,
+            ending: false,
+        }
+    }
+
     /// The operation, to be changed: copied first where an event still tells it as it was.
     fn operation_mut(&mut self) -> &mut Operation {
         Arc::make_mut(&mut self.operation)
@@ -144,15 +192,22 @@ impl Core {
                     entry.priority = i32::MAX;
                 }
                 queue.accept(entry);
+                if operation.cancelling {
+                    queue.call_off(operation.uid);
+                }
                 queue.commit(operation.uid);
                 operation.state = State::Pending;
             }
-            let uid = operation.uid;
+            let (uid, ran) = (operation.uid, operation.state == State::Pending);
             let operation = Arc::new(operation);
-            open.insert(
-                uid,
-                Open { operation, params, cancel: None, resume, run_recorded: resume },
-            );
+            let it = Open {
+                ran,
+                resume,
+                run_recorded: resume,
+                written: true,
+                ..Open::new(operation, params)
+            };
+            open.insert(uid, it);
         }
         let now = ports.clock.now();
         let state = Flight {
@@ -162,6 +217,8 @@ impl Core {
             last_uid: opened.last_uid,
             observed: None,
             unwritten: BTreeSet::new(),
+            going: BTreeSet::new(),
+            unreadable: opened.damaged.iter().filter_map(|row| row.resource).collect(),
         };
         Self {
             ports,
@@ -171,6 +228,7 @@ impl Core {
             store,
             hub: Hub::new(u64::try_from(now.as_millisecond()).unwrap_or(1)),
             state: Mutex::new(state),
+            turn: tokio::sync::Mutex::default(),
             host: Mutex::default(),
             leaving: CancellationToken::new(),
             pausing: CancellationToken::new(),
@@ -224,28 +282,45 @@ impl Core {
     }
 
     /// Writes changes together, then takes the changed resources into the inventory and tells them.
+    /// What is put must be there: nothing comes back that is gone. `makes` is the resource that may
+    /// be put for the first time.
     pub(super) async fn commit(
         &self,
         mut changes: Vec<Change>,
         changed: Vec<Changed>,
+        makes: Option<ResourceId>,
     ) -> Result<(), BackendError> {
         changes.extend(changed.iter().map(Change::from));
-        let written = self.store.writer().send(changes);
-        written.await?;
-        self.take_in(changed);
+        let written = {
+            let mut flight = self.flight();
+            let gone = changed
+                .iter()
+                .filter_map(Changed::put)
+                .find(|id| !flight.stays(*id) && (makes != Some(*id) || flight.going.contains(id)));
+            if let Some(id) = gone {
+                return Err(BackendError::not_found(id));
+            }
+            flight.mark_going(&changed);
+            self.store.writer().send(changes)
+        };
+        let written = written.await;
+        let mut flight = self.flight();
+        flight.unmark_going(&changed);
+        written?;
+        self.take_in(&mut flight, changed);
         Ok(())
     }
 
     /// Takes changed resources, which are on disk, into the inventory and tells them.
-    pub(super) fn take_in(&self, changed: Vec<Changed>) {
+    fn take_in(&self, flight: &mut Flight, changed: Vec<Changed>) {
         for change in changed {
             match change {
                 Changed::Put(resource) => {
-                    self.flight().inventory.put(resource.clone());
+                    flight.inventory.put(resource.clone());
                     self.tell_resource(&resource);
                 }
                 Changed::Remove(id) => {
-                    self.flight().inventory.remove(id);
+                    flight.inventory.remove(id);
                     self.hub.tell(Fact::Gone(id));
                     self.notice(id);
                 }

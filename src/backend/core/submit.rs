@@ -11,8 +11,8 @@ use crate::backend::queue;
 use crate::backend::secrets::hidden;
 use crate::backend::store::Change;
 use crate::domain::{
-    Accepted, BackendError, Effect, LockMode, Operation, OperationSpec, Params, Reason, Refusal,
-    Resource, ResourceId, State, Submit, Uid,
+    Accepted, BackendError, Effect, FieldType, LockMode, Operation, OperationSpec, Params, Reason,
+    Refusal, Resource, ResourceId, State, Submit, Uid,
 };
 
 use super::{Core, Flight, Open};
@@ -80,8 +80,7 @@ impl Core {
                 flight.inventory.put(resource.clone());
                 changes.push(Change::Put(resource.clone()));
             }
-            let open = Open { operation, params, cancel: None, resume: false, run_recorded: false };
-            flight.open.insert(uid, open);
+            flight.open.insert(uid, Open::new(operation, params));
             let written = self.store.writer().send(changes);
             (Accepted { uid, resource: subject }, (put, before), written)
         };
@@ -93,21 +92,29 @@ impl Core {
             for (put, before) in put.iter().zip(before) {
                 flight.inventory.put_back(put, before);
             }
-            drop(flight);
-            // What waited behind it may start now.
-            self.dispatch();
+            // What waited behind it may start now, or finds that what it needs is not there.
+            self.start_due(&mut flight);
             return Err(error);
         }
         {
             let mut flight = self.flight();
-            flight.queue.commit(accepted.uid);
+            flight.written(accepted.uid);
             self.tell_operation(&flight, accepted.uid);
-            for resource in put {
-                self.tell_resource(&resource);
+            for resource in put.iter().filter(|it| flight.inventory.get(it.id()).is_some()) {
+                self.tell_resource(resource);
             }
             self.start_due(&mut flight);
         }
         Ok(accepted)
+    }
+
+    /// Queues an operation that somebody outside asks for.
+    pub(in crate::backend) async fn submit(
+        self: &Arc<Self>,
+        submit: Submit,
+    ) -> Result<Accepted, BackendError> {
+        admission::from_outside(&submit.params)?;
+        self.submit_with(submit, |_, _| Ok(Vec::new())).await
     }
 
     /// The checks that need no lock, or for a look only: the catalogue's, and the hashing of secrets.
@@ -143,6 +150,7 @@ impl Core {
             let message = "hostler is stopping and accepts nothing more; start it again";
             return Err(Refusal::new(Reason::State, message));
         }
+        Self::there(spec, params, flight)?;
         if let Some(subject) = subject(spec, params) {
             if spec.once
                 && let Some(uid) =
@@ -173,6 +181,21 @@ impl Core {
         (kind.admit)(params, &self.world(flight))
     }
 
+    /// What the parameters name was there when they were checked; now nothing can change meanwhile.
+    fn there(spec: &OperationSpec, params: &Params, flight: &Flight) -> Result<(), Refusal> {
+        for field in &spec.fields {
+            let FieldType::Resource { of, .. } = &field.of else { continue };
+            let Some(id) = params.get(&*field.name).and_then(Json::as_u64) else { continue };
+            let id = ResourceId::new(*of, id);
+            if !flight.stays(id) {
+                let message = format!("{}: {id} does not exist any more", field.name);
+                let value = id.id.to_string();
+                return Err(Refusal::field(Reason::Existence, &*field.name, value, message));
+            }
+        }
+        Ok(())
+    }
+
     /// What a request would do.
     pub(in crate::backend) async fn preview(
         &self,
@@ -182,6 +205,9 @@ impl Core {
         let refused =
             |refusal| crate::domain::Preview { refusal: Some(refusal), ..Default::default() };
         let find = |of, value: &Json| self.inventory(|inventory| inventory.find(of, value));
+        if let Err(refusal) = admission::from_outside(&submit.params) {
+            return Ok(refused(refusal));
+        }
         let params = match admission::check(&kind.spec, submit.params, &self.catalogue, &find) {
             Ok(params) => params,
             Err(refusal) => return Ok(refused(refusal)),
@@ -198,8 +224,11 @@ pub(super) fn no_kind(kind: &str) -> BackendError {
     Refusal::field(
         Reason::Type,
         "kind",
-        kind,
-        format!("there is no operation '{kind}'; `hostler run --help` lists them"),
+        admission::short(kind),
+        format!(
+            "there is no operation '{}'; `hostler run --help` lists them",
+            admission::short(kind)
+        ),
     )
     .into()
 }
@@ -231,8 +260,7 @@ pub(super) fn queue_entry(
         hold(resource, LockMode::Exclusive);
     }
     for rule in &spec.locks {
-        if let Some(crate::domain::FieldType::Resource { of, .. }) =
-            spec.field(&rule.field).map(|field| &field.of)
+        if let Some(FieldType::Resource { of, .. }) = spec.field(&rule.field).map(|field| &field.of)
             && let Some(id) = params.get(&*rule.field).and_then(serde_json::Value::as_u64)
         {
             hold(ResourceId::new(*of, id), rule.mode);
@@ -267,5 +295,23 @@ pub(super) fn entry(
         locks: operation.resource.map(|it| (it, LockMode::Exclusive)).into_iter().collect(),
         subject: operation.resource,
         leaves: None,
+    }
+}
+
+impl Flight {
+    /// An operation, or its relaunch, is on disk.
+    pub(super) fn written(&mut self, uid: Uid) {
+        if let Some(open) = self.open.get_mut(&uid) {
+            open.written = true;
+        }
+        self.release(uid);
+    }
+
+    /// An operation may start when its turn comes, if it is on disk and nobody calls it off at this
+    /// moment.
+    pub(super) fn release(&mut self, uid: Uid) {
+        if self.open.get(&uid).is_some_and(|open| open.written && !open.ending) {
+            self.queue.commit(uid);
+        }
     }
 }

@@ -1,14 +1,19 @@
 //! Memory and disk tell the same story when writes fail and callers go.
 
+mod faults;
+mod gone;
+
 use futures_util::FutureExt;
 use serde_json::json;
 
 use crate::backend::fake::Trouble;
+use crate::backend::fake_encoder::Encoding;
 use crate::backend::operations::testing::House;
 use crate::backend::store::FILE;
 use crate::backend::trial::{Trial, until};
 use crate::domain::{
-    Backend, Control, Fact, LaneChange, LaneState, Params, ResourceKind, State, Submit, Wait,
+    Answer, Backend, Control, Fact, LaneChange, LaneState, Params, Query, ResourceKind, State,
+    Submit, Wait,
 };
 
 fn encode(trial: &Trial) -> Submit {
@@ -126,4 +131,49 @@ async fn a_cancellation_that_cannot_be_written_changes_nothing() {
     let events = trial.backend().subscribe();
     trial.backend().control(lane(LaneChange::Resume)).await.unwrap();
     assert_eq!(trial.rest(events, uid).await.operation.state, State::Done);
+}
+
+#[tokio::test]
+async fn a_lane_or_a_priority_that_cannot_be_written_stays_as_it_was() {
+    let trial = Trial::new();
+    let lane = |change| Control::Lane { name: "encode".into(), change };
+    trial.backend().control(lane(LaneChange::Width(3))).await.unwrap();
+    trigger(
+        &trial,
+        "CREATE TRIGGER no BEFORE INSERT ON lane BEGIN SELECT RAISE(ABORT, 'no room'); END; \
+         CREATE TRIGGER nor BEFORE UPDATE OF priority ON operation \
+         BEGIN SELECT RAISE(ABORT, 'no room'); END",
+    );
+    for change in [LaneChange::Pause, LaneChange::Drain, LaneChange::Width(5)] {
+        trial.backend().control(lane(change)).await.unwrap_err();
+        let Answer::Lanes(lanes) = trial.backend().query(Query::Lanes).await.unwrap() else {
+            panic!("lanes were asked for");
+        };
+        let is = lanes.iter().find(|lane| lane.name == "encode").unwrap();
+        assert_eq!((is.width, is.state), (3, LaneState::Open), "after {change:?}");
+    }
+    trigger(&trial, "DROP TRIGGER no");
+    trial.backend().control(lane(LaneChange::Pause)).await.unwrap();
+    let uid = trial.backend().submit(encode(&trial)).await.unwrap().uid;
+    trial.backend().control(Control::Priority { uid, priority: 7 }).await.unwrap_err();
+    assert_eq!(trial.operation(uid).await.operation.priority, 0);
+}
+
+#[tokio::test]
+async fn that_an_operation_runs_is_written_with_its_first_step_at_the_latest() {
+    let trial = Trial::new();
+    *trial.encoder.next.lock().unwrap() = Encoding::Hangs;
+    // What is noted at the beginning of the first step is lost.
+    trigger(
+        &trial,
+        "CREATE TRIGGER no BEFORE INSERT ON step WHEN NEW.number = 1 AND NEW.state = 0 \
+         BEGIN SELECT RAISE(ABORT, 'no room'); END",
+    );
+    let uid = trial.backend().submit(encode(&trial)).await.unwrap().uid;
+    trial.encoder.hanging.notified().await;
+    let state: i64 = rusqlite::Connection::open(trial.path("state").join(FILE))
+        .unwrap()
+        .query_row("SELECT state FROM operation WHERE uid = ?1", [uid.0], |row| row.get(0))
+        .unwrap();
+    assert_eq!(state, 1, "the store knows that it runs");
 }

@@ -315,7 +315,7 @@ fn make_dir(dir: &Path) -> Result<(), Failure> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work)
+    crate::backend::work::blocking(work)
         .await
         .map_err(|error| Failure::new(format!("hostler has a fault: {error}")))?
 }

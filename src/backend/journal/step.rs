@@ -10,13 +10,31 @@ use crate::backend::ports::{CommandLog, Meter};
 use crate::backend::store::Change;
 use crate::domain::{Command, Failure, Progress, Resource, ResourceId, Step, StepState, Wait};
 
-use super::{Context, Stop, Taken, Undo};
+use super::{Context, Stop, Taken, Undo, mismatch};
 
 /// A change to a resource that is committed with the step that made it.
 #[derive(Debug, Clone)]
 pub(in crate::backend) enum Changed {
     Put(Arc<Resource>),
     Remove(ResourceId),
+}
+
+impl Changed {
+    /// The resource that is new or changed.
+    pub(in crate::backend) fn put(&self) -> Option<ResourceId> {
+        match self {
+            Self::Put(resource) => Some(resource.id()),
+            Self::Remove(_) => None,
+        }
+    }
+
+    /// The resource that is gone.
+    pub(in crate::backend) const fn removed(&self) -> Option<ResourceId> {
+        match self {
+            Self::Put(_) => None,
+            Self::Remove(id) => Some(*id),
+        }
+    }
 }
 
 impl From<&Changed> for Change {
@@ -173,19 +191,9 @@ impl<'c> StepBuilder<'c> {
             let taken = inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
             u32::try_from(taken.len()).unwrap_or(u32::MAX) + 1
         };
-        let recorded = inner
-            .recorded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front()
-            .filter(|(step, _)| step.name == self.name);
+        let recorded = inner.recorded.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         if let Some((step, result)) = recorded {
-            let value = serde_json::from_value(result.clone()).map_err(|error| {
-                Failure::new(format!("what step {} returned cannot be read: {error}", self.name))
-            })?;
-            let taken = Taken { step, result: Some(result), undo: self.undo };
-            inner.taken.lock().unwrap_or_else(PoisonError::into_inner).push(taken);
-            return Ok(value);
+            return self.replay(step, result);
         }
         let mut step = Step {
             attempt: inner.attempt,
@@ -260,6 +268,25 @@ impl<'c> StepBuilder<'c> {
                 Err(failure.into())
             }
         }
+    }
+}
+
+impl StepBuilder<'_> {
+    /// Gives what the step returned in an earlier life.
+    fn replay<T: DeserializeOwned>(self, step: Step, result: serde_json::Value) -> Result<T, Stop> {
+        let inner = &self.cx.inner;
+        if step.name != self.name {
+            let (number, recorded, asked) = (step.number, step.name, self.name);
+            return Err(mismatch(format!(
+                "step {number} is recorded as '{recorded}', where this version takes '{asked}'"
+            )));
+        }
+        let value = serde_json::from_value(result.clone()).map_err(|error| {
+            mismatch(format!("what step '{}' returned cannot be read ({error})", self.name))
+        })?;
+        let taken = Taken { step, result: Some(result), undo: self.undo };
+        inner.taken.lock().unwrap_or_else(PoisonError::into_inner).push(taken);
+        Ok(value)
     }
 }
 

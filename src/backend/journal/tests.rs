@@ -268,3 +268,118 @@ proptest! {
         }
     }
 }
+
+/// What a walk of three steps wrote, whose record was changed after it came to the last one.
+async fn changed_behind_its_back(sql: &str) -> (Vec<String>, crate::domain::OperationDetail) {
+    let mut trial = Trial::of(|settings| vec![Entry::of::<Walk>(settings)]);
+    let (log, hang) = (trial.path("walk.log"), trial.path("walk.hang"));
+    std::fs::write(&hang, "before 2").unwrap();
+    let params = json!({ "log": log, "steps": 3 });
+    let uid = trial.submit("walk", params).await.unwrap().uid;
+    hanging(&trial, uid, "before 2").await;
+    trial.crash().await;
+    let store = rusqlite::Connection::open(trial.path("state").join(crate::backend::store::FILE));
+    store.unwrap().execute_batch(sql).unwrap();
+    std::fs::write(&hang, "").unwrap();
+    trial.start();
+    let events = trial.backend().subscribe();
+    let detail = trial.rest(events, uid).await;
+    let log = std::fs::read_to_string(log).unwrap_or_default();
+    (log.lines().map(str::to_owned).collect(), detail)
+}
+
+#[tokio::test]
+async fn a_record_of_another_version_stops_the_operation_and_is_kept() {
+    for (sql, says) in [
+        (
+            "UPDATE step SET name = 'other' WHERE number = 2",
+            "step 2 is recorded as 'other', where this version takes 's1'",
+        ),
+        ("UPDATE step SET result = '\"x\"' WHERE number = 1", "what step 's0' returned"),
+        (
+            "UPDATE operation SET params = replace(params, '\"steps\":3', '\"steps\":1')",
+            "step 's1' was recorded, and this version takes no such step",
+        ),
+    ] {
+        let (log, detail) = changed_behind_its_back(sql).await;
+        assert_eq!(log, ["do 0", "do 1"], "nothing is run or undone: {sql}");
+        assert_eq!(detail.operation.state, State::Error, "{sql}");
+        let why = detail.operation.comment.unwrap();
+        assert!(why.contains(says) && why.contains("another version"), "{why}");
+        let done = detail.steps.iter().filter(|step| step.state == StepState::Done);
+        assert_eq!(done.count(), 2, "{sql}");
+    }
+}
+
+/// An operation whose work is on a thread where blocking does no harm, until somebody writes into
+/// the pipe.
+struct Late;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct LateParams {
+    log: PathBuf,
+    pipe: PathBuf,
+}
+
+impl Kind for Late {
+    type Params = LateParams;
+
+    fn spec(settings: &Settings) -> OperationSpec {
+        OperationSpec {
+            kind: "late".into(),
+            fields: vec![
+                Field::required("log", FieldType::NewFile, "Where it writes."),
+                Field::required("pipe", FieldType::NewFile, "What it waits for."),
+            ],
+            ..Walk::spec(settings)
+        }
+    }
+
+    async fn run(cx: Context, params: LateParams) -> Result<(), Stop> {
+        let write = |params: &LateParams, line: &str| {
+            WalkParams { log: params.log.clone(), steps: 0, fail: None }.write(line);
+        };
+        let undone = params.clone();
+        cx.step(NAMES[0])
+            .undo(move |_| {
+                write(&undone, "undone");
+                async { Ok(()) }
+            })
+            .run(|step| {
+                let params = params.clone();
+                async move {
+                    step.report(Meter { detail: Some("at work".into()), ..Meter::default() });
+                    let work = move || {
+                        std::fs::read(&params.pipe).unwrap();
+                        write(&params, "done");
+                    };
+                    work::blocking(work).await.unwrap();
+                    Ok(())
+                }
+            })
+            .await
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_cut_short_ends_before_it_is_undone() {
+    let trial = Trial::of(|settings| vec![Entry::of::<Late>(settings)]);
+    let (log, pipe) = (trial.path("late.log"), trial.path("late.pipe"));
+    let node = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, node, 0o600.into(), 0).unwrap();
+    let params = json!({ "log": log, "pipe": pipe });
+    let uid = trial.submit("late", params).await.unwrap().uid;
+    hanging(&trial, uid, "at work").await;
+    let (cancelled, ended) = (trial.backend().subscribe(), trial.backend().subscribe());
+    trial.cancel(uid).await;
+    until(cancelled, |fact| matches!(fact, Fact::Operation(it) if it.cancelling)).await;
+    // Everybody else does what there is to do.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    let early = log.exists();
+    tokio::task::spawn_blocking(move || std::fs::write(pipe, "go on")).await.unwrap().unwrap();
+    assert!(!early, "nothing is undone while it is at work");
+    assert_eq!(trial.rest(ended, uid).await.operation.state, State::Cancel);
+    assert_eq!(std::fs::read_to_string(log).unwrap(), "done\nundone\n");
+}

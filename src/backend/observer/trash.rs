@@ -95,7 +95,7 @@ async fn tell(core: &Core, mut disk: Disk, by: SignedDuration) -> bool {
     }
     disk.trashed = disk.trashed.and_then(|at| at.checked_add(by).ok());
     let changed = vec![Changed::Put(Arc::new(Resource::Disk(disk)))];
-    let told = core.commit(Vec::new(), changed).await;
+    let told = core.commit(Vec::new(), changed, None).await;
     if let Err(error) = &told {
         tracing::warn!(%id, %error, "its time in the trash is not right yet");
     }

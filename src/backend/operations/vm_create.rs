@@ -322,7 +322,7 @@ mod tests {
 
     use super::super::testing::{House, Trial};
     use super::*;
-    use crate::domain::State;
+    use crate::domain::{Backend, Control, State};
 
     const PASSWORD: &str = "correct horse";
 
@@ -361,6 +361,9 @@ mod tests {
             ("hostname", json!("web-1"), Reason::Existence),
             ("hostname", json!("../etc"), Reason::Syntax),
             ("password", json!("short"), Reason::Value),
+            ("password", json!("x".repeat(1025)), Reason::Value),
+            ("password", json!({ "hashed": "anything" }), Reason::Type),
+            ("ssh_keys", json!(vec!["ssh-ed25519 AAAA me"; 1001]), Reason::Value),
             ("os", json!("absent"), Reason::Existence),
             ("shares", json!(65), Reason::Value),
             ("cpu", json!(0), Reason::Value),
@@ -374,6 +377,61 @@ mod tests {
             }
             let (found, at, refusal) = house.refused("vm_create", given).await;
             assert_eq!((found, at.as_str()), (reason, field), "{refusal}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hash_from_outside_is_refused_and_one_made_here_is_kept() {
+        let mut house = House::open();
+        house.some_image().await;
+        let hash = format!("$6$saltsalt${}", "x".repeat(86));
+        let sealed = json!({ "hostname": "web-1", "password": { "hashed": hash }, "os": "tiny" });
+        let task = json!({
+            "name": "nightly", "kind": "vm_create", "params": sealed, "start": "2099-01-01"
+        });
+        for (kind, given) in [("vm_create", sealed.clone()), ("task_create", task.clone())] {
+            let preview = house.preview(kind, given.clone()).await;
+            let (reason, _, refusal) = house.refused(kind, given).await;
+            assert_eq!(reason, Reason::Type);
+            assert!(refusal.message.contains("hashed here"), "{refusal}");
+            assert_eq!(preview.refusal, Some(refusal));
+        }
+
+        // What a task holds was hashed when it was made, and comes from within.
+        let mut task = task;
+        task["params"]["password"] = json!(PASSWORD);
+        let id = house.done("task_create", task).await;
+        house.fake.trouble(0, crate::backend::fake::Trouble::Before);
+        house.done("task_run", json!({ "task": id })).await;
+        let failed = crate::domain::Uid(4);
+        assert_eq!(house.ends(failed).await.state, State::Error);
+        let params = json!({ "password": { "hashed": hash } });
+        let relaunch =
+            Control::Relaunch { uid: failed, params: params.as_object().unwrap().clone() };
+        let error = house.backend.control(relaunch).await.unwrap_err();
+        assert!(error.to_string().contains("hashed here"), "{error}");
+        house
+            .control(Control::Relaunch { uid: failed, params: crate::domain::Params::new() })
+            .await;
+        assert_eq!(house.reaches(failed, &[State::Done, State::Error]).await.state, State::Done);
+        let seed = std::fs::read_to_string(house.dir().join("vms/1/seed.img")).unwrap();
+        assert!(seed.starts_with("web-1 root $6$") && !seed.contains("saltsalt"), "{seed}");
+    }
+
+    #[tokio::test]
+    async fn a_request_of_any_size_is_answered_in_a_few_words() {
+        let house = House::open();
+        let long = "x".repeat(300_000);
+        let given = json!({ "hostname": "web-1", "password": long, "os": "tiny" });
+        let (reason, _, refusal) = house.refused("vm_create", given).await;
+        assert_eq!(reason, Reason::Value);
+        assert!(refusal.message.contains("at most"), "{}", refusal.message.len());
+        let name = "x".repeat(100_000);
+        for given in [json!({ "os": name }), json!({ "recipe": name }), json!({ &*name: 1 })] {
+            let kind = if given.get("recipe").is_some() { "image_build" } else { "vm_create" };
+            let (_, _, refusal) = house.refused(kind, given).await;
+            let told = serde_json::to_string(&refusal).unwrap();
+            assert!(told.len() < 2000, "{} bytes", told.len());
         }
     }
 

@@ -14,6 +14,7 @@ const LANES: [&str; 2] = ["vm", "disk"];
 struct Known {
     entry: Entry,
     stage: Stage,
+    called_off: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -40,6 +41,8 @@ enum Do {
     /// An operation that failed is accepted again.
     Again(Index),
     Commit(Index),
+    Hold(Index),
+    CallOff(Index),
     Withdraw(Index),
     Start,
     Finish(Index),
@@ -66,14 +69,16 @@ impl Model {
 
     fn startable(&self, at: usize) -> bool {
         let it = &self.known[at];
-        it.stage == Stage::Waiting && self.blocker(at).is_none() && self.open(&it.entry.lane)
+        let free = it.called_off || self.open(&it.entry.lane);
+        it.stage == Stage::Waiting && self.blocker(at).is_none() && free
     }
 
     /// The place of the one to start.
     fn first(&self) -> Option<usize> {
-        (0..self.known.len())
-            .filter(|at| self.startable(*at))
-            .min_by_key(|at| (Reverse(self.known[*at].entry.priority), *at))
+        (0..self.known.len()).filter(|at| self.startable(*at)).min_by_key(|at| {
+            let it = &self.known[*at];
+            (!it.called_off, Reverse(it.entry.priority), *at)
+        })
     }
 
     fn at(&self, index: Index, stages: &[Stage]) -> Option<usize> {
@@ -147,6 +152,8 @@ impl ReferenceStateMachine for Model {
             6 => entry,
             2 => any::<Index>().prop_map(Do::Again),
             6 => any::<Index>().prop_map(Do::Commit),
+            1 => any::<Index>().prop_map(Do::Hold),
+            1 => any::<Index>().prop_map(Do::CallOff),
             1 => any::<Index>().prop_map(Do::Withdraw),
             6 => Just(Do::Start),
             4 => any::<Index>().prop_map(Do::Finish),
@@ -161,16 +168,30 @@ impl ReferenceStateMachine for Model {
         match transition {
             Do::Accept(entry) => {
                 state.last = entry.uid.0;
-                state.known.push(Known { entry: entry.clone(), stage: Stage::Held });
+                state.known.push(Known {
+                    entry: entry.clone(),
+                    stage: Stage::Held,
+                    called_off: false,
+                });
             }
             Do::Again(index) if !state.gone.is_empty() => {
                 let entry = state.gone.remove(index.index(state.gone.len()));
-                state.known.push(Known { entry, stage: Stage::Held });
+                state.known.push(Known { entry, stage: Stage::Held, called_off: false });
             }
             Do::Again(_) => {}
             Do::Commit(index) => {
                 if let Some(at) = state.at(*index, &[Stage::Held]) {
                     state.known[at].stage = Stage::Waiting;
+                }
+            }
+            Do::Hold(index) => {
+                if let Some(at) = state.at(*index, &WAITS) {
+                    state.known[at].stage = Stage::Held;
+                }
+            }
+            Do::CallOff(index) => {
+                if let Some(at) = state.at(*index, &WAITS) {
+                    state.known[at].called_off = true;
                 }
             }
             Do::Withdraw(index) => {
@@ -237,6 +258,18 @@ impl StateMachineTest for Under {
                     queue.commit(uid(at));
                 }
             }
+            Do::Hold(index) => {
+                if let Some(at) = before.at(index, &WAITS) {
+                    assert!(queue.hold(uid(at)));
+                } else if let Some(at) = before.at(index, &[Stage::Running]) {
+                    assert!(!queue.hold(uid(at)), "what runs cannot be held");
+                }
+            }
+            Do::CallOff(index) => {
+                if let Some(at) = before.at(index, &WAITS) {
+                    queue.call_off(uid(at));
+                }
+            }
             Do::Withdraw(index) => {
                 if let Some(at) = before.at(index, &WAITS) {
                     assert!(queue.withdraw(uid(at)));
@@ -260,7 +293,7 @@ impl StateMachineTest for Under {
                     assert!(queue.prioritise(uid(at), priority));
                 }
             }
-            Do::Lane(name, change) => assert!(queue.change(name, change)),
+            Do::Lane(name, change) => assert!(queue.change(name, change).is_some()),
         }
         under
     }
@@ -289,7 +322,8 @@ impl StateMachineTest for Under {
                 Stage::Running => assert_eq!(why, None),
                 // It is about to be on disk, and waits for nothing else.
                 Stage::Held | Stage::Waiting => {
-                    let free = model.blocker(at).is_none() && model.open(&it.entry.lane);
+                    let free = model.blocker(at).is_none()
+                        && (it.called_off || model.open(&it.entry.lane));
                     assert_eq!(why.is_none(), free, "{why:?}");
                     if let Some(Wait::Operation { uid, resource }) = why {
                         let holds =
@@ -341,6 +375,7 @@ impl StateMachineTest for Under {
         assert_eq!(ended, model.known.len());
         assert_eq!(queue.counts(), (0, 0));
         assert!(queue.lines.is_empty() && queue.queued.is_empty());
+        assert!(queue.called_off.is_empty());
     }
 }
 

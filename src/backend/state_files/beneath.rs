@@ -21,6 +21,9 @@ const FOLDER: OFlags =
 /// The largest file that is read whole: descriptions and marks are a few kilobytes.
 const LARGEST: u64 = 1 << 20;
 
+/// How often a folder is removed again when something came into it meanwhile.
+const AGAIN: u32 = 20;
+
 /// A folder that is held open.
 #[derive(Debug)]
 pub struct Folder {
@@ -181,9 +184,16 @@ impl Folder {
         if self.is_link(name) {
             return Err(self.link(name));
         }
-        match std::fs::remove_dir_all(self.held().join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        let mut tries = 0;
+        loop {
+            match std::fs::remove_dir_all(self.held().join(name)) {
+                // A description was being written into it.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries < AGAIN => {
+                    tries += 1;
+                }
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => return Ok(()),
+            }
         }
     }
 

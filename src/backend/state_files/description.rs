@@ -116,5 +116,12 @@ fn write(state_dir: &Path, path: &Path, resource: &Resource) -> io::Result<()> {
     if folder.read(name).ok().flatten().as_deref() == Some(&*json) {
         return Ok(());
     }
-    folder.write(name, &json)
+    folder.write(name, &json)?;
+    // It may have been removed for good meanwhile, with the description that was there.
+    if let Resource::Disk(disk) = resource
+        && folder.found(format!("{}.qcow2", disk.id))?.is_none()
+    {
+        folder.remove_file(name)?;
+    }
+    Ok(())
 }

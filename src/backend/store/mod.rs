@@ -4,8 +4,11 @@
 //! (`reader`). A change is acknowledged when it is on disk, not before. This room knows tables
 //! and nothing of what operations mean.
 
+mod change;
+mod fault;
 mod look;
 pub mod reader;
+mod reserve;
 mod row;
 mod writer;
 
@@ -16,9 +19,13 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::domain::BackendError;
 
+pub use change::{Change, StepChange};
+#[cfg(any(test, feature = "failpoints"))]
+pub use fault::{Fault, Faults, How};
 pub use look::Look;
-pub use reader::{Opened, Reader};
-pub use writer::{Change, StepChange, Writer};
+pub use reader::{Damaged, Opened, Reader};
+pub use reserve::FILE as RESERVE;
+pub use writer::{Health, Writer};
 
 /// The file in the state directory.
 pub const FILE: &str = "hostler.db";
@@ -50,6 +57,9 @@ impl Store {
         migrate(&mut connection, version, &path)?;
         let reader = Reader::new(path.clone());
         let opened = reader::open(&connection).map_err(|error| broken(&path, &error))?;
+        for damaged in &opened.damaged {
+            tracing::error!("{}: {damaged}; `hostler doctor` tells what to do", path.display());
+        }
         let writer = Writer::start(connection, path)?;
         Ok((Self { writer, reader: Arc::new(reader) }, opened))
     }
@@ -58,6 +68,29 @@ impl Store {
     #[must_use]
     pub const fn writer(&self) -> &Writer {
         &self.writer
+    }
+
+    /// Whether the disk is full: new work is neither taken nor to be started.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.writer.is_full()
+    }
+
+    /// Whether nothing will ever be written again.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        matches!(&*self.writer.health().borrow(), Health::Dead(_))
+    }
+
+    /// Returns, with a sentence, when nothing will ever be written again although it was not closed.
+    pub async fn broken(&self) -> BackendError {
+        let mut health = self.writer.health();
+        let dead = health.wait_for(|health| matches!(health, Health::Dead(_))).await;
+        match dead.as_deref() {
+            Ok(Health::Dead(why)) => BackendError::failed(why.as_str()),
+            // It was closed: there is nothing more to break.
+            _ => std::future::pending().await,
+        }
     }
 
     /// Closes the store, so that one whole file is left behind: everything sent before is in it
@@ -88,6 +121,24 @@ impl Store {
 
 fn broke(error: &tokio::task::JoinError) -> BackendError {
     BackendError::failed(format!("a reader of the store broke: {error}"))
+}
+
+/// The rows of a store that cannot be read, for `doctor`. Changes nothing; a state directory without
+/// a store has none.
+///
+/// # Errors
+/// When the file cannot be read at all.
+pub fn damaged(dir: &Path) -> Result<Vec<Damaged>, BackendError> {
+    let path = dir.join(FILE);
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = Connection::open_with_flags(&path, flags).and_then(|connection| {
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        reader::open(&connection)
+    });
+    opened.map(|opened| opened.damaged).map_err(|error| broken(&path, &error))
 }
 
 /// Opens one more connection to a file that is known to be ours.
@@ -178,6 +229,15 @@ fn migrate(connection: &mut Connection, version: usize, path: &Path) -> Result<(
         .map_err(|error: rusqlite::Error| broken(path, &error))?;
     }
     Ok(())
+}
+
+/// What a panic said.
+fn words(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message")
 }
 
 /// A sentence for an error of SQLite's.

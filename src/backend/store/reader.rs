@@ -9,7 +9,8 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::domain::filter::{cases, row_number};
 use crate::domain::{
-    BackendError, FilterTest, LaneState, List, Operation, Quantity, Resource, State, Step, Uid,
+    BackendError, FilterTest, LaneState, List, Operation, Quantity, Resource, ResourceId, State,
+    Step, Uid,
 };
 
 use super::row;
@@ -30,6 +31,26 @@ pub struct Opened {
     pub counters: Vec<(String, u64)>,
     /// Lanes as operators left them: name, width, state.
     pub lanes: Vec<(String, u32, LaneState)>,
+    /// Rows that cannot be read. They are left where they are, and everything else goes on.
+    pub damaged: Vec<Damaged>,
+}
+
+/// A row that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damaged {
+    /// The resource it holds, if it is one.
+    pub resource: Option<ResourceId>,
+    /// Which row, as people call it: `operation #12`.
+    pub row: String,
+    /// Why it cannot be read.
+    pub why: String,
+}
+
+impl std::fmt::Display for Damaged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { row, why, .. } = self;
+        write!(f, "{row} is damaged and left out: {why}")
+    }
 }
 
 /// Reads what is open. Costs what is open, not what there is.
@@ -41,39 +62,95 @@ pub(super) fn open(connection: &Connection) -> rusqlite::Result<Opened> {
          ORDER BY uid",
         row::OPERATION
     );
-    for operation in connection.prepare(&sql)?.query_map([], row::operation)? {
-        opened.operations.push(operation?);
+    let mut rows = connection.prepare(&sql)?;
+    let mut rows = rows.query([])?;
+    while let Some(row) = rows.next()? {
+        let named = || Ok((format!("operation #{}", number(row, 0)?), None));
+        if let Some(operation) = opened.take(row::operation(row), named)? {
+            opened.operations.push(operation);
+        }
     }
-    for doc in connection
-        .prepare("SELECT doc FROM resource ORDER BY kind, id")?
-        .query_map([], |row| row.get::<_, String>(0))?
-    {
-        let resource = serde_json::from_str(&doc?).map_err(|error| {
-            rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
-        })?;
-        opened.resources.push(resource);
+    let mut rows = connection.prepare("SELECT kind, id, doc FROM resource ORDER BY kind, id")?;
+    let mut rows = rows.query([])?;
+    while let Some(row) = rows.next()? {
+        let named = || {
+            let named = format!("{}/{}", row.get::<_, String>(0)?, number(row, 1)?);
+            let id = named.parse().ok();
+            Ok((named, id))
+        };
+        if let Some(resource) = opened.take(resource(row), named)? {
+            opened.resources.push(resource);
+        }
     }
     opened.last_uid =
         connection
             .query_row("SELECT coalesce(max(uid), 0) FROM operation", [], |row| row.get(0))?;
-    for counter in connection
-        .prepare("SELECT name, value FROM counter")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-    {
-        opened.counters.push(counter?);
+    let mut rows = connection.prepare("SELECT name, value FROM counter")?;
+    let mut rows = rows.query([])?;
+    while let Some(row) = rows.next()? {
+        let named = || Ok((format!("counter '{}'", row.get::<_, String>(0)?), None));
+        if let Some(counter) = opened.take((|| Ok((row.get(0)?, row.get(1)?)))(), named)? {
+            opened.counters.push(counter);
+        }
     }
-    for lane in connection.prepare("SELECT name, width, state FROM lane")?.query_map([], |row| {
-        let state = match row.get::<_, i64>(2)? {
-            0 => LaneState::Open,
-            1 => LaneState::Paused,
-            2 => LaneState::Draining,
-            other => return Err(rusqlite::Error::IntegralValueOutOfRange(2, other)),
-        };
-        Ok((row.get(0)?, row.get(1)?, state))
-    })? {
-        opened.lanes.push(lane?);
+    let mut rows = connection.prepare("SELECT name, width, state FROM lane")?;
+    let mut rows = rows.query([])?;
+    while let Some(row) = rows.next()? {
+        let named = || Ok((format!("lane '{}'", row.get::<_, String>(0)?), None));
+        if let Some(lane) = opened.take(lane(row), named)? {
+            opened.lanes.push(lane);
+        }
     }
     Ok(opened)
+}
+
+impl Opened {
+    /// What a row holds; one that holds what was never written there is put down as damaged.
+    fn take<T>(
+        &mut self,
+        read: rusqlite::Result<T>,
+        named: impl FnOnce() -> rusqlite::Result<(String, Option<ResourceId>)>,
+    ) -> rusqlite::Result<Option<T>> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            // The file itself cannot be read: that is no matter of one row.
+            Err(error @ rusqlite::Error::SqliteFailure(..)) => Err(error),
+            Err(error) => {
+                let (row, resource) = named()?;
+                self.damaged.push(Damaged { resource, row, why: error.to_string() });
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// A number as it stands in a row, whatever may be wrong with it.
+fn number(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<i64> {
+    row.get(column)
+}
+
+fn resource(row: &rusqlite::Row<'_>) -> rusqlite::Result<Resource> {
+    let damaged = |error: Box<dyn std::error::Error + Send + Sync>| {
+        rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, error)
+    };
+    let resource: Resource =
+        serde_json::from_str(&row.get::<_, String>(2)?).map_err(|error| damaged(error.into()))?;
+    let id = resource.id();
+    // In another's place it would stand for that one.
+    if (id.kind.word(), id.id) != (&*row.get::<_, String>(0)?, row.get(1)?) {
+        return Err(damaged(format!("it holds {id}").into()));
+    }
+    Ok(resource)
+}
+
+fn lane(row: &rusqlite::Row<'_>) -> rusqlite::Result<(String, u32, LaneState)> {
+    let state = match row.get::<_, i64>(2)? {
+        0 => LaneState::Open,
+        1 => LaneState::Paused,
+        2 => LaneState::Draining,
+        other => return Err(rusqlite::Error::IntegralValueOutOfRange(2, other)),
+    };
+    Ok((row.get(0)?, row.get(1)?, state))
 }
 
 /// Connections for reading, opened when needed.
@@ -108,7 +185,10 @@ impl Reader {
             Some(connection) => connection,
             None => super::connect(&self.path)?,
         };
-        let answer = question(&connection).map_err(|error| super::broken(&self.path, &error));
+        let answer = super::fault::Faults::of(&self.path.with_extension("read"))
+            .point("before a question")
+            .and_then(|()| question(&connection))
+            .map_err(|error| super::broken(&self.path, &error));
         let mut idle = idle();
         if idle.len() < KEPT {
             idle.push(connection);
@@ -129,7 +209,7 @@ pub fn operation(connection: &Connection, uid: Uid) -> rusqlite::Result<Option<O
     let Ok(uid) = i64::try_from(uid.0) else { return Ok(None) };
     connection
         .prepare_cached(&format!("SELECT {} FROM operation WHERE uid = ?1", row::OPERATION))?
-        .query_row([uid], row::operation)
+        .query_row([uid], row::operation_or_what_is_left)
         .optional()
 }
 
@@ -231,7 +311,7 @@ pub fn operations(
     };
     let rows = connection
         .prepare_cached(&sql)?
-        .query_map(params_from_iter(values.iter()), row::operation)?
+        .query_map(params_from_iter(values.iter()), row::operation_or_what_is_left)?
         .collect::<rusqlite::Result<_>>()?;
     Ok((total, offset, rows))
 }

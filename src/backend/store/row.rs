@@ -1,6 +1,8 @@
 //! How operations and steps lie in their tables.
 
 use jiff::Timestamp;
+use std::sync::Arc;
+
 use rusqlite::Row;
 
 use crate::domain::{Command, Operation, Params, ResourceId, State, Step, StepState, Uid};
@@ -89,6 +91,34 @@ pub fn operation(row: &Row<'_>) -> rusqlite::Result<Operation> {
         finished: moment_if(row, 13)?,
         progress: None,
         wait: None,
+    })
+}
+
+/// Reads an operation, or what can be read of one whose row is damaged: one such row does not hide
+/// all others.
+pub fn operation_or_what_is_left(row: &Row<'_>) -> rusqlite::Result<Operation> {
+    operation(row).or_else(|error| {
+        if matches!(error, rusqlite::Error::SqliteFailure(..)) {
+            return Err(error);
+        }
+        Ok(Operation {
+            uid: Uid(row.get(0)?),
+            kind: row.get(1)?,
+            state: State::Error,
+            params: Arc::default(),
+            resource: row.get::<_, Option<String>>(4)?.and_then(|it| it.parse().ok()),
+            resource_name: row.get(5)?,
+            actor: row.get(6)?,
+            priority: 0,
+            attempt: 0,
+            cancelling: false,
+            comment: Some(format!("its row in the store is damaged: {error}; see hostler doctor")),
+            created: moment(row, 11).unwrap_or_default(),
+            started: None,
+            finished: None,
+            progress: None,
+            wait: None,
+        })
     })
 }
 

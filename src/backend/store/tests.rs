@@ -1,5 +1,5 @@
 //! What the store promises: files it refuses stay as they are, windows show what a naive search
-//! finds, a full disk loses nothing that was acknowledged.
+//! finds, a full disk loses nothing that was acknowledged, a damaged row costs that row alone.
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -56,13 +56,27 @@ async fn closing_leaves_one_whole_file() {
     store.read(reader::count).await.unwrap();
     for _ in 0..2 {
         store.close().await.unwrap();
-        let files: Vec<_> =
+        let mut files: Vec<_> =
             dir.path().read_dir().unwrap().map(|file| file.unwrap().file_name()).collect();
-        assert_eq!(files, [FILE]);
+        files.sort();
+        assert_eq!(files, [FILE, RESERVE]);
     }
     store.writer().send(vec![insert(&operation(2))]).await.unwrap_err();
     store.read(reader::count).await.unwrap_err();
     assert_eq!(Store::open(dir.path()).unwrap().1.last_uid, 1);
+}
+
+#[tokio::test]
+async fn what_is_sent_just_before_the_end_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let sent: Vec<_> =
+        (1..=50).map(|uid| store.writer().send(vec![insert(&operation(uid))])).collect();
+    store.close().await.unwrap();
+    for sent in sent {
+        sent.await.unwrap();
+    }
+    assert_eq!(Store::open(dir.path()).unwrap().1.last_uid, 50);
 }
 
 #[test]
@@ -116,6 +130,88 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged() {
     drop(writer);
     let (_, opened) = Store::open(dir.path()).unwrap();
     assert_eq!(opened.operations.len() as u64, acknowledged);
+}
+
+#[tokio::test]
+async fn a_damaged_row_is_told_and_left_out_and_the_rest_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = |id: u64| {
+        let disk = serde_json::json!({
+            "resource": "disk", "id": id, "name": format!("d{id}"), "state": "free", "size_mb": 1,
+            "fstype": "none", "format": "qcow2", "path": "/x", "vm": null,
+            "created": "2026-01-01T00:00:00Z", "trashed": null,
+        });
+        Change::Put(Arc::new(serde_json::from_value(disk).unwrap()))
+    };
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let changes = vec![insert(&operation(1)), insert(&operation(2)), disk(1), disk(2), disk(3)];
+    store.writer().send(changes).await.unwrap();
+    store.close().await.unwrap();
+    let sql = "UPDATE operation SET params = 'nonsense' WHERE uid = 1; \
+               UPDATE resource SET doc = '{' WHERE id = 1; \
+               UPDATE resource SET doc = replace(doc, '\"id\":2', '\"id\":3') WHERE id = 2; \
+               INSERT INTO lane VALUES ('vm', 2, 77)";
+    Connection::open(dir.path().join(FILE)).unwrap().execute_batch(sql).unwrap();
+    for _ in 0..2 {
+        let (store, opened) = Store::open(dir.path()).unwrap();
+        let uids: Vec<_> = opened.operations.iter().map(|it| it.uid.0).collect();
+        let resources: Vec<_> = opened.resources.iter().map(|it| it.id().to_string()).collect();
+        assert_eq!((uids, resources), (vec![2], vec!["disk/3".to_owned()]));
+        assert_eq!(opened.last_uid, 2);
+        let rows: Vec<_> = opened.damaged.iter().map(|it| &*it.row).collect();
+        assert_eq!(rows, ["operation #1", "disk/1", "disk/2", "lane 'vm'"]);
+        assert_eq!(damaged(dir.path()).unwrap(), opened.damaged);
+        // It is seen in lists, and hides nothing else.
+        let found = store.read(|it| reader::operation(it, Uid(1))).await.unwrap().unwrap();
+        assert!(found.comment.unwrap().contains("damaged"));
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_reserve_lets_ends_be_written_on_a_full_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let (writer, faults) = (store.writer(), Faults::of(&dir.path().join(FILE)));
+    let reserve = dir.path().join(RESERVE);
+    let allocated = std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(&reserve).unwrap());
+    assert!(allocated * 512 >= 4 << 20);
+    writer.send(vec![insert(&operation(1))]).await.unwrap();
+    faults.plan(Some(Fault { at: 0, times: 1, how: How::Full }));
+    let stand =
+        |state| Change::Stand { uid: Uid(1), state, comment: None, started: None, finished: None };
+    // It needs the room of the reserve, and gets it.
+    writer.send(vec![stand(State::Cancel)]).await.unwrap();
+    assert!(store.is_full() && !reserve.exists());
+    // Something else is where the reserve was: it cannot be made again.
+    std::fs::create_dir(&reserve).unwrap();
+    let error = writer.send(vec![insert(&operation(2))]).await.unwrap_err().to_string();
+    assert!(error.contains("full") && error.contains("nothing new"), "{error}");
+    writer.send(vec![stand(State::Error)]).await.unwrap();
+    std::fs::remove_dir(&reserve).unwrap();
+    writer.send(vec![insert(&operation(2))]).await.unwrap();
+    assert!(!store.is_full() && reserve.is_file());
+}
+
+#[tokio::test]
+async fn a_writer_that_dies_says_so_and_keeps_nobody_waiting() {
+    for how in [How::Panic, How::Broken] {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path()).unwrap();
+        let (writer, faults) = (store.writer(), Faults::of(&dir.path().join(FILE)));
+        writer.send(vec![insert(&operation(1))]).await.unwrap();
+        // The last place of a transaction: it is on disk, and nobody knows.
+        faults.plan(Some(Fault { at: 4, times: 1, how }));
+        let mut health = writer.health();
+        writer.send(vec![insert(&operation(2))]).await.unwrap_err();
+        let dead = health.wait_for(|health| matches!(health, Health::Dead(_))).await.unwrap();
+        let Health::Dead(why) = &*dead else { unreachable!() };
+        assert!(why.contains("start hostler again"), "{why}");
+        drop(dead);
+        writer.send(vec![insert(&operation(3))]).await.unwrap_err();
+        store.close().await.unwrap();
+        assert_eq!(Store::open(dir.path()).unwrap().1.last_uid, 2);
+    }
 }
 
 fn filter() -> impl Strategy<Value = String> {

@@ -8,19 +8,19 @@
 //! those sent before it. Callers rely on that: what is sent later may build on what was sent
 //! earlier without waiting for its answer.
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use rusqlite::{CachedStatement, Connection, params};
-use tokio::sync::oneshot;
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::{oneshot, watch};
 
-use crate::domain::{
-    BackendError, LaneState, Operation, Params, Resource, ResourceId, State, Step, Uid,
-};
+use crate::domain::BackendError;
 
-use super::row::{state_code, step_code, time};
+use super::change::{Change, Statements};
+use super::fault::Faults;
+use super::reserve::Reserve;
 
 /// The most requests one transaction takes, so that the first of them need not wait for ever.
 const MOST: usize = 4096;
@@ -31,72 +31,6 @@ const PATIENCE: Duration = Duration::from_micros(100);
 /// From how many answered callers on the next transaction expects as many again. A few have nothing to
 /// gain from waiting for each other.
 const MANY: usize = 8;
-
-/// One change to the store.
-#[derive(Debug)]
-pub enum Change {
-    /// A new operation.
-    Insert {
-        /// The operation; its own `params` are not looked at.
-        operation: Arc<Operation>,
-        /// Its parameters, secrets hashed or sealed.
-        params: Arc<Params>,
-    },
-    /// An operation changed where it stands.
-    Stand {
-        /// Which.
-        uid: Uid,
-        /// Where it stands now.
-        state: State,
-        /// Why, if there is anything to say.
-        comment: Option<String>,
-        /// When its steps began.
-        started: Option<Timestamp>,
-        /// When it ended.
-        finished: Option<Timestamp>,
-    },
-    /// Somebody asked to cancel an operation.
-    Cancelling(Uid),
-    /// An operation's priority changed.
-    Priority(Uid, i32),
-    /// An operation in `ERROR` is queued again.
-    Relaunch {
-        /// Which.
-        uid: Uid,
-        /// The number of the new attempt.
-        attempt: u32,
-        /// Its parameters from now on.
-        params: Arc<Params>,
-    },
-    /// A step began, ended or was undone.
-    Step(Box<StepChange>),
-    /// A resource was made or changed.
-    Put(Arc<Resource>),
-    /// A resource is gone.
-    Remove(ResourceId),
-    /// A number was given out.
-    Count(&'static str, u64),
-    /// A lane was changed.
-    Lane {
-        /// Its name.
-        name: String,
-        /// Its width.
-        width: u32,
-        /// Whether it starts operations.
-        state: LaneState,
-    },
-}
-
-/// A step as it is to be recorded.
-#[derive(Debug)]
-pub struct StepChange {
-    /// Of which operation.
-    pub uid: Uid,
-    /// The step.
-    pub step: Step,
-    /// What it returned.
-    pub result: Option<serde_json::Value>,
-}
 
 /// Changes that are written together or not at all, and who wants to know.
 struct Request {
@@ -109,10 +43,25 @@ struct Request {
 /// The way back to who wants to know.
 type Answer = oneshot::Sender<Result<(), BackendError>>;
 
+/// Who is to be told, and what.
+type Told = (Answer, Result<(), BackendError>);
+
 /// The way to the writer thread.
 #[derive(Clone)]
 pub struct Writer {
     requests: mpsc::Sender<Request>,
+    health: watch::Receiver<Health>,
+}
+
+/// How the writer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// It writes.
+    Well,
+    /// The disk is full: it writes what ends things, and takes no new work.
+    Full,
+    /// It writes no more, and why. What it acknowledged is on disk.
+    Dead(String),
 }
 
 impl Writer {
@@ -120,11 +69,46 @@ impl Writer {
     /// everything is written.
     pub(super) fn start(connection: Connection, path: PathBuf) -> Result<Self, BackendError> {
         let (requests, waiting) = mpsc::channel();
+        let (tell, health) = watch::channel(Health::Well);
+        let (faults, reserve) = (Faults::of(&path), Reserve::beside(&path));
+        let thread = move || {
+            let mut writer = Thread { connection, waiting, path, reserve, faults, health: &tell };
+            // It outlives the writing: nobody is told that there is no answer before it is known why.
+            let mut batch = Batch::default();
+            let written = std::panic::catch_unwind(AssertUnwindSafe(|| writer.write(&mut batch)));
+            let died = match written {
+                Ok(Ok(answer)) => {
+                    writer.end(answer);
+                    return;
+                }
+                Ok(Err(error)) => format!(
+                    "{error}; whether the last changes are on disk is not known. Nothing that was \
+                     acknowledged is lost: start hostler again, and it goes on from what is there"
+                ),
+                Err(panic) => format!(
+                    "the writer of the store broke, which is a defect worth reporting: {}. Nothing \
+                     that was acknowledged is lost: start hostler again",
+                    super::words(&*panic)
+                ),
+            };
+            tracing::error!("{died}");
+            tell.send_replace(Health::Dead(died));
+        };
         std::thread::Builder::new()
             .name("hostler-writer".into())
-            .spawn(move || write(connection, &waiting, &path))
+            .spawn(thread)
             .map_err(|error| BackendError::failed(format!("cannot start the writer: {error}")))?;
-        Ok(Self { requests })
+        Ok(Self { requests, health })
+    }
+
+    /// How the writer is, and how it comes to be.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.clone()
+    }
+
+    /// Whether the disk is full.
+    pub fn is_full(&self) -> bool {
+        *self.health.borrow() == Health::Full
     }
 
     /// Sends changes that belong together; the answer comes when they are on disk. The order of
@@ -164,91 +148,197 @@ impl Writer {
     }
 }
 
-/// Who is to be told how a transaction ended.
+/// The requests of one transaction.
 #[derive(Default)]
 struct Batch {
-    /// One for each request, in order.
-    answers: Vec<Option<Answer>>,
+    requests: Vec<Request>,
     /// Whether the writer ends with the latest of them.
     last: bool,
 }
 
-/// The thread: until it is told to end, or the last sender is gone.
-fn write(connection: Connection, waiting: &mpsc::Receiver<Request>, path: &std::path::Path) {
-    let mut batch = Batch::default();
-    let mut closing = None;
-    let mut expected = 0;
-    while closing.is_none()
-        && let Ok(first) = waiting.recv()
-    {
-        let written = transaction(&connection, first, waiting, expected, &mut batch);
-        if let Err(error) = &written {
-            tracing::error!(%error, "a transaction failed");
+/// Why a transaction failed.
+enum Trouble {
+    /// Nothing of it is on disk.
+    Not(rusqlite::Error),
+    /// Nobody knows how much of it is on disk.
+    Unknown(rusqlite::Error),
+}
+
+/// What the thread works with.
+struct Thread<'t> {
+    connection: Connection,
+    waiting: mpsc::Receiver<Request>,
+    path: PathBuf,
+    reserve: Reserve,
+    faults: Faults,
+    health: &'t watch::Sender<Health>,
+}
+
+impl Thread<'_> {
+    /// Writes until it is told to end, or the last sender is gone. Gives whom to tell that it has.
+    ///
+    /// # Errors
+    /// When it must not go on.
+    fn write(&mut self, batch: &mut Batch) -> Result<Option<Told>, BackendError> {
+        let mut expected = 0;
+        while let Ok(first) = self.waiting.recv() {
+            self.look_for_room();
+            let mut next = Some(first);
+            let written = self.transaction(batch, |waiting, count| match next.take() {
+                Some(first) => Some(first),
+                None => another(waiting, count < expected),
+            });
+            let told = self.told(written, batch)?;
+            let last = if batch.last { batch.requests.pop() } else { None };
+            let last = last.and_then(|request| Some((request.answer?, told.clone())));
+            let mut answered = 0;
+            for answer in batch.requests.drain(..).filter_map(|request| request.answer) {
+                // Whoever asked may be gone by now; the change stands all the same.
+                let _ = answer.send(told.clone());
+                answered += 1;
+            }
+            if last.is_some() {
+                return Ok(last);
+            }
+            expected = if answered < MANY { 0 } else { answered };
         }
-        let told = || match &written {
-            Ok(()) => Ok(()),
-            Err(error) => Err(super::broken(path, error)),
-        };
-        if batch.last {
-            closing = batch.answers.pop().flatten().map(|answer| (answer, told()));
+        Ok(None)
+    }
+
+    /// What is to be told of a transaction. After one that a full disk was in the way of, what ends
+    /// things is written with the room of the reserve.
+    fn told(
+        &mut self,
+        mut written: Result<(), Trouble>,
+        batch: &mut Batch,
+    ) -> Result<Result<(), BackendError>, BackendError> {
+        if let Err(Trouble::Not(error)) = &written
+            && is_full(error)
+        {
+            let why = super::broken(&self.path, error);
+            if self.give_room() {
+                let mut again = std::mem::take(batch).requests.into_iter();
+                written = self.transaction(batch, |_, _| again.next());
+                for left in again {
+                    batch.last |= left.last;
+                    batch.requests.push(left);
+                }
+            }
+            tracing::error!(%why, "the disk is full");
         }
-        let answered = batch.answers.iter().flatten().count();
-        expected = if answered < MANY { 0 } else { answered };
-        for answer in batch.answers.drain(..).flatten() {
-            // Whoever asked may be gone by now; the change stands all the same.
-            let _ = answer.send(told());
+        match written {
+            Ok(()) => Ok(Ok(())),
+            Err(Trouble::Not(error)) => {
+                tracing::error!(%error, "a transaction failed");
+                Ok(Err(super::broken(&self.path, &error)))
+            }
+            Err(Trouble::Unknown(error)) => Err(super::broken(&self.path, &error)),
         }
     }
-    // Leaves one whole file behind.
-    if let Err(error) = connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
-        tracing::warn!(%error, "the last checkpoint failed; the next start makes up for it");
+
+    /// Writes requests in one transaction and puts down whose they are. One that fails by itself
+    /// is answered at once and left out.
+    fn transaction(
+        &self,
+        batch: &mut Batch,
+        mut next: impl FnMut(&mpsc::Receiver<Request>, usize) -> Option<Request>,
+    ) -> Result<(), Trouble> {
+        let connection = &self.connection;
+        let full = *self.health.borrow() == Health::Full;
+        let written = (|| {
+            self.faults.point("before a transaction")?;
+            connection.execute_batch("BEGIN IMMEDIATE")?;
+            let mut statements = Statements::prepare(connection, &self.faults)?;
+            while let Some(request) = next(&self.waiting, batch.requests.len()) {
+                batch.last = request.last;
+                if full && request.changes.iter().any(Change::is_new_work) {
+                    request.refuse(self.no_room());
+                    continue;
+                }
+                batch.requests.push(request);
+                let changes = batch.requests.last().map_or(&[][..], |request| &request.changes);
+                if let Err(refused) = statements.request(changes)? {
+                    tracing::error!(error = %refused, "a change was refused");
+                    let message = format!("the store refused a change: {refused}");
+                    if let Some(request) = batch.requests.pop() {
+                        request.refuse(BackendError::failed(message));
+                    }
+                }
+                if batch.last || batch.requests.len() >= MOST {
+                    break;
+                }
+            }
+            drop(statements);
+            self.faults.point("before a commit")
+        })();
+        // What could not even begin is told like the rest.
+        if written.is_err() && batch.requests.is_empty() {
+            batch.requests.extend(next(&self.waiting, 0).inspect(|it| batch.last = it.last));
+        }
+        let written = written.map_err(Trouble::Not).and_then(|()| {
+            connection.execute_batch("COMMIT").map_err(|error| {
+                // A disk that is full has taken nothing. Of any other failure to put a transaction
+                // down nobody knows how far it came: the system may have thrown away what it was to
+                // write, and calls the next attempt a success.
+                if is_full(&error) { Trouble::Not(error) } else { Trouble::Unknown(error) }
+            })?;
+            self.faults.point("after a commit").map_err(Trouble::Unknown)
+        });
+        if written.is_err() && !connection.is_autocommit() {
+            connection.execute_batch("ROLLBACK").map_err(Trouble::Unknown)?;
+        }
+        written
     }
-    drop(connection);
-    if let Some((answer, told)) = closing {
-        let _ = answer.send(told);
+
+    /// Gives up the reserve, and takes no new work from now on. Says whether there is room now.
+    fn give_room(&mut self) -> bool {
+        self.health.send_replace(Health::Full);
+        // What is in the log already moves into the store, so that the log can begin anew; as far as
+        // that needs no room itself.
+        let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        self.reserve.give_up()
+    }
+
+    /// Takes new work again when there is room for the reserve.
+    fn look_for_room(&mut self) {
+        if *self.health.borrow() == Health::Full && self.reserve.refill() {
+            tracing::info!("there is room on the disk again: the work goes on");
+            self.health.send_replace(Health::Well);
+        }
+    }
+
+    fn no_room(&self) -> BackendError {
+        let dir = self.path.parent().unwrap_or(&self.path).display();
+        BackendError::failed(format!(
+            "the disk is full under {dir}: nothing new is accepted until some space is freed. What \
+             runs can be cancelled; nothing that was accepted is lost"
+        ))
+    }
+
+    /// Leaves one whole file behind, and tells that.
+    fn end(self, last: Option<Told>) {
+        if let Err(error) = self.connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
+            tracing::warn!(%error, "the last checkpoint failed; the next start makes up for it");
+        }
+        drop(self);
+        if let Some((answer, told)) = last {
+            let _ = answer.send(told);
+        }
     }
 }
 
-/// Writes a request and those that come meanwhile in one transaction, and puts down who is to be
-/// told how it ended. One that fails by itself is answered at once and left out; an error here means
-/// that nothing of the others is on disk.
-fn transaction(
-    connection: &Connection,
-    first: Request,
-    waiting: &mpsc::Receiver<Request>,
-    expected: usize,
-    batch: &mut Batch,
-) -> rusqlite::Result<()> {
-    let mut next = Some(first);
-    let end = (|| {
-        connection.execute_batch("BEGIN IMMEDIATE")?;
-        let mut statements = Statements::prepare(connection)?;
-        while let Some(Request { changes, answer, last }) = next.take() {
-            batch.answers.push(answer);
-            batch.last = last;
-            if let Err(refused) = statements.request(&changes)? {
-                tracing::error!(error = %refused, changes = changes.len(), "a change was refused");
-                if let Some(answer) = batch.answers.pop().flatten() {
-                    let message = format!("the store refused a change: {refused}");
-                    let _ = answer.send(Err(BackendError::failed(message)));
-                }
-            }
-            if !last && batch.answers.len() < MOST {
-                next = another(waiting, batch.answers.len() < expected);
-            }
+impl Request {
+    /// Tells that it is not written.
+    fn refuse(self, why: BackendError) {
+        if let Some(answer) = self.answer {
+            let _ = answer.send(Err(why));
         }
-        drop(statements);
-        connection.execute_batch("COMMIT")
-    })();
-    // What could not even begin is told like the rest.
-    if let Some(Request { answer, last, .. }) = next {
-        batch.answers.push(answer);
-        batch.last = last;
     }
-    if end.is_err() && !connection.is_autocommit() {
-        connection.execute_batch("ROLLBACK")?;
-    }
-    end
+}
+
+/// Whether a failure is for want of room.
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
 /// The next request for a transaction that has begun. When the last one answered many callers, the
@@ -264,150 +354,4 @@ fn another(waiting: &mpsc::Receiver<Request>, expected: bool) -> Option<Request>
         }
     }
     next
-}
-
-/// Whether an error spoils the whole transaction: a full disk, a failing one.
-fn is_fatal(error: &rusqlite::Error) -> bool {
-    !matches!(
-        error.sqlite_error_code(),
-        Some(rusqlite::ErrorCode::ConstraintViolation | rusqlite::ErrorCode::TypeMismatch)
-    )
-}
-
-/// The statements, prepared once and kept by the connection.
-struct Statements<'c> {
-    connection: &'c Connection,
-    savepoint: CachedStatement<'c>,
-    release: CachedStatement<'c>,
-    rollback: CachedStatement<'c>,
-    insert: CachedStatement<'c>,
-    stand: CachedStatement<'c>,
-}
-
-impl<'c> Statements<'c> {
-    fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
-        Ok(Self {
-            connection,
-            savepoint: connection.prepare_cached("SAVEPOINT request")?,
-            release: connection.prepare_cached("RELEASE request")?,
-            rollback: connection.prepare_cached("ROLLBACK TO request")?,
-            insert: connection.prepare_cached(
-                "INSERT INTO operation (uid, kind, state, params, resource, resource_name, actor, \
-                 priority, attempt, cancelling, comment, created) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, ?9, ?10)",
-            )?,
-            stand: connection.prepare_cached(
-                "UPDATE operation SET state = ?2, comment = ?3, started = ?4, finished = ?5, \
-                 cancelling = iif(?2 = 1, cancelling, 0) WHERE uid = ?1",
-            )?,
-        })
-    }
-
-    /// Writes changes that belong together: all of them, or none when one is refused. The outer error
-    /// is one that spoils the whole transaction.
-    fn request(&mut self, changes: &[Change]) -> rusqlite::Result<rusqlite::Result<()>> {
-        // A single statement is atomic by itself; only several need a savepoint.
-        let several = changes.len() > 1;
-        if several {
-            self.savepoint.execute([])?;
-        }
-        let written = changes.iter().try_for_each(|change| self.apply(change));
-        match written {
-            Err(error) if is_fatal(&error) => return Err(error),
-            Err(_) if several => {
-                self.rollback.execute([])?;
-                self.release.execute([])?;
-            }
-            Ok(()) if several => {
-                self.release.execute([])?;
-            }
-            _ => {}
-        }
-        Ok(written)
-    }
-
-    fn apply(&mut self, change: &Change) -> rusqlite::Result<()> {
-        let other = |sql| self.connection.prepare_cached(sql);
-        match change {
-            Change::Insert { operation, params } => self.insert.execute(params![
-                operation.uid.0,
-                operation.kind,
-                state_code(operation.state),
-                json(&**params)?,
-                operation.resource.map(|resource| resource.to_string()),
-                operation.resource_name,
-                operation.actor,
-                operation.priority,
-                operation.comment,
-                time(operation.created),
-            ])?,
-            Change::Stand { uid, state, comment, started, finished } => {
-                self.stand.execute(params![
-                    uid.0,
-                    state_code(*state),
-                    comment,
-                    started.map(time),
-                    finished.map(time),
-                ])?
-            }
-            Change::Cancelling(uid) => {
-                other("UPDATE operation SET cancelling = 1 WHERE uid = ?1")?.execute([uid.0])?
-            }
-            Change::Priority(uid, priority) => {
-                other("UPDATE operation SET priority = ?2 WHERE uid = ?1")?
-                    .execute(params![uid.0, priority])?
-            }
-            Change::Relaunch { uid, attempt, params } => other(
-                "UPDATE operation SET state = 0, attempt = ?2, params = ?3, cancelling = 0, \
-                 comment = NULL, started = NULL, finished = NULL WHERE uid = ?1",
-            )?
-            .execute(params![uid.0, attempt, json(&**params)?])?,
-            Change::Step(change) => {
-                let StepChange { uid, step, result } = &**change;
-                other(
-                    "INSERT OR REPLACE INTO step VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-                )?
-                .execute(params![
-                    uid.0,
-                    step.attempt,
-                    step.number,
-                    step.name,
-                    step_code(step.state),
-                    result.as_ref().map(ToString::to_string),
-                    step.error,
-                    json(&step.commands)?,
-                    time(step.started),
-                    step.finished.map(time),
-                ])?
-            }
-            Change::Put(resource) => {
-                let id = resource.id();
-                other("INSERT OR REPLACE INTO resource VALUES (?1, ?2, ?3)")?.execute(params![
-                    id.kind.word(),
-                    id.id,
-                    json(&**resource)?
-                ])?
-            }
-            Change::Remove(id) => other("DELETE FROM resource WHERE kind = ?1 AND id = ?2")?
-                .execute(params![id.kind.word(), id.id])?,
-            Change::Count(name, value) => other("INSERT OR REPLACE INTO counter VALUES (?1, ?2)")?
-                .execute(params![name, value])?,
-            Change::Lane { name, width, state } => {
-                let state: i64 = match state {
-                    LaneState::Open => 0,
-                    LaneState::Paused => 1,
-                    LaneState::Draining => 2,
-                };
-                other("INSERT OR REPLACE INTO lane VALUES (?1, ?2, ?3)")?
-                    .execute(params![name, width, state])?
-            }
-        };
-        Ok(())
-    }
-}
-
-/// A document as JSON text.
-fn json(document: &impl serde::Serialize) -> rusqlite::Result<String> {
-    serde_json::to_string(document)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }

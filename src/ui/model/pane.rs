@@ -210,7 +210,7 @@ impl Pane {
     /// What the filter lets through; what it says of days and ages is meant as of `now`.
     #[must_use]
     pub fn filter(&self, now: &Zoned) -> Filter {
-        // It was understood when it was set; if it no longer is, it must not let everything through.
+        // It was understood when it was set; if it no longer is, it must not let all through.
         Filter::parse(&self.filter, self.tab.subject(), now)
             .unwrap_or_else(|_| Filter::words([self.filter.as_str()]))
     }

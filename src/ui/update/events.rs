@@ -183,6 +183,7 @@ fn take_step(view: &mut OperationView, step: &Step) {
 /// A resource was made or changed.
 fn resource(model: &mut Model, new: &Resource) {
     let id = new.id();
+    model.flight.look_at(new);
     model.stale.timeline |= id.kind == ResourceKind::Task;
     remember(model, id, Some(new.name().to_owned()));
     let tab = Tab::of(id.kind);
@@ -221,6 +222,7 @@ fn gone(model: &mut Model, id: ResourceId) {
     let pane = &mut model.panes[tab.place()];
     pane.stale = true;
     pane.marks.remove(&id.id);
+    model.flight.troubled.remove(&id);
     model.stale.counts = true;
     model.stale.timeline |= id.kind == ResourceKind::Task;
     if id.kind == ResourceKind::Vm {

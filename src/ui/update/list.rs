@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tui_input::Input;
 
-use crate::domain::{Page, Query, Sort, State};
+use crate::domain::{Page, Query, ResourceId, Sort, State};
 use crate::ui::action::Action;
 use crate::ui::layout::layout;
 use crate::ui::model::{Focus, Modal, Model, OperationView, Pane, Row, Tab, Tone};
@@ -108,7 +108,7 @@ pub fn take(model: &mut Model, tab: Tab, page: Page, cmds: &mut Vec<Cmd>) {
 /// Asks for what the selected row's details need: the steps of an operation, the names of what a
 /// resource is tied to.
 pub fn look(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    let wanted: Vec<crate::domain::ResourceId> = match model.pane().current() {
+    let wanted: Vec<ResourceId> = match model.pane().current() {
         Some(Row::Operation(operation)) => {
             let uid = operation.uid;
             let beside = layout(model).detail.is_some();
@@ -130,7 +130,7 @@ pub fn look(model: &mut Model, cmds: &mut Vec<Cmd>) {
 }
 
 /// Remembers a resource's name. Only so many are kept.
-pub fn remember(model: &mut Model, id: crate::domain::ResourceId, name: Option<String>) {
+pub fn remember(model: &mut Model, id: ResourceId, name: Option<String>) {
     const KEPT: usize = 1024;
     if model.names.len() >= KEPT && !model.names.contains_key(&id) {
         model.names.pop_first();
@@ -168,20 +168,52 @@ pub fn open_operation(model: &mut Model, uid: crate::domain::Uid, cmds: &mut Vec
     cmds.push(Cmd::Query(Ask::Operation(uid.0), Query::Operation { uid }));
 }
 
-/// Goes to the next operation that failed, around the end.
-pub fn failed(model: &mut Model) {
+/// Something that needs a person.
+#[derive(PartialEq)]
+enum Trouble {
+    /// An operation that failed, by its place in flight.
+    Failed(usize),
+    /// A resource.
+    At(ResourceId),
+}
+
+/// Goes to the next that needs a person, around the end: operations that failed, then VMs that
+/// crashed and tasks that did not do what they should.
+pub fn failed(model: &mut Model, cmds: &mut Vec<Cmd>) {
     model.modals.clear();
     let flight = &model.flight;
-    let here = if model.focus == Focus::Flight { flight.place() + 1 } else { 0 };
-    let is_failed = |place: &usize| flight.operations[*place].state == State::Error;
-    let number = flight.operations.len();
-    let next = (here..number).chain(0..here.min(number)).find(is_failed);
-    let Some(next) = next else {
-        return tell(model, Tone::Good, "nothing failed that needs a person");
+    let operations = flight.operations.iter().enumerate();
+    let troubles: Vec<Trouble> = operations
+        .filter(|(_, operation)| operation.state == State::Error)
+        .map(|(place, _)| Trouble::Failed(place))
+        .chain(flight.troubled.iter().copied().map(Trouble::At))
+        .collect();
+    let here = match model.focus {
+        Focus::Flight => Some(Trouble::Failed(flight.place())),
+        Focus::List => {
+            model.pane().current().and_then(Row::resource).map(|it| Trouble::At(it.id()))
+        }
     };
-    model.focus = Focus::Flight;
-    model.flight.select(next);
-    keep_in_sight(model);
+    let at = troubles.iter().position(|trouble| Some(trouble) == here.as_ref());
+    let next = at.map_or(0, |at| (at + 1) % troubles.len());
+    match troubles.get(next) {
+        None => tell(model, Tone::Good, "nothing needs a person"),
+        Some(Trouble::Failed(place)) => {
+            model.focus = Focus::Flight;
+            model.flight.select(*place);
+            keep_in_sight(model);
+        }
+        Some(Trouble::At(id)) => go_to(model, Tab::of(id.kind), id.id, cmds),
+    }
+}
+
+/// Goes to a row wherever it is in its list, which shows everything then.
+pub fn go_to(model: &mut Model, tab: Tab, id: u64, cmds: &mut Vec<Cmd>) {
+    open_tab(model, tab, cmds);
+    set_filter(model, "");
+    let pane = model.pane_mut();
+    pane.selected = Some(id);
+    hurry(pane);
 }
 
 /// Leaves one thing: the range, the marks, the filter, what is in flight.

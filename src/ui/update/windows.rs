@@ -236,13 +236,7 @@ fn palette_action(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
             match target {
                 Some(Target::Action(Action::Do(kind))) => act::open_kind(model, &kind, cmds),
                 Some(Target::Action(action)) => perform(model, &action, cmds),
-                Some(Target::Row(tab, id)) => {
-                    list::open_tab(model, tab, cmds);
-                    list::set_filter(model, "");
-                    let pane = model.pane_mut();
-                    pane.selected = Some(id);
-                    list::hurry(pane);
-                }
+                Some(Target::Row(tab, id)) => list::go_to(model, tab, id, cmds),
                 Some(Target::Operation(uid)) => list::open_operation(model, Uid(uid), cmds),
                 None => {}
             }

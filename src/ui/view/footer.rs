@@ -259,7 +259,7 @@ fn fits(model: &Model, entry: &Entry) -> bool {
         A::Relaunch => any(&|state| state == State::Error.word()),
         A::Sooner | A::Later => any(&|state| state == State::Pending.word()),
         A::Focus => !model.flight.operations.is_empty(),
-        A::Failed => model.flight.failed > 0,
+        A::Failed => model.flight.troubles() > 0,
         _ => true,
     }
 }

@@ -24,7 +24,7 @@ pub fn header(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     let counts = [
         (g.play, flight.running, Role::Busy),
         (g.wait, flight.waiting, Role::Waiting),
-        (g.bad, flight.failed, Role::Bad),
+        (g.bad, flight.troubles(), Role::Bad),
     ];
     for (glyph, number, role) in counts {
         let role = if number == 0 { Role::Quiet } else { role };

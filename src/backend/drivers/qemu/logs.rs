@@ -102,18 +102,18 @@ fn cut(log: &Path, most: u64) -> io::Result<()> {
         return Ok(());
     }
     let kept = kept(log);
-    let mut partial = kept.clone().into_os_string();
-    partial.push(".partial");
+    let mut new = kept.clone().into_os_string();
+    new.push(".new");
     let mut beside = File::options()
         .write(true)
         .create(true)
         .truncate(true)
         .custom_flags(nofollow)
-        .open(&partial)?;
+        .open(&new)?;
     file.seek(SeekFrom::Start(found.len().saturating_sub(most)))?;
     // To where the log ends by now, so that next to nothing is written between this and the cut.
     io::copy(&mut file, &mut beside)?;
-    std::fs::rename(&partial, &kept)?;
+    std::fs::rename(&new, &kept)?;
     file.set_len(0)
 }
 

@@ -119,3 +119,19 @@ async fn what_an_undo_could_not_remove_goes_when_its_operation_is_cancelled_afte
     house.backend.settle().await;
     assert_eq!(fs::read_dir(house.dir().join("disks")).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn no_description_outlives_a_purged_disk_wherever_it_lay() {
+    let mut house = House::open();
+    let disk = house.some_disk().await;
+    house.backend.settle().await;
+    let described = fs::read_to_string(house.dir().join("disks/1.json")).unwrap();
+    house.done("disk_delete", json!({ "disk": disk })).await;
+    house.backend.settle().await;
+    // As if the owner had been killed before it was moved.
+    fs::write(house.dir().join("disks/1.json"), described).unwrap();
+    house.done("disk_purge", json!({ "disk": disk })).await;
+    for folder in ["disks", "trash"] {
+        assert_eq!(fs::read_dir(house.dir().join(folder)).unwrap().count(), 0, "{folder}");
+    }
+}

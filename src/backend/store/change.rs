@@ -1,0 +1,241 @@
+//! Changes to the store, and the statements that make them.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::{CachedStatement, Connection, params};
+
+use crate::domain::{LaneState, Operation, Params, Resource, ResourceId, State, Step, Uid};
+
+use super::fault::Faults;
+use super::row::{state_code, step_code, time};
+
+/// One change to the store.
+#[derive(Debug)]
+pub enum Change {
+    /// A new operation.
+    Insert {
+        /// The operation; its own `params` are not looked at.
+        operation: Arc<Operation>,
+        /// Its parameters, secrets hashed or sealed.
+        params: Arc<Params>,
+    },
+    /// An operation changed where it stands.
+    Stand {
+        /// Which.
+        uid: Uid,
+        /// Where it stands now.
+        state: State,
+        /// Why, if there is anything to say.
+        comment: Option<String>,
+        /// When its steps began.
+        started: Option<Timestamp>,
+        /// When it ended.
+        finished: Option<Timestamp>,
+    },
+    /// Somebody asked to cancel an operation.
+    Cancelling(Uid),
+    /// An operation's priority changed.
+    Priority(Uid, i32),
+    /// An operation in `ERROR` is queued again.
+    Relaunch {
+        /// Which.
+        uid: Uid,
+        /// The number of the new attempt.
+        attempt: u32,
+        /// Its parameters from now on.
+        params: Arc<Params>,
+    },
+    /// A step began, ended or was undone.
+    Step(Box<StepChange>),
+    /// A resource was made or changed.
+    Put(Arc<Resource>),
+    /// A resource is gone.
+    Remove(ResourceId),
+    /// A number was given out.
+    Count(&'static str, u64),
+    /// A lane was changed.
+    Lane {
+        /// Its name.
+        name: String,
+        /// Its width.
+        width: u32,
+        /// Whether it starts operations.
+        state: LaneState,
+    },
+}
+
+/// A step as it is to be recorded.
+#[derive(Debug)]
+pub struct StepChange {
+    /// Of which operation.
+    pub uid: Uid,
+    /// The step.
+    pub step: Step,
+    /// What it returned.
+    pub result: Option<serde_json::Value>,
+}
+
+impl Change {
+    /// Whether it brings new work: what a full disk must not take the room for that ends need.
+    pub(super) const fn is_new_work(&self) -> bool {
+        matches!(self, Self::Insert { .. } | Self::Relaunch { .. })
+    }
+}
+
+/// Whether an error spoils the whole transaction: a full disk, a failing one.
+fn is_fatal(error: &rusqlite::Error) -> bool {
+    !matches!(
+        error.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::ConstraintViolation | rusqlite::ErrorCode::TypeMismatch)
+    )
+}
+
+/// The statements, prepared once and kept by the connection.
+pub(super) struct Statements<'c> {
+    connection: &'c Connection,
+    faults: &'c Faults,
+    savepoint: CachedStatement<'c>,
+    release: CachedStatement<'c>,
+    rollback: CachedStatement<'c>,
+    insert: CachedStatement<'c>,
+    stand: CachedStatement<'c>,
+}
+
+impl<'c> Statements<'c> {
+    pub(super) fn prepare(
+        connection: &'c Connection,
+        faults: &'c Faults,
+    ) -> rusqlite::Result<Self> {
+        Ok(Self {
+            connection,
+            faults,
+            savepoint: connection.prepare_cached("SAVEPOINT request")?,
+            release: connection.prepare_cached("RELEASE request")?,
+            rollback: connection.prepare_cached("ROLLBACK TO request")?,
+            insert: connection.prepare_cached(
+                "INSERT INTO operation (uid, kind, state, params, resource, resource_name, actor, \
+                 priority, attempt, cancelling, comment, created) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, ?9, ?10)",
+            )?,
+            stand: connection.prepare_cached(
+                "UPDATE operation SET state = ?2, comment = ?3, started = ?4, finished = ?5, \
+                 cancelling = iif(?2 = 1, cancelling, 0) WHERE uid = ?1",
+            )?,
+        })
+    }
+
+    /// Writes changes that belong together: all of them, or none when one is refused. The outer error
+    /// is one that spoils the whole transaction.
+    pub(super) fn request(&mut self, changes: &[Change]) -> rusqlite::Result<rusqlite::Result<()>> {
+        // A single statement is atomic by itself; only several need a savepoint.
+        let several = changes.len() > 1;
+        if several {
+            self.savepoint.execute([])?;
+        }
+        let written = changes.iter().try_for_each(|change| {
+            self.faults.point("before a statement")?;
+            self.apply(change)?;
+            self.faults.point("after a statement")
+        });
+        match written {
+            Err(error) if is_fatal(&error) => return Err(error),
+            Err(_) if several => {
+                self.rollback.execute([])?;
+                self.release.execute([])?;
+            }
+            Ok(()) if several => {
+                self.release.execute([])?;
+            }
+            _ => {}
+        }
+        Ok(written)
+    }
+
+    fn apply(&mut self, change: &Change) -> rusqlite::Result<()> {
+        let other = |sql| self.connection.prepare_cached(sql);
+        match change {
+            Change::Insert { operation, params } => self.insert.execute(params![
+                operation.uid.0,
+                operation.kind,
+                state_code(operation.state),
+                json(&**params)?,
+                operation.resource.map(|resource| resource.to_string()),
+                operation.resource_name,
+                operation.actor,
+                operation.priority,
+                operation.comment,
+                time(operation.created),
+            ])?,
+            Change::Stand { uid, state, comment, started, finished } => {
+                self.stand.execute(params![
+                    uid.0,
+                    state_code(*state),
+                    comment,
+                    started.map(time),
+                    finished.map(time),
+                ])?
+            }
+            // Where its end was sent before, there is nothing to cancel any more.
+            Change::Cancelling(uid) => {
+                other("UPDATE operation SET cancelling = 1 WHERE uid = ?1 AND state IN (0, 1)")?
+                    .execute([uid.0])?
+            }
+            Change::Priority(uid, priority) => {
+                other("UPDATE operation SET priority = ?2 WHERE uid = ?1")?
+                    .execute(params![uid.0, priority])?
+            }
+            Change::Relaunch { uid, attempt, params } => other(
+                "UPDATE operation SET state = 0, attempt = ?2, params = ?3, cancelling = 0, \
+                 comment = NULL, started = NULL, finished = NULL WHERE uid = ?1",
+            )?
+            .execute(params![uid.0, attempt, json(&**params)?])?,
+            Change::Step(change) => {
+                let StepChange { uid, step, result } = &**change;
+                other(
+                    "INSERT OR REPLACE INTO step VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                )?
+                .execute(params![
+                    uid.0,
+                    step.attempt,
+                    step.number,
+                    step.name,
+                    step_code(step.state),
+                    result.as_ref().map(ToString::to_string),
+                    step.error,
+                    json(&step.commands)?,
+                    time(step.started),
+                    step.finished.map(time),
+                ])?
+            }
+            Change::Put(resource) => {
+                let id = resource.id();
+                other("INSERT OR REPLACE INTO resource VALUES (?1, ?2, ?3)")?.execute(params![
+                    id.kind.word(),
+                    id.id,
+                    json(&**resource)?
+                ])?
+            }
+            Change::Remove(id) => other("DELETE FROM resource WHERE kind = ?1 AND id = ?2")?
+                .execute(params![id.kind.word(), id.id])?,
+            Change::Count(name, value) => other("INSERT OR REPLACE INTO counter VALUES (?1, ?2)")?
+                .execute(params![name, value])?,
+            Change::Lane { name, width, state } => {
+                let state: i64 = match state {
+                    LaneState::Open => 0,
+                    LaneState::Paused => 1,
+                    LaneState::Draining => 2,
+                };
+                other("INSERT OR REPLACE INTO lane VALUES (?1, ?2, ?3)")?
+                    .execute(params![name, width, state])?
+            }
+        };
+        Ok(())
+    }
+}
+
+/// A document as JSON text.
+fn json(document: &impl serde::Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(document)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}

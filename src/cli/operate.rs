@@ -1,0 +1,201 @@
+//! What is done to operations: one, several, or all that match a filter.
+
+use std::ops::Bound;
+
+use futures_util::StreamExt;
+
+use super::define::{ManyArgs, OperationCommand};
+use super::{Events, Session, Trouble, allowed, fields, filter, wait};
+use crate::domain::backend::unexpected;
+use crate::domain::{
+    Answer, BackendError, Control, Filter, FilterTest, List, Params, Query, Rows, Sort, State,
+    Subject, Uid,
+};
+
+/// How many are listed at once; the most there may be.
+const WINDOW: u32 = 10_000;
+/// How many are asked for at once: a connection each where the backend is another process.
+const AT_ONCE: usize = 32;
+
+/// What can be done to many.
+#[derive(Clone, Copy)]
+enum Verb {
+    Cancel,
+    Relaunch,
+}
+
+impl Verb {
+    fn control(self, uid: Uid) -> Control {
+        match self {
+            Self::Cancel => Control::Cancel { uid },
+            Self::Relaunch => Control::Relaunch { uid, params: Params::new() },
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Relaunch => "relaunch",
+        }
+    }
+
+    const fn done(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancelled",
+            Self::Relaunch => "relaunched",
+        }
+    }
+}
+
+/// Carries it out.
+pub(super) async fn operation(
+    command: OperationCommand,
+    session: &mut Session<'_>,
+) -> Result<(), Trouble> {
+    if !matches!(command, OperationCommand::Wait { .. }) {
+        allowed(session)?;
+    }
+    let control = match command {
+        OperationCommand::Wait { uid, json } => {
+            let events = Events::new(session.backend.subscribe());
+            return wait::follow(uid, events, json, session).await;
+        }
+        OperationCommand::Priority { uid, priority } => Control::Priority { uid, priority },
+        OperationCommand::Cancel { uids, many } => {
+            return several(Verb::Cancel, uids, many, session).await;
+        }
+        OperationCommand::Relaunch { what, many } => {
+            let (given, uids): (Vec<String>, Vec<String>) =
+                what.into_iter().partition(|word| word.contains('='));
+            let uids = uids.iter().map(|uid| uid.parse()).collect::<Result<Vec<Uid>, String>>();
+            let uids = uids.map_err(Trouble::Usage)?;
+            match uids.as_slice() {
+                _ if given.is_empty() => {
+                    return several(Verb::Relaunch, uids, many, session).await;
+                }
+                [uid] => {
+                    let params = changed(*uid, &given, session).await?;
+                    Control::Relaunch { uid: *uid, params }
+                }
+                _ => {
+                    return Err(Trouble::Usage(
+                        "fields can be changed of one operation at a time; name its number before \
+                         them"
+                            .to_owned(),
+                    ));
+                }
+            }
+        }
+    };
+    Ok(session.backend.control(control).await?)
+}
+
+/// Does the same to several operations. Those a filter picks are counted and asked about first.
+async fn several(
+    verb: Verb,
+    uids: Vec<Uid>,
+    many: ManyArgs,
+    session: &mut Session<'_>,
+) -> Result<(), Trouble> {
+    if let [uid] = uids.as_slice() {
+        return Ok(session.backend.control(verb.control(*uid)).await?);
+    }
+    let uids = match &many.filter {
+        None => uids,
+        Some(text) => {
+            let uids = matching(verb, filter(text, Subject::Operations)?, session).await?;
+            if uids.is_empty() {
+                writeln!(session.err, "no operation that matches can be {}", verb.done())?;
+                return Ok(());
+            }
+            if !many.yes {
+                confirmed(verb, uids.len(), session)?;
+            }
+            uids
+        }
+    };
+    let all = uids.len();
+    let backend = session.backend.clone();
+    let mut answers = futures_util::stream::iter(uids)
+        .map(|uid| backend.control(verb.control(uid)))
+        .buffer_unordered(AT_ONCE);
+    let (mut refused, mut first) = (0, None);
+    while let Some(answer) = answers.next().await {
+        match answer {
+            Ok(()) => {}
+            // Nobody is left who could be asked for the others.
+            Err(error @ BackendError::Unreachable { .. }) => return Err(error.into()),
+            Err(error) => {
+                refused += 1;
+                first.get_or_insert(error);
+            }
+        }
+    }
+    writeln!(session.out, "{} {}", all - refused, verb.done())?;
+    match first {
+        None => Ok(()),
+        Some(first) => {
+            Err(Trouble::Failed(format!("{refused} of {all} not {}: {first}", verb.done())))
+        }
+    }
+}
+
+/// The operations that match, of those in a state in which it can be done.
+async fn matching(verb: Verb, filter: Filter, session: &Session<'_>) -> Result<Vec<Uid>, Trouble> {
+    let filter = match verb {
+        Verb::Cancel => {
+            filter.and_state(true, State::Done.word()).and_state(true, State::Cancel.word())
+        }
+        Verb::Relaunch => filter.and_state(false, State::Error.word()),
+    };
+    let mut uids: Vec<Uid> = Vec::new();
+    loop {
+        // Window after window by number, so that what ends meanwhile shifts nothing.
+        let from = uids.last().map_or(Bound::Unbounded, |last| Bound::Excluded(last.0 as f64));
+        let after = FilterTest::Within { column: "uid".to_owned(), from, to: Bound::Unbounded };
+        let list = List {
+            of: Subject::Operations,
+            filter: filter.clone().and(false, after),
+            sort: Some(Sort { column: "uid".to_owned(), descending: false }),
+            offset: 0,
+            limit: WINDOW,
+            around: None,
+        };
+        let page = match session.backend.query(Query::List(list)).await? {
+            Answer::Page(page) => page,
+            other => return Err(unexpected(&other).into()),
+        };
+        let Rows::Operations(rows) = page.rows else { return Ok(uids) };
+        uids.extend(rows.iter().map(|operation| operation.uid));
+        if rows.len() < WINDOW as usize {
+            return Ok(uids);
+        }
+    }
+}
+
+/// Asks on a terminal; elsewhere nobody can be asked.
+fn confirmed(verb: Verb, number: usize, session: &mut Session<'_>) -> Result<(), Trouble> {
+    let (verb, s) = (verb.word(), if number == 1 { "" } else { "s" });
+    if !session.keyboard.is_terminal() {
+        return Err(Trouble::Usage(format!(
+            "the filter picks {number} operation{s}; add --yes to {verb} without being asked"
+        )));
+    }
+    write!(session.err, "{verb} {number} operation{s}? [y/N] ")?;
+    session.err.flush()?;
+    match session.keyboard.line()?.trim().to_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Trouble::Failed("nothing was done".to_owned())),
+    }
+}
+
+/// The parameters to change in a relaunch; their types are those of the operation's kind.
+async fn changed(uid: Uid, given: &[String], session: &mut Session<'_>) -> Result<Params, Trouble> {
+    let operation = match session.backend.query(Query::Operation { uid }).await? {
+        Answer::Operation(detail) => detail.operation,
+        other => return Err(unexpected(&other).into()),
+    };
+    let catalogue = session.backend.catalogue();
+    let present = Some(&*operation.params);
+    fields::parse(&catalogue, &operation.kind, given, present, session.keyboard)
+}
