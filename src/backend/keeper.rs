@@ -97,15 +97,14 @@ pub(super) async fn keep(core: &Arc<Core>) {
     match kept.await {
         Ok(left) => {
             for (id, mark) in left {
-                sweep_one(core, id, mark).await;
+                sweep_one(core, id, mark, true).await;
             }
         }
         Err(error) => tracing::error!(%error, "the keeper broke"),
     }
 }
 
-/// Brings a resource's description and mark into step. Gives the mark of one that is gone and whose
-/// operation could not remove it.
+/// Brings a resource's description and mark into step. Gives the mark of one that is gone.
 fn keep_one(core: &Core, id: ResourceId) -> io::Result<Option<Mark>> {
     let dir = &core.settings().state_dir;
     let resource = core.inventory(|inventory| inventory.get(id).cloned());
@@ -116,8 +115,7 @@ fn keep_one(core: &Core, id: ResourceId) -> io::Result<Option<Mark>> {
     match resource {
         Some(resource) if description::is_whole(&resource) => Mark::remove(dir, id)?,
         Some(_) => {}
-        // An image's folder is still being removed by whoever cancelled its operation.
-        None => return Ok((id.kind != ResourceKind::Image).then_some(mark)),
+        None => return Ok(Some(mark)),
     }
     Ok(None)
 }
@@ -135,16 +133,19 @@ async fn sweep(core: &Arc<Core>) {
     clear_unwritten(dir);
     for (id, mark) in Mark::all(dir) {
         if !is_open(core, mark) && core.inventory(|inventory| inventory.get(id).is_none()) {
-            sweep_one(core, id, mark).await;
+            sweep_one(core, id, mark, false).await;
         }
     }
 }
 
-/// Removes what a cancelled operation left of a resource that there is not.
-async fn sweep_one(core: &Arc<Core>, id: ResourceId, mark: Mark) {
+/// Removes what a cancelled operation left of a resource that there is not. `ours`: the operation
+/// may have ended in this life.
+async fn sweep_one(core: &Arc<Core>, id: ResourceId, mark: Mark, ours: bool) {
     let asked = core.store.read(move |store| reader::operation(store, mark.operation)).await;
     let known = asked.ok().flatten().filter(|operation| Mark::from(operation) == mark);
     let swept = match known.map(|operation| operation.state) {
+        // An image's folder is still being removed by whoever cancelled its operation.
+        Some(State::Cancel) if ours && id.kind == ResourceKind::Image => return,
         Some(State::Cancel) => clear(core, id).await,
         // Made, and deleted since.
         Some(State::Done) => Ok(()),
@@ -278,6 +279,20 @@ mod tests {
         house.backend.settle().await;
         let Some(Resource::Vm(found)) = described(&house, "vms/1/vm.json") else { panic!() };
         assert_eq!(found.state, VmState::Paused);
+    }
+
+    #[tokio::test]
+    async fn no_mark_is_left_of_what_is_deleted_as_soon_as_it_is_made() {
+        let mut house = House::open();
+        let made = house.submit("image_fetch", json!({ "os": "debian-12" })).await.unwrap();
+        let made_by = house.ends(made.uid).await;
+        house.backend.settle().await;
+        // As if the deletion had come before we did.
+        let image = made.resource.unwrap();
+        Mark::from(&made_by).write(house.dir(), image).unwrap();
+        house.done("image_delete", json!({ "image": image.id })).await;
+        house.backend.settle().await;
+        assert_eq!(marks(&house), [""; 0]);
     }
 
     #[tokio::test]
