@@ -15,7 +15,7 @@ struct Small<'a>(&'a Path);
 impl<'a> Small<'a> {
     fn mount(dir: &'a Path) -> Option<Self> {
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=8m,mode=0700", "hostler-test"])
+            .args(["-t", "tmpfs", "-o", "size=16m,mode=0700", "hostler-test"])
             .arg(dir)
             .output()
             .ok()?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::store::Health;
+use crate::backend::store::{FREE_MIB, Health};
 use crate::domain::Fact;
 
 use super::Core;
@@ -28,8 +28,8 @@ async fn look_after(core: &Arc<Core>) {
             return;
         }
         let message = format!(
-            "the disk is full under {dir}: nothing new is accepted or started until some space is \
-             freed; what runs can be cancelled"
+            "the disk is full under {dir}: nothing new is accepted or started until {FREE_MIB} MiB \
+             are free; what runs can be cancelled"
         );
         core.hub.tell(Fact::Notice { message });
         let full = |health: &Health| *health == Health::Full;

@@ -24,7 +24,7 @@ pub use change::{Change, StepChange};
 pub use fault::{Fault, Faults, How};
 pub use look::Look;
 pub use reader::{Damaged, Opened, Reader};
-pub use reserve::FILE as RESERVE;
+pub use reserve::{FILE as RESERVE, FREE_MIB};
 pub use writer::{Health, Writer};
 
 /// The file in the state directory.

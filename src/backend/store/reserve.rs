@@ -21,6 +21,9 @@ const SIZE: u64 = 4 << 20;
 /// that needs it.
 const MARGIN: u64 = 1 << 20;
 
+/// How much must be free in MiB, once the disk was full, before anything new is accepted.
+pub const FREE_MIB: u64 = (SIZE + MARGIN) >> 20;
+
 /// The reserve of a store.
 pub(super) struct Reserve {
     path: PathBuf,

@@ -20,7 +20,7 @@ use crate::domain::BackendError;
 
 use super::change::{Change, Statements};
 use super::fault::Faults;
-use super::reserve::Reserve;
+use super::reserve::{FREE_MIB, Reserve};
 
 /// The most requests one transaction takes, so that the first of them need not wait for ever.
 const MOST: usize = 4096;
@@ -310,8 +310,8 @@ impl Thread<'_> {
     fn no_room(&self) -> BackendError {
         let dir = self.path.parent().unwrap_or(&self.path).display();
         BackendError::failed(format!(
-            "the disk is full under {dir}: nothing new is accepted until some space is freed. What \
-             runs can be cancelled; nothing that was accepted is lost"
+            "the disk is full under {dir}: nothing new is accepted until {FREE_MIB} MiB are free. \
+             What runs can be cancelled; nothing that was accepted is lost"
         ))
     }
 
