@@ -139,13 +139,27 @@ impl Arena {
         }
     }
 
-    /// The owner's end, when nobody brought it about.
+    /// The owner's end, when nobody brought it about. One that finds another owner there, whom an
+    /// attached client has started, is started again when that one is killed.
     pub fn ended_by_itself(&mut self) -> Option<ExitStatus> {
-        let status = self.owner.as_mut()?.try_wait().ok().flatten();
-        if status.is_some() {
-            self.owner = None;
+        let status = self.owner.as_mut()?.try_wait().ok().flatten()?;
+        if self.kill_strangers() {
+            self.start();
+            return None;
         }
-        status
+        self.owner = None;
+        Some(status)
+    }
+
+    /// kill -9 of every owner that we have not started. Says whether there was one.
+    fn kill_strangers(&self) -> bool {
+        let ours = self.owner();
+        let serves = |(pid, words): &(u32, Vec<String>)| {
+            words.get(1).is_some_and(|word| word == "serve") && Some(*pid) != ours
+        };
+        let strangers: Vec<_> = self.processes().into_iter().filter(serves).collect();
+        strangers.iter().for_each(|(pid, _)| signal(*pid, Signal::KILL));
+        !strangers.is_empty()
     }
 
     /// The last line an owner wrote to standard error.
@@ -174,6 +188,7 @@ impl Arena {
         loop {
             match child.try_wait().expect("its end") {
                 Some(status) if status.success() || status.signal() == Some(15) => return,
+                Some(_) if self.kill_strangers() => return,
                 Some(status) => {
                     let said = self.last_words();
                     return self.findings.add(format!("told to end, an owner: {status}: {said}"));
@@ -204,6 +219,14 @@ impl Arena {
     /// Every process that an owner started, by its number and its command line: tools, guests,
     /// supervisors.
     pub fn helpers(&self) -> Vec<(u32, Vec<String>)> {
+        let mut found = self.processes();
+        let is = |words: &[String], word: &str| words.get(1).is_some_and(|it| it == word);
+        found.retain(|(_, words)| !["serve", "watch", "doctor"].iter().any(|it| is(words, it)));
+        found
+    }
+
+    /// Every process that runs here, by its number and its command line.
+    fn processes(&self) -> Vec<(u32, Vec<String>)> {
         let mut found = Vec::new();
         let here = self.outside.to_string_lossy().into_owned();
         for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
@@ -216,9 +239,7 @@ impl Arena {
             let line = String::from_utf8_lossy(&read("cmdline")).into_owned();
             let words: Vec<String> =
                 line.trim_end_matches('\0').split('\0').map(str::to_owned).collect();
-            let is = |word: &str| words.get(1).is_some_and(|it| it == word);
-            let serves = is("serve") || is("watch") || is("doctor");
-            if !serves && !words[0].is_empty() {
+            if !words[0].is_empty() {
                 found.push((pid, words));
             }
         }

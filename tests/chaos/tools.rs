@@ -90,7 +90,11 @@ if [ -n "$thing" ]; then
     exec 9>>"{here}/locks/{tool}-$thing"
     flock -n 9 || printf '%s\n' "$line" >>{here}/twice
 fi
-[ "$mood" = Hangs ] && exec sleep 3600
+if [ "$mood" = Hangs ]; then
+    # Nobody can know this for the guest that it never was.
+    [ {tool} = qemu-system-x86_64 ] && exec 9>&-
+    exec sleep 3600
+fi
 exec {real} "$@"
 "#
         );
