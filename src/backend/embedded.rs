@@ -107,15 +107,6 @@ impl Embedded {
         }
     }
 
-    /// Whether what was written a moment ago is where the next start will look for it: an answer
-    /// promises that.
-    fn vouch<T>(&self, answer: Result<T>) -> Result<T> {
-        match self.guard.as_ref().as_ref().and_then(Guard::look) {
-            Some(lost) if answer.is_ok() => Err(lost),
-            _ => answer,
-        }
-    }
-
     /// Returns when what lies in the state directory is in step with what happened until now.
     #[cfg(test)]
     pub(super) async fn settle(&self) {
@@ -291,21 +282,19 @@ impl Backend for Embedded {
 
     fn submit(&self, submit: Submit) -> BoxFuture<'_, Result<Accepted>> {
         let core = self.core.clone();
-        let submit = detached(async move { core.submit(submit).await });
-        Box::pin(async move { self.vouch(submit.await) })
+        Box::pin(detached(async move { core.submit(submit).await }))
     }
 
     fn control(&self, control: Control) -> BoxFuture<'_, Result<()>> {
         let core = self.core.clone();
-        let change = detached(async move {
+        Box::pin(detached(async move {
             match control {
                 Control::Cancel { uid } => core.cancel(uid).await,
                 Control::Relaunch { uid, params } => core.relaunch(uid, params).await,
                 Control::Priority { uid, priority } => core.prioritise(uid, priority).await,
                 Control::Lane { name, change } => core.change_lane(&name, change).await,
             }
-        });
-        Box::pin(async move { self.vouch(change.await) })
+        }))
     }
 
     fn subscribe(&self) -> EventStream {

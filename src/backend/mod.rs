@@ -22,6 +22,7 @@ pub mod inventory;
 pub mod journal;
 mod keeper;
 pub mod kind;
+mod known;
 mod load;
 mod nothing;
 mod observer;

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat, inotify};
 use tokio::net::unix::pipe;
 
+use super::known::Known;
 use super::store;
 use crate::domain::{BackendError, Result};
 
@@ -120,7 +121,6 @@ impl Owned {
     /// Watches over the directory and the store in it, which is open by now. Called inside a tokio
     /// runtime.
     pub(super) fn guard(&self) -> io::Result<Guard> {
-        let database = self.path.join(store::FILE);
         let inotify =
             inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         use inotify::WatchFlags as Watch;
@@ -129,8 +129,8 @@ impl Owned {
         inotify::add_watch(&inotify, &self.path, what)?;
         // Known after they are watched, so that nothing falls between the two.
         Ok(Guard {
-            dir: (self.path.clone(), rustix::fs::fstat(&self.dir)?),
-            database: (database.clone(), rustix::fs::stat(&database)?),
+            dir: Known::at("state directory", &self.path)?,
+            database: Known::at("database", &self.path.join(store::FILE))?,
             changes: pipe::Receiver::from_owned_fd_unchecked(inotify)?,
         })
     }
@@ -139,8 +139,8 @@ impl Owned {
 /// Watches over a state directory that is owned.
 #[derive(Debug)]
 pub(super) struct Guard {
-    dir: (PathBuf, Stat),
-    database: (PathBuf, Stat),
+    dir: Known,
+    database: Known,
     /// Not a pipe, but read as one.
     changes: pipe::Receiver,
 }
@@ -162,22 +162,8 @@ impl Guard {
     }
 
     /// A sentence, when the directory or the store is no longer where it was.
-    pub(super) fn look(&self) -> Option<BackendError> {
-        for (what, (path, known)) in [("state directory", &self.dir), ("database", &self.database)]
-        {
-            let became = match rustix::fs::stat(path) {
-                Ok(found) if is_same(known, &found) => continue,
-                Ok(_) => "replaced",
-                Err(_) => "taken away",
-            };
-            return Some(BackendError::failed(format!(
-                "the {what} {} was {became} while hostler was using it, so hostler has stopped: \
-                 what it would write now would be lost. Guests and encoders go on. Put it back, \
-                 or a copy of it, and start hostler again",
-                path.display()
-            )));
-        }
-        None
+    fn look(&self) -> Option<BackendError> {
+        self.dir.lost().or_else(|| self.database.lost())
     }
 }
 

@@ -22,7 +22,7 @@ use crate::domain::{
     BackendError, Effect, Fact, Operation, Resource, ResourceId, State, Uid, Wait,
 };
 
-use super::course::title;
+use super::course::Title;
 use super::{Core, Flight};
 
 /// How long to wait before an end that could not be written is written again.
@@ -278,7 +278,7 @@ impl Core {
 
 /// Puts an end into the log: one line, with the reason where there is one.
 fn log_end(operation: &Operation) {
-    let (title, state) = (title(operation), operation.state);
+    let (title, state) = (Title(operation), operation.state);
     match (state, operation.comment.as_deref().unwrap_or_default()) {
         (State::Error, why) => tracing::warn!("{title} ends as ERROR: {why}"),
         (_, "") => tracing::info!("{title} ends as {state}"),

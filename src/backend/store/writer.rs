@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{oneshot, watch};
 
+use crate::backend::known::Known;
 use crate::domain::BackendError;
 
 use super::change::{Change, Statements};
@@ -70,9 +71,13 @@ impl Writer {
     pub(super) fn start(connection: Connection, path: PathBuf) -> Result<Self, BackendError> {
         let (requests, waiting) = mpsc::channel();
         let (tell, health) = watch::channel(Health::Well);
+        let known = Known::at("database", &path).map_err(|error| {
+            BackendError::failed(format!("cannot look at the store {}: {error}", path.display()))
+        })?;
         let (faults, reserve) = (Faults::of(&path), Reserve::beside(&path));
         let thread = move || {
-            let mut writer = Thread { connection, waiting, path, reserve, faults, health: &tell };
+            let health = &tell;
+            let mut writer = Thread { connection, waiting, path, known, reserve, faults, health };
             // It outlives the writing: nobody is told that there is no answer before it is known why.
             let mut batch = Batch::default();
             let written = std::panic::catch_unwind(AssertUnwindSafe(|| writer.write(&mut batch)));
@@ -81,10 +86,7 @@ impl Writer {
                     writer.end(answer);
                     return;
                 }
-                Ok(Err(error)) => format!(
-                    "{error}; whether the last changes are on disk is not known. Nothing that was \
-                     acknowledged is lost: start hostler again, and it goes on from what is there"
-                ),
+                Ok(Err(error)) => error.to_string(),
                 Err(panic) => format!(
                     "the writer of the store broke, which is a defect worth reporting: {}. Nothing \
                      that was acknowledged is lost: start hostler again",
@@ -120,9 +122,12 @@ impl Writer {
         let (answer, told) = oneshot::channel();
         let request = Request { changes, answer: Some(answer), last: false };
         let sent = self.requests.send(request).is_ok();
+        let health = self.health.clone();
         async move {
-            let gone =
-                || BackendError::failed("the writer of the store has stopped; restart hostler");
+            let gone = || match &*health.borrow() {
+                Health::Dead(why) => BackendError::failed(why.as_str()),
+                _ => BackendError::failed("the writer of the store has stopped; restart hostler"),
+            };
             if !sent {
                 return Err(gone());
             }
@@ -169,6 +174,7 @@ struct Thread<'t> {
     connection: Connection,
     waiting: mpsc::Receiver<Request>,
     path: PathBuf,
+    known: Known,
     reserve: Reserve,
     faults: Faults,
     health: &'t watch::Sender<Health>,
@@ -227,12 +233,17 @@ impl Thread<'_> {
             tracing::error!(%why, "the disk is full");
         }
         match written {
-            Ok(()) => Ok(Ok(())),
+            // An answer promises that the next start finds it, so it must be where that will look.
+            Ok(()) => self.known.lost().map_or(Ok(Ok(())), Err),
             Err(Trouble::Not(error)) => {
                 tracing::error!(%error, "a transaction failed");
                 Ok(Err(super::broken(&self.path, &error)))
             }
-            Err(Trouble::Unknown(error)) => Err(super::broken(&self.path, &error)),
+            Err(Trouble::Unknown(error)) => Err(BackendError::failed(format!(
+                "{}; whether the last changes are on disk is not known. Nothing that was \
+                 acknowledged is lost: start hostler again, and it goes on from what is there",
+                super::broken(&self.path, &error)
+            ))),
         }
     }
 
