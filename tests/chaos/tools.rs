@@ -88,7 +88,15 @@ was=
 {thing}
 if [ -n "$thing" ]; then
     exec 9>>"{here}/locks/{tool}-$thing"
-    flock -n 9 || printf '%s\n' "$line" >>{here}/twice
+    # Only its own word counts: chaos may kill flock as well, and that says nothing.
+    flock -n -E 75 9
+    case $? in
+    0) echo "${{mood:-usual}} $$" >"{here}/locks/{tool}-$thing.holder" ;;
+    75)
+        read -r holder <"{here}/locks/{tool}-$thing.holder"
+        printf '%s\n' "holder $holder: $line" >>{here}/twice
+        ;;
+    esac
 fi
 if [ "$mood" = Hangs ]; then
     # Nobody can know this for the guest that it never was.
