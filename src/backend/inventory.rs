@@ -95,11 +95,21 @@ impl Inventory {
             serde_json::Value::Number(number) => number.as_u64(),
             serde_json::Value::String(text) => match text.parse::<ResourceId>() {
                 Ok(id) if id.kind == kind => Some(id.id),
-                _ => self.named(kind, text).or_else(|| text.parse().ok()),
+                _ => self
+                    .named(kind, text)
+                    .or_else(|| self.only_one_called(kind, text))
+                    .or_else(|| text.parse().ok()),
             },
             _ => None,
         };
         found.filter(|id| self.get(ResourceId::new(kind, *id)).is_some())
+    }
+
+    /// The only one of that name among those that do not keep their names, such as disks in the
+    /// trash.
+    fn only_one_called(&self, kind: ResourceKind, name: &str) -> Option<u64> {
+        let mut called = self.of(kind).filter(|it| it.name() == name && !holds_name(it));
+        called.next().filter(|_| called.next().is_none()).map(|it| it.id().id)
     }
 
     /// Gives out the next number of a kind.

@@ -33,6 +33,10 @@ pub(crate) fn unknown(place: &Place) -> Option<Check> {
 
 /// The deep check: exit status 1 when anything is found.
 pub(crate) async fn deep(place: &Place, json: bool) -> anyhow::Result<ExitCode> {
+    if !place.state_dir.is_dir() {
+        let dir = place.state_dir.display();
+        anyhow::bail!("there is no state directory {dir}; choose another with --state");
+    }
     let settings = place.settings();
     let live = place.attach().await.is_ok();
     let found = check::deep(&settings, &drivers::real(&settings), live).await?;

@@ -241,7 +241,7 @@ fn perform(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
         }
         Action::Open => list::open(model, cmds),
         Action::Back => list::back(model),
-        Action::Mark => list::mark(model),
+        Action::Mark => list::mark(model, cmds),
         Action::MarkRange => list::mark_range(model),
         Action::MarkAll => list::mark_all(model, cmds),
         Action::Filter => list::filter(model),

@@ -11,7 +11,7 @@ use crate::domain::{
     Uid,
 };
 
-use super::submit::{no_kind, queue_entry};
+use super::submit::{no_kind, queue_entry, subject};
 use super::{Core, Flight};
 
 impl Core {
@@ -136,9 +136,15 @@ impl Core {
             operation.finished = None;
             let params = Arc::new(params);
             operation.params = hidden(&params);
-            let mut changes =
-                vec![Change::Relaunch { uid, attempt: operation.attempt, params: params.clone() }];
+            // What it acts on, or what that is called, may be another now.
+            if reserved.is_none() {
+                operation.resource = subject(&kind.spec, &params).or(operation.resource);
+            }
+            let is = reserved.as_deref().or(operation.resource.and_then(|id| inventory.get(id)));
+            operation.resource_name = is.map(|resource| resource.name().to_owned());
             queue.accept(queue_entry(&kind.spec, operation, &params));
+            let operation = open.operation.clone();
+            let mut changes = vec![Change::Relaunch { operation, params: params.clone() }];
             open.cancel = None;
             open.params = params;
             open.ran = false;

@@ -177,3 +177,22 @@ async fn that_an_operation_runs_is_written_with_its_first_step_at_the_latest() {
         .unwrap();
     assert_eq!(state, 1, "the store knows that it runs");
 }
+
+#[tokio::test]
+async fn a_relaunch_of_something_else_says_what_it_is_about() {
+    let mut house = House::open();
+    let one = house.some_vm().await;
+    let two = json!({ "hostname": "web-2", "password": "correct horse", "os": "tiny" });
+    let two = house.done("vm_create", two).await;
+    house.fake.trouble(0, Trouble::Before);
+    let (uid, _) = house.fails("vm_stop", json!({ "vm": one, "force": true })).await;
+    let params = Params::from_iter([("vm".to_owned(), json!(two))]);
+    house.control(Control::Relaunch { uid, params }).await;
+    assert_eq!(house.ends(uid).await.state, State::Done);
+    for _ in 0..2 {
+        let about = house.detail(uid).await.operation;
+        let id = crate::domain::ResourceId::new(ResourceKind::Vm, two);
+        assert_eq!((about.resource, about.resource_name.as_deref()), (Some(id), Some("web-2")));
+        house = house.restart().await;
+    }
+}

@@ -39,10 +39,8 @@ pub enum Change {
     Priority(Uid, i32),
     /// An operation in `ERROR` is queued again.
     Relaunch {
-        /// Which.
-        uid: Uid,
-        /// The number of the new attempt.
-        attempt: u32,
+        /// As it is from now on; its own `params` are not looked at.
+        operation: Arc<Operation>,
         /// Its parameters from now on.
         params: Arc<Params>,
     },
@@ -185,11 +183,18 @@ impl<'c> Statements<'c> {
                 other("UPDATE operation SET priority = ?2 WHERE uid = ?1")?
                     .execute(params![uid.0, priority])?
             }
-            Change::Relaunch { uid, attempt, params } => other(
-                "UPDATE operation SET state = 0, attempt = ?2, params = ?3, cancelling = 0, \
-                 comment = NULL, started = NULL, finished = NULL WHERE uid = ?1",
+            Change::Relaunch { operation, params } => other(
+                "UPDATE operation SET state = 0, attempt = ?2, params = ?3, resource = ?4, \
+                 resource_name = ?5, cancelling = 0, comment = NULL, started = NULL, \
+                 finished = NULL WHERE uid = ?1",
             )?
-            .execute(params![uid.0, attempt, json(&**params)?])?,
+            .execute(params![
+                operation.uid.0,
+                operation.attempt,
+                json(&**params)?,
+                operation.resource.map(|resource| resource.to_string()),
+                operation.resource_name,
+            ])?,
             Change::Step(change) => {
                 let StepChange { uid, step, result } = &**change;
                 other(

@@ -233,7 +233,7 @@ pub fn back(model: &mut Model) {
 }
 
 /// Marks the row, or takes its mark away, and goes on to the next.
-pub fn mark(model: &mut Model) {
+pub fn mark(model: &mut Model, cmds: &mut Vec<Cmd>) {
     if model.focus == Focus::Flight {
         return;
     }
@@ -245,6 +245,7 @@ pub fn mark(model: &mut Model) {
     pane.cursor = (pane.cursor + 1).min(pane.total.saturating_sub(1));
     pane.selected = pane.current().map(Row::id);
     keep_in_sight(model);
+    look(model, cmds);
 }
 
 /// Begins a range of marks, or marks every row from where it began to here.
