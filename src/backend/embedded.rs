@@ -53,6 +53,7 @@ impl Embedded {
         let guard = owned.guard().inspect_err(|error| {
             tracing::warn!(%error, "whether the state directory stays where it is is not watched");
         });
+        super::keeper::clear_unwritten(&settings.state_dir);
         let core = Arc::new(Core::new(ports, settings, kinds, store, opened));
         core.dispatch();
         let (dir, clock) = (&core.settings().state_dir, &*core.ports().clock);

@@ -130,7 +130,6 @@ fn is_open(core: &Core, mark: Mark) -> bool {
 /// mark of one that this very database knows as cancelled, and nothing else.
 async fn sweep(core: &Arc<Core>) {
     let dir = &core.settings().state_dir;
-    clear_unwritten(dir);
     for (id, mark) in Mark::all(dir) {
         if !is_open(core, mark) && core.inventory(|inventory| inventory.get(id).is_none()) {
             sweep_one(core, id, mark, false).await;
@@ -188,8 +187,9 @@ fn is_locked(pidfile: &Path) -> bool {
     })
 }
 
-/// Removes descriptions and marks that an earlier life was still writing.
-fn clear_unwritten(state_dir: &Path) {
+/// Removes descriptions and marks that an earlier life was still writing. Before anything of this
+/// life is: it would take those away as well.
+pub(super) fn clear_unwritten(state_dir: &Path) {
     let clear = |folder: &Folder| {
         for name in folder.names().unwrap_or_default() {
             if state_files::is_unwritten(&name.to_string_lossy()) {

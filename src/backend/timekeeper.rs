@@ -17,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::ports::{CLOCK_SET, Clock};
+use super::state_files::beneath::Folder;
 
 /// The file in the state directory.
 pub(super) const FILE: &str = "hostler.clock";
@@ -67,7 +68,7 @@ impl Timekeeper {
     #[must_use]
     pub fn resume(dir: &Path, clock: &dyn Clock) -> Self {
         // A file that is missing or cannot be read tells nothing.
-        let kept = std::fs::read(dir.join(FILE)).ok();
+        let kept = Folder::at(dir).and_then(|folder| folder.read(FILE)).ok().flatten();
         kept.and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_else(|| Self::new(clock))
     }

@@ -83,19 +83,29 @@ pub struct Failure {
     /// Whether trying again later may help without anybody changing anything.
     #[serde(default)]
     pub passing: bool,
+    /// Whether nothing was done: the step looked, and found that it may not begin.
+    #[serde(default)]
+    pub refused: bool,
 }
 
 impl Failure {
     /// A failure that stays until somebody changes something.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), passing: false }
+        Self { message: message.into(), passing: false, refused: false }
+    }
+
+    /// A failure of a step that did nothing, and so has nothing to undo: what is there is somebody
+    /// else's doing.
+    #[must_use]
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self { refused: true, ..Self::new(message) }
     }
 
     /// A failure that may pass by itself: a busy server, a lost connection.
     #[must_use]
     pub fn passing(message: impl Into<String>) -> Self {
-        Self { message: message.into(), passing: true }
+        Self { passing: true, ..Self::new(message) }
     }
 
     /// A failed system call on a file or program: `cannot <what>: <error>`.

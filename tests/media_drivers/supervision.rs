@@ -158,7 +158,7 @@ async fn the_folder_of_a_tool_at_work_is_not_emptied_by_another_start() {
     let mut command = waits();
     command.outer_dir = Some(outer.clone());
     let it = supervision().start_or_adopt(&job, &command).await.unwrap();
-    started(&it, &job).await;
+    started(&it, &outer).await;
     kill(it.supervisor().unwrap());
     // Whoever does not know the tool must end it before anything of it is removed.
     let tool = it.members()[0];

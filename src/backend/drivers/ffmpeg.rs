@@ -10,6 +10,7 @@ mod formats;
 pub(super) mod probe;
 pub(super) mod progress;
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -21,15 +22,13 @@ use super::process;
 use super::supervise::{Doing, Ending, LongCommand, Stall, Supervised, Supervision};
 use super::whole;
 use crate::backend::ports::{CommandLog, Done, EncodeJob, Encoded, Encoder, MediaInfo, Report};
+use crate::backend::state_files::beneath::Folder;
 use crate::domain::Failure;
 
 use progress::Progress;
 
 /// How often ffmpeg tells how far it is.
 const TOLD_EVERY: Duration = Duration::from_millis(500);
-
-/// What ffmpeg's output is called until it is verified. It tells no format; presets name theirs.
-const PARTIAL: &str = "output";
 
 /// How much an output's length may differ from its source's: a second, or one part in a hundred.
 /// Codecs pad the last frame, and containers round; a file cut short misses more than that.
@@ -89,7 +88,9 @@ impl Ffmpeg {
             .unwrap_or_default();
         let partial = partial_of(&tool, &job.output).ok_or_else(|| gone(job))?.file;
         verify(job, &partial, last.out_s, log).await?;
-        let made = std::fs::symlink_metadata(&partial)
+        // What counts is what ffmpeg wrote, and not what lies under that path by now.
+        let held = tool.outer_folder().ok_or_else(|| gone(job))?;
+        let made = std::fs::symlink_metadata(held.held().join(file_name(&job.output)))
             .map_err(|error| Failure::io(format!("look at {}", partial.display()), &error))?;
         Ok(Encoded { speed: last.speed.unwrap_or_default(), bytes: made.len(), inode: made.ino() })
     }
@@ -123,9 +124,8 @@ impl Encoder for Ffmpeg {
     fn finish<'a>(&'a self, job: &'a EncodeJob, encoded: &'a Encoded) -> Done<'a, ()> {
         Box::pin(async move {
             let it = Supervised::at(&job.dir);
-            let partial = partial_of(&it, &job.output).map(|partial| partial.file);
-            let (job, encoded) = (job.clone(), *encoded);
-            blocking(move || publish(&job, partial.as_deref(), &encoded)).await?;
+            let (job, encoded, tool) = (job.clone(), *encoded, it.clone());
+            blocking(move || publish(&job, tool.outer_folder().as_ref(), &encoded)).await?;
             it.remove().await
         })
     }
@@ -136,15 +136,16 @@ impl Encoder for Ffmpeg {
 }
 
 /// Makes what was verified the output, or finds that done. Blocks.
-fn publish(job: &EncodeJob, partial: Option<&Path>, encoded: &Encoded) -> Result<(), Failure> {
+fn publish(job: &EncodeJob, held: Option<&Folder>, encoded: &Encoded) -> Result<(), Failure> {
     let output = &job.output;
     let writing = |error: io::Error| Failure::io(format!("write {}", output.display()), &error);
     let is_it = |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|it| encoded.is(&it));
     if is_it(output) {
         return whole::sync_dir(output).map_err(writing);
     }
+    let partial = held.map(|held| held.held().join(file_name(output)));
     let Some(partial) = partial.filter(|partial| is_it(partial)) else { return Err(gone(job)) };
-    whole::publish_new(partial, output).map_err(|error| match error.kind() {
+    whole::publish_new(&partial, output).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => Failure::new(format!(
             "cannot finish {}: another file of that name has appeared meanwhile; move it away and \
              relaunch",
@@ -172,7 +173,12 @@ struct Partial {
 /// Where what runs or ran in a job's folder writes, if that is for this output.
 fn partial_of(it: &Supervised, output: &Path) -> Option<Partial> {
     let dir = it.command()?.outer_dir?;
-    (dir.parent() == output.parent()).then(|| Partial { file: dir.join(PARTIAL), dir })
+    (dir.parent() == output.parent()).then(|| Partial { file: dir.join(file_name(output)), dir })
+}
+
+/// What an output is called, also until it is verified.
+fn file_name(output: &Path) -> &OsStr {
+    output.file_name().unwrap_or_default()
 }
 
 /// A folder beside an output that nobody else knows the name of: what is there already can neither
@@ -188,9 +194,13 @@ fn fresh_dir(output: &Path) -> Result<PathBuf, Failure> {
 /// What is run for a job that writes into a folder of its own. Without one, as it is shown
 /// beforehand: straight into the output.
 fn command(job: &EncodeJob, dir: Option<&Path>) -> Result<LongCommand, Failure> {
-    let target = dir.map_or_else(|| job.output.clone(), |dir| dir.join(PARTIAL));
-    let (source, target, progress) =
-        (text(&job.source)?, text(&target)?, text(&progress_file(&job.dir))?);
+    let (source, output, progress) =
+        (text(&job.source)?, text(&job.output)?, text(&progress_file(&job.dir))?);
+    // ffmpeg works in the folder, so that no path can be made to lead elsewhere meanwhile.
+    let target = match dir {
+        Some(_) => format!("file:{}", output.rsplit('/').next().unwrap_or_default()),
+        None => output,
+    };
     let period = TOLD_EVERY.as_secs_f64().to_string();
     let before = ["-nostdin", "-hide_banner", "-v", "warning", "-nostats", "-y"];
     let told = ["-stats_period", &period, "-progress", &progress];

@@ -22,13 +22,13 @@
 //! session's number is not given out again while a member lives, so signals cannot go astray.
 
 mod lock;
+mod outer;
 mod stall;
 mod supervisor;
 mod tree;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -38,9 +38,11 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 
 use super::whole;
+use crate::backend::state_files::beneath::Folder;
 use crate::domain::Failure;
 
 use lock::Lock;
+use outer::Outer;
 pub use stall::Stall;
 pub use supervisor::main;
 use tree::Leader;
@@ -394,18 +396,18 @@ impl Supervised {
         )))
     }
 
-    /// Removes the folder outside the job's own. What else has come to have its name stays: a link
-    /// and a folder of another user's were not made by us.
+    /// The folder outside the job's own, held open, if it is where it was made.
+    #[must_use]
+    pub fn outer_folder(&self) -> Option<Folder> {
+        Outer::held(&self.dir, &self.command()?.outer_dir?)
+    }
+
+    /// Removes the folder outside the job's own, and nothing else that has come to have its name.
     fn remove_outer_dir(&self) -> Result<(), Failure> {
         let Some(outer) = self.command().and_then(|command| command.outer_dir) else {
             return Ok(());
         };
-        let me = rustix::process::geteuid().as_raw();
-        let removed = match std::fs::symlink_metadata(&outer) {
-            Ok(found) if found.is_dir() && found.uid() == me => whole::remove_dir(&outer),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
+        let removed = Outer::remove(&self.dir, &outer);
         removed.map_err(|error| Failure::io(format!("remove {}", outer.display()), &error))
     }
 

@@ -261,6 +261,9 @@ impl<'c> StepBuilder<'c> {
                 step.state = StepState::Failed;
                 step.error = Some(failure.message.clone());
                 self.cx.keep(&step, None);
+                if failure.refused {
+                    self.cx.disarm();
+                }
                 self.cx
                     .record(step, None, Vec::new())
                     .await
@@ -291,6 +294,14 @@ impl StepBuilder<'_> {
 }
 
 impl Context {
+    /// Forgets the undo of the latest step, which has done nothing.
+    fn disarm(&self) {
+        let mut taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = taken.last_mut() {
+            last.undo = None;
+        }
+    }
+
     /// Remembers how the latest step stands, for its undo.
     fn keep(&self, step: &Step, result: Option<serde_json::Value>) {
         let mut taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner);

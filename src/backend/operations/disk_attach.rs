@@ -103,7 +103,7 @@ impl Kind for DiskAttach {
                 let (disk, vm) = (step.cx().disk(disk)?, step.cx().vm(vm)?);
                 // Both may have changed while this was waiting.
                 if disk.state != DiskState::Free {
-                    return Err(Failure::new(format!(
+                    return Err(Failure::refused(format!(
                         "disk/{} '{}' is {}, not free; cancel this or relaunch it later",
                         disk.id,
                         disk.name,
@@ -111,7 +111,7 @@ impl Kind for DiskAttach {
                     )));
                 }
                 if !takes_disks(vm.state) {
-                    return Err(Failure::new(format!(
+                    return Err(Failure::refused(format!(
                         "vm/{} '{}' is {}; relaunch when it is created",
                         vm.id,
                         vm.name,
@@ -187,5 +187,34 @@ mod tests {
         let given = json!({ "disk": "more", "vm": "web-2" });
         let (reason, field, _) = house.refused("disk_attach", given).await;
         assert_eq!((reason, field.as_str()), (Reason::State, "vm"));
+    }
+
+    /// What was refused when its turn came has done nothing, so there is nothing to undo.
+    #[tokio::test]
+    async fn what_was_refused_takes_no_disk_away() {
+        use crate::domain::{Control, LaneChange};
+        for later in ["disk_attach", "disk_delete"] {
+            let mut house = House::open();
+            let (vm, disk) = (house.some_vm().await, house.some_disk().await);
+            house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+            let lane = |change| Control::Lane { name: "disk".into(), change };
+            house.control(lane(LaneChange::Pause)).await;
+            let detach = house.submit("disk_detach", json!({ "disk": disk })).await.unwrap();
+            // Accepted, because the disk will be free by then.
+            let given = match later {
+                "disk_attach" => json!({ "disk": disk, "vm": vm }),
+                _ => json!({ "disk": disk }),
+            };
+            let second = house.submit(later, given).await.unwrap();
+            house.control(Control::Cancel { uid: detach.uid }).await;
+            house.control(lane(LaneChange::Resume)).await;
+            let ended = house.ends(second.uid).await;
+            let found = house.disk(disk).await;
+            assert_eq!(
+                (found.state, found.vm, house.vm(vm).await.disks),
+                (DiskState::Attached, Some(vm), vec![disk]),
+                "{later}: {ended:?}"
+            );
+        }
     }
 }

@@ -66,7 +66,7 @@ impl Kind for DiskDelete {
             .run(|step| async move {
                 let disk = step.cx().disk(id)?;
                 if disk.state == DiskState::Attached {
-                    return Err(Failure::new(format!(
+                    return Err(Failure::refused(format!(
                         "disk/{id} '{}' is attached; detach it and relaunch",
                         disk.name
                     )));

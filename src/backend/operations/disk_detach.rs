@@ -88,7 +88,7 @@ impl Kind for DiskDetach {
             .run(|step| async move {
                 let (disk, vm) = (step.cx().disk(disk)?, step.cx().vm(vm)?);
                 if disk.vm != Some(vm.id) {
-                    return Err(Failure::new(elsewhere(&disk)));
+                    return Err(Failure::refused(elsewhere(&disk)));
                 }
                 disks::detach(&step, disk, vm).await
             })

@@ -65,6 +65,7 @@ impl Kind for DiskPurge {
                         "disk/{id} is not in the trash any more; cancel this"
                     )));
                 }
+                files::unused(step.cx().settings(), &step.cx().settings().trash_path(id))?;
                 files::remove_trashed(step.cx().settings(), id)?;
                 step.remove(ResourceId::new(ResourceKind::Disk, id));
                 Ok(())

@@ -97,7 +97,7 @@ impl Kind for DiskRestore {
                         step.cx().inventory(|it| it.named(ResourceKind::Disk, &disk.name))
                         && other != id
                     {
-                        return Err(Failure::new(format!(
+                        return Err(Failure::refused(format!(
                             "disk/{other} is called '{}' by now; relaunch with another name",
                             disk.name
                         )));

@@ -53,6 +53,7 @@ pub async fn detach(step: &StepContext, mut disk: Disk, mut vm: Vm) -> Result<()
 /// When its file cannot be moved.
 pub fn trash(step: &StepContext, mut disk: Disk, since: Timestamp) -> Result<(), Failure> {
     let settings = step.cx().settings();
+    files::unused(settings, &settings.disk_path(disk.id))?;
     files::rename(settings, &settings.disk_path(disk.id), &settings.trash_path(disk.id))?;
     disk.state = DiskState::Trashed;
     disk.path = settings.trash_path(disk.id);

@@ -5,6 +5,9 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use rustix::fs::{FileType, FlockOperation};
+use rustix::io::Errno;
+
 use crate::backend::journal::{Context, StepContext, Stop};
 use crate::backend::settings::Settings;
 use crate::backend::state_files::beneath::Folder;
@@ -81,6 +84,32 @@ pub fn remove_trashed(settings: &Settings, disk: u64) -> Result<(), Failure> {
         gone(removed, &path)?;
     }
     Ok(())
+}
+
+/// Looks whether a disk's file is open in a QEMU, which locks it: after an older database was put
+/// back, one may use a disk that the record calls free.
+///
+/// # Errors
+/// When it is in use. That it is not there is none.
+pub fn unused(settings: &Settings, path: &Path) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::io(format!("look at {}", path.display()), &error);
+    let (folder, name) = match Folder::of(&settings.state_dir, path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(failed)?,
+    };
+    if folder.found(name).map_err(failed)? != Some(FileType::RegularFile) {
+        return Ok(());
+    }
+    let file = fs::File::options().read(true).write(true).open(folder.held().join(name));
+    // The lock goes with the file.
+    match rustix::fs::fcntl_lock(file.map_err(failed)?, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::AGAIN | Errno::ACCESS) => Err(Failure::refused(format!(
+            "{} is in use by a QEMU, although the database does not say so; an older copy of the \
+             database may have been put back. Shut that guest down, then relaunch",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Makes the folder a file is to be in, readable by the owner alone.

@@ -43,7 +43,11 @@ impl Look {
                 Ok(connection)
             })
             .map_err(|error| broken(&path, &error))?;
-        Ok(Some(Self { connection, path, at_rest }))
+        // Made, and lost before anything was written to it.
+        let version: i64 = connection
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(|error| broken(&path, &error))?;
+        Ok((version > 0).then_some(Self { connection, path, at_rest }))
     }
 
     /// What is open in it, and every resource.

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, OFlags};
 
 /// The file in the state directory.
 pub const FILE: &str = "hostler.reserve";
@@ -71,7 +71,13 @@ fn make(path: &Path) -> io::Result<()> {
         let mut options = File::options();
         // Ours alone, like the store.
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        // Neither a link is followed nor a pipe waited for.
+        let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags);
         let file = options.write(true).create(true).truncate(false).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
         if file.metadata()?.blocks() * 512 >= SIZE {
             return Ok(());
         }

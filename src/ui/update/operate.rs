@@ -27,6 +27,11 @@ fn meant(model: &mut Model) -> Option<Meant> {
         let marked = model.pane().marked();
         return Some(Meant::Marked(marked.into_iter().map(|(id, it)| (Uid(id), it)).collect()));
     }
+    if model.tab != Tab::Operations && model.means_marks() && !model.pane().marks_are_here() {
+        let text = "this is about one operation, and the marks are on others: esc takes them off";
+        tell(model, Tone::Bad, text);
+        return None;
+    }
     let operation = model.operation().cloned();
     if operation.is_none() && model.pane().current().is_some() {
         tell(model, Tone::Plain, "no operation is happening to this row, and none failed on it");

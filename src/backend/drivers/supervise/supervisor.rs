@@ -2,14 +2,14 @@
 //!
 //! It blocks, holds next to no memory, and knows nothing of what the tool is for.
 
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use super::lock::Lock;
+use super::outer::Outer;
 use super::tree::Leader;
 use super::{Ending, LongCommand, whole};
 
@@ -35,18 +35,17 @@ fn supervise(dir: &Path) -> io::Result<()> {
     let lock = Lock::inherited(dir)?;
     whole::write(&dir.join("pid"), &serde_json::to_vec(&Leader::myself()?)?)?;
     let command: LongCommand = serde_json::from_slice(&std::fs::read(dir.join("command.json"))?)?;
-    if let Some(outer) = &command.outer_dir {
-        DirBuilder::new()
-            .mode(0o700)
-            .create(outer)
-            .map_err(|error| io::Error::other(format!("make {}: {error}", outer.display())))?;
+    match &command.outer_dir {
+        Some(outer) => Outer::make(dir, outer)
+            .and_then(|held| std::env::set_current_dir(held.held()))
+            .map_err(|error| io::Error::other(format!("make {}: {error}", outer.display())))?,
+        None => std::env::set_current_dir(command.working_dir.as_deref().unwrap_or(dir))?,
     }
     // From here on the lock is inherited: it tells that the tool lives even when we do not.
     lock.share_with_children()?;
     let spawned = Command::new(&command.program)
         .args(&command.arguments)
         .envs(&command.environment)
-        .current_dir(command.working_dir.as_deref().unwrap_or(dir))
         .stdin(Stdio::null())
         .stdout(File::create(dir.join("stdout"))?)
         .stderr(File::create(dir.join("stderr"))?)

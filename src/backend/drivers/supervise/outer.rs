@@ -1,0 +1,93 @@
+//! The folder a tool works in outside the job's own: beside an output, where others may write too.
+//!
+//! Whoever may write to the folder around it may rename it, and put anything in its place. So it is
+//! known by its inode, which is noted in the job's folder, and reached through that alone: the tool
+//! works *in* it, and is never told a path that leads there.
+
+use std::fs::{DirBuilder, Metadata};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::whole;
+use crate::backend::state_files::beneath::Folder;
+
+/// Where it is noted which folder it is.
+const NOTE: &str = "outer.json";
+
+/// Which folder it is.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Outer {
+    dev: u64,
+    inode: u64,
+}
+
+impl From<&Metadata> for Outer {
+    fn from(found: &Metadata) -> Self {
+        Self { dev: found.dev(), inode: found.ino() }
+    }
+}
+
+impl Outer {
+    /// Makes the folder, for its owner alone, and notes in the job's folder which it is.
+    ///
+    /// # Errors
+    /// When something has its name, or took its place at once; or whatever the filesystem says.
+    pub(super) fn make(job: &Path, outer: &Path) -> io::Result<Folder> {
+        DirBuilder::new().mode(0o700).create(outer)?;
+        let folder = open(outer)?;
+        let found = folder.metadata()?;
+        if !is_fresh(&folder, &found)? {
+            return Err(io::Error::other(
+                "somebody put another folder in its place; choose a folder for the output that \
+                 only you may write to",
+            ));
+        }
+        whole::write(&job.join(NOTE), &serde_json::to_vec(&Self::from(&found))?)?;
+        Ok(folder)
+    }
+
+    /// The folder that was made for a job, if it is where it was made.
+    pub(super) fn held(job: &Path, outer: &Path) -> Option<Folder> {
+        let noted: Self = serde_json::from_slice(&std::fs::read(job.join(NOTE)).ok()?).ok()?;
+        let folder = open(outer).ok()?;
+        (Self::from(&folder.metadata().ok()?) == noted).then_some(folder)
+    }
+
+    /// Removes the folder that was made for a job with what is in it. Whatever else has its name
+    /// stays, but for a fresh one: the supervisor may have died before it noted which it is.
+    ///
+    /// # Errors
+    /// Whatever the filesystem says.
+    pub(super) fn remove(job: &Path, outer: &Path) -> io::Result<()> {
+        if let Some(folder) = Self::held(job, outer) {
+            for name in folder.names()? {
+                folder.remove_file(name)?;
+            }
+        } else if !open(outer)
+            .is_ok_and(|it| it.metadata().is_ok_and(|found| is_fresh(&it, &found).unwrap_or(false)))
+        {
+            return Ok(());
+        }
+        match std::fs::remove_dir(outer) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Opens the folder itself, and nothing that a link in its place leads to.
+fn open(outer: &Path) -> io::Result<Folder> {
+    match (outer.parent(), outer.file_name()) {
+        (Some(around), Some(name)) => Folder::at(around)?.folder(name),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+/// Whether a folder is as it was made: empty, ours, and closed to others.
+fn is_fresh(folder: &Folder, found: &Metadata) -> io::Result<bool> {
+    let ours = found.uid() == rustix::process::geteuid().as_raw();
+    Ok(ours && found.permissions().mode() & 0o777 == 0o700 && folder.names()?.is_empty())
+}
