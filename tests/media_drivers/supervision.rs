@@ -174,6 +174,27 @@ async fn the_folder_of_a_tool_at_work_is_not_emptied_by_another_start() {
 }
 
 #[tokio::test]
+async fn what_takes_the_place_of_the_folder_outside_is_neither_written_nor_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let script = "mkfifo gate; read code < gate; echo made > made";
+    let mut command = LongCommand::new("sh", ["-c", script]);
+    command.outer_dir = Some(at("outer"));
+    let it = supervision().start_or_adopt(&at("job"), &command).await.unwrap();
+    started(&it, &at("outer")).await;
+    // Whoever may write to the folder around it can do this.
+    std::fs::rename(at("outer"), at("moved")).unwrap();
+    std::fs::create_dir_all(at("precious/inside")).unwrap();
+    std::fs::rename(at("precious"), at("outer")).unwrap();
+    std::fs::write(at("moved/gate"), "0\n").unwrap();
+    assert_eq!(it.wait().await.unwrap(), Ending::Exit(0));
+    assert!(at("moved/made").exists() && !at("outer/made").exists());
+    assert!(it.outer_folder().is_none());
+    it.remove().await.unwrap();
+    assert!(at("outer/inside").exists() && !at("job").exists());
+}
+
+#[tokio::test]
 async fn stopping_ends_the_tool_and_its_children_even_when_paused() {
     let dir = tempfile::tempdir().unwrap();
     let command = LongCommand::new("sh", ["-c", "sleep 1000 & mkfifo gate; read code < gate"]);
