@@ -68,7 +68,9 @@ fn a_log_that_cannot_be_written_ends_nobody() {
     let done = end(begin(&place, &last));
     assert!(done.status.success(), "{done:?}");
     assert!(owner.try_wait().expect("its state").is_none(), "it lives");
-    place.wait("the log says what it lost", || place.log().contains("lines were lost"));
+    // Whether a line came while there was no room is chance; that lost ones are counted, another
+    // test says.
+    place.wait("the log goes on", || place.log().contains("'last' ends as DONE"));
     owner.kill().expect("killed");
     owner.wait().expect("gone");
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::backend::inventory::Inventory;
 use crate::backend::journal::{Context, StepContext, Stop};
 use crate::backend::settings::Settings;
+use crate::backend::state_files::description;
 use crate::domain::{
     Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, Reason, Refusal,
     Resource, ResourceId, ResourceKind, Risk,
@@ -72,8 +73,8 @@ impl Kind for ImageDelete {
         let unused = |step: StepContext| async move {
             // A VM may have been asked for while this was waiting.
             match step.cx().inventory(|inventory| in_use(id, inventory)) {
-                Some(why) => Err(Failure::new(why)),
-                None => Ok(()),
+                Some(why) => Err(Failure::refused(why)),
+                None => unknown_use(step.cx().settings(), id),
             }
         };
         files::delete(&cx, &dir, unused, |step| {
@@ -98,6 +99,21 @@ fn in_use(image: u64, inventory: &Inventory) -> Option<String> {
     })
 }
 
+/// Looks for VMs of an image that the database does not know: after an older one was put back, their
+/// descriptions are all that tells of them.
+fn unknown_use(settings: &Settings, image: u64) -> Result<(), Failure> {
+    let described = description::vms(&settings.state_dir)
+        .map_err(|error| Failure::io("read the descriptions of VMs", &error))?;
+    match described.iter().find(|vm| vm.image == image) {
+        Some(vm) => Err(Failure::refused(format!(
+            "image/{image} is what vm/{} '{}' runs from, which the database does not know; stop \
+             hostler and run `hostler recover`",
+            vm.id, vm.name
+        ))),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -105,6 +121,22 @@ mod tests {
     use super::super::testing::House;
     use crate::backend::fake::Trouble;
     use crate::domain::{Reason, ResourceId, ResourceKind, State};
+
+    #[tokio::test]
+    async fn an_image_of_a_vm_that_is_only_described_stays() {
+        let mut house = House::open();
+        let id = house.some_halted_vm().await;
+        let vm = house.vm(id).await;
+        let image = vm.image;
+        house.done("vm_delete", json!({ "vm": id })).await;
+        let unknown = crate::domain::Resource::Vm(crate::domain::Vm { id: 9, ..vm });
+        let place = house.dir().join("vms/9");
+        std::fs::create_dir_all(&place).unwrap();
+        std::fs::write(place.join("vm.json"), serde_json::to_vec(&unknown).unwrap()).unwrap();
+        let (_, why) = house.fails("image_delete", json!({ "image": image })).await;
+        assert!(why.contains("vm/9") && why.contains("recover"), "{why}");
+        assert!(house.dir().join("images/1").exists());
+    }
 
     #[tokio::test]
     async fn nothing_is_left_of_it() {

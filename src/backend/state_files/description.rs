@@ -69,6 +69,26 @@ pub fn read(state_dir: &Path, path: &Path) -> io::Result<Option<Resource>> {
     Ok(found.map(|json| serde_json::from_slice(&json)).transpose()?)
 }
 
+/// Every VM that is described.
+///
+/// # Errors
+/// When there is a link on the way, or whatever else the filesystem says.
+pub fn vms(state_dir: &Path) -> io::Result<Vec<Vm>> {
+    let folder = match Folder::beneath(state_dir, &state_dir.join(folder_of(ResourceKind::Vm))) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        folder => folder?,
+    };
+    let mut vms = Vec::new();
+    for name in folder.names()? {
+        // What is no folder, or holds no description, is no VM of ours.
+        let described = folder.folder(&name).and_then(|inner| inner.read(VM)).ok().flatten();
+        if let Some(Ok(Resource::Vm(vm))) = described.map(|json| serde_json::from_slice(&json)) {
+            vms.push(vm);
+        }
+    }
+    Ok(vms)
+}
+
 /// Brings the description of a resource up to date; one without files gets none.
 ///
 /// # Errors
