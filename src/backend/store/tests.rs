@@ -205,7 +205,7 @@ async fn a_writer_that_dies_says_so_and_keeps_nobody_waiting() {
         let mut health = writer.health();
         writer.send(vec![insert(&operation(2))]).await.unwrap_err();
         let dead = health.wait_for(|health| matches!(health, Health::Dead(_))).await.unwrap();
-        let Health::Dead(why) = &*dead else { unreachable!() };
+        let Health::Dead(why) = &*dead else { panic!("{dead:?}") };
         assert!(why.contains("start hostler again"), "{why}");
         drop(dead);
         writer.send(vec![insert(&operation(3))]).await.unwrap_err();
