@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use hostler::backend::journal::{Context, Stop};
+use hostler::backend::engine::journal::{Context, Stop};
 use hostler::backend::operations::{Entry, Kind};
 use hostler::backend::settings::Settings;
 use hostler::backend::{Embedded, drivers, own};
@@ -123,7 +123,7 @@ fn bare(dir: &Path, count: u64) -> f64 {
     connection.pragma_update(None, "synchronous", "FULL").expect("FULL");
     connection.pragma_update(None, "wal_autocheckpoint", 4096).expect("checkpoint");
     connection
-        .execute_batch(include_str!("../src/backend/store/schema.sql"))
+        .execute_batch(include_str!("../src/backend/engine/store/schema.sql"))
         .expect("the same tables");
     let (requests, waiting) = mpsc::channel::<(u64, tokio::sync::oneshot::Sender<()>)>();
     let writer = std::thread::spawn(move || {

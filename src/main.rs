@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use hostler::backend::drivers::{self, supervise};
-use hostler::backend::store::damaged;
+use hostler::backend::engine::store::damaged;
 use hostler::backend::{Embedded, Found, find, operations, own};
 use hostler::cli::{self, Check, Cli, Command};
 use hostler::config::{self, Config, Origin};

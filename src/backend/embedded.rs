@@ -8,16 +8,16 @@ use crate::domain::{
     Result, Rows, Serial, State, Subject, Submit, Task, VmState,
 };
 
-use super::core::{Core, detached};
-use super::kind::Entry;
 use super::ownership::{Guard, Owned};
 use super::ports::{Guest, Ports};
-use super::scheduler;
-use super::secrets::shown;
 use super::settings::Settings;
 use super::state_files;
-use super::store::{Store, reader};
-use super::timekeeper::Timekeeper;
+use crate::backend::engine::kind::Entry;
+use crate::backend::engine::secrets::shown;
+use crate::backend::engine::store::{Store, reader};
+use crate::backend::engine::{Core, detached};
+use crate::backend::watchers::scheduler;
+use crate::backend::watchers::timekeeper::Timekeeper;
 
 /// The most rows a list answers with.
 const MOST_ROWS: u32 = 10_000;
@@ -53,15 +53,15 @@ impl Embedded {
         let guard = owned.guard().inspect_err(|error| {
             tracing::warn!(%error, "whether the state directory stays where it is is not watched");
         });
-        super::keeper::clear_unwritten(&settings.state_dir);
+        crate::backend::watchers::keeper::clear_unwritten(&settings.state_dir);
         let core = Arc::new(Core::new(ports, settings, kinds, store, opened));
         core.dispatch();
         let (dir, clock) = (&core.settings().state_dir, &*core.ports().clock);
         let time = Timekeeper::resume(dir, clock);
-        core.running.spawn(super::keeper::run(core.clone()));
-        core.running.spawn(super::observer::run(core.clone(), time.clone()));
+        core.running.spawn(crate::backend::watchers::keeper::run(core.clone()));
+        core.running.spawn(crate::backend::watchers::observer::run(core.clone(), time.clone()));
         core.running.spawn(scheduler::run(core.clone(), time));
-        core.running.spawn(super::core::wait_for_room(core.clone()));
+        core.running.spawn(crate::backend::engine::wait_for_room(core.clone()));
         let (dir, pid) = (core.settings().state_dir.display(), std::process::id());
         let version = env!("CARGO_PKG_VERSION");
         tracing::info!("hostler {version}, process {pid}, owns {dir}");
@@ -81,7 +81,7 @@ impl Embedded {
         self.core.running.close();
         self.core.running.wait().await;
         self.core.leaving.cancel();
-        super::keeper::keep(&self.core).await;
+        crate::backend::watchers::keeper::keep(&self.core).await;
         if let Err(error) = self.core.store.close().await {
             tracing::error!(%error, "the last changes could not be written");
         }
@@ -111,8 +111,8 @@ impl Embedded {
     /// Returns when what lies in the state directory is in step with what happened until now.
     #[cfg(test)]
     pub(super) async fn settle(&self) {
-        super::keeper::sweep_once(&self.core).await;
-        super::keeper::keep(&self.core).await;
+        crate::backend::watchers::keeper::sweep_once(&self.core).await;
+        crate::backend::watchers::keeper::keep(&self.core).await;
     }
 
     /// Whether anybody listens to the events.
@@ -237,7 +237,7 @@ impl Embedded {
                     *row = (*open.operation).clone();
                     row.wait = row.wait.take().or_else(|| flight.queue.why(row.uid));
                 }
-                None => row.params = super::secrets::hidden(&row.params),
+                None => row.params = crate::backend::engine::secrets::hidden(&row.params),
             }
         }
     }

@@ -10,9 +10,9 @@ use crate::domain::{
     Query, Result, Rows, Serial, Subject, Submit,
 };
 
-use super::kind::Entry;
-use super::queue::Queue;
 use super::settings::Settings;
+use crate::backend::engine::kind::Entry;
+use crate::backend::engine::queue::Queue;
 
 /// A backend that has nothing and does nothing.
 pub struct Nothing {

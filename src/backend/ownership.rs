@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat, inotify};
 use tokio::net::unix::pipe;
 
-use super::known::Known;
-use super::store;
+use crate::backend::engine::known::Known;
+use crate::backend::engine::store;
 use crate::domain::{BackendError, Result};
 
 /// The file that names the owner.

@@ -1,4 +1,4 @@
-//! One thing, whole, and events as lines.
+//! One thing, atomic_file, and events as lines.
 
 use std::io::Write;
 

@@ -3,8 +3,8 @@
 
 use std::process::ExitCode;
 
-use hostler::backend::check::{self, Finding};
-use hostler::backend::{Found, drivers, find, own, recover as recovery};
+use hostler::backend::state_files::check::{self, Finding};
+use hostler::backend::{Found, drivers, find, own, state_files::recover as recovery};
 use hostler::cli::{self, Check};
 
 use super::Place;

@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use super::atomic_file;
 use super::process;
 use super::supervise::{Doing, Ending, LongCommand, Stall, Supervised, Supervision};
-use super::whole;
 use crate::backend::ports::{CommandLog, Done, EncodeJob, Encoded, Encoder, MediaInfo, Report};
 use crate::backend::state_files::beneath::Folder;
 use crate::domain::Failure;
@@ -141,11 +141,11 @@ fn publish(job: &EncodeJob, held: Option<&Folder>, encoded: &Encoded) -> Result<
     let writing = |error: io::Error| Failure::io(format!("write {}", output.display()), &error);
     let is_it = |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|it| encoded.is(&it));
     if is_it(output) {
-        return whole::sync_dir(output).map_err(writing);
+        return atomic_file::sync_dir(output).map_err(writing);
     }
     let partial = held.map(|held| held.held().join(file_name(output)));
     let Some(partial) = partial.filter(|partial| is_it(partial)) else { return Err(gone(job)) };
-    whole::publish_new(&partial, output).map_err(|error| match error.kind() {
+    atomic_file::publish_new(&partial, output).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => Failure::new(format!(
             "cannot finish {}: another file of that name has appeared meanwhile; move it away and \
              relaunch",
@@ -364,7 +364,7 @@ fn wants(job: &EncodeJob, without: &str) -> bool {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    crate::backend::work::blocking(work)
+    crate::backend::engine::work::blocking(work)
         .await
         .map_err(|error| Failure::new(format!("hostler has a fault: {error}")))?
 }

@@ -18,10 +18,10 @@ use std::sync::atomic::AtomicBool;
 
 use sha2::Digest;
 
+use super::atomic_file;
 use super::process;
 use super::room::Reserve;
 use super::supervise::{Supervised, Supervision};
-use super::whole;
 use crate::backend::ports::{Checksum, CommandLog, Done, ImageTool, MadeImage, Meter, Report};
 use crate::domain::{DiskFormat, Failure, ImageForm};
 
@@ -207,7 +207,7 @@ async fn adopt(
     let path = dir.join(name);
     let (from, to) = (partial.to_owned(), path.clone());
     blocking(move || {
-        whole::publish(&from, &to)
+        atomic_file::publish(&from, &to)
             .map_err(|error| Failure::io(format!("write {}", to.display()), &error))
     })
     .await?;
@@ -229,7 +229,7 @@ async fn bring(
     let partial = target.with_file_name(format!(".{name}.partial"));
     copied(source, partial.clone(), reserve, report).await?;
     blocking(move || {
-        whole::publish(&partial, &target)
+        atomic_file::publish(&partial, &target)
             .map_err(|error| Failure::io(format!("write {}", target.display()), &error))
     })
     .await
@@ -315,7 +315,7 @@ fn make_dir(dir: &Path) -> Result<(), Failure> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    crate::backend::work::blocking(work)
+    crate::backend::engine::work::blocking(work)
         .await
         .map_err(|error| Failure::new(format!("hostler has a fault: {error}")))?
 }

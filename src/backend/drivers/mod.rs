@@ -2,6 +2,7 @@
 //!
 //! Drivers know `ports` and `domain` and nothing of queues, stores or screens.
 
+pub mod atomic_file;
 pub mod clock;
 pub mod ffmpeg;
 #[cfg(feature = "failpoints")]
@@ -15,7 +16,6 @@ pub mod room;
 pub mod seed;
 pub mod supervise;
 pub mod toolbox;
-pub mod whole;
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ use crate::backend::state_files::beneath::Folder;
 use crate::backend::state_files::is_unique;
 use crate::domain::Failure;
 
-use super::whole;
+use super::atomic_file;
 
 /// The file in the folder that is locked for as long as the folder is worked in. It tells our
 /// folders from others of such a name, and those of the dead from those of the living.
@@ -85,7 +85,7 @@ impl Partial {
     /// # Errors
     /// When the disk is full or broken.
     pub fn publish(self, name: &str) -> Result<(), Failure> {
-        whole::publish(&self.file(name), &self.target)
+        atomic_file::publish(&self.file(name), &self.target)
             .map_err(|error| Failure::io(format!("make {}", self.target.display()), &error))
     }
 
@@ -94,7 +94,7 @@ impl Partial {
     /// # Errors
     /// When the place is taken, or the disk is full or broken.
     pub fn publish_new(self, name: &str) -> Result<(), Failure> {
-        whole::publish_new(&self.file(name), &self.target)
+        atomic_file::publish_new(&self.file(name), &self.target)
             .map_err(|error| Failure::io(format!("make {}", self.target.display()), &error))
     }
 }

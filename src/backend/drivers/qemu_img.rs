@@ -271,7 +271,7 @@ fn mkfs(fstype: FsType, label: &str) -> Option<(&'static str, Vec<String>)> {
 }
 
 async fn publish(partial: Partial, name: &'static str) -> Result<(), Failure> {
-    let published = crate::backend::work::blocking(move || partial.publish_new(name)).await;
+    let published = crate::backend::engine::work::blocking(move || partial.publish_new(name)).await;
     published.map_err(|error| Failure::new(format!("cannot put {name} in its place: {error}")))?
 }
 

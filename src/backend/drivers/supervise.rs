@@ -37,7 +37,7 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 
-use super::whole;
+use super::atomic_file;
 use crate::backend::state_files::beneath::Folder;
 use crate::domain::Failure;
 
@@ -191,7 +191,7 @@ impl Supervision {
         let Some(lock) = it.claim(fits).await? else { return Ok(it) };
         it.remove_outer_dir()?;
         let written = lock.empty(dir).and_then(|()| {
-            whole::write(&dir.join("command.json"), &serde_json::to_vec_pretty(command)?)
+            atomic_file::write(&dir.join("command.json"), &serde_json::to_vec_pretty(command)?)
         });
         written.map_err(|error| Failure::io(format!("write {}", dir.display()), &error))?;
         self.spawn(dir, lock).await?;

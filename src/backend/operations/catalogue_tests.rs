@@ -7,10 +7,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
-use super::{Entry, World, all, testing};
-use crate::backend::admission;
-use crate::backend::inventory::Inventory;
+use super::{Entry, World, all};
+use crate::backend::engine::admission;
+use crate::backend::engine::inventory::Inventory;
 use crate::backend::settings::Settings;
+use crate::backend::testing::harness as testing;
 use crate::domain::{
     Catalogue, Disk, DiskFormat, DiskState, Effect, Encoding, EncodingState, Field, FieldType,
     FsType, Image, ImageForm, ImageState, LockMode, OperationSpec, Params, Repeat, Resource,
@@ -272,7 +273,7 @@ fn defaults_pass_their_own_checks_and_parameters_come_back_as_they_were() {
     let catalogue = Catalogue::new(kinds.iter().map(|entry| entry.spec.clone()));
     let inventory = inventory();
     let find = |of, value: &serde_json::Value| inventory.find(of, value);
-    let ports = crate::backend::fake::Fake::default().ports();
+    let ports = crate::backend::testing::fake::Fake::default().ports();
     let world = World {
         ports: &ports,
         inventory: &inventory,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::journal::{Context, Stop};
+use crate::backend::engine::journal::{Context, Stop};
 use crate::backend::settings::Settings;
 use crate::domain::{
     DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
@@ -133,9 +133,9 @@ fn takes_disks(state: VmState) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::{House, Trial};
     use super::*;
-    use crate::backend::fake::Trouble;
+    use crate::backend::testing::fake::Trouble;
+    use crate::backend::testing::harness::{House, Trial};
 
     fn hot() -> Trial {
         Trial {

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::journal::{Context, Stop};
-use crate::backend::load;
+use crate::backend::engine::journal::{Context, Stop};
 use crate::backend::settings::Settings;
+use crate::backend::watchers::load;
 use crate::domain::{
     Choice, Disk, DiskFormat, DiskState, Effect, Field, FieldType, FsType, OperationSpec, Preview,
     Reason, Refusal, Resource, ResourceId, ResourceKind, Risk,
@@ -142,8 +142,8 @@ impl Kind for DiskCreate {
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::{House, Trial};
     use super::*;
+    use crate::backend::testing::harness::{House, Trial};
 
     #[tokio::test]
     async fn it_endures_everything() {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::journal::{Context, Stop};
+use crate::backend::engine::journal::{Context, Stop};
 use crate::backend::settings::Settings;
 use crate::domain::{
     Disk, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, Reason,
@@ -111,8 +111,8 @@ fn elsewhere(disk: &Disk) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::{House, Trial};
     use super::*;
+    use crate::backend::testing::harness::{House, Trial};
     use crate::domain::DiskState;
 
     #[tokio::test]
@@ -148,7 +148,7 @@ mod tests {
         let mut house = House::open();
         let (vm, disk) = (house.some_vm().await, house.some_disk().await);
         house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
-        house.fake.trouble(0, crate::backend::fake::Trouble::Hang);
+        house.fake.trouble(0, crate::backend::testing::fake::Trouble::Hang);
         let first = house.submit("disk_detach", json!({ "disk": disk })).await.unwrap();
         house.fake.hung().await;
         let second = house.submit("vm_stop", json!({ "vm": vm })).await.unwrap();

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::journal::{Context, Stop};
+use crate::backend::engine::journal::{Context, Stop};
 use crate::backend::settings::Settings;
 use crate::domain::{
     Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, Refusal,
@@ -113,7 +113,7 @@ impl Kind for DiskRestore {
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::House;
+    use crate::backend::testing::harness::House;
     use crate::domain::{DiskState, Reason};
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use crate::backend::journal::StepContext;
+use crate::backend::engine::journal::StepContext;
 use crate::backend::ports::Drive;
 use crate::domain::{Disk, DiskState, Failure, Resource, Vm};
 

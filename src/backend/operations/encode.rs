@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::inventory::Inventory;
-use crate::backend::journal::{Context, StepContext, Stop};
+use crate::backend::engine::inventory::Inventory;
+use crate::backend::engine::journal::{Context, StepContext, Stop};
 use crate::backend::ports::{EncodeJob, Encoded, MediaInfo};
 use crate::backend::presets::Preset;
 use crate::backend::settings::Settings;

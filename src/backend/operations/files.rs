@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{FileType, FlockOperation};
 use rustix::io::Errno;
 
-use crate::backend::journal::{Context, StepContext, Stop};
+use crate::backend::engine::journal::{Context, StepContext, Stop};
 use crate::backend::settings::Settings;
 use crate::backend::state_files::beneath::Folder;
 use crate::backend::state_files::mark::Mark;

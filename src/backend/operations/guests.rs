@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use jiff::Timestamp;
 
-use crate::backend::journal::{Context, StepContext, Stop};
+use crate::backend::engine::journal::{Context, StepContext, Stop};
 use crate::backend::ports::{Drive, Guest, GuestEvent, GuestSpec, GuestStatus, Meter};
 use crate::backend::settings::Settings;
 use crate::domain::{

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::journal::{Context, Stop};
+use crate::backend::engine::journal::{Context, Stop};
 use crate::backend::settings::Settings;
 use crate::domain::{
     Choice, Effect, Field, FieldType, OperationSpec, Preview, Reason, Refusal, Resource,
@@ -116,7 +116,7 @@ impl Kind for ImageBuild {
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::{House, Trial};
+    use crate::backend::testing::harness::{House, Trial};
     use crate::domain::Reason;
 
     #[tokio::test]

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::inventory::Inventory;
-use crate::backend::journal::{Context, StepContext, Stop};
+use crate::backend::engine::inventory::Inventory;
+use crate::backend::engine::journal::{Context, StepContext, Stop};
 use crate::backend::settings::Settings;
 use crate::backend::state_files::description;
 use crate::domain::{
@@ -118,8 +118,8 @@ fn unknown_use(settings: &Settings, image: u64) -> Result<(), Failure> {
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::House;
-    use crate::backend::fake::Trouble;
+    use crate::backend::testing::fake::Trouble;
+    use crate::backend::testing::harness::House;
     use crate::domain::{Reason, ResourceId, ResourceKind, State};
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::journal::{Context, Stop};
+use crate::backend::engine::journal::{Context, Stop};
 use crate::backend::ports::{Checksum, Done, Ports};
 use crate::backend::settings::{OsImage, Settings};
 use crate::domain::{
@@ -241,8 +241,8 @@ impl Kind for ImageFetch {
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::{House, Trial};
     use super::*;
+    use crate::backend::testing::harness::{House, Trial};
     use crate::domain::{BackendError, ImageState};
 
     const URL: &str = "https://images.example/other.qcow2";
@@ -284,7 +284,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_download_is_kept_for_its_relaunch() {
         let mut house = House::open();
-        house.fake.trouble(0, crate::backend::fake::Trouble::After);
+        house.fake.trouble(0, crate::backend::testing::fake::Trouble::After);
         house.fails("image_fetch", json!({ "os": "debian-12" })).await;
         assert!(house.dir().join("images/1/disk.qcow2").exists());
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::journal::{Context, Stop};
+use crate::backend::engine::journal::{Context, Stop};
 use crate::backend::settings::Settings;
 use crate::domain::{
     Effect, Field, FieldType, OperationSpec, Preview, Refusal, Resource, ResourceKind, Risk,
@@ -101,7 +101,7 @@ impl Kind for ImageImport {
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::{House, Trial};
+    use crate::backend::testing::harness::{House, Trial};
     use crate::domain::Reason;
 
     #[tokio::test]

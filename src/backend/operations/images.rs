@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::backend::journal::{Context, StepBuilder, StepContext, Stop};
+use crate::backend::engine::journal::{Context, StepBuilder, StepContext, Stop};
 use crate::backend::ports::{MadeImage, Ports};
 use crate::backend::settings::Settings;
 use crate::backend::state_files::mark::Mark;

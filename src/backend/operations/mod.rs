@@ -26,8 +26,6 @@ mod task_delete;
 mod task_run;
 mod task_switch;
 mod task_update;
-#[cfg(test)]
-pub mod testing;
 mod timetable;
 mod vm_create;
 mod vm_delete;
@@ -37,8 +35,8 @@ mod vm_stop;
 
 pub(super) use guests::{crashed, guest, halted};
 
-pub use super::kind::{Entry, Kind, Sealed, World};
 use super::settings::Settings;
+pub use crate::backend::engine::kind::{Entry, Kind, Sealed, World};
 
 /// Every kind hostler has, in the order of the catalogue.
 #[must_use]

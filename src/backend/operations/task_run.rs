@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::backend::inventory::Inventory;
-use crate::backend::journal::{Context, StepContext, Stop};
-use crate::backend::scheduler;
+use crate::backend::engine::inventory::Inventory;
+use crate::backend::engine::journal::{Context, StepContext, Stop};
 use crate::backend::settings::Settings;
+use crate::backend::watchers::scheduler;
 use crate::domain::{Failure, OperationSpec, Preview, Resource, Risk, Run, RunOutcome, Submit};
 
 use super::{Kind, World, timetable};

@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::backend::scheduler;
+use crate::backend::watchers::scheduler;
 use crate::domain::{
     Effect, Every, Field, FieldType, LockMode, LockRule, OperationSpec, Reason, Refusal, Repeat,
     ResourceKind, Risk, Task,
@@ -115,7 +115,7 @@ pub(super) fn says_next(repeat: &Repeat, world: &World<'_>) -> String {
 
 /// A task that fires by itself from now on. Firings before now are not owed to it, and what went
 /// wrong with them does not count any more.
-pub(super) fn awake(task: Task, cx: &crate::backend::journal::Context) -> Task {
+pub(super) fn awake(task: Task, cx: &crate::backend::engine::journal::Context) -> Task {
     // Later than now when the clock was set back and some that are to come have fired already.
     let settled = scheduler::settled(&task, cx.now()).max(cx.now());
     let next = scheduler::upcoming(&task, settled, &cx.settings().time_zone);

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::backend::journal::{Context, Stop};
-use crate::backend::load;
+use crate::backend::engine::journal::{Context, Stop};
 use crate::backend::ports::Seed;
 use crate::backend::settings::Settings;
+use crate::backend::watchers::load;
 use crate::domain::{
     Effect, Field, FieldType, FsType, ImageForm, ImageState, LockMode, LockRule, OperationSpec,
     Preview, Reason, Refusal, Resource, ResourceId, ResourceKind, Risk, Vm, VmState,
@@ -320,8 +320,8 @@ fn seed(vm: &Vm, params: &Parameters) -> Seed {
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::{House, Trial};
     use super::*;
+    use crate::backend::testing::harness::{House, Trial};
     use crate::domain::{Backend, Control, State};
 
     const PASSWORD: &str = "correct horse";
@@ -401,7 +401,7 @@ mod tests {
         let mut task = task;
         task["params"]["password"] = json!(PASSWORD);
         let id = house.done("task_create", task).await;
-        house.fake.trouble(0, crate::backend::fake::Trouble::Before);
+        house.fake.trouble(0, crate::backend::testing::fake::Trouble::Before);
         house.done("task_run", json!({ "task": id })).await;
         let failed = crate::domain::Uid(4);
         assert_eq!(house.ends(failed).await.state, State::Error);
@@ -438,7 +438,7 @@ mod tests {
     #[tokio::test]
     async fn an_image_that_is_not_ready_is_refused() {
         let mut house = House::open();
-        house.fake.trouble(0, crate::backend::fake::Trouble::Before);
+        house.fake.trouble(0, crate::backend::testing::fake::Trouble::Before);
         let failed = house.fails("image_build", json!({ "recipe": "tiny" })).await;
         let given = json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny" });
         let (reason, field, _) = house.refused("vm_create", given).await;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::journal::{Context, StepContext, Stop};
+use crate::backend::engine::journal::{Context, StepContext, Stop};
 use crate::backend::ports::GuestStatus;
 use crate::backend::settings::Settings;
 use crate::domain::{
@@ -95,7 +95,7 @@ impl Kind for VmDelete {
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::House;
+    use crate::backend::testing::harness::House;
     use crate::domain::{DiskState, Reason, ResourceId, ResourceKind};
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::journal::{Context, Stop};
+use crate::backend::engine::journal::{Context, Stop};
 use crate::backend::ports::GuestStatus;
 use crate::backend::settings::Settings;
 use crate::domain::{
@@ -91,8 +91,8 @@ impl Kind for VmReboot {
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::{House, params};
-    use crate::backend::fake::Trouble;
+    use crate::backend::testing::fake::Trouble;
+    use crate::backend::testing::harness::{House, params};
     use crate::domain::{Control, Fact, State, VmState};
 
     #[tokio::test]

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::journal::{Context, Stop};
-use crate::backend::load;
+use crate::backend::engine::journal::{Context, Stop};
 use crate::backend::ports::GuestStatus;
 use crate::backend::settings::Settings;
+use crate::backend::watchers::load;
 use crate::domain::{
     Effect, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, Resource, ResourceKind,
     Risk, Vm, VmState,
@@ -103,9 +103,9 @@ impl Kind for VmStart {
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::{House, Trial};
-    use crate::backend::fake::Trouble;
     use crate::backend::ports::{GuestEvent, GuestStatus};
+    use crate::backend::testing::fake::Trouble;
+    use crate::backend::testing::harness::{House, Trial};
     use crate::domain::{Reason, ResourceId, ResourceKind, VmState};
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::journal::{Context, Stop};
+use crate::backend::engine::journal::{Context, Stop};
 use crate::backend::settings::Settings;
 use crate::domain::{
     Effect, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, Resource, ResourceKind,
@@ -108,10 +108,10 @@ impl Kind for VmStop {
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::{House, Trial};
+    use crate::backend::testing::harness::{House, Trial};
     use crate::domain::{Control, Reason, State, VmState};
 
-    use super::super::testing::params;
+    use crate::backend::testing::harness::params;
 
     #[tokio::test]
     async fn it_endures_everything() {
@@ -157,7 +157,7 @@ mod tests {
     async fn a_second_one_is_refused_while_one_is_pending() {
         let mut house = House::open();
         let vm = house.some_vm().await;
-        house.fake.trouble(0, crate::backend::fake::Trouble::Hang);
+        house.fake.trouble(0, crate::backend::testing::fake::Trouble::Hang);
         let first = house.submit("vm_stop", json!({ "vm": vm })).await.unwrap();
         house.fake.hung().await;
         let (reason, _, _) = house.refused("vm_stop", json!({ "vm": vm })).await;

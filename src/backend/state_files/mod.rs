@@ -14,8 +14,10 @@
 //! of how a resource is made.
 
 pub mod beneath;
+pub mod check;
 pub mod description;
 pub mod mark;
+pub mod recover;
 
 use std::io;
 use std::path::{Path, PathBuf};

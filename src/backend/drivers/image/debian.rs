@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{blocking, describe, mounts, whole};
+use super::{atomic_file, blocking, describe, mounts};
 use crate::backend::drivers::process;
 use crate::backend::drivers::supervise::{
     Doing, Ending, LongCommand, Stall, Supervised, Supervision,
@@ -132,7 +132,7 @@ pub(super) async fn build(
         make_disk(dir, &tree, report, log).await?;
         let (partial, disk) = (dir.join("disk.qcow2.partial"), dir.join("disk.qcow2"));
         blocking(move || {
-            whole::publish(&partial, &disk)
+            atomic_file::publish(&partial, &disk)
                 .map_err(|error| Failure::io(format!("write {}", disk.display()), &error))
         })
         .await?;
@@ -338,17 +338,17 @@ fn furnish(tree: &Path) -> io::Result<()> {
     for (link, target) in SERVICES {
         let link = tree.join(link);
         std::fs::create_dir_all(link.parent().unwrap_or(tree))?;
-        whole::remove(&link)?;
+        atomic_file::remove(&link)?;
         symlink(target, &link)?;
     }
-    whole::remove(&tree.join("etc/hostname"))?;
-    whole::remove(&tree.join("var/lib/dbus/machine-id"))?;
+    atomic_file::remove(&tree.join("etc/hostname"))?;
+    atomic_file::remove(&tree.join("var/lib/dbus/machine-id"))?;
     // Every guest gets keys of its own, from cloud-init.
     let ssh = tree.join("etc/ssh");
     for entry in std::fs::read_dir(&ssh).into_iter().flatten() {
         let path = entry?.path();
         if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ssh_host_")) {
-            whole::remove(&path)?;
+            atomic_file::remove(&path)?;
         }
     }
     Ok(())
@@ -372,7 +372,7 @@ fn take_boot_files(dir: &Path, tree: &Path) -> Result<(), Failure> {
         })?;
         let partial = dir.join(format!(".{name}.partial"));
         std::fs::copy(&newest, &partial)
-            .and_then(|_| whole::publish(&partial, &dir.join(name)))
+            .and_then(|_| atomic_file::publish(&partial, &dir.join(name)))
             .map_err(|error| Failure::io(format!("copy {}", newest.display()), &error))?;
     }
     Ok(())
@@ -395,7 +395,7 @@ async fn make_disk(
     tell(0.88, "making the filesystem");
     let (raw, disk) = (dir.join("disk.raw.partial"), dir.join("disk.qcow2.partial"));
     let io = |error| Failure::io(format!("write {}", raw.display()), &error);
-    whole::remove(&raw).map_err(io)?;
+    atomic_file::remove(&raw).map_err(io)?;
     let file = std::fs::File::create(&raw).map_err(io)?;
     file.set_len(DISK_BYTES).map_err(io)?;
     let os = OsStr::new;
@@ -414,14 +414,14 @@ async fn make_disk(
         disk.as_os_str(),
     ];
     process::run_ok(log, "build debian", "qemu-img", &convert).await?;
-    whole::remove(&raw).map_err(io)
+    atomic_file::remove(&raw).map_err(io)
 }
 
 /// Removes what is left of a tree. What a build that was killed left mounted in it is unmounted
 /// first: it would be emptied too.
 pub(super) fn remove_tree(tree: &Path) -> Result<(), Failure> {
     mounts::unmount_below(tree)?;
-    whole::remove_dir(tree)
+    atomic_file::remove_dir(tree)
         .map_err(|error| Failure::io(format!("remove {}", tree.display()), &error))
 }
 

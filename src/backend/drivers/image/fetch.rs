@@ -23,7 +23,7 @@ use tokio::time::{timeout, timeout_at};
 
 use super::checksum::{self, Expected};
 use super::copy::Hasher;
-use super::{hashed, whole};
+use super::{atomic_file, hashed};
 use crate::backend::drivers::room::Reserve;
 use crate::backend::ports::{Checksum, Meter, Report};
 use crate::domain::Failure;
@@ -141,7 +141,7 @@ async fn compare(
         return Ok(());
     }
     forget(dir)?;
-    whole::remove(file)
+    atomic_file::remove(file)
         .map_err(|error| Failure::io(format!("remove {}", file.display()), &error))?;
     Err(Failure::new(format!(
         "{} was fetched, but its checksum is {}… instead of {}…: it is damaged or not the file the \
@@ -154,8 +154,8 @@ async fn compare(
 
 /// Removes what was fetched.
 pub(super) fn forget(dir: &Path) -> Result<(), Failure> {
-    whole::remove(&dir.join("fetch.partial"))
-        .and_then(|()| whole::remove(&origin_file(dir)))
+    atomic_file::remove(&dir.join("fetch.partial"))
+        .and_then(|()| atomic_file::remove(&origin_file(dir)))
         .map_err(|error| Failure::io(format!("remove a download in {}", dir.display()), &error))
 }
 
@@ -283,7 +283,7 @@ async fn download(
             validator: validator(response.headers()),
         };
         let json = serde_json::to_vec(&origin).map_err(|error| writing(error.into()))?;
-        whole::write(&origin_file(dir), &json).map_err(writing)?;
+        atomic_file::write(&origin_file(dir), &json).map_err(writing)?;
     }
     let mut file = tokio::fs::OpenOptions::new()
         .create(true)

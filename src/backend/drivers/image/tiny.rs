@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::cpio::Archive;
-use super::{made_direct, whole};
+use super::{atomic_file, made_direct};
 use crate::backend::ports::MadeImage;
 use crate::domain::Failure;
 
@@ -70,11 +70,11 @@ pub(super) fn build(dir: &Path) -> Result<MadeImage, Failure> {
     let target = dir.join("initrd");
     let partial = dir.join(".initrd.partial");
     write_initrd(&partial, &busybox, &modules, &version)
-        .and_then(|()| whole::publish(&partial, &target))
+        .and_then(|()| atomic_file::publish(&partial, &target))
         .map_err(io(format!("write {}", target.display())))?;
     let copy = dir.join(".kernel.partial");
     std::fs::copy(&kernel, &copy)
-        .and_then(|_| whole::publish(&copy, &dir.join("kernel")))
+        .and_then(|_| atomic_file::publish(&copy, &dir.join("kernel")))
         .map_err(io(format!("copy {}", kernel.display())))?;
     made_direct(dir, APPEND)
 }

@@ -15,7 +15,7 @@ use std::process::Stdio;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::{Errno, FdFlags};
 
-use super::whole;
+use super::atomic_file;
 
 /// The lock's name in the folder.
 const NAME: &str = "lock";
@@ -83,9 +83,9 @@ impl Lock {
                 continue;
             }
             if entry.file_type()?.is_dir() {
-                whole::remove_dir(&entry.path())?;
+                atomic_file::remove_dir(&entry.path())?;
             } else {
-                whole::remove(&entry.path())?;
+                atomic_file::remove(&entry.path())?;
             }
         }
         Ok(())
@@ -94,7 +94,7 @@ impl Lock {
     /// Removes the folder and everything in it.
     pub(super) fn remove_dir(self, dir: &Path) -> io::Result<()> {
         self.empty(dir)?;
-        whole::remove(&dir.join(NAME))?;
+        atomic_file::remove(&dir.join(NAME))?;
         match std::fs::remove_dir(dir) {
             // Somebody begins anew there already.
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::whole;
+use super::atomic_file;
 use crate::backend::state_files::beneath::Folder;
 
 /// Where it is noted which folder it is.
@@ -45,7 +45,7 @@ impl Outer {
                  only you may write to",
             ));
         }
-        whole::write(&job.join(NOTE), &serde_json::to_vec(&Self::from(&found))?)?;
+        atomic_file::write(&job.join(NOTE), &serde_json::to_vec(&Self::from(&found))?)?;
         Ok(folder)
     }
 

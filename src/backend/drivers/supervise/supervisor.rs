@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 use super::lock::Lock;
 use super::outer::Outer;
 use super::tree::Leader;
-use super::{Ending, LongCommand, whole};
+use super::{Ending, LongCommand, atomic_file};
 
 /// What it prints when it is at work.
 pub(super) const READY: &str = "ready";
@@ -33,7 +33,7 @@ pub fn main(dir: &Path) -> ExitCode {
 
 fn supervise(dir: &Path) -> io::Result<()> {
     let lock = Lock::inherited(dir)?;
-    whole::write(&dir.join("pid"), &serde_json::to_vec(&Leader::myself()?)?)?;
+    atomic_file::write(&dir.join("pid"), &serde_json::to_vec(&Leader::myself()?)?)?;
     let command: LongCommand = serde_json::from_slice(&std::fs::read(dir.join("command.json"))?)?;
     match &command.outer_dir {
         Some(outer) => Outer::make(dir, outer)
@@ -64,7 +64,7 @@ fn supervise(dir: &Path) -> io::Result<()> {
             error: error.to_string(),
         },
     };
-    whole::write(&dir.join("exit"), &serde_json::to_vec(&ending)?)
+    atomic_file::write(&dir.join("exit"), &serde_json::to_vec(&ending)?)
 }
 
 /// Tells the one who started us, and lets go of the pipe: it is read to its end.

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::backend::fake_encoder::Encoding as Does;
-use crate::backend::trial::Trial;
+use crate::backend::testing::fake_encoder::Encoding as Does;
+use crate::backend::testing::trial::Trial;
 use crate::domain::{
     Backend, Control, Encoding, EncodingState, Params, Reason, Resource, ResourceKind, State,
     StepState,

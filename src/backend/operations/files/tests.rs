@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::super::testing::House;
-use crate::backend::fake::Trouble;
+use crate::backend::testing::fake::Trouble;
+use crate::backend::testing::harness::House;
 use crate::domain::{Control, State};
 
 const STORE: [&str; 3] = ["hostler.db", "hostler.db-wal", "hostler.db-shm"];

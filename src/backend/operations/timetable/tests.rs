@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::backend::trial::Trial;
+use crate::backend::testing::trial::Trial;
 use crate::domain::{Every, Reason, Resource, ResourceKind, RunOutcome, State, Task};
 
 async fn task(trial: &Trial, id: u64) -> Task {

@@ -1,0 +1,97 @@
+//! The executor: takes an operation whose turn it is through its steps to its end.
+//!
+//! ```text
+//!  function ── Ok ──────────────────────────────▶ DONE
+//!           ── Failed ──▶ undo in reverse ──────▶ ERROR
+//!           ── Cancelled ▶ undo in reverse ─┬───▶ CANCEL
+//!           │                               └───▶ ERROR, when something is left
+//!           ├─ Mismatch ─▶ nothing is undone ───▶ ERROR
+//!           └─ Leaving ─▶ nothing: the next owner of the state directory goes on
+//! ```
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+
+use crate::domain::{Failure, State};
+
+use super::journal::{Context, Stop};
+use super::store::reader;
+use super::{Core, Run};
+
+/// Runs an operation that the queue has started.
+pub(in crate::backend) async fn run(core: Arc<Core>, run: Run) {
+    let Run { operation, params, cancel, resume } = run;
+    let uid = operation.uid;
+    let Some(kind) = core.kind(&operation.kind) else {
+        let why = format!("this hostler does not know the operation '{}'", operation.kind);
+        return core.end_at_last(uid, State::Error, Some(why)).await;
+    };
+    tokio::select! {
+        biased;
+        () = core.undisturbed(uid) => {}
+        () = core.leaving.cancelled() => return,
+    }
+    let recorded = if resume {
+        match core.store.read(move |store| reader::steps(store, uid)).await {
+            Ok(recorded) => recorded,
+            Err(error) => {
+                let why = format!("its steps cannot be read: {error}");
+                return core.end_at_last(uid, State::Error, Some(why)).await;
+            }
+        }
+    } else {
+        Vec::new()
+    };
+    let cx = Context::new(core.clone(), kind.clone(), &operation, cancel, recorded);
+    drop(operation);
+    let function = (kind.run)(cx.clone(), &params);
+    let function = AssertUnwindSafe(cx.tracked(function)).catch_unwind();
+    // The function comes first: what it has done is recorded, and its next step looks whether it is
+    // to stop.
+    let stop = tokio::select! {
+        biased;
+        result = function => result.unwrap_or_else(|panic| Err(Stop::Failed(panicked(&*panic)))),
+        () = core.leaving.cancelled() => Err(Stop::Leaving),
+        () = cx.called_off() => Err(Stop::Cancelled),
+    };
+    let (state, comment) = match stop.and_then(|()| cx.all_read()) {
+        Ok(()) => (State::Done, None),
+        Err(Stop::Mismatch(failure)) => (State::Error, Some(failure.message)),
+        // Nobody else gets the state directory while a thread of ours still works in it.
+        Err(Stop::Leaving) => return cx.quiet().await,
+        Err(stop) => {
+            let undone = tokio::select! {
+                biased;
+                () = core.leaving.cancelled() => return cx.quiet().await,
+                left = cx.tracked(cx.undo()) => left,
+            };
+            conclude(stop, &undone)
+        }
+    };
+    core.end_at_last(uid, state, comment).await;
+}
+
+/// Where an operation stands after its undos, and what is to be said about it.
+fn conclude(stop: Stop, left: &[String]) -> (State, Option<String>) {
+    let left = (!left.is_empty()).then(|| format!("could not be undone: {}", left.join("; ")));
+    match (stop, left) {
+        (Stop::Failed(failure), None) => (State::Error, Some(failure.message)),
+        (Stop::Failed(failure), Some(left)) => {
+            (State::Error, Some(format!("{}; {left}", failure.message)))
+        }
+        (_, Some(left)) => (State::Error, Some(format!("cancelled, but {left}"))),
+        (_, None) => (State::Cancel, None),
+    }
+}
+
+/// A panic inside an operation is a defect of hostler's; the operator gets its words.
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
+    let words = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    Failure::new(format!("hostler itself failed, which is a defect worth reporting: {words}"))
+}

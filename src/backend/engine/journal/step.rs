@@ -1,0 +1,328 @@
+//! One step: what its function works with, and how it is taken, recorded and replayed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::backend::engine::store::Change;
+use crate::backend::ports::{CommandLog, Meter};
+use crate::domain::{Command, Failure, Progress, Resource, ResourceId, Step, StepState, Wait};
+
+use super::{Context, Stop, Taken, Undo, mismatch};
+
+/// A change to a resource that is committed with the step that made it.
+#[derive(Debug, Clone)]
+pub(in crate::backend) enum Changed {
+    Put(Arc<Resource>),
+    Remove(ResourceId),
+}
+
+impl Changed {
+    /// The resource that is new or changed.
+    pub(in crate::backend) fn put(&self) -> Option<ResourceId> {
+        match self {
+            Self::Put(resource) => Some(resource.id()),
+            Self::Remove(_) => None,
+        }
+    }
+
+    /// The resource that is gone.
+    pub(in crate::backend) const fn removed(&self) -> Option<ResourceId> {
+        match self {
+            Self::Put(_) => None,
+            Self::Remove(id) => Some(*id),
+        }
+    }
+}
+
+impl From<&Changed> for Change {
+    fn from(changed: &Changed) -> Self {
+        match changed {
+            Changed::Put(resource) => Self::Put(resource.clone()),
+            Changed::Remove(id) => Self::Remove(*id),
+        }
+    }
+}
+
+/// What a step's function works with.
+#[derive(Clone)]
+pub struct StepContext {
+    cx: Context,
+    log: CommandLog,
+    changed: Arc<Mutex<Vec<Changed>>>,
+    spans: (f64, f64),
+    step: Step,
+    says: Option<&'static str>,
+}
+
+impl StepContext {
+    pub(super) fn new(cx: &Context, spans: (f64, f64), step: Step) -> Self {
+        let (core, uid, shown) = (cx.inner.core.clone(), cx.inner.uid, step.clone());
+        let log = CommandLog::watched(move |commands| {
+            let mut step = shown.clone();
+            step.commands.extend(commands);
+            core.tell_step(uid, step);
+        });
+        Self { cx: cx.clone(), log, changed: Arc::default(), spans, step, says: None }
+    }
+
+    /// Where commands are noted.
+    #[must_use]
+    pub const fn log(&self) -> &CommandLog {
+        &self.log
+    }
+
+    /// The context of the operation.
+    #[must_use]
+    pub const fn cx(&self) -> &Context {
+        &self.cx
+    }
+
+    /// Says how far the step is.
+    pub fn report(&self, meter: Meter) {
+        let (from, to) = self.spans;
+        let inner = &self.cx.inner;
+        self.cx.progress(Progress {
+            phase: self.says.unwrap_or(&self.step.name).replace('_', " "),
+            // At the very start nothing is known but that it began.
+            fraction: match meter.fraction {
+                Some(fraction) => Some(from + (to - from) * fraction.clamp(0.0, 1.0)),
+                None => (from > 0.0).then_some(from),
+            },
+            left_s: meter.left_s,
+            detail: meter.detail,
+            speed: meter.speed,
+            step: self.step.number,
+            steps: u32::try_from(inner.kind.spec.steps.len()).ok(),
+        });
+    }
+
+    /// Takes in a resource, new or changed, in one transaction with the step's record.
+    pub fn put(&self, resource: Resource) {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.push(Changed::Put(Arc::new(resource)));
+    }
+
+    /// Takes a resource out, in one transaction with the step's record.
+    pub fn remove(&self, id: ResourceId) {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.push(Changed::Remove(id));
+    }
+
+    /// Whether this is an undo because somebody cancelled the operation, and not because it failed:
+    /// what can be used again by a relaunch may then stay.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.cx.inner.cancel.is_cancelled()
+    }
+
+    pub(super) fn changes(&self) -> Vec<Changed> {
+        std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The commands noted before and now.
+    pub(super) fn commands(&self, before: &Step) -> Vec<Command> {
+        before.commands.iter().cloned().chain(self.log.commands()).collect()
+    }
+}
+
+/// A step about to be taken.
+#[must_use = "a step does nothing until it is run"]
+pub struct StepBuilder<'c> {
+    cx: &'c Context,
+    name: &'static str,
+    says: Option<&'static str>,
+    undo: Option<Undo>,
+    retries: u32,
+    spans: Option<(f64, f64)>,
+}
+
+impl<'c> StepBuilder<'c> {
+    /// A step of an operation, by its name in the kind's catalogue entry.
+    pub(super) fn new(cx: &'c Context, name: &'static str) -> Self {
+        Self { cx, name, says: None, undo: None, retries: 0, spans: None }
+    }
+
+    /// What to show people while it is taken, where its name does not say enough.
+    pub fn says(mut self, phase: &'static str) -> Self {
+        self.says = Some(phase);
+        self
+    }
+
+    /// Which part of the operation's whole time it takes, as two fractions; without it all steps
+    /// count alike.
+    pub fn spans(mut self, from: f64, to: f64) -> Self {
+        self.spans = Some((from, to));
+        self
+    }
+
+    /// How to undo it. Called also when the step was only begun: finding nothing to undo is
+    /// success.
+    pub fn undo<F, Fut>(mut self, undo: F) -> Self
+    where
+        F: Fn(StepContext) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        self.undo = Some(Box::new(move |cx| Box::pin(undo(cx))));
+        self
+    }
+
+    /// How often it may be tried again when it fails in a way that may pass: after 1, 2, 4, …
+    /// seconds, at most a minute each.
+    pub fn retry(mut self, times: u32) -> Self {
+        self.retries = times;
+        self
+    }
+
+    /// Takes the step, or gives what it returned when it was taken before.
+    ///
+    /// # Errors
+    /// When it fails, or the operation is to stop here.
+    pub async fn run<T, F, Fut>(self, effect: F) -> Result<T, Stop>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Fn(StepContext) -> Fut,
+        Fut: Future<Output = Result<T, Failure>>,
+    {
+        let inner = &self.cx.inner;
+        let number = {
+            let taken = inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            u32::try_from(taken.len()).unwrap_or(u32::MAX) + 1
+        };
+        let recorded = inner.recorded.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        if let Some((step, result)) = recorded {
+            return self.replay(step, result);
+        }
+        let mut step = Step {
+            attempt: inner.attempt,
+            number,
+            name: self.name.to_owned(),
+            state: StepState::Running,
+            started: self.cx.now(),
+            finished: None,
+            error: None,
+            commands: Vec::new(),
+        };
+        // From here on the effect may have happened in an earlier life, so its undo is due.
+        let taken = Taken { step: step.clone(), result: None, undo: self.undo };
+        inner.taken.lock().unwrap_or_else(PoisonError::into_inner).push(taken);
+        if inner.cancel.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        if inner.core.is_pausing() {
+            return Err(Stop::Leaving);
+        }
+        inner.begun.notify_one();
+        let steps = &inner.kind.spec.steps;
+        let place = steps.iter().position(|name| name == self.name).unwrap_or(0) as f64;
+        let steps = steps.len().max(1) as f64;
+        let spans = self.spans.unwrap_or((place / steps, (place + 1.0) / steps));
+        inner.core.begin_step(inner.uid, &step);
+        crash(&inner.kind.spec.kind, self.name, "before");
+        let mut tries = 0;
+        let (result, cx) = loop {
+            let mut cx = StepContext::new(self.cx, spans, step.clone());
+            cx.says = self.says;
+            cx.report(Meter::default());
+            let result = effect(cx.clone()).await;
+            step.commands = cx.commands(&step);
+            match result {
+                Err(failure) if failure.passing && tries < self.retries => {
+                    let pause = Duration::from_secs(1 << tries.min(6)).min(Duration::from_secs(60));
+                    tries += 1;
+                    let at = self.cx.now() + pause;
+                    let wait = Wait::Retry { at, why: failure.message };
+                    inner.core.waits(inner.uid, Some(wait));
+                    self.cx.ports().clock.until(at).await;
+                    inner.core.waits(inner.uid, None);
+                }
+                result => break (result, cx),
+            }
+        };
+        step.finished = Some(self.cx.now());
+        match result {
+            Ok(value) => {
+                crash(&inner.kind.spec.kind, self.name, "between");
+                let result = serde_json::to_value(&value).map_err(|error| {
+                    Failure::new(format!("step {} cannot be recorded: {error}", self.name))
+                })?;
+                step.state = StepState::Done;
+                self.cx.keep(&step, Some(result.clone()));
+                self.cx
+                    .record(step, Some(result), cx.changes())
+                    .await
+                    .map_err(|error| Failure::new(error.to_string()))?;
+                crash(&inner.kind.spec.kind, self.name, "after");
+                Ok(value)
+            }
+            Err(failure) => {
+                step.state = StepState::Failed;
+                step.error = Some(failure.message.clone());
+                self.cx.keep(&step, None);
+                if failure.refused {
+                    self.cx.disarm();
+                }
+                self.cx
+                    .record(step, None, Vec::new())
+                    .await
+                    .map_err(|error| Failure::new(error.to_string()))?;
+                Err(failure.into())
+            }
+        }
+    }
+}
+
+impl StepBuilder<'_> {
+    /// Gives what the step returned in an earlier life.
+    fn replay<T: DeserializeOwned>(self, step: Step, result: serde_json::Value) -> Result<T, Stop> {
+        let inner = &self.cx.inner;
+        if step.name != self.name {
+            let (number, recorded, asked) = (step.number, step.name, self.name);
+            return Err(mismatch(format!(
+                "step {number} is recorded as '{recorded}', where this version takes '{asked}'"
+            )));
+        }
+        let value = serde_json::from_value(result.clone()).map_err(|error| {
+            mismatch(format!("what step '{}' returned cannot be read ({error})", self.name))
+        })?;
+        let taken = Taken { step, result: Some(result), undo: self.undo };
+        inner.taken.lock().unwrap_or_else(PoisonError::into_inner).push(taken);
+        Ok(value)
+    }
+}
+
+impl Context {
+    /// Forgets the undo of the latest step, which has done nothing.
+    fn disarm(&self) {
+        let mut taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = taken.last_mut() {
+            last.undo = None;
+        }
+    }
+
+    /// Remembers how the latest step stands, for its undo.
+    fn keep(&self, step: &Step, result: Option<serde_json::Value>) {
+        let mut taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = taken.last_mut() {
+            last.step = step.clone();
+            last.result = result;
+        }
+    }
+}
+
+/// Dies here, as in a power cut, when the environment asks for it.
+#[cfg(feature = "failpoints")]
+fn crash(kind: &str, step: &str, point: &str) {
+    static WANTED: std::sync::LazyLock<Option<String>> =
+        std::sync::LazyLock::new(|| std::env::var("HOSTLER_CRASH").ok());
+    if WANTED.as_deref() == Some(&format!("{kind}/{step}/{point}")) {
+        let me = rustix::process::getpid();
+        // There is nobody left to tell if this fails.
+        let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
+    }
+}
+
+#[cfg(not(feature = "failpoints"))]
+const fn crash(_: &str, _: &str, _: &str) {}

@@ -1,0 +1,53 @@
+//! A full disk: said when it comes and when it goes, and looked after in between.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::store::{FREE_MIB, Health};
+use crate::domain::Fact;
+
+use super::Core;
+
+/// How often is looked whether there is room again.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Waits for a full disk and for room again, until the backend leaves. Nothing is started meanwhile;
+/// afterwards the work goes on.
+pub(in crate::backend) async fn wait_for_room(core: Arc<Core>) {
+    tokio::select! {
+        () = core.pausing.cancelled() => {}
+        () = look_after(&core) => {}
+    }
+}
+
+async fn look_after(core: &Arc<Core>) {
+    let mut health = core.store.writer().health();
+    let dir = core.settings().state_dir.display();
+    loop {
+        if health.wait_for(|health| *health == Health::Full).await.is_err() {
+            return;
+        }
+        let message = format!(
+            "the disk is full under {dir}: nothing new is accepted or started until {FREE_MIB} MiB \
+             are free; what runs can be cancelled"
+        );
+        core.hub.tell(Fact::Notice { message });
+        let full = |health: &Health| *health == Health::Full;
+        while full(&health.borrow_and_update()) {
+            let clock = &core.ports.clock;
+            tokio::select! {
+                _ = health.changed() => {}
+                () = clock.until(clock.now() + AGAIN) => {
+                    // The writer looks for room whenever it is asked for anything.
+                    let _ = core.store.writer().send(Vec::new()).await;
+                }
+            }
+        }
+        if !matches!(&*health.borrow(), Health::Well) {
+            continue;
+        }
+        let message = format!("there is room on the disk under {dir} again: the work goes on");
+        core.hub.tell(Fact::Notice { message });
+        core.dispatch();
+    }
+}

@@ -1,0 +1,84 @@
+//! A sound house has no findings, and each thing that is put out of order is found.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::*;
+use crate::backend::testing::fake::Trouble;
+use crate::backend::testing::harness::{House, settings};
+
+async fn findings(house: &House, live: bool) -> Vec<(String, String)> {
+    house.backend.settle().await;
+    let here = format!("{}/", house.dir().display());
+    let ports = house.fake.ports();
+    let found = look(&settings(house.dir()), &ports, live).await.unwrap();
+    let plain = |text: &str| text.replace(&here, "");
+    found.findings.iter().map(|it| (plain(&it.what), plain(&it.found))).collect()
+}
+
+#[tokio::test]
+async fn a_sound_house_has_no_findings_whatever_happened_in_it() {
+    let mut house = House::open();
+    let (vm, disk) = (house.some_vm().await, house.some_disk().await);
+    house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+    assert_eq!(findings(&house, true).await, []);
+    house.done("disk_detach", json!({ "disk": disk, "vm": vm })).await;
+    house.done("disk_delete", json!({ "disk": disk })).await;
+    house.done("vm_stop", json!({ "vm": vm, "force": true })).await;
+    // Failed, with its files kept for a relaunch.
+    house.fake.trouble(0, Trouble::After);
+    house.fails("image_fetch", json!({ "os": "debian-12" })).await;
+    // At work.
+    house.fake.trouble(0, Trouble::Hang);
+    house.submit("disk_create", json!({ "name": "b", "size_mb": 20 })).await.unwrap();
+    house.fake.hung().await;
+    assert_eq!(findings(&house, true).await, []);
+    let house = house.restart().await;
+    assert_eq!(findings(&house, false).await, []);
+}
+
+#[tokio::test]
+async fn everything_out_of_order_is_found() {
+    let mut house = House::open();
+    house.some_vm().await;
+    house.some_disk().await;
+    assert_eq!(findings(&house, true).await, []);
+    let dir = house.dir().to_owned();
+    let partial = format!(".1.qcow2.partial-{}", "0a".repeat(16));
+    fs::create_dir(dir.join("disks").join(&partial)).unwrap();
+    fs::create_dir_all(dir.join("encodings/7")).unwrap();
+    fs::create_dir(dir.join("vms/9")).unwrap();
+    fs::create_dir_all(dir.join("images/1/tree")).unwrap();
+    for file in ["disks/8.qcow2", "notes.txt", "vms/1.deleted", "disks/1.json"] {
+        fs::write(dir.join(file), "x").unwrap();
+    }
+    fs::remove_file(dir.join("vms/1/root.qcow2")).unwrap();
+    fs::write(dir.join("disks/1.qcow2"), "disk of 5").unwrap();
+    let stranger = Mark { operation: crate::domain::Uid(1), created_ms: 0 };
+    stranger.write(&dir, ResourceId::new(ResourceKind::Vm, 5)).unwrap();
+    let found: Vec<String> = findings(&house, true)
+        .await
+        .into_iter()
+        .map(|(what, found)| format!("{what}: {found}"))
+        .collect();
+    let expected = [
+        &format!("disks/{partial}: the database does not know it"),
+        "disk/1: disks/1.qcow2 has 5242880 bytes for its guest, and should have 20 MB",
+        "disk/1: its description disks/1.json cannot be read: ",
+        "disks/8.qcow2: the database does not know it",
+        "encodings/7: an encoding left this behind",
+        "images/1/tree: an operation left this behind",
+        "notes.txt: it is none of hostler's files",
+        "vm/1: its file vms/1/root.qcow2 is missing",
+        "vms/1.deleted: the database does not know it",
+        "vms/5.making.json: the operation #1 that began this is not known",
+        "vms/9: the database does not know it",
+    ];
+    for expected in expected {
+        assert!(found.iter().any(|it| it.starts_with(expected)), "{expected}\n{found:#?}");
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    let unknown = unknown(&settings(&dir)).unwrap();
+    assert_eq!(unknown.len(), 4, "{unknown:?}");
+}

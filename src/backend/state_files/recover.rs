@@ -1,0 +1,352 @@
+//! Recovering: takes in the VMs, disks and images that lie in a state directory and that its
+//! database does not know, by the descriptions beside their files.
+//!
+//! Nothing is ever removed, and what the database knows is not changed: what collides with it by
+//! number or name is left. A VM whose QEMU still runs is taken in as running, and the next owner
+//! watches it again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::FileType;
+
+use crate::domain::{
+    BackendError, Disk, DiskFormat, DiskState, Image, ImageForm, Resource, ResourceId,
+    ResourceKind, Vm, VmState,
+};
+
+use super::beneath::Folder;
+use super::mark::Mark;
+use super::{self as state_files, FOLDERS, TRASH, description, folder_of};
+use crate::backend::engine::inventory::Inventory;
+use crate::backend::engine::store::{Change, Look, Store};
+use crate::backend::operations::{guest, halted};
+use crate::backend::ports::{GuestStatus, Ports};
+use crate::backend::settings::Settings;
+
+/// What recovering did, or would do.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    /// What was taken in, and how.
+    pub taken: BTreeMap<String, String>,
+    /// What was left, and why.
+    pub left: BTreeMap<String, String>,
+}
+
+/// Takes in what the database does not know; with `dry_run`, only says so. The caller owns the
+/// state directory.
+///
+/// # Errors
+/// When the database cannot be read or written.
+pub async fn recover(
+    settings: &Settings,
+    ports: &Ports,
+    dry_run: bool,
+) -> Result<Recovery, BackendError> {
+    let opened = match Look::at(&settings.state_dir)? {
+        Some(store) => store.opened()?,
+        None => Default::default(),
+    };
+    let mut plan = Plan {
+        settings,
+        inventory: Inventory::new(opened.resources, &opened.counters),
+        images: Vec::new(),
+        vms: Vec::new(),
+        disks: Vec::new(),
+        done: Recovery::default(),
+    };
+    plan.images();
+    plan.vms(ports).await;
+    plan.disks(ports);
+    plan.attach();
+    let taken: Vec<Resource> = plan.taken();
+    if !dry_run && !taken.is_empty() {
+        let (store, mut opened) = Store::open(&settings.state_dir)?;
+        state_files::raise(&mut opened.counters, &settings.state_dir);
+        let mut changes: Vec<Change> =
+            taken.into_iter().map(|resource| Change::Put(Arc::new(resource))).collect();
+        changes.extend(FOLDERS.iter().filter_map(|(kind, _)| {
+            let (_, highest) = opened.counters.iter().find(|(name, _)| name == kind.word())?;
+            Some(Change::Count(kind.word(), *highest))
+        }));
+        let written = store.writer().send(changes).await;
+        let closed = store.close().await;
+        written.and(closed)?;
+    }
+    Ok(plan.done)
+}
+
+struct Plan<'s> {
+    settings: &'s Settings,
+    /// What the database knows, and what was taken in so far.
+    inventory: Inventory,
+    images: Vec<Image>,
+    vms: Vec<Vm>,
+    disks: Vec<Disk>,
+    done: Recovery,
+}
+
+impl Plan<'_> {
+    fn dir(&self) -> &Path {
+        &self.settings.state_dir
+    }
+
+    fn leave(&mut self, what: impl Into<String>, why: impl Into<String>) {
+        self.done.left.insert(what.into(), why.into());
+    }
+
+    /// Takes a resource in, unless its name is another's. Says whether it was.
+    fn take(&mut self, resource: &Resource, how: &str) -> bool {
+        let (id, name) = (resource.id(), resource.name());
+        // Several may have one name in the trash.
+        let trashed = matches!(resource, Resource::Disk(it) if it.state == DiskState::Trashed);
+        if let Some(other) = self.inventory.named(id.kind, name).filter(|_| !trashed) {
+            let kind = id.kind;
+            let why =
+                format!("{kind}/{other} is called '{name}' too; delete that and recover again");
+            self.leave(id, why);
+            return false;
+        }
+        self.inventory.put(Arc::new(resource.clone()));
+        self.done.taken.insert(format!("{id} '{name}'"), how.to_owned());
+        true
+    }
+
+    /// The numbers in a folder of the state directory.
+    fn numbers(&mut self, folder: &str) -> BTreeSet<u64> {
+        let path = self.dir().join(folder);
+        let names = Folder::beneath(self.dir(), &path).and_then(|folder| folder.names());
+        match names {
+            Ok(names) => names
+                .iter()
+                .filter_map(|name| state_files::number(&name.to_string_lossy()))
+                .collect(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
+            Err(error) => {
+                self.leave(path.display().to_string(), error.to_string());
+                BTreeSet::new()
+            }
+        }
+    }
+
+    /// What a description says of a resource that the database does not know; what cannot be taken
+    /// in is left.
+    fn described(&mut self, id: ResourceId, paths: &[&Path]) -> Option<Resource> {
+        match self.read(id, paths) {
+            Ok(found) => found,
+            Err(why) => {
+                self.leave(id, why);
+                None
+            }
+        }
+    }
+
+    fn read(&self, id: ResourceId, paths: &[&Path]) -> Result<Option<Resource>, String> {
+        let mut read = paths.iter().map(|path| description::read(self.dir(), path));
+        let found = read.find(|found| !matches!(found, Ok(None))).unwrap_or(Ok(None));
+        if let Some(known) = self.inventory.get(id) {
+            return match found {
+                Ok(Some(found)) if !same(&found, known) => Err(format!(
+                    "the database has another {id}, '{}'; this is '{}'",
+                    known.name(),
+                    found.name()
+                )),
+                _ => Ok(None),
+            };
+        }
+        match found {
+            Ok(Some(found)) if found.id() == id && description::is_whole(&found) => Ok(Some(found)),
+            Ok(Some(_)) => Err("its description is of something else".to_owned()),
+            Ok(None) => Err(match Mark::read(self.dir(), id) {
+                Ok(Some(mark)) => format!("operation {} began it and did not end", mark.operation),
+                _ => "there is no description of it".to_owned(),
+            }),
+            Err(error) => Err(format!("its description cannot be read: {error}")),
+        }
+    }
+
+    /// Whether a file below the state directory is there, and no link.
+    fn is_file(&self, path: &Path) -> bool {
+        let there = Folder::of(self.dir(), path).and_then(|(folder, name)| folder.found(name));
+        matches!(there, Ok(Some(FileType::RegularFile)))
+    }
+
+    fn images(&mut self) {
+        for number in self.numbers(folder_of(ResourceKind::Image)) {
+            let id = ResourceId::new(ResourceKind::Image, number);
+            let folder = self.settings.image_dir(number);
+            if !folder.is_dir() {
+                continue;
+            }
+            let Some(found) = self.described(id, &[&folder.join(description::IMAGE)]) else {
+                continue;
+            };
+            let Resource::Image(image) = &found else { continue };
+            let files = match &image.form {
+                Some(ImageForm::Disk { path, .. } | ImageForm::Iso { path }) => vec![path],
+                Some(ImageForm::DirectDisk { path, kernel, initrd, .. }) => {
+                    vec![path, kernel, initrd]
+                }
+                Some(ImageForm::Direct { kernel, initrd, .. }) => vec![kernel, initrd],
+                None => Vec::new(),
+            };
+            let missing = files.iter().find(|file| !self.is_file(file));
+            match missing {
+                Some(missing) => {
+                    let why = format!("its file {} is missing", missing.display());
+                    self.leave(id, why);
+                }
+                None => {
+                    if self.take(&found, "taken in") {
+                        self.images.push(image.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn vms(&mut self, ports: &Ports) {
+        for number in self.numbers(folder_of(ResourceKind::Vm)) {
+            let id = ResourceId::new(ResourceKind::Vm, number);
+            let folder = self.settings.vm_dir(number);
+            if !folder.is_dir() {
+                continue;
+            }
+            let Some(found) = self.described(id, &[&folder.join(description::VM)]) else {
+                continue;
+            };
+            let Resource::Vm(mut vm) = found else { continue };
+            if !self.is_file(&folder.join("root.qcow2")) {
+                self.leave(id, format!("its root disk in {} is missing", folder.display()));
+                continue;
+            }
+            let status = ports.hypervisor.status(&guest(self.settings, &vm)).await;
+            let how = match status {
+                Ok(GuestStatus::Off) => {
+                    vm = halted(vm, None);
+                    "taken in, halted"
+                }
+                // Whatever its guest does, the next owner sees.
+                Ok(_) => {
+                    vm.state = VmState::Running;
+                    "taken in; its QEMU runs and goes on"
+                }
+                Err(failure) => {
+                    self.leave(id, format!("whether it runs is not known: {}", failure.message));
+                    continue;
+                }
+            };
+            let mut how = how.to_owned();
+            if self.inventory.image(vm.image).is_none() {
+                let note = format!("its image, image/{}, is missing", vm.image);
+                how = format!("{how}; {note}");
+                if vm.state == VmState::Halted {
+                    vm.state = VmState::Invalid;
+                    vm.note = Some(note);
+                }
+            }
+            if self.take(&Resource::Vm(vm.clone()), &how) {
+                self.vms.push(vm);
+            }
+        }
+    }
+
+    fn disks(&mut self, ports: &Ports) {
+        let (disks, trash) = (self.numbers(folder_of(ResourceKind::Disk)), self.numbers(TRASH));
+        for number in disks.union(&trash).copied() {
+            let id = ResourceId::new(ResourceKind::Disk, number);
+            let (path, trashed) =
+                (self.settings.disk_path(number), self.settings.trash_path(number));
+            let dir = self.dir();
+            let beside = description::of_disk(dir, folder_of(ResourceKind::Disk), number);
+            let in_trash = description::of_disk(dir, TRASH, number);
+            let (descriptions, path, is_trashed) =
+                match (self.is_file(&path), self.is_file(&trashed)) {
+                    (true, false) => ([&*beside, &*in_trash], path, false),
+                    (false, true) => ([&*in_trash, &*beside], trashed, true),
+                    (true, true) if self.inventory.get(id).is_none() => {
+                        self.leave(
+                            id,
+                            format!("{} and {} are both there", path.display(), trashed.display()),
+                        );
+                        continue;
+                    }
+                    _ => {
+                        if self.inventory.get(id).is_none() {
+                            self.leave(id, "its file is missing");
+                        }
+                        continue;
+                    }
+                };
+            let Some(Resource::Disk(mut disk)) = self.described(id, &descriptions) else {
+                continue;
+            };
+            disk.path = path;
+            disk.format = DiskFormat::Qcow2;
+            if is_trashed {
+                disk.state = DiskState::Trashed;
+                disk.vm = None;
+                disk.trashed = Some(disk.trashed.unwrap_or_else(|| ports.clock.now()));
+            } else {
+                disk.trashed = None;
+            }
+            let how = if is_trashed { "taken in, into the trash" } else { "taken in" };
+            if self.take(&Resource::Disk(disk.clone()), how) {
+                self.disks.push(disk);
+            }
+        }
+    }
+
+    /// Attaches what either side says was attached; the two are not written at once. One that its
+    /// VM may still use must not be called free.
+    fn attach(&mut self) {
+        for disk in self.disks.iter_mut().filter(|disk| disk.state != DiskState::Trashed) {
+            let lists = self.vms.iter().position(|vm| vm.disks.contains(&disk.id));
+            let knows = self.vms.iter().position(|vm| Some(vm.id) == disk.vm);
+            match lists.or(knows) {
+                Some(at) => {
+                    let vm = &mut self.vms[at];
+                    if !vm.disks.contains(&disk.id) {
+                        vm.disks.push(disk.id);
+                    }
+                    (disk.state, disk.vm) = (DiskState::Attached, Some(vm.id));
+                }
+                None => (disk.state, disk.vm) = (DiskState::Free, None),
+            }
+        }
+        let owners: BTreeMap<u64, Option<u64>> = self
+            .inventory
+            .of(ResourceKind::Disk)
+            .filter_map(|disk| match &**disk {
+                Resource::Disk(disk) => Some((disk.id, disk.vm)),
+                _ => None,
+            })
+            .chain(self.disks.iter().map(|disk| (disk.id, disk.vm)))
+            .collect();
+        for vm in &mut self.vms {
+            vm.disks.retain(|disk| owners.get(disk) == Some(&Some(vm.id)));
+        }
+    }
+
+    fn taken(&mut self) -> Vec<Resource> {
+        let images = std::mem::take(&mut self.images).into_iter().map(Resource::Image);
+        let vms = std::mem::take(&mut self.vms).into_iter().map(Resource::Vm);
+        let disks = std::mem::take(&mut self.disks).into_iter().map(Resource::Disk);
+        images.chain(vms).chain(disks).collect()
+    }
+}
+
+/// Whether two of one number are one and the same, as it was at two times.
+fn same(one: &Resource, other: &Resource) -> bool {
+    match (one, other) {
+        (Resource::Vm(one), Resource::Vm(other)) => one.uuid == other.uuid,
+        (Resource::Disk(one), Resource::Disk(other)) => one.created == other.created,
+        (Resource::Image(one), Resource::Image(other)) => one.created == other.created,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,6 @@
+//! What the backend's tests work with: a world of fakes behind the ports, and houses built on it.
+
+pub mod fake;
+pub mod fake_encoder;
+pub mod harness;
+pub mod trial;

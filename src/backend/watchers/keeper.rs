@@ -1,0 +1,322 @@
+//! The keeper: keeps what lies in the state directory in step with what the database says.
+//!
+//! It writes descriptions when resources change, takes marks away when what they stand for is
+//! atomic_file, and removes at start what a called-off operation left when an earlier life ended. What
+//! the database does not know is left where it is. It wakes on changes, never by polling.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::FlockOperation;
+use tokio::sync::Notify;
+
+use crate::domain::{Failure, ResourceId, ResourceKind, State};
+
+use crate::backend::engine::Core;
+use crate::backend::engine::store::reader;
+use crate::backend::state_files::beneath::Folder;
+use crate::backend::state_files::mark::Mark;
+use crate::backend::state_files::{self, FOLDERS, TRASH, description};
+
+/// The resources whose files may be out of step.
+#[derive(Default)]
+pub(in crate::backend) struct Due {
+    ids: Mutex<BTreeSet<ResourceId>>,
+    woken: Notify,
+    /// Held by whoever brings them into step; whether what an earlier life left is removed.
+    swept: tokio::sync::Mutex<bool>,
+}
+
+impl Due {
+    /// These, at the start of a life.
+    pub(in crate::backend) fn new(ids: impl IntoIterator<Item = ResourceId>) -> Self {
+        let due = Self::default();
+        ids.into_iter().for_each(|id| due.add(id));
+        due
+    }
+
+    /// A resource has changed, or an operation on it has ended.
+    pub(in crate::backend) fn add(&self, id: ResourceId) {
+        if FOLDERS.iter().any(|(kind, _)| *kind == id.kind) {
+            self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+            self.woken.notify_one();
+        }
+    }
+
+    fn take(&self) -> BTreeSet<ResourceId> {
+        std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Keeps until the backend leaves.
+pub(in crate::backend) async fn run(core: Arc<Core>) {
+    tokio::select! {
+        () = core.pausing.cancelled() => return,
+        () = sweep_once(&core) => {}
+    }
+    loop {
+        keep(&core).await;
+        tokio::select! {
+            () = core.pausing.cancelled() => return,
+            () = core.due.woken.notified() => {}
+        }
+    }
+}
+
+/// Removes what an earlier life left, once in ours.
+pub(in crate::backend) async fn sweep_once(core: &Arc<Core>) {
+    let mut swept = core.due.swept.lock().await;
+    if !*swept {
+        sweep(core).await;
+        *swept = true;
+    }
+}
+
+/// Brings everything that is due into step. What fails is tried again with the next change.
+pub(in crate::backend) async fn keep(core: &Arc<Core>) {
+    let _turn = core.due.swept.lock().await;
+    let (due, this) = (core.due.take(), core.clone());
+    if due.is_empty() {
+        return;
+    }
+    let kept = tokio::task::spawn_blocking(move || {
+        let mut left = Vec::new();
+        for id in due {
+            match keep_one(&this, id) {
+                Ok(mark) => left.extend(mark.map(|mark| (id, mark))),
+                Err(error) => {
+                    tracing::warn!(%id, %error, "its description cannot be kept");
+                    this.due.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+                }
+            }
+        }
+        left
+    });
+    match kept.await {
+        Ok(left) => {
+            for (id, mark) in left {
+                sweep_one(core, id, mark, true).await;
+            }
+        }
+        Err(error) => tracing::error!(%error, "the keeper broke"),
+    }
+}
+
+/// Brings a resource's description and mark into step. Gives the mark of one that is gone.
+fn keep_one(core: &Core, id: ResourceId) -> io::Result<Option<Mark>> {
+    let dir = &core.settings().state_dir;
+    let resource = core.inventory(|inventory| inventory.get(id).cloned());
+    description::keep(dir, id, resource.as_ref())?;
+    let Some(mark) = Mark::read(dir, id)?.filter(|mark| !is_open(core, *mark)) else {
+        return Ok(None);
+    };
+    match resource {
+        Some(resource) if description::is_whole(&resource) => Mark::remove(dir, id)?,
+        Some(_) => {}
+        None => return Ok(Some(mark)),
+    }
+    Ok(None)
+}
+
+/// Whether the operation that left a mark is in flight.
+fn is_open(core: &Core, mark: Mark) -> bool {
+    let flight = core.flight();
+    flight.open.get(&mark.operation).is_some_and(|open| Mark::from(&*open.operation) == mark)
+}
+
+/// Removes what operations left that were called off while an earlier life ended: what carries the
+/// mark of one that this very database knows as cancelled, and nothing else.
+async fn sweep(core: &Arc<Core>) {
+    let dir = &core.settings().state_dir;
+    for (id, mark) in Mark::all(dir) {
+        if !is_open(core, mark) && core.inventory(|inventory| inventory.get(id).is_none()) {
+            sweep_one(core, id, mark, false).await;
+        }
+    }
+}
+
+/// Removes what a cancelled operation left of a resource that there is not. `ours`: the operation
+/// may have ended in this life.
+async fn sweep_one(core: &Arc<Core>, id: ResourceId, mark: Mark, ours: bool) {
+    let asked = core.store.read(move |store| reader::operation(store, mark.operation)).await;
+    let known = asked.ok().flatten().filter(|operation| Mark::from(operation) == mark);
+    let swept = match known.map(|operation| operation.state) {
+        // An image's folder is still being removed by whoever cancelled its operation.
+        Some(State::Cancel) if ours && id.kind == ResourceKind::Image => return,
+        Some(State::Cancel) => clear(core, id).await,
+        // Made, and deleted since.
+        Some(State::Done) => Ok(()),
+        _ => {
+            let operation = mark.operation;
+            tracing::warn!(
+                "what operation {operation} began of {id} is left where it is: the database does \
+                 not know that operation"
+            );
+            return;
+        }
+    };
+    let swept = swept.and_then(|()| {
+        Mark::remove(&core.settings().state_dir, id)
+            .map_err(|error| Failure::io(format!("unmark {id}"), &error))
+    });
+    if let Err(failure) = swept {
+        tracing::warn!(%id, %failure, "what a cancelled operation left cannot be removed");
+    }
+}
+
+/// Removes the files of a resource that was never made.
+async fn clear(core: &Arc<Core>, id: ResourceId) -> Result<(), Failure> {
+    let settings = core.settings();
+    if id.kind == ResourceKind::Image {
+        return core.ports().images.discard(&settings.image_dir(id.id)).await;
+    }
+    if id.kind == ResourceKind::Vm && is_locked(&settings.vm_dir(id.id).join("qemu.pid")) {
+        return Err(Failure::new(format!("a QEMU still runs in the folder of {id}; end it")));
+    }
+    state_files::remove(&settings.state_dir, id)
+        .map_err(|error| Failure::io(format!("remove the files of {id}"), &error))
+}
+
+/// Whether a living QEMU holds its pidfile.
+fn is_locked(pidfile: &Path) -> bool {
+    std::fs::File::options().write(true).open(pidfile).is_ok_and(|file| {
+        let lock = FlockOperation::NonBlockingLockExclusive;
+        rustix::fs::fcntl_lock(&file, lock).is_err()
+    })
+}
+
+/// Removes descriptions and marks that an earlier life was still writing. Before anything of this
+/// life is: it would take those away as well.
+pub(in crate::backend) fn clear_unwritten(state_dir: &Path) {
+    let clear = |folder: &Folder| {
+        for name in folder.names().unwrap_or_default() {
+            if state_files::is_unwritten(&name.to_string_lossy()) {
+                // What cannot be removed now is removed at the next start.
+                let _ = folder.remove_file(&name);
+            }
+        }
+    };
+    for name in FOLDERS.iter().map(|(_, name)| *name).chain([TRASH]) {
+        let Ok(folder) = Folder::beneath(state_dir, &state_dir.join(name)) else { continue };
+        clear(&folder);
+        for inner in folder.names().unwrap_or_default() {
+            if let Ok(inner) = folder.folder(&inner) {
+                clear(&inner);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::backend::ports::GuestStatus;
+    use crate::backend::testing::fake::Trouble;
+    use crate::backend::testing::harness::House;
+    use crate::domain::{Backend, Control, Disk, DiskState, Resource, VmState};
+
+    fn described(house: &House, file: &str) -> Option<Resource> {
+        description::read(house.dir(), &house.dir().join(file)).unwrap()
+    }
+
+    fn marks(house: &House) -> Vec<String> {
+        Mark::all(house.dir()).iter().map(|(id, _)| id.to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn every_change_of_a_resource_is_in_its_description_and_no_secret() {
+        let mut house = House::open();
+        let (vm, disk) = (house.some_vm().await, house.some_disk().await);
+        house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        house.backend.settle().await;
+        assert_eq!(marks(&house), [""; 0]);
+        assert_eq!(described(&house, "vms/1/vm.json"), Some(Resource::Vm(house.vm(vm).await)));
+        assert_eq!(described(&house, "disks/1.json"), Some(Resource::Disk(house.disk(disk).await)));
+        assert!(matches!(described(&house, "images/1/image.json"), Some(Resource::Image(_))));
+        let text = fs::read_to_string(house.dir().join("vms/1/vm.json")).unwrap();
+        assert!(!text.contains("$6$") && !text.contains("password"), "{text}");
+
+        house.done("disk_detach", json!({ "disk": disk, "vm": vm })).await;
+        house.done("disk_delete", json!({ "disk": disk })).await;
+        house.backend.settle().await;
+        assert_eq!(described(&house, "disks/1.json"), None);
+        let trashed = described(&house, "trash/1.json");
+        assert!(matches!(
+            trashed,
+            Some(Resource::Disk(Disk { state: DiskState::Trashed, vm: None, .. }))
+        ));
+        house.done("disk_purge", json!({ "disk": disk })).await;
+        house.backend.settle().await;
+        assert_eq!(fs::read_dir(house.dir().join("trash")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(house.dir().join("disks")).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn descriptions_that_are_missing_are_made_up_for_at_start() {
+        let mut house = House::open();
+        let vm = house.some_vm().await;
+        let unwritten = format!("vms/1/.vm.json.partial-{}", "0a".repeat(16));
+        let mut house = house
+            .restart_after(|dir| {
+                fs::remove_file(dir.join("vms/1/vm.json")).unwrap();
+                fs::write(dir.join("images/1/image.json"), "{ damaged").unwrap();
+                fs::write(dir.join(&unwritten), "").unwrap();
+            })
+            .await;
+        house.backend.settle().await;
+        assert_eq!(described(&house, "vms/1/vm.json"), Some(Resource::Vm(house.vm(vm).await)));
+        assert!(matches!(described(&house, "images/1/image.json"), Some(Resource::Image(_))));
+        assert!(!house.dir().join(unwritten).exists());
+        house.fake.becomes(vm, GuestStatus::Paused, crate::backend::ports::GuestEvent::Paused);
+        let id = ResourceId::new(ResourceKind::Vm, vm);
+        house.becomes(id, |it| it.state() == "paused").await;
+        house.backend.settle().await;
+        let Some(Resource::Vm(found)) = described(&house, "vms/1/vm.json") else { panic!() };
+        assert_eq!(found.state, VmState::Paused);
+    }
+
+    #[tokio::test]
+    async fn no_mark_is_left_of_what_is_deleted_as_soon_as_it_is_made() {
+        let mut house = House::open();
+        let made = house.submit("image_fetch", json!({ "os": "debian-12" })).await.unwrap();
+        let made_by = house.ends(made.uid).await;
+        house.backend.settle().await;
+        // As if the deletion had come before we did.
+        let image = made.resource.unwrap();
+        Mark::from(&made_by).write(house.dir(), image).unwrap();
+        house.done("image_delete", json!({ "image": image.id })).await;
+        house.backend.settle().await;
+        assert_eq!(marks(&house), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn only_what_a_cancelled_operation_left_is_swept_away() {
+        let mut house = House::open();
+        house.fake.trouble(0, Trouble::After);
+        let (uid, _) = house.fails("image_fetch", json!({ "os": "debian-12" })).await;
+        assert_eq!(marks(&house), ["image/1"]);
+        // The owner ends between the record of the end and the removal.
+        house.fake.trouble(0, Trouble::Before);
+        house.backend.control(Control::Cancel { uid }).await.unwrap_err();
+        assert!(house.dir().join("images/1/disk.qcow2").exists());
+        let stranger = Mark { operation: uid, created_ms: 1 };
+        let house = house
+            .restart_after(|dir| {
+                for unknown in ["images/98", "images/99"] {
+                    fs::create_dir_all(dir.join(unknown)).unwrap();
+                }
+                stranger.write(dir, ResourceId::new(ResourceKind::Image, 98)).unwrap();
+            })
+            .await;
+        house.backend.settle().await;
+        assert!(!house.dir().join("images/1").exists());
+        assert_eq!(marks(&house), ["image/98"], "of another life");
+        assert!(house.dir().join("images/98").exists() && house.dir().join("images/99").exists());
+    }
+}

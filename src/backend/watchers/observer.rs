@@ -1,0 +1,412 @@
+//! The observer: watches what happens by itself, and puts the record right.
+//!
+//! ```text
+//!  guest events ─┐                      ┌─ guest shut down ─▶ quit QEMU, halted
+//!  VM changed ───┼─▶ due ─▶ not held? ──┼─ QEMU gone ───────▶ crashed, with the cause
+//!  start ────────┘           hold       └─ paused, resumed ─▶ paused, running
+//! ```
+//!
+//! A VM that a running operation holds is that operation's business; it is looked at again once it
+//! is free. While the observer puts one right, operations on it wait for that moment. It wakes on
+//! events, never by polling, and knows ports, not drivers.
+
+mod trash;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::domain::{
+    Fact, Failure, Params, Reason, Resource, ResourceId, ResourceKind, Submit, Vm, VmState,
+};
+
+use super::timekeeper::Timekeeper;
+use crate::backend::engine::journal::Changed;
+use crate::backend::engine::{Core, detached};
+use crate::backend::operations::{crashed, guest, halted};
+use crate::backend::ports::{GuestEvent, GuestStatus};
+
+/// Who asks when nobody does.
+const ACTOR: &str = "hostler";
+/// How long to wait before a VM that could not be looked at is looked at again.
+const AGAIN: Duration = Duration::from_secs(5);
+/// How many events of guests may wait to be looked at.
+const WAITING: usize = 256;
+
+/// Observes until the backend leaves. `keeper` is where an earlier life left the clock.
+pub(in crate::backend) async fn run(core: Arc<Core>, keeper: Timekeeper) {
+    let (heard, events) = mpsc::channel(WAITING);
+    let mut observer = Observer {
+        core: core.clone(),
+        heard,
+        watched: HashMap::new(),
+        due: HashSet::new(),
+        purged: HashSet::new(),
+        clock: trash::Followed::new(keeper),
+    };
+    tokio::select! {
+        () = core.pausing.cancelled() => {}
+        _ = async { tokio::join!(observer.observe(events), super::sampler::run(&core)) } => {}
+    }
+    observer.clock.follow(&core).await;
+    observer.clock.keep(&core);
+}
+
+struct Observer {
+    core: Arc<Core>,
+    /// Where the watchers tell of their VMs.
+    heard: mpsc::Sender<(u64, GuestEvent)>,
+    /// The VMs that are watched.
+    watched: HashMap<u64, AbortOnDropHandle<()>>,
+    /// The VMs to look at as soon as nobody holds them.
+    due: HashSet<u64>,
+    /// The disks whose removal was asked for in this life.
+    purged: HashSet<u64>,
+    /// How far the trash follows a clock that is set.
+    clock: trash::Followed,
+}
+
+impl Observer {
+    async fn observe(&mut self, mut events: mpsc::Receiver<(u64, GuestEvent)>) {
+        loop {
+            self.clock.follow(&self.core).await;
+            let failed = self.look().await;
+            let purge = self.purge().await;
+            let clock = self.core.ports().clock.clone();
+            tokio::select! {
+                () = self.core.vms_changed.notified() => {}
+                Some((vm, event)) = events.recv() => self.hear(vm, event),
+                () = async { clock.until(purge.unwrap_or_default()).await }, if purge.is_some() => {}
+                () = tokio::time::sleep(AGAIN), if failed => {}
+            }
+        }
+    }
+
+    fn hear(&mut self, vm: u64, event: GuestEvent) {
+        match event {
+            // A reset is no stop.
+            GuestEvent::Reset { .. } => return,
+            GuestEvent::Gone => drop(self.watched.remove(&vm)),
+            GuestEvent::ShutDown | GuestEvent::Paused | GuestEvent::Resumed => {}
+        }
+        self.due.insert(vm);
+    }
+
+    /// Looks at every VM that is due and free. Says whether one could not be looked at.
+    async fn look(&mut self) -> bool {
+        let mut up = HashSet::new();
+        let mut now = Vec::new();
+        {
+            let flight = self.core.flight();
+            for resource in flight.inventory.of(ResourceKind::Vm) {
+                let Resource::Vm(vm) = &**resource else { continue };
+                if !matches!(vm.state, VmState::Running | VmState::Paused) {
+                    continue;
+                }
+                up.insert(vm.id);
+                if flight.queue.is_held(resource.id()) {
+                    self.due.insert(vm.id);
+                } else if self.due.contains(&vm.id) || !self.watched.contains_key(&vm.id) {
+                    now.push(vm.id);
+                }
+            }
+        }
+        self.due.retain(|vm| up.contains(vm));
+        self.watched.retain(|vm, _| up.contains(vm));
+        let mut failed = false;
+        for vm in now {
+            if let Err(failure) = self.put_right(vm).await {
+                tracing::warn!(vm, %failure, "a VM cannot be observed");
+                self.due.insert(vm);
+                failed = true;
+            }
+        }
+        failed
+    }
+
+    /// Finds out what a VM is doing, and makes the record say so.
+    async fn put_right(&mut self, id: u64) -> Result<(), Failure> {
+        let core = self.core.clone();
+        let Some((vm, _hold)) = hold(&core, id) else {
+            self.due.insert(id);
+            return Ok(());
+        };
+        self.due.remove(&id);
+        let settings = core.settings();
+        let hypervisor = &core.ports().hypervisor;
+        let guest = guest(settings, &vm);
+        // Watched before it is asked, so that nothing falls between the two.
+        if !self.watched.contains_key(&id) {
+            let mut events = hypervisor.watch(&guest).await?;
+            let heard = self.heard.clone();
+            let watcher = tokio::spawn(async move {
+                while let Some(event) = events.next().await {
+                    if heard.send((id, event)).await.is_err() {
+                        return;
+                    }
+                }
+                // A line that broke looks like an end: the VM is looked at and watched anew.
+                let _ = heard.send((id, GuestEvent::Gone)).await;
+            });
+            self.watched.insert(id, AbortOnDropHandle::new(watcher));
+        }
+        let was = vm.state;
+        let right = match hypervisor.status(&guest).await? {
+            GuestStatus::Running if was == VmState::Running && vm.note.is_none() => return Ok(()),
+            GuestStatus::Running => Vm { state: VmState::Running, note: None, ..vm },
+            GuestStatus::Paused if was == VmState::Paused => return Ok(()),
+            GuestStatus::Paused => Vm { state: VmState::Paused, ..vm },
+            GuestStatus::Broken if was == VmState::Paused && vm.note.is_some() => return Ok(()),
+            GuestStatus::Broken => Vm {
+                state: VmState::Paused,
+                note: Some(format!(
+                    "QEMU stopped it for an error, such as a full disk; see {}",
+                    guest.dir.join("qemu.log").display()
+                )),
+                ..vm
+            },
+            GuestStatus::Unreachable if vm.note.is_some() => return Ok(()),
+            GuestStatus::Unreachable => {
+                let note = "its QEMU runs and cannot be spoken to, because its sockets were \
+                            removed; shut it down from inside, then end it with vm_stop force=true";
+                Vm { note: Some(note.to_owned()), ..vm }
+            }
+            GuestStatus::ShutDown => {
+                hypervisor.quit(&guest, &crate::backend::ports::CommandLog::default()).await?;
+                halted(vm, Some("the guest shut itself down".to_owned()))
+            }
+            GuestStatus::Off => {
+                let cause = hypervisor.last_words(&guest).unwrap_or_else(|| {
+                    "it said nothing, as when it is killed (by kill -9, or by the kernel when \
+                     memory runs out)"
+                        .to_owned()
+                });
+                let log = guest.dir.join("qemu.log");
+                let note = format!("QEMU ended unexpectedly: {cause}; see {}", log.display());
+                crashed(vm, core.ports().clock.now(), note)
+            }
+        };
+        if let Some(note) = &right.note {
+            let message = match right.state {
+                VmState::Crashed => format!("vm/{id} '{}' crashed: {note}", right.name),
+                state => format!("vm/{id} '{}' is {}: {note}", right.name, state.word()),
+            };
+            if right.state == VmState::Halted {
+                tracing::info!("{message}");
+            } else {
+                tracing::warn!("{message}");
+            }
+            core.hub.tell(Fact::Notice { message });
+        }
+        let changed = vec![Changed::Put(Arc::new(Resource::Vm(right)))];
+        let written = core.commit(Vec::new(), changed, None).await;
+        written.map_err(|error| Failure::new(error.to_string()))
+    }
+
+    /// Asks for the removal of every disk whose time in the trash is over. Gives when the next one's
+    /// is.
+    async fn purge(&mut self) -> Option<Timestamp> {
+        let keep = SignedDuration::from_hours(24 * i64::from(self.core.settings().trash_days));
+        let now = self.core.ports().clock.now();
+        let mut trashed: Vec<(u64, Timestamp)> = trash::disks(&self.core)
+            .into_iter()
+            .filter_map(|disk| Some((disk.id, disk.trashed?.checked_add(keep).ok()?)))
+            .collect();
+        // One that was restored may come back into the trash.
+        self.purged.retain(|id| trashed.iter().any(|(disk, _)| disk == id));
+        trashed.retain(|(disk, _)| !self.purged.contains(disk) && self.clock.is_right_for(*disk));
+        let mut next = None;
+        for (disk, over) in trashed {
+            if over > now {
+                next = Some(next.map_or(over, |next: Timestamp| next.min(over)));
+                continue;
+            }
+            self.purged.insert(disk);
+            let params = Params::from_iter([("disk".to_owned(), disk.into())]);
+            let actor = ACTOR.to_owned();
+            let submit = Submit { kind: "disk_purge".into(), params, actor, priority: 0 };
+            let core = self.core.clone();
+            let asked = async move { core.submit_with(submit, |_, _| Ok(Vec::new())).await };
+            match detached(asked).await {
+                Ok(_) => {}
+                // Somebody was faster.
+                Err(crate::domain::BackendError::Refused(refusal))
+                    if matches!(
+                        refusal.reason,
+                        Reason::OperationPending { .. } | Reason::State
+                    ) => {}
+                Err(error) => tracing::warn!(disk, %error, "a disk stays in the trash"),
+            }
+        }
+        next
+    }
+}
+
+/// Holds a VM while it is put right: operations on it that start now wait. `None` when a running one
+/// holds it, or it is not up any more.
+fn hold(core: &Arc<Core>, id: u64) -> Option<(Vm, Hold<'_>)> {
+    let resource = ResourceId::new(ResourceKind::Vm, id);
+    let mut flight = core.flight();
+    if flight.queue.is_held(resource) {
+        return None;
+    }
+    let vm = flight.inventory.vm(id).cloned()?;
+    flight.observed = Some(resource);
+    Some((vm, Hold { core }))
+}
+
+struct Hold<'c> {
+    core: &'c Core,
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.core.flight().observed = None;
+        self.core.unobserved.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::backend::testing::fake::Trouble;
+    use crate::backend::testing::harness::House;
+    use crate::domain::{Answer, Backend, DiskState, Filter, List, Query, Subject};
+
+    const fn vm(id: u64) -> ResourceId {
+        ResourceId::new(ResourceKind::Vm, id)
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_shuts_itself_down_is_halted() {
+        let mut house = House::open();
+        let id = house.some_vm().await;
+        house.fake.becomes(id, GuestStatus::ShutDown, GuestEvent::ShutDown);
+        let found = house.becomes(vm(id), |it| it.state() == "halted").await;
+        let Resource::Vm(found) = found else { panic!("{found:?}") };
+        assert_eq!(found.note.as_deref(), Some("the guest shut itself down"));
+        assert_eq!((found.accelerator, found.started), (None, None));
+        assert!(house.fake.processes().is_empty());
+        house.done("vm_start", json!({ "vm": id })).await;
+        assert_eq!(house.vm(id).await.note, None);
+    }
+
+    #[tokio::test]
+    async fn a_qemu_that_dies_is_told_with_its_log() {
+        let mut house = House::open();
+        let id = house.some_vm().await;
+        let log = house.dir().join("vms/1/qemu.log");
+        std::fs::write(log, "terminating on signal 15 from pid 7 (kill)\n").unwrap();
+        house.fake.becomes(id, GuestStatus::Off, GuestEvent::Gone);
+        let found = house.becomes(vm(id), |it| it.state() == "crashed").await;
+        assert!(found.problem().is_some());
+        let Resource::Vm(found) = found else { panic!("{found:?}") };
+        assert!(found.crashed.is_some() && found.accelerator.is_none());
+        let note = found.note.unwrap();
+        assert!(note.contains("unexpectedly: terminating on signal 15"), "{note}");
+        assert!(note.ends_with("vms/1/qemu.log"), "{note}");
+        let crashed = Filter::default().and_state(false, "crashed");
+        let found = house.backend.query(Query::List(List {
+            of: Subject::Resources(ResourceKind::Vm),
+            filter: crashed,
+            sort: None,
+            offset: 0,
+            limit: 10,
+            around: None,
+        }));
+        assert!(matches!(found.await, Ok(Answer::Page(page)) if page.total == 1));
+        house.done("vm_delete", json!({ "vm": id })).await;
+    }
+
+    #[tokio::test]
+    async fn a_guest_whose_qemu_cannot_be_spoken_to_is_left_alone_and_told() {
+        let mut house = House::open();
+        let id = house.some_vm().await;
+        house.fake.becomes(id, GuestStatus::Unreachable, GuestEvent::Paused);
+        let is = |it: &Resource| matches!(it, Resource::Vm(vm) if vm.note.is_some());
+        let found = house.becomes(vm(id), is).await;
+        assert_eq!(found.state(), "running");
+        assert!(house.fake.processes().contains_key(&id));
+        let (_, why) = house.fails("vm_stop", json!({ "vm": id })).await;
+        assert!(why.contains("cannot be spoken to") && why.contains("force=true"), "{why}");
+        house.done("vm_stop", json!({ "vm": id, "force": true })).await;
+        assert!(house.fake.processes().is_empty());
+    }
+
+    #[tokio::test]
+    async fn pauses_are_seen_and_resets_are_no_stops() {
+        let mut house = House::open();
+        let id = house.some_vm().await;
+        let reset = GuestEvent::Reset { by_guest: true };
+        house.fake.becomes(id, GuestStatus::Running, reset);
+        house.fake.becomes(id, GuestStatus::Paused, GuestEvent::Paused);
+        house.becomes(vm(id), |it| it.state() == "paused").await;
+        house.fake.becomes(id, GuestStatus::Running, GuestEvent::Resumed);
+        house.becomes(vm(id), |it| it.state() == "running").await;
+        assert!(house.fake.processes().contains_key(&id));
+    }
+
+    #[tokio::test]
+    async fn what_lives_is_taken_over_and_what_died_is_told() {
+        let mut house = House::open();
+        let lives = house.some_vm().await;
+        let other = json!({ "hostname": "web-2", "password": "correct horse", "os": "tiny" });
+        let dies = house.done("vm_create", other).await;
+        house.backend.leave(false).await;
+        house.fake.becomes(dies, GuestStatus::Off, GuestEvent::Gone);
+        let mut house = house.restart().await;
+        house.becomes(vm(dies), |it| it.state() == "crashed").await;
+        // The living one is watched again, not only believed.
+        assert_eq!(house.vm(lives).await.state, VmState::Running);
+        house.fake.becomes(lives, GuestStatus::ShutDown, GuestEvent::ShutDown);
+        house.becomes(vm(lives), |it| it.state() == "halted").await;
+    }
+
+    #[tokio::test]
+    async fn a_vm_that_an_operation_holds_is_looked_at_once_it_is_free() {
+        let mut house = House::open();
+        let id = house.some_vm().await;
+        house.some_disk().await;
+        house.fake.trouble(0, Trouble::Hang);
+        let given = json!({ "disk": "data", "vm": id });
+        let attach = house.submit("disk_attach", given).await.unwrap();
+        house.fake.hung().await;
+        house.fake.becomes(id, GuestStatus::ShutDown, GuestEvent::ShutDown);
+        assert_eq!(house.vm(id).await.state, VmState::Running);
+        house.control(crate::domain::Control::Cancel { uid: attach.uid }).await;
+        let found = house.becomes(vm(id), |it| it.state() == "halted").await;
+        let Resource::Vm(found) = found else { panic!("{found:?}") };
+        assert_eq!(found.disks, Vec::<u64>::new());
+    }
+
+    #[tokio::test]
+    async fn the_trash_is_emptied_when_its_time_is_over() {
+        let mut house = House::open();
+        let disk = house.some_disk().await;
+        house.done("disk_delete", json!({ "disk": disk })).await;
+        house.fake.advance(Duration::from_secs(6 * 86_400));
+        assert_eq!(house.disk(disk).await.state, DiskState::Trashed);
+        house.fake.advance(Duration::from_secs(86_400));
+        let id = ResourceId::new(ResourceKind::Disk, disk);
+        let purged = house
+            .hears(|fact| match fact {
+                Fact::Operation(operation)
+                    if operation.resource == Some(id) && operation.state.is_end() =>
+                {
+                    Some((operation.kind.clone(), operation.actor.clone()))
+                }
+                _ => None,
+            })
+            .await;
+        // The deletion itself was seen before.
+        assert_eq!(purged, ("disk_purge".to_owned(), ACTOR.to_owned()));
+        assert_eq!(house.resource(id).await, None);
+    }
+}

@@ -1,0 +1,400 @@
+//! The scheduler: which task is due, what was missed, and what a day will bring.
+//!
+//! ```text
+//!            settled            now
+//!  ─────┬───────┼────┬─────┬─────┼──────┬────▶
+//!     dealt          └ missed ┘  ▲      next: the scheduler sleeps until then
+//!     with                       └ due at most a minute ago: fires
+//! ```
+//!
+//! A firing and its record are one transaction, so that it happens once whatever crashes. A firing
+//! that is more than `GRACE` late, because hostler was not running or the box slept, is missed and
+//! not made up for.
+//!
+//! A clock that is set: what it skips when it is set ahead never came, and is not missed. When it
+//! is set back, `settled` comes back with it, and what is known to have fired does not fire again.
+//!
+//! Clock changes: local times count. A task with a fixed hour and minute fires once on every day
+//! that matches: in the first of two hours that repeat, and at the end of a gap that swallows its
+//! time. Any other fires in every minute that matches as it comes: in both of two hours that
+//! repeat, and not within a gap.
+
+mod pattern;
+
+use std::collections::HashMap;
+use std::iter::successors;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::{
+    BackendError, Fact, Firings, Reason, Refusal, Resource, ResourceId, ResourceKind, Run,
+    RunOutcome, Submit, Task, Timeline, Uid,
+};
+
+pub use pattern::next;
+use pattern::{A_DAY, Pattern, firings};
+
+use super::timekeeper::{Jump, Timekeeper};
+use crate::backend::engine::store::Change;
+use crate::backend::engine::{Core, Flight, detached};
+
+/// How late a firing may be and still happen.
+const GRACE: SignedDuration = SignedDuration::from_secs(60);
+
+/// The minutes of a day.
+const DAY: u16 = 24 * 60;
+
+/// How long hostler may have been away at most: what came due in a longer time is not missed,
+/// because a clock that is wrong is likelier.
+const AWAY: SignedDuration = SignedDuration::from_hours(24 * 366);
+
+/// How long to wait after the store could not be written.
+const PAUSE: SignedDuration = SignedDuration::from_secs(60);
+
+/// When active tasks fire within a day from now.
+#[must_use]
+pub(in crate::backend) fn timeline(tasks: &[Task], now: Timestamp, zone: &TimeZone) -> Timeline {
+    let from = now - SignedDuration::from_secs(now.as_second().rem_euclid(60));
+    let minute = |at: Timestamp| u16::try_from((at.as_second() - from.as_second()) / 60).ok();
+    let firings = |task: &Task| {
+        let pattern = Pattern::of(&task.repeat)?;
+        let first = pattern.next(task.settled.max(now), zone);
+        let minutes: Vec<u16> = successors(first, |at| pattern.next(*at, zone))
+            .map_while(|at| minute(at).filter(|minute| *minute <= DAY))
+            .collect();
+        (!minutes.is_empty()).then_some(Firings { task: task.id, minutes })
+    };
+    let tasks = tasks.iter().filter(|task| task.active).filter_map(firings).collect();
+    Timeline { from, tasks }
+}
+
+/// The first minute after `after` in which a task fires that it did not fire for already: with a
+/// clock that has been set back since.
+#[must_use]
+pub(in crate::backend) fn upcoming(
+    task: &Task,
+    after: Timestamp,
+    zone: &TimeZone,
+) -> Option<Timestamp> {
+    let pattern = Pattern::of(&task.repeat)?;
+    successors(pattern.next(after, zone), |at| pattern.next(*at, zone))
+        .find(|at| !fired(task).any(|due| due == *at))
+}
+
+/// The firings that are known to have happened.
+fn fired(task: &Task) -> impl Iterator<Item = Timestamp> {
+    let by_clock = |run: &&Run| !run.by_hand && run.outcome != RunOutcome::Missed;
+    task.runs.iter().filter(by_clock).map(|run| run.due)
+}
+
+/// Until when the firings of a task have been dealt with, on a clock that shows `now`.
+#[must_use]
+pub(in crate::backend) fn settled(task: &Task, now: Timestamp) -> Timestamp {
+    if task.settled <= now {
+        return task.settled;
+    }
+    // The clock was set back. What lies further ahead than a day was fired, if at all, on a clock
+    // that was wrong.
+    let is_kept = |due: &Timestamp| (now..now + A_DAY).contains(due);
+    let all_to_come = task.runs.iter().all(|run| run.due > now);
+    if task.runs.len() == Task::RUNS_KEPT && all_to_come {
+        // Earlier ones are not listed any more.
+        return fired(task).filter(is_kept).max().unwrap_or(now);
+    }
+    now
+}
+
+/// The firings of a task between when it was last dealt with and now.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Owed {
+    /// How many come too late, and the latest of them.
+    missed: Option<(u64, Timestamp)>,
+    /// The one that is to fire now.
+    due: Option<Timestamp>,
+}
+
+fn owed(task: &Task, now: Timestamp, zone: &TimeZone) -> Owed {
+    let Some(pattern) = Pattern::of(&task.repeat) else { return Owed::default() };
+    match firings(&task.repeat, &pattern, task.settled, now, zone) {
+        Some((count, last)) if now.duration_since(last) <= GRACE => {
+            // Of two within the grace, a minute apart, the earlier one is late.
+            let before = last - SignedDuration::from_secs(1);
+            let earlier = (count > 1)
+                .then(|| firings(&task.repeat, &pattern, task.settled, before, zone))
+                .flatten();
+            Owed { missed: earlier, due: fired(task).all(|due| due != last).then_some(last) }
+        }
+        missed => Owed { missed, due: None },
+    }
+}
+
+/// A task after one of its firings was dealt with; `missed` counts those that one stands for.
+#[must_use]
+pub(in crate::backend) fn after(task: &Task, run: Run, missed: u64, zone: &TimeZone) -> Task {
+    let mut task = task.clone();
+    match run.outcome {
+        RunOutcome::Queued { .. } => task = task.acknowledged(),
+        RunOutcome::Refused { .. } => task.refused += 1,
+        RunOutcome::Missed => task.missed += missed,
+    }
+    task.problem = problem(&task, &run, zone);
+    if !run.by_hand {
+        task.settled = task.settled.max(run.due);
+        task.next = task.active.then(|| upcoming(&task, task.settled, zone)).flatten();
+    }
+    task.runs.insert(0, run);
+    task.runs.truncate(Task::RUNS_KEPT);
+    task
+}
+
+/// What a person should know of firings that did nothing, the latest of which was `run`.
+fn problem(task: &Task, run: &Run, zone: &TimeZone) -> Option<String> {
+    let at = run.due.to_zoned(zone.clone()).strftime("%F at %H:%M %Z");
+    let missed = times(task.missed);
+    let refused = times(task.refused);
+    match &run.outcome {
+        RunOutcome::Queued { .. } => None,
+        RunOutcome::Refused { why } => {
+            let also = if task.missed > 0 { format!("; also missed {missed}") } else { "".into() };
+            Some(format!("refused {refused}, last for {at}: {why}{also}"))
+        }
+        RunOutcome::Missed => {
+            let also =
+                if task.refused > 0 { format!("; also refused {refused}") } else { "".into() };
+            Some(format!("missed {missed}, last on {at}: hostler was not running{also}"))
+        }
+    }
+}
+
+fn times(count: u64) -> String {
+    match count {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        _ => format!("{count} times"),
+    }
+}
+
+/// Runs until the backend stops starting things. `keeper` is where an earlier life left the clock.
+pub(in crate::backend) async fn run(core: Arc<Core>, mut keeper: Timekeeper) {
+    // The tasks that have not followed a clock that was set ahead, because an operation held them.
+    let mut behind = HashMap::new();
+    while !core.is_pausing() {
+        if let Some(jump) = keeper.look(&*core.ports().clock) {
+            tell(&core, jump);
+            if jump.is_ahead() && (jump.proven || jump.by() > AWAY) {
+                for task in active(&core) {
+                    behind.entry(task.id).or_insert(jump).to = jump.to;
+                }
+            }
+        }
+        let wake = round(&core, &mut behind).await;
+        let sleep = async {
+            match wake {
+                Some(at) => core.ports().clock.until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = core.pausing.cancelled() => {}
+            () = core.leaving.cancelled() => return,
+            () = core.tasks_changed.notified() => {}
+            () = sleep => {}
+        }
+    }
+}
+
+/// Says that the clock was set.
+fn tell(core: &Core, jump: Jump) {
+    let zone = &core.settings().time_zone;
+    let show = |at: Timestamp| at.to_zoned(zone.clone()).strftime("%F %H:%M %Z").to_string();
+    let (from, to) = (show(jump.from), show(jump.to));
+    let message = match (jump.proven, jump.is_ahead()) {
+        (true, true) => format!(
+            "the clock was set ahead from {from} to {to}; what tasks would have done in between is \
+             skipped, and nothing leaves the trash for it"
+        ),
+        (true, false) => format!(
+            "the clock was set back from {from} to {to}; tasks fire by it and do nothing twice"
+        ),
+        (false, _) => format!(
+            "the clock shows {to}, and {from} at most is proven: the box was off, or its clock was \
+             set; nothing leaves the trash for it"
+        ),
+    };
+    tracing::warn!("{message}");
+    core.hub.tell(Fact::Notice { message });
+}
+
+fn active(core: &Core) -> Vec<Task> {
+    core.inventory(|inventory| {
+        let tasks = inventory.of(ResourceKind::Task).filter_map(|row| match &**row {
+            Resource::Task(task) if task.active => Some(task.clone()),
+            _ => None,
+        });
+        tasks.collect()
+    })
+}
+
+/// Deals with every task once and says when there is something to do again.
+async fn round(core: &Arc<Core>, behind: &mut HashMap<u64, Jump>) -> Option<Timestamp> {
+    let now = core.ports().clock.now();
+    let mut wake: Option<Timestamp> = None;
+    let tasks = active(core);
+    behind.retain(|id, _| tasks.iter().any(|task| task.id == *id));
+    for task in tasks {
+        let (id, name) = (task.id, task.name.clone());
+        let settled = async {
+            if let Some(jump) = behind.get(&id).copied() {
+                // What came until the clock was set came in time.
+                deal(core, task, jump.from).await?;
+                if follow(core, id, |task| task.settled.max(jump.to)).await? {
+                    behind.remove(&id);
+                }
+            } else if task.settled > now + GRACE {
+                follow(core, id, |task| settled(task, now)).await?;
+            }
+            let task = core.inventory(|inventory| inventory.task(id).cloned());
+            match task.filter(|_| !behind.contains_key(&id)) {
+                Some(task) => deal(core, task, now).await,
+                None => Ok(None),
+            }
+        };
+        let at = match settled.await {
+            Ok(at) => at,
+            Err(error) => {
+                tracing::error!(%error, task = name, id, "a firing could not be recorded");
+                Some(now + PAUSE)
+            }
+        };
+        wake = wake.into_iter().chain(at).min();
+    }
+    wake
+}
+
+/// Makes a task follow a clock that was set. Says whether it could: not while it is being changed.
+async fn follow(
+    core: &Core,
+    id: u64,
+    settled: impl FnOnce(&Task) -> Timestamp,
+) -> Result<bool, BackendError> {
+    let zone = &core.settings().time_zone;
+    let change = |task: &Task| {
+        let settled = settled(task);
+        Task { settled, next: upcoming(task, settled, zone), ..task.clone() }
+    };
+    change_task(core, id, |_| true, change).await
+}
+
+/// Deals with what a task is owed and says when it is due next. A task that an operation is
+/// changing is left alone: the end of that operation wakes the scheduler.
+async fn deal(
+    core: &Arc<Core>,
+    task: Task,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, BackendError> {
+    // Nothing to count: the usual case, in which the search need not be made.
+    if let Some(next) = task.next.filter(|next| *next > now) {
+        return Ok(Some(next));
+    }
+    let (id, zone) = (task.id, core.settings().time_zone.clone());
+    // After years of absence there are thousands of days to look at.
+    let owed = tokio::task::spawn_blocking(move || owed(&task, now, &zone))
+        .await
+        .map_err(|error| BackendError::failed(format!("the schedule broke: {error}")))?;
+    if let Some((count, latest)) = owed.missed {
+        let run = Run { due: latest, outcome: RunOutcome::Missed, by_hand: false };
+        record(core, id, run, count).await?;
+    }
+    if let Some(due) = owed.due {
+        fire(core, id, due).await?;
+    }
+    let next = core.inventory(|inventory| inventory.task(id).and_then(|task| task.next));
+    // What is still owed is so because the task is held.
+    Ok(next.filter(|next| *next > now))
+}
+
+/// Fires a task, or records why it could not be.
+async fn fire(core: &Arc<Core>, id: u64, due: Timestamp) -> Result<(), BackendError> {
+    let Some(task) = core.inventory(|inventory| inventory.task(id).cloned()) else {
+        return Ok(());
+    };
+    let submit =
+        Submit { kind: task.kind, params: task.params, actor: format!("task/{id}"), priority: 0 };
+    let (firing, zone) = (core.clone(), core.settings().time_zone.clone());
+    let fired = detached(async move {
+        let put = |uid: Uid, flight: &Flight| {
+            let run = Run { due, outcome: RunOutcome::Queued { uid }, by_hand: false };
+            match owing(flight, id, due) {
+                Some(task) => Ok(vec![Resource::Task(after(task, run, 0, &zone))]),
+                None => Err(Refusal::new(Reason::State, "the task is being changed")),
+            }
+        };
+        firing.submit_with(submit, put).await
+    })
+    .await;
+    match fired {
+        Ok(_) => Ok(()),
+        // Not the task's fault; whoever starts next fires it or counts it as missed.
+        Err(_) if core.is_pausing() => Ok(()),
+        Err(BackendError::Refused(refusal)) => {
+            let outcome = RunOutcome::Refused { why: refusal.message };
+            record(core, id, Run { due, outcome, by_hand: false }, 0).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Records a firing that queued nothing.
+async fn record(core: &Arc<Core>, id: u64, run: Run, missed: u64) -> Result<(), BackendError> {
+    let (zone, due) = (&core.settings().time_zone, run.due);
+    let change = |task: &Task| {
+        let task = after(task, run, missed, zone);
+        if let Some(problem) = &task.problem {
+            tracing::warn!(task = task.name, id, problem, "a task did not do what it should");
+        }
+        task
+    };
+    change_task(core, id, |task| task.settled < due, change).await.map(drop)
+}
+
+/// Changes a task, in memory and on disk, that is active, as `wanted`, and changed by nobody else.
+/// Says whether it was.
+async fn change_task(
+    core: &Core,
+    id: u64,
+    wanted: impl FnOnce(&Task) -> bool,
+    change: impl FnOnce(&Task) -> Task,
+) -> Result<bool, BackendError> {
+    let (written, task, before) = {
+        let mut flight = core.flight();
+        let Some(before) = free(&flight, id).filter(|it| wanted(it)).cloned() else {
+            return Ok(false);
+        };
+        let task = Arc::new(Resource::Task(change(&before)));
+        flight.inventory.put(task.clone());
+        (core.store.writer().send(vec![Change::Put(task.clone())]), task, before)
+    };
+    if let Err(error) = written.await {
+        core.flight().inventory.put_back(&task, Some(Resource::Task(before)));
+        return Err(error);
+    }
+    core.tell_resource(&task);
+    Ok(true)
+}
+
+/// A task, if nobody is changing it and a firing is still owed to it.
+fn owing(flight: &Flight, id: u64, due: Timestamp) -> Option<&Task> {
+    free(flight, id).filter(|task| task.settled < due)
+}
+
+/// An active task, if nobody is changing it.
+fn free(flight: &Flight, id: u64) -> Option<&Task> {
+    let held = flight.queue.is_held(ResourceId::new(ResourceKind::Task, id));
+    flight.inventory.task(id).filter(|task| !held && task.active)
+}
+
+#[cfg(test)]
+mod tests;
