@@ -51,8 +51,8 @@ impl Kind for NoOp {
             fields: vec![],
             locks: vec![],
             requires: vec![],
-            leaves: None,
-            once: false,
+            state_after: None,
+            reject_duplicates: false,
             steps: vec![],
         }
     }

@@ -17,8 +17,9 @@ use std::time::Duration;
 
 use bolero::check;
 use hostler::backend::drivers::fuzz;
+use hostler::backend::engine::admission;
 use hostler::backend::settings::Settings;
-use hostler::backend::{admission, operations, scheduler};
+use hostler::backend::{operations, watchers::scheduler};
 use hostler::config::{Config, Origin};
 use hostler::domain::{
     Answer, Catalogue, Control, Event, Every, Filter, Query, Repeat, ResourceId, ResourceKind,

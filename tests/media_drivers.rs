@@ -20,7 +20,7 @@ mod tiny;
 use std::sync::Mutex;
 
 use hostler::backend::drivers::supervise::Supervision;
-use hostler::backend::ports::Meter;
+use hostler::backend::ports::ProgressReport;
 
 /// Supervision by the hostler that was built for these tests, which are none themselves.
 fn supervision() -> Supervision {
@@ -29,10 +29,10 @@ fn supervision() -> Supervision {
 
 /// Remembers everything that was reported.
 #[derive(Default)]
-struct Reported(Mutex<Vec<Meter>>);
+struct Reported(Mutex<Vec<ProgressReport>>);
 
 impl Reported {
-    fn take(&self, meter: Meter) {
+    fn take(&self, meter: ProgressReport) {
         self.0.lock().unwrap().push(meter);
     }
 

@@ -15,7 +15,7 @@ use super::state_files;
 use crate::backend::engine::kind::Entry;
 use crate::backend::engine::secrets::shown;
 use crate::backend::engine::store::{Store, reader};
-use crate::backend::engine::{Core, detached};
+use crate::backend::engine::{Engine, detached};
 use crate::backend::watchers::scheduler;
 use crate::backend::watchers::timekeeper::Timekeeper;
 
@@ -29,7 +29,7 @@ const MOST_IN_FLIGHT: usize = 200;
 /// The embedded backend.
 #[derive(Debug, Clone)]
 pub struct Embedded {
-    pub(super) core: Arc<Core>,
+    pub(super) engine: Arc<Engine>,
     /// Nothing once it has been left.
     owned: Arc<Mutex<Option<Owned>>>,
     /// Nothing where it cannot be watched.
@@ -54,19 +54,19 @@ impl Embedded {
             tracing::warn!(%error, "whether the state directory stays where it is is not watched");
         });
         crate::backend::watchers::keeper::clear_unwritten(&settings.state_dir);
-        let core = Arc::new(Core::new(ports, settings, kinds, store, opened));
-        core.dispatch();
-        let (dir, clock) = (&core.settings().state_dir, &*core.ports().clock);
+        let engine = Arc::new(Engine::new(ports, settings, kinds, store, opened));
+        engine.dispatch();
+        let (dir, clock) = (&engine.settings().state_dir, &*engine.ports().clock);
         let time = Timekeeper::resume(dir, clock);
-        core.running.spawn(crate::backend::watchers::keeper::run(core.clone()));
-        core.running.spawn(crate::backend::watchers::observer::run(core.clone(), time.clone()));
-        core.running.spawn(scheduler::run(core.clone(), time));
-        core.running.spawn(crate::backend::engine::wait_for_room(core.clone()));
-        let (dir, pid) = (core.settings().state_dir.display(), std::process::id());
+        engine.running.spawn(crate::backend::watchers::keeper::run(engine.clone()));
+        engine.running.spawn(crate::backend::watchers::observer::run(engine.clone(), time.clone()));
+        engine.running.spawn(scheduler::run(engine.clone(), time));
+        engine.running.spawn(crate::backend::engine::wait_for_room(engine.clone()));
+        let (dir, pid) = (engine.settings().state_dir.display(), std::process::id());
         let version = env!("CARGO_PKG_VERSION");
         tracing::info!("hostler {version}, process {pid}, owns {dir}");
         let owned = Arc::new(Mutex::new(Some(owned)));
-        Ok(Self { core, owned, guard: Arc::new(guard.ok()) })
+        Ok(Self { engine, owned, guard: Arc::new(guard.ok()) })
     }
 
     /// Goes, leaving everything so that the next owner of the state directory goes on with it: the
@@ -74,20 +74,20 @@ impl Embedded {
     /// that are being taken are dropped where they are, or finished first when `after_steps`. QEMU
     /// and ffmpeg live on.
     pub async fn leave(&self, after_steps: bool) {
-        self.core.pausing.cancel();
+        self.engine.pausing.cancel();
         if !after_steps {
-            self.core.leaving.cancel();
+            self.engine.leaving.cancel();
         }
-        self.core.running.close();
-        self.core.running.wait().await;
-        self.core.leaving.cancel();
-        crate::backend::watchers::keeper::keep(&self.core).await;
-        if let Err(error) = self.core.store.close().await {
+        self.engine.running.close();
+        self.engine.running.wait().await;
+        self.engine.leaving.cancel();
+        crate::backend::watchers::keeper::keep(&self.engine).await;
+        if let Err(error) = self.engine.store.close().await {
             tracing::error!(%error, "the last changes could not be written");
         }
         let owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner).take();
         if owned.is_some() {
-            let dir = self.core.settings().state_dir.display();
+            let dir = self.engine.settings().state_dir.display();
             tracing::info!("hostler, process {}, lets go of {dir}", std::process::id());
         }
     }
@@ -104,33 +104,33 @@ impl Embedded {
         };
         tokio::select! {
             error = taken_away => error,
-            error = self.core.store.broken() => error,
+            error = self.engine.store.broken() => error,
         }
     }
 
     /// Returns when what lies in the state directory is in step with what happened until now.
     #[cfg(test)]
-    pub(super) async fn settle(&self) {
-        crate::backend::watchers::keeper::sweep_once(&self.core).await;
-        crate::backend::watchers::keeper::keep(&self.core).await;
+    pub(super) async fn resource_after(&self) {
+        crate::backend::watchers::keeper::sweep_once(&self.engine).await;
+        crate::backend::watchers::keeper::keep(&self.engine).await;
     }
 
     /// Whether anybody listens to the events.
     #[must_use]
     pub fn is_watched(&self) -> bool {
-        self.core.hub.is_heard()
+        self.engine.events.has_subscribers()
     }
 
     /// Whether there is anything to do or to watch over: operations that run or wait, tasks that
     /// are to fire by themselves, guests that are up.
     #[must_use]
     pub fn is_needed(&self) -> bool {
-        let flight = self.core.flight();
-        if flight.queue.counts() != (0, 0) {
+        let live = self.engine.live();
+        if live.queue.counts() != (0, 0) {
             return true;
         }
-        let mut tasks = flight.inventory.of(ResourceKind::Task);
-        let mut vms = flight.inventory.of(ResourceKind::Vm);
+        let mut tasks = live.inventory.of(ResourceKind::Task);
+        let mut vms = live.inventory.of(ResourceKind::Vm);
         tasks.any(|task| matches!(&**task, Resource::Task(task) if task.active))
             || vms.any(|vm| {
                 matches!(&**vm, Resource::Vm(vm)
@@ -141,7 +141,7 @@ impl Embedded {
     /// Returns when there is nothing to do or to watch over, see [`is_needed`](Self::is_needed).
     pub async fn until_unneeded(&self) {
         loop {
-            let mut changed = std::pin::pin!(self.core.changed.notified());
+            let mut changed = std::pin::pin!(self.engine.changed.notified());
             changed.as_mut().enable();
             if !self.is_needed() {
                 return;
@@ -151,7 +151,7 @@ impl Embedded {
     }
 
     async fn answer(&self, query: Query) -> Result<Answer> {
-        let core = &self.core;
+        let engine = &self.engine;
         Ok(match query {
             Query::List(mut list) => {
                 list.check().map_err(|error| {
@@ -162,13 +162,15 @@ impl Embedded {
                 list.around = list.around.map(|row| row.min(FARTHEST_ROW));
                 let page = match list.of {
                     Subject::Resources(kind) => {
-                        let (total, offset, rows) = core.inventory(|it| it.list(kind, &list));
+                        let (total, offset, rows) = engine.inventory(|it| it.list(kind, &list));
                         let rows = rows.into_iter().map(shown).collect();
                         Page { total, offset, rows: Rows::Resources(rows) }
                     }
                     Subject::Operations => {
-                        let (total, offset, mut rows) =
-                            core.store.read(move |store| reader::operations(store, &list)).await?;
+                        let (total, offset, mut rows) = engine
+                            .store
+                            .read(move |store| reader::operations(store, &list))
+                            .await?;
                         self.overlay(&mut rows);
                         Page { total, offset, rows: Rows::Operations(rows) }
                     }
@@ -176,12 +178,12 @@ impl Embedded {
                 Answer::Page(page)
             }
             Query::Resource { id } => {
-                let found = core.inventory(|inventory| inventory.get(id).cloned());
+                let found = engine.inventory(|inventory| inventory.get(id).cloned());
                 let found = found.ok_or_else(|| BackendError::not_found(id))?;
                 Answer::Resource(Box::new(shown(found)))
             }
             Query::Operation { uid } => {
-                let (operation, steps) = core
+                let (operation, steps) = engine
                     .store
                     .read(move |store| {
                         Ok((reader::operation(store, uid)?, reader::steps(store, uid)?))
@@ -197,20 +199,20 @@ impl Embedded {
             }
             Query::InFlight => Answer::InFlight(self.in_flight()),
             Query::Counts => {
-                let operations = core.store.read(reader::count).await?;
-                let resources = core.inventory(|inventory| {
+                let operations = engine.store.read(reader::count).await?;
+                let resources = engine.inventory(|inventory| {
                     ResourceKind::ALL.map(|kind| (kind, inventory.count(kind))).to_vec()
                 });
                 Answer::Counts(Counts { resources, operations })
             }
-            Query::Lanes => Answer::Lanes(core.flight().queue.lanes().collect()),
+            Query::Lanes => Answer::Lanes(engine.live().queue.lanes().collect()),
             Query::Host => {
-                let host = core.host.lock().unwrap_or_else(PoisonError::into_inner);
+                let host = engine.host.lock().unwrap_or_else(PoisonError::into_inner);
                 Answer::Host(Box::new((**host).clone()))
             }
             Query::Timeline => {
-                let (now, zone) = (core.ports().clock.now(), core.settings().time_zone.clone());
-                let tasks: Vec<Task> = core.inventory(|inventory| {
+                let (now, zone) = (engine.ports().clock.now(), engine.settings().time_zone.clone());
+                let tasks: Vec<Task> = engine.inventory(|inventory| {
                     let tasks = inventory.of(ResourceKind::Task).filter_map(|it| match &**it {
                         Resource::Task(task) if task.active => Some(task.clone()),
                         _ => None,
@@ -224,18 +226,18 @@ impl Embedded {
                     BackendError::failed(format!("the schedule broke: {error}"))
                 })?)
             }
-            Query::Preview(submit) => Answer::Preview(core.preview(submit).await?),
+            Query::Preview(submit) => Answer::Preview(engine.preview(submit).await?),
         })
     }
 
     /// Puts what only memory knows over what the store knows, and hides secrets.
     fn overlay(&self, rows: &mut [Operation]) {
-        let flight = self.core.flight();
+        let live = self.engine.live();
         for row in rows {
-            match flight.open.get(&row.uid) {
+            match live.open.get(&row.uid) {
                 Some(open) => {
                     *row = (*open.operation).clone();
-                    row.wait = row.wait.take().or_else(|| flight.queue.why(row.uid));
+                    row.wait = row.wait.take().or_else(|| live.queue.wait_reason(row.uid));
                 }
                 None => row.params = crate::backend::engine::secrets::hidden(&row.params),
             }
@@ -243,9 +245,9 @@ impl Embedded {
     }
 
     fn in_flight(&self) -> InFlight {
-        let flight = self.core.flight();
+        let live = self.engine.live();
         let of = |state| {
-            flight.open.values().map(|open| &*open.operation).filter(move |it| it.state == state)
+            live.open.values().map(|open| &*open.operation).filter(move |it| it.state == state)
         };
         let mut waiting: Vec<&Operation> = of(State::Pending).collect();
         waiting.sort_by_key(|operation| (std::cmp::Reverse(operation.priority), operation.uid));
@@ -257,11 +259,11 @@ impl Embedded {
             .take(MOST_IN_FLIGHT)
             .cloned()
             .map(|mut operation| {
-                operation.wait = operation.wait.or_else(|| flight.queue.why(operation.uid));
+                operation.wait = operation.wait.or_else(|| live.queue.wait_reason(operation.uid));
                 operation
             })
             .collect();
-        let resources = ResourceKind::ALL.into_iter().flat_map(|kind| flight.inventory.of(kind));
+        let resources = ResourceKind::ALL.into_iter().flat_map(|kind| live.inventory.of(kind));
         let troubled = resources
             .filter(|resource| resource.problem().is_some())
             .map(|resource| resource.id())
@@ -274,7 +276,7 @@ impl Embedded {
 
 impl Backend for Embedded {
     fn catalogue(&self) -> Catalogue {
-        self.core.catalogue().clone()
+        self.engine.catalogue().clone()
     }
 
     fn query(&self, query: Query) -> BoxFuture<'_, Result<Answer>> {
@@ -282,29 +284,29 @@ impl Backend for Embedded {
     }
 
     fn submit(&self, submit: Submit) -> BoxFuture<'_, Result<Accepted>> {
-        let core = self.core.clone();
-        Box::pin(detached(async move { core.submit(submit).await }))
+        let engine = self.engine.clone();
+        Box::pin(detached(async move { engine.submit(submit).await }))
     }
 
     fn control(&self, control: Control) -> BoxFuture<'_, Result<()>> {
-        let core = self.core.clone();
+        let engine = self.engine.clone();
         Box::pin(detached(async move {
             match control {
-                Control::Cancel { uid } => core.cancel(uid).await,
-                Control::Relaunch { uid, params } => core.relaunch(uid, params).await,
-                Control::Priority { uid, priority } => core.prioritise(uid, priority).await,
-                Control::Lane { name, change } => core.change_lane(&name, change).await,
+                Control::Cancel { uid } => engine.cancel(uid).await,
+                Control::Relaunch { uid, params } => engine.relaunch(uid, params).await,
+                Control::Priority { uid, priority } => engine.prioritise(uid, priority).await,
+                Control::Lane { name, change } => engine.change_lane(&name, change).await,
             }
         }))
     }
 
     fn subscribe(&self) -> EventStream {
-        self.core.hub.listen()
+        self.engine.events.subscribe()
     }
 
     fn serial(&self, vm: u64) -> BoxFuture<'_, Result<Serial>> {
         Box::pin(async move {
-            let found = self.core.inventory(|inventory| inventory.vm(vm).cloned());
+            let found = self.engine.inventory(|inventory| inventory.vm(vm).cloned());
             let found = found.ok_or_else(|| BackendError::not_found(format_args!("vm/{vm}")))?;
             if !matches!(found.state, VmState::Running | VmState::Paused | VmState::BeingCreated) {
                 return Err(BackendError::failed(format!(
@@ -313,8 +315,8 @@ impl Backend for Embedded {
                     found.state.word()
                 )));
             }
-            let guest = Guest { id: vm, uuid: found.uuid, dir: self.core.settings().vm_dir(vm) };
-            let serial = self.core.ports().hypervisor.serial(&guest).await;
+            let guest = Guest { id: vm, uuid: found.uuid, dir: self.engine.settings().vm_dir(vm) };
+            let serial = self.engine.ports().hypervisor.serial(&guest).await;
             serial.map_err(|failure| BackendError::failed(failure.message))
         })
     }

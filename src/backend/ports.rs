@@ -7,6 +7,8 @@
 //! Dropping a future of a port stops waiting. Short tools are killed with it; what is meant to
 //! outlive the console (QEMU, ffmpeg, an image build) goes on, and is found again by the next call.
 
+#![warn(missing_docs)]
+
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -23,7 +25,7 @@ use crate::domain::{
 };
 
 /// What a port's call comes back with.
-pub type Done<'a, T> = BoxFuture<'a, Result<T, Failure>>;
+pub type PortFuture<'a, T> = BoxFuture<'a, Result<T, Failure>>;
 
 /// Everything operations may ask for.
 #[derive(Clone)]
@@ -44,7 +46,7 @@ pub struct Ports {
 
 /// How far a call is; the latest replaces the one before.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Meter {
+pub struct ProgressReport {
     /// How much of this call is done, 0 to 1, where that can be known.
     pub fraction: Option<f64>,
     /// How much longer this call takes, in seconds, where that can be told.
@@ -56,7 +58,7 @@ pub struct Meter {
 }
 
 /// Where a call reports how far it is. Called often; must not block.
-pub type Report<'a> = &'a (dyn Fn(Meter) + Send + Sync);
+pub type Report<'a> = &'a (dyn Fn(ProgressReport) + Send + Sync);
 
 /// Collects the commands that are run on the operator's behalf, for the step they belong to.
 #[derive(Clone, Default)]
@@ -219,29 +221,29 @@ pub struct GuestUsage {
 pub trait Hypervisor: Send + Sync {
     /// Which accelerator guests run under: probed once with a real guest, then remembered for this
     /// boot and this version of the hypervisor.
-    fn accelerator(&self) -> Done<'_, Accelerator>;
+    fn accelerator(&self) -> PortFuture<'_, Accelerator>;
 
     /// Starts a VM, or finds it started. Returns when its processors turn. The accelerator used is
     /// returned by name.
-    fn launch<'a>(&'a self, spec: &'a GuestSpec, log: &'a CommandLog) -> Done<'a, String>;
+    fn launch<'a>(&'a self, spec: &'a GuestSpec, log: &'a CommandLog) -> PortFuture<'a, String>;
 
     /// What a VM is doing.
-    fn status<'a>(&'a self, guest: &'a Guest) -> Done<'a, GuestStatus>;
+    fn status<'a>(&'a self, guest: &'a Guest) -> PortFuture<'a, GuestStatus>;
 
     /// What happens to a VM from now on; ends after [`GuestEvent::Gone`].
     fn watch<'a>(
         &'a self,
         guest: &'a Guest,
-    ) -> Done<'a, Pin<Box<dyn Stream<Item = GuestEvent> + Send>>>;
+    ) -> PortFuture<'a, Pin<Box<dyn Stream<Item = GuestEvent> + Send>>>;
 
     /// Presses the power button once. The guest may ignore it.
-    fn power_button<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> Done<'a, ()>;
+    fn power_button<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> PortFuture<'a, ()>;
 
     /// Starts a VM anew within its process, also one that has shut down.
-    fn reset<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> Done<'a, ()>;
+    fn reset<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> PortFuture<'a, ()>;
 
     /// Ends the process: a power cut for a guest that is still up. Returns when it is gone.
-    fn quit<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> Done<'a, ()>;
+    fn quit<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> PortFuture<'a, ()>;
 
     /// Ends the process that one launch started, known by its [`GuestSpec::launch`], or finds that
     /// there is none. Any other process of the VM is left alone.
@@ -250,7 +252,7 @@ pub trait Hypervisor: Send + Sync {
         guest: &'a Guest,
         launch: &'a str,
         log: &'a CommandLog,
-    ) -> Done<'a, ()>;
+    ) -> PortFuture<'a, ()>;
 
     /// Plugs a disk into a running VM, or finds it plugged in.
     fn attach<'a>(
@@ -258,14 +260,18 @@ pub trait Hypervisor: Send + Sync {
         guest: &'a Guest,
         drive: &'a Drive,
         log: &'a CommandLog,
-    ) -> Done<'a, ()>;
+    ) -> PortFuture<'a, ()>;
 
     /// Unplugs a disk from a running VM, or finds it gone. Returns when the guest has let go of it.
-    fn detach<'a>(&'a self, guest: &'a Guest, device: &'a str, log: &'a CommandLog)
-    -> Done<'a, ()>;
+    fn detach<'a>(
+        &'a self,
+        guest: &'a Guest,
+        device: &'a str,
+        log: &'a CommandLog,
+    ) -> PortFuture<'a, ()>;
 
     /// Opens the serial line. Any number may watch one VM at once.
-    fn serial<'a>(&'a self, guest: &'a Guest) -> Done<'a, Serial>;
+    fn serial<'a>(&'a self, guest: &'a Guest) -> PortFuture<'a, Serial>;
 
     /// The last line the hypervisor itself said about a VM in its latest run, where it said any.
     fn last_words(&self, guest: &Guest) -> Option<String>;
@@ -312,7 +318,7 @@ pub trait DiskTool: Send + Sync {
         fstype: FsType,
         label: &'a str,
         log: &'a CommandLog,
-    ) -> Done<'a, ()>;
+    ) -> PortFuture<'a, ()>;
 
     /// Makes a qcow2 overlay of another disk; takes the same time whatever that one's size.
     fn overlay<'a>(
@@ -321,20 +327,20 @@ pub trait DiskTool: Send + Sync {
         backing: &'a Path,
         format: DiskFormat,
         log: &'a CommandLog,
-    ) -> Done<'a, ()>;
+    ) -> PortFuture<'a, ()>;
 
     /// What a disk's file is. Fails with a clear sentence when it is none.
-    fn info<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> Done<'a, DiskInfo>;
+    fn info<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> PortFuture<'a, DiskInfo>;
 
     /// What is wrong with the bookkeeping of a qcow2 disk; `None` when nothing is, or when it is in
     /// use and cannot be looked at. Reads only.
-    fn check<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> Done<'a, Option<String>> {
+    fn check<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> PortFuture<'a, Option<String>> {
         let _ = (path, log);
         Box::pin(async { Ok(None) })
     }
 
     /// Makes the disk cloud-init reads on a VM's first boot. Readable by the owner alone.
-    fn seed<'a>(&'a self, path: &'a Path, seed: &'a Seed) -> Done<'a, ()>;
+    fn seed<'a>(&'a self, path: &'a Path, seed: &'a Seed) -> PortFuture<'a, ()>;
 }
 
 /// Files that make up an image, ready to be used.
@@ -377,7 +383,7 @@ pub trait ImageTool: Send + Sync {
         max_bytes: u64,
         report: Report<'a>,
         log: &'a CommandLog,
-    ) -> Done<'a, MadeImage>;
+    ) -> PortFuture<'a, MadeImage>;
 
     /// Takes over a local qcow2, raw or ISO file, or a kernel with an initrd.
     fn import<'a>(
@@ -387,7 +393,7 @@ pub trait ImageTool: Send + Sync {
         initrd: Option<&'a Path>,
         report: Report<'a>,
         log: &'a CommandLog,
-    ) -> Done<'a, MadeImage>;
+    ) -> PortFuture<'a, MadeImage>;
 
     /// Builds an image from the distribution's own packages: `tiny` or `debian`.
     fn build<'a>(
@@ -396,7 +402,7 @@ pub trait ImageTool: Send + Sync {
         recipe: &'a str,
         report: Report<'a>,
         log: &'a CommandLog,
-    ) -> Done<'a, MadeImage>;
+    ) -> PortFuture<'a, MadeImage>;
 
     /// Why a recipe cannot be built on this box whatever is asked for, as a whole sentence.
     fn obstacle(&self, recipe: &str) -> Option<String> {
@@ -405,7 +411,7 @@ pub trait ImageTool: Send + Sync {
     }
 
     /// Ends what a call on `dir` left running, and removes the folder.
-    fn discard<'a>(&'a self, dir: &'a Path) -> Done<'a, ()>;
+    fn remove_leftovers<'a>(&'a self, dir: &'a Path) -> PortFuture<'a, ()>;
 }
 
 /// What ffprobe tells of a file.
@@ -496,7 +502,7 @@ impl Encoded {
 /// What encodes. Written so that a batch system can stand behind it.
 pub trait Encoder: Send + Sync {
     /// What a file is. Fails with a clear sentence when it is no audio or video.
-    fn probe<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> Done<'a, MediaInfo>;
+    fn probe<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> PortFuture<'a, MediaInfo>;
 
     /// The exact command that a job runs.
     fn command_line(&self, job: &EncodeJob) -> String;
@@ -508,14 +514,14 @@ pub trait Encoder: Send + Sync {
         job: &'a EncodeJob,
         report: Report<'a>,
         log: &'a CommandLog,
-    ) -> Done<'a, Encoded>;
+    ) -> PortFuture<'a, Encoded>;
 
     /// Makes what was verified the output, or finds that done, and removes the job's folder. The
     /// output is on disk under its name when this returns.
-    fn finish<'a>(&'a self, job: &'a EncodeJob, encoded: &'a Encoded) -> Done<'a, ()>;
+    fn finish<'a>(&'a self, job: &'a EncodeJob, encoded: &'a Encoded) -> PortFuture<'a, ()>;
 
     /// Ends what `encode` left running and removes what it wrote and the job's folder.
-    fn discard<'a>(&'a self, job: &'a EncodeJob) -> Done<'a, ()>;
+    fn remove_leftovers<'a>(&'a self, job: &'a EncodeJob) -> PortFuture<'a, ()>;
 }
 
 /// By how much the clock on the wall may be off the time that passed before it counts as set:

@@ -230,11 +230,11 @@ pub struct OperationSpec {
     pub requires: Vec<Text>,
     /// The state its subject is in when it is done, by its word: what the next request is checked
     /// against while this one is still pending.
-    #[serde(default)]
-    pub leaves: Option<Text>,
+    #[serde(default, rename = "leaves")]
+    pub state_after: Option<Text>,
     /// Whether a like one on the same subject is refused while one is pending.
-    #[serde(default)]
-    pub once: bool,
+    #[serde(default, rename = "once")]
+    pub reject_duplicates: bool,
     /// The names of its steps, in order: what crash points and progress are counted by.
     pub steps: Vec<Text>,
 }

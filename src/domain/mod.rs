@@ -3,6 +3,8 @@
 //! Everything that crosses a room boundary is defined here. This room knows nobody: no I/O, no
 //! runtime, no terminal, no clock. Times come in from outside as [`jiff::Timestamp`].
 
+#![warn(missing_docs)]
+
 pub mod backend;
 pub mod catalogue;
 pub mod disk;

@@ -144,7 +144,7 @@ impl Load {
             // Enough; something must go instead.
             let goes = |it: &&OperationSpec| {
                 it.resource == spec.resource
-                    && (it.effect == Effect::Deletes || it.leaves.as_deref() == Some("halted"))
+                    && (it.effect == Effect::Deletes || it.state_after.as_deref() == Some("halted"))
             };
             let goes: Vec<&OperationSpec> = self.catalogue.iter().filter(goes).collect();
             spec = (*self.dice.one_of(&goes)?).clone();

@@ -231,7 +231,7 @@ async fn what_lies_beside_the_output_is_neither_followed_nor_written_over() {
     std::fs::create_dir(at(".out.mp3.partial-mine")).unwrap();
     let before = beside(&job);
     ffmpeg().encode(&job, &|_| {}, &CommandLog::default()).await.unwrap();
-    ffmpeg().discard(&job).await.unwrap();
+    ffmpeg().remove_leftovers(&job).await.unwrap();
     assert_eq!(beside(&job), before);
     assert_eq!(std::fs::read_to_string(at("precious")).unwrap(), "precious");
 }
@@ -357,8 +357,8 @@ async fn a_cancelled_encoding_leaves_nothing() {
     });
     let it = at_work(&job).await;
     asked.abort();
-    ffmpeg().discard(&job).await.unwrap();
-    ffmpeg().discard(&job).await.unwrap();
+    ffmpeg().remove_leftovers(&job).await.unwrap();
+    ffmpeg().remove_leftovers(&job).await.unwrap();
     assert_eq!(it.members(), [0; 0]);
     let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).collect();
     assert_eq!(left, [source]);

@@ -145,7 +145,7 @@ async fn tiny_is_the_same_every_time_and_obeys_the_power_button() {
     writeln!(qmp, r#"{{"execute":"qmp_capabilities"}}{{"execute":"system_powerdown"}}"#).unwrap();
     assert!(guest.qemu.wait().unwrap().success());
 
-    images.discard(&dir.path().join("one")).await.unwrap();
-    images.discard(&dir.path().join("one")).await.unwrap();
+    images.remove_leftovers(&dir.path().join("one")).await.unwrap();
+    images.remove_leftovers(&dir.path().join("one")).await.unwrap();
     assert!(!dir.path().join("one").exists());
 }

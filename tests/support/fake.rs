@@ -192,8 +192,8 @@ pub fn catalogue() -> Catalogue {
         fields,
         locks: Vec::new(),
         requires: Vec::new(),
-        leaves: None,
-        once: false,
+        state_after: None,
+        reject_duplicates: false,
         steps: vec!["only".into()],
     };
     let choices = vec![

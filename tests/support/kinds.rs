@@ -154,7 +154,7 @@ impl Plan<'_> {
     /// Adds the requests after which a new resource is in one of these states; none means any.
     /// Returns the place of the last, which is about that resource.
     fn make(&mut self, of: ResourceKind, states: &[&str]) -> Result<usize, String> {
-        let leaves = |spec: &OperationSpec| match spec.leaves.as_deref() {
+        let leaves = |spec: &OperationSpec| match spec.state_after.as_deref() {
             Some(state) => states.is_empty() || states.contains(&state),
             // What it leaves depends on how it ends; done, as a test wants it.
             None => spec.effect == Effect::Creates,

@@ -21,7 +21,9 @@ use uuid::Uuid;
 use super::atomic_file;
 use super::process;
 use super::supervise::{Doing, Ending, LongCommand, Stall, Supervised, Supervision};
-use crate::backend::ports::{CommandLog, Done, EncodeJob, Encoded, Encoder, MediaInfo, Report};
+use crate::backend::ports::{
+    CommandLog, EncodeJob, Encoded, Encoder, MediaInfo, PortFuture, Report,
+};
 use crate::backend::state_files::beneath::Folder;
 use crate::domain::Failure;
 
@@ -104,7 +106,7 @@ impl Ffmpeg {
 }
 
 impl Encoder for Ffmpeg {
-    fn probe<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> Done<'a, MediaInfo> {
+    fn probe<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> PortFuture<'a, MediaInfo> {
         Box::pin(probe::ask(path, log))
     }
 
@@ -117,11 +119,11 @@ impl Encoder for Ffmpeg {
         job: &'a EncodeJob,
         report: Report<'a>,
         log: &'a CommandLog,
-    ) -> Done<'a, Encoded> {
+    ) -> PortFuture<'a, Encoded> {
         Box::pin(self.run(job, report, log))
     }
 
-    fn finish<'a>(&'a self, job: &'a EncodeJob, encoded: &'a Encoded) -> Done<'a, ()> {
+    fn finish<'a>(&'a self, job: &'a EncodeJob, encoded: &'a Encoded) -> PortFuture<'a, ()> {
         Box::pin(async move {
             let it = Supervised::at(&job.dir);
             let (job, encoded, tool) = (job.clone(), *encoded, it.clone());
@@ -130,7 +132,7 @@ impl Encoder for Ffmpeg {
         })
     }
 
-    fn discard<'a>(&'a self, job: &'a EncodeJob) -> Done<'a, ()> {
+    fn remove_leftovers<'a>(&'a self, job: &'a EncodeJob) -> PortFuture<'a, ()> {
         Box::pin(async move { Supervised::at(&job.dir).remove().await })
     }
 }

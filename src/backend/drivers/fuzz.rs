@@ -2,11 +2,11 @@
 //! with the feature `failpoints`, and for nobody else.
 
 use super::{ffmpeg, image, qemu, qemu_img};
-use crate::backend::ports::{DiskInfo, MediaInfo, Meter};
+use crate::backend::ports::{DiskInfo, MediaInfo, ProgressReport};
 
 /// The end of ffmpeg's progress file, as people are told it.
 #[must_use]
-pub fn progress(text: &str, duration_s: Option<f64>) -> Option<Meter> {
+pub fn progress(text: &str, duration_s: Option<f64>) -> Option<ProgressReport> {
     ffmpeg::progress::Progress::parse(text).map(|progress| progress.meter(duration_s))
 }
 

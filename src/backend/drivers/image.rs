@@ -22,7 +22,9 @@ use super::atomic_file;
 use super::process;
 use super::room::Reserve;
 use super::supervise::{Supervised, Supervision};
-use crate::backend::ports::{Checksum, CommandLog, Done, ImageTool, MadeImage, Meter, Report};
+use crate::backend::ports::{
+    Checksum, CommandLog, ImageTool, MadeImage, PortFuture, ProgressReport, Report,
+};
 use crate::domain::{DiskFormat, Failure, ImageForm};
 
 use copy::{Hasher, Stop};
@@ -64,7 +66,7 @@ impl ImageTool for Images {
         max_bytes: u64,
         report: Report<'a>,
         log: &'a CommandLog,
-    ) -> Done<'a, MadeImage> {
+    ) -> PortFuture<'a, MadeImage> {
         Box::pin(async move {
             make_dir(dir)?;
             let whole = DISKS.iter().map(|name| dir.join(name)).find(|path| path.exists());
@@ -93,7 +95,7 @@ impl ImageTool for Images {
         initrd: Option<&'a Path>,
         report: Report<'a>,
         log: &'a CommandLog,
-    ) -> Done<'a, MadeImage> {
+    ) -> PortFuture<'a, MadeImage> {
         Box::pin(async move {
             match (recognise(source)?, initrd) {
                 (Sort::Kernel, None) => Err(Failure::new(format!(
@@ -128,7 +130,7 @@ impl ImageTool for Images {
         recipe: &'a str,
         report: Report<'a>,
         log: &'a CommandLog,
-    ) -> Done<'a, MadeImage> {
+    ) -> PortFuture<'a, MadeImage> {
         Box::pin(async move {
             match recipe {
                 "tiny" => {
@@ -154,7 +156,7 @@ impl ImageTool for Images {
         }
     }
 
-    fn discard<'a>(&'a self, dir: &'a Path) -> Done<'a, ()> {
+    fn remove_leftovers<'a>(&'a self, dir: &'a Path) -> PortFuture<'a, ()> {
         Box::pin(async move {
             Supervised::at(&dir.join("job")).remove().await?;
             let dir = dir.to_owned();
@@ -340,7 +342,7 @@ async fn metered<T: Send + 'static>(
             Ok(()) = told.changed() => {
                 let done = *told.borrow_and_update();
                 let fraction = (length > 0).then(|| (done as f64 / length as f64).min(1.0));
-                report(Meter { fraction, detail: Some(what.to_owned()), ..Meter::default() });
+                report(ProgressReport { fraction, detail: Some(what.to_owned()), ..ProgressReport::default() });
             }
         }
     }

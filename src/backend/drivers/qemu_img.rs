@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::partial::Partial;
 use super::{process, seed};
-use crate::backend::ports::{CommandLog, DiskInfo, DiskTool, Done, Seed};
+use crate::backend::ports::{CommandLog, DiskInfo, DiskTool, PortFuture, Seed};
 use crate::domain::{DiskFormat, Failure, FsType};
 
 /// The program that is driven.
@@ -38,7 +38,7 @@ impl DiskTool for QemuImg {
         fstype: FsType,
         label: &'a str,
         log: &'a CommandLog,
-    ) -> Done<'a, ()> {
+    ) -> PortFuture<'a, ()> {
         Box::pin(create(path, size_mb, fstype, label, log))
     }
 
@@ -48,19 +48,19 @@ impl DiskTool for QemuImg {
         backing: &'a Path,
         format: DiskFormat,
         log: &'a CommandLog,
-    ) -> Done<'a, ()> {
+    ) -> PortFuture<'a, ()> {
         Box::pin(overlay(path, backing, format, log))
     }
 
-    fn info<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> Done<'a, DiskInfo> {
+    fn info<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> PortFuture<'a, DiskInfo> {
         Box::pin(info(path, log))
     }
 
-    fn check<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> Done<'a, Option<String>> {
+    fn check<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> PortFuture<'a, Option<String>> {
         Box::pin(check(path, log))
     }
 
-    fn seed<'a>(&'a self, path: &'a Path, seed: &'a Seed) -> Done<'a, ()> {
+    fn seed<'a>(&'a self, path: &'a Path, seed: &'a Seed) -> PortFuture<'a, ()> {
         // Not on a thread of its own: a cancelled operation must not find it still being written.
         Box::pin(async move { seed::make(path, seed) })
     }

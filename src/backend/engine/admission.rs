@@ -1,7 +1,7 @@
 //! Admission: whether a request can work, checked before anything is queued.
 //!
 //! The checks come in one order, for all fields together: type, syntax, value, existence. (After
-//! them come privileges and state, which the kind and the core check.) The first that fails is
+//! them come privileges and state, which the kind and the engine check.) The first that fails is
 //! told, with its field and its value. What passes is normalised: defaults filled in, names of
 //! resources turned into numbers, secrets hashed.
 

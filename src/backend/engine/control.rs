@@ -12,14 +12,14 @@ use crate::domain::{
 };
 
 use super::submit::{no_kind, queue_entry, subject};
-use super::{Core, Flight};
+use super::{Engine, Live};
 
-impl Core {
+impl Engine {
     /// Calls an operation off: one that has done nothing at once, any other by undoing it.
     pub(in crate::backend) async fn cancel(self: &Arc<Self>, uid: Uid) -> Result<(), BackendError> {
         let undoing = {
-            let mut flight = self.flight();
-            match flight.open.get(&uid) {
+            let mut live = self.live();
+            match live.open.get(&uid) {
                 None => None,
                 Some(open) if open.ending => {
                     let state = open.operation.state;
@@ -28,9 +28,9 @@ impl Core {
                 Some(open) => {
                     let failed = open.operation.state == State::Error;
                     let begun = !failed && (open.resume || open.ran);
-                    self.may_go(&flight, uid)?;
-                    let undoing = !failed && (begun || !flight.queue.hold(uid));
-                    if let Some(open) = flight.open.get_mut(&uid) {
+                    self.may_cancel(&live, uid)?;
+                    let undoing = !failed && (begun || !live.queue.hold(uid));
+                    if let Some(open) = live.open.get_mut(&uid) {
                         open.ending = !undoing;
                     }
                     Some(undoing.then(|| self.store.writer().send(vec![Change::Cancelling(uid)])))
@@ -39,18 +39,18 @@ impl Core {
         };
         match undoing {
             None => self.not_open(uid).await,
-            Some(None) => self.discard(self.end(uid, State::Cancel, None).await?).await,
+            Some(None) => self.remove_leftovers(self.end(uid, State::Cancel, None).await?).await,
             Some(Some(written)) => {
                 written.await?;
-                let mut flight = self.flight();
-                if let Some(open) = flight.open.get_mut(&uid) {
+                let mut live = self.live();
+                if let Some(open) = live.open.get_mut(&uid) {
                     open.operation_mut().cancelling = true;
                     if let Some(cancel) = &open.cancel {
                         cancel.cancel();
                     }
-                    flight.queue.call_off(uid);
-                    self.tell_operation(&flight, uid);
-                    self.start_due(&mut flight);
+                    live.queue.mark_cancelled(uid);
+                    self.publish_operation(&live, uid);
+                    self.start_due(&mut live);
                 }
                 Ok(())
             }
@@ -59,15 +59,15 @@ impl Core {
 
     /// Whether an operation may be called off: a creation that failed is not taken away under one
     /// that works with what there is of it.
-    fn may_go(&self, flight: &Flight, uid: Uid) -> Result<(), BackendError> {
-        let Some(operation) = flight.open.get(&uid).map(|open| &open.operation) else {
+    fn may_cancel(&self, live: &Live, uid: Uid) -> Result<(), BackendError> {
+        let Some(operation) = live.open.get(&uid).map(|open| &open.operation) else {
             return Ok(());
         };
         let Some(id) = self.makes(operation).filter(|_| operation.state == State::Error) else {
             return Ok(());
         };
-        let begun = |uid: &Uid| flight.open.get(uid).is_some_and(|open| open.resume);
-        let holder = flight.queue.holders(id).chain(flight.queue.awaiting(id).filter(begun)).next();
+        let begun = |uid: &Uid| live.open.get(uid).is_some_and(|open| open.resume);
+        let holder = live.queue.holders(id).chain(live.queue.awaiting(id).filter(begun)).next();
         match holder {
             Some(other) => {
                 let why = format!("{other} works with {id}; wait for it or cancel it first");
@@ -84,8 +84,8 @@ impl Core {
         changed: Params,
     ) -> Result<(), BackendError> {
         let found = {
-            let flight = self.flight();
-            flight.open.get(&uid).map(|open| {
+            let live = self.live();
+            live.open.get(&uid).map(|open| {
                 (open.operation.state, open.operation.kind.clone(), open.params.clone())
             })
         };
@@ -104,25 +104,25 @@ impl Core {
         }
         let params = self.check(&kind, merged).await?;
         let (written, put, before) = {
-            let mut flight = self.flight();
+            let mut live = self.live();
             let mut reserved = None;
-            let Some(resource) = flight.open.get(&uid).map(|open| open.operation.resource) else {
+            let Some(resource) = live.open.get(&uid).map(|open| open.operation.resource) else {
                 return Ok(());
             };
             if let (Effect::Creates, Some(id)) = (kind.spec.effect, resource) {
                 // Its own reservation is no obstacle to itself.
-                let own = flight.inventory.get(id).cloned().map(Arc::new);
-                flight.inventory.remove(id);
-                let admitted = self.admit(&kind, &params, &flight, Some(uid));
+                let own = live.inventory.get(id).cloned().map(Arc::new);
+                live.inventory.remove(id);
+                let admitted = self.admit(&kind, &params, &live, Some(uid));
                 if let Some(own) = own {
-                    flight.inventory.put(own);
+                    live.inventory.put(own);
                 }
                 admitted?;
-                reserved = (kind.reserve)(&params, id.id, &self.world(&flight)).map(Arc::new);
+                reserved = (kind.reserve)(&params, id.id, &self.world(&live)).map(Arc::new);
             } else {
-                self.admit(&kind, &params, &flight, Some(uid))?;
+                self.admit(&kind, &params, &live, Some(uid))?;
             }
-            let Flight { queue, open, inventory, .. } = &mut *flight;
+            let Live { queue, open, inventory, .. } = &mut *live;
             let Some(open) = open.get_mut(&uid) else { return Ok(()) };
             if open.operation.state != State::Error || open.ending {
                 return Err(state_refusal(uid, open.operation.state, "somebody was faster"));
@@ -158,30 +158,30 @@ impl Core {
             (self.store.writer().send(changes), reserved, (before, own))
         };
         if let Err(error) = written.await {
-            let mut flight = self.flight();
+            let mut live = self.live();
             let ((operation, params), own) = before;
             // Unless somebody cancelled it meanwhile.
-            if flight.queue.withdraw(uid)
-                && let Some(open) = flight.open.get_mut(&uid)
+            if live.queue.withdraw(uid)
+                && let Some(open) = live.open.get_mut(&uid)
             {
                 open.operation = operation;
                 open.params = params;
                 open.written = true;
             }
             if let Some(put) = &put {
-                flight.inventory.put_back(put, own);
+                live.inventory.put_back(put, own);
             }
-            drop(flight);
+            drop(live);
             self.dispatch();
             return Err(error);
         }
-        let mut flight = self.flight();
-        flight.written(uid);
-        self.tell_operation(&flight, uid);
+        let mut live = self.live();
+        live.written(uid);
+        self.publish_operation(&live, uid);
         if let Some(resource) = put {
-            self.tell_resource(&resource);
+            self.publish_resource(&resource);
         }
-        self.start_due(&mut flight);
+        self.start_due(&mut live);
         Ok(())
     }
 
@@ -194,9 +194,9 @@ impl Core {
         // One at a time, so that memory gets them in the order in which they were written.
         let _turn = self.turn.lock().await;
         let written = {
-            let flight = self.flight();
-            flight.open.get(&uid).map(|open| {
-                if !flight.queue.awaits(uid) {
+            let live = self.live();
+            live.open.get(&uid).map(|open| {
+                if !live.queue.awaits(uid) {
                     let state = open.operation.state;
                     return Err(state_refusal(uid, state, "it does not wait any more"));
                 }
@@ -205,12 +205,12 @@ impl Core {
         };
         let Some(written) = written else { return self.not_open(uid).await };
         written?.await?;
-        let mut flight = self.flight();
-        flight.queue.prioritise(uid, priority);
-        if let Some(open) = flight.open.get_mut(&uid) {
+        let mut live = self.live();
+        live.queue.prioritise(uid, priority);
+        if let Some(open) = live.open.get_mut(&uid) {
             open.operation_mut().priority = priority;
         }
-        self.tell_operation(&flight, uid);
+        self.publish_operation(&live, uid);
         Ok(())
     }
 
@@ -233,7 +233,7 @@ impl Core {
         }
         // One at a time: what is written follows from what the one before has made of the lane.
         let _turn = self.turn.lock().await;
-        let Some(lane) = self.flight().queue.changed(name, change) else {
+        let Some(lane) = self.live().queue.changed(name, change) else {
             return Err(BackendError::not_found(format_args!("lane '{name}'")));
         };
         // A lane that drained to its end is paused for whoever starts next.
@@ -243,11 +243,11 @@ impl Core {
         };
         let written = Change::Lane { name: lane.name, width: lane.width, state };
         self.store.writer().send(vec![written]).await?;
-        let mut flight = self.flight();
-        if let Some(lane) = flight.queue.change(name, change) {
-            self.hub.tell(Fact::Lane(lane));
+        let mut live = self.live();
+        if let Some(lane) = live.queue.change(name, change) {
+            self.events.publish(Fact::Lane(lane));
         }
-        self.start_due(&mut flight);
+        self.start_due(&mut live);
         Ok(())
     }
 

@@ -23,7 +23,7 @@ use crate::domain::{
 };
 
 use super::lifecycle::Title;
-use super::{Core, Flight};
+use super::{Engine, Live};
 
 /// How long to wait before an end that could not be written is written again.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -45,11 +45,11 @@ struct Ending {
 /// What failed attempts of a creation kept for a relaunch that will not come.
 pub(super) type Kept = (Uid, Arc<Entry>, ResourceId);
 
-impl Core {
+impl Engine {
     /// An operation that ran has come to its end, and stays where it is until that is on disk: a
     /// full disk costs time, and says what it waits for. When the backend leaves or the store breaks
     /// before that, the next start takes the operation up again.
-    pub(in crate::backend) async fn end_at_last(
+    pub(in crate::backend) async fn finish_with_retry(
         self: &Arc<Self>,
         uid: Uid,
         state: State,
@@ -58,7 +58,7 @@ impl Core {
         loop {
             match self.end(uid, state, comment.clone()).await {
                 Ok(kept) => {
-                    if let Err(error) = self.discard(kept).await {
+                    if let Err(error) = self.remove_leftovers(kept).await {
                         tracing::error!(%error, "something is left of a cancelled operation");
                     }
                     return;
@@ -92,57 +92,57 @@ impl Core {
         comment: Option<String>,
     ) -> Result<Vec<Kept>, BackendError> {
         let (ending, written) = {
-            let mut flight = self.flight();
-            if !flight.open.contains_key(&uid) {
+            let mut live = self.live();
+            if !live.open.contains_key(&uid) {
                 return Ok(Vec::new());
             }
-            let ending = self.ending(&flight, Last { uid, state, comment });
+            let ending = self.ending(&live, Last { uid, state, comment });
             // What is sent later is written after this.
-            let written = self.store.writer().send(ending.changes(&flight));
+            let written = self.store.writer().send(ending.changes(&live));
             for last in &ending.lasts {
-                flight.queue.hold(last.uid);
-                if let Some(open) = flight.open.get_mut(&last.uid) {
+                live.queue.hold(last.uid);
+                if let Some(open) = live.open.get_mut(&last.uid) {
                     open.ending = true;
                 }
             }
-            flight.mark_going(&ending.changed);
+            live.mark_removing(&ending.changed);
             if state == State::Done {
-                self.let_go(&mut flight, uid);
-                self.start_due(&mut flight);
+                self.release_locks(&mut live, uid);
+                self.start_due(&mut live);
             }
             (ending, written)
         };
         let written = written.await;
-        let mut flight = self.flight();
-        flight.unmark_going(&ending.changed);
+        let mut live = self.live();
+        live.unmark_removing(&ending.changed);
         let kept = match written {
-            Ok(()) => Ok(self.conclude(&mut flight, ending)),
+            Ok(()) => Ok(self.conclude(&mut live, ending)),
             Err(error) => {
                 for last in &ending.lasts {
-                    if let Some(open) = flight.open.get_mut(&last.uid) {
+                    if let Some(open) = live.open.get_mut(&last.uid) {
                         open.ending = false;
                     }
-                    flight.release(last.uid);
+                    live.release(last.uid);
                 }
                 Err(error)
             }
         };
-        self.start_due(&mut flight);
+        self.start_due(&mut live);
         kept
     }
 
     /// An operation that ends, and those that can never work once it has.
-    fn ending(&self, flight: &Flight, last: Last) -> Ending {
+    fn ending(&self, live: &Live, last: Last) -> Ending {
         let now = self.ports.clock.now();
         let mut ending = Ending { lasts: vec![last], changed: Vec::new(), now };
         let mut at = 0;
         while let Some(Last { uid, state, .. }) = ending.lasts.get(at) {
-            let (uid, settled) = (*uid, self.settled(flight, *uid, *state));
+            let (uid, settled) = (*uid, self.settled(live, *uid, *state));
             at += 1;
             if let Some(Changed::Remove(id)) = settled {
-                let name = flight.inventory.get(id).map(Resource::name).unwrap_or_default();
+                let name = live.inventory.get(id).map(Resource::name).unwrap_or_default();
                 let why = format!("{id} '{name}' was never made: its creation {uid} was cancelled");
-                for uid in flight.stranded(id) {
+                for uid in live.stranded(id) {
                     if ending.lasts.iter().all(|last| last.uid != uid) {
                         let comment = Some(why.clone());
                         ending.lasts.push(Last { uid, state: State::Cancel, comment });
@@ -155,13 +155,13 @@ impl Core {
     }
 
     /// What becomes of the resource an operation was making when it ends without having made it.
-    fn settled(&self, flight: &Flight, uid: Uid, end: State) -> Option<Changed> {
-        let operation = &flight.open.get(&uid)?.operation;
+    fn settled(&self, live: &Live, uid: Uid, end: State) -> Option<Changed> {
+        let operation = &live.open.get(&uid)?.operation;
         if end == State::Done || self.kinds.get(&operation.kind)?.spec.effect != Effect::Creates {
             return None;
         }
-        let resource = flight.inventory.get(operation.resource?)?;
-        match (self.kinds.get(&operation.kind)?.settle)(resource.clone(), end) {
+        let resource = live.inventory.get(operation.resource?)?;
+        match (self.kinds.get(&operation.kind)?.resource_after)(resource.clone(), end) {
             None => Some(Changed::Remove(resource.id())),
             Some(settled) if settled == *resource => None,
             Some(settled) => Some(Changed::Put(Arc::new(settled))),
@@ -169,12 +169,12 @@ impl Core {
     }
 
     /// Takes ends that are on disk into memory, and tells them.
-    fn conclude(&self, flight: &mut Flight, ending: Ending) -> Vec<Kept> {
-        self.take_in(flight, ending.changed);
+    fn conclude(&self, live: &mut Live, ending: Ending) -> Vec<Kept> {
+        self.apply(live, ending.changed);
         let mut kept = Vec::new();
         for Last { uid, state, comment } in ending.lasts {
-            self.let_go(flight, uid);
-            let Some(open) = flight.open.get_mut(&uid) else { continue };
+            self.release_locks(live, uid);
+            let Some(open) = live.open.get_mut(&uid) else { continue };
             if state == State::Cancel {
                 kept.extend(self.kept(&open.operation));
             }
@@ -195,20 +195,20 @@ impl Core {
             if let Some(id) = operation.resource {
                 self.notice(id);
             }
-            self.tell_operation(flight, uid);
+            self.publish_operation(live, uid);
             if state.is_end() {
-                flight.open.remove(&uid);
+                live.open.remove(&uid);
             }
         }
         kept
     }
 
     /// Frees what an operation held or waited for.
-    fn let_go(&self, flight: &mut Flight, uid: Uid) {
-        if let Some(drained) = flight.queue.finish(uid) {
-            self.hub.tell(Fact::Lane(drained));
+    fn release_locks(&self, live: &mut Live, uid: Uid) {
+        if let Some(drained) = live.queue.finish(uid) {
+            self.events.publish(Fact::Lane(drained));
         }
-        flight.queue.withdraw(uid);
+        live.queue.withdraw(uid);
     }
 
     /// What a creation that is called off before it runs has kept from attempts that failed. One
@@ -222,10 +222,10 @@ impl Core {
     }
 
     /// Discards what was kept in vain.
-    pub(super) async fn discard(&self, kept: Vec<Kept>) -> Result<(), BackendError> {
+    pub(super) async fn remove_leftovers(&self, kept: Vec<Kept>) -> Result<(), BackendError> {
         let mut first = Ok(());
         for (uid, kind, id) in kept {
-            let discarded = (kind.discard)(&self.ports, &self.settings, id.id).await;
+            let discarded = (kind.remove_leftovers)(&self.ports, &self.settings, id.id).await;
             first = first.and(discarded.map_err(|failure| {
                 BackendError::failed(format!("{uid} is cancelled, but {}", failure.message))
             }));
@@ -235,14 +235,14 @@ impl Core {
 
     /// Why an operation whose turn has come can never work, or not now: what it needs is not there.
     /// One that an earlier life began looks for itself: it may have taken away what is gone.
-    pub(super) fn obstacle(&self, flight: &Flight, uid: Uid) -> Option<(State, String)> {
-        let open = flight.open.get(&uid).filter(|open| !open.resume)?;
+    pub(super) fn obstacle(&self, live: &Live, uid: Uid) -> Option<(State, String)> {
+        let open = live.open.get(&uid).filter(|open| !open.resume)?;
         let operation = &open.operation;
         let own = |id| self.makes(operation) == Some(id);
         if let Some(id) =
-            flight.queue.locks(uid).find(|id| !own(*id) && flight.inventory.get(*id).is_none())
+            live.queue.locks(uid).find(|id| !own(*id) && live.inventory.get(*id).is_none())
         {
-            return Some(if flight.unreadable.contains(&id) {
+            return Some(if live.unreadable.contains(&id) {
                 let why =
                     format!("{id} cannot be read from the store; `hostler doctor` tells more");
                 (State::Error, why)
@@ -252,11 +252,11 @@ impl Core {
         }
         let spec = &self.kinds.get(&operation.kind)?.spec;
         let subject = operation.resource.filter(|id| !own(*id))?;
-        let resource = flight.inventory.get(subject)?;
+        let resource = live.inventory.get(subject)?;
         if spec.requires.is_empty() || spec.requires.iter().any(|it| *it == resource.state()) {
             return None;
         }
-        let maker = flight
+        let maker = live
             .open
             .values()
             .map(|open| &open.operation)
@@ -288,19 +288,19 @@ fn log_end(operation: &Operation) {
 
 impl Ending {
     /// What is written.
-    fn changes(&self, flight: &Flight) -> Vec<Change> {
-        let stands = self.lasts.iter().map(|last| Change::Stand {
+    fn changes(&self, live: &Live) -> Vec<Change> {
+        let stands = self.lasts.iter().map(|last| Change::SetState {
             uid: last.uid,
             state: last.state,
             comment: last.comment.clone(),
-            started: flight.open.get(&last.uid).and_then(|open| open.operation.started),
+            started: live.open.get(&last.uid).and_then(|open| open.operation.started),
             finished: Some(self.now),
         });
         stands.chain(self.changed.iter().map(Change::from)).collect()
     }
 }
 
-impl Flight {
+impl Live {
     /// The operations that can never work once a resource is gone that was never made: those that
     /// wait for it, and those that failed on it.
     fn stranded(&self, id: ResourceId) -> Vec<Uid> {

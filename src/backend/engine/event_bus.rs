@@ -1,4 +1,4 @@
-//! The hub: tells everyone who listens what happened, in one order.
+//! The events: tells everyone who listens what happened, in one order.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -13,7 +13,7 @@ const BACKLOG: usize = 1024;
 
 /// Tells everyone who listens.
 #[derive(Debug)]
-pub struct Hub {
+pub struct EventBus {
     life: u64,
     /// The sequence number of the latest event. Held while sending, so that numbers and order agree.
     seq: Mutex<u64>,
@@ -22,8 +22,8 @@ pub struct Hub {
     heard: Notify,
 }
 
-impl Hub {
-    /// A hub for this life of the backend.
+impl EventBus {
+    /// A events for this life of the backend.
     #[must_use]
     pub fn new(life: u64) -> Self {
         Self {
@@ -36,16 +36,16 @@ impl Hub {
 
     /// Whether anyone listens: when nobody does, events need not even be made.
     #[must_use]
-    pub fn is_heard(&self) -> bool {
+    pub fn has_subscribers(&self) -> bool {
         self.events.receiver_count() > 0
     }
 
     /// Returns when anyone listens.
-    pub async fn until_heard(&self) {
+    pub async fn until_subscribed(&self) {
         loop {
             let mut heard = std::pin::pin!(self.heard.notified());
             heard.as_mut().enable();
-            if self.is_heard() {
+            if self.has_subscribers() {
                 return;
             }
             heard.await;
@@ -53,8 +53,8 @@ impl Hub {
     }
 
     /// Tells a fact.
-    pub fn tell(&self, fact: Fact) {
-        if !self.is_heard() {
+    pub fn publish(&self, fact: Fact) {
+        if !self.has_subscribers() {
             return;
         }
         let mut seq = self.seq.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,7 +66,7 @@ impl Hub {
     /// Events from now on. A listener that fell behind gets [`Fact::Missed`] in the place of those
     /// it missed.
     #[must_use]
-    pub fn listen(&self) -> EventStream {
+    pub fn subscribe(&self) -> EventStream {
         let life = self.life;
         let events = self.events.subscribe();
         self.heard.notify_waiters();

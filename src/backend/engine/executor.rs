@@ -18,33 +18,33 @@ use crate::domain::{Failure, State};
 
 use super::journal::{Context, Stop};
 use super::store::reader;
-use super::{Core, Run};
+use super::{Engine, Run};
 
 /// Runs an operation that the queue has started.
-pub(in crate::backend) async fn run(core: Arc<Core>, run: Run) {
+pub(in crate::backend) async fn run(engine: Arc<Engine>, run: Run) {
     let Run { operation, params, cancel, resume } = run;
     let uid = operation.uid;
-    let Some(kind) = core.kind(&operation.kind) else {
+    let Some(kind) = engine.kind(&operation.kind) else {
         let why = format!("this hostler does not know the operation '{}'", operation.kind);
-        return core.end_at_last(uid, State::Error, Some(why)).await;
+        return engine.finish_with_retry(uid, State::Error, Some(why)).await;
     };
     tokio::select! {
         biased;
-        () = core.undisturbed(uid) => {}
-        () = core.leaving.cancelled() => return,
+        () = engine.while_observed(uid) => {}
+        () = engine.leaving.cancelled() => return,
     }
     let recorded = if resume {
-        match core.store.read(move |store| reader::steps(store, uid)).await {
+        match engine.store.read(move |store| reader::steps(store, uid)).await {
             Ok(recorded) => recorded,
             Err(error) => {
                 let why = format!("its steps cannot be read: {error}");
-                return core.end_at_last(uid, State::Error, Some(why)).await;
+                return engine.finish_with_retry(uid, State::Error, Some(why)).await;
             }
         }
     } else {
         Vec::new()
     };
-    let cx = Context::new(core.clone(), kind.clone(), &operation, cancel, recorded);
+    let cx = Context::new(engine.clone(), kind.clone(), &operation, cancel, recorded);
     drop(operation);
     let function = (kind.run)(cx.clone(), &params);
     let function = AssertUnwindSafe(cx.tracked(function)).catch_unwind();
@@ -53,8 +53,8 @@ pub(in crate::backend) async fn run(core: Arc<Core>, run: Run) {
     let stop = tokio::select! {
         biased;
         result = function => result.unwrap_or_else(|panic| Err(Stop::Failed(panicked(&*panic)))),
-        () = core.leaving.cancelled() => Err(Stop::Leaving),
-        () = cx.called_off() => Err(Stop::Cancelled),
+        () = engine.leaving.cancelled() => Err(Stop::Leaving),
+        () = cx.cancelled() => Err(Stop::Cancelled),
     };
     let (state, comment) = match stop.and_then(|()| cx.all_read()) {
         Ok(()) => (State::Done, None),
@@ -64,13 +64,13 @@ pub(in crate::backend) async fn run(core: Arc<Core>, run: Run) {
         Err(stop) => {
             let undone = tokio::select! {
                 biased;
-                () = core.leaving.cancelled() => return cx.quiet().await,
+                () = engine.leaving.cancelled() => return cx.quiet().await,
                 left = cx.tracked(cx.undo()) => left,
             };
             conclude(stop, &undone)
         }
     };
-    core.end_at_last(uid, state, comment).await;
+    engine.finish_with_retry(uid, state, comment).await;
 }
 
 /// Where an operation stands after its undos, and what is to be said about it.

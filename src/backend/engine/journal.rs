@@ -34,7 +34,7 @@ use super::inventory::Inventory;
 use super::kind::Entry;
 use super::store::StepChange;
 use super::work;
-use super::{Core, detached};
+use super::{Engine, detached};
 use crate::backend::ports::Ports;
 use crate::backend::settings::Settings;
 use crate::backend::state_files::mark::Mark;
@@ -65,7 +65,7 @@ impl From<Failure> for Stop {
 type Undo = Box<dyn Fn(StepContext) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync>;
 
 /// A step that was begun, and how to undo it.
-struct Taken {
+struct ExecutedStep {
     step: Step,
     result: Option<serde_json::Value>,
     undo: Option<Undo>,
@@ -78,7 +78,7 @@ pub struct Context {
 }
 
 struct Inner {
-    core: Arc<Core>,
+    engine: Arc<Engine>,
     uid: Uid,
     mark: Mark,
     kind: Arc<Entry>,
@@ -87,7 +87,7 @@ struct Inner {
     cancel: CancellationToken,
     /// Steps recorded as done by an earlier life, in order.
     recorded: Mutex<VecDeque<(Step, serde_json::Value)>>,
-    taken: Mutex<Vec<Taken>>,
+    taken: Mutex<Vec<ExecutedStep>>,
     /// Set when the first step begins that no earlier life has recorded.
     begun: Notify,
     /// Records on their way, which outlive a function that is dropped.
@@ -99,7 +99,7 @@ struct Inner {
 impl Context {
     /// The context of one run of an operation. `recorded` are the steps an earlier life has done.
     pub(in crate::backend) fn new(
-        core: Arc<Core>,
+        engine: Arc<Engine>,
         kind: Arc<Entry>,
         operation: &crate::domain::Operation,
         cancel: CancellationToken,
@@ -111,7 +111,7 @@ impl Context {
             .collect();
         Self {
             inner: Arc::new(Inner {
-                core,
+                engine,
                 uid: operation.uid,
                 mark: Mark::from(operation),
                 kind,
@@ -160,13 +160,13 @@ impl Context {
     /// What it may ask the world for.
     #[must_use]
     pub fn ports(&self) -> &Ports {
-        self.inner.core.ports()
+        self.inner.engine.ports()
     }
 
     /// The settings.
     #[must_use]
     pub fn settings(&self) -> &Settings {
-        self.inner.core.settings()
+        self.inner.engine.settings()
     }
 
     /// Now.
@@ -181,14 +181,14 @@ impl Context {
     /// When it does not exist.
     pub fn resource(&self, id: ResourceId) -> Result<Resource, Failure> {
         self.inner
-            .core
+            .engine
             .inventory(|inventory| inventory.get(id).cloned())
             .ok_or_else(|| Failure::new(format!("{id} does not exist any more")))
     }
 
     /// Looks at every living resource.
     pub fn inventory<T>(&self, look: impl FnOnce(&Inventory) -> T) -> T {
-        self.inner.core.inventory(look)
+        self.inner.engine.inventory(look)
     }
 
     /// A VM as it is now.
@@ -238,7 +238,7 @@ impl Context {
         get: impl FnOnce(&Inventory) -> Option<T>,
     ) -> Result<T, Failure> {
         self.inner
-            .core
+            .engine
             .inventory(get)
             .ok_or_else(|| Failure::new(format!("{word}/{id} does not exist any more")))
     }
@@ -253,9 +253,9 @@ impl Context {
         submit: Submit,
         put: impl FnOnce(Uid, &Inventory) -> Vec<Resource> + Send + 'static,
     ) -> Result<Accepted, BackendError> {
-        let core = self.inner.core.clone();
+        let engine = self.inner.engine.clone();
         detached(async move {
-            core.submit_with(submit, |uid, flight| Ok(put(uid, &flight.inventory))).await
+            engine.submit_with(submit, |uid, live| Ok(put(uid, &live.inventory))).await
         })
         .await
     }
@@ -268,7 +268,7 @@ impl Context {
     /// Returns when somebody called the operation off and its function may be dropped for it: when
     /// every step that an earlier life recorded has been passed, so that its undo is known. Up to
     /// there the next step itself says that it was called off.
-    pub(in crate::backend) async fn called_off(&self) {
+    pub(in crate::backend) async fn cancelled(&self) {
         self.inner.begun.notified().await;
         self.inner.cancel.cancelled().await;
     }
@@ -318,7 +318,7 @@ impl Context {
         }
         loop {
             let taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let Some(Taken { mut step, result, undo }) = taken else { return left };
+            let Some(ExecutedStep { mut step, result, undo }) = taken else { return left };
             let Some(undo) = undo else { continue };
             let cx = StepContext::new(self, (0.0, 1.0), step.clone());
             self.progress(Progress {
@@ -351,11 +351,11 @@ impl Context {
         changed: Vec<Changed>,
     ) -> Result<(), BackendError> {
         let change = StepChange { uid: self.inner.uid, step: step.clone(), result };
-        let (core, uid) = (self.inner.core.clone(), self.inner.uid);
+        let (engine, uid) = (self.inner.engine.clone(), self.inner.uid);
         // The backend does not close the store under it either.
-        let record = self.inner.core.running.track_future(async move {
-            core.record_step(change, changed).await?;
-            core.tell_step(uid, step);
+        let record = self.inner.engine.running.track_future(async move {
+            engine.record_step(change, changed).await?;
+            engine.publish_step(uid, step);
             Ok(())
         });
         let recorded = self.inner.recording.spawn(record);
@@ -365,7 +365,7 @@ impl Context {
     }
 
     fn progress(&self, progress: Progress) {
-        self.inner.core.progress(self.inner.uid, progress);
+        self.inner.engine.progress(self.inner.uid, progress);
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a kind of operation is: its catalogue entry, its checks, its steps.
 //!
-//! The kinds themselves are in `operations`; the core knows them only through this.
+//! The kinds themselves are in `operations`; the engine knows them only through this.
+
+#![warn(missing_docs)]
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -13,12 +15,12 @@ use crate::domain::{
 
 use super::inventory::Inventory;
 use super::journal::{Context, Stop};
-use crate::backend::ports::{Done, Ports};
+use crate::backend::ports::{PortFuture, Ports};
 use crate::backend::settings::Settings;
 
 /// What a kind may look at before its operation is queued.
 #[derive(Clone, Copy)]
-pub struct World<'a> {
+pub struct AdmissionContext<'a> {
     /// Every living resource.
     pub inventory: &'a Inventory,
     /// The settings.
@@ -42,7 +44,7 @@ pub trait Kind: 'static {
     /// Fills in what was left out and follows from what is: so that it is locked, stored and shown
     /// like everything that was given. Comes before [`Kind::admit`].
     #[must_use]
-    fn fill(params: Self::Params, world: &World<'_>) -> Self::Params {
+    fn fill(params: Self::Params, world: &AdmissionContext<'_>) -> Self::Params {
         let _ = world;
         params
     }
@@ -52,14 +54,14 @@ pub trait Kind: 'static {
     ///
     /// # Errors
     /// The first check that fails.
-    fn admit(params: &Self::Params, world: &World<'_>) -> Result<(), Refusal> {
+    fn admit(params: &Self::Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         let _ = (params, world);
         Ok(())
     }
 
     /// The resource that a kind with [`crate::domain::Effect::Creates`] makes, as it stands until
     /// the operation is done. It gets the number `id`.
-    fn reserve(params: &Self::Params, id: u64, world: &World<'_>) -> Option<Resource> {
+    fn reserve(params: &Self::Params, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
         let _ = (params, id, world);
         None
     }
@@ -68,20 +70,24 @@ pub trait Kind: 'static {
     /// default it stays through an error, because the operation may be relaunched, and goes with a
     /// cancelled one.
     #[must_use]
-    fn settle(resource: Resource, end: State) -> Option<Resource> {
+    fn resource_after(resource: Resource, end: State) -> Option<Resource> {
         (end != State::Cancel).then_some(resource)
     }
 
     /// Removes what failed attempts kept for a relaunch, when a failed operation of a kind with
     /// [`crate::domain::Effect::Creates`] is called off after all. `id` is the number its resource
     /// had.
-    fn discard<'a>(ports: &'a Ports, settings: &'a Settings, id: u64) -> Done<'a, ()> {
+    fn remove_leftovers<'a>(
+        ports: &'a Ports,
+        settings: &'a Settings,
+        id: u64,
+    ) -> PortFuture<'a, ()> {
         let _ = (ports, settings, id);
         Box::pin(async { Ok(()) })
     }
 
     /// What a request would do: sentences, commands, space.
-    fn preview(params: &Self::Params, world: &World<'_>) -> Preview {
+    fn preview(params: &Self::Params, world: &AdmissionContext<'_>) -> Preview {
         let _ = (params, world);
         Preview::default()
     }
@@ -98,12 +104,13 @@ pub trait Kind: 'static {
 pub struct Entry {
     /// Its catalogue entry.
     pub spec: OperationSpec,
-    pub(in crate::backend) fill: fn(Params, &World<'_>) -> Params,
-    pub(in crate::backend) admit: fn(&Params, &World<'_>) -> Result<(), Refusal>,
-    pub(in crate::backend) reserve: fn(&Params, u64, &World<'_>) -> Option<Resource>,
-    pub(in crate::backend) settle: fn(Resource, State) -> Option<Resource>,
-    pub(in crate::backend) discard: for<'a> fn(&'a Ports, &'a Settings, u64) -> Done<'a, ()>,
-    pub(in crate::backend) preview: fn(&Params, &World<'_>) -> Preview,
+    pub(in crate::backend) fill: fn(Params, &AdmissionContext<'_>) -> Params,
+    pub(in crate::backend) admit: fn(&Params, &AdmissionContext<'_>) -> Result<(), Refusal>,
+    pub(in crate::backend) reserve: fn(&Params, u64, &AdmissionContext<'_>) -> Option<Resource>,
+    pub(in crate::backend) resource_after: fn(Resource, State) -> Option<Resource>,
+    pub(in crate::backend) remove_leftovers:
+        for<'a> fn(&'a Ports, &'a Settings, u64) -> PortFuture<'a, ()>,
+    pub(in crate::backend) preview: fn(&Params, &AdmissionContext<'_>) -> Preview,
     pub(in crate::backend) run: fn(Context, &Params) -> BoxFuture<'static, Result<(), Stop>>,
 }
 
@@ -120,8 +127,8 @@ impl Entry {
             },
             admit: |params, world| K::admit(&typed::<K>(params).map_err(untyped)?, world),
             reserve: |params, id, world| K::reserve(&typed::<K>(params).ok()?, id, world),
-            settle: K::settle,
-            discard: K::discard,
+            resource_after: K::resource_after,
+            remove_leftovers: K::remove_leftovers,
             preview: |params, world| {
                 typed::<K>(params).map_or_else(|_| Preview::default(), |it| K::preview(&it, world))
             },

@@ -1,4 +1,4 @@
-//! An operation's course through the core: started and on its way.
+//! An operation's course through the engine: started and on its way.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::journal::Changed;
 use super::store::{Change, StepChange};
 use crate::domain::{BackendError, Fact, Operation, Params, Progress, State, Step, Uid, Wait};
 
-use super::{CancellationToken, Core, Flight};
+use super::{CancellationToken, Engine, Live};
 
 /// What the executor takes through its steps.
 pub(in crate::backend) struct Run {
@@ -22,25 +22,26 @@ pub(in crate::backend) struct Run {
     pub(in crate::backend) resume: bool,
 }
 
-impl Core {
+impl Engine {
     /// Starts every operation whose turn it is.
     pub(in crate::backend) fn dispatch(self: &Arc<Self>) {
-        self.start_due(&mut self.flight());
+        self.start_due(&mut self.live());
     }
 
     /// Starts every operation whose turn it is.
-    pub(super) fn start_due(self: &Arc<Self>, flight: &mut Flight) {
+    pub(super) fn start_due(self: &Arc<Self>, live: &mut Live) {
         while !self.is_pausing()
             && !self.store.is_full()
-            && let Some(uid) = flight.queue.start()
+            && let Some(uid) = live.queue.start()
         {
-            if let Some((state, why)) = self.obstacle(flight, uid) {
-                let core = self.clone();
-                self.running.spawn(async move { core.end_at_last(uid, state, Some(why)).await });
+            if let Some((state, why)) = self.obstacle(live, uid) {
+                let engine = self.clone();
+                self.running
+                    .spawn(async move { engine.finish_with_retry(uid, state, Some(why)).await });
                 continue;
             }
-            let Some(open) = flight.open.get_mut(&uid) else {
-                flight.queue.finish(uid);
+            let Some(open) = live.open.get_mut(&uid) else {
+                live.queue.finish(uid);
                 continue;
             };
             let operation = open.operation_mut();
@@ -59,7 +60,7 @@ impl Core {
                 cancel,
                 resume: open.resume,
             };
-            self.tell_operation(flight, uid);
+            self.publish_operation(live, uid);
             self.running.spawn(executor::run(self.clone(), run));
         }
     }
@@ -68,10 +69,10 @@ impl Core {
     pub(in crate::backend) fn begin_step(&self, uid: Uid, step: &Step) {
         let change = StepChange { uid, step: step.clone(), result: None };
         let mut changes = Vec::with_capacity(2);
-        changes.extend(self.flight().runs(uid));
+        changes.extend(self.live().runs(uid));
         changes.push(Change::Step(Box::new(change)));
         self.store.writer().send_unanswered(changes);
-        self.tell_step(uid, step.clone());
+        self.publish_step(uid, step.clone());
     }
 
     /// Records how a step stands, with what it changed. That the operation runs is written with it
@@ -83,13 +84,13 @@ impl Core {
     ) -> Result<(), BackendError> {
         let uid = change.uid;
         let (runs, makes) = {
-            let flight = self.flight();
-            let makes = flight.open.get(&uid).and_then(|open| self.makes(&open.operation));
-            (flight.runs(uid), makes)
+            let live = self.live();
+            let makes = live.open.get(&uid).and_then(|open| self.makes(&open.operation));
+            (live.runs(uid), makes)
         };
         let changes = runs.into_iter().chain([Change::Step(Box::new(change))]).collect();
         self.commit(changes, changed, makes).await?;
-        if let Some(open) = self.flight().open.get_mut(&uid) {
+        if let Some(open) = self.live().open.get_mut(&uid) {
             open.run_recorded = true;
         }
         Ok(())
@@ -97,29 +98,29 @@ impl Core {
 
     /// Notes and tells how far an operation is.
     pub(in crate::backend) fn progress(&self, uid: Uid, progress: Progress) {
-        if let Some(open) = self.flight().open.get_mut(&uid) {
+        if let Some(open) = self.live().open.get_mut(&uid) {
             open.operation_mut().progress = Some(progress.clone());
         }
-        self.hub.tell(Fact::Progress { uid, progress });
+        self.events.publish(Fact::Progress { uid, progress });
     }
 
     /// Notes and tells why a running operation waits.
     pub(in crate::backend) fn waits(&self, uid: Uid, wait: Option<Wait>) {
-        let mut flight = self.flight();
-        if let Some(open) = flight.open.get_mut(&uid) {
+        let mut live = self.live();
+        if let Some(open) = live.open.get_mut(&uid) {
             open.operation_mut().wait = wait;
-            self.tell_operation(&flight, uid);
+            self.publish_operation(&live, uid);
         }
     }
 
     /// Returns when the observer holds nothing that an operation needs. It holds for a moment only.
-    pub(in crate::backend) async fn undisturbed(&self, uid: Uid) {
+    pub(in crate::backend) async fn while_observed(&self, uid: Uid) {
         loop {
             let mut freed = std::pin::pin!(self.unobserved.notified());
             freed.as_mut().enable();
             {
-                let flight = self.flight();
-                if !flight.observed.is_some_and(|it| flight.queue.concerns(uid, it)) {
+                let live = self.live();
+                if !live.observed.is_some_and(|it| live.queue.concerns(uid, it)) {
                     return;
                 }
             }
@@ -128,11 +129,11 @@ impl Core {
     }
 }
 
-impl Flight {
+impl Live {
     /// What tells the store that an operation runs, unless it knows.
     fn runs(&self, uid: Uid) -> Option<Change> {
         let open = self.open.get(&uid).filter(|open| !open.run_recorded)?;
-        Some(Change::Stand {
+        Some(Change::SetState {
             uid,
             state: State::Run,
             comment: None,

@@ -1,4 +1,4 @@
-//! The core: what is in flight, in memory and on disk, behind one lock.
+//! The engine: what is in flight, in memory and on disk, behind one lock.
 //!
 //! Everything that changes an operation or a resource goes through here, so that memory, store and
 //! events tell the same story in the same order. The lock is held for microseconds and never while
@@ -40,10 +40,10 @@ use crate::domain::{
 use super::ports::Ports;
 use super::settings::Settings;
 use crate::backend::watchers::keeper::Due;
-use event_bus::Hub;
+use event_bus::EventBus;
 use inventory::Inventory;
 use journal::Changed;
-use kind::{Entry, World};
+use kind::{AdmissionContext, Entry};
 use queue::Queue;
 use secrets::{hidden, shown};
 use store::{Change, Opened, Store};
@@ -51,15 +51,15 @@ use store::{Change, Opened, Store};
 pub(in crate::backend) use lifecycle::Run;
 pub(in crate::backend) use room::wait_for_room;
 
-/// The core of an embedded backend.
-pub struct Core {
+/// The engine of an embedded backend.
+pub struct Engine {
     ports: Ports,
     settings: Settings,
     catalogue: Catalogue,
     kinds: HashMap<String, Arc<Entry>>,
     pub(in crate::backend) store: Store,
-    pub(in crate::backend) hub: Hub,
-    state: Mutex<Flight>,
+    pub(in crate::backend) events: EventBus,
+    state: Mutex<Live>,
     /// Whose turn it is to change a lane or a priority.
     turn: tokio::sync::Mutex<()>,
     /// What the box can do, as last seen.
@@ -83,7 +83,7 @@ pub struct Core {
 }
 
 /// What is in flight.
-pub(in crate::backend) struct Flight {
+pub(in crate::backend) struct Live {
     pub(in crate::backend) queue: Queue,
     pub(in crate::backend) inventory: Inventory,
     /// Operations in `PENDING`, `RUN` and `ERROR`.
@@ -95,15 +95,15 @@ pub(in crate::backend) struct Flight {
     unwritten: BTreeSet<Uid>,
     /// Resources whose removal is on its way to the disk. They are there until it is, and nothing
     /// new may be done with them.
-    going: BTreeSet<ResourceId>,
+    removing: BTreeSet<ResourceId>,
     /// Resources that are there and could not be read.
     unreadable: BTreeSet<ResourceId>,
 }
 
-impl Flight {
+impl Live {
     /// Takes back the number of an operation that was not written, so that numbers have no gaps:
     /// as soon as no later one is in use.
-    fn give_back(&mut self, uid: Uid) {
+    fn return_uid(&mut self, uid: Uid) {
         self.unwritten.insert(uid);
         while self.unwritten.remove(&Uid(self.last_uid)) {
             self.last_uid -= 1;
@@ -111,19 +111,19 @@ impl Flight {
     }
 
     /// Whether a resource is there and stays.
-    fn stays(&self, id: ResourceId) -> bool {
-        self.inventory.get(id).is_some() && !self.going.contains(&id)
+    fn is_present(&self, id: ResourceId) -> bool {
+        self.inventory.get(id).is_some() && !self.removing.contains(&id)
     }
 
     /// The removals among these changes have been sent to the store.
-    fn mark_going(&mut self, changed: &[Changed]) {
-        self.going.extend(changed.iter().filter_map(Changed::removed));
+    fn mark_removing(&mut self, changed: &[Changed]) {
+        self.removing.extend(changed.iter().filter_map(Changed::removed));
     }
 
     /// The store has answered.
-    fn unmark_going(&mut self, changed: &[Changed]) {
+    fn unmark_removing(&mut self, changed: &[Changed]) {
         for id in changed.iter().filter_map(Changed::removed) {
-            self.going.remove(&id);
+            self.removing.remove(&id);
         }
     }
 }
@@ -170,8 +170,8 @@ impl Open {
     }
 }
 
-impl Core {
-    /// A core over an open store. Operations that were running or waiting are queued again: those
+impl Engine {
+    /// A engine over an open store. Operations that were running or waiting are queued again: those
     /// that ran before all others.
     pub(in crate::backend) fn new(
         ports: Ports,
@@ -204,7 +204,7 @@ impl Core {
                 }
                 queue.accept(entry);
                 if operation.cancelling {
-                    queue.call_off(operation.uid);
+                    queue.mark_cancelled(operation.uid);
                 }
                 queue.commit(operation.uid);
                 operation.state = State::Pending;
@@ -221,14 +221,14 @@ impl Core {
             open.insert(uid, it);
         }
         let now = ports.clock.now();
-        let state = Flight {
+        let state = Live {
             queue,
             inventory,
             open,
             last_uid: opened.last_uid,
             observed: None,
             unwritten: BTreeSet::new(),
-            going: BTreeSet::new(),
+            removing: BTreeSet::new(),
             unreadable: opened.damaged.iter().filter_map(|row| row.resource).collect(),
         };
         Self {
@@ -237,7 +237,7 @@ impl Core {
             catalogue,
             kinds,
             store,
-            hub: Hub::new(u64::try_from(now.as_millisecond()).unwrap_or(1)),
+            events: EventBus::new(u64::try_from(now.as_millisecond()).unwrap_or(1)),
             state: Mutex::new(state),
             turn: tokio::sync::Mutex::default(),
             host: Mutex::default(),
@@ -273,18 +273,18 @@ impl Core {
         self.pausing.is_cancelled()
     }
 
-    pub(in crate::backend) fn flight(&self) -> MutexGuard<'_, Flight> {
+    pub(in crate::backend) fn live(&self) -> MutexGuard<'_, Live> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks at the inventory.
     pub(in crate::backend) fn inventory<T>(&self, look: impl FnOnce(&Inventory) -> T) -> T {
-        look(&self.flight().inventory)
+        look(&self.live().inventory)
     }
 
-    fn world<'a>(&'a self, flight: &'a Flight) -> World<'a> {
-        World {
-            inventory: &flight.inventory,
+    fn world<'a>(&'a self, live: &'a Live) -> AdmissionContext<'a> {
+        AdmissionContext {
+            inventory: &live.inventory,
             settings: &self.settings,
             catalogue: &self.catalogue,
             ports: &self.ports,
@@ -303,36 +303,35 @@ impl Core {
     ) -> Result<(), BackendError> {
         changes.extend(changed.iter().map(Change::from));
         let written = {
-            let mut flight = self.flight();
-            let gone = changed
-                .iter()
-                .filter_map(Changed::put)
-                .find(|id| !flight.stays(*id) && (makes != Some(*id) || flight.going.contains(id)));
+            let mut live = self.live();
+            let gone = changed.iter().filter_map(Changed::put).find(|id| {
+                !live.is_present(*id) && (makes != Some(*id) || live.removing.contains(id))
+            });
             if let Some(id) = gone {
                 return Err(BackendError::not_found(id));
             }
-            flight.mark_going(&changed);
+            live.mark_removing(&changed);
             self.store.writer().send(changes)
         };
         let written = written.await;
-        let mut flight = self.flight();
-        flight.unmark_going(&changed);
+        let mut live = self.live();
+        live.unmark_removing(&changed);
         written?;
-        self.take_in(&mut flight, changed);
+        self.apply(&mut live, changed);
         Ok(())
     }
 
     /// Takes changed resources, which are on disk, into the inventory and tells them.
-    fn take_in(&self, flight: &mut Flight, changed: Vec<Changed>) {
+    fn apply(&self, live: &mut Live, changed: Vec<Changed>) {
         for change in changed {
             match change {
                 Changed::Put(resource) => {
-                    flight.inventory.put(resource.clone());
-                    self.tell_resource(&resource);
+                    live.inventory.put(resource.clone());
+                    self.publish_resource(&resource);
                 }
                 Changed::Remove(id) => {
-                    flight.inventory.remove(id);
-                    self.hub.tell(Fact::Gone(id));
+                    live.inventory.remove(id);
+                    self.events.publish(Fact::Gone(id));
                     self.notice(id);
                 }
             }
@@ -341,20 +340,20 @@ impl Core {
 
     /// Tells how an operation in flight stands: under the lock, so that events come in the order of
     /// what they tell.
-    fn tell_operation(&self, flight: &Flight, uid: Uid) {
-        if self.hub.is_heard()
-            && let Some(open) = flight.open.get(&uid)
+    fn publish_operation(&self, live: &Live, uid: Uid) {
+        if self.events.has_subscribers()
+            && let Some(open) = live.open.get(&uid)
         {
-            self.hub.tell(Fact::Operation(open.operation.clone()));
+            self.events.publish(Fact::Operation(open.operation.clone()));
         }
     }
 
     /// Tells a new or changed resource.
-    pub(in crate::backend) fn tell_resource(&self, resource: &Resource) {
+    pub(in crate::backend) fn publish_resource(&self, resource: &Resource) {
         let id = resource.id();
-        if self.hub.is_heard() {
+        if self.events.has_subscribers() {
             let resource = Arc::new(shown(resource.clone()));
-            self.hub.tell(Fact::Resource(resource));
+            self.events.publish(Fact::Resource(resource));
         }
         self.notice(id);
     }
@@ -375,9 +374,9 @@ impl Core {
     }
 
     /// Tells how a step stands.
-    pub(in crate::backend) fn tell_step(&self, uid: Uid, step: Step) {
-        if self.hub.is_heard() {
-            self.hub.tell(Fact::Step { uid, step: Arc::new(step) });
+    pub(in crate::backend) fn publish_step(&self, uid: Uid, step: Step) {
+        if self.events.has_subscribers() {
+            self.events.publish(Fact::Step { uid, step: Arc::new(step) });
         }
     }
 }
@@ -386,14 +385,14 @@ impl Core {
 /// change on disk and its way into memory would leave the two apart.
 pub(in crate::backend) fn detached<T: Send + 'static>(
     work: impl Future<Output = Result<T, BackendError>> + Send + 'static,
-) -> ToItsEnd<Result<T, BackendError>> {
-    ToItsEnd(Some(Box::pin(work)))
+) -> RunToCompletion<Result<T, BackendError>> {
+    RunToCompletion(Some(Box::pin(work)))
 }
 
 /// A future that goes on by itself when it is dropped half-way. Costs nothing when it is not.
-pub(in crate::backend) struct ToItsEnd<T: Send + 'static>(Option<BoxFuture<'static, T>>);
+pub(in crate::backend) struct RunToCompletion<T: Send + 'static>(Option<BoxFuture<'static, T>>);
 
-impl<T: Send + 'static> Future for ToItsEnd<T> {
+impl<T: Send + 'static> Future for RunToCompletion<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<T> {
@@ -406,7 +405,7 @@ impl<T: Send + 'static> Future for ToItsEnd<T> {
     }
 }
 
-impl<T: Send + 'static> Drop for ToItsEnd<T> {
+impl<T: Send + 'static> Drop for RunToCompletion<T> {
     fn drop(&mut self) {
         if let (Some(rest), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
             runtime.spawn(rest);
@@ -414,8 +413,8 @@ impl<T: Send + 'static> Drop for ToItsEnd<T> {
     }
 }
 
-impl std::fmt::Debug for Core {
+impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Core").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Engine").field("settings", &self.settings).finish_non_exhaustive()
     }
 }

@@ -21,7 +21,7 @@ pub const WIDEST: u32 = 64;
 
 /// What the queue knows of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct QueueEntry {
     /// Its number.
     pub uid: Uid,
     /// Its kind, to tell like ones from unlike.
@@ -35,7 +35,7 @@ pub struct Entry {
     /// The resource it is about, which is among its locks.
     pub subject: Option<ResourceId>,
     /// The state its subject is in when it is done.
-    pub leaves: Option<Text>,
+    pub state_after: Option<Text>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,13 +50,13 @@ type Ticket = u64;
 
 #[derive(Debug)]
 struct Queued {
-    entry: Entry,
+    entry: QueueEntry,
     stage: Stage,
     ticket: Ticket,
     /// How many earlier operations stand before it on its resources.
     before: usize,
     /// Whether it is only to be undone, which needs no place in its lane.
-    called_off: bool,
+    cancelled: bool,
 }
 
 /// Its place in a lane: the first starts first.
@@ -86,7 +86,7 @@ pub struct Queue {
     /// Who holds or awaits a resource, in the order they were accepted.
     lines: HashMap<ResourceId, BTreeMap<Ticket, (Uid, LockMode)>>,
     /// On disk and only to be undone, and nothing stands before them.
-    called_off: BTreeSet<Place>,
+    cancelled: BTreeSet<Place>,
     last_ticket: Ticket,
 }
 
@@ -102,7 +102,7 @@ impl Queue {
 
     /// Takes an operation in, behind those on its resources. It is held until [`Queue::commit`].
     /// An operation of a lane that does not exist opens that lane with width 1.
-    pub fn accept(&mut self, entry: Entry) {
+    pub fn accept(&mut self, entry: QueueEntry) {
         let uid = entry.uid;
         self.last_ticket += 1;
         let ticket = self.last_ticket;
@@ -113,7 +113,7 @@ impl Queue {
             line.insert(ticket, (uid, *mode));
         }
         self.lane(&entry.lane).waiting += 1;
-        let queued = Queued { entry, stage: Stage::Held, ticket, before, called_off: false };
+        let queued = Queued { entry, stage: Stage::Held, ticket, before, cancelled: false };
         self.queued.insert(uid, queued);
     }
 
@@ -142,10 +142,10 @@ impl Queue {
 
     /// An operation that has not started in this life is only to be undone: it starts when its
     /// resources are free, whatever its lane says.
-    pub fn call_off(&mut self, uid: Uid) {
+    pub fn mark_cancelled(&mut self, uid: Uid) {
         self.step_back(uid);
         if let Some(queued) = self.queued.get_mut(&uid) {
-            queued.called_off = true;
+            queued.cancelled = true;
         }
         self.line_up(uid);
     }
@@ -161,7 +161,7 @@ impl Queue {
 
     /// The next operation to run, which counts as running from now on.
     pub fn start(&mut self) -> Option<Uid> {
-        let (_, _, uid) = self.called_off.pop_first().or_else(|| {
+        let (_, _, uid) = self.cancelled.pop_first().or_else(|| {
             self.lanes
                 .values_mut()
                 .filter(|lane| lane.state == LaneState::Open && lane.running < lane.width)
@@ -235,7 +235,7 @@ impl Queue {
 
     /// Why an operation that has not started does not start; `None` when it is about to.
     #[must_use]
-    pub fn why(&self, uid: Uid) -> Option<Wait> {
+    pub fn wait_reason(&self, uid: Uid) -> Option<Wait> {
         let queued = self.queued.get(&uid).filter(|queued| queued.stage != Stage::Running)?;
         let holder = queued.entry.locks.iter().find_map(|(resource, mode)| {
             let line = self.lines.get(resource)?;
@@ -246,7 +246,7 @@ impl Queue {
         if holder.is_some() {
             return holder;
         }
-        if queued.called_off {
+        if queued.cancelled {
             return None;
         }
         let lane = self.lanes.get(&queued.entry.lane)?;
@@ -260,7 +260,7 @@ impl Queue {
 
     /// A like operation on the same subject that has not ended.
     #[must_use]
-    pub fn like(&self, kind: &str, subject: ResourceId) -> Option<Uid> {
+    pub fn find_duplicate(&self, kind: &str, subject: ResourceId) -> Option<Uid> {
         self.lines.get(&subject)?.values().map(|(uid, _)| *uid).find(|uid| {
             self.queued
                 .get(uid)
@@ -271,10 +271,10 @@ impl Queue {
     /// The state a resource will be in when everything accepted so far is done, where one of those
     /// operations changes it.
     #[must_use]
-    pub fn will_be(&self, resource: ResourceId) -> Option<&str> {
+    pub fn projected_state(&self, resource: ResourceId) -> Option<&str> {
         self.lines.get(&resource)?.values().rev().find_map(|(uid, _)| {
             let entry = &self.queued.get(uid)?.entry;
-            (entry.subject == Some(resource)).then_some(entry.leaves.as_deref()).flatten()
+            (entry.subject == Some(resource)).then_some(entry.state_after.as_deref()).flatten()
         })
     }
 
@@ -352,8 +352,8 @@ impl Queue {
             return;
         }
         let (lane, place) = (queued.entry.lane.clone(), place(queued));
-        if queued.called_off {
-            self.called_off.insert(place);
+        if queued.cancelled {
+            self.cancelled.insert(place);
         } else {
             self.lane(&lane).ready.insert(place);
         }
@@ -363,7 +363,7 @@ impl Queue {
     fn step_back(&mut self, uid: Uid) {
         let Some(queued) = self.queued.get(&uid) else { return };
         let (lane, place) = (queued.entry.lane.clone(), place(queued));
-        self.called_off.remove(&place);
+        self.cancelled.remove(&place);
         self.lane(&lane).ready.remove(&place);
     }
 

@@ -6,23 +6,23 @@ use std::time::Duration;
 use super::store::{FREE_MIB, Health};
 use crate::domain::Fact;
 
-use super::Core;
+use super::Engine;
 
 /// How often is looked whether there is room again.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// Waits for a full disk and for room again, until the backend leaves. Nothing is started meanwhile;
 /// afterwards the work goes on.
-pub(in crate::backend) async fn wait_for_room(core: Arc<Core>) {
+pub(in crate::backend) async fn wait_for_room(engine: Arc<Engine>) {
     tokio::select! {
-        () = core.pausing.cancelled() => {}
-        () = look_after(&core) => {}
+        () = engine.pausing.cancelled() => {}
+        () = look_after(&engine) => {}
     }
 }
 
-async fn look_after(core: &Arc<Core>) {
-    let mut health = core.store.writer().health();
-    let dir = core.settings().state_dir.display();
+async fn look_after(engine: &Arc<Engine>) {
+    let mut health = engine.store.writer().health();
+    let dir = engine.settings().state_dir.display();
     loop {
         if health.wait_for(|health| *health == Health::Full).await.is_err() {
             return;
@@ -31,15 +31,15 @@ async fn look_after(core: &Arc<Core>) {
             "the disk is full under {dir}: nothing new is accepted or started until {FREE_MIB} MiB \
              are free; what runs can be cancelled"
         );
-        core.hub.tell(Fact::Notice { message });
+        engine.events.publish(Fact::Notice { message });
         let full = |health: &Health| *health == Health::Full;
         while full(&health.borrow_and_update()) {
-            let clock = &core.ports.clock;
+            let clock = &engine.ports.clock;
             tokio::select! {
                 _ = health.changed() => {}
                 () = clock.until(clock.now() + AGAIN) => {
                     // The writer looks for room whenever it is asked for anything.
-                    let _ = core.store.writer().send(Vec::new()).await;
+                    let _ = engine.store.writer().send(Vec::new()).await;
                 }
             }
         }
@@ -47,7 +47,7 @@ async fn look_after(core: &Arc<Core>) {
             continue;
         }
         let message = format!("there is room on the disk under {dir} again: the work goes on");
-        core.hub.tell(Fact::Notice { message });
-        core.dispatch();
+        engine.events.publish(Fact::Notice { message });
+        engine.dispatch();
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::admission;
 use super::kind::Entry;
-use super::queue;
+use super::queue::QueueEntry;
 use super::secrets::hidden;
 use super::store::Change;
 use crate::domain::{
@@ -15,9 +15,9 @@ use crate::domain::{
     Refusal, Resource, ResourceId, State, Submit, Uid,
 };
 
-use super::{Core, Flight, Open};
+use super::{Engine, Live, Open};
 
-impl Core {
+impl Engine {
     /// Queues an operation. What `put` gives is written together with it or not at all; it is
     /// asked while nothing else can change, and may refuse.
     ///
@@ -25,22 +25,22 @@ impl Core {
     pub(in crate::backend) async fn submit_with(
         self: &Arc<Self>,
         submit: Submit,
-        put: impl FnOnce(Uid, &Flight) -> Result<Vec<Resource>, Refusal> + Send,
+        put: impl FnOnce(Uid, &Live) -> Result<Vec<Resource>, Refusal> + Send,
     ) -> Result<Accepted, BackendError> {
         let kind = self.kind(&submit.kind).ok_or_else(|| no_kind(&submit.kind))?;
         let params = self.check(&kind, submit.params).await?;
         let (accepted, (put, before), written) = {
-            let mut flight = self.flight();
-            let params = (kind.fill)(params, &self.world(&flight));
-            self.admit(&kind, &params, &flight, None)?;
-            let uid = Uid(flight.last_uid + 1);
-            let put: Vec<_> = put(uid, &flight)?.into_iter().map(Arc::new).collect();
+            let mut live = self.live();
+            let params = (kind.fill)(params, &self.world(&live));
+            self.admit(&kind, &params, &live, None)?;
+            let uid = Uid(live.last_uid + 1);
+            let put: Vec<_> = put(uid, &live)?.into_iter().map(Arc::new).collect();
             let world_now = self.ports.clock.now();
             let mut changes = Vec::with_capacity(1);
             let mut reserved = None;
             let subject = if kind.spec.effect == Effect::Creates {
-                let id = flight.inventory.next(kind.spec.resource);
-                reserved = (kind.reserve)(&params, id, &self.world(&flight)).map(Arc::new);
+                let id = live.inventory.next(kind.spec.resource);
+                reserved = (kind.reserve)(&params, id, &self.world(&live)).map(Arc::new);
                 changes.push(Change::Count(kind.spec.resource.word(), id));
                 Some(ResourceId::new(kind.spec.resource, id))
             } else {
@@ -48,7 +48,7 @@ impl Core {
             };
             let name = match (&reserved, subject) {
                 (Some(resource), _) => Some(resource.name().to_owned()),
-                (None, Some(id)) => flight.inventory.get(id).map(|it| it.name().to_owned()),
+                (None, Some(id)) => live.inventory.get(id).map(|it| it.name().to_owned()),
                 (None, None) => None,
             };
             let params = Arc::new(params);
@@ -70,40 +70,40 @@ impl Core {
                 progress: None,
                 wait: None,
             });
-            flight.last_uid = uid.0;
-            flight.queue.accept(queue_entry(&kind.spec, &operation, &params));
+            live.last_uid = uid.0;
+            live.queue.accept(queue_entry(&kind.spec, &operation, &params));
             changes.push(Change::Insert { operation: operation.clone(), params: params.clone() });
             let put: Vec<_> = reserved.into_iter().chain(put).collect();
             let mut before = Vec::with_capacity(put.len());
             for resource in &put {
-                before.push(flight.inventory.get(resource.id()).cloned());
-                flight.inventory.put(resource.clone());
+                before.push(live.inventory.get(resource.id()).cloned());
+                live.inventory.put(resource.clone());
                 changes.push(Change::Put(resource.clone()));
             }
-            flight.open.insert(uid, Open::new(operation, params));
+            live.open.insert(uid, Open::new(operation, params));
             let written = self.store.writer().send(changes);
             (Accepted { uid, resource: subject }, (put, before), written)
         };
         if let Err(error) = written.await {
-            let mut flight = self.flight();
-            flight.queue.withdraw(accepted.uid);
-            flight.open.remove(&accepted.uid);
-            flight.give_back(accepted.uid);
+            let mut live = self.live();
+            live.queue.withdraw(accepted.uid);
+            live.open.remove(&accepted.uid);
+            live.return_uid(accepted.uid);
             for (put, before) in put.iter().zip(before) {
-                flight.inventory.put_back(put, before);
+                live.inventory.put_back(put, before);
             }
             // What waited behind it may start now, or finds that what it needs is not there.
-            self.start_due(&mut flight);
+            self.start_due(&mut live);
             return Err(error);
         }
         {
-            let mut flight = self.flight();
-            flight.written(accepted.uid);
-            self.tell_operation(&flight, accepted.uid);
-            for resource in put.iter().filter(|it| flight.inventory.get(it.id()).is_some()) {
-                self.tell_resource(resource);
+            let mut live = self.live();
+            live.written(accepted.uid);
+            self.publish_operation(&live, accepted.uid);
+            for resource in put.iter().filter(|it| live.inventory.get(it.id()).is_some()) {
+                self.publish_resource(resource);
             }
-            self.start_due(&mut flight);
+            self.start_due(&mut live);
         }
         Ok(accepted)
     }
@@ -142,7 +142,7 @@ impl Core {
         &self,
         kind: &Entry,
         params: &Params,
-        flight: &Flight,
+        live: &Live,
         but: Option<Uid>,
     ) -> Result<(), Refusal> {
         let spec = &kind.spec;
@@ -150,21 +150,21 @@ impl Core {
             let message = "hostler is stopping and accepts nothing more; start it again";
             return Err(Refusal::new(Reason::State, message));
         }
-        Self::there(spec, params, flight)?;
+        Self::there(spec, params, live)?;
         if let Some(subject) = subject(spec, params) {
-            if spec.once
+            if spec.reject_duplicates
                 && let Some(uid) =
-                    flight.queue.like(&spec.kind, subject).filter(|it| Some(*it) != but)
+                    live.queue.find_duplicate(&spec.kind, subject).filter(|it| Some(*it) != but)
             {
                 return Err(Refusal::new(
                     Reason::OperationPending { uid },
                     format!("{} of {subject} is pending already as {uid}; wait for it", spec.kind),
                 ));
             }
-            let is = flight.inventory.get(subject).map(Resource::state).unwrap_or_default();
-            let will_be = flight.queue.will_be(subject).unwrap_or(is);
+            let is = live.inventory.get(subject).map(Resource::state).unwrap_or_default();
+            let will_be = live.queue.projected_state(subject).unwrap_or(is);
             if !spec.requires.is_empty() && !spec.requires.iter().any(|state| *state == will_be) {
-                let name = flight.inventory.get(subject).map(Resource::name).unwrap_or_default();
+                let name = live.inventory.get(subject).map(Resource::name).unwrap_or_default();
                 let then = if will_be == is { "is" } else { "will be" };
                 return Err(Refusal::field(
                     Reason::State,
@@ -178,16 +178,16 @@ impl Core {
                 ));
             }
         }
-        (kind.admit)(params, &self.world(flight))
+        (kind.admit)(params, &self.world(live))
     }
 
     /// What the parameters name was there when they were checked; now nothing can change meanwhile.
-    fn there(spec: &OperationSpec, params: &Params, flight: &Flight) -> Result<(), Refusal> {
+    fn there(spec: &OperationSpec, params: &Params, live: &Live) -> Result<(), Refusal> {
         for field in &spec.fields {
             let FieldType::Resource { of, .. } = &field.of else { continue };
             let Some(id) = params.get(&*field.name).and_then(Json::as_u64) else { continue };
             let id = ResourceId::new(*of, id);
-            if !flight.stays(id) {
+            if !live.is_present(id) {
                 let message = format!("{}: {id} does not exist any more", field.name);
                 let value = id.id.to_string();
                 return Err(Refusal::field(Reason::Existence, &*field.name, value, message));
@@ -212,10 +212,10 @@ impl Core {
             Ok(params) => params,
             Err(refusal) => return Ok(refused(refusal)),
         };
-        let flight = self.flight();
-        let params = (kind.fill)(params, &self.world(&flight));
-        let mut preview = (kind.preview)(&params, &self.world(&flight));
-        preview.refusal = self.admit(&kind, &params, &flight, None).err();
+        let live = self.live();
+        let params = (kind.fill)(params, &self.world(&live));
+        let mut preview = (kind.preview)(&params, &self.world(&live));
+        preview.refusal = self.admit(&kind, &params, &live, None).err();
         Ok(preview)
     }
 }
@@ -244,7 +244,7 @@ pub(super) fn queue_entry(
     spec: &OperationSpec,
     operation: &Operation,
     params: &Params,
-) -> queue::Entry {
+) -> QueueEntry {
     let mut locks: Vec<(ResourceId, LockMode)> = Vec::new();
     let mut hold = |resource: ResourceId, mode: LockMode| match locks
         .iter_mut()
@@ -266,14 +266,14 @@ pub(super) fn queue_entry(
             hold(ResourceId::new(*of, id), rule.mode);
         }
     }
-    queue::Entry {
+    QueueEntry {
         uid: operation.uid,
         kind: spec.kind.clone(),
         lane: spec.lane.clone(),
         priority: operation.priority,
         locks,
         subject: operation.resource,
-        leaves: spec.leaves.clone(),
+        state_after: spec.state_after.clone(),
     }
 }
 
@@ -283,22 +283,22 @@ pub(super) fn entry(
     kinds: &HashMap<String, Arc<Entry>>,
     operation: &Operation,
     params: &Params,
-) -> queue::Entry {
+) -> QueueEntry {
     if let Some(kind) = kinds.get(&operation.kind) {
         return queue_entry(&kind.spec, operation, params);
     }
-    queue::Entry {
+    QueueEntry {
         uid: operation.uid,
         kind: operation.kind.clone().into(),
         lane: "task".into(),
         priority: operation.priority,
         locks: operation.resource.map(|it| (it, LockMode::Exclusive)).into_iter().collect(),
         subject: operation.resource,
-        leaves: None,
+        state_after: None,
     }
 }
 
-impl Flight {
+impl Live {
     /// An operation, or its relaunch, is on disk.
     pub(super) fn written(&mut self, uid: Uid) {
         if let Some(open) = self.open.get_mut(&uid) {

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::store::FILE;
 use crate::backend::testing::fake::Trouble;
 use crate::backend::testing::fake_encoder::Encoding;
-use crate::backend::testing::harness::House;
+use crate::backend::testing::harness::Harness;
 use crate::backend::testing::trial::{Trial, until};
 use crate::domain::{
     Answer, Backend, Control, Fact, LaneChange, LaneState, Params, Query, ResourceKind, State,
@@ -77,18 +77,18 @@ async fn a_caller_that_hangs_up_does_not_keep_its_operation_from_starting() {
 
 #[tokio::test]
 async fn a_lane_that_has_drained_is_told() {
-    let mut house = House::open();
-    house.fake.trouble(0, Trouble::Hang);
+    let mut harness = Harness::open();
+    harness.fake.trouble(0, Trouble::Hang);
     let given = json!({ "name": "data", "size_mb": 1, "fstype": "none" });
-    let last = house.submit("disk_create", given).await.unwrap();
-    house.fake.hung().await;
-    house.control(Control::Lane { name: "disk".into(), change: LaneChange::Drain }).await;
-    house.control(Control::Cancel { uid: last.uid }).await;
+    let last = harness.submit("disk_create", given).await.unwrap();
+    harness.fake.hung().await;
+    harness.control(Control::Lane { name: "disk".into(), change: LaneChange::Drain }).await;
+    harness.control(Control::Cancel { uid: last.uid }).await;
     let told = |fact: &Fact| match fact {
         Fact::Lane(lane) if lane.state != LaneState::Draining => Some(lane.clone()),
         _ => None,
     };
-    let lane = house.hears(told).await;
+    let lane = harness.hears(told).await;
     assert_eq!((lane.name.as_str(), lane.state, lane.running), ("disk", LaneState::Paused, 0));
 }
 
@@ -180,19 +180,19 @@ async fn that_an_operation_runs_is_written_with_its_first_step_at_the_latest() {
 
 #[tokio::test]
 async fn a_relaunch_of_something_else_says_what_it_is_about() {
-    let mut house = House::open();
-    let one = house.some_vm().await;
+    let mut harness = Harness::open();
+    let one = harness.some_vm().await;
     let two = json!({ "hostname": "web-2", "password": "correct horse", "os": "tiny" });
-    let two = house.done("vm_create", two).await;
-    house.fake.trouble(0, Trouble::Before);
-    let (uid, _) = house.fails("vm_stop", json!({ "vm": one, "force": true })).await;
+    let two = harness.done("vm_create", two).await;
+    harness.fake.trouble(0, Trouble::Before);
+    let (uid, _) = harness.fails("vm_stop", json!({ "vm": one, "force": true })).await;
     let params = Params::from_iter([("vm".to_owned(), json!(two))]);
-    house.control(Control::Relaunch { uid, params }).await;
-    assert_eq!(house.ends(uid).await.state, State::Done);
+    harness.control(Control::Relaunch { uid, params }).await;
+    assert_eq!(harness.ends(uid).await.state, State::Done);
     for _ in 0..2 {
-        let about = house.detail(uid).await.operation;
+        let about = harness.detail(uid).await.operation;
         let id = crate::domain::ResourceId::new(ResourceKind::Vm, two);
         assert_eq!((about.resource, about.resource_name.as_deref()), (Some(id), Some("web-2")));
-        house = house.restart().await;
+        harness = harness.restart().await;
     }
 }

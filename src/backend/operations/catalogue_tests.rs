@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
-use super::{Entry, World, all};
+use super::{AdmissionContext, Entry, all};
 use crate::backend::engine::admission;
 use crate::backend::engine::inventory::Inventory;
 use crate::backend::settings::Settings;
@@ -248,7 +248,7 @@ fn states_are_words_of_their_kind() {
         for state in &spec.requires {
             assert!(states(spec.resource).contains(&&**state), "{}: {state}", spec.kind);
         }
-        if let Some(left) = &spec.leaves {
+        if let Some(left) = &spec.state_after {
             let gone = spec.effect == Effect::Deletes && left == "deleted";
             assert!(gone || states(spec.resource).contains(&&**left), "{}: {left}", spec.kind);
         }
@@ -274,7 +274,7 @@ fn defaults_pass_their_own_checks_and_parameters_come_back_as_they_were() {
     let inventory = inventory();
     let find = |of, value: &serde_json::Value| inventory.find(of, value);
     let ports = crate::backend::testing::fake::Fake::default().ports();
-    let world = World {
+    let world = AdmissionContext {
         ports: &ports,
         inventory: &inventory,
         settings: &settings,

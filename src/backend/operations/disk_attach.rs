@@ -9,7 +9,7 @@ use crate::domain::{
     Reason, Refusal, ResourceKind, Risk, VmState,
 };
 
-use super::{Kind, World, disks};
+use super::{AdmissionContext, Kind, disks};
 
 /// The kind.
 pub struct DiskAttach;
@@ -58,13 +58,13 @@ impl Kind for DiskAttach {
             ],
             locks: vec![LockRule { field: "disk".into(), mode: LockMode::Exclusive },LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
             requires: vec!["free".into()],
-            leaves: Some("attached".into()),
-            once: false,
+            state_after: Some("attached".into()),
+            reject_duplicates: false,
             steps: vec!["attach".into()],
         }
     }
 
-    fn admit(params: &Parameters, world: &World<'_>) -> Result<(), Refusal> {
+    fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         let Some(vm) = world.inventory.vm(params.vm) else { return Ok(()) };
         if takes_disks(vm.state) {
             return Ok(());
@@ -77,7 +77,7 @@ impl Kind for DiskAttach {
         ))
     }
 
-    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+    fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let inventory = world.inventory;
         let (Some(disk), Some(vm)) = (inventory.disk(params.disk), inventory.vm(params.vm)) else {
             return Preview::default();
@@ -135,16 +135,16 @@ mod tests {
 
     use super::*;
     use crate::backend::testing::fake::Trouble;
-    use crate::backend::testing::harness::{House, Trial};
+    use crate::backend::testing::harness::{Harness, Trial};
 
     fn hot() -> Trial {
         Trial {
             kind: "disk_attach",
             params: json!({ "disk": "data", "vm": "web-1" }),
-            setup: |house| {
+            setup: |harness| {
                 Box::pin(async {
-                    house.some_vm().await;
-                    house.some_disk().await;
+                    harness.some_vm().await;
+                    harness.some_disk().await;
                 })
             },
             undoes: true,
@@ -158,34 +158,34 @@ mod tests {
 
     #[tokio::test]
     async fn a_halted_vm_gets_it_with_its_next_start() {
-        let mut house = House::open();
-        let vm = house.some_halted_vm().await;
-        let disk = house.some_disk().await;
-        house.fake.calls();
-        house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
-        assert_eq!(house.fake.calls(), Vec::<String>::new());
-        assert_eq!(house.vm(vm).await.disks, [disk]);
-        assert_eq!(house.disk(disk).await.vm, Some(vm));
-        house.done("vm_start", json!({ "vm": vm })).await;
-        assert!(house.fake.processes()[&vm].plugged.contains("hostler-disk-1"));
+        let mut harness = Harness::open();
+        let vm = harness.some_halted_vm().await;
+        let disk = harness.some_disk().await;
+        harness.fake.calls();
+        harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        assert_eq!(harness.fake.calls(), Vec::<String>::new());
+        assert_eq!(harness.vm(vm).await.disks, [disk]);
+        assert_eq!(harness.disk(disk).await.vm, Some(vm));
+        harness.done("vm_start", json!({ "vm": vm })).await;
+        assert!(harness.fake.processes()[&vm].plugged.contains("hostler-disk-1"));
     }
 
     #[tokio::test]
     async fn an_attached_disk_and_an_unfinished_vm_are_refused() {
-        let mut house = House::open();
-        let vm = house.some_vm().await;
-        let disk = house.some_disk().await;
-        house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        let mut harness = Harness::open();
+        let vm = harness.some_vm().await;
+        let disk = harness.some_disk().await;
+        harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
         let given = json!({ "disk": disk, "vm": vm });
-        let (reason, field, _) = house.refused("disk_attach", given).await;
+        let (reason, field, _) = harness.refused("disk_attach", given).await;
         assert_eq!((reason, field.as_str()), (Reason::State, "disk"));
 
-        house.done("disk_create", json!({ "name": "more", "size_mb": 20 })).await;
-        house.fake.trouble(0, Trouble::Before);
+        harness.done("disk_create", json!({ "name": "more", "size_mb": 20 })).await;
+        harness.fake.trouble(0, Trouble::Before);
         let given = json!({ "hostname": "web-2", "password": "correct horse", "os": "tiny" });
-        house.fails("vm_create", given).await;
+        harness.fails("vm_create", given).await;
         let given = json!({ "disk": "more", "vm": "web-2" });
-        let (reason, field, _) = house.refused("disk_attach", given).await;
+        let (reason, field, _) = harness.refused("disk_attach", given).await;
         assert_eq!((reason, field.as_str()), (Reason::State, "vm"));
     }
 
@@ -194,24 +194,24 @@ mod tests {
     async fn what_was_refused_takes_no_disk_away() {
         use crate::domain::{Control, LaneChange};
         for later in ["disk_attach", "disk_delete"] {
-            let mut house = House::open();
-            let (vm, disk) = (house.some_vm().await, house.some_disk().await);
-            house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+            let mut harness = Harness::open();
+            let (vm, disk) = (harness.some_vm().await, harness.some_disk().await);
+            harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
             let lane = |change| Control::Lane { name: "disk".into(), change };
-            house.control(lane(LaneChange::Pause)).await;
-            let detach = house.submit("disk_detach", json!({ "disk": disk })).await.unwrap();
+            harness.control(lane(LaneChange::Pause)).await;
+            let detach = harness.submit("disk_detach", json!({ "disk": disk })).await.unwrap();
             // Accepted, because the disk will be free by then.
             let given = match later {
                 "disk_attach" => json!({ "disk": disk, "vm": vm }),
                 _ => json!({ "disk": disk }),
             };
-            let second = house.submit(later, given).await.unwrap();
-            house.control(Control::Cancel { uid: detach.uid }).await;
-            house.control(lane(LaneChange::Resume)).await;
-            let ended = house.ends(second.uid).await;
-            let found = house.disk(disk).await;
+            let second = harness.submit(later, given).await.unwrap();
+            harness.control(Control::Cancel { uid: detach.uid }).await;
+            harness.control(lane(LaneChange::Resume)).await;
+            let ended = harness.ends(second.uid).await;
+            let found = harness.disk(disk).await;
             assert_eq!(
-                (found.state, found.vm, house.vm(vm).await.disks),
+                (found.state, found.vm, harness.vm(vm).await.disks),
                 (DiskState::Attached, Some(vm), vec![disk]),
                 "{later}: {ended:?}"
             );

@@ -10,7 +10,7 @@ use crate::domain::{
     Reason, Refusal, Resource, ResourceId, ResourceKind, Risk,
 };
 
-use super::{Kind, World, files, guests};
+use super::{AdmissionContext, Kind, files, guests};
 
 /// The kind.
 pub struct DiskCreate;
@@ -51,13 +51,13 @@ impl Kind for DiskCreate {
             fields: vec![Field::required("name", FieldType::Name, "The disk's name, which is also the label of its filesystem where that has room."),Field::required("size_mb", FieldType::Integer { min: 1, max: 1_048_576, unit: "MB".into() }, "Its size as the guest sees it, in MB of 1 MiB."),Field::optional("fstype", FieldType::Choice { choices }, "ext4", "The filesystem it is made with."),],
             locks: vec![],
             requires: vec![],
-            leaves: Some("free".into()),
-            once: false,
+            state_after: Some("free".into()),
+            reject_duplicates: false,
             steps: vec!["make".into()],
         }
     }
 
-    fn admit(params: &Parameters, world: &World<'_>) -> Result<(), Refusal> {
+    fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         let smallest = params.fstype.smallest_mb();
         if params.size_mb < smallest {
             return Err(Refusal::field(
@@ -74,7 +74,7 @@ impl Kind for DiskCreate {
         guests::free_name(world, "name", ResourceKind::Disk, &params.name)
     }
 
-    fn reserve(params: &Parameters, id: u64, world: &World<'_>) -> Option<Resource> {
+    fn reserve(params: &Parameters, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
         Some(Resource::Disk(Disk {
             id,
             name: params.name.clone(),
@@ -89,7 +89,7 @@ impl Kind for DiskCreate {
         }))
     }
 
-    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+    fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let with = match params.fstype {
             FsType::None => "without a filesystem".to_owned(),
             fstype => format!("with {} on it", fstype.word()),
@@ -113,7 +113,7 @@ impl Kind for DiskCreate {
         let path = cx.settings().disk_path(id);
         let resource = ResourceId::new(ResourceKind::Disk, id);
         cx.step("make")
-            .says("making the disk")
+            .label("making the disk")
             .undo(move |step| async move {
                 files::unmake(step.cx(), resource, files::remove(step.cx(), resource)).await?;
                 let mut disk = step.cx().disk(id)?;
@@ -143,7 +143,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::backend::testing::harness::{House, Trial};
+    use crate::backend::testing::harness::{Harness, Trial};
 
     #[tokio::test]
     async fn it_endures_everything() {
@@ -158,18 +158,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_disk_is_free_when_it_is_done() {
-        let mut house = House::open();
-        let disk = house.some_disk().await;
-        let disk = house.disk(disk).await;
+        let mut harness = Harness::open();
+        let disk = harness.some_disk().await;
+        let disk = harness.disk(disk).await;
         assert_eq!((disk.state, disk.fstype, disk.size_mb), (DiskState::Free, FsType::Ext4, 20));
-        assert_eq!(disk.path, house.dir().join("disks/1.qcow2"));
+        assert_eq!(disk.path, harness.dir().join("disks/1.qcow2"));
         assert!(disk.path.exists());
     }
 
     #[tokio::test]
     async fn what_cannot_work_is_refused_with_field_and_reason() {
-        let mut house = House::open();
-        house.some_disk().await;
+        let mut harness = Harness::open();
+        harness.some_disk().await;
         for (given, reason, field) in [
             (json!({ "name": "data", "size_mb": 20 }), Reason::Existence, "name"),
             (json!({ "name": "../x", "size_mb": 20 }), Reason::Syntax, "name"),
@@ -178,18 +178,18 @@ mod tests {
             (json!({ "name": "x", "size_mb": 20, "fstype": "ntfs" }), Reason::Value, "fstype"),
             (json!({ "name": "x" }), Reason::Type, "size_mb"),
         ] {
-            let (found, at, refusal) = house.refused("disk_create", given).await;
+            let (found, at, refusal) = harness.refused("disk_create", given).await;
             assert_eq!((found, at.as_str()), (reason, field), "{refusal}");
         }
     }
 
     #[tokio::test]
     async fn every_filesystem_has_its_smallest_size() {
-        let mut house = House::open();
+        let mut harness = Harness::open();
         for fstype in FsType::ALL {
             let size = fstype.smallest_mb();
             let given = json!({ "name": fstype.word(), "size_mb": size, "fstype": fstype.word() });
-            house.done("disk_create", given).await;
+            harness.done("disk_create", given).await;
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::{
     ResourceKind, Risk,
 };
 
-use super::{Kind, World, disks};
+use super::{AdmissionContext, Kind, disks};
 
 /// The kind.
 pub struct DiskDelete;
@@ -42,13 +42,13 @@ impl Kind for DiskDelete {
             fields: vec![Field::required("disk", FieldType::Resource { of: ResourceKind::Disk, states: vec!["free".into()] }, "The disk to delete."),],
             locks: vec![LockRule { field: "disk".into(), mode: LockMode::Exclusive }],
             requires: vec!["free".into()],
-            leaves: Some("trashed".into()),
-            once: true,
+            state_after: Some("trashed".into()),
+            reject_duplicates: true,
             steps: vec!["trash".into()],
         }
     }
 
-    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+    fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let Some(disk) = world.inventory.disk(params.disk) else { return Preview::default() };
         let days = world.settings.trash_days;
         let effect = format!(
@@ -61,7 +61,7 @@ impl Kind for DiskDelete {
     async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
         let id = params.disk;
         cx.step("trash")
-            .says("moving it into the trash")
+            .label("moving it into the trash")
             .undo(move |step| async move { disks::restore(&step, step.cx().disk(id)?) })
             .run(|step| async move {
                 let disk = step.cx().disk(id)?;
@@ -81,40 +81,40 @@ impl Kind for DiskDelete {
 mod tests {
     use serde_json::json;
 
-    use crate::backend::testing::harness::House;
+    use crate::backend::testing::harness::Harness;
     use crate::domain::{DiskState, Reason, State};
 
     #[tokio::test]
     async fn a_deleted_disk_lies_in_the_trash_and_its_name_is_free() {
-        let mut house = House::open();
-        let disk = house.some_disk().await;
-        house.done("disk_delete", json!({ "disk": disk })).await;
-        let trashed = house.disk(disk).await;
+        let mut harness = Harness::open();
+        let disk = harness.some_disk().await;
+        harness.done("disk_delete", json!({ "disk": disk })).await;
+        let trashed = harness.disk(disk).await;
         assert_eq!(trashed.state, DiskState::Trashed);
         assert!(trashed.trashed.is_some());
-        assert_eq!(trashed.path, house.dir().join("trash/1.qcow2"));
+        assert_eq!(trashed.path, harness.dir().join("trash/1.qcow2"));
         assert!(trashed.path.exists());
-        assert!(!house.dir().join("disks/1.qcow2").exists());
-        house.some_disk().await;
+        assert!(!harness.dir().join("disks/1.qcow2").exists());
+        harness.some_disk().await;
     }
 
     #[tokio::test]
     async fn an_attached_one_is_refused() {
-        let mut house = House::open();
-        let (vm, disk) = (house.some_vm().await, house.some_disk().await);
-        house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
-        let (reason, field, _) = house.refused("disk_delete", json!({ "disk": disk })).await;
+        let mut harness = Harness::open();
+        let (vm, disk) = (harness.some_vm().await, harness.some_disk().await);
+        harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        let (reason, field, _) = harness.refused("disk_delete", json!({ "disk": disk })).await;
         assert_eq!((reason, field.as_str()), (Reason::State, "disk"));
     }
 
     #[tokio::test]
     async fn a_lost_file_is_told_and_nothing_changes() {
-        let mut house = House::open();
-        let disk = house.some_disk().await;
-        std::fs::remove_file(house.disk(disk).await.path).unwrap();
-        let (uid, why) = house.fails("disk_delete", json!({ "disk": disk })).await;
+        let mut harness = Harness::open();
+        let disk = harness.some_disk().await;
+        std::fs::remove_file(harness.disk(disk).await.path).unwrap();
+        let (uid, why) = harness.fails("disk_delete", json!({ "disk": disk })).await;
         assert!(why.contains("disks/1.qcow2"), "{why}");
-        assert_eq!(house.disk(disk).await.state, DiskState::Free);
-        assert_eq!(house.detail(uid).await.operation.state, State::Error);
+        assert_eq!(harness.disk(disk).await.state, DiskState::Free);
+        assert_eq!(harness.detail(uid).await.operation.state, State::Error);
     }
 }

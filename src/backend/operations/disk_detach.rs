@@ -9,7 +9,7 @@ use crate::domain::{
     Refusal, ResourceKind, Risk, VmState,
 };
 
-use super::{Kind, World, disks};
+use super::{AdmissionContext, Kind, disks};
 
 /// The kind.
 pub struct DiskDetach;
@@ -39,21 +39,21 @@ impl Kind for DiskDetach {
             fields: vec![Field::required("disk", FieldType::Resource { of: ResourceKind::Disk, states: vec!["attached".into()] }, "The disk to detach."),Field::optional("vm", FieldType::Resource { of: ResourceKind::Vm, states: vec![] }, serde_json::Value::Null, "The VM to take it from; the one it is attached to when left out.").advanced(),],
             locks: vec![LockRule { field: "disk".into(), mode: LockMode::Exclusive },LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
             requires: vec!["attached".into()],
-            leaves: Some("free".into()),
-            once: true,
+            state_after: Some("free".into()),
+            reject_duplicates: true,
             steps: vec!["detach".into()],
         }
     }
 
     /// The VM is held too, so it must be among the parameters.
-    fn fill(mut params: Parameters, world: &World<'_>) -> Parameters {
+    fn fill(mut params: Parameters, world: &AdmissionContext<'_>) -> Parameters {
         if params.vm.is_none() {
             params.vm = world.inventory.disk(params.disk).and_then(|disk| disk.vm);
         }
         params
     }
 
-    fn admit(params: &Parameters, world: &World<'_>) -> Result<(), Refusal> {
+    fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         let Some(disk) = world.inventory.disk(params.disk) else { return Ok(()) };
         if disk.vm.is_some() && disk.vm == params.vm {
             return Ok(());
@@ -65,7 +65,7 @@ impl Kind for DiskDetach {
         Err(Refusal::field(Reason::State, field, value.to_string(), elsewhere(disk)))
     }
 
-    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+    fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let inventory = world.inventory;
         let disk = inventory.disk(params.disk);
         let vm = params.vm.and_then(|vm| inventory.vm(vm));
@@ -81,7 +81,7 @@ impl Kind for DiskDetach {
         let Parameters { disk, vm } = params;
         let vm = vm.ok_or_else(|| Failure::new(format!("disk/{disk} is attached to no VM")))?;
         cx.step("detach")
-            .says("waiting for the guest to let go")
+            .label("waiting for the guest to let go")
             .undo(move |step| async move {
                 disks::attach(&step, step.cx().disk(disk)?, step.cx().vm(vm)?).await
             })
@@ -112,7 +112,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::backend::testing::harness::{House, Trial};
+    use crate::backend::testing::harness::{Harness, Trial};
     use crate::domain::DiskState;
 
     #[tokio::test]
@@ -120,10 +120,10 @@ mod tests {
         let trial = Trial {
             kind: "disk_detach",
             params: json!({ "disk": "data" }),
-            setup: |house| {
+            setup: |harness| {
                 Box::pin(async {
-                    let (vm, disk) = (house.some_vm().await, house.some_disk().await);
-                    house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+                    let (vm, disk) = (harness.some_vm().await, harness.some_disk().await);
+                    harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
                 })
             },
             undoes: true,
@@ -133,41 +133,41 @@ mod tests {
 
     #[tokio::test]
     async fn a_halted_vm_gives_it_up_at_once() {
-        let mut house = House::open();
-        let vm = house.some_halted_vm().await;
-        let disk = house.some_disk().await;
-        house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
-        house.done("disk_detach", json!({ "disk": disk })).await;
-        assert_eq!(house.vm(vm).await.disks, Vec::<u64>::new());
-        let disk = house.disk(disk).await;
+        let mut harness = Harness::open();
+        let vm = harness.some_halted_vm().await;
+        let disk = harness.some_disk().await;
+        harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        harness.done("disk_detach", json!({ "disk": disk })).await;
+        assert_eq!(harness.vm(vm).await.disks, Vec::<u64>::new());
+        let disk = harness.disk(disk).await;
         assert_eq!((disk.state, disk.vm), (DiskState::Free, None));
     }
 
     #[tokio::test]
     async fn the_vm_is_held_although_nobody_named_it() {
-        let mut house = House::open();
-        let (vm, disk) = (house.some_vm().await, house.some_disk().await);
-        house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
-        house.fake.trouble(0, crate::backend::testing::fake::Trouble::Hang);
-        let first = house.submit("disk_detach", json!({ "disk": disk })).await.unwrap();
-        house.fake.hung().await;
-        let second = house.submit("vm_stop", json!({ "vm": vm })).await.unwrap();
-        let waits = house.detail(second.uid).await.operation.wait;
+        let mut harness = Harness::open();
+        let (vm, disk) = (harness.some_vm().await, harness.some_disk().await);
+        harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        harness.fake.trouble(0, crate::backend::testing::fake::Trouble::Hang);
+        let first = harness.submit("disk_detach", json!({ "disk": disk })).await.unwrap();
+        harness.fake.hung().await;
+        let second = harness.submit("vm_stop", json!({ "vm": vm })).await.unwrap();
+        let waits = harness.detail(second.uid).await.operation.wait;
         let resource = crate::domain::ResourceId::new(ResourceKind::Vm, vm);
         assert_eq!(waits, Some(crate::domain::Wait::Operation { uid: first.uid, resource }));
     }
 
     #[tokio::test]
     async fn a_free_disk_and_another_vm_are_refused() {
-        let mut house = House::open();
-        let (vm, disk) = (house.some_vm().await, house.some_disk().await);
-        let (reason, field, _) = house.refused("disk_detach", json!({ "disk": disk })).await;
+        let mut harness = Harness::open();
+        let (vm, disk) = (harness.some_vm().await, harness.some_disk().await);
+        let (reason, field, _) = harness.refused("disk_detach", json!({ "disk": disk })).await;
         assert_eq!((reason, field.as_str()), (Reason::State, "disk"));
-        house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
         let other = json!({ "hostname": "web-2", "password": "correct horse", "os": "tiny" });
-        let other = house.done("vm_create", other).await;
+        let other = harness.done("vm_create", other).await;
         let given = json!({ "disk": disk, "vm": other });
-        let (reason, field, _) = house.refused("disk_detach", given).await;
+        let (reason, field, _) = harness.refused("disk_detach", given).await;
         assert_eq!((reason, field.as_str()), (Reason::State, "vm"));
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::{
     ResourceId, ResourceKind, Risk,
 };
 
-use super::{Kind, World, files};
+use super::{AdmissionContext, Kind, files};
 
 /// The kind.
 pub struct DiskPurge;
@@ -42,13 +42,13 @@ impl Kind for DiskPurge {
             )],
             locks: vec![LockRule { field: "disk".into(), mode: LockMode::Exclusive }],
             requires: vec!["trashed".into()],
-            leaves: Some("deleted".into()),
-            once: true,
+            state_after: Some("deleted".into()),
+            reject_duplicates: true,
             steps: vec!["remove".into()],
         }
     }
 
-    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+    fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let Some(disk) = world.inventory.disk(params.disk) else { return Preview::default() };
         let mib = files::bytes(&disk.path).div_ceil(1024 * 1024);
         let effect = format!("Disk '{}' is removed for good; {mib} MiB become free.", disk.name);
@@ -58,7 +58,7 @@ impl Kind for DiskPurge {
     async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
         let id = params.disk;
         cx.step("remove")
-            .says("removing it")
+            .label("removing it")
             .run(|step| async move {
                 if step.cx().disk(id)?.state != DiskState::Trashed {
                     return Err(Failure::new(format!(
@@ -78,18 +78,18 @@ impl Kind for DiskPurge {
 mod tests {
     use serde_json::json;
 
-    use crate::backend::testing::harness::House;
+    use crate::backend::testing::harness::Harness;
     use crate::domain::{Reason, ResourceId, ResourceKind};
 
     #[tokio::test]
     async fn nothing_is_left_of_it() {
-        let mut house = House::open();
-        let disk = house.some_disk().await;
-        let (reason, field, _) = house.refused("disk_purge", json!({ "disk": disk })).await;
+        let mut harness = Harness::open();
+        let disk = harness.some_disk().await;
+        let (reason, field, _) = harness.refused("disk_purge", json!({ "disk": disk })).await;
         assert_eq!((reason, field.as_str()), (Reason::State, "disk"));
-        house.done("disk_delete", json!({ "disk": disk })).await;
-        house.done("disk_purge", json!({ "disk": disk })).await;
-        assert_eq!(house.resource(ResourceId::new(ResourceKind::Disk, disk)).await, None);
-        assert_eq!(std::fs::read_dir(house.dir().join("trash")).unwrap().count(), 0);
+        harness.done("disk_delete", json!({ "disk": disk })).await;
+        harness.done("disk_purge", json!({ "disk": disk })).await;
+        assert_eq!(harness.resource(ResourceId::new(ResourceKind::Disk, disk)).await, None);
+        assert_eq!(std::fs::read_dir(harness.dir().join("trash")).unwrap().count(), 0);
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::{
     ResourceKind, Risk,
 };
 
-use super::{Kind, World, disks, guests};
+use super::{AdmissionContext, Kind, disks, guests};
 
 /// The kind.
 pub struct DiskRestore;
@@ -51,13 +51,13 @@ impl Kind for DiskRestore {
             ],
             locks: vec![LockRule { field: "disk".into(), mode: LockMode::Exclusive }],
             requires: vec!["trashed".into()],
-            leaves: Some("free".into()),
-            once: true,
+            state_after: Some("free".into()),
+            reject_duplicates: true,
             steps: vec!["restore".into()],
         }
     }
 
-    fn admit(params: &Parameters, world: &World<'_>) -> Result<(), Refusal> {
+    fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         let Some(disk) = world.inventory.disk(params.disk) else { return Ok(()) };
         let name = params.name.as_deref().unwrap_or(&disk.name);
         match world.inventory.named(ResourceKind::Disk, name) {
@@ -68,7 +68,7 @@ impl Kind for DiskRestore {
         }
     }
 
-    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+    fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let Some(disk) = world.inventory.disk(params.disk) else { return Preview::default() };
         let name = params.name.as_deref().unwrap_or(&disk.name);
         let effect = format!("Disk '{name}' of {} MB can be attached again.", disk.size_mb);
@@ -79,7 +79,7 @@ impl Kind for DiskRestore {
         let id = params.disk;
         let before = cx.disk(id)?;
         cx.step("restore")
-            .says("taking it out of the trash")
+            .label("taking it out of the trash")
             .undo(move |step| {
                 let disk = before.clone();
                 async move {
@@ -113,17 +113,17 @@ impl Kind for DiskRestore {
 mod tests {
     use serde_json::json;
 
-    use crate::backend::testing::harness::House;
+    use crate::backend::testing::harness::Harness;
     use crate::domain::{DiskState, Reason};
 
     #[tokio::test]
     async fn a_restored_disk_is_as_it_was() {
-        let mut house = House::open();
-        let disk = house.some_disk().await;
-        let before = house.everything().await;
-        house.done("disk_delete", json!({ "disk": disk })).await;
-        house.done("disk_restore", json!({ "disk": disk })).await;
-        let mut after = house.everything().await;
+        let mut harness = Harness::open();
+        let disk = harness.some_disk().await;
+        let before = harness.everything().await;
+        harness.done("disk_delete", json!({ "disk": disk })).await;
+        harness.done("disk_restore", json!({ "disk": disk })).await;
+        let mut after = harness.everything().await;
         // The empty folder of the trash is no trace of it.
         after["files"].as_array_mut().unwrap().retain(|file| file != "trash");
         assert_eq!(after, before);
@@ -131,22 +131,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_taken_name_is_refused_and_another_is_taken() {
-        let mut house = House::open();
-        let disk = house.some_disk().await;
-        house.done("disk_delete", json!({ "disk": disk })).await;
-        house.some_disk().await;
-        let (reason, field, _) = house.refused("disk_restore", json!({ "disk": disk })).await;
+        let mut harness = Harness::open();
+        let disk = harness.some_disk().await;
+        harness.done("disk_delete", json!({ "disk": disk })).await;
+        harness.some_disk().await;
+        let (reason, field, _) = harness.refused("disk_restore", json!({ "disk": disk })).await;
         assert_eq!((reason, field.as_str()), (Reason::Existence, "name"));
-        house.done("disk_restore", json!({ "disk": disk, "name": "old-data" })).await;
-        let disk = house.disk(disk).await;
+        harness.done("disk_restore", json!({ "disk": disk, "name": "old-data" })).await;
+        let disk = harness.disk(disk).await;
         assert_eq!((disk.state, disk.name.as_str()), (DiskState::Free, "old-data"));
     }
 
     #[tokio::test]
     async fn a_disk_that_is_not_in_the_trash_is_refused() {
-        let mut house = House::open();
-        let disk = house.some_disk().await;
-        let (reason, field, _) = house.refused("disk_restore", json!({ "disk": disk })).await;
+        let mut harness = Harness::open();
+        let disk = harness.some_disk().await;
+        let (reason, field, _) = harness.refused("disk_restore", json!({ "disk": disk })).await;
         assert_eq!((reason, field.as_str()), (Reason::State, "disk"));
     }
 }

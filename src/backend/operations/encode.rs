@@ -22,7 +22,7 @@ use crate::domain::{
     Reason, Refusal, Resource, ResourceId, ResourceKind, Risk, State,
 };
 
-use super::{Kind, World};
+use super::{AdmissionContext, Kind};
 
 /// The kind.
 pub(super) struct Encode;
@@ -113,13 +113,13 @@ impl Kind for Encode {
             ],
             locks: vec![],
             requires: vec![],
-            leaves: None,
-            once: false,
+            state_after: None,
+            reject_duplicates: false,
             steps: vec!["probe".into(), "encode".into(), "finish".into()],
         }
     }
 
-    fn admit(params: &Params, world: &World<'_>) -> Result<(), Refusal> {
+    fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         let Some(preset) = world.settings.presets.get(&params.preset) else {
             let message = format!("preset: there is no '{}'", params.preset);
             return Err(Refusal::field(Reason::Value, "preset", &params.preset, message));
@@ -176,7 +176,7 @@ impl Kind for Encode {
         }
     }
 
-    fn reserve(params: &Params, id: u64, world: &World<'_>) -> Option<Resource> {
+    fn reserve(params: &Params, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
         let preset = world.settings.presets.get(&params.preset)?;
         Some(Resource::Encoding(Encoding {
             id,
@@ -195,7 +195,7 @@ impl Kind for Encode {
     }
 
     /// The row stays, and says how it ended.
-    fn settle(resource: Resource, end: State) -> Option<Resource> {
+    fn resource_after(resource: Resource, end: State) -> Option<Resource> {
         match resource {
             Resource::Encoding(mut encoding) => {
                 encoding.state = match end {
@@ -208,7 +208,7 @@ impl Kind for Encode {
         }
     }
 
-    fn preview(params: &Params, world: &World<'_>) -> Preview {
+    fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
         // The number is not given out yet; nobody looks into the job's folder.
         let Ok(job) = params.job(0, world.settings, MediaInfo::default()) else {
             return Preview::default();
@@ -230,8 +230,8 @@ impl Kind for Encode {
         let job = params.job(id, cx.settings(), MediaInfo::default())?;
         let media = cx
             .step("probe")
-            .says("looking at the source")
-            .spans(0.0, 0.02)
+            .label("looking at the source")
+            .progress_range(0.0, 0.02)
             .run(|step| probe(step.cx().clone(), step, id, job.clone(), params.preset.clone()))
             .await?;
         let job = EncodeJob { media, ..job };
@@ -239,11 +239,11 @@ impl Kind for Encode {
         let undone = job.clone();
         let encoded: Encoded = cx
             .step("encode")
-            .says("encoding")
-            .spans(0.02, 0.98)
+            .label("encoding")
+            .progress_range(0.02, 0.98)
             .undo(move |step| {
                 let job = undone.clone();
-                async move { step.cx().ports().encoder.discard(&job).await }
+                async move { step.cx().ports().encoder.remove_leftovers(&job).await }
             })
             .run(|step| {
                 let job = job.clone();
@@ -256,8 +256,8 @@ impl Kind for Encode {
 
         let undone = job.clone();
         cx.step("finish")
-            .says("putting the output in its place")
-            .spans(0.98, 1.0)
+            .label("putting the output in its place")
+            .progress_range(0.98, 1.0)
             .undo(move |_| take_back(undone.clone(), encoded))
             .run(|step| {
                 let job = job.clone();

@@ -9,7 +9,7 @@ use crate::domain::{
     ResourceId, ResourceKind, Risk,
 };
 
-use super::{Kind, World};
+use super::{AdmissionContext, Kind};
 
 /// The kind.
 pub(super) struct EncodingDelete;
@@ -56,13 +56,13 @@ impl Kind for EncodingDelete {
             ],
             locks: vec![LockRule { field: "encoding".into(), mode: LockMode::Exclusive }],
             requires: ended.map(Into::into).to_vec(),
-            leaves: Some("deleted".into()),
-            once: true,
+            state_after: Some("deleted".into()),
+            reject_duplicates: true,
             steps: vec!["delete".into()],
         }
     }
 
-    fn preview(params: &Params, world: &World<'_>) -> Preview {
+    fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
         let Some(encoding) = world.inventory.encoding(params.encoding) else {
             return Preview::default();
         };

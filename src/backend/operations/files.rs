@@ -189,7 +189,7 @@ where
     let (dir, aside) = (dir.to_owned(), dir.with_file_name(format!("{name}.deleted")));
     let (home, moved) = (dir.clone(), aside.clone());
     cx.step("aside")
-        .says("putting its files aside")
+        .label("putting its files aside")
         .undo(move |step| {
             let moved = set_aside(step.cx().settings(), &moved, &home);
             async move { moved }
@@ -203,7 +203,7 @@ where
         })
         .await?;
     cx.step("files")
-        .says("removing its files")
+        .label("removing its files")
         .run(|step| {
             let removed = remove_dir(step.cx().settings(), &aside).and_then(|()| then(&step));
             async move { removed }

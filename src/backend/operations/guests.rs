@@ -7,14 +7,14 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 
 use crate::backend::engine::journal::{Context, StepContext, Stop};
-use crate::backend::ports::{Drive, Guest, GuestEvent, GuestSpec, GuestStatus, Meter};
+use crate::backend::ports::{Drive, Guest, GuestEvent, GuestSpec, GuestStatus, ProgressReport};
 use crate::backend::settings::Settings;
 use crate::domain::{
     DiskFormat, Failure, Field, FieldType, Image, ImageForm, Reason, Refusal, Resource,
     ResourceKind, Vm, VmState,
 };
 
-use super::World;
+use super::AdmissionContext;
 
 /// The id of the root disk's device.
 const ROOT: &str = "hostler-root";
@@ -126,7 +126,7 @@ pub fn timeout(settings: &Settings) -> Field {
 pub async fn shut_down(cx: &Context, vm: u64, timeout_s: u64) -> Result<(), Stop> {
     let timeout = Duration::from_secs(timeout_s);
     cx.step("power_button")
-        .says("waiting for the guest")
+        .label("waiting for the guest")
         .run(|step| async move { power_down(&step, &step.cx().vm(vm)?, timeout).await })
         .await
 }
@@ -173,7 +173,7 @@ async fn power_down(step: &StepContext, vm: &Vm, timeout: Duration) -> Result<()
         }
         // When the guest will be done nobody knows; the patience that is used up says nothing of it.
         let detail = format!("gives up in {} s", left.as_secs());
-        step.report(Meter { detail: Some(detail), ..Meter::default() });
+        step.report(ProgressReport { detail: Some(detail), ..ProgressReport::default() });
         ports.hypervisor.power_button(&guest, step.log()).await?;
         let mut pause = ports.clock.until(step.cx().now() + left.min(PRESS_AGAIN));
         loop {
@@ -195,7 +195,7 @@ async fn power_down(step: &StepContext, vm: &Vm, timeout: Duration) -> Result<()
 /// # Errors
 /// [`Reason::Existence`], naming the field and the one who has the name.
 pub fn free_name(
-    world: &World<'_>,
+    world: &AdmissionContext<'_>,
     field: &str,
     kind: ResourceKind,
     name: &str,

@@ -10,7 +10,7 @@ use crate::domain::{
 };
 
 use super::images::{self, Undone};
-use super::{Kind, World, guests};
+use super::{AdmissionContext, Kind, guests};
 
 /// What can be built: name, label, login.
 const RECIPES: [(&str, &str, &str); 2] = [
@@ -70,13 +70,13 @@ impl Kind for ImageBuild {
             ],
             locks: vec![],
             requires: vec![],
-            leaves: Some("ready".into()),
-            once: false,
+            state_after: Some("ready".into()),
+            reject_duplicates: false,
             steps: vec!["build".into()],
         }
     }
 
-    fn admit(params: &Parameters, world: &World<'_>) -> Result<(), Refusal> {
+    fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         guests::free_name(world, "name", ResourceKind::Image, params.name())?;
         match world.ports.images.obstacle(&params.recipe) {
             Some(why) => {
@@ -87,7 +87,7 @@ impl Kind for ImageBuild {
         }
     }
 
-    fn reserve(params: &Parameters, id: u64, world: &World<'_>) -> Option<Resource> {
+    fn reserve(params: &Parameters, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
         let (_, _, login) = RECIPES.iter().find(|(recipe, ..)| *recipe == params.recipe)?;
         let name = params.name().to_owned();
         let label = format!("{} built here", params.recipe);
@@ -95,14 +95,14 @@ impl Kind for ImageBuild {
         Some(images::reserved(id, name, label, source, (*login).to_owned(), world))
     }
 
-    fn preview(params: &Parameters, _: &World<'_>) -> Preview {
+    fn preview(params: &Parameters, _: &AdmissionContext<'_>) -> Preview {
         let what = RECIPES.iter().find(|(recipe, ..)| *recipe == params.recipe);
         let effects = what.map(|(_, label, _)| format!("Image '{}': {label}.", params.name()));
         Preview { effects: effects.into_iter().collect(), ..Preview::default() }
     }
 
     async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
-        let step = cx.step("build").says("building the image");
+        let step = cx.step("build").label("building the image");
         let recipe = &params.recipe;
         images::make(&cx, step, Undone::Discarded, |step, dir| async move {
             let report = |meter| step.report(meter);
@@ -116,7 +116,7 @@ impl Kind for ImageBuild {
 mod tests {
     use serde_json::json;
 
-    use crate::backend::testing::harness::{House, Trial};
+    use crate::backend::testing::harness::{Harness, Trial};
     use crate::domain::Reason;
 
     #[tokio::test]
@@ -132,15 +132,15 @@ mod tests {
 
     #[tokio::test]
     async fn recipe_and_name_are_checked() {
-        let mut house = House::open();
-        house.some_image().await;
+        let mut harness = Harness::open();
+        harness.some_image().await;
         for (given, reason, field) in [
             (json!({ "recipe": "tiny" }), Reason::Existence, "name"),
             (json!({ "recipe": "gentoo" }), Reason::Value, "recipe"),
         ] {
-            let (found, at, refusal) = house.refused("image_build", given).await;
+            let (found, at, refusal) = harness.refused("image_build", given).await;
             assert_eq!((found, at.as_str()), (reason, field), "{refusal}");
         }
-        house.done("image_build", json!({ "recipe": "tiny", "name": "tiny-2" })).await;
+        harness.done("image_build", json!({ "recipe": "tiny", "name": "tiny-2" })).await;
     }
 }

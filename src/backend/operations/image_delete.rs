@@ -11,7 +11,7 @@ use crate::domain::{
     Resource, ResourceId, ResourceKind, Risk,
 };
 
-use super::{Kind, World, files};
+use super::{AdmissionContext, Kind, files};
 
 /// The kind.
 pub struct ImageDelete;
@@ -44,13 +44,13 @@ impl Kind for ImageDelete {
             )],
             locks: vec![LockRule { field: "image".into(), mode: LockMode::Exclusive }],
             requires: vec!["ready".into()],
-            leaves: Some("deleted".into()),
-            once: true,
+            state_after: Some("deleted".into()),
+            reject_duplicates: true,
             steps: vec!["aside".into(), "files".into()],
         }
     }
 
-    fn admit(params: &Parameters, world: &World<'_>) -> Result<(), Refusal> {
+    fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         match in_use(params.image, world.inventory) {
             Some(why) => {
                 let image = params.image.to_string();
@@ -60,7 +60,7 @@ impl Kind for ImageDelete {
         }
     }
 
-    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+    fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let Some(image) = world.inventory.image(params.image) else { return Preview::default() };
         let mib = image.bytes.div_ceil(1024 * 1024);
         let effect = format!("Image '{}' is deleted; {mib} MiB become free.", image.name);
@@ -119,60 +119,60 @@ mod tests {
     use serde_json::json;
 
     use crate::backend::testing::fake::Trouble;
-    use crate::backend::testing::harness::House;
+    use crate::backend::testing::harness::Harness;
     use crate::domain::{Reason, ResourceId, ResourceKind, State};
 
     #[tokio::test]
     async fn an_image_of_a_vm_that_is_only_described_stays() {
-        let mut house = House::open();
-        let id = house.some_halted_vm().await;
-        let vm = house.vm(id).await;
+        let mut harness = Harness::open();
+        let id = harness.some_halted_vm().await;
+        let vm = harness.vm(id).await;
         let image = vm.image;
-        house.done("vm_delete", json!({ "vm": id })).await;
+        harness.done("vm_delete", json!({ "vm": id })).await;
         let unknown = crate::domain::Resource::Vm(crate::domain::Vm { id: 9, ..vm });
-        let place = house.dir().join("vms/9");
+        let place = harness.dir().join("vms/9");
         std::fs::create_dir_all(&place).unwrap();
         std::fs::write(place.join("vm.json"), serde_json::to_vec(&unknown).unwrap()).unwrap();
-        let (_, why) = house.fails("image_delete", json!({ "image": image })).await;
+        let (_, why) = harness.fails("image_delete", json!({ "image": image })).await;
         assert!(why.contains("vm/9") && why.contains("recover"), "{why}");
-        assert!(house.dir().join("images/1").exists());
+        assert!(harness.dir().join("images/1").exists());
     }
 
     #[tokio::test]
     async fn nothing_is_left_of_it() {
-        let mut house = House::open();
-        let image = house.some_image().await;
-        house.done("image_delete", json!({ "image": image })).await;
-        assert_eq!(house.resource(ResourceId::new(ResourceKind::Image, image)).await, None);
-        assert_eq!(std::fs::read_dir(house.dir().join("images")).unwrap().count(), 0);
-        house.some_image().await;
+        let mut harness = Harness::open();
+        let image = harness.some_image().await;
+        harness.done("image_delete", json!({ "image": image })).await;
+        assert_eq!(harness.resource(ResourceId::new(ResourceKind::Image, image)).await, None);
+        assert_eq!(std::fs::read_dir(harness.dir().join("images")).unwrap().count(), 0);
+        harness.some_image().await;
     }
 
     #[tokio::test]
     async fn one_that_vms_run_from_is_refused_and_the_vms_are_named() {
-        let mut house = House::open();
-        house.some_vm().await;
-        let (reason, field, refusal) = house.refused("image_delete", json!({ "image": 1 })).await;
+        let mut harness = Harness::open();
+        harness.some_vm().await;
+        let (reason, field, refusal) = harness.refused("image_delete", json!({ "image": 1 })).await;
         assert_eq!((reason, field.as_str()), (Reason::State, "image"));
         assert!(refusal.message.contains("vm/1 'web-1'"), "{refusal}");
     }
 
     #[tokio::test]
     async fn a_vm_asked_for_in_the_meantime_keeps_its_image() {
-        let mut house = House::open();
-        house.some_image().await;
+        let mut harness = Harness::open();
+        harness.some_image().await;
         // The lane is taken by a build that does not end, so the deletion waits.
-        house.fake.trouble(0, Trouble::Hang);
+        harness.fake.trouble(0, Trouble::Hang);
         let other = json!({ "recipe": "tiny", "name": "other" });
-        let build = house.submit("image_build", other).await.unwrap();
-        house.fake.hung().await;
-        let delete = house.submit("image_delete", json!({ "image": 1 })).await.unwrap();
+        let build = harness.submit("image_build", other).await.unwrap();
+        harness.fake.hung().await;
+        let delete = harness.submit("image_delete", json!({ "image": 1 })).await.unwrap();
         let vm = json!({ "hostname": "web-1", "password": "correct horse", "os": "tiny" });
-        let vm = house.submit("vm_create", vm).await.unwrap();
-        house.control(crate::domain::Control::Cancel { uid: build.uid }).await;
-        let failed = house.ends(delete.uid).await;
+        let vm = harness.submit("vm_create", vm).await.unwrap();
+        harness.control(crate::domain::Control::Cancel { uid: build.uid }).await;
+        let failed = harness.ends(delete.uid).await;
         assert_eq!(failed.state, State::Error);
         assert!(failed.comment.unwrap().contains("web-1"));
-        assert_eq!(house.ends(vm.uid).await.state, State::Done);
+        assert_eq!(harness.ends(vm.uid).await.state, State::Done);
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::journal::{Context, Stop};
-use crate::backend::ports::{Checksum, Done, Ports};
+use crate::backend::ports::{Checksum, PortFuture, Ports};
 use crate::backend::settings::{OsImage, Settings};
 use crate::domain::{
     Choice, Effect, Field, FieldType, OperationSpec, Preview, Reason, Refusal, Resource,
@@ -11,7 +11,7 @@ use crate::domain::{
 };
 
 use super::images::{self, Undone};
-use super::{Kind, World, guests};
+use super::{AdmissionContext, Kind, guests};
 
 /// How often a download is taken up again before a person is asked.
 const RETRIES: u32 = 6;
@@ -141,13 +141,13 @@ impl Kind for ImageFetch {
             ],
             locks: vec![],
             requires: vec![],
-            leaves: Some("ready".into()),
-            once: false,
+            state_after: Some("ready".into()),
+            reject_duplicates: false,
             steps: vec!["fetch".into()],
         }
     }
 
-    fn admit(params: &Parameters, world: &World<'_>) -> Result<(), Refusal> {
+    fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         match (&params.os, &params.url) {
             (Some(_), Some(url)) => {
                 return Err(Refusal::field(
@@ -190,7 +190,7 @@ impl Kind for ImageFetch {
         guests::free_name(world, "name", ResourceKind::Image, name)
     }
 
-    fn reserve(params: &Parameters, id: u64, world: &World<'_>) -> Option<Resource> {
+    fn reserve(params: &Parameters, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
         let name = params.name()?.to_owned();
         let os = params.os(world.settings);
         let label = os.map_or_else(|| name.clone(), |os| os.label.clone());
@@ -200,11 +200,15 @@ impl Kind for ImageFetch {
         Some(images::reserved(id, name, label, url.to_owned(), login, world))
     }
 
-    fn discard<'a>(ports: &'a Ports, settings: &'a Settings, id: u64) -> Done<'a, ()> {
-        Box::pin(images::discard(ports, settings, id))
+    fn remove_leftovers<'a>(
+        ports: &'a Ports,
+        settings: &'a Settings,
+        id: u64,
+    ) -> PortFuture<'a, ()> {
+        Box::pin(images::remove_leftovers(ports, settings, id))
     }
 
-    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+    fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let Some((url, checksum)) = params.source(world.settings) else {
             return Preview::default();
         };
@@ -226,7 +230,7 @@ impl Kind for ImageFetch {
             ))
         })?;
         let max_bytes = params.max_gib << 30;
-        let (step, checksum) = (cx.step("fetch").says("downloading").retry(RETRIES), &checksum);
+        let (step, checksum) = (cx.step("fetch").label("downloading").retry(RETRIES), &checksum);
         // A failed download is gone on with by a relaunch.
         images::make(&cx, step, Undone::Kept, |step, dir| async move {
             let report = |meter| step.report(meter);
@@ -242,7 +246,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::backend::testing::harness::{House, Trial};
+    use crate::backend::testing::harness::{Harness, Trial};
     use crate::domain::{BackendError, ImageState};
 
     const URL: &str = "https://images.example/other.qcow2";
@@ -260,38 +264,38 @@ mod tests {
 
     #[tokio::test]
     async fn the_operating_system_tells_everything() {
-        let mut house = House::open();
-        let image = house.done("image_fetch", json!({ "os": "debian-12" })).await;
-        let image = house.image(image).await;
+        let mut harness = Harness::open();
+        let image = harness.done("image_fetch", json!({ "os": "debian-12" })).await;
+        let image = harness.image(image).await;
         assert_eq!((image.name.as_str(), image.login.as_str()), ("debian-12", "debian"));
         assert_eq!(
             (image.label.as_str(), image.state),
             ("Debian 12 (bookworm)", ImageState::Ready)
         );
         assert!(image.form.is_some() && image.sha256.is_some() && image.bytes > 0);
-        assert!(house.fake.calls()[0].contains("List"));
+        assert!(harness.fake.calls()[0].contains("List"));
     }
 
     #[tokio::test]
     async fn any_other_image_is_fetched_by_its_url() {
-        let mut house = House::open();
-        let image = house.done("image_fetch", json!({ "url": URL })).await;
-        let image = house.image(image).await;
+        let mut harness = Harness::open();
+        let image = harness.done("image_fetch", json!({ "url": URL })).await;
+        let image = harness.image(image).await;
         assert_eq!((image.name.as_str(), image.login.as_str()), ("other", "root"));
-        assert!(house.fake.calls()[0].ends_with("Unchecked"));
+        assert!(harness.fake.calls()[0].ends_with("Unchecked"));
     }
 
     #[tokio::test]
     async fn a_failed_download_is_kept_for_its_relaunch() {
-        let mut house = House::open();
-        house.fake.trouble(0, crate::backend::testing::fake::Trouble::After);
-        house.fails("image_fetch", json!({ "os": "debian-12" })).await;
-        assert!(house.dir().join("images/1/disk.qcow2").exists());
+        let mut harness = Harness::open();
+        harness.fake.trouble(0, crate::backend::testing::fake::Trouble::After);
+        harness.fails("image_fetch", json!({ "os": "debian-12" })).await;
+        assert!(harness.dir().join("images/1/disk.qcow2").exists());
     }
 
     #[tokio::test]
     async fn a_password_in_a_url_is_refused_and_repeated_nowhere() {
-        let mut house = House::open();
+        let mut harness = Harness::open();
         for (field, url) in [
             ("url", "https://me:s3cret@images.example/a.qcow2"),
             ("url", "https://s3cret@images.example/a.qcow2"),
@@ -302,22 +306,22 @@ mod tests {
         ] {
             let mut given = json!({ "url": URL });
             given[field] = url.into();
-            let asked = house.submit("image_fetch", given.clone()).await;
+            let asked = harness.submit("image_fetch", given.clone()).await;
             let Err(BackendError::Refused(refusal)) = asked else { panic!("{url}: {asked:?}") };
             assert_eq!(refusal.field.as_deref(), Some(field), "{refusal}");
             assert!(!format!("{refusal:?}").contains("s3cret"), "{refusal:?}");
             let task = json!({ "kind": "image_fetch", "params": given, "month": "*" });
-            let asked = house.submit("task_create", task).await;
+            let asked = harness.submit("task_create", task).await;
             assert!(!format!("{asked:?}").contains("s3cret"), "{asked:?}");
         }
         let at = json!({ "url": "https://images.example/@me/a.qcow2" });
-        house.done("image_fetch", at).await;
+        harness.done("image_fetch", at).await;
     }
 
     #[tokio::test]
     async fn what_cannot_work_is_refused_with_field_and_reason() {
-        let mut house = House::open();
-        house.done("image_fetch", json!({ "os": "debian-12" })).await;
+        let mut harness = Harness::open();
+        harness.done("image_fetch", json!({ "os": "debian-12" })).await;
         for (given, reason, field) in [
             (json!({}), Reason::Type, "os"),
             (json!({ "os": "debian-12" }), Reason::Existence, "name"),
@@ -328,7 +332,7 @@ mod tests {
             (json!({ "url": URL, "sha256": "12" }), Reason::Syntax, "sha256"),
             (json!({ "url": URL, "max_gib": 0 }), Reason::Value, "max_gib"),
         ] {
-            let (found, at, refusal) = house.refused("image_fetch", given).await;
+            let (found, at, refusal) = harness.refused("image_fetch", given).await;
             assert_eq!((found, at.as_str()), (reason, field), "{refusal}");
         }
     }

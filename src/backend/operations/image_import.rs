@@ -11,7 +11,7 @@ use crate::domain::{
 };
 
 use super::images::{self, Undone};
-use super::{Kind, World, files, guests};
+use super::{AdmissionContext, Kind, files, guests};
 
 /// The kind.
 pub struct ImageImport;
@@ -64,22 +64,22 @@ impl Kind for ImageImport {
             ],
             locks: vec![],
             requires: vec![],
-            leaves: Some("ready".into()),
-            once: false,
+            state_after: Some("ready".into()),
+            reject_duplicates: false,
             steps: vec!["import".into()],
         }
     }
 
-    fn admit(params: &Parameters, world: &World<'_>) -> Result<(), Refusal> {
+    fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         guests::free_name(world, "name", ResourceKind::Image, &params.name)
     }
 
-    fn reserve(params: &Parameters, id: u64, world: &World<'_>) -> Option<Resource> {
+    fn reserve(params: &Parameters, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
         let (name, source) = (params.name.clone(), params.source.display().to_string());
         Some(images::reserved(id, name.clone(), name, source, params.login.clone(), world))
     }
 
-    fn preview(params: &Parameters, _: &World<'_>) -> Preview {
+    fn preview(params: &Parameters, _: &AdmissionContext<'_>) -> Preview {
         let bytes = files::bytes(&params.source) + params.initrd.as_deref().map_or(0, files::bytes);
         let effect =
             format!("{} is copied and becomes image '{}'.", params.source.display(), params.name);
@@ -87,7 +87,7 @@ impl Kind for ImageImport {
     }
 
     async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
-        let step = cx.step("import").says("copying");
+        let step = cx.step("import").label("copying");
         let (source, initrd) = (&params.source, params.initrd.as_deref());
         images::make(&cx, step, Undone::Discarded, |step, dir| async move {
             let report = |meter| step.report(meter);
@@ -101,7 +101,7 @@ impl Kind for ImageImport {
 mod tests {
     use serde_json::json;
 
-    use crate::backend::testing::harness::{House, Trial};
+    use crate::backend::testing::harness::{Harness, Trial};
     use crate::domain::Reason;
 
     #[tokio::test]
@@ -117,15 +117,15 @@ mod tests {
 
     #[tokio::test]
     async fn the_source_must_be_a_file_and_the_name_free() {
-        let mut house = House::open();
-        house.done("image_import", json!({ "name": "mine", "source": "/etc/hostname" })).await;
+        let mut harness = Harness::open();
+        harness.done("image_import", json!({ "name": "mine", "source": "/etc/hostname" })).await;
         for (given, reason, field) in [
             (json!({ "name": "mine", "source": "/etc/hostname" }), Reason::Existence, "name"),
             (json!({ "name": "x", "source": "/etc/absent" }), Reason::Existence, "source"),
             (json!({ "name": "x", "source": "/etc" }), Reason::Existence, "source"),
             (json!({ "name": "x", "source": "/etc/../etc/hostname" }), Reason::Syntax, "source"),
         ] {
-            let (found, at, refusal) = house.refused("image_import", given).await;
+            let (found, at, refusal) = harness.refused("image_import", given).await;
             assert_eq!((found, at.as_str()), (reason, field), "{refusal}");
         }
     }

@@ -8,7 +8,7 @@ use crate::backend::settings::Settings;
 use crate::backend::state_files::mark::Mark;
 use crate::domain::{Failure, Image, ImageState, Resource, ResourceId, ResourceKind};
 
-use super::{World, files};
+use super::{AdmissionContext, files};
 
 /// An image that is not made yet.
 pub fn reserved(
@@ -17,7 +17,7 @@ pub fn reserved(
     label: String,
     source: String,
     login: String,
-    world: &World<'_>,
+    world: &AdmissionContext<'_>,
 ) -> Resource {
     Resource::Image(Image {
         id,
@@ -58,7 +58,7 @@ where
     step.undo(move |step| async move {
         if undone == Undone::Discarded || step.is_cancelled() {
             let dir = step.cx().settings().image_dir(id);
-            let discard = step.cx().ports().images.discard(&dir);
+            let discard = step.cx().ports().images.remove_leftovers(&dir);
             files::unmake(step.cx(), ResourceId::new(ResourceKind::Image, id), discard).await?;
         }
         unmade(&step, id)
@@ -78,11 +78,11 @@ where
 ///
 /// # Errors
 /// When something in it cannot be removed.
-pub async fn discard(ports: &Ports, settings: &Settings, id: u64) -> Result<(), Failure> {
+pub async fn remove_leftovers(ports: &Ports, settings: &Settings, id: u64) -> Result<(), Failure> {
     let (dir, resource) = (&settings.state_dir, ResourceId::new(ResourceKind::Image, id));
     let failed = |error| Failure::io(format!("remove the files of {resource}"), &error);
     if Mark::read(dir, resource).map_err(failed)?.is_some() {
-        ports.images.discard(&settings.image_dir(id)).await?;
+        ports.images.remove_leftovers(&settings.image_dir(id)).await?;
         Mark::remove(dir, resource).map_err(failed)?;
     }
     Ok(())

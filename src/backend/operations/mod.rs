@@ -36,7 +36,7 @@ mod vm_stop;
 pub(super) use guests::{crashed, guest, halted};
 
 use super::settings::Settings;
-pub use crate::backend::engine::kind::{Entry, Kind, Sealed, World};
+pub use crate::backend::engine::kind::{AdmissionContext, Entry, Kind, Sealed};
 
 /// Every kind hostler has, in the order of the catalogue.
 #[must_use]

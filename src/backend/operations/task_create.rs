@@ -10,7 +10,7 @@ use crate::domain::{
 };
 
 use super::timetable::{self, Timetable};
-use super::{Kind, World};
+use super::{AdmissionContext, Kind};
 
 /// The kind.
 pub(super) struct TaskCreate;
@@ -47,7 +47,7 @@ impl Kind for TaskCreate {
             fields,
             locks: vec![],
             requires: vec![],
-            leaves: Some("active".into()),
+            state_after: Some("active".into()),
             steps: vec!["activate".into()],
             ..timetable::spec(
                 "task_create",
@@ -57,7 +57,7 @@ impl Kind for TaskCreate {
         }
     }
 
-    fn admit(params: &Params, world: &World<'_>) -> Result<(), Refusal> {
+    fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         let repeat = params.when.apply(&Repeat::default())?;
         timetable::admit_kind(&params.kind, world)?;
         timetable::admit_repeat(&repeat, world)?;
@@ -68,7 +68,7 @@ impl Kind for TaskCreate {
         Ok(())
     }
 
-    fn reserve(params: &Params, id: u64, world: &World<'_>) -> Option<Resource> {
+    fn reserve(params: &Params, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
         Some(Resource::Task(Task {
             id,
             name: params.name.clone(),
@@ -86,7 +86,7 @@ impl Kind for TaskCreate {
         }))
     }
 
-    fn preview(params: &Params, world: &World<'_>) -> Preview {
+    fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
         let effects = match params.when.apply(&Repeat::default()) {
             Ok(repeat) => vec![timetable::says_next(&repeat, world)],
             Err(_) => vec![],

@@ -27,8 +27,8 @@ impl Kind for TaskDelete {
             risk: Risk::Disruptive,
             warning: "The task and the list of its firings are gone; what it asked for goes on."
                 .into(),
-            leaves: Some("deleted".into()),
-            once: true,
+            state_after: Some("deleted".into()),
+            reject_duplicates: true,
             steps: vec!["delete".into()],
             ..timetable::spec("task_delete", "Delete", "Deletes a task.")
         }

@@ -9,7 +9,7 @@ use crate::backend::settings::Settings;
 use crate::backend::watchers::scheduler;
 use crate::domain::{Failure, OperationSpec, Preview, Resource, Risk, Run, RunOutcome, Submit};
 
-use super::{Kind, World, timetable};
+use super::{AdmissionContext, Kind, timetable};
 
 /// The kind.
 pub(super) struct TaskRun;
@@ -33,7 +33,7 @@ impl Kind for TaskRun {
         }
     }
 
-    fn preview(params: &Params, world: &World<'_>) -> Preview {
+    fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
         let task = world.inventory.task(params.task);
         let effects = task.map(|task| format!("Asks for {} once, now.", task.kind));
         Preview { effects: effects.into_iter().collect(), ..Preview::default() }

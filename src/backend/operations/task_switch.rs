@@ -6,7 +6,7 @@ use crate::backend::engine::journal::{Context, Stop};
 use crate::backend::settings::Settings;
 use crate::domain::{OperationSpec, Preview, Refusal, Resource, Task};
 
-use super::{Kind, World, timetable};
+use super::{AdmissionContext, Kind, timetable};
 
 /// The kind that makes a task fire by itself.
 pub(super) struct TaskEnable;
@@ -28,7 +28,7 @@ impl Kind for TaskEnable {
             doing: "enabling".into(),
             fields: vec![timetable::task(&["inactive"])],
             requires: vec!["inactive".into()],
-            leaves: Some("active".into()),
+            state_after: Some("active".into()),
             steps: vec!["enable".into()],
             ..timetable::spec(
                 "task_enable",
@@ -39,14 +39,14 @@ impl Kind for TaskEnable {
         }
     }
 
-    fn admit(params: &Params, world: &World<'_>) -> Result<(), Refusal> {
+    fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         match world.inventory.task(params.task) {
             Some(task) => timetable::admit_repeat(&task.repeat, world),
             None => Ok(()),
         }
     }
 
-    fn preview(params: &Params, world: &World<'_>) -> Preview {
+    fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
         let task = world.inventory.task(params.task);
         let effects = task.map(|task| timetable::says_next(&task.repeat, world));
         Preview { effects: effects.into_iter().collect(), ..Preview::default() }
@@ -71,7 +71,7 @@ impl Kind for TaskDisable {
             doing: "disabling".into(),
             fields: vec![timetable::task(&["active"])],
             requires: vec!["active".into()],
-            leaves: Some("inactive".into()),
+            state_after: Some("inactive".into()),
             steps: vec!["disable".into()],
             ..timetable::spec(
                 "task_disable",

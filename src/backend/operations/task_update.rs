@@ -11,7 +11,7 @@ use crate::domain::{
 };
 
 use super::timetable::{self, Timetable};
-use super::{Kind, World};
+use super::{AdmissionContext, Kind};
 
 /// The kind.
 pub(super) struct TaskUpdate;
@@ -63,7 +63,7 @@ impl Kind for TaskUpdate {
         spec
     }
 
-    fn admit(params: &Params, world: &World<'_>) -> Result<(), Refusal> {
+    fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         let Some(task) = world.inventory.task(params.task).cloned() else { return Ok(()) };
         let was = task.kind.clone();
         let task = params.apply(task)?;
@@ -90,7 +90,7 @@ impl Kind for TaskUpdate {
         }
     }
 
-    fn preview(params: &Params, world: &World<'_>) -> Preview {
+    fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
         let task = world.inventory.task(params.task).cloned().map(|task| params.apply(task));
         let effects = match task {
             Some(Ok(task)) if task.active => vec![timetable::says_next(&task.repeat, world)],

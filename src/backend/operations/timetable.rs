@@ -11,7 +11,7 @@ use crate::domain::{
     ResourceKind, Risk, Task,
 };
 
-use super::World;
+use super::AdmissionContext;
 
 /// When a task fires, as it is asked for. What is not given stays as it is.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -80,7 +80,7 @@ fn date(field: &str, given: Option<&str>, is: Option<Date>) -> Result<Option<Dat
 }
 
 /// A task may ask for anything but tasks: one that fires itself never ends.
-pub(super) fn admit_kind(kind: &str, world: &World<'_>) -> Result<(), Refusal> {
+pub(super) fn admit_kind(kind: &str, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
     match world.catalogue.get(kind) {
         Some(spec) if spec.resource == ResourceKind::Task => Err(Refusal::field(
             Reason::Value,
@@ -93,7 +93,7 @@ pub(super) fn admit_kind(kind: &str, world: &World<'_>) -> Result<(), Refusal> {
 }
 
 /// A task must fire at least once more.
-pub(super) fn admit_repeat(repeat: &Repeat, world: &World<'_>) -> Result<(), Refusal> {
+pub(super) fn admit_repeat(repeat: &Repeat, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
     if scheduler::next(repeat, world.now, &world.settings.time_zone).is_some() {
         return Ok(());
     }
@@ -103,7 +103,7 @@ pub(super) fn admit_repeat(repeat: &Repeat, world: &World<'_>) -> Result<(), Ref
 }
 
 /// A sentence about the next firing.
-pub(super) fn says_next(repeat: &Repeat, world: &World<'_>) -> String {
+pub(super) fn says_next(repeat: &Repeat, world: &AdmissionContext<'_>) -> String {
     let zone = &world.settings.time_zone;
     match scheduler::next(repeat, world.now, zone) {
         Some(next) => {
@@ -145,8 +145,8 @@ pub(super) fn spec(kind: &'static str, title: &'static str, doc: &'static str) -
         locks: vec![LockRule { field: "task".into(), mode: LockMode::Exclusive }],
         // Not one that is about to be deleted.
         requires: vec!["active".into(), "inactive".into()],
-        leaves: None,
-        once: false,
+        state_after: None,
+        reject_duplicates: false,
         steps: vec![],
     }
 }

@@ -12,7 +12,7 @@ use crate::domain::{
     Preview, Reason, Refusal, Resource, ResourceId, ResourceKind, Risk, Vm, VmState,
 };
 
-use super::{Kind, Sealed, World, files, guests};
+use super::{AdmissionContext, Kind, Sealed, files, guests};
 
 /// The root disk of an image without one, in MB. It takes what is written to it, no more.
 const BLANK_MB: u64 = 8 * 1024;
@@ -97,13 +97,13 @@ impl Kind for VmCreate {
             ],
             locks: vec![LockRule { field: "os".into(), mode: LockMode::Shared }],
             requires: vec![],
-            leaves: Some("running".into()),
-            once: false,
+            state_after: Some("running".into()),
+            reject_duplicates: false,
             steps: vec!["disks".into(), "start".into()],
         }
     }
 
-    fn admit(params: &Parameters, world: &World<'_>) -> Result<(), Refusal> {
+    fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         if let Some(login) = &params.login {
             check_login(login)?;
         }
@@ -138,7 +138,7 @@ impl Kind for VmCreate {
         }
     }
 
-    fn reserve(params: &Parameters, id: u64, world: &World<'_>) -> Option<Resource> {
+    fn reserve(params: &Parameters, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
         let image = world.inventory.image(params.os)?;
         Some(Resource::Vm(Vm {
             id,
@@ -162,7 +162,7 @@ impl Kind for VmCreate {
         }))
     }
 
-    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+    fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let Some(image) = world.inventory.image(params.os) else { return Preview::default() };
         let memory = memory_mib(params, world.settings);
         let login = params.login.as_deref().unwrap_or(&image.login);
@@ -208,7 +208,7 @@ impl Kind for VmCreate {
         let id = vm.id;
 
         cx.step("disks")
-            .says("making the root disk and the seed")
+            .label("making the root disk and the seed")
             .undo(move |step| async move {
                 files::unmake(step.cx(), resource, files::remove(step.cx(), resource)).await
             })
@@ -237,7 +237,7 @@ impl Kind for VmCreate {
             .await?;
 
         cx.step("start")
-            .says("starting QEMU")
+            .label("starting QEMU")
             .undo(move |step| async move {
                 let mut vm = step.cx().vm(id)?;
                 let guest = guests::guest(step.cx().settings(), &vm);
@@ -321,21 +321,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::backend::testing::harness::{House, Trial};
+    use crate::backend::testing::harness::{Harness, Trial};
     use crate::domain::{Backend, Control, State};
 
     const PASSWORD: &str = "correct horse";
 
     #[tokio::test]
     async fn a_vm_runs_when_it_is_done() {
-        let mut house = House::open();
-        let vm = house.some_vm().await;
-        let vm = house.vm(vm).await;
+        let mut harness = Harness::open();
+        let vm = harness.some_vm().await;
+        let vm = harness.vm(vm).await;
         assert_eq!((vm.name.as_str(), vm.state, vm.memory_mib), ("web-1", VmState::Running, 256));
         assert_eq!((vm.login.as_str(), vm.os.as_str()), ("root", "tiny"));
         assert_eq!(vm.accelerator.as_deref(), Some("tcg"));
         assert!(vm.started.is_some());
-        let seed = std::fs::read_to_string(house.dir().join("vms/1/seed.img")).unwrap();
+        let seed = std::fs::read_to_string(harness.dir().join("vms/1/seed.img")).unwrap();
         assert!(seed.starts_with("web-1 root $6$"), "{seed}");
         assert!(!seed.contains(PASSWORD));
     }
@@ -345,7 +345,7 @@ mod tests {
         let trial = Trial {
             kind: "vm_create",
             params: json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny" }),
-            setup: |house| Box::pin(async { assert_eq!(house.some_image().await, 1) }),
+            setup: |harness| Box::pin(async { assert_eq!(harness.some_image().await, 1) }),
             undoes: true,
         };
         trial.endure().await;
@@ -353,10 +353,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_work_is_refused_with_field_and_reason() {
-        let mut house = House::open();
-        let os = house.some_image().await;
+        let mut harness = Harness::open();
+        let os = harness.some_image().await;
         let good = json!({ "hostname": "web-1", "password": PASSWORD, "os": os });
-        house.done("vm_create", good.clone()).await;
+        harness.done("vm_create", good.clone()).await;
         for (field, value, reason) in [
             ("hostname", json!("web-1"), Reason::Existence),
             ("hostname", json!("../etc"), Reason::Syntax),
@@ -375,23 +375,23 @@ mod tests {
             if field != "hostname" {
                 given["hostname"] = json!("web-2");
             }
-            let (found, at, refusal) = house.refused("vm_create", given).await;
+            let (found, at, refusal) = harness.refused("vm_create", given).await;
             assert_eq!((found, at.as_str()), (reason, field), "{refusal}");
         }
     }
 
     #[tokio::test]
     async fn a_hash_from_outside_is_refused_and_one_made_here_is_kept() {
-        let mut house = House::open();
-        house.some_image().await;
+        let mut harness = Harness::open();
+        harness.some_image().await;
         let hash = format!("$6$saltsalt${}", "x".repeat(86));
         let sealed = json!({ "hostname": "web-1", "password": { "hashed": hash }, "os": "tiny" });
         let task = json!({
             "name": "nightly", "kind": "vm_create", "params": sealed, "start": "2099-01-01"
         });
         for (kind, given) in [("vm_create", sealed.clone()), ("task_create", task.clone())] {
-            let preview = house.preview(kind, given.clone()).await;
-            let (reason, _, refusal) = house.refused(kind, given).await;
+            let preview = harness.preview(kind, given.clone()).await;
+            let (reason, _, refusal) = harness.refused(kind, given).await;
             assert_eq!(reason, Reason::Type);
             assert!(refusal.message.contains("hashed here"), "{refusal}");
             assert_eq!(preview.refusal, Some(refusal));
@@ -400,36 +400,36 @@ mod tests {
         // What a task holds was hashed when it was made, and comes from within.
         let mut task = task;
         task["params"]["password"] = json!(PASSWORD);
-        let id = house.done("task_create", task).await;
-        house.fake.trouble(0, crate::backend::testing::fake::Trouble::Before);
-        house.done("task_run", json!({ "task": id })).await;
+        let id = harness.done("task_create", task).await;
+        harness.fake.trouble(0, crate::backend::testing::fake::Trouble::Before);
+        harness.done("task_run", json!({ "task": id })).await;
         let failed = crate::domain::Uid(4);
-        assert_eq!(house.ends(failed).await.state, State::Error);
+        assert_eq!(harness.ends(failed).await.state, State::Error);
         let params = json!({ "password": { "hashed": hash } });
         let relaunch =
             Control::Relaunch { uid: failed, params: params.as_object().unwrap().clone() };
-        let error = house.backend.control(relaunch).await.unwrap_err();
+        let error = harness.backend.control(relaunch).await.unwrap_err();
         assert!(error.to_string().contains("hashed here"), "{error}");
-        house
+        harness
             .control(Control::Relaunch { uid: failed, params: crate::domain::Params::new() })
             .await;
-        assert_eq!(house.reaches(failed, &[State::Done, State::Error]).await.state, State::Done);
-        let seed = std::fs::read_to_string(house.dir().join("vms/1/seed.img")).unwrap();
+        assert_eq!(harness.reaches(failed, &[State::Done, State::Error]).await.state, State::Done);
+        let seed = std::fs::read_to_string(harness.dir().join("vms/1/seed.img")).unwrap();
         assert!(seed.starts_with("web-1 root $6$") && !seed.contains("saltsalt"), "{seed}");
     }
 
     #[tokio::test]
     async fn a_request_of_any_size_is_answered_in_a_few_words() {
-        let house = House::open();
+        let harness = Harness::open();
         let long = "x".repeat(300_000);
         let given = json!({ "hostname": "web-1", "password": long, "os": "tiny" });
-        let (reason, _, refusal) = house.refused("vm_create", given).await;
+        let (reason, _, refusal) = harness.refused("vm_create", given).await;
         assert_eq!(reason, Reason::Value);
         assert!(refusal.message.contains("at most"), "{}", refusal.message.len());
         let name = "x".repeat(100_000);
         for given in [json!({ "os": name }), json!({ "recipe": name }), json!({ &*name: 1 })] {
             let kind = if given.get("recipe").is_some() { "image_build" } else { "vm_create" };
-            let (_, _, refusal) = house.refused(kind, given).await;
+            let (_, _, refusal) = harness.refused(kind, given).await;
             let told = serde_json::to_string(&refusal).unwrap();
             assert!(told.len() < 2000, "{} bytes", told.len());
         }
@@ -437,21 +437,21 @@ mod tests {
 
     #[tokio::test]
     async fn an_image_that_is_not_ready_is_refused() {
-        let mut house = House::open();
-        house.fake.trouble(0, crate::backend::testing::fake::Trouble::Before);
-        let failed = house.fails("image_build", json!({ "recipe": "tiny" })).await;
+        let mut harness = Harness::open();
+        harness.fake.trouble(0, crate::backend::testing::fake::Trouble::Before);
+        let failed = harness.fails("image_build", json!({ "recipe": "tiny" })).await;
         let given = json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny" });
-        let (reason, field, _) = house.refused("vm_create", given).await;
+        let (reason, field, _) = harness.refused("vm_create", given).await;
         assert_eq!((reason, field.as_str()), (Reason::State, "os"));
-        assert_eq!(house.detail(failed.0).await.operation.state, State::Error);
+        assert_eq!(harness.detail(failed.0).await.operation.state, State::Error);
     }
 
     #[tokio::test]
     async fn the_preview_tells_memory_command_and_space_and_keeps_no_password() {
-        let mut house = House::open();
-        house.some_image().await;
+        let mut harness = Harness::open();
+        harness.some_image().await;
         let given = json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny", "shares": 4 });
-        let preview = house.preview("vm_create", given).await;
+        let preview = harness.preview("vm_create", given).await;
         assert_eq!(preview.refusal, None);
         assert!(preview.effects[0].contains("1024 MiB"), "{:?}", preview.effects);
         assert!(preview.commands[0].starts_with("qemu-img create -f qcow2 -b /"));
@@ -476,11 +476,11 @@ mod tests {
 
     #[tokio::test]
     async fn too_little_memory_is_said_before() {
-        let mut house = House::open();
-        house.some_image().await;
+        let mut harness = Harness::open();
+        harness.some_image().await;
         let given =
             json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny", "shares": 64 });
-        let preview = house.preview("vm_create", given).await;
+        let preview = harness.preview("vm_create", given).await;
         let warned = preview.effects.iter().any(|effect| effect.contains("memory free"));
         assert_eq!(warned, load::available_mib().unwrap() < 64 * 256);
     }

@@ -10,7 +10,7 @@ use crate::domain::{
     Resource, ResourceId, ResourceKind, Risk,
 };
 
-use super::{Kind, World, files, guests};
+use super::{AdmissionContext, Kind, files, guests};
 
 /// The kind.
 pub struct VmDelete;
@@ -44,13 +44,13 @@ impl Kind for VmDelete {
             )],
             locks: vec![LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
             requires: at_rest,
-            leaves: Some("deleted".into()),
-            once: true,
+            state_after: Some("deleted".into()),
+            reject_duplicates: true,
             steps: vec!["aside".into(), "files".into()],
         }
     }
 
-    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+    fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let Some(vm) = world.inventory.vm(params.vm) else { return Preview::default() };
         let bytes = files::bytes(&guests::root_path(world.settings, vm.id));
         let mut effects = vec![format!(
@@ -95,42 +95,42 @@ impl Kind for VmDelete {
 mod tests {
     use serde_json::json;
 
-    use crate::backend::testing::harness::House;
+    use crate::backend::testing::harness::Harness;
     use crate::domain::{DiskState, Reason, ResourceId, ResourceKind};
 
     #[tokio::test]
     async fn nothing_is_left_but_its_disks() {
-        let mut house = House::open();
-        let vm = house.some_halted_vm().await;
-        let disk = house.some_disk().await;
-        house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
-        house.done("vm_delete", json!({ "vm": vm })).await;
-        assert_eq!(house.resource(ResourceId::new(ResourceKind::Vm, vm)).await, None);
-        let disk = house.disk(disk).await;
+        let mut harness = Harness::open();
+        let vm = harness.some_halted_vm().await;
+        let disk = harness.some_disk().await;
+        harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        harness.done("vm_delete", json!({ "vm": vm })).await;
+        assert_eq!(harness.resource(ResourceId::new(ResourceKind::Vm, vm)).await, None);
+        let disk = harness.disk(disk).await;
         assert_eq!((disk.state, disk.vm), (DiskState::Free, None));
-        assert_eq!(std::fs::read_dir(house.dir().join("vms")).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(harness.dir().join("vms")).unwrap().count(), 0);
         // The name is free again.
         let again = json!({ "hostname": "web-1", "password": "correct horse", "os": "tiny" });
-        house.done("vm_create", again).await;
+        harness.done("vm_create", again).await;
     }
 
     #[tokio::test]
     async fn a_running_one_is_refused() {
-        let mut house = House::open();
-        let vm = house.some_vm().await;
-        let (reason, field, _) = house.refused("vm_delete", json!({ "vm": vm })).await;
+        let mut harness = Harness::open();
+        let vm = harness.some_vm().await;
+        let (reason, field, _) = harness.refused("vm_delete", json!({ "vm": vm })).await;
         assert_eq!((reason, field.as_str()), (Reason::State, "vm"));
     }
 
     #[tokio::test]
     async fn one_that_runs_behind_our_back_is_left_alone() {
-        let mut house = House::open();
-        let vm = house.some_vm().await;
-        house.done("vm_stop", json!({ "vm": vm, "force": true })).await;
-        house.fake.haunts(vm);
-        let before = house.everything().await;
-        let (_, why) = house.fails("vm_delete", json!({ "vm": vm })).await;
+        let mut harness = Harness::open();
+        let vm = harness.some_vm().await;
+        harness.done("vm_stop", json!({ "vm": vm, "force": true })).await;
+        harness.fake.haunts(vm);
+        let before = harness.everything().await;
+        let (_, why) = harness.fails("vm_delete", json!({ "vm": vm })).await;
         assert!(why.contains("runs again"), "{why}");
-        assert_eq!(house.everything().await, before);
+        assert_eq!(harness.everything().await, before);
     }
 }

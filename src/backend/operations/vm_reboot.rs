@@ -10,7 +10,7 @@ use crate::domain::{
     Risk,
 };
 
-use super::{Kind, World, guests};
+use super::{AdmissionContext, Kind, guests};
 
 /// The kind.
 pub struct VmReboot;
@@ -41,13 +41,13 @@ impl Kind for VmReboot {
             fields: vec![Field::required("vm", FieldType::Resource { of: ResourceKind::Vm, states: vec!["running".into()] }, "The VM to reboot."),Field::optional("force", FieldType::Flag, false, "Reset it at once instead of asking the guest."), guests::timeout(settings),],
             locks: vec![LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
             requires: vec!["running".into()],
-            leaves: Some("running".into()),
-            once: true,
+            state_after: Some("running".into()),
+            reject_duplicates: true,
             steps: vec!["power_button".into(), "reset".into()],
         }
     }
 
-    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+    fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let Some(vm) = world.inventory.vm(params.vm) else { return Preview::default() };
         let effect = if params.force {
             format!("VM '{}' is reset at once, as by its reset button.", vm.name)
@@ -70,7 +70,7 @@ impl Kind for VmReboot {
             guests::shut_down(&cx, id, params.timeout_s).await?;
         }
         cx.step("reset")
-            .says("starting the guest anew")
+            .label("starting the guest anew")
             .run(|step| async move {
                 let vm = step.cx().vm(id)?;
                 let guest = guests::guest(step.cx().settings(), &vm);
@@ -92,30 +92,30 @@ mod tests {
     use serde_json::json;
 
     use crate::backend::testing::fake::Trouble;
-    use crate::backend::testing::harness::{House, params};
+    use crate::backend::testing::harness::{Harness, params};
     use crate::domain::{Control, Fact, State, VmState};
 
     #[tokio::test]
     async fn the_guest_shuts_down_before_it_is_started_anew() {
-        let mut house = House::open();
-        let vm = house.some_vm().await;
-        house.fake.obeys_after(2);
-        house.fake.calls();
-        house.done("vm_reboot", json!({ "vm": vm })).await;
-        assert_eq!(house.fake.calls(), ["power_button vm/1", "power_button vm/1", "reset vm/1"]);
-        assert_eq!(house.vm(vm).await.state, VmState::Running);
-        house.done("vm_reboot", json!({ "vm": vm, "force": true })).await;
-        assert_eq!(house.fake.calls(), ["reset vm/1"]);
+        let mut harness = Harness::open();
+        let vm = harness.some_vm().await;
+        harness.fake.obeys_after(2);
+        harness.fake.calls();
+        harness.done("vm_reboot", json!({ "vm": vm })).await;
+        assert_eq!(harness.fake.calls(), ["power_button vm/1", "power_button vm/1", "reset vm/1"]);
+        assert_eq!(harness.vm(vm).await.state, VmState::Running);
+        harness.done("vm_reboot", json!({ "vm": vm, "force": true })).await;
+        assert_eq!(harness.fake.calls(), ["reset vm/1"]);
     }
 
     #[tokio::test]
     async fn waiting_for_the_guest_is_told_in_words_and_not_as_nothing_done() {
-        let mut house = House::open();
-        let vm = house.some_vm().await;
-        house.fake.obeys_after(2);
-        house.submit("vm_reboot", json!({ "vm": vm })).await.unwrap();
+        let mut harness = Harness::open();
+        let vm = harness.some_vm().await;
+        harness.fake.obeys_after(2);
+        harness.submit("vm_reboot", json!({ "vm": vm })).await.unwrap();
         let mut told = async |such: &str| {
-            house
+            harness
                 .hears(|fact| match fact {
                     Fact::Progress { progress, .. } if progress.phase == such => {
                         Some((progress.fraction, progress.detail.clone()))
@@ -133,28 +133,28 @@ mod tests {
 
     #[tokio::test]
     async fn a_deaf_guest_goes_on_and_force_is_offered() {
-        let mut house = House::open();
-        let vm = house.some_vm().await;
-        house.fake.obeys_after(0);
-        let (uid, why) = house.fails("vm_reboot", json!({ "vm": vm })).await;
+        let mut harness = Harness::open();
+        let vm = harness.some_vm().await;
+        harness.fake.obeys_after(0);
+        let (uid, why) = harness.fails("vm_reboot", json!({ "vm": vm })).await;
         assert!(why.contains("force=true"), "{why}");
-        assert_eq!(house.vm(vm).await.state, VmState::Running);
+        assert_eq!(harness.vm(vm).await.state, VmState::Running);
         let force = params(json!({ "force": true }));
-        house.control(Control::Relaunch { uid, params: force }).await;
-        house.reaches(uid, &[State::Done]).await;
+        harness.control(Control::Relaunch { uid, params: force }).await;
+        harness.reaches(uid, &[State::Done]).await;
     }
 
     #[tokio::test]
     async fn an_interrupted_one_is_taken_up_again() {
         for at in 0..2 {
-            let mut house = House::open();
-            let vm = house.some_vm().await;
-            house.fake.trouble(at, Trouble::Hang);
-            let accepted = house.submit("vm_reboot", json!({ "vm": vm })).await.unwrap();
-            house.fake.hung().await;
-            let mut house = house.restart().await;
-            assert_eq!(house.ends(accepted.uid).await.state, State::Done);
-            assert_eq!(house.vm(vm).await.state, VmState::Running);
+            let mut harness = Harness::open();
+            let vm = harness.some_vm().await;
+            harness.fake.trouble(at, Trouble::Hang);
+            let accepted = harness.submit("vm_reboot", json!({ "vm": vm })).await.unwrap();
+            harness.fake.hung().await;
+            let mut harness = harness.restart().await;
+            assert_eq!(harness.ends(accepted.uid).await.state, State::Done);
+            assert_eq!(harness.vm(vm).await.state, VmState::Running);
         }
     }
 }

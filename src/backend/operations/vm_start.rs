@@ -11,7 +11,7 @@ use crate::domain::{
     Risk, Vm, VmState,
 };
 
-use super::{Kind, World, guests};
+use super::{AdmissionContext, Kind, guests};
 
 /// The kind.
 pub struct VmStart;
@@ -49,13 +49,13 @@ impl Kind for VmStart {
             )],
             locks: vec![LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
             requires: vec!["halted".into(), "crashed".into()],
-            leaves: Some("running".into()),
-            once: false,
+            state_after: Some("running".into()),
+            reject_duplicates: false,
             steps: vec!["start".into()],
         }
     }
 
-    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+    fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let Some(vm) = world.inventory.vm(params.vm) else { return Preview::default() };
         let mut effects = vec![format!(
             "VM '{}' is started with {} MiB of memory, {} processors and {} disks beside its own.",
@@ -75,7 +75,7 @@ impl Kind for VmStart {
     async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
         let id = params.vm;
         cx.step("start")
-            .says("starting QEMU")
+            .label("starting QEMU")
             .undo(move |step| async move {
                 let vm = step.cx().vm(id)?;
                 let guest = guests::guest(step.cx().settings(), &vm);
@@ -105,7 +105,7 @@ mod tests {
 
     use crate::backend::ports::{GuestEvent, GuestStatus};
     use crate::backend::testing::fake::Trouble;
-    use crate::backend::testing::harness::{House, Trial};
+    use crate::backend::testing::harness::{Harness, Trial};
     use crate::domain::{Reason, ResourceId, ResourceKind, VmState};
 
     #[tokio::test]
@@ -113,7 +113,7 @@ mod tests {
         let trial = Trial {
             kind: "vm_start",
             params: json!({ "vm": "web-1" }),
-            setup: |house| Box::pin(async { assert_eq!(house.some_halted_vm().await, 1) }),
+            setup: |harness| Box::pin(async { assert_eq!(harness.some_halted_vm().await, 1) }),
             undoes: true,
         };
         trial.endure().await;
@@ -121,37 +121,37 @@ mod tests {
 
     #[tokio::test]
     async fn a_crashed_vm_can_be_started() {
-        let mut house = House::open();
-        let vm = house.some_vm().await;
-        house.fake.becomes(vm, GuestStatus::Off, GuestEvent::Gone);
+        let mut harness = Harness::open();
+        let vm = harness.some_vm().await;
+        harness.fake.becomes(vm, GuestStatus::Off, GuestEvent::Gone);
         let id = ResourceId::new(ResourceKind::Vm, vm);
-        house.becomes(id, |it| it.state() == "crashed").await;
-        house.done("vm_start", json!({ "vm": vm })).await;
-        let vm = house.vm(vm).await;
+        harness.becomes(id, |it| it.state() == "crashed").await;
+        harness.done("vm_start", json!({ "vm": vm })).await;
+        let vm = harness.vm(vm).await;
         assert_eq!((vm.state, vm.crashed, vm.note), (VmState::Running, None, None));
     }
 
     #[tokio::test]
     async fn a_guest_that_lives_behind_our_back_outlives_a_start_that_fails() {
         for trouble in [Trouble::Before, Trouble::After] {
-            let mut house = House::open();
-            let vm = house.some_halted_vm().await;
-            house.fake.haunts(vm);
-            house.fake.trouble(0, trouble);
-            house.fails("vm_start", json!({ "vm": vm })).await;
-            assert!(house.fake.processes().contains_key(&vm), "{trouble:?}");
-            assert_eq!(house.vm(vm).await.state, VmState::Running, "{trouble:?}");
+            let mut harness = Harness::open();
+            let vm = harness.some_halted_vm().await;
+            harness.fake.haunts(vm);
+            harness.fake.trouble(0, trouble);
+            harness.fails("vm_start", json!({ "vm": vm })).await;
+            assert!(harness.fake.processes().contains_key(&vm), "{trouble:?}");
+            assert_eq!(harness.vm(vm).await.state, VmState::Running, "{trouble:?}");
         }
     }
 
     #[tokio::test]
     async fn a_started_vm_runs_and_cannot_be_started_again() {
-        let mut house = House::open();
-        let vm = house.some_halted_vm().await;
-        assert_eq!(house.vm(vm).await.state, VmState::Halted);
-        house.done("vm_start", json!({ "vm": vm })).await;
-        assert_eq!(house.vm(vm).await.state, VmState::Running);
-        let (reason, field, refusal) = house.refused("vm_start", json!({ "vm": vm })).await;
+        let mut harness = Harness::open();
+        let vm = harness.some_halted_vm().await;
+        assert_eq!(harness.vm(vm).await.state, VmState::Halted);
+        harness.done("vm_start", json!({ "vm": vm })).await;
+        assert_eq!(harness.vm(vm).await.state, VmState::Running);
+        let (reason, field, refusal) = harness.refused("vm_start", json!({ "vm": vm })).await;
         assert_eq!((reason, field.as_str()), (Reason::State, "vm"), "{refusal}");
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::{
     Risk,
 };
 
-use super::{Kind, World, guests};
+use super::{AdmissionContext, Kind, guests};
 
 /// The kind.
 pub struct VmStop;
@@ -62,13 +62,13 @@ impl Kind for VmStop {
             ],
             locks: vec![LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
             requires: vec!["running".into(), "paused".into()],
-            leaves: Some("halted".into()),
-            once: true,
+            state_after: Some("halted".into()),
+            reject_duplicates: true,
             steps: vec!["power_button".into(), "quit".into()],
         }
     }
 
-    fn preview(params: &Parameters, world: &World<'_>) -> Preview {
+    fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let Some(vm) = world.inventory.vm(params.vm) else { return Preview::default() };
         let effect = if params.force {
             format!("The power of VM '{}' is cut at once.", vm.name)
@@ -92,7 +92,7 @@ impl Kind for VmStop {
             guests::shut_down(&cx, id, params.timeout_s).await?;
         }
         cx.step("quit")
-            .says("ending QEMU")
+            .label("ending QEMU")
             .run(|step| async move {
                 let vm = step.cx().vm(id)?;
                 let guest = guests::guest(step.cx().settings(), &vm);
@@ -108,7 +108,7 @@ impl Kind for VmStop {
 mod tests {
     use serde_json::json;
 
-    use crate::backend::testing::harness::{House, Trial};
+    use crate::backend::testing::harness::{Harness, Trial};
     use crate::domain::{Control, Reason, State, VmState};
 
     use crate::backend::testing::harness::params;
@@ -118,7 +118,7 @@ mod tests {
         let trial = Trial {
             kind: "vm_stop",
             params: json!({ "vm": "web-1" }),
-            setup: |house| Box::pin(async { assert_eq!(house.some_vm().await, 1) }),
+            setup: |harness| Box::pin(async { assert_eq!(harness.some_vm().await, 1) }),
             // What has been shut down cannot be woken up as it was.
             undoes: false,
         };
@@ -127,42 +127,42 @@ mod tests {
 
     #[tokio::test]
     async fn the_button_is_pressed_until_the_guest_hears_it() {
-        let mut house = House::open();
-        let vm = house.some_vm().await;
-        house.fake.obeys_after(3);
-        house.fake.calls();
-        house.done("vm_stop", json!({ "vm": vm })).await;
+        let mut harness = Harness::open();
+        let vm = harness.some_vm().await;
+        harness.fake.obeys_after(3);
+        harness.fake.calls();
+        harness.done("vm_stop", json!({ "vm": vm })).await;
         let button = "power_button vm/1";
-        assert_eq!(house.fake.calls(), [button, button, button, "quit vm/1"]);
-        assert_eq!(house.vm(vm).await.state, VmState::Halted);
+        assert_eq!(harness.fake.calls(), [button, button, button, "quit vm/1"]);
+        assert_eq!(harness.vm(vm).await.state, VmState::Halted);
     }
 
     #[tokio::test]
     async fn a_deaf_guest_is_reported_and_force_is_offered() {
-        let mut house = House::open();
-        let vm = house.some_vm().await;
-        house.fake.obeys_after(0);
-        let (uid, why) = house.fails("vm_stop", json!({ "vm": vm, "timeout_s": 12 })).await;
+        let mut harness = Harness::open();
+        let vm = harness.some_vm().await;
+        harness.fake.obeys_after(0);
+        let (uid, why) = harness.fails("vm_stop", json!({ "vm": vm, "timeout_s": 12 })).await;
         assert!(why.contains("has not shut down in 12 s") && why.contains("force=true"), "{why}");
-        assert_eq!(house.vm(vm).await.state, VmState::Running);
-        house.fake.calls();
+        assert_eq!(harness.vm(vm).await.state, VmState::Running);
+        harness.fake.calls();
         let force = params(json!({ "force": true }));
-        house.control(Control::Relaunch { uid, params: force }).await;
-        house.reaches(uid, &[State::Done]).await;
-        assert_eq!(house.fake.calls(), ["quit vm/1"]);
-        assert_eq!(house.vm(vm).await.state, VmState::Halted);
+        harness.control(Control::Relaunch { uid, params: force }).await;
+        harness.reaches(uid, &[State::Done]).await;
+        assert_eq!(harness.fake.calls(), ["quit vm/1"]);
+        assert_eq!(harness.vm(vm).await.state, VmState::Halted);
     }
 
     #[tokio::test]
     async fn a_second_one_is_refused_while_one_is_pending() {
-        let mut house = House::open();
-        let vm = house.some_vm().await;
-        house.fake.trouble(0, crate::backend::testing::fake::Trouble::Hang);
-        let first = house.submit("vm_stop", json!({ "vm": vm })).await.unwrap();
-        house.fake.hung().await;
-        let (reason, _, _) = house.refused("vm_stop", json!({ "vm": vm })).await;
+        let mut harness = Harness::open();
+        let vm = harness.some_vm().await;
+        harness.fake.trouble(0, crate::backend::testing::fake::Trouble::Hang);
+        let first = harness.submit("vm_stop", json!({ "vm": vm })).await.unwrap();
+        harness.fake.hung().await;
+        let (reason, _, _) = harness.refused("vm_stop", json!({ "vm": vm })).await;
         assert_eq!(reason, Reason::OperationPending { uid: first.uid });
         // It is checked against what will be: starting it again makes sense now.
-        house.submit("vm_start", json!({ "vm": vm })).await.unwrap();
+        harness.submit("vm_start", json!({ "vm": vm })).await.unwrap();
     }
 }

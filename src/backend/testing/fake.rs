@@ -17,9 +17,9 @@ use tokio::sync::{Notify, broadcast, watch};
 pub use clocks::Clocks;
 
 use crate::backend::ports::{
-    Checksum, CommandLog, DiskInfo, DiskTool, Done, Drive, EncodeJob, Encoded, Encoder, Guest,
+    Checksum, CommandLog, DiskInfo, DiskTool, Drive, EncodeJob, Encoded, Encoder, Guest,
     GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor, ImageTool, MadeImage, MediaInfo,
-    Meter, Ports, Report, Seed, Toolbox,
+    PortFuture, Ports, ProgressReport, Report, Seed, Toolbox,
 };
 use crate::domain::{
     Accelerator, BoxFuture, DiskFormat, Failure, FsType, ImageForm, Serial, Tool, ToolState,
@@ -48,7 +48,7 @@ pub struct Process {
     events: broadcast::Sender<GuestEvent>,
 }
 
-struct World {
+struct AdmissionContext {
     calls: Vec<String>,
     /// At which call, counted from when it was asked for, and how.
     trouble: Option<(usize, Trouble)>,
@@ -61,14 +61,14 @@ struct World {
 /// Everything that is faked. Its clones are one and the same.
 #[derive(Clone)]
 pub struct Fake {
-    world: Arc<Mutex<World>>,
+    world: Arc<Mutex<AdmissionContext>>,
     hung: Arc<Notify>,
     clocks: Arc<watch::Sender<Clocks>>,
 }
 
 impl Default for Fake {
     fn default() -> Self {
-        let world = World {
+        let world = AdmissionContext {
             calls: Vec::new(),
             trouble: None,
             processes: BTreeMap::new(),
@@ -97,7 +97,7 @@ impl Fake {
         }
     }
 
-    fn world(&self) -> MutexGuard<'_, World> {
+    fn world(&self) -> MutexGuard<'_, AdmissionContext> {
         self.world.lock().unwrap()
     }
 
@@ -158,7 +158,7 @@ impl Fake {
     async fn call<T>(
         &self,
         call: String,
-        effect: impl FnOnce(&mut World) -> Result<T, Failure>,
+        effect: impl FnOnce(&mut AdmissionContext) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let (result, trouble) = {
             let mut world = self.world();
@@ -190,7 +190,7 @@ impl Fake {
     }
 }
 
-impl World {
+impl AdmissionContext {
     fn process(&mut self, guest: &Guest) -> Result<&mut Process, Failure> {
         self.processes
             .get_mut(&guest.id)
@@ -199,11 +199,11 @@ impl World {
 }
 
 impl Hypervisor for Fake {
-    fn accelerator(&self) -> Done<'_, Accelerator> {
+    fn accelerator(&self) -> PortFuture<'_, Accelerator> {
         Box::pin(async { Ok(Accelerator { name: "tcg".into(), why: "this is a fake".into() }) })
     }
 
-    fn launch<'a>(&'a self, spec: &'a GuestSpec, _: &'a CommandLog) -> Done<'a, String> {
+    fn launch<'a>(&'a self, spec: &'a GuestSpec, _: &'a CommandLog) -> PortFuture<'a, String> {
         Box::pin(self.call(format!("launch vm/{}", spec.guest.id), |world| {
             for file in spec.root.iter().chain(&spec.disks).map(|drive| &drive.path) {
                 if !file.exists() {
@@ -223,7 +223,7 @@ impl Hypervisor for Fake {
         }))
     }
 
-    fn status<'a>(&'a self, guest: &'a Guest) -> Done<'a, GuestStatus> {
+    fn status<'a>(&'a self, guest: &'a Guest) -> PortFuture<'a, GuestStatus> {
         let status = self.world().processes.get(&guest.id).map_or(GuestStatus::Off, |it| it.status);
         Box::pin(async move { Ok(status) })
     }
@@ -231,7 +231,7 @@ impl Hypervisor for Fake {
     fn watch<'a>(
         &'a self,
         guest: &'a Guest,
-    ) -> Done<'a, Pin<Box<dyn Stream<Item = GuestEvent> + Send>>> {
+    ) -> PortFuture<'a, Pin<Box<dyn Stream<Item = GuestEvent> + Send>>> {
         let events = self.world().processes.get(&guest.id).map(|it| it.events.subscribe());
         Box::pin(async move {
             let Some(events) = events else {
@@ -247,7 +247,7 @@ impl Hypervisor for Fake {
         })
     }
 
-    fn power_button<'a>(&'a self, guest: &'a Guest, _: &'a CommandLog) -> Done<'a, ()> {
+    fn power_button<'a>(&'a self, guest: &'a Guest, _: &'a CommandLog) -> PortFuture<'a, ()> {
         Box::pin(self.call(format!("power_button vm/{}", guest.id), |world| {
             let obeys_after = world.obeys_after;
             let process = world.process(guest)?;
@@ -260,7 +260,7 @@ impl Hypervisor for Fake {
         }))
     }
 
-    fn reset<'a>(&'a self, guest: &'a Guest, _: &'a CommandLog) -> Done<'a, ()> {
+    fn reset<'a>(&'a self, guest: &'a Guest, _: &'a CommandLog) -> PortFuture<'a, ()> {
         Box::pin(self.call(format!("reset vm/{}", guest.id), |world| {
             let process = world.process(guest)?;
             process.status = GuestStatus::Running;
@@ -270,7 +270,7 @@ impl Hypervisor for Fake {
         }))
     }
 
-    fn quit<'a>(&'a self, guest: &'a Guest, _: &'a CommandLog) -> Done<'a, ()> {
+    fn quit<'a>(&'a self, guest: &'a Guest, _: &'a CommandLog) -> PortFuture<'a, ()> {
         Box::pin(self.call(format!("quit vm/{}", guest.id), |world| {
             if let Some(process) = world.processes.remove(&guest.id) {
                 let _ = process.events.send(GuestEvent::Gone);
@@ -284,7 +284,7 @@ impl Hypervisor for Fake {
         guest: &'a Guest,
         launch: &'a str,
         _: &'a CommandLog,
-    ) -> Done<'a, ()> {
+    ) -> PortFuture<'a, ()> {
         Box::pin(self.call(format!("withdraw vm/{}", guest.id), move |world| {
             if world.processes.get(&guest.id).is_some_and(|it| it.launch == launch)
                 && let Some(process) = world.processes.remove(&guest.id)
@@ -295,21 +295,31 @@ impl Hypervisor for Fake {
         }))
     }
 
-    fn attach<'a>(&'a self, guest: &'a Guest, drive: &'a Drive, _: &'a CommandLog) -> Done<'a, ()> {
+    fn attach<'a>(
+        &'a self,
+        guest: &'a Guest,
+        drive: &'a Drive,
+        _: &'a CommandLog,
+    ) -> PortFuture<'a, ()> {
         Box::pin(self.call(format!("attach {} vm/{}", drive.device, guest.id), |world| {
             world.process(guest)?.plugged.insert(drive.device.clone());
             Ok(())
         }))
     }
 
-    fn detach<'a>(&'a self, guest: &'a Guest, device: &'a str, _: &'a CommandLog) -> Done<'a, ()> {
+    fn detach<'a>(
+        &'a self,
+        guest: &'a Guest,
+        device: &'a str,
+        _: &'a CommandLog,
+    ) -> PortFuture<'a, ()> {
         Box::pin(self.call(format!("detach {device} vm/{}", guest.id), |world| {
             world.process(guest)?.plugged.remove(device);
             Ok(())
         }))
     }
 
-    fn serial<'a>(&'a self, guest: &'a Guest) -> Done<'a, Serial> {
+    fn serial<'a>(&'a self, guest: &'a Guest) -> PortFuture<'a, Serial> {
         let why = format!("vm/{} has no serial line: it is a fake", guest.id);
         Box::pin(async move { Err(Failure::new(why)) })
     }
@@ -338,7 +348,7 @@ impl DiskTool for Fake {
         fstype: FsType,
         _: &'a str,
         _: &'a CommandLog,
-    ) -> Done<'a, ()> {
+    ) -> PortFuture<'a, ()> {
         Box::pin(self.call(format!("create {size_mb} MB {}", fstype.word()), move |_| {
             write(path, &format!("disk of {size_mb}"))
         }))
@@ -350,13 +360,13 @@ impl DiskTool for Fake {
         backing: &'a Path,
         _: DiskFormat,
         _: &'a CommandLog,
-    ) -> Done<'a, ()> {
+    ) -> PortFuture<'a, ()> {
         Box::pin(self.call("overlay".to_owned(), |_| {
             write(path, &format!("overlay of {}", backing.display()))
         }))
     }
 
-    fn info<'a>(&'a self, path: &'a Path, _: &'a CommandLog) -> Done<'a, DiskInfo> {
+    fn info<'a>(&'a self, path: &'a Path, _: &'a CommandLog) -> PortFuture<'a, DiskInfo> {
         let content = std::fs::read_to_string(path).unwrap_or_default();
         let size_mb = content.strip_prefix("disk of ").and_then(|size| size.parse::<u64>().ok());
         let info = DiskInfo {
@@ -368,7 +378,7 @@ impl DiskTool for Fake {
         Box::pin(async move { Ok(info) })
     }
 
-    fn seed<'a>(&'a self, path: &'a Path, seed: &'a Seed) -> Done<'a, ()> {
+    fn seed<'a>(&'a self, path: &'a Path, seed: &'a Seed) -> PortFuture<'a, ()> {
         Box::pin(self.call("seed".to_owned(), |_| {
             write(path, &format!("{} {} {}", seed.hostname, seed.login, seed.password_hash))
         }))
@@ -376,9 +386,14 @@ impl DiskTool for Fake {
 }
 
 impl Fake {
-    fn make<'a>(&'a self, call: String, dir: &'a Path, report: Report<'a>) -> Done<'a, MadeImage> {
+    fn make<'a>(
+        &'a self,
+        call: String,
+        dir: &'a Path,
+        report: Report<'a>,
+    ) -> PortFuture<'a, MadeImage> {
         Box::pin(self.call(call, move |_| {
-            report(Meter { fraction: Some(0.5), ..Meter::default() });
+            report(ProgressReport { fraction: Some(0.5), ..ProgressReport::default() });
             std::fs::create_dir_all(dir)
                 .map_err(|error| Failure::io(format!("make {}", dir.display()), &error))?;
             let path: PathBuf = dir.join("disk.qcow2");
@@ -402,7 +417,7 @@ impl ImageTool for Fake {
         _: u64,
         report: Report<'a>,
         _: &'a CommandLog,
-    ) -> Done<'a, MadeImage> {
+    ) -> PortFuture<'a, MadeImage> {
         self.make(format!("fetch {url} {checksum:?}"), dir, report)
     }
 
@@ -413,7 +428,7 @@ impl ImageTool for Fake {
         _: Option<&'a Path>,
         report: Report<'a>,
         _: &'a CommandLog,
-    ) -> Done<'a, MadeImage> {
+    ) -> PortFuture<'a, MadeImage> {
         self.make(format!("import {}", source.display()), dir, report)
     }
 
@@ -423,11 +438,11 @@ impl ImageTool for Fake {
         recipe: &'a str,
         report: Report<'a>,
         _: &'a CommandLog,
-    ) -> Done<'a, MadeImage> {
+    ) -> PortFuture<'a, MadeImage> {
         self.make(format!("build {recipe}"), dir, report)
     }
 
-    fn discard<'a>(&'a self, dir: &'a Path) -> Done<'a, ()> {
+    fn remove_leftovers<'a>(&'a self, dir: &'a Path) -> PortFuture<'a, ()> {
         Box::pin(self.call("discard".to_owned(), move |_| match std::fs::remove_dir_all(dir) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(Failure::io(format!("remove {}", dir.display()), &error))
@@ -453,7 +468,7 @@ impl Toolbox for Fake {
 struct NoEncoder;
 
 impl Encoder for NoEncoder {
-    fn probe<'a>(&'a self, _: &'a Path, _: &'a CommandLog) -> Done<'a, MediaInfo> {
+    fn probe<'a>(&'a self, _: &'a Path, _: &'a CommandLog) -> PortFuture<'a, MediaInfo> {
         Box::pin(async { Err(none()) })
     }
 
@@ -466,15 +481,15 @@ impl Encoder for NoEncoder {
         _: &'a EncodeJob,
         _: Report<'a>,
         _: &'a CommandLog,
-    ) -> Done<'a, Encoded> {
+    ) -> PortFuture<'a, Encoded> {
         Box::pin(async { Err(none()) })
     }
 
-    fn finish<'a>(&'a self, _: &'a EncodeJob, _: &'a Encoded) -> Done<'a, ()> {
+    fn finish<'a>(&'a self, _: &'a EncodeJob, _: &'a Encoded) -> PortFuture<'a, ()> {
         Box::pin(async { Err(none()) })
     }
 
-    fn discard<'a>(&'a self, _: &'a EncodeJob) -> Done<'a, ()> {
+    fn remove_leftovers<'a>(&'a self, _: &'a EncodeJob) -> PortFuture<'a, ()> {
         Box::pin(async { Err(none()) })
     }
 }

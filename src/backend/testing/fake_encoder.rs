@@ -12,9 +12,9 @@ use tokio::sync::{Notify, watch};
 
 use super::fake::Clocks;
 use crate::backend::ports::{
-    Checksum, Clock, CommandLog, DiskInfo, DiskTool, Done, Drive, EncodeJob, Encoded, Encoder,
-    Guest, GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor, ImageTool, MadeImage,
-    MediaInfo, Meter, Ports, Report, Seed, Toolbox,
+    Checksum, Clock, CommandLog, DiskInfo, DiskTool, Drive, EncodeJob, Encoded, Encoder, Guest,
+    GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor, ImageTool, MadeImage, MediaInfo,
+    PortFuture, Ports, ProgressReport, Report, Seed, Toolbox,
 };
 use crate::domain::{Accelerator, BoxFuture, DiskFormat, Failure, FsType, Serial};
 
@@ -74,7 +74,7 @@ impl FakeEncoder {
 }
 
 impl Encoder for FakeEncoder {
-    fn probe<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> Done<'a, MediaInfo> {
+    fn probe<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> PortFuture<'a, MediaInfo> {
         Box::pin(async move {
             self.note("probe");
             let begun = log.begin(format!("look at {}", path.display()));
@@ -93,13 +93,13 @@ impl Encoder for FakeEncoder {
         job: &'a EncodeJob,
         report: Report<'a>,
         _: &'a CommandLog,
-    ) -> Done<'a, Encoded> {
+    ) -> PortFuture<'a, Encoded> {
         Box::pin(async move {
             self.note("encode");
             let bytes = std::fs::read(&job.source).unwrap();
             std::fs::create_dir_all(&job.dir).unwrap();
             std::fs::write(partial(job), &bytes[..bytes.len() / 2]).unwrap();
-            report(Meter { fraction: Some(0.5), ..Meter::default() });
+            report(ProgressReport { fraction: Some(0.5), ..ProgressReport::default() });
             let next = self.next.lock().unwrap().clone();
             match next {
                 Encoding::Works => std::fs::write(partial(job), &bytes).unwrap(),
@@ -114,7 +114,7 @@ impl Encoder for FakeEncoder {
         })
     }
 
-    fn finish<'a>(&'a self, job: &'a EncodeJob, _: &'a Encoded) -> Done<'a, ()> {
+    fn finish<'a>(&'a self, job: &'a EncodeJob, _: &'a Encoded) -> PortFuture<'a, ()> {
         Box::pin(async move {
             self.note("finish");
             if partial(job).exists() {
@@ -125,7 +125,7 @@ impl Encoder for FakeEncoder {
         })
     }
 
-    fn discard<'a>(&'a self, job: &'a EncodeJob) -> Done<'a, ()> {
+    fn remove_leftovers<'a>(&'a self, job: &'a EncodeJob) -> PortFuture<'a, ()> {
         Box::pin(async move {
             self.note("discard");
             // What was never made need not be removed.
@@ -194,7 +194,7 @@ impl Clock for FakeClock {
 /// A port on which nothing works.
 struct Absent;
 
-fn absent<'a, T>() -> Done<'a, T> {
+fn absent<'a, T>() -> PortFuture<'a, T> {
     Box::pin(async { Err(Failure::new("there is none in this test")) })
 }
 
@@ -207,37 +207,37 @@ impl Toolbox for Absent {
 }
 
 impl Hypervisor for Absent {
-    fn accelerator(&self) -> Done<'_, Accelerator> {
+    fn accelerator(&self) -> PortFuture<'_, Accelerator> {
         absent()
     }
-    fn launch<'a>(&'a self, _: &'a GuestSpec, _: &'a CommandLog) -> Done<'a, String> {
+    fn launch<'a>(&'a self, _: &'a GuestSpec, _: &'a CommandLog) -> PortFuture<'a, String> {
         absent()
     }
-    fn status<'a>(&'a self, _: &'a Guest) -> Done<'a, GuestStatus> {
+    fn status<'a>(&'a self, _: &'a Guest) -> PortFuture<'a, GuestStatus> {
         absent()
     }
-    fn watch<'a>(&'a self, _: &'a Guest) -> Done<'a, Events> {
+    fn watch<'a>(&'a self, _: &'a Guest) -> PortFuture<'a, Events> {
         absent()
     }
-    fn power_button<'a>(&'a self, _: &'a Guest, _: &'a CommandLog) -> Done<'a, ()> {
+    fn power_button<'a>(&'a self, _: &'a Guest, _: &'a CommandLog) -> PortFuture<'a, ()> {
         absent()
     }
-    fn reset<'a>(&'a self, _: &'a Guest, _: &'a CommandLog) -> Done<'a, ()> {
+    fn reset<'a>(&'a self, _: &'a Guest, _: &'a CommandLog) -> PortFuture<'a, ()> {
         absent()
     }
-    fn quit<'a>(&'a self, _: &'a Guest, _: &'a CommandLog) -> Done<'a, ()> {
+    fn quit<'a>(&'a self, _: &'a Guest, _: &'a CommandLog) -> PortFuture<'a, ()> {
         absent()
     }
-    fn withdraw<'a>(&'a self, _: &'a Guest, _: &'a str, _: &'a CommandLog) -> Done<'a, ()> {
+    fn withdraw<'a>(&'a self, _: &'a Guest, _: &'a str, _: &'a CommandLog) -> PortFuture<'a, ()> {
         absent()
     }
-    fn attach<'a>(&'a self, _: &'a Guest, _: &'a Drive, _: &'a CommandLog) -> Done<'a, ()> {
+    fn attach<'a>(&'a self, _: &'a Guest, _: &'a Drive, _: &'a CommandLog) -> PortFuture<'a, ()> {
         absent()
     }
-    fn detach<'a>(&'a self, _: &'a Guest, _: &'a str, _: &'a CommandLog) -> Done<'a, ()> {
+    fn detach<'a>(&'a self, _: &'a Guest, _: &'a str, _: &'a CommandLog) -> PortFuture<'a, ()> {
         absent()
     }
-    fn serial<'a>(&'a self, _: &'a Guest) -> Done<'a, Serial> {
+    fn serial<'a>(&'a self, _: &'a Guest) -> PortFuture<'a, Serial> {
         absent()
     }
     fn last_words(&self, _: &Guest) -> Option<String> {
@@ -256,7 +256,7 @@ impl DiskTool for Absent {
         _: FsType,
         _: &'a str,
         _: &'a CommandLog,
-    ) -> Done<'a, ()> {
+    ) -> PortFuture<'a, ()> {
         absent()
     }
     fn overlay<'a>(
@@ -265,13 +265,13 @@ impl DiskTool for Absent {
         _: &'a Path,
         _: DiskFormat,
         _: &'a CommandLog,
-    ) -> Done<'a, ()> {
+    ) -> PortFuture<'a, ()> {
         absent()
     }
-    fn info<'a>(&'a self, _: &'a Path, _: &'a CommandLog) -> Done<'a, DiskInfo> {
+    fn info<'a>(&'a self, _: &'a Path, _: &'a CommandLog) -> PortFuture<'a, DiskInfo> {
         absent()
     }
-    fn seed<'a>(&'a self, _: &'a Path, _: &'a Seed) -> Done<'a, ()> {
+    fn seed<'a>(&'a self, _: &'a Path, _: &'a Seed) -> PortFuture<'a, ()> {
         absent()
     }
 }
@@ -285,7 +285,7 @@ impl ImageTool for Absent {
         _: u64,
         _: Report<'a>,
         _: &'a CommandLog,
-    ) -> Done<'a, MadeImage> {
+    ) -> PortFuture<'a, MadeImage> {
         absent()
     }
     fn import<'a>(
@@ -295,7 +295,7 @@ impl ImageTool for Absent {
         _: Option<&'a Path>,
         _: Report<'a>,
         _: &'a CommandLog,
-    ) -> Done<'a, MadeImage> {
+    ) -> PortFuture<'a, MadeImage> {
         absent()
     }
     fn build<'a>(
@@ -304,10 +304,10 @@ impl ImageTool for Absent {
         _: &'a str,
         _: Report<'a>,
         _: &'a CommandLog,
-    ) -> Done<'a, MadeImage> {
+    ) -> PortFuture<'a, MadeImage> {
         absent()
     }
-    fn discard<'a>(&'a self, _: &'a Path) -> Done<'a, ()> {
+    fn remove_leftovers<'a>(&'a self, _: &'a Path) -> PortFuture<'a, ()> {
         absent()
     }
 }

@@ -16,7 +16,7 @@ use crate::domain::{
 };
 
 /// A backend over fakes.
-pub struct House {
+pub struct Harness {
     dir: tempfile::TempDir,
     /// The world it works in.
     pub fake: Fake,
@@ -46,7 +46,7 @@ pub fn params(json: Json) -> Params {
     }
 }
 
-impl House {
+impl Harness {
     /// An empty backend.
     pub fn open() -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -225,7 +225,7 @@ impl House {
     /// Everything there is, for comparing: resources, files, processes. Times and random numbers
     /// are left out.
     pub async fn everything(&self) -> Json {
-        self.backend.settle().await;
+        self.backend.resource_after().await;
         let mut resources = Vec::new();
         for kind in [ResourceKind::Vm, ResourceKind::Disk, ResourceKind::Image] {
             let list = List {
@@ -309,7 +309,7 @@ fn walk(dir: &Path, root: &Path, files: &mut Vec<String>) {
 }
 
 /// What is there before the operation on trial.
-pub type Setup = for<'a> fn(&'a mut House) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
+pub type Setup = for<'a> fn(&'a mut Harness) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// A kind on trial: a request that works once `setup` is done.
 pub struct Trial {
@@ -324,23 +324,23 @@ pub struct Trial {
 }
 
 impl Trial {
-    async fn house(&self) -> House {
-        let mut house = House::open();
-        (self.setup)(&mut house).await;
-        house.fake.calls();
-        house
+    async fn harness(&self) -> Harness {
+        let mut harness = Harness::open();
+        (self.setup)(&mut harness).await;
+        harness.fake.calls();
+        harness
     }
 
     /// It fails at every call on the world, before and after the effect, is cancelled during every
     /// one, and loses its backend during every one. Whatever happens, nothing is left of it, or it
     /// ends as if nothing had happened.
     pub async fn endure(&self) {
-        let mut house = self.house().await;
-        let before = house.everything().await;
-        house.done(self.kind, self.params.clone()).await;
-        let after = house.everything().await;
+        let mut harness = self.harness().await;
+        let before = harness.everything().await;
+        harness.done(self.kind, self.params.clone()).await;
+        let after = harness.everything().await;
         assert_ne!(before, after, "{} does something", self.kind);
-        let calls = house.fake.calls();
+        let calls = harness.fake.calls();
         for (at, call) in calls.iter().enumerate() {
             for trouble in [Trouble::Before, Trouble::After] {
                 let what = format!("{} told to fail {trouble:?} call {at} ({call})", self.kind);
@@ -356,54 +356,54 @@ impl Trial {
 
     async fn fails(&self, at: usize, trouble: Trouble, what: &str, before: &Json, after: &Json) {
         // Once to be cancelled.
-        let house = self.house().await;
-        house.fake.trouble(at, trouble);
-        let accepted = house.submit(self.kind, self.params.clone()).await.unwrap();
-        let mut house = house;
-        let failed = house.ends(accepted.uid).await;
+        let harness = self.harness().await;
+        harness.fake.trouble(at, trouble);
+        let accepted = harness.submit(self.kind, self.params.clone()).await.unwrap();
+        let mut harness = harness;
+        let failed = harness.ends(accepted.uid).await;
         assert_eq!(failed.state, State::Error, "{what}: {:?}", failed.comment);
         let why = failed.comment.unwrap();
         assert!(why.starts_with("told to fail"), "{what}: {why}");
         if self.undoes {
-            house.control(Control::Cancel { uid: accepted.uid }).await;
-            house.reaches(accepted.uid, &[State::Cancel]).await;
-            assert_eq!(house.everything().await, *before, "{what}, then cancelled");
+            harness.control(Control::Cancel { uid: accepted.uid }).await;
+            harness.reaches(accepted.uid, &[State::Cancel]).await;
+            assert_eq!(harness.everything().await, *before, "{what}, then cancelled");
             // Once to be relaunched.
-            let house = self.house().await;
-            house.fake.trouble(at, trouble);
-            let accepted = house.submit(self.kind, self.params.clone()).await.unwrap();
-            let mut house = house;
-            house.ends(accepted.uid).await;
+            let harness = self.harness().await;
+            harness.fake.trouble(at, trouble);
+            let accepted = harness.submit(self.kind, self.params.clone()).await.unwrap();
+            let mut harness = harness;
+            harness.ends(accepted.uid).await;
             let again = Control::Relaunch { uid: accepted.uid, params: Params::new() };
-            house.control(again).await;
-            let ended = house.reaches(accepted.uid, &[State::Done]).await;
+            harness.control(again).await;
+            let ended = harness.reaches(accepted.uid, &[State::Done]).await;
             assert_eq!(ended.attempt, 1, "{what}");
-            assert_eq!(house.everything().await, *after, "{what}, then relaunched");
+            assert_eq!(harness.everything().await, *after, "{what}, then relaunched");
         }
     }
 
     async fn cancelled(&self, at: usize, what: &str, before: &Json) {
-        let house = self.house().await;
-        house.fake.trouble(at, Trouble::Hang);
-        let accepted = house.submit(self.kind, self.params.clone()).await.unwrap();
-        house.fake.hung().await;
-        house.control(Control::Cancel { uid: accepted.uid }).await;
-        let mut house = house;
-        let ended = house.ends(accepted.uid).await;
+        let harness = self.harness().await;
+        harness.fake.trouble(at, Trouble::Hang);
+        let accepted = harness.submit(self.kind, self.params.clone()).await.unwrap();
+        harness.fake.hung().await;
+        harness.control(Control::Cancel { uid: accepted.uid }).await;
+        let mut harness = harness;
+        let ended = harness.ends(accepted.uid).await;
         assert_eq!(ended.state, State::Cancel, "{what}: {:?}", ended.comment);
         if self.undoes {
-            assert_eq!(house.everything().await, *before, "{what}");
+            assert_eq!(harness.everything().await, *before, "{what}");
         }
     }
 
     async fn interrupted(&self, at: usize, what: &str, after: &Json) {
-        let house = self.house().await;
-        house.fake.trouble(at, Trouble::Hang);
-        let accepted = house.submit(self.kind, self.params.clone()).await.unwrap();
-        house.fake.hung().await;
-        let mut house = house.restart().await;
-        let ended = house.ends(accepted.uid).await;
+        let harness = self.harness().await;
+        harness.fake.trouble(at, Trouble::Hang);
+        let accepted = harness.submit(self.kind, self.params.clone()).await.unwrap();
+        harness.fake.hung().await;
+        let mut harness = harness.restart().await;
+        let ended = harness.ends(accepted.uid).await;
         assert_eq!(ended.state, State::Done, "{what}: {:?}", ended.comment);
-        assert_eq!(house.everything().await, *after, "{what}");
+        assert_eq!(harness.everything().await, *after, "{what}");
     }
 }

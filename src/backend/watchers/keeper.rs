@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::domain::{Failure, ResourceId, ResourceKind, State};
 
-use crate::backend::engine::Core;
+use crate::backend::engine::Engine;
 use crate::backend::engine::store::reader;
 use crate::backend::state_files::beneath::Folder;
 use crate::backend::state_files::mark::Mark;
@@ -51,33 +51,33 @@ impl Due {
 }
 
 /// Keeps until the backend leaves.
-pub(in crate::backend) async fn run(core: Arc<Core>) {
+pub(in crate::backend) async fn run(engine: Arc<Engine>) {
     tokio::select! {
-        () = core.pausing.cancelled() => return,
-        () = sweep_once(&core) => {}
+        () = engine.pausing.cancelled() => return,
+        () = sweep_once(&engine) => {}
     }
     loop {
-        keep(&core).await;
+        keep(&engine).await;
         tokio::select! {
-            () = core.pausing.cancelled() => return,
-            () = core.due.woken.notified() => {}
+            () = engine.pausing.cancelled() => return,
+            () = engine.due.woken.notified() => {}
         }
     }
 }
 
 /// Removes what an earlier life left, once in ours.
-pub(in crate::backend) async fn sweep_once(core: &Arc<Core>) {
-    let mut swept = core.due.swept.lock().await;
+pub(in crate::backend) async fn sweep_once(engine: &Arc<Engine>) {
+    let mut swept = engine.due.swept.lock().await;
     if !*swept {
-        sweep(core).await;
+        sweep(engine).await;
         *swept = true;
     }
 }
 
 /// Brings everything that is due into step. What fails is tried again with the next change.
-pub(in crate::backend) async fn keep(core: &Arc<Core>) {
-    let _turn = core.due.swept.lock().await;
-    let (due, this) = (core.due.take(), core.clone());
+pub(in crate::backend) async fn keep(engine: &Arc<Engine>) {
+    let _turn = engine.due.swept.lock().await;
+    let (due, this) = (engine.due.take(), engine.clone());
     if due.is_empty() {
         return;
     }
@@ -97,7 +97,7 @@ pub(in crate::backend) async fn keep(core: &Arc<Core>) {
     match kept.await {
         Ok(left) => {
             for (id, mark) in left {
-                sweep_one(core, id, mark, true).await;
+                sweep_one(engine, id, mark, true).await;
             }
         }
         Err(error) => tracing::error!(%error, "the keeper broke"),
@@ -105,11 +105,11 @@ pub(in crate::backend) async fn keep(core: &Arc<Core>) {
 }
 
 /// Brings a resource's description and mark into step. Gives the mark of one that is gone.
-fn keep_one(core: &Core, id: ResourceId) -> io::Result<Option<Mark>> {
-    let dir = &core.settings().state_dir;
-    let resource = core.inventory(|inventory| inventory.get(id).cloned());
+fn keep_one(engine: &Engine, id: ResourceId) -> io::Result<Option<Mark>> {
+    let dir = &engine.settings().state_dir;
+    let resource = engine.inventory(|inventory| inventory.get(id).cloned());
     description::keep(dir, id, resource.as_ref())?;
-    let Some(mark) = Mark::read(dir, id)?.filter(|mark| !is_open(core, *mark)) else {
+    let Some(mark) = Mark::read(dir, id)?.filter(|mark| !is_open(engine, *mark)) else {
         return Ok(None);
     };
     match resource {
@@ -121,31 +121,31 @@ fn keep_one(core: &Core, id: ResourceId) -> io::Result<Option<Mark>> {
 }
 
 /// Whether the operation that left a mark is in flight.
-fn is_open(core: &Core, mark: Mark) -> bool {
-    let flight = core.flight();
-    flight.open.get(&mark.operation).is_some_and(|open| Mark::from(&*open.operation) == mark)
+fn is_open(engine: &Engine, mark: Mark) -> bool {
+    let live = engine.live();
+    live.open.get(&mark.operation).is_some_and(|open| Mark::from(&*open.operation) == mark)
 }
 
 /// Removes what operations left that were called off while an earlier life ended: what carries the
 /// mark of one that this very database knows as cancelled, and nothing else.
-async fn sweep(core: &Arc<Core>) {
-    let dir = &core.settings().state_dir;
+async fn sweep(engine: &Arc<Engine>) {
+    let dir = &engine.settings().state_dir;
     for (id, mark) in Mark::all(dir) {
-        if !is_open(core, mark) && core.inventory(|inventory| inventory.get(id).is_none()) {
-            sweep_one(core, id, mark, false).await;
+        if !is_open(engine, mark) && engine.inventory(|inventory| inventory.get(id).is_none()) {
+            sweep_one(engine, id, mark, false).await;
         }
     }
 }
 
 /// Removes what a cancelled operation left of a resource that there is not. `ours`: the operation
 /// may have ended in this life.
-async fn sweep_one(core: &Arc<Core>, id: ResourceId, mark: Mark, ours: bool) {
-    let asked = core.store.read(move |store| reader::operation(store, mark.operation)).await;
+async fn sweep_one(engine: &Arc<Engine>, id: ResourceId, mark: Mark, ours: bool) {
+    let asked = engine.store.read(move |store| reader::operation(store, mark.operation)).await;
     let known = asked.ok().flatten().filter(|operation| Mark::from(operation) == mark);
     let swept = match known.map(|operation| operation.state) {
         // An image's folder is still being removed by whoever cancelled its operation.
         Some(State::Cancel) if ours && id.kind == ResourceKind::Image => return,
-        Some(State::Cancel) => clear(core, id).await,
+        Some(State::Cancel) => clear(engine, id).await,
         // Made, and deleted since.
         Some(State::Done) => Ok(()),
         _ => {
@@ -158,7 +158,7 @@ async fn sweep_one(core: &Arc<Core>, id: ResourceId, mark: Mark, ours: bool) {
         }
     };
     let swept = swept.and_then(|()| {
-        Mark::remove(&core.settings().state_dir, id)
+        Mark::remove(&engine.settings().state_dir, id)
             .map_err(|error| Failure::io(format!("unmark {id}"), &error))
     });
     if let Err(failure) = swept {
@@ -167,10 +167,10 @@ async fn sweep_one(core: &Arc<Core>, id: ResourceId, mark: Mark, ours: bool) {
 }
 
 /// Removes the files of a resource that was never made.
-async fn clear(core: &Arc<Core>, id: ResourceId) -> Result<(), Failure> {
-    let settings = core.settings();
+async fn clear(engine: &Arc<Engine>, id: ResourceId) -> Result<(), Failure> {
+    let settings = engine.settings();
     if id.kind == ResourceKind::Image {
-        return core.ports().images.discard(&settings.image_dir(id.id)).await;
+        return engine.ports().images.remove_leftovers(&settings.image_dir(id.id)).await;
     }
     if id.kind == ResourceKind::Vm && is_locked(&settings.vm_dir(id.id).join("qemu.pid")) {
         return Err(Failure::new(format!("a QEMU still runs in the folder of {id}; end it")));
@@ -218,95 +218,98 @@ mod tests {
     use super::*;
     use crate::backend::ports::GuestStatus;
     use crate::backend::testing::fake::Trouble;
-    use crate::backend::testing::harness::House;
+    use crate::backend::testing::harness::Harness;
     use crate::domain::{Backend, Control, Disk, DiskState, Resource, VmState};
 
-    fn described(house: &House, file: &str) -> Option<Resource> {
-        description::read(house.dir(), &house.dir().join(file)).unwrap()
+    fn described(harness: &Harness, file: &str) -> Option<Resource> {
+        description::read(harness.dir(), &harness.dir().join(file)).unwrap()
     }
 
-    fn marks(house: &House) -> Vec<String> {
-        Mark::all(house.dir()).iter().map(|(id, _)| id.to_string()).collect()
+    fn marks(harness: &Harness) -> Vec<String> {
+        Mark::all(harness.dir()).iter().map(|(id, _)| id.to_string()).collect()
     }
 
     #[tokio::test]
     async fn every_change_of_a_resource_is_in_its_description_and_no_secret() {
-        let mut house = House::open();
-        let (vm, disk) = (house.some_vm().await, house.some_disk().await);
-        house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
-        house.backend.settle().await;
-        assert_eq!(marks(&house), [""; 0]);
-        assert_eq!(described(&house, "vms/1/vm.json"), Some(Resource::Vm(house.vm(vm).await)));
-        assert_eq!(described(&house, "disks/1.json"), Some(Resource::Disk(house.disk(disk).await)));
-        assert!(matches!(described(&house, "images/1/image.json"), Some(Resource::Image(_))));
-        let text = fs::read_to_string(house.dir().join("vms/1/vm.json")).unwrap();
+        let mut harness = Harness::open();
+        let (vm, disk) = (harness.some_vm().await, harness.some_disk().await);
+        harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        harness.backend.resource_after().await;
+        assert_eq!(marks(&harness), [""; 0]);
+        assert_eq!(described(&harness, "vms/1/vm.json"), Some(Resource::Vm(harness.vm(vm).await)));
+        assert_eq!(
+            described(&harness, "disks/1.json"),
+            Some(Resource::Disk(harness.disk(disk).await))
+        );
+        assert!(matches!(described(&harness, "images/1/image.json"), Some(Resource::Image(_))));
+        let text = fs::read_to_string(harness.dir().join("vms/1/vm.json")).unwrap();
         assert!(!text.contains("$6$") && !text.contains("password"), "{text}");
 
-        house.done("disk_detach", json!({ "disk": disk, "vm": vm })).await;
-        house.done("disk_delete", json!({ "disk": disk })).await;
-        house.backend.settle().await;
-        assert_eq!(described(&house, "disks/1.json"), None);
-        let trashed = described(&house, "trash/1.json");
+        harness.done("disk_detach", json!({ "disk": disk, "vm": vm })).await;
+        harness.done("disk_delete", json!({ "disk": disk })).await;
+        harness.backend.resource_after().await;
+        assert_eq!(described(&harness, "disks/1.json"), None);
+        let trashed = described(&harness, "trash/1.json");
         assert!(matches!(
             trashed,
             Some(Resource::Disk(Disk { state: DiskState::Trashed, vm: None, .. }))
         ));
-        house.done("disk_purge", json!({ "disk": disk })).await;
-        house.backend.settle().await;
-        assert_eq!(fs::read_dir(house.dir().join("trash")).unwrap().count(), 0);
-        assert_eq!(fs::read_dir(house.dir().join("disks")).unwrap().count(), 0);
+        harness.done("disk_purge", json!({ "disk": disk })).await;
+        harness.backend.resource_after().await;
+        assert_eq!(fs::read_dir(harness.dir().join("trash")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(harness.dir().join("disks")).unwrap().count(), 0);
     }
 
     #[tokio::test]
     async fn descriptions_that_are_missing_are_made_up_for_at_start() {
-        let mut house = House::open();
-        let vm = house.some_vm().await;
+        let mut harness = Harness::open();
+        let vm = harness.some_vm().await;
         let unwritten = format!("vms/1/.vm.json.partial-{}", "0a".repeat(16));
-        let mut house = house
+        let mut harness = harness
             .restart_after(|dir| {
                 fs::remove_file(dir.join("vms/1/vm.json")).unwrap();
                 fs::write(dir.join("images/1/image.json"), "{ damaged").unwrap();
                 fs::write(dir.join(&unwritten), "").unwrap();
             })
             .await;
-        house.backend.settle().await;
-        assert_eq!(described(&house, "vms/1/vm.json"), Some(Resource::Vm(house.vm(vm).await)));
-        assert!(matches!(described(&house, "images/1/image.json"), Some(Resource::Image(_))));
-        assert!(!house.dir().join(unwritten).exists());
-        house.fake.becomes(vm, GuestStatus::Paused, crate::backend::ports::GuestEvent::Paused);
+        harness.backend.resource_after().await;
+        assert_eq!(described(&harness, "vms/1/vm.json"), Some(Resource::Vm(harness.vm(vm).await)));
+        assert!(matches!(described(&harness, "images/1/image.json"), Some(Resource::Image(_))));
+        assert!(!harness.dir().join(unwritten).exists());
+        harness.fake.becomes(vm, GuestStatus::Paused, crate::backend::ports::GuestEvent::Paused);
         let id = ResourceId::new(ResourceKind::Vm, vm);
-        house.becomes(id, |it| it.state() == "paused").await;
-        house.backend.settle().await;
-        let Some(Resource::Vm(found)) = described(&house, "vms/1/vm.json") else { panic!() };
+        harness.becomes(id, |it| it.state() == "paused").await;
+        harness.backend.resource_after().await;
+        let Some(Resource::Vm(found)) = described(&harness, "vms/1/vm.json") else { panic!() };
         assert_eq!(found.state, VmState::Paused);
     }
 
     #[tokio::test]
     async fn no_mark_is_left_of_what_is_deleted_as_soon_as_it_is_made() {
-        let mut house = House::open();
-        let made = house.submit("image_fetch", json!({ "os": "debian-12" })).await.unwrap();
-        let made_by = house.ends(made.uid).await;
-        house.backend.settle().await;
+        let mut harness = Harness::open();
+        let made = harness.submit("image_fetch", json!({ "os": "debian-12" })).await.unwrap();
+        let made_by = harness.ends(made.uid).await;
+        harness.backend.resource_after().await;
         // As if the deletion had come before we did.
         let image = made.resource.unwrap();
-        Mark::from(&made_by).write(house.dir(), image).unwrap();
-        house.done("image_delete", json!({ "image": image.id })).await;
-        house.backend.settle().await;
-        assert_eq!(marks(&house), [""; 0]);
+        Mark::from(&made_by).write(harness.dir(), image).unwrap();
+        harness.done("image_delete", json!({ "image": image.id })).await;
+        harness.backend.resource_after().await;
+        assert_eq!(marks(&harness), [""; 0]);
     }
 
     #[tokio::test]
     async fn only_what_a_cancelled_operation_left_is_swept_away() {
-        let mut house = House::open();
-        house.fake.trouble(0, Trouble::After);
-        let (uid, _) = house.fails("image_fetch", json!({ "os": "debian-12" })).await;
-        assert_eq!(marks(&house), ["image/1"]);
+        let mut harness = Harness::open();
+        harness.fake.trouble(0, Trouble::After);
+        let (uid, _) = harness.fails("image_fetch", json!({ "os": "debian-12" })).await;
+        assert_eq!(marks(&harness), ["image/1"]);
         // The owner ends between the record of the end and the removal.
-        house.fake.trouble(0, Trouble::Before);
-        house.backend.control(Control::Cancel { uid }).await.unwrap_err();
-        assert!(house.dir().join("images/1/disk.qcow2").exists());
+        harness.fake.trouble(0, Trouble::Before);
+        harness.backend.control(Control::Cancel { uid }).await.unwrap_err();
+        assert!(harness.dir().join("images/1/disk.qcow2").exists());
         let stranger = Mark { operation: uid, created_ms: 1 };
-        let house = house
+        let harness = harness
             .restart_after(|dir| {
                 for unknown in ["images/98", "images/99"] {
                     fs::create_dir_all(dir.join(unknown)).unwrap();
@@ -314,9 +317,11 @@ mod tests {
                 stranger.write(dir, ResourceId::new(ResourceKind::Image, 98)).unwrap();
             })
             .await;
-        house.backend.settle().await;
-        assert!(!house.dir().join("images/1").exists());
-        assert_eq!(marks(&house), ["image/98"], "of another life");
-        assert!(house.dir().join("images/98").exists() && house.dir().join("images/99").exists());
+        harness.backend.resource_after().await;
+        assert!(!harness.dir().join("images/1").exists());
+        assert_eq!(marks(&harness), ["image/98"], "of another life");
+        assert!(
+            harness.dir().join("images/98").exists() && harness.dir().join("images/99").exists()
+        );
     }
 }

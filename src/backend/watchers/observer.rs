@@ -27,7 +27,7 @@ use crate::domain::{
 
 use super::timekeeper::Timekeeper;
 use crate::backend::engine::journal::Changed;
-use crate::backend::engine::{Core, detached};
+use crate::backend::engine::{Engine, detached};
 use crate::backend::operations::{crashed, guest, halted};
 use crate::backend::ports::{GuestEvent, GuestStatus};
 
@@ -39,10 +39,10 @@ const AGAIN: Duration = Duration::from_secs(5);
 const WAITING: usize = 256;
 
 /// Observes until the backend leaves. `keeper` is where an earlier life left the clock.
-pub(in crate::backend) async fn run(core: Arc<Core>, keeper: Timekeeper) {
+pub(in crate::backend) async fn run(engine: Arc<Engine>, keeper: Timekeeper) {
     let (heard, events) = mpsc::channel(WAITING);
     let mut observer = Observer {
-        core: core.clone(),
+        engine: engine.clone(),
         heard,
         watched: HashMap::new(),
         due: HashSet::new(),
@@ -50,15 +50,15 @@ pub(in crate::backend) async fn run(core: Arc<Core>, keeper: Timekeeper) {
         clock: trash::Followed::new(keeper),
     };
     tokio::select! {
-        () = core.pausing.cancelled() => {}
-        _ = async { tokio::join!(observer.observe(events), super::sampler::run(&core)) } => {}
+        () = engine.pausing.cancelled() => {}
+        _ = async { tokio::join!(observer.observe(events), super::sampler::run(&engine)) } => {}
     }
-    observer.clock.follow(&core).await;
-    observer.clock.keep(&core);
+    observer.clock.follow(&engine).await;
+    observer.clock.keep(&engine);
 }
 
 struct Observer {
-    core: Arc<Core>,
+    engine: Arc<Engine>,
     /// Where the watchers tell of their VMs.
     heard: mpsc::Sender<(u64, GuestEvent)>,
     /// The VMs that are watched.
@@ -74,12 +74,12 @@ struct Observer {
 impl Observer {
     async fn observe(&mut self, mut events: mpsc::Receiver<(u64, GuestEvent)>) {
         loop {
-            self.clock.follow(&self.core).await;
+            self.clock.follow(&self.engine).await;
             let failed = self.look().await;
             let purge = self.purge().await;
-            let clock = self.core.ports().clock.clone();
+            let clock = self.engine.ports().clock.clone();
             tokio::select! {
-                () = self.core.vms_changed.notified() => {}
+                () = self.engine.vms_changed.notified() => {}
                 Some((vm, event)) = events.recv() => self.hear(vm, event),
                 () = async { clock.until(purge.unwrap_or_default()).await }, if purge.is_some() => {}
                 () = tokio::time::sleep(AGAIN), if failed => {}
@@ -102,14 +102,14 @@ impl Observer {
         let mut up = HashSet::new();
         let mut now = Vec::new();
         {
-            let flight = self.core.flight();
-            for resource in flight.inventory.of(ResourceKind::Vm) {
+            let live = self.engine.live();
+            for resource in live.inventory.of(ResourceKind::Vm) {
                 let Resource::Vm(vm) = &**resource else { continue };
                 if !matches!(vm.state, VmState::Running | VmState::Paused) {
                     continue;
                 }
                 up.insert(vm.id);
-                if flight.queue.is_held(resource.id()) {
+                if live.queue.is_held(resource.id()) {
                     self.due.insert(vm.id);
                 } else if self.due.contains(&vm.id) || !self.watched.contains_key(&vm.id) {
                     now.push(vm.id);
@@ -131,14 +131,14 @@ impl Observer {
 
     /// Finds out what a VM is doing, and makes the record say so.
     async fn put_right(&mut self, id: u64) -> Result<(), Failure> {
-        let core = self.core.clone();
-        let Some((vm, _hold)) = hold(&core, id) else {
+        let engine = self.engine.clone();
+        let Some((vm, _hold)) = hold(&engine, id) else {
             self.due.insert(id);
             return Ok(());
         };
         self.due.remove(&id);
-        let settings = core.settings();
-        let hypervisor = &core.ports().hypervisor;
+        let settings = engine.settings();
+        let hypervisor = &engine.ports().hypervisor;
         let guest = guest(settings, &vm);
         // Watched before it is asked, so that nothing falls between the two.
         if !self.watched.contains_key(&id) {
@@ -188,7 +188,7 @@ impl Observer {
                 });
                 let log = guest.dir.join("qemu.log");
                 let note = format!("QEMU ended unexpectedly: {cause}; see {}", log.display());
-                crashed(vm, core.ports().clock.now(), note)
+                crashed(vm, engine.ports().clock.now(), note)
             }
         };
         if let Some(note) = &right.note {
@@ -201,19 +201,19 @@ impl Observer {
             } else {
                 tracing::warn!("{message}");
             }
-            core.hub.tell(Fact::Notice { message });
+            engine.events.publish(Fact::Notice { message });
         }
         let changed = vec![Changed::Put(Arc::new(Resource::Vm(right)))];
-        let written = core.commit(Vec::new(), changed, None).await;
+        let written = engine.commit(Vec::new(), changed, None).await;
         written.map_err(|error| Failure::new(error.to_string()))
     }
 
     /// Asks for the removal of every disk whose time in the trash is over. Gives when the next one's
     /// is.
     async fn purge(&mut self) -> Option<Timestamp> {
-        let keep = SignedDuration::from_hours(24 * i64::from(self.core.settings().trash_days));
-        let now = self.core.ports().clock.now();
-        let mut trashed: Vec<(u64, Timestamp)> = trash::disks(&self.core)
+        let keep = SignedDuration::from_hours(24 * i64::from(self.engine.settings().trash_days));
+        let now = self.engine.ports().clock.now();
+        let mut trashed: Vec<(u64, Timestamp)> = trash::disks(&self.engine)
             .into_iter()
             .filter_map(|disk| Some((disk.id, disk.trashed?.checked_add(keep).ok()?)))
             .collect();
@@ -230,8 +230,8 @@ impl Observer {
             let params = Params::from_iter([("disk".to_owned(), disk.into())]);
             let actor = ACTOR.to_owned();
             let submit = Submit { kind: "disk_purge".into(), params, actor, priority: 0 };
-            let core = self.core.clone();
-            let asked = async move { core.submit_with(submit, |_, _| Ok(Vec::new())).await };
+            let engine = self.engine.clone();
+            let asked = async move { engine.submit_with(submit, |_, _| Ok(Vec::new())).await };
             match detached(asked).await {
                 Ok(_) => {}
                 // Somebody was faster.
@@ -249,25 +249,25 @@ impl Observer {
 
 /// Holds a VM while it is put right: operations on it that start now wait. `None` when a running one
 /// holds it, or it is not up any more.
-fn hold(core: &Arc<Core>, id: u64) -> Option<(Vm, Hold<'_>)> {
+fn hold(engine: &Arc<Engine>, id: u64) -> Option<(Vm, Hold<'_>)> {
     let resource = ResourceId::new(ResourceKind::Vm, id);
-    let mut flight = core.flight();
-    if flight.queue.is_held(resource) {
+    let mut live = engine.live();
+    if live.queue.is_held(resource) {
         return None;
     }
-    let vm = flight.inventory.vm(id).cloned()?;
-    flight.observed = Some(resource);
-    Some((vm, Hold { core }))
+    let vm = live.inventory.vm(id).cloned()?;
+    live.observed = Some(resource);
+    Some((vm, Hold { engine }))
 }
 
 struct Hold<'c> {
-    core: &'c Core,
+    engine: &'c Engine,
 }
 
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
-        self.core.flight().observed = None;
-        self.core.unobserved.notify_waiters();
+        self.engine.live().observed = None;
+        self.engine.unobserved.notify_waiters();
     }
 }
 
@@ -277,7 +277,7 @@ mod tests {
 
     use super::*;
     use crate::backend::testing::fake::Trouble;
-    use crate::backend::testing::harness::House;
+    use crate::backend::testing::harness::Harness;
     use crate::domain::{Answer, Backend, DiskState, Filter, List, Query, Subject};
 
     const fn vm(id: u64) -> ResourceId {
@@ -286,26 +286,26 @@ mod tests {
 
     #[tokio::test]
     async fn a_guest_that_shuts_itself_down_is_halted() {
-        let mut house = House::open();
-        let id = house.some_vm().await;
-        house.fake.becomes(id, GuestStatus::ShutDown, GuestEvent::ShutDown);
-        let found = house.becomes(vm(id), |it| it.state() == "halted").await;
+        let mut harness = Harness::open();
+        let id = harness.some_vm().await;
+        harness.fake.becomes(id, GuestStatus::ShutDown, GuestEvent::ShutDown);
+        let found = harness.becomes(vm(id), |it| it.state() == "halted").await;
         let Resource::Vm(found) = found else { panic!("{found:?}") };
         assert_eq!(found.note.as_deref(), Some("the guest shut itself down"));
         assert_eq!((found.accelerator, found.started), (None, None));
-        assert!(house.fake.processes().is_empty());
-        house.done("vm_start", json!({ "vm": id })).await;
-        assert_eq!(house.vm(id).await.note, None);
+        assert!(harness.fake.processes().is_empty());
+        harness.done("vm_start", json!({ "vm": id })).await;
+        assert_eq!(harness.vm(id).await.note, None);
     }
 
     #[tokio::test]
     async fn a_qemu_that_dies_is_told_with_its_log() {
-        let mut house = House::open();
-        let id = house.some_vm().await;
-        let log = house.dir().join("vms/1/qemu.log");
+        let mut harness = Harness::open();
+        let id = harness.some_vm().await;
+        let log = harness.dir().join("vms/1/qemu.log");
         std::fs::write(log, "terminating on signal 15 from pid 7 (kill)\n").unwrap();
-        house.fake.becomes(id, GuestStatus::Off, GuestEvent::Gone);
-        let found = house.becomes(vm(id), |it| it.state() == "crashed").await;
+        harness.fake.becomes(id, GuestStatus::Off, GuestEvent::Gone);
+        let found = harness.becomes(vm(id), |it| it.state() == "crashed").await;
         assert!(found.problem().is_some());
         let Resource::Vm(found) = found else { panic!("{found:?}") };
         assert!(found.crashed.is_some() && found.accelerator.is_none());
@@ -313,7 +313,7 @@ mod tests {
         assert!(note.contains("unexpectedly: terminating on signal 15"), "{note}");
         assert!(note.ends_with("vms/1/qemu.log"), "{note}");
         let crashed = Filter::default().and_state(false, "crashed");
-        let found = house.backend.query(Query::List(List {
+        let found = harness.backend.query(Query::List(List {
             of: Subject::Resources(ResourceKind::Vm),
             filter: crashed,
             sort: None,
@@ -322,80 +322,80 @@ mod tests {
             around: None,
         }));
         assert!(matches!(found.await, Ok(Answer::Page(page)) if page.total == 1));
-        house.done("vm_delete", json!({ "vm": id })).await;
+        harness.done("vm_delete", json!({ "vm": id })).await;
     }
 
     #[tokio::test]
     async fn a_guest_whose_qemu_cannot_be_spoken_to_is_left_alone_and_told() {
-        let mut house = House::open();
-        let id = house.some_vm().await;
-        house.fake.becomes(id, GuestStatus::Unreachable, GuestEvent::Paused);
+        let mut harness = Harness::open();
+        let id = harness.some_vm().await;
+        harness.fake.becomes(id, GuestStatus::Unreachable, GuestEvent::Paused);
         let is = |it: &Resource| matches!(it, Resource::Vm(vm) if vm.note.is_some());
-        let found = house.becomes(vm(id), is).await;
+        let found = harness.becomes(vm(id), is).await;
         assert_eq!(found.state(), "running");
-        assert!(house.fake.processes().contains_key(&id));
-        let (_, why) = house.fails("vm_stop", json!({ "vm": id })).await;
+        assert!(harness.fake.processes().contains_key(&id));
+        let (_, why) = harness.fails("vm_stop", json!({ "vm": id })).await;
         assert!(why.contains("cannot be spoken to") && why.contains("force=true"), "{why}");
-        house.done("vm_stop", json!({ "vm": id, "force": true })).await;
-        assert!(house.fake.processes().is_empty());
+        harness.done("vm_stop", json!({ "vm": id, "force": true })).await;
+        assert!(harness.fake.processes().is_empty());
     }
 
     #[tokio::test]
     async fn pauses_are_seen_and_resets_are_no_stops() {
-        let mut house = House::open();
-        let id = house.some_vm().await;
+        let mut harness = Harness::open();
+        let id = harness.some_vm().await;
         let reset = GuestEvent::Reset { by_guest: true };
-        house.fake.becomes(id, GuestStatus::Running, reset);
-        house.fake.becomes(id, GuestStatus::Paused, GuestEvent::Paused);
-        house.becomes(vm(id), |it| it.state() == "paused").await;
-        house.fake.becomes(id, GuestStatus::Running, GuestEvent::Resumed);
-        house.becomes(vm(id), |it| it.state() == "running").await;
-        assert!(house.fake.processes().contains_key(&id));
+        harness.fake.becomes(id, GuestStatus::Running, reset);
+        harness.fake.becomes(id, GuestStatus::Paused, GuestEvent::Paused);
+        harness.becomes(vm(id), |it| it.state() == "paused").await;
+        harness.fake.becomes(id, GuestStatus::Running, GuestEvent::Resumed);
+        harness.becomes(vm(id), |it| it.state() == "running").await;
+        assert!(harness.fake.processes().contains_key(&id));
     }
 
     #[tokio::test]
     async fn what_lives_is_taken_over_and_what_died_is_told() {
-        let mut house = House::open();
-        let lives = house.some_vm().await;
+        let mut harness = Harness::open();
+        let lives = harness.some_vm().await;
         let other = json!({ "hostname": "web-2", "password": "correct horse", "os": "tiny" });
-        let dies = house.done("vm_create", other).await;
-        house.backend.leave(false).await;
-        house.fake.becomes(dies, GuestStatus::Off, GuestEvent::Gone);
-        let mut house = house.restart().await;
-        house.becomes(vm(dies), |it| it.state() == "crashed").await;
+        let dies = harness.done("vm_create", other).await;
+        harness.backend.leave(false).await;
+        harness.fake.becomes(dies, GuestStatus::Off, GuestEvent::Gone);
+        let mut harness = harness.restart().await;
+        harness.becomes(vm(dies), |it| it.state() == "crashed").await;
         // The living one is watched again, not only believed.
-        assert_eq!(house.vm(lives).await.state, VmState::Running);
-        house.fake.becomes(lives, GuestStatus::ShutDown, GuestEvent::ShutDown);
-        house.becomes(vm(lives), |it| it.state() == "halted").await;
+        assert_eq!(harness.vm(lives).await.state, VmState::Running);
+        harness.fake.becomes(lives, GuestStatus::ShutDown, GuestEvent::ShutDown);
+        harness.becomes(vm(lives), |it| it.state() == "halted").await;
     }
 
     #[tokio::test]
     async fn a_vm_that_an_operation_holds_is_looked_at_once_it_is_free() {
-        let mut house = House::open();
-        let id = house.some_vm().await;
-        house.some_disk().await;
-        house.fake.trouble(0, Trouble::Hang);
+        let mut harness = Harness::open();
+        let id = harness.some_vm().await;
+        harness.some_disk().await;
+        harness.fake.trouble(0, Trouble::Hang);
         let given = json!({ "disk": "data", "vm": id });
-        let attach = house.submit("disk_attach", given).await.unwrap();
-        house.fake.hung().await;
-        house.fake.becomes(id, GuestStatus::ShutDown, GuestEvent::ShutDown);
-        assert_eq!(house.vm(id).await.state, VmState::Running);
-        house.control(crate::domain::Control::Cancel { uid: attach.uid }).await;
-        let found = house.becomes(vm(id), |it| it.state() == "halted").await;
+        let attach = harness.submit("disk_attach", given).await.unwrap();
+        harness.fake.hung().await;
+        harness.fake.becomes(id, GuestStatus::ShutDown, GuestEvent::ShutDown);
+        assert_eq!(harness.vm(id).await.state, VmState::Running);
+        harness.control(crate::domain::Control::Cancel { uid: attach.uid }).await;
+        let found = harness.becomes(vm(id), |it| it.state() == "halted").await;
         let Resource::Vm(found) = found else { panic!("{found:?}") };
         assert_eq!(found.disks, Vec::<u64>::new());
     }
 
     #[tokio::test]
     async fn the_trash_is_emptied_when_its_time_is_over() {
-        let mut house = House::open();
-        let disk = house.some_disk().await;
-        house.done("disk_delete", json!({ "disk": disk })).await;
-        house.fake.advance(Duration::from_secs(6 * 86_400));
-        assert_eq!(house.disk(disk).await.state, DiskState::Trashed);
-        house.fake.advance(Duration::from_secs(86_400));
+        let mut harness = Harness::open();
+        let disk = harness.some_disk().await;
+        harness.done("disk_delete", json!({ "disk": disk })).await;
+        harness.fake.advance(Duration::from_secs(6 * 86_400));
+        assert_eq!(harness.disk(disk).await.state, DiskState::Trashed);
+        harness.fake.advance(Duration::from_secs(86_400));
         let id = ResourceId::new(ResourceKind::Disk, disk);
-        let purged = house
+        let purged = harness
             .hears(|fact| match fact {
                 Fact::Operation(operation)
                     if operation.resource == Some(id) && operation.state.is_end() =>
@@ -407,6 +407,6 @@ mod tests {
             .await;
         // The deletion itself was seen before.
         assert_eq!(purged, ("disk_purge".to_owned(), ACTOR.to_owned()));
-        assert_eq!(house.resource(id).await, None);
+        assert_eq!(harness.resource(id).await, None);
     }
 }

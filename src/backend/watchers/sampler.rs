@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::domain::{Fact, Host, Load, Resource, ResourceKind, Tool, ToolState, VmState};
 
 use super::load::{self, CpuTime};
-use crate::backend::engine::Core;
+use crate::backend::engine::Engine;
 use crate::backend::operations::guest;
 use crate::backend::ports::GuestUsage;
 
@@ -18,34 +18,34 @@ const EVERY: Duration = Duration::from_secs(2);
 const TOOLS_EVERY: Duration = Duration::from_secs(300);
 
 /// Samples for ever.
-pub(in crate::backend) async fn run(core: &Core) {
-    let load = read_load(core, 0.0);
-    change(core, |host| {
+pub(in crate::backend) async fn run(engine: &Engine) {
+    let load = read_load(engine, 0.0);
+    change(engine, |host| {
         host.name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         host.version = env!("CARGO_PKG_VERSION").to_owned();
-        host.state_dir = core.settings().state_dir.clone();
+        host.state_dir = engine.settings().state_dir.clone();
         host.load = load;
     });
-    tokio::join!(tools(core), samples(core));
+    tokio::join!(tools(engine), samples(engine));
 }
 
 /// Keeps up with which tools are there and what guests run under.
-async fn tools(core: &Core) {
+async fn tools(engine: &Engine) {
     loop {
-        let found = core.ports().toolbox.tools().await;
-        let before = current(core);
+        let found = engine.ports().toolbox.tools().await;
+        let before = current(engine);
         if before.tools != found {
             let probe = before.accelerator.is_none();
-            change(core, |host| host.tools = found);
-            if probe && has_hypervisor(&current(core).tools) {
-                match core.ports().hypervisor.accelerator().await {
-                    Ok(accelerator) => change(core, |host| host.accelerator = Some(accelerator)),
+            change(engine, |host| host.tools = found);
+            if probe && has_hypervisor(&current(engine).tools) {
+                match engine.ports().hypervisor.accelerator().await {
+                    Ok(accelerator) => change(engine, |host| host.accelerator = Some(accelerator)),
                     Err(failure) => tracing::warn!(%failure, "the accelerator was not found out"),
                 }
             }
         }
         tokio::time::sleep(TOOLS_EVERY).await;
-        core.hub.until_heard().await;
+        engine.events.until_subscribed().await;
     }
 }
 
@@ -56,15 +56,15 @@ fn has_hypervisor(tools: &[Tool]) -> bool {
     })
 }
 
-async fn samples(core: &Core) {
+async fn samples(engine: &Engine) {
     let mut sampler = Sampler::default();
     loop {
-        if !core.hub.is_heard() {
-            core.hub.until_heard().await;
+        if !engine.events.has_subscribers() {
+            engine.events.until_subscribed().await;
             sampler = Sampler::default();
         }
-        sampler.vms(core);
-        sampler.host(core);
+        sampler.vms(engine);
+        sampler.host(engine);
         tokio::time::sleep(EVERY).await;
     }
 }
@@ -83,17 +83,17 @@ struct Seen {
 }
 
 impl Sampler {
-    fn vms(&mut self, core: &Core) {
-        let guests: Vec<_> = core.inventory(|inventory| {
+    fn vms(&mut self, engine: &Engine) {
+        let guests: Vec<_> = engine.inventory(|inventory| {
             let vms = inventory.of(ResourceKind::Vm).filter_map(|it| match &**it {
                 Resource::Vm(vm) if vm.state == VmState::Running => Some(vm),
                 _ => None,
             });
-            vms.map(|vm| guest(core.settings(), vm)).collect()
+            vms.map(|vm| guest(engine.settings(), vm)).collect()
         });
         self.vms.retain(|id, _| guests.iter().any(|guest| guest.id == *id));
         for guest in guests {
-            let Some(usage) = core.ports().hypervisor.usage(&guest) else { continue };
+            let Some(usage) = engine.ports().hypervisor.usage(&guest) else { continue };
             let at = Instant::now();
             let Some(seen) = self.vms.get_mut(&guest.id) else {
                 self.vms.insert(guest.id, Seen { at, usage, told: None });
@@ -107,39 +107,39 @@ impl Sampler {
                 continue;
             }
             seen.told = Some(now);
-            note_usage(core, guest.id, now);
+            note_usage(engine, guest.id, now);
             let (cpu_percent, memory_mib) = now;
-            core.hub.tell(Fact::Usage { vm: guest.id, cpu_percent, memory_mib });
+            engine.events.publish(Fact::Usage { vm: guest.id, cpu_percent, memory_mib });
         }
     }
 
-    fn host(&mut self, core: &Core) {
+    fn host(&mut self, engine: &Engine) {
         let Some(cpu) = load::cpu_time() else { return };
         let percent = self.cpu.map_or(0.0, |earlier| cpu.percent_since(earlier));
         self.cpu = Some(cpu);
-        let now = read_load(core, percent);
-        let busy = core.flight().queue.counts().0 > 0;
-        if !load_shows(&current(core).load, &now, busy) {
+        let now = read_load(engine, percent);
+        let busy = engine.live().queue.counts().0 > 0;
+        if !load_shows(&current(engine).load, &now, busy) {
             return;
         }
-        let mut host = core.host.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut host = engine.host.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::make_mut(&mut host).load = now;
-        core.hub.tell(Fact::Load(now));
+        engine.events.publish(Fact::Load(now));
     }
 }
 
 /// Lets filters and lists know what a VM uses. It is observed, never stored.
-fn note_usage(core: &Core, id: u64, (cpu_percent, memory_mib): (f32, u64)) {
-    let mut flight = core.flight();
-    let Some(mut vm) = flight.inventory.vm(id).cloned() else { return };
+fn note_usage(engine: &Engine, id: u64, (cpu_percent, memory_mib): (f32, u64)) {
+    let mut live = engine.live();
+    let Some(mut vm) = live.inventory.vm(id).cloned() else { return };
     vm.cpu_percent = Some(cpu_percent);
     vm.memory_used_mib = Some(memory_mib);
-    flight.inventory.put(Arc::new(Resource::Vm(vm)));
+    live.inventory.put(Arc::new(Resource::Vm(vm)));
 }
 
-fn read_load(core: &Core, cpu_percent: f32) -> Load {
+fn read_load(engine: &Engine, cpu_percent: f32) -> Load {
     let (memory_used, memory_total) = load::memory().unwrap_or_default();
-    let (pool_used, pool_total) = load::pool(&core.settings().state_dir).unwrap_or_default();
+    let (pool_used, pool_total) = load::pool(&engine.settings().state_dir).unwrap_or_default();
     Load { cpu_percent, memory_used, memory_total, pool_used, pool_total }
 }
 
@@ -160,24 +160,24 @@ fn load_shows(told: &Load, now: &Load, busy: bool) -> bool {
         || percent(told.pool_used, now.pool_used, now.pool_total)
 }
 
-fn current(core: &Core) -> Arc<Host> {
-    core.host.lock().unwrap_or_else(PoisonError::into_inner).clone()
+fn current(engine: &Engine) -> Arc<Host> {
+    engine.host.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// Changes what is known of the box, and tells it.
-fn change(core: &Core, how: impl FnOnce(&mut Host)) {
+fn change(engine: &Engine, how: impl FnOnce(&mut Host)) {
     let told = {
-        let mut host = core.host.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut host = engine.host.lock().unwrap_or_else(PoisonError::into_inner);
         how(Arc::make_mut(&mut host));
         host.clone()
     };
-    core.hub.tell(Fact::Host(told));
+    engine.events.publish(Fact::Host(told));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::testing::harness::House;
+    use crate::backend::testing::harness::Harness;
     use crate::domain::{Answer, Backend, Query};
 
     #[test]
@@ -203,15 +203,15 @@ mod tests {
 
     #[tokio::test]
     async fn the_box_tells_what_it_can_do() {
-        let mut house = House::open();
-        let found = match house.backend.query(Query::Host).await.unwrap() {
+        let mut harness = Harness::open();
+        let found = match harness.backend.query(Query::Host).await.unwrap() {
             Answer::Host(host) => *host,
             other => panic!("{other:?}"),
         };
         let found = match found.accelerator {
             Some(_) => found,
             None => {
-                house
+                harness
                     .hears(|fact| match fact {
                         Fact::Host(host) if host.accelerator.is_some() => Some((**host).clone()),
                         _ => None,
@@ -220,7 +220,7 @@ mod tests {
             }
         };
         assert_eq!(found.version, env!("CARGO_PKG_VERSION"));
-        assert_eq!(found.state_dir, house.dir());
+        assert_eq!(found.state_dir, harness.dir());
         assert_eq!(found.tools.len(), 1);
         assert!(!found.name.is_empty() && found.load.memory_total > 0);
     }

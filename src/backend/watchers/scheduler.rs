@@ -38,7 +38,7 @@ use pattern::{A_DAY, Pattern, firings};
 
 use super::timekeeper::{Jump, Timekeeper};
 use crate::backend::engine::store::Change;
-use crate::backend::engine::{Core, Flight, detached};
+use crate::backend::engine::{Engine, Live, detached};
 
 /// How late a firing may be and still happen.
 const GRACE: SignedDuration = SignedDuration::from_secs(60);
@@ -177,38 +177,38 @@ fn times(count: u64) -> String {
 }
 
 /// Runs until the backend stops starting things. `keeper` is where an earlier life left the clock.
-pub(in crate::backend) async fn run(core: Arc<Core>, mut keeper: Timekeeper) {
+pub(in crate::backend) async fn run(engine: Arc<Engine>, mut keeper: Timekeeper) {
     // The tasks that have not followed a clock that was set ahead, because an operation held them.
     let mut behind = HashMap::new();
-    while !core.is_pausing() {
-        if let Some(jump) = keeper.look(&*core.ports().clock) {
-            tell(&core, jump);
+    while !engine.is_pausing() {
+        if let Some(jump) = keeper.look(&*engine.ports().clock) {
+            tell(&engine, jump);
             if jump.is_ahead() && (jump.proven || jump.by() > AWAY) {
-                for task in active(&core) {
+                for task in active(&engine) {
                     behind.entry(task.id).or_insert(jump).to = jump.to;
                 }
             }
         }
-        let wake = round(&core, &mut behind).await;
+        let wake = round(&engine, &mut behind).await;
         let sleep = async {
             match wake {
-                Some(at) => core.ports().clock.until(at).await,
+                Some(at) => engine.ports().clock.until(at).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
-            () = core.pausing.cancelled() => {}
-            () = core.leaving.cancelled() => return,
-            () = core.tasks_changed.notified() => {}
+            () = engine.pausing.cancelled() => {}
+            () = engine.leaving.cancelled() => return,
+            () = engine.tasks_changed.notified() => {}
             () = sleep => {}
         }
     }
 }
 
 /// Says that the clock was set.
-fn tell(core: &Core, jump: Jump) {
-    let zone = &core.settings().time_zone;
+fn tell(engine: &Engine, jump: Jump) {
+    let zone = &engine.settings().time_zone;
     let show = |at: Timestamp| at.to_zoned(zone.clone()).strftime("%F %H:%M %Z").to_string();
     let (from, to) = (show(jump.from), show(jump.to));
     let message = match (jump.proven, jump.is_ahead()) {
@@ -225,11 +225,11 @@ fn tell(core: &Core, jump: Jump) {
         ),
     };
     tracing::warn!("{message}");
-    core.hub.tell(Fact::Notice { message });
+    engine.events.publish(Fact::Notice { message });
 }
 
-fn active(core: &Core) -> Vec<Task> {
-    core.inventory(|inventory| {
+fn active(engine: &Engine) -> Vec<Task> {
+    engine.inventory(|inventory| {
         let tasks = inventory.of(ResourceKind::Task).filter_map(|row| match &**row {
             Resource::Task(task) if task.active => Some(task.clone()),
             _ => None,
@@ -239,26 +239,26 @@ fn active(core: &Core) -> Vec<Task> {
 }
 
 /// Deals with every task once and says when there is something to do again.
-async fn round(core: &Arc<Core>, behind: &mut HashMap<u64, Jump>) -> Option<Timestamp> {
-    let now = core.ports().clock.now();
+async fn round(engine: &Arc<Engine>, behind: &mut HashMap<u64, Jump>) -> Option<Timestamp> {
+    let now = engine.ports().clock.now();
     let mut wake: Option<Timestamp> = None;
-    let tasks = active(core);
+    let tasks = active(engine);
     behind.retain(|id, _| tasks.iter().any(|task| task.id == *id));
     for task in tasks {
         let (id, name) = (task.id, task.name.clone());
         let settled = async {
             if let Some(jump) = behind.get(&id).copied() {
                 // What came until the clock was set came in time.
-                deal(core, task, jump.from).await?;
-                if follow(core, id, |task| task.settled.max(jump.to)).await? {
+                deal(engine, task, jump.from).await?;
+                if follow(engine, id, |task| task.settled.max(jump.to)).await? {
                     behind.remove(&id);
                 }
             } else if task.settled > now + GRACE {
-                follow(core, id, |task| settled(task, now)).await?;
+                follow(engine, id, |task| settled(task, now)).await?;
             }
-            let task = core.inventory(|inventory| inventory.task(id).cloned());
+            let task = engine.inventory(|inventory| inventory.task(id).cloned());
             match task.filter(|_| !behind.contains_key(&id)) {
-                Some(task) => deal(core, task, now).await,
+                Some(task) => deal(engine, task, now).await,
                 None => Ok(None),
             }
         };
@@ -276,22 +276,22 @@ async fn round(core: &Arc<Core>, behind: &mut HashMap<u64, Jump>) -> Option<Time
 
 /// Makes a task follow a clock that was set. Says whether it could: not while it is being changed.
 async fn follow(
-    core: &Core,
+    engine: &Engine,
     id: u64,
     settled: impl FnOnce(&Task) -> Timestamp,
 ) -> Result<bool, BackendError> {
-    let zone = &core.settings().time_zone;
+    let zone = &engine.settings().time_zone;
     let change = |task: &Task| {
         let settled = settled(task);
         Task { settled, next: upcoming(task, settled, zone), ..task.clone() }
     };
-    change_task(core, id, |_| true, change).await
+    change_task(engine, id, |_| true, change).await
 }
 
 /// Deals with what a task is owed and says when it is due next. A task that an operation is
 /// changing is left alone: the end of that operation wakes the scheduler.
 async fn deal(
-    core: &Arc<Core>,
+    engine: &Arc<Engine>,
     task: Task,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, BackendError> {
@@ -299,35 +299,35 @@ async fn deal(
     if let Some(next) = task.next.filter(|next| *next > now) {
         return Ok(Some(next));
     }
-    let (id, zone) = (task.id, core.settings().time_zone.clone());
+    let (id, zone) = (task.id, engine.settings().time_zone.clone());
     // After years of absence there are thousands of days to look at.
     let owed = tokio::task::spawn_blocking(move || owed(&task, now, &zone))
         .await
         .map_err(|error| BackendError::failed(format!("the schedule broke: {error}")))?;
     if let Some((count, latest)) = owed.missed {
         let run = Run { due: latest, outcome: RunOutcome::Missed, by_hand: false };
-        record(core, id, run, count).await?;
+        record(engine, id, run, count).await?;
     }
     if let Some(due) = owed.due {
-        fire(core, id, due).await?;
+        fire(engine, id, due).await?;
     }
-    let next = core.inventory(|inventory| inventory.task(id).and_then(|task| task.next));
+    let next = engine.inventory(|inventory| inventory.task(id).and_then(|task| task.next));
     // What is still owed is so because the task is held.
     Ok(next.filter(|next| *next > now))
 }
 
 /// Fires a task, or records why it could not be.
-async fn fire(core: &Arc<Core>, id: u64, due: Timestamp) -> Result<(), BackendError> {
-    let Some(task) = core.inventory(|inventory| inventory.task(id).cloned()) else {
+async fn fire(engine: &Arc<Engine>, id: u64, due: Timestamp) -> Result<(), BackendError> {
+    let Some(task) = engine.inventory(|inventory| inventory.task(id).cloned()) else {
         return Ok(());
     };
     let submit =
         Submit { kind: task.kind, params: task.params, actor: format!("task/{id}"), priority: 0 };
-    let (firing, zone) = (core.clone(), core.settings().time_zone.clone());
+    let (firing, zone) = (engine.clone(), engine.settings().time_zone.clone());
     let fired = detached(async move {
-        let put = |uid: Uid, flight: &Flight| {
+        let put = |uid: Uid, live: &Live| {
             let run = Run { due, outcome: RunOutcome::Queued { uid }, by_hand: false };
-            match owing(flight, id, due) {
+            match owing(live, id, due) {
                 Some(task) => Ok(vec![Resource::Task(after(task, run, 0, &zone))]),
                 None => Err(Refusal::new(Reason::State, "the task is being changed")),
             }
@@ -338,18 +338,18 @@ async fn fire(core: &Arc<Core>, id: u64, due: Timestamp) -> Result<(), BackendEr
     match fired {
         Ok(_) => Ok(()),
         // Not the task's fault; whoever starts next fires it or counts it as missed.
-        Err(_) if core.is_pausing() => Ok(()),
+        Err(_) if engine.is_pausing() => Ok(()),
         Err(BackendError::Refused(refusal)) => {
             let outcome = RunOutcome::Refused { why: refusal.message };
-            record(core, id, Run { due, outcome, by_hand: false }, 0).await
+            record(engine, id, Run { due, outcome, by_hand: false }, 0).await
         }
         Err(error) => Err(error),
     }
 }
 
 /// Records a firing that queued nothing.
-async fn record(core: &Arc<Core>, id: u64, run: Run, missed: u64) -> Result<(), BackendError> {
-    let (zone, due) = (&core.settings().time_zone, run.due);
+async fn record(engine: &Arc<Engine>, id: u64, run: Run, missed: u64) -> Result<(), BackendError> {
+    let (zone, due) = (&engine.settings().time_zone, run.due);
     let change = |task: &Task| {
         let task = after(task, run, missed, zone);
         if let Some(problem) = &task.problem {
@@ -357,43 +357,43 @@ async fn record(core: &Arc<Core>, id: u64, run: Run, missed: u64) -> Result<(), 
         }
         task
     };
-    change_task(core, id, |task| task.settled < due, change).await.map(drop)
+    change_task(engine, id, |task| task.settled < due, change).await.map(drop)
 }
 
 /// Changes a task, in memory and on disk, that is active, as `wanted`, and changed by nobody else.
 /// Says whether it was.
 async fn change_task(
-    core: &Core,
+    engine: &Engine,
     id: u64,
     wanted: impl FnOnce(&Task) -> bool,
     change: impl FnOnce(&Task) -> Task,
 ) -> Result<bool, BackendError> {
     let (written, task, before) = {
-        let mut flight = core.flight();
-        let Some(before) = free(&flight, id).filter(|it| wanted(it)).cloned() else {
+        let mut live = engine.live();
+        let Some(before) = free(&live, id).filter(|it| wanted(it)).cloned() else {
             return Ok(false);
         };
         let task = Arc::new(Resource::Task(change(&before)));
-        flight.inventory.put(task.clone());
-        (core.store.writer().send(vec![Change::Put(task.clone())]), task, before)
+        live.inventory.put(task.clone());
+        (engine.store.writer().send(vec![Change::Put(task.clone())]), task, before)
     };
     if let Err(error) = written.await {
-        core.flight().inventory.put_back(&task, Some(Resource::Task(before)));
+        engine.live().inventory.put_back(&task, Some(Resource::Task(before)));
         return Err(error);
     }
-    core.tell_resource(&task);
+    engine.publish_resource(&task);
     Ok(true)
 }
 
 /// A task, if nobody is changing it and a firing is still owed to it.
-fn owing(flight: &Flight, id: u64, due: Timestamp) -> Option<&Task> {
-    free(flight, id).filter(|task| task.settled < due)
+fn owing(live: &Live, id: u64, due: Timestamp) -> Option<&Task> {
+    free(live, id).filter(|task| task.settled < due)
 }
 
 /// An active task, if nobody is changing it.
-fn free(flight: &Flight, id: u64) -> Option<&Task> {
-    let held = flight.queue.is_held(ResourceId::new(ResourceKind::Task, id));
-    flight.inventory.task(id).filter(|task| !held && task.active)
+fn free(live: &Live, id: u64) -> Option<&Task> {
+    let held = live.queue.is_held(ResourceId::new(ResourceKind::Task, id));
+    live.inventory.task(id).filter(|task| !held && task.active)
 }
 
 #[cfg(test)]

@@ -53,8 +53,8 @@ impl Kind {
             fields: Vec::new(),
             locks: Vec::new(),
             requires: Vec::new(),
-            leaves: None,
-            once: false,
+            state_after: None,
+            reject_duplicates: false,
             steps: vec!["prepare".into(), "do".into(), "verify".into()],
         })
     }

@@ -7,7 +7,7 @@
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use crate::backend::ports::Meter;
+use crate::backend::ports::ProgressReport;
 
 /// More than a block takes, in bytes.
 const BLOCK: u64 = 2048;
@@ -59,7 +59,7 @@ impl Progress {
     }
 
     /// The same for the operator, where the whole is `duration_s` seconds long.
-    pub(in crate::backend::drivers) fn meter(&self, duration_s: Option<f64>) -> Meter {
+    pub(in crate::backend::drivers) fn meter(&self, duration_s: Option<f64>) -> ProgressReport {
         let duration_s = duration_s.filter(|&duration| duration > 0.0);
         let fraction =
             duration_s.zip(self.out_s).map(|(whole, done)| (done / whole).clamp(0.0, 1.0));
@@ -86,7 +86,7 @@ impl Progress {
             figures.push("length unknown".to_owned());
         }
         let detail = (!figures.is_empty()).then(|| figures.join(" · "));
-        Meter { fraction, left_s, detail, speed: self.speed }
+        ProgressReport { fraction, left_s, detail, speed: self.speed }
     }
 }
 

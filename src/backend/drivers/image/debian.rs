@@ -13,7 +13,7 @@ use crate::backend::drivers::process;
 use crate::backend::drivers::supervise::{
     Doing, Ending, LongCommand, Stall, Supervised, Supervision,
 };
-use crate::backend::ports::{CommandLog, MadeImage, Meter, Report};
+use crate::backend::ports::{CommandLog, MadeImage, ProgressReport, Report};
 use crate::domain::{DiskFormat, Failure, ImageForm};
 
 /// What a guest needs to be reached and set up. `systemd-networkd` comes with systemd.
@@ -117,10 +117,10 @@ pub(super) async fn build(
         obstacle().map_or(Ok(()), |why| Err(Failure::new(why)))?;
         std::fs::create_dir_all(dir).map_err(io(format!("make {}", dir.display())))?;
         bootstrap(supervision, dir, &tree, report, log).await?;
-        report(Meter {
+        report(ProgressReport {
             fraction: Some(SHARE),
             detail: Some("furnishing".into()),
-            ..Meter::default()
+            ..ProgressReport::default()
         });
         let (place, from) = (dir.to_owned(), tree.clone());
         blocking(move || {
@@ -308,13 +308,13 @@ async fn follow(tool: &Supervised, report: Report<'_>) -> Result<Ending, Failure
 }
 
 /// How far mmdebstrap is by what it has said.
-fn stage(stderr: &str) -> Meter {
+fn stage(stderr: &str) -> ProgressReport {
     let told = || stderr.lines().rev().filter_map(|line| line.strip_prefix("I: "));
     let known = |line| STAGES.iter().find(|(words, _)| str::starts_with(line, words));
-    Meter {
+    ProgressReport {
         fraction: told().find_map(known).map(|(_, share)| share * SHARE),
         detail: told().next().map(|line| line.trim_end_matches('.').to_owned()),
-        ..Meter::default()
+        ..ProgressReport::default()
     }
 }
 
@@ -386,10 +386,10 @@ async fn make_disk(
     log: &CommandLog,
 ) -> Result<(), Failure> {
     let tell = |fraction, what: &str| {
-        report(Meter {
+        report(ProgressReport {
             fraction: Some(fraction),
             detail: Some(what.to_owned()),
-            ..Meter::default()
+            ..ProgressReport::default()
         });
     };
     tell(0.88, "making the filesystem");

@@ -25,7 +25,7 @@ use super::checksum::{self, Expected};
 use super::copy::Hasher;
 use super::{atomic_file, hashed};
 use crate::backend::drivers::room::Reserve;
-use crate::backend::ports::{Checksum, Meter, Report};
+use crate::backend::ports::{Checksum, ProgressReport, Report};
 use crate::domain::Failure;
 
 /// How long a server may be silent.
@@ -436,7 +436,7 @@ impl Rate {
     }
 
     /// What to report now; `None` when that was done just before.
-    fn meter(&mut self, at: u64, whole: Option<u64>) -> Option<Meter> {
+    fn meter(&mut self, at: u64, whole: Option<u64>) -> Option<ProgressReport> {
         let done = whole == Some(at);
         if !done && self.told.is_some_and(|told| told.elapsed() < TOLD_EVERY) {
             return None;
@@ -448,11 +448,11 @@ impl Rate {
             Some(whole) => format!("{:.1} of {:.1} MB", at as f64 / 1e6, whole as f64 / 1e6),
             None => format!("{:.1} MB, length unknown", at as f64 / 1e6),
         };
-        Some(Meter {
+        Some(ProgressReport {
             fraction: whole.filter(|&w| w > 0).map(|whole| (at as f64 / whole as f64).min(1.0)),
             left_s: whole.map(left),
             detail: Some(format!("{size} · {:.1} MB/s", rate / 1e6)),
-            ..Meter::default()
+            ..ProgressReport::default()
         })
     }
 }

@@ -120,7 +120,7 @@ mod tests {
 
         let images = Images::new(Supervision::default());
         for _ in 0..2 {
-            images.discard(&home.path().join("link/1 a")).await.unwrap();
+            images.remove_leftovers(&home.path().join("link/1 a")).await.unwrap();
             assert!(!dir.exists());
         }
         assert_eq!(fs::read_to_string(precious.join("file")).unwrap(), "x");
@@ -140,7 +140,7 @@ mod tests {
             return;
         }
         fs::write(place.join("file"), "x").unwrap();
-        let refused = Images::new(Supervision::default()).discard(&images.join("1")).await;
+        let refused = Images::new(Supervision::default()).remove_leftovers(&images.join("1")).await;
         let still = fs::read_to_string(place.join("file"));
         let _ = unmount(&place, UnmountFlags::DETACH);
         assert!(refused.unwrap_err().message.contains("is a link"));

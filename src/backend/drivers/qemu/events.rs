@@ -72,7 +72,7 @@ impl Events {
         *self.line.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender.downgrade());
         let kept_short = logs::keep_short(guest, log_bytes);
         tokio::spawn(async move {
-            listen(qmp, sender).await;
+            read_on(qmp, sender).await;
             drop(kept_short);
         });
         Ok(until_gone(receiver))
@@ -86,7 +86,7 @@ impl Events {
 }
 
 /// Passes events on until QEMU is gone or nobody watches.
-async fn listen(mut qmp: Qmp, sender: Sender<GuestEvent>) {
+async fn read_on(mut qmp: Qmp, sender: Sender<GuestEvent>) {
     let mut halted = false;
     loop {
         let heard = tokio::select! {

@@ -33,7 +33,8 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::backend::ports::{
-    CommandLog, Done, Drive, Guest, GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor,
+    CommandLog, Drive, Guest, GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor,
+    PortFuture,
 };
 use crate::domain::{Accelerator, Failure, Serial};
 
@@ -95,11 +96,11 @@ impl Qemu {
 }
 
 impl Hypervisor for Qemu {
-    fn accelerator(&self) -> Done<'_, Accelerator> {
+    fn accelerator(&self) -> PortFuture<'_, Accelerator> {
         Box::pin(async { self.find_accelerator().await.cloned() })
     }
 
-    fn launch<'a>(&'a self, spec: &'a GuestSpec, log: &'a CommandLog) -> Done<'a, String> {
+    fn launch<'a>(&'a self, spec: &'a GuestSpec, log: &'a CommandLog) -> PortFuture<'a, String> {
         Box::pin(async move {
             let accelerator = self.find_accelerator().await?;
             let machine = self.machine(&spec.guest);
@@ -108,7 +109,7 @@ impl Hypervisor for Qemu {
         })
     }
 
-    fn status<'a>(&'a self, guest: &'a Guest) -> Done<'a, GuestStatus> {
+    fn status<'a>(&'a self, guest: &'a Guest) -> PortFuture<'a, GuestStatus> {
         Box::pin(async move {
             let machine = self.machine(guest);
             let _turn = machine.control.lock().await;
@@ -119,11 +120,11 @@ impl Hypervisor for Qemu {
     fn watch<'a>(
         &'a self,
         guest: &'a Guest,
-    ) -> Done<'a, Pin<Box<dyn Stream<Item = GuestEvent> + Send>>> {
+    ) -> PortFuture<'a, Pin<Box<dyn Stream<Item = GuestEvent> + Send>>> {
         Box::pin(async { self.machine(guest).events.watch(guest, self.log_bytes).await })
     }
 
-    fn power_button<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> Done<'a, ()> {
+    fn power_button<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> PortFuture<'a, ()> {
         Box::pin(async move {
             let machine = self.machine(guest);
             let _turn = machine.control.lock().await;
@@ -131,7 +132,7 @@ impl Hypervisor for Qemu {
         })
     }
 
-    fn reset<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> Done<'a, ()> {
+    fn reset<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> PortFuture<'a, ()> {
         Box::pin(async move {
             let machine = self.machine(guest);
             let _turn = machine.control.lock().await;
@@ -139,7 +140,7 @@ impl Hypervisor for Qemu {
         })
     }
 
-    fn quit<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> Done<'a, ()> {
+    fn quit<'a>(&'a self, guest: &'a Guest, log: &'a CommandLog) -> PortFuture<'a, ()> {
         Box::pin(async move {
             let machine = self.machine(guest);
             let _turn = machine.control.lock().await;
@@ -152,7 +153,7 @@ impl Hypervisor for Qemu {
         guest: &'a Guest,
         launch: &'a str,
         log: &'a CommandLog,
-    ) -> Done<'a, ()> {
+    ) -> PortFuture<'a, ()> {
         Box::pin(async move {
             let machine = self.machine(guest);
             let _turn = machine.control.lock().await;
@@ -165,7 +166,7 @@ impl Hypervisor for Qemu {
         guest: &'a Guest,
         drive: &'a Drive,
         log: &'a CommandLog,
-    ) -> Done<'a, ()> {
+    ) -> PortFuture<'a, ()> {
         Box::pin(async move {
             let machine = self.machine(guest);
             let _turn = machine.control.lock().await;
@@ -178,11 +179,11 @@ impl Hypervisor for Qemu {
         guest: &'a Guest,
         device: &'a str,
         log: &'a CommandLog,
-    ) -> Done<'a, ()> {
+    ) -> PortFuture<'a, ()> {
         Box::pin(async move { disks::detach(&self.machine(guest), guest, device, log).await })
     }
 
-    fn serial<'a>(&'a self, guest: &'a Guest) -> Done<'a, Serial> {
+    fn serial<'a>(&'a self, guest: &'a Guest) -> PortFuture<'a, Serial> {
         Box::pin(async {
             let machine = self.machine(guest);
             machine.serial.open(guest, &machine.control).await

@@ -99,7 +99,7 @@ impl SerialLine {
         let (reader, writer) = stream.into_split();
         let typing = tokio::spawn(type_in(writer, typed));
         tokio::spawn(async move {
-            listen(reader, output, &before).await;
+            read_on(reader, output, &before).await;
             typing.abort();
         });
         *open = Some(new);
@@ -136,7 +136,7 @@ impl Open {
 }
 
 /// Passes on what the guest writes until it is gone or nobody listens.
-async fn listen(mut reader: OwnedReadHalf, output: Sender<Vec<u8>>, before: &Mutex<VecDeque<u8>>) {
+async fn read_on(mut reader: OwnedReadHalf, output: Sender<Vec<u8>>, before: &Mutex<VecDeque<u8>>) {
     let mut buffer = vec![0; 4096];
     loop {
         let count = tokio::select! {

@@ -7,10 +7,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::backend::engine::store::Change;
-use crate::backend::ports::{CommandLog, Meter};
+use crate::backend::ports::{CommandLog, ProgressReport};
 use crate::domain::{Command, Failure, Progress, Resource, ResourceId, Step, StepState, Wait};
 
-use super::{Context, Stop, Taken, Undo, mismatch};
+use super::{Context, ExecutedStep, Stop, Undo, mismatch};
 
 /// A change to a resource that is committed with the step that made it.
 #[derive(Debug, Clone)]
@@ -52,20 +52,20 @@ pub struct StepContext {
     cx: Context,
     log: CommandLog,
     changed: Arc<Mutex<Vec<Changed>>>,
-    spans: (f64, f64),
+    progress_range: (f64, f64),
     step: Step,
-    says: Option<&'static str>,
+    label: Option<&'static str>,
 }
 
 impl StepContext {
-    pub(super) fn new(cx: &Context, spans: (f64, f64), step: Step) -> Self {
-        let (core, uid, shown) = (cx.inner.core.clone(), cx.inner.uid, step.clone());
+    pub(super) fn new(cx: &Context, progress_range: (f64, f64), step: Step) -> Self {
+        let (engine, uid, shown) = (cx.inner.engine.clone(), cx.inner.uid, step.clone());
         let log = CommandLog::watched(move |commands| {
             let mut step = shown.clone();
             step.commands.extend(commands);
-            core.tell_step(uid, step);
+            engine.publish_step(uid, step);
         });
-        Self { cx: cx.clone(), log, changed: Arc::default(), spans, step, says: None }
+        Self { cx: cx.clone(), log, changed: Arc::default(), progress_range, step, label: None }
     }
 
     /// Where commands are noted.
@@ -81,11 +81,11 @@ impl StepContext {
     }
 
     /// Says how far the step is.
-    pub fn report(&self, meter: Meter) {
-        let (from, to) = self.spans;
+    pub fn report(&self, meter: ProgressReport) {
+        let (from, to) = self.progress_range;
         let inner = &self.cx.inner;
         self.cx.progress(Progress {
-            phase: self.says.unwrap_or(&self.step.name).replace('_', " "),
+            phase: self.label.unwrap_or(&self.step.name).replace('_', " "),
             // At the very start nothing is known but that it began.
             fraction: match meter.fraction {
                 Some(fraction) => Some(from + (to - from) * fraction.clamp(0.0, 1.0)),
@@ -133,28 +133,28 @@ impl StepContext {
 pub struct StepBuilder<'c> {
     cx: &'c Context,
     name: &'static str,
-    says: Option<&'static str>,
+    label: Option<&'static str>,
     undo: Option<Undo>,
     retries: u32,
-    spans: Option<(f64, f64)>,
+    progress_range: Option<(f64, f64)>,
 }
 
 impl<'c> StepBuilder<'c> {
     /// A step of an operation, by its name in the kind's catalogue entry.
     pub(super) fn new(cx: &'c Context, name: &'static str) -> Self {
-        Self { cx, name, says: None, undo: None, retries: 0, spans: None }
+        Self { cx, name, label: None, undo: None, retries: 0, progress_range: None }
     }
 
     /// What to show people while it is taken, where its name does not say enough.
-    pub fn says(mut self, phase: &'static str) -> Self {
-        self.says = Some(phase);
+    pub fn label(mut self, phase: &'static str) -> Self {
+        self.label = Some(phase);
         self
     }
 
     /// Which part of the operation's whole time it takes, as two fractions; without it all steps
     /// count alike.
-    pub fn spans(mut self, from: f64, to: f64) -> Self {
-        self.spans = Some((from, to));
+    pub fn progress_range(mut self, from: f64, to: f64) -> Self {
+        self.progress_range = Some((from, to));
         self
     }
 
@@ -206,26 +206,26 @@ impl<'c> StepBuilder<'c> {
             commands: Vec::new(),
         };
         // From here on the effect may have happened in an earlier life, so its undo is due.
-        let taken = Taken { step: step.clone(), result: None, undo: self.undo };
+        let taken = ExecutedStep { step: step.clone(), result: None, undo: self.undo };
         inner.taken.lock().unwrap_or_else(PoisonError::into_inner).push(taken);
         if inner.cancel.is_cancelled() {
             return Err(Stop::Cancelled);
         }
-        if inner.core.is_pausing() {
+        if inner.engine.is_pausing() {
             return Err(Stop::Leaving);
         }
         inner.begun.notify_one();
         let steps = &inner.kind.spec.steps;
         let place = steps.iter().position(|name| name == self.name).unwrap_or(0) as f64;
         let steps = steps.len().max(1) as f64;
-        let spans = self.spans.unwrap_or((place / steps, (place + 1.0) / steps));
-        inner.core.begin_step(inner.uid, &step);
+        let spans = self.progress_range.unwrap_or((place / steps, (place + 1.0) / steps));
+        inner.engine.begin_step(inner.uid, &step);
         crash(&inner.kind.spec.kind, self.name, "before");
         let mut tries = 0;
         let (result, cx) = loop {
             let mut cx = StepContext::new(self.cx, spans, step.clone());
-            cx.says = self.says;
-            cx.report(Meter::default());
+            cx.label = self.label;
+            cx.report(ProgressReport::default());
             let result = effect(cx.clone()).await;
             step.commands = cx.commands(&step);
             match result {
@@ -234,9 +234,9 @@ impl<'c> StepBuilder<'c> {
                     tries += 1;
                     let at = self.cx.now() + pause;
                     let wait = Wait::Retry { at, why: failure.message };
-                    inner.core.waits(inner.uid, Some(wait));
+                    inner.engine.waits(inner.uid, Some(wait));
                     self.cx.ports().clock.until(at).await;
-                    inner.core.waits(inner.uid, None);
+                    inner.engine.waits(inner.uid, None);
                 }
                 result => break (result, cx),
             }
@@ -249,7 +249,7 @@ impl<'c> StepBuilder<'c> {
                     Failure::new(format!("step {} cannot be recorded: {error}", self.name))
                 })?;
                 step.state = StepState::Done;
-                self.cx.keep(&step, Some(result.clone()));
+                self.cx.update_last(&step, Some(result.clone()));
                 self.cx
                     .record(step, Some(result), cx.changes())
                     .await
@@ -260,7 +260,7 @@ impl<'c> StepBuilder<'c> {
             Err(failure) => {
                 step.state = StepState::Failed;
                 step.error = Some(failure.message.clone());
-                self.cx.keep(&step, None);
+                self.cx.update_last(&step, None);
                 if failure.refused {
                     self.cx.disarm();
                 }
@@ -287,7 +287,7 @@ impl StepBuilder<'_> {
         let value = serde_json::from_value(result.clone()).map_err(|error| {
             mismatch(format!("what step '{}' returned cannot be read ({error})", self.name))
         })?;
-        let taken = Taken { step, result: Some(result), undo: self.undo };
+        let taken = ExecutedStep { step, result: Some(result), undo: self.undo };
         inner.taken.lock().unwrap_or_else(PoisonError::into_inner).push(taken);
         Ok(value)
     }
@@ -303,7 +303,7 @@ impl Context {
     }
 
     /// Remembers how the latest step stands, for its undo.
-    fn keep(&self, step: &Step, result: Option<serde_json::Value>) {
+    fn update_last(&self, step: &Step, result: Option<serde_json::Value>) {
         let mut taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = taken.last_mut() {
             last.step = step.clone();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::backend::engine::kind::{Entry, Kind};
-use crate::backend::ports::Meter;
+use crate::backend::ports::ProgressReport;
 use crate::backend::testing::trial::{Trial, until};
 use crate::domain::{
     Backend, Effect, Fact, Field, FieldType, OperationSpec, ResourceKind, Risk, State,
@@ -38,7 +38,7 @@ impl WalkParams {
     /// Stays here for ever when the file beside the log says so.
     async fn point(&self, step: &StepContext, here: String) {
         if std::fs::read_to_string(self.log.with_extension("hang")).is_ok_and(|at| at == here) {
-            step.report(Meter { detail: Some(here), ..Meter::default() });
+            step.report(ProgressReport { detail: Some(here), ..ProgressReport::default() });
             std::future::pending::<()>().await;
         }
     }
@@ -67,8 +67,8 @@ impl Kind for Walk {
             ],
             locks: vec![],
             requires: vec![],
-            leaves: None,
-            once: false,
+            state_after: None,
+            reject_duplicates: false,
             steps: NAMES.map(Into::into).to_vec(),
         }
     }
@@ -349,7 +349,10 @@ impl Kind for Late {
             .run(|step| {
                 let params = params.clone();
                 async move {
-                    step.report(Meter { detail: Some("at work".into()), ..Meter::default() });
+                    step.report(ProgressReport {
+                        detail: Some("at work".into()),
+                        ..ProgressReport::default()
+                    });
                     let work = move || {
                         std::fs::read(&params.pipe).unwrap();
                         write(&params, "done");

@@ -12,9 +12,9 @@ const LANES: [&str; 2] = ["vm", "disk"];
 
 #[derive(Debug, Clone)]
 struct Known {
-    entry: Entry,
+    entry: QueueEntry,
     stage: Stage,
-    called_off: bool,
+    cancelled: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -32,12 +32,12 @@ struct Model {
     /// The highest number given out.
     last: u64,
     /// Gone, and so free to be relaunched under their old numbers.
-    gone: Vec<Entry>,
+    gone: Vec<QueueEntry>,
 }
 
 #[derive(Debug, Clone)]
 enum Do {
-    Accept(Entry),
+    Accept(QueueEntry),
     /// An operation that failed is accepted again.
     Again(Index),
     Commit(Index),
@@ -69,7 +69,7 @@ impl Model {
 
     fn startable(&self, at: usize) -> bool {
         let it = &self.known[at];
-        let free = it.called_off || self.open(&it.entry.lane);
+        let free = it.cancelled || self.open(&it.entry.lane);
         it.stage == Stage::Waiting && self.blocker(at).is_none() && free
     }
 
@@ -77,7 +77,7 @@ impl Model {
     fn first(&self) -> Option<usize> {
         (0..self.known.len()).filter(|at| self.startable(*at)).min_by_key(|at| {
             let it = &self.known[*at];
-            (!it.called_off, Reverse(it.entry.priority), *at)
+            (!it.cancelled, Reverse(it.entry.priority), *at)
         })
     }
 
@@ -101,7 +101,7 @@ impl Model {
     }
 }
 
-fn excluding(one: &Entry, other: &Entry) -> bool {
+fn excluding(one: &QueueEntry, other: &QueueEntry) -> bool {
     one.locks.iter().any(|(resource, mode)| {
         other.locks.iter().any(|(also, other)| resource == also && excludes(*mode, *other))
     })
@@ -131,13 +131,13 @@ impl ReferenceStateMachine for Model {
                         (ResourceId::new(ResourceKind::Vm, id), mode)
                     })
                     .collect();
-                Do::Accept(Entry {
+                Do::Accept(QueueEntry {
                     uid,
                     kind: ["vm_start", "vm_stop"][kind].into(),
                     lane: LANES[lane].into(),
                     priority,
                     subject: locks.first().map(|(resource, _)| *resource),
-                    leaves: leaves.then(|| ["running", "halted"][kind].into()),
+                    state_after: leaves.then(|| ["running", "halted"][kind].into()),
                     locks,
                 })
             },
@@ -171,12 +171,12 @@ impl ReferenceStateMachine for Model {
                 state.known.push(Known {
                     entry: entry.clone(),
                     stage: Stage::Held,
-                    called_off: false,
+                    cancelled: false,
                 });
             }
             Do::Again(index) if !state.gone.is_empty() => {
                 let entry = state.gone.remove(index.index(state.gone.len()));
-                state.known.push(Known { entry, stage: Stage::Held, called_off: false });
+                state.known.push(Known { entry, stage: Stage::Held, cancelled: false });
             }
             Do::Again(_) => {}
             Do::Commit(index) => {
@@ -191,7 +191,7 @@ impl ReferenceStateMachine for Model {
             }
             Do::CallOff(index) => {
                 if let Some(at) = state.at(*index, &WAITS) {
-                    state.known[at].called_off = true;
+                    state.known[at].cancelled = true;
                 }
             }
             Do::Withdraw(index) => {
@@ -267,7 +267,7 @@ impl StateMachineTest for Under {
             }
             Do::CallOff(index) => {
                 if let Some(at) = before.at(index, &WAITS) {
-                    queue.call_off(uid(at));
+                    queue.mark_cancelled(uid(at));
                 }
             }
             Do::Withdraw(index) => {
@@ -317,13 +317,13 @@ impl StateMachineTest for Under {
             assert!(!others.any(|other| excluding(&one.entry, &other.entry)));
         }
         for (at, it) in model.known.iter().enumerate() {
-            let why = queue.why(it.entry.uid);
+            let why = queue.wait_reason(it.entry.uid);
             match it.stage {
                 Stage::Running => assert_eq!(why, None),
                 // It is about to be on disk, and waits for nothing else.
                 Stage::Held | Stage::Waiting => {
-                    let free = model.blocker(at).is_none()
-                        && (it.called_off || model.open(&it.entry.lane));
+                    let free =
+                        model.blocker(at).is_none() && (it.cancelled || model.open(&it.entry.lane));
                     assert_eq!(why.is_none(), free, "{why:?}");
                     if let Some(Wait::Operation { uid, resource }) = why {
                         let holds =
@@ -338,11 +338,11 @@ impl StateMachineTest for Under {
         for resource in (1..4).map(|id| ResourceId::new(ResourceKind::Vm, id)) {
             let about = |it: &&Known| it.entry.subject == Some(resource);
             let leaves =
-                model.known.iter().rev().filter(about).find_map(|it| it.entry.leaves.clone());
-            assert_eq!(queue.will_be(resource), leaves.as_deref());
+                model.known.iter().rev().filter(about).find_map(|it| it.entry.state_after.clone());
+            assert_eq!(queue.projected_state(resource), leaves.as_deref());
             for kind in ["vm_start", "vm_stop"] {
                 let like = model.known.iter().filter(about).find(|it| it.entry.kind == kind);
-                assert_eq!(queue.like(kind, resource), like.map(|it| it.entry.uid));
+                assert_eq!(queue.find_duplicate(kind, resource), like.map(|it| it.entry.uid));
             }
             let held =
                 running.iter().any(|it| it.entry.locks.contains(&(resource, LockMode::Exclusive)));
@@ -375,7 +375,7 @@ impl StateMachineTest for Under {
         assert_eq!(ended, model.known.len());
         assert_eq!(queue.counts(), (0, 0));
         assert!(queue.lines.is_empty() && queue.queued.is_empty());
-        assert!(queue.called_off.is_empty());
+        assert!(queue.cancelled.is_empty());
     }
 }
 

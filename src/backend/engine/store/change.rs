@@ -21,7 +21,7 @@ pub enum Change {
         params: Arc<Params>,
     },
     /// An operation changed where it stands.
-    Stand {
+    SetState {
         /// Which.
         uid: Uid,
         /// Where it stands now.
@@ -165,7 +165,7 @@ impl<'c> Statements<'c> {
                 operation.comment,
                 time(operation.created),
             ])?,
-            Change::Stand { uid, state, comment, started, finished } => {
+            Change::SetState { uid, state, comment, started, finished } => {
                 self.stand.execute(params![
                     uid.0,
                     state_code(*state),

@@ -178,8 +178,13 @@ async fn a_reserve_lets_ends_be_written_on_a_full_disk() {
     assert!(allocated * 512 >= 4 << 20);
     writer.send(vec![insert(&operation(1))]).await.unwrap();
     faults.plan(Some(Fault { at: 0, times: 1, how: How::Full }));
-    let stand =
-        |state| Change::Stand { uid: Uid(1), state, comment: None, started: None, finished: None };
+    let stand = |state| Change::SetState {
+        uid: Uid(1),
+        state,
+        comment: None,
+        started: None,
+        finished: None,
+    };
     // It needs the room of the reserve, and gets it.
     writer.send(vec![stand(State::Cancel)]).await.unwrap();
     assert!(store.is_full() && !reserve.exists());

@@ -9,75 +9,75 @@ use serde_json::{Value as Json, json};
 
 use crate::backend::engine::store::{FILE, Fault, Faults, How};
 use crate::backend::testing::fake::Trouble;
-use crate::backend::testing::harness::House;
+use crate::backend::testing::harness::Harness;
 use crate::domain::{
     Answer, Backend, Control, Event, EventStream, Fact, Filter, LaneChange, List, Params, Query,
     Rows, State, Subject, Uid,
 };
 
 /// Everything an operator may do, with what comes of it. Notes what is acknowledged.
-async fn a_day(house: &mut House, accepted: &mut Vec<Uid>) {
+async fn a_day(harness: &mut Harness, accepted: &mut Vec<Uid>) {
     let lane = |change| Control::Lane { name: "disk".into(), change };
     // A creation, and work behind it.
     let given = json!({ "hostname": "web-1", "password": "correct horse", "os": "tiny" });
-    accepted.extend(asks(house, "vm_create", given).await);
-    accepted.extend(asks(house, "vm_stop", json!({ "vm": "web-1", "force": true })).await);
+    accepted.extend(asks(harness, "vm_create", given).await);
+    accepted.extend(asks(harness, "vm_stop", json!({ "vm": "web-1", "force": true })).await);
     // A creation that is called off, with what waits for it.
-    may(house, lane(LaneChange::Pause)).await;
-    let create = asks(house, "disk_create", json!({ "name": "a", "size_mb": 20 })).await;
+    may(harness, lane(LaneChange::Pause)).await;
+    let create = asks(harness, "disk_create", json!({ "name": "a", "size_mb": 20 })).await;
     accepted.extend(create);
-    accepted.extend(asks(house, "disk_delete", json!({ "disk": "a" })).await);
+    accepted.extend(asks(harness, "disk_delete", json!({ "disk": "a" })).await);
     if let Some(uid) = create {
-        may(house, Control::Priority { uid, priority: 3 }).await;
-        may(house, Control::Cancel { uid }).await;
+        may(harness, Control::Priority { uid, priority: 3 }).await;
+        may(harness, Control::Cancel { uid }).await;
     }
-    may(house, lane(LaneChange::Width(5))).await;
-    while !may(house, lane(LaneChange::Resume)).await {}
-    rest(house, accepted).await;
+    may(harness, lane(LaneChange::Width(5))).await;
+    while !may(harness, lane(LaneChange::Resume)).await {}
+    rest(harness, accepted).await;
     // One that fails, and is tried again.
-    house.fake.trouble(0, Trouble::Before);
-    if let Some(uid) = asks(house, "disk_create", json!({ "name": "b", "size_mb": 20 })).await {
+    harness.fake.trouble(0, Trouble::Before);
+    if let Some(uid) = asks(harness, "disk_create", json!({ "name": "b", "size_mb": 20 })).await {
         accepted.push(uid);
-        rest(house, accepted).await;
-        may(house, Control::Relaunch { uid, params: Params::new() }).await;
-        rest(house, accepted).await;
+        rest(harness, accepted).await;
+        may(harness, Control::Relaunch { uid, params: Params::new() }).await;
+        rest(harness, accepted).await;
     }
     // One that is called off while it runs.
-    house.fake.trouble(0, Trouble::Hang);
-    if let Some(uid) = asks(house, "disk_create", json!({ "name": "c", "size_mb": 20 })).await {
+    harness.fake.trouble(0, Trouble::Hang);
+    if let Some(uid) = asks(harness, "disk_create", json!({ "name": "c", "size_mb": 20 })).await {
         accepted.push(uid);
-        house.fake.hung().await;
-        while !may(house, Control::Cancel { uid }).await {}
-        rest(house, accepted).await;
+        harness.fake.hung().await;
+        while !may(harness, Control::Cancel { uid }).await {}
+        rest(harness, accepted).await;
     }
 }
 
-async fn asks(house: &House, kind: &str, given: Json) -> Option<Uid> {
-    house.submit(kind, given).await.ok().map(|accepted| accepted.uid)
+async fn asks(harness: &Harness, kind: &str, given: Json) -> Option<Uid> {
+    harness.submit(kind, given).await.ok().map(|accepted| accepted.uid)
 }
 
 /// Says whether it worked, or can work no more.
-async fn may(house: &House, control: Control) -> bool {
-    let done = house.backend.control(control).await;
-    done.is_ok() || house.backend.core.store.is_dead()
+async fn may(harness: &Harness, control: Control) -> bool {
+    let done = harness.backend.control(control).await;
+    done.is_ok() || harness.backend.engine.store.is_dead()
 }
 
-async fn rest(house: &mut House, uids: &[Uid]) {
+async fn rest(harness: &mut Harness, uids: &[Uid]) {
     for uid in uids {
         loop {
-            let state = house.detail(*uid).await.operation.state;
+            let state = harness.detail(*uid).await.operation.state;
             if state.is_end() || state == State::Error {
                 break;
             }
             // Whatever it tells: what was told before this was asked says nothing.
-            house.hears(|fact| matches!(fact, Fact::Operation(_)).then_some(())).await;
+            harness.hears(|fact| matches!(fact, Fact::Operation(_)).then_some(())).await;
         }
     }
 }
 
 /// What there is, as anybody who asks is told.
-async fn told(house: &House) -> Json {
-    house.backend.settle().await;
+async fn told(harness: &Harness) -> Json {
+    harness.backend.resource_after().await;
     let list = List {
         of: Subject::Operations,
         filter: Filter::default(),
@@ -86,14 +86,14 @@ async fn told(house: &House) -> Json {
         limit: 100,
         around: None,
     };
-    let operations = match house.backend.query(Query::List(list)).await.unwrap() {
+    let operations = match harness.backend.query(Query::List(list)).await.unwrap() {
         Answer::Page(page) => match page.rows {
             Rows::Operations(rows) => rows,
             Rows::Resources(_) => unreachable!("operations were asked for"),
         },
         other => panic!("{other:?}"),
     };
-    let lanes = match house.backend.query(Query::Lanes).await.unwrap() {
+    let lanes = match harness.backend.query(Query::Lanes).await.unwrap() {
         Answer::Lanes(lanes) => lanes,
         other => panic!("{other:?}"),
     };
@@ -110,7 +110,7 @@ async fn told(house: &House) -> Json {
             json
         })
         .collect();
-    json!({ "operations": operations, "lanes": lanes, "things": house.everything().await })
+    json!({ "operations": operations, "lanes": lanes, "things": harness.everything().await })
 }
 
 /// Nothing is there that is half made or belongs to nothing.
@@ -139,7 +139,7 @@ fn whole(told: &Json) {
 
 /// The events come one after the other, nothing is told of what has ended, and what was told last
 /// is what is.
-async fn in_order(events: &mut EventStream, house: &House) {
+async fn in_order(events: &mut EventStream, harness: &Harness) {
     let mut last: BTreeMap<Uid, State> = BTreeMap::new();
     let mut before = None;
     while let Some(Some(Event { seq, fact, .. })) = events.next().now_or_never() {
@@ -151,41 +151,41 @@ async fn in_order(events: &mut EventStream, house: &House) {
         }
     }
     for (uid, state) in last {
-        assert_eq!(house.detail(uid).await.operation.state, state, "{uid}");
+        assert_eq!(harness.detail(uid).await.operation.state, state, "{uid}");
     }
 }
 
 /// One day with one fault. Says where it struck.
 async fn play(fault: Fault) -> Vec<String> {
-    let mut house = House::open();
-    house.some_image().await;
-    let faults = Faults::of(&house.dir().join(FILE));
-    let mut events = house.backend.subscribe();
+    let mut harness = Harness::open();
+    harness.some_image().await;
+    let faults = Faults::of(&harness.dir().join(FILE));
+    let mut events = harness.backend.subscribe();
     faults.plan(Some(fault));
-    let backend = house.backend.clone();
+    let backend = harness.backend.clone();
     let mut accepted = Vec::new();
     let lived = tokio::select! {
         biased;
-        () = a_day(&mut house, &mut accepted) => true,
-        _ = backend.core.store.broken() => false,
+        () = a_day(&mut harness, &mut accepted) => true,
+        _ = backend.engine.store.broken() => false,
     };
     let struck = faults.plan(None);
     // What was to go wrong with a request that never came does not any more.
-    house.fake.trouble(usize::MAX, Trouble::Before);
+    harness.fake.trouble(usize::MAX, Trouble::Before);
     let what = format!("{fault:?} {struck:?}");
     println!("{what}");
-    if lived && !backend.core.store.is_dead() {
-        in_order(&mut events, &house).await;
-        let before = told(&house).await;
+    if lived && !backend.engine.store.is_dead() {
+        in_order(&mut events, &harness).await;
+        let before = told(&harness).await;
         whole(&before);
         drop(events);
-        house = house.restart().await;
-        assert_eq!(told(&house).await, before, "memory and store differ after {what}");
+        harness = harness.restart().await;
+        assert_eq!(told(&harness).await, before, "memory and store differ after {what}");
     } else {
         drop(events);
-        house = house.restart().await;
+        harness = harness.restart().await;
     }
-    let found = told(&house).await;
+    let found = told(&harness).await;
     let uids: Vec<_> =
         found["operations"].as_array().unwrap().iter().map(|it| &it["uid"]).collect();
     for uid in &accepted {
@@ -193,10 +193,10 @@ async fn play(fault: Fault) -> Vec<String> {
     }
     let uids: Vec<Uid> =
         uids.into_iter().map(|uid| serde_json::from_value(uid.clone()).unwrap()).collect();
-    house.control(Control::Lane { name: "disk".into(), change: LaneChange::Resume }).await;
-    rest(&mut house, &uids).await;
-    whole(&told(&house).await);
-    house.backend.leave(false).await;
+    harness.control(Control::Lane { name: "disk".into(), change: LaneChange::Resume }).await;
+    rest(&mut harness, &uids).await;
+    whole(&told(&harness).await);
+    harness.backend.leave(false).await;
     struck
 }
 

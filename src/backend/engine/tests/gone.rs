@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::backend::engine::journal::Changed;
 use crate::backend::engine::store::FILE;
 use crate::backend::testing::fake::Trouble;
-use crate::backend::testing::harness::House;
+use crate::backend::testing::harness::Harness;
 use crate::domain::{
     Accepted, Control, LaneChange, Params, Reason, Resource, ResourceId, ResourceKind, State, Uid,
 };
@@ -24,17 +24,17 @@ fn lane(name: &str, change: LaneChange) -> Control {
     Control::Lane { name: name.into(), change }
 }
 
-async fn ask(house: &House, kind: &str, given: serde_json::Value) -> Accepted {
-    house.submit(kind, given).await.unwrap()
+async fn ask(harness: &Harness, kind: &str, given: serde_json::Value) -> Accepted {
+    harness.submit(kind, given).await.unwrap()
 }
 
-async fn create_vm(house: &House) -> Accepted {
+async fn create_vm(harness: &Harness) -> Accepted {
     let given = json!({ "hostname": "web-1", "password": "correct horse", "os": "tiny" });
-    ask(house, "vm_create", given).await
+    ask(harness, "vm_create", given).await
 }
 
-async fn says(house: &mut House, uid: Uid) -> (State, String) {
-    let ended = house.ends(uid).await;
+async fn ended_as(harness: &mut Harness, uid: Uid) -> (State, String) {
+    let ended = harness.ends(uid).await;
     (ended.state, ended.comment.unwrap_or_default())
 }
 
@@ -44,160 +44,160 @@ fn never(id: ResourceId, name: &str, creation: Uid) -> (State, String) {
 }
 
 /// Nothing is left of it, now and after a restart.
-async fn is_gone(house: House, id: ResourceId) -> House {
-    assert_eq!(house.resource(id).await, None);
-    let before = house.everything().await;
-    let house = house.restart().await;
-    assert_eq!(house.resource(id).await, None);
-    assert_eq!(house.everything().await, before);
-    house
+async fn is_gone(harness: Harness, id: ResourceId) -> Harness {
+    assert_eq!(harness.resource(id).await, None);
+    let before = harness.everything().await;
+    let harness = harness.restart().await;
+    assert_eq!(harness.resource(id).await, None);
+    assert_eq!(harness.everything().await, before);
+    harness
 }
 
 #[tokio::test]
 async fn what_waits_for_a_creation_ends_when_that_is_cancelled() {
-    let mut house = House::open();
-    house.some_image().await;
-    house.fake.trouble(0, Trouble::Hang);
-    let create = create_vm(&house).await;
-    house.fake.hung().await;
-    let stop = ask(&house, "vm_stop", json!({ "vm": 1, "force": true })).await;
-    let start = ask(&house, "vm_start", json!({ "vm": 1 })).await;
-    house.fake.calls();
-    house.control(Control::Cancel { uid: create.uid }).await;
-    assert_eq!(house.ends(create.uid).await.state, State::Cancel);
+    let mut harness = Harness::open();
+    harness.some_image().await;
+    harness.fake.trouble(0, Trouble::Hang);
+    let create = create_vm(&harness).await;
+    harness.fake.hung().await;
+    let stop = ask(&harness, "vm_stop", json!({ "vm": 1, "force": true })).await;
+    let start = ask(&harness, "vm_start", json!({ "vm": 1 })).await;
+    harness.fake.calls();
+    harness.control(Control::Cancel { uid: create.uid }).await;
+    assert_eq!(harness.ends(create.uid).await.state, State::Cancel);
     for later in [stop, start] {
-        assert_eq!(says(&mut house, later.uid).await, never(vm(1), "web-1", create.uid));
+        assert_eq!(ended_as(&mut harness, later.uid).await, never(vm(1), "web-1", create.uid));
     }
-    assert!(!house.fake.calls().iter().any(|call| call.starts_with("launch")));
-    is_gone(house, vm(1)).await;
+    assert!(!harness.fake.calls().iter().any(|call| call.starts_with("launch")));
+    is_gone(harness, vm(1)).await;
 }
 
 #[tokio::test]
 async fn so_it_is_with_a_disk_and_who_waits_behind_those_goes_on() {
-    let mut house = House::open();
-    house.some_vm().await;
-    house.fake.trouble(0, Trouble::Hang);
-    let create = ask(&house, "disk_create", json!({ "name": "data", "size_mb": 20 })).await;
-    house.fake.hung().await;
-    let attach = ask(&house, "disk_attach", json!({ "disk": 1, "vm": 1 })).await;
-    let stop = ask(&house, "vm_stop", json!({ "vm": 1 })).await;
-    house.control(Control::Cancel { uid: create.uid }).await;
-    assert_eq!(says(&mut house, attach.uid).await, never(disk(1), "data", create.uid));
-    assert_eq!(house.ends(stop.uid).await.state, State::Done);
-    assert_eq!(house.vm(1).await.disks, Vec::<u64>::new());
-    is_gone(house, disk(1)).await;
+    let mut harness = Harness::open();
+    harness.some_vm().await;
+    harness.fake.trouble(0, Trouble::Hang);
+    let create = ask(&harness, "disk_create", json!({ "name": "data", "size_mb": 20 })).await;
+    harness.fake.hung().await;
+    let attach = ask(&harness, "disk_attach", json!({ "disk": 1, "vm": 1 })).await;
+    let stop = ask(&harness, "vm_stop", json!({ "vm": 1 })).await;
+    harness.control(Control::Cancel { uid: create.uid }).await;
+    assert_eq!(ended_as(&mut harness, attach.uid).await, never(disk(1), "data", create.uid));
+    assert_eq!(harness.ends(stop.uid).await.state, State::Done);
+    assert_eq!(harness.vm(1).await.disks, Vec::<u64>::new());
+    is_gone(harness, disk(1)).await;
 }
 
 #[tokio::test]
 async fn in_a_paused_lane_they_end_at_once_together() {
-    let mut house = House::open();
-    house.some_image().await;
-    house.control(lane("vm", LaneChange::Pause)).await;
-    let create = create_vm(&house).await;
-    let stop = ask(&house, "vm_stop", json!({ "vm": 1 })).await;
-    house.control(Control::Cancel { uid: create.uid }).await;
-    let ended = house.detail(stop.uid).await.operation;
+    let mut harness = Harness::open();
+    harness.some_image().await;
+    harness.control(lane("vm", LaneChange::Pause)).await;
+    let create = create_vm(&harness).await;
+    let stop = ask(&harness, "vm_stop", json!({ "vm": 1 })).await;
+    harness.control(Control::Cancel { uid: create.uid }).await;
+    let ended = harness.detail(stop.uid).await.operation;
     assert_eq!((ended.state, ended.comment.unwrap()), never(vm(1), "web-1", create.uid));
-    let mut house = is_gone(house, vm(1)).await;
-    house.control(lane("vm", LaneChange::Resume)).await;
-    let again = create_vm(&house).await;
-    assert_eq!(house.ends(again.uid).await.state, State::Done);
+    let mut harness = is_gone(harness, vm(1)).await;
+    harness.control(lane("vm", LaneChange::Resume)).await;
+    let again = create_vm(&harness).await;
+    assert_eq!(harness.ends(again.uid).await.state, State::Done);
 }
 
 #[tokio::test]
 async fn who_waits_for_a_creation_that_failed_does_nothing_and_goes_with_it() {
-    let mut house = House::open();
-    house.some_image().await;
-    house.control(lane("vm", LaneChange::Pause)).await;
-    let create = create_vm(&house).await;
-    let stop = ask(&house, "vm_stop", json!({ "vm": 1, "force": true })).await;
-    house.fake.trouble(0, Trouble::Before);
-    house.control(lane("vm", LaneChange::Resume)).await;
-    assert_eq!(house.ends(create.uid).await.state, State::Error);
-    let (state, why) = says(&mut house, stop.uid).await;
+    let mut harness = Harness::open();
+    harness.some_image().await;
+    harness.control(lane("vm", LaneChange::Pause)).await;
+    let create = create_vm(&harness).await;
+    let stop = ask(&harness, "vm_stop", json!({ "vm": 1, "force": true })).await;
+    harness.fake.trouble(0, Trouble::Before);
+    harness.control(lane("vm", LaneChange::Resume)).await;
+    assert_eq!(harness.ends(create.uid).await.state, State::Error);
+    let (state, why) = ended_as(&mut harness, stop.uid).await;
     assert_eq!(state, State::Error, "{why}");
     assert!(why.contains(&format!("its creation {} failed", create.uid)), "{why}");
-    assert_eq!(house.vm(1).await.state.word(), "being_created");
+    assert_eq!(harness.vm(1).await.state.word(), "being_created");
     // After the creation, it works.
-    house.control(Control::Relaunch { uid: create.uid, params: Params::new() }).await;
-    house.reaches(create.uid, &[State::Done]).await;
-    house.control(Control::Relaunch { uid: stop.uid, params: Params::new() }).await;
-    house.reaches(stop.uid, &[State::Done]).await;
+    harness.control(Control::Relaunch { uid: create.uid, params: Params::new() }).await;
+    harness.reaches(create.uid, &[State::Done]).await;
+    harness.control(Control::Relaunch { uid: stop.uid, params: Params::new() }).await;
+    harness.reaches(stop.uid, &[State::Done]).await;
 
     // Without it, it cannot.
-    house.fake.trouble(0, Trouble::Hang);
-    let create = ask(&house, "disk_create", json!({ "name": "data", "size_mb": 20 })).await;
-    house.fake.hung().await;
-    let attach = ask(&house, "disk_delete", json!({ "disk": 1 })).await;
-    house.control(lane("disk", LaneChange::Pause)).await;
-    let mut house = house.restart().await;
-    house.fake.trouble(0, Trouble::Before);
-    house.control(lane("disk", LaneChange::Resume)).await;
-    assert_eq!(house.ends(create.uid).await.state, State::Error);
-    assert_eq!(says(&mut house, attach.uid).await.0, State::Error);
-    house.control(Control::Cancel { uid: create.uid }).await;
-    let ended = house.reaches(attach.uid, &[State::Cancel]).await;
+    harness.fake.trouble(0, Trouble::Hang);
+    let create = ask(&harness, "disk_create", json!({ "name": "data", "size_mb": 20 })).await;
+    harness.fake.hung().await;
+    let attach = ask(&harness, "disk_delete", json!({ "disk": 1 })).await;
+    harness.control(lane("disk", LaneChange::Pause)).await;
+    let mut harness = harness.restart().await;
+    harness.fake.trouble(0, Trouble::Before);
+    harness.control(lane("disk", LaneChange::Resume)).await;
+    assert_eq!(harness.ends(create.uid).await.state, State::Error);
+    assert_eq!(ended_as(&mut harness, attach.uid).await.0, State::Error);
+    harness.control(Control::Cancel { uid: create.uid }).await;
+    let ended = harness.reaches(attach.uid, &[State::Cancel]).await;
     assert_eq!((ended.state, ended.comment.unwrap()), never(disk(1), "data", create.uid));
-    is_gone(house, disk(1)).await;
+    is_gone(harness, disk(1)).await;
 }
 
 #[tokio::test]
 async fn what_an_older_hostler_left_behind_ends_by_itself() {
-    let mut house = House::open();
-    house.some_halted_vm().await;
-    house.control(lane("vm", LaneChange::Pause)).await;
-    let start = ask(&house, "vm_start", json!({ "vm": 1 })).await;
-    house.backend.leave(false).await;
-    let store = rusqlite::Connection::open(house.dir().join(FILE)).unwrap();
+    let mut harness = Harness::open();
+    harness.some_halted_vm().await;
+    harness.control(lane("vm", LaneChange::Pause)).await;
+    let start = ask(&harness, "vm_start", json!({ "vm": 1 })).await;
+    harness.backend.leave(false).await;
+    let store = rusqlite::Connection::open(harness.dir().join(FILE)).unwrap();
     store.execute_batch("DELETE FROM resource WHERE kind = 'vm'").unwrap();
     drop(store);
-    let mut house = house.restart().await;
-    house.control(lane("vm", LaneChange::Resume)).await;
-    let (state, why) = says(&mut house, start.uid).await;
+    let mut harness = harness.restart().await;
+    harness.control(lane("vm", LaneChange::Resume)).await;
+    let (state, why) = ended_as(&mut harness, start.uid).await;
     assert_eq!((state, &*why), (State::Cancel, "vm/1 is gone, so this can never work"));
-    is_gone(house, vm(1)).await;
+    is_gone(harness, vm(1)).await;
 }
 
 #[tokio::test]
 async fn what_cannot_be_read_is_not_taken_for_gone() {
-    let mut house = House::open();
-    house.some_halted_vm().await;
-    house.control(lane("vm", LaneChange::Pause)).await;
-    let start = ask(&house, "vm_start", json!({ "vm": 1 })).await;
-    house.backend.leave(false).await;
-    let store = rusqlite::Connection::open(house.dir().join(FILE)).unwrap();
+    let mut harness = Harness::open();
+    harness.some_halted_vm().await;
+    harness.control(lane("vm", LaneChange::Pause)).await;
+    let start = ask(&harness, "vm_start", json!({ "vm": 1 })).await;
+    harness.backend.leave(false).await;
+    let store = rusqlite::Connection::open(harness.dir().join(FILE)).unwrap();
     store.execute_batch("UPDATE resource SET doc = 'x' WHERE kind = 'vm'").unwrap();
     drop(store);
-    let mut house = house.restart().await;
-    house.control(lane("vm", LaneChange::Resume)).await;
-    let (state, why) = says(&mut house, start.uid).await;
+    let mut harness = harness.restart().await;
+    harness.control(lane("vm", LaneChange::Resume)).await;
+    let (state, why) = ended_as(&mut harness, start.uid).await;
     assert_eq!(state, State::Error);
     assert!(why.contains("vm/1 cannot be read") && why.contains("doctor"), "{why}");
 }
 
 #[tokio::test]
 async fn a_put_of_what_is_gone_is_refused_and_not_written() {
-    let mut house = House::open();
-    house.some_halted_vm().await;
-    let phantom = house.vm(1).await;
-    house.done("vm_delete", json!({ "vm": 1 })).await;
+    let mut harness = Harness::open();
+    harness.some_halted_vm().await;
+    let phantom = harness.vm(1).await;
+    harness.done("vm_delete", json!({ "vm": 1 })).await;
     let changed = || vec![Changed::Put(Arc::new(Resource::Vm(phantom.clone())))];
-    let core = &house.backend.core;
-    let error = core.commit(Vec::new(), changed(), None).await.unwrap_err();
+    let engine = &harness.backend.engine;
+    let error = engine.commit(Vec::new(), changed(), None).await.unwrap_err();
     assert_eq!(error.to_string(), "vm/1 does not exist");
-    let (reason, field, _) = house.refused("vm_start", json!({ "vm": 1 })).await;
+    let (reason, field, _) = harness.refused("vm_start", json!({ "vm": 1 })).await;
     assert_eq!((reason, field.as_str()), (Reason::Existence, "vm"));
-    is_gone(house, vm(1)).await;
+    is_gone(harness, vm(1)).await;
 }
 
 #[tokio::test]
 async fn a_cancellation_that_cannot_be_written_leaves_all_of_them_as_they_were() {
-    let mut house = House::open();
-    house.some_image().await;
-    house.control(lane("vm", LaneChange::Pause)).await;
-    let create = create_vm(&house).await;
-    let stop = ask(&house, "vm_stop", json!({ "vm": 1 })).await;
-    let store = rusqlite::Connection::open(house.dir().join(FILE)).unwrap();
+    let mut harness = Harness::open();
+    harness.some_image().await;
+    harness.control(lane("vm", LaneChange::Pause)).await;
+    let create = create_vm(&harness).await;
+    let stop = ask(&harness, "vm_stop", json!({ "vm": 1 })).await;
+    let store = rusqlite::Connection::open(harness.dir().join(FILE)).unwrap();
     store
         .execute_batch(
             "CREATE TRIGGER no BEFORE UPDATE OF state ON operation \
@@ -206,39 +206,39 @@ async fn a_cancellation_that_cannot_be_written_leaves_all_of_them_as_they_were()
         )
         .unwrap();
     let cancel = Control::Cancel { uid: create.uid };
-    crate::domain::Backend::control(&house.backend, cancel).await.unwrap_err();
+    crate::domain::Backend::control(&harness.backend, cancel).await.unwrap_err();
     for it in [create, stop] {
-        assert_eq!(house.detail(it.uid).await.operation.state, State::Pending);
+        assert_eq!(harness.detail(it.uid).await.operation.state, State::Pending);
     }
-    assert_eq!(house.vm(1).await.state.word(), "being_created");
+    assert_eq!(harness.vm(1).await.state.word(), "being_created");
     store.execute_batch("DROP TRIGGER no").unwrap();
-    house.control(lane("vm", LaneChange::Resume)).await;
+    harness.control(lane("vm", LaneChange::Resume)).await;
     for it in [create, stop] {
-        assert_eq!(house.ends(it.uid).await.state, State::Done);
+        assert_eq!(harness.ends(it.uid).await.state, State::Done);
     }
 }
 
 #[tokio::test]
 async fn what_an_earlier_life_began_is_undone_also_while_its_lane_is_paused() {
     for forgotten in [false, true] {
-        let house = House::open();
-        house.fake.trouble(0, Trouble::Hang);
-        let create = ask(&house, "disk_create", json!({ "name": "data", "size_mb": 20 })).await;
-        house.fake.hung().await;
-        let file = house.dir().join("disks/1.qcow2");
+        let harness = Harness::open();
+        harness.fake.trouble(0, Trouble::Hang);
+        let create = ask(&harness, "disk_create", json!({ "name": "data", "size_mb": 20 })).await;
+        harness.fake.hung().await;
+        let file = harness.dir().join("disks/1.qcow2");
         assert!(file.exists(), "the effect has happened");
-        house.control(lane("disk", LaneChange::Pause)).await;
-        house.backend.leave(false).await;
+        harness.control(lane("disk", LaneChange::Pause)).await;
+        harness.backend.leave(false).await;
         if forgotten {
             // The crash came before the store knew that it had begun.
-            let store = rusqlite::Connection::open(house.dir().join(FILE)).unwrap();
+            let store = rusqlite::Connection::open(harness.dir().join(FILE)).unwrap();
             let sql = "UPDATE operation SET state = 0, started = NULL; DELETE FROM step";
             store.execute_batch(sql).unwrap();
         }
-        let mut house = house.restart().await;
-        house.control(Control::Cancel { uid: create.uid }).await;
-        assert_eq!(house.ends(create.uid).await.state, State::Cancel);
+        let mut harness = harness.restart().await;
+        harness.control(Control::Cancel { uid: create.uid }).await;
+        assert_eq!(harness.ends(create.uid).await.state, State::Cancel);
         assert!(!file.exists(), "its file is undone; forgotten: {forgotten}");
-        is_gone(house, disk(1)).await;
+        is_gone(harness, disk(1)).await;
     }
 }

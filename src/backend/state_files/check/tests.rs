@@ -1,4 +1,4 @@
-//! A sound house has no findings, and each thing that is put out of order is found.
+//! A sound harness has no findings, and each thing that is put out of order is found.
 
 use std::fs;
 
@@ -6,45 +6,45 @@ use serde_json::json;
 
 use super::*;
 use crate::backend::testing::fake::Trouble;
-use crate::backend::testing::harness::{House, settings};
+use crate::backend::testing::harness::{Harness, settings};
 
-async fn findings(house: &House, live: bool) -> Vec<(String, String)> {
-    house.backend.settle().await;
-    let here = format!("{}/", house.dir().display());
-    let ports = house.fake.ports();
-    let found = look(&settings(house.dir()), &ports, live).await.unwrap();
+async fn findings(harness: &Harness, live: bool) -> Vec<(String, String)> {
+    harness.backend.resource_after().await;
+    let here = format!("{}/", harness.dir().display());
+    let ports = harness.fake.ports();
+    let found = look(&settings(harness.dir()), &ports, live).await.unwrap();
     let plain = |text: &str| text.replace(&here, "");
     found.findings.iter().map(|it| (plain(&it.what), plain(&it.found))).collect()
 }
 
 #[tokio::test]
 async fn a_sound_house_has_no_findings_whatever_happened_in_it() {
-    let mut house = House::open();
-    let (vm, disk) = (house.some_vm().await, house.some_disk().await);
-    house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
-    assert_eq!(findings(&house, true).await, []);
-    house.done("disk_detach", json!({ "disk": disk, "vm": vm })).await;
-    house.done("disk_delete", json!({ "disk": disk })).await;
-    house.done("vm_stop", json!({ "vm": vm, "force": true })).await;
+    let mut harness = Harness::open();
+    let (vm, disk) = (harness.some_vm().await, harness.some_disk().await);
+    harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+    assert_eq!(findings(&harness, true).await, []);
+    harness.done("disk_detach", json!({ "disk": disk, "vm": vm })).await;
+    harness.done("disk_delete", json!({ "disk": disk })).await;
+    harness.done("vm_stop", json!({ "vm": vm, "force": true })).await;
     // Failed, with its files kept for a relaunch.
-    house.fake.trouble(0, Trouble::After);
-    house.fails("image_fetch", json!({ "os": "debian-12" })).await;
+    harness.fake.trouble(0, Trouble::After);
+    harness.fails("image_fetch", json!({ "os": "debian-12" })).await;
     // At work.
-    house.fake.trouble(0, Trouble::Hang);
-    house.submit("disk_create", json!({ "name": "b", "size_mb": 20 })).await.unwrap();
-    house.fake.hung().await;
-    assert_eq!(findings(&house, true).await, []);
-    let house = house.restart().await;
-    assert_eq!(findings(&house, false).await, []);
+    harness.fake.trouble(0, Trouble::Hang);
+    harness.submit("disk_create", json!({ "name": "b", "size_mb": 20 })).await.unwrap();
+    harness.fake.hung().await;
+    assert_eq!(findings(&harness, true).await, []);
+    let harness = harness.restart().await;
+    assert_eq!(findings(&harness, false).await, []);
 }
 
 #[tokio::test]
 async fn everything_out_of_order_is_found() {
-    let mut house = House::open();
-    house.some_vm().await;
-    house.some_disk().await;
-    assert_eq!(findings(&house, true).await, []);
-    let dir = house.dir().to_owned();
+    let mut harness = Harness::open();
+    harness.some_vm().await;
+    harness.some_disk().await;
+    assert_eq!(findings(&harness, true).await, []);
+    let dir = harness.dir().to_owned();
     let partial = format!(".1.qcow2.partial-{}", "0a".repeat(16));
     fs::create_dir(dir.join("disks").join(&partial)).unwrap();
     fs::create_dir_all(dir.join("encodings/7")).unwrap();
@@ -57,7 +57,7 @@ async fn everything_out_of_order_is_found() {
     fs::write(dir.join("disks/1.qcow2"), "disk of 5").unwrap();
     let stranger = Mark { operation: crate::domain::Uid(1), created_ms: 0 };
     stranger.write(&dir, ResourceId::new(ResourceKind::Vm, 5)).unwrap();
-    let found: Vec<String> = findings(&house, true)
+    let found: Vec<String> = findings(&harness, true)
         .await
         .into_iter()
         .map(|(what, found)| format!("{what}: {found}"))

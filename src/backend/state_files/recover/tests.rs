@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::backend::testing::fake::{Fake, Trouble};
-use crate::backend::testing::harness::{House, settings};
+use crate::backend::testing::harness::{Harness, settings};
 
 const STORE: [&str; 3] = ["hostler.db", "hostler.db-wal", "hostler.db-shm"];
 
@@ -29,26 +29,26 @@ fn recover_now(dir: &Path, fake: &Fake, dry_run: bool) -> Recovery {
 
 /// A VM that runs with a disk, one that is halted, a free disk, one in the trash, an unfinished
 /// image.
-async fn full() -> House {
-    let mut house = House::open();
-    let (vm, disk) = (house.some_vm().await, house.some_disk().await);
-    house.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+async fn full() -> Harness {
+    let mut harness = Harness::open();
+    let (vm, disk) = (harness.some_vm().await, harness.some_disk().await);
+    harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
     let other = json!({ "hostname": "web-2", "password": "correct horse", "os": "tiny" });
-    let other = house.done("vm_create", other).await;
-    house.done("vm_stop", json!({ "vm": other, "force": true })).await;
+    let other = harness.done("vm_create", other).await;
+    harness.done("vm_stop", json!({ "vm": other, "force": true })).await;
     for name in ["free", "old"] {
-        house.done("disk_create", json!({ "name": name, "size_mb": 20 })).await;
+        harness.done("disk_create", json!({ "name": name, "size_mb": 20 })).await;
     }
-    house.done("disk_delete", json!({ "disk": "old" })).await;
-    house
+    harness.done("disk_delete", json!({ "disk": "old" })).await;
+    harness
 }
 
 #[tokio::test]
 async fn everything_but_history_survives_a_lost_database() {
-    let house = full().await;
-    let before = house.everything().await;
-    let fake = house.fake.clone();
-    let house = house
+    let harness = full().await;
+    let before = harness.everything().await;
+    let fake = harness.fake.clone();
+    let harness = harness
         .restart_after(|dir| {
             lose_database(dir);
             let told = recover_now(dir, &fake, true);
@@ -60,27 +60,27 @@ async fn everything_but_history_survives_a_lost_database() {
             assert_eq!(recover_now(dir, &fake, false).taken.len(), 0, "a second time");
         })
         .await;
-    assert_eq!(house.everything().await, before);
+    assert_eq!(harness.everything().await, before);
     // What comes new meets nothing old.
-    let mut house = house;
-    assert_eq!(house.done("disk_create", json!({ "name": "n", "size_mb": 20 })).await, 4);
-    house.done("disk_detach", json!({ "disk": 1, "vm": 1 })).await;
-    house.done("disk_restore", json!({ "disk": 3 })).await;
+    let mut harness = harness;
+    assert_eq!(harness.done("disk_create", json!({ "name": "n", "size_mb": 20 })).await, 4);
+    harness.done("disk_detach", json!({ "disk": 1, "vm": 1 })).await;
+    harness.done("disk_restore", json!({ "disk": 3 })).await;
 }
 
 #[tokio::test]
 async fn a_healthy_database_is_only_added_to_and_what_collides_is_left() {
-    let mut house = full().await;
-    house.fake.trouble(0, Trouble::After);
-    house.fails("image_fetch", json!({ "os": "debian-12" })).await;
-    let fake = house.fake.clone();
-    let mut house = house.restart_after(lose_database).await;
+    let mut harness = full().await;
+    harness.fake.trouble(0, Trouble::After);
+    harness.fails("image_fetch", json!({ "os": "debian-12" })).await;
+    let fake = harness.fake.clone();
+    let mut harness = harness.restart_after(lose_database).await;
     // By name, with the number of nothing old.
-    assert_eq!(house.some_image().await, 3);
-    house.done("disk_create", json!({ "name": "free", "size_mb": 20 })).await;
-    let before = house.disk(4).await;
+    assert_eq!(harness.some_image().await, 3);
+    harness.done("disk_create", json!({ "name": "free", "size_mb": 20 })).await;
+    let before = harness.disk(4).await;
     let mut found = None;
-    let house = house
+    let harness = harness
         .restart_after(|dir| {
             fs::remove_file(dir.join("vms/2/vm.json")).unwrap();
             found = Some(recover_now(dir, &fake, false));
@@ -93,11 +93,11 @@ async fn a_healthy_database_is_only_added_to_and_what_collides_is_left() {
     assert!(left[2].starts_with("image/2: operation #"), "{left:?}");
     assert_eq!(left[3], "vm/2: there is no description of it");
     assert_eq!(left.len(), 4, "{left:?}");
-    assert_eq!(house.disk(4).await, before);
-    assert_eq!(house.disk(1).await.vm, Some(1));
-    assert_eq!(house.vm(1).await.disks, [1]);
+    assert_eq!(harness.disk(4).await, before);
+    assert_eq!(harness.disk(1).await.vm, Some(1));
+    assert_eq!(harness.vm(1).await.disks, [1]);
     for kept in ["images/1/disk.qcow2", "images/2/disk.qcow2", "vms/2/root.qcow2", "disks/2.qcow2"]
     {
-        assert!(house.dir().join(kept).exists(), "{kept}");
+        assert!(harness.dir().join(kept).exists(), "{kept}");
     }
 }

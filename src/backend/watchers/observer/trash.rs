@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 use super::Changed;
-use crate::backend::engine::Core;
+use crate::backend::engine::Engine;
 use crate::backend::watchers::timekeeper::{Jump, Timekeeper};
 use crate::domain::{Disk, DiskState, Resource, ResourceId, ResourceKind};
 
@@ -36,12 +36,12 @@ impl Followed {
     /// Moves the times of what lies in the trash along with a clock that was set, so that its age
     /// stays the time that passed. Between two boots of the box nobody knows how much that was:
     /// then the age begins anew rather than that anything is removed too early.
-    pub(super) async fn follow(&mut self, core: &Core) {
-        let disks = disks(core);
+    pub(super) async fn follow(&mut self, engine: &Engine) {
+        let disks = disks(engine);
         if !self.kept {
             self.seen = disks.iter().map(|disk| disk.id).collect();
         }
-        let jump = self.keeper.look(&*core.ports().clock);
+        let jump = self.keeper.look(&*engine.ports().clock);
         if let Some(jump) = jump {
             for disk in &disks {
                 if let Some(by) = self.moves(jump, disk) {
@@ -53,13 +53,13 @@ impl Followed {
         self.owed.retain(|disk, _| self.seen.contains(disk));
         for disk in disks {
             if let Some(by) = self.owed.get(&disk.id).copied()
-                && tell(core, disk.clone(), by).await
+                && tell(engine, disk.clone(), by).await
             {
                 self.owed.remove(&disk.id);
             }
         }
         if jump.is_some() || !self.kept {
-            self.keep(core);
+            self.keep(engine);
         }
     }
 
@@ -75,11 +75,11 @@ impl Followed {
     }
 
     /// Keeps what the clock shows for the next life.
-    pub(super) fn keep(&mut self, core: &Core) {
+    pub(super) fn keep(&mut self, engine: &Engine) {
         self.kept = true;
         // While a disk has not been told, the next life is to see that the clock was set.
         if self.owed.is_empty()
-            && let Err(error) = self.keeper.keep(&core.settings().state_dir)
+            && let Err(error) = self.keeper.keep(&engine.settings().state_dir)
         {
             tracing::warn!(%error, "the time cannot be kept for the next start");
         }
@@ -88,14 +88,14 @@ impl Followed {
 
 /// Moves the time since when a disk is in the trash. Says whether that was done: not while an
 /// operation holds it.
-async fn tell(core: &Core, mut disk: Disk, by: SignedDuration) -> bool {
+async fn tell(engine: &Engine, mut disk: Disk, by: SignedDuration) -> bool {
     let id = ResourceId::new(ResourceKind::Disk, disk.id);
-    if core.flight().queue.is_held(id) {
+    if engine.live().queue.is_held(id) {
         return false;
     }
     disk.trashed = disk.trashed.and_then(|at| at.checked_add(by).ok());
     let changed = vec![Changed::Put(Arc::new(Resource::Disk(disk)))];
-    let told = core.commit(Vec::new(), changed, None).await;
+    let told = engine.commit(Vec::new(), changed, None).await;
     if let Err(error) = &told {
         tracing::warn!(%id, %error, "its time in the trash is not right yet");
     }
@@ -103,8 +103,8 @@ async fn tell(core: &Core, mut disk: Disk, by: SignedDuration) -> bool {
 }
 
 /// The disks in the trash.
-pub(super) fn disks(core: &Core) -> Vec<Disk> {
-    core.inventory(|inventory| {
+pub(super) fn disks(engine: &Engine) -> Vec<Disk> {
+    engine.inventory(|inventory| {
         let disks = inventory.of(ResourceKind::Disk).filter_map(|it| match &**it {
             Resource::Disk(disk) if disk.state == DiskState::Trashed => Some(disk.clone()),
             _ => None,
@@ -122,33 +122,33 @@ mod tests {
 
     use super::*;
     use crate::backend::ports::{GuestEvent, GuestStatus};
-    use crate::backend::testing::harness::House;
+    use crate::backend::testing::harness::Harness;
     use crate::domain::Fact;
 
     #[tokio::test]
     async fn nothing_is_purged_because_the_clock_was_set() {
-        let mut house = House::open();
-        let (vm, disk) = (house.some_vm().await, house.some_disk().await);
-        house.done("disk_delete", json!({ "disk": disk })).await;
-        house.fake.advance(Duration::from_secs(86_400));
-        let before = house.disk(disk).await.trashed.unwrap();
+        let mut harness = Harness::open();
+        let (vm, disk) = (harness.some_vm().await, harness.some_disk().await);
+        harness.done("disk_delete", json!({ "disk": disk })).await;
+        harness.fake.advance(Duration::from_secs(86_400));
+        let before = harness.disk(disk).await.trashed.unwrap();
         let ten_years = SignedDuration::from_hours(24 * 3650);
         let id = ResourceId::new(ResourceKind::Disk, disk);
         let is = |it: &Resource, at| matches!(it, Resource::Disk(it) if it.trashed == Some(at));
         let trashed_at = |at: Timestamp| move |it: &Resource| is(it, at);
-        house.fake.sets_clock(ten_years);
-        house.becomes(id, trashed_at(before + ten_years)).await;
+        harness.fake.sets_clock(ten_years);
+        harness.becomes(id, trashed_at(before + ten_years)).await;
         // It is set back a life later, in which something is seen to happen.
-        house.backend.leave(false).await;
-        house.fake.sets_clock(-ten_years);
-        let mut house = house.restart().await;
-        house.becomes(id, trashed_at(before)).await;
-        house.fake.becomes(vm, GuestStatus::Paused, GuestEvent::Paused);
-        house.becomes(ResourceId::new(ResourceKind::Vm, vm), |it| it.state() == "paused").await;
-        assert_eq!(house.disk(disk).await.state, DiskState::Trashed);
-        house.fake.advance(Duration::from_secs(6 * 86_400));
-        while house.resource(id).await.is_some() {
-            house.hears(|fact| matches!(fact, Fact::Gone(_)).then_some(())).await;
+        harness.backend.leave(false).await;
+        harness.fake.sets_clock(-ten_years);
+        let mut harness = harness.restart().await;
+        harness.becomes(id, trashed_at(before)).await;
+        harness.fake.becomes(vm, GuestStatus::Paused, GuestEvent::Paused);
+        harness.becomes(ResourceId::new(ResourceKind::Vm, vm), |it| it.state() == "paused").await;
+        assert_eq!(harness.disk(disk).await.state, DiskState::Trashed);
+        harness.fake.advance(Duration::from_secs(6 * 86_400));
+        while harness.resource(id).await.is_some() {
+            harness.hears(|fact| matches!(fact, Fact::Gone(_)).then_some(())).await;
         }
     }
 }
