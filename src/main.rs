@@ -86,11 +86,6 @@ fn run(cli: Cli, catalogue: &Catalogue, read: Read) -> anyhow::Result<ExitCode> 
             cli::man(catalogue, &mut out)?;
             return Ok(ExitCode::SUCCESS);
         }
-        Some(Command::Serve { listen: Some(_), .. }) => {
-            anyhow::bail!(
-                "remote consoles are not there yet; leave out --listen and use ssh to this box"
-            );
-        }
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -115,7 +110,7 @@ fn run(cli: Cli, catalogue: &Catalogue, read: Read) -> anyhow::Result<ExitCode> 
     let code = runtime.block_on(async {
         match cli.command {
             None => console(&place).await,
-            Some(Command::Serve { take_over, .. }) => serve(&place, take_over).await,
+            Some(Command::Serve { take_over }) => serve(&place, take_over).await,
             Some(command) => script(&place, command).await,
         }
     });

@@ -37,9 +37,6 @@ const STATUSES: &str = "Exit status: 0 done, 1 failed or refused, 2 not written 
 pub enum Command {
     /// Run the backend without a console.
     Serve {
-        /// Accept remote consoles on this address. Not there yet.
-        #[arg(long, value_name = "ADDR")]
-        listen: Option<String>,
         /// Wait for the hostler that is leaving to let go of the state directory.
         #[arg(long, hide = true)]
         take_over: bool,
