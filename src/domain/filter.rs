@@ -14,7 +14,7 @@ use super::query::{Subject, Value};
 use super::{Operation, Resource, ResourceKind};
 
 /// What stands for the names of what a row refers to where its columns are read: a disk's VM, a
-/// VM's disks, one a line. No filter can name it, and every word looks into it.
+/// VM's disks, one a line. Every word looks into it, and a comparison of a disk's VM with a name.
 pub const REFERRED: &str = "referred to";
 
 /// What a filter calls the time since a row came to be, which is no column.
@@ -184,7 +184,7 @@ impl Filter {
                 }
                 FilterTest::Within { column, .. } => (column, false),
             };
-            if !columns.contains(&column.as_str()) {
+            if column != REFERRED && !columns.contains(&column.as_str()) {
                 return Err(FilterError::Column(column.clone()));
             }
             if is_text != (Quantity::of(column) == Quantity::Text) {
@@ -398,6 +398,7 @@ mod tests {
         for (of, filter, column) in [
             (Subject::Resources(ResourceKind::Image), "SIZE>1GiB", "bytes"),
             (VMS, "resident>1GiB", "used"),
+            (Subject::Resources(ResourceKind::Disk), "vm:3", "vm"),
             (Subject::Operations, "when:today", "created"),
         ] {
             let read = Filter::parse(filter, of, &now).unwrap();

@@ -77,7 +77,7 @@ pub fn columns(tab: Tab, width: u16) -> Vec<Column> {
             column("kind", 13, 0),
             column("name", 0, 0),
             column("state", 10, 0),
-            column("actor", 13, 74),
+            column("actor", 13, 90),
             column("created", 12, 58),
         ],
         Tab::Images => &[

@@ -13,7 +13,9 @@ use std::ops::Bound;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::{Span, Timestamp, ToSpan, Zoned};
 
-use super::{AGE, Filter, FilterError, FilterTerm, FilterTest, LONGEST, Misread, Quantity, named};
+use super::{
+    AGE, Filter, FilterError, FilterTerm, FilterTest, LONGEST, Misread, Quantity, REFERRED, named,
+};
 use crate::domain::query::Subject;
 
 /// The operators, longer ones before those they begin with.
@@ -181,6 +183,10 @@ fn test(
     now: &Zoned,
 ) -> Result<FilterTerm, FilterError> {
     use Operator as O;
+    // A number there is that of the VM, and what is shown is the VM's name.
+    let is_contained = matches!(operator, O::Contains | O::ContainsNot);
+    let is_name = column == "vm" && (is_contained || value.parse::<u64>().is_err());
+    let column = if is_name { REFERRED } else { column };
     let quantity = Quantity::of(column);
     let column = column.to_owned();
     let not = matches!(operator, O::IsNot | O::ContainsNot);

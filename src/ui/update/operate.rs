@@ -98,7 +98,7 @@ fn ask(
     let number = fitting.len();
     let title = match number {
         1 if model.tab == Tab::Operations => format!("{verb} the marked operation"),
-        1 => format!("{verb} the operation of the marked row"),
+        1 => format!("{verb} the one operation of the marked rows"),
         _ => format!("{verb} {number} {}", many(model)),
     };
     model.modals.push(Modal::Confirm(Box::new(Confirm {
