@@ -402,10 +402,10 @@ mod tests {
             (Subject::Operations, "when:today", "created"),
         ] {
             let read = Filter::parse(filter, of, &now).unwrap();
-            assert!(
-                matches!(&read.terms[0].test, FilterTest::Within { column: is, .. } if is == column),
-                "{read:?}"
-            );
+            let FilterTest::Within { column: is, .. } = &read.terms[0].test else {
+                panic!("{read:?}");
+            };
+            assert_eq!(is, column);
         }
         assert_eq!(named(VMS, "last"), None);
     }

@@ -62,8 +62,8 @@ impl Kind for VmCreate {
                 Field::required(
                     "password",
                     FieldType::Secret { min: 8 },
-                    "The password of the user account in the guest, where the image makes one; it is \
-                     kept hashed.",
+                    "The password of the user account in the guest, where the image makes one; it \
+                     is kept hashed.",
                 ),
                 Field::required(
                     "os",
