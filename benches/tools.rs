@@ -28,8 +28,8 @@ fn main() {
     encode();
 }
 
-/// Submits and waits for the end; gives the number, and the seconds until it was told what is waited
-/// for.
+/// Submits and waits for the end; gives the number, and the seconds until it was told what is
+/// waited for.
 fn timed(
     place: &Box7,
     kind: &str,
@@ -130,8 +130,8 @@ fn vm_create() {
     println!("ratio:                        {:>7.2}    (at most 1.1)", ours / by_hand);
 }
 
-/// `encode`, beside the bare ffmpeg command it shows: a minute of video, in turns, each first in every
-/// other one.
+/// `encode`, beside the bare ffmpeg command it shows: a minute of video, in turns, each first in
+/// every other one.
 fn encode() {
     let mut place = Box7::new();
     place.serve(&[]);
@@ -166,7 +166,8 @@ fn encode() {
             bare.push(by_hand());
         }
     }
-    // As many as these are no crowd: what disturbs makes slower, so the fastest of each is the truest.
+    // As many as these are no crowd: what disturbs makes slower, so the fastest of each is the
+    // truest.
     let fastest = |values: Vec<f64>| values.into_iter().fold(f64::INFINITY, f64::min);
     let (ours, bare) = (fastest(ours), fastest(bare));
     println!("encode of a minute:           {ours:>7.2} s");

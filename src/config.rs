@@ -417,7 +417,8 @@ mod tests {
             ),
             (
                 "[lane]\nvm = 1",
-                "c.toml, line 1: lane is no key hostler knows; config.example.toml has all of them, remove it",
+                "c.toml, line 1: lane is no key hostler knows; config.example.toml has all of \
+                 them, remove it",
             ),
             (
                 "[lanes]\nmv = 1",
@@ -426,7 +427,8 @@ mod tests {
             ("lanes = 3", "c.toml, line 1: lanes is no key hostler knows; did you mean lanes.vm?"),
             (
                 "[log]\nlevel = 'loud'",
-                "c.toml, line 2: log.level is \"loud\"; it must be one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
+                "c.toml, line 2: log.level is \"loud\"; it must be one of \"error\", \"warn\", \
+                 \"info\", \"debug\", \"trace\"",
             ),
             (
                 "[keymap]\nquit = 3",

@@ -55,7 +55,8 @@ fn main() -> ExitCode {
     let catalogue = Catalogue::new(kinds.into_iter().map(|entry| entry.spec));
     let cli = match cli::parse(&catalogue, arguments) {
         Ok(cli) => cli,
-        // clap prints help to standard output with status 0 and complaints to standard error with 2.
+        // clap prints help to standard output with status 0 and complaints to standard error with
+        // 2.
         Err(error) => error.exit(),
     };
     let read = if cli.config == named { read } else { Config::load(cli.config.as_deref()) };
@@ -264,8 +265,8 @@ async fn serve(place: &Place, take_over: bool) -> anyhow::Result<ExitCode> {
         if let Some(owned) = own(&place.state_dir)? {
             break owned;
         }
-        // Whoever hands over to us is about to go; and so is one that answers nobody: a process that
-        // is killed loses its socket before its lock.
+        // Whoever hands over to us is about to go; and so is one that answers nobody: a process
+        // that is killed loses its socket before its lock.
         let attached = if take_over { None } else { Some(place.attach().await) };
         let late = tokio::time::Instant::now() >= deadline;
         match attached {

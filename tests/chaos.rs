@@ -1,10 +1,10 @@
 //! Chaos: a mixed load over every kind through the real program and its socket, while owners and
 //! tools are killed, stopped, ended and replaced, tools fail, hang or are missing, and the disk is
-//! full. At the end everything is put right and at rest, and nothing may be lost, done twice or left
-//! over.
+//! full. At the end everything is put right and at rest, and nothing may be lost, done twice or
+//! left over.
 //!
-//! `make test` runs a short form; `make chaos SEED=7 KILLS=1000` runs as much as is wanted. The seed
-//! makes the same dice fall again; when each falls is up to the machine.
+//! `make test` runs a short form; `make chaos SEED=7 KILLS=1000` runs as much as is wanted. The
+//! seed makes the same dice fall again; when each falls is up to the machine.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,9 +1,10 @@
 //! Anything at all, given to whatever reads what others wrote: the native protocol in both
-//! directions, the configuration, filters, timetables, and the answers of QEMU, qemu-img, ffmpeg and
-//! ffprobe. Nothing may panic, take long or grow without bound; what is printed reads as it was.
+//! directions, the configuration, filters, timetables, and the answers of QEMU, qemu-img, ffmpeg
+//! and ffprobe. Nothing may panic, take long or grow without bound; what is printed reads as it
+//! was.
 //!
-//! `make test` tries the corpora in `__fuzz__/` and what the dice give for a second each. Built with
-//! bolero's flags for it, the same targets run under libFuzzer.
+//! `make test` tries the corpora in `__fuzz__/` and what the dice give for a second each. Built
+//! with bolero's flags for it, the same targets run under libFuzzer.
 
 #![allow(
     clippy::unwrap_used,

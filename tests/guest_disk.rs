@@ -20,7 +20,8 @@ use screen::Screen;
 
 /// Where GRUB for the PC's firmware lives, on Debian and Ubuntu.
 const GRUB: &str = "/usr/lib/grub/i386-pc";
-/// What GRUB does, told to its core: it says so on the serial line, then boots the kernel beside it.
+/// What GRUB does, told to its core: it says so on the serial line, then boots the kernel beside
+/// it.
 const GRUB_ORDERS: &str = "\
 serial --unit=0 --speed=115200
 terminal_output serial

@@ -1,5 +1,5 @@
-//! A database that is damaged or lost, with everything else whole: hostler's own advice is followed,
-//! nothing is destroyed, and everything but history comes back, a running guest included.
+//! A database that is damaged or lost, with everything else whole: hostler's own advice is
+//! followed, nothing is destroyed, and everything but history comes back, a running guest included.
 
 #![allow(
     clippy::unwrap_used,

@@ -311,7 +311,8 @@ async fn what_is_no_request_is_refused_with_a_reason() {
     let served = Served::new(dir.path(), &fake);
     let post = |body: &str| {
         format!(
-            "POST /v1/query HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            "POST /v1/query HTTP/1.1\r\nhost: x\r\nconnection: \
+                close\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         )
     };

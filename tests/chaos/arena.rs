@@ -1,5 +1,5 @@
-//! Where chaos happens: a small file system that can be filled, a state directory on it, the process
-//! that owns it, and whatever that has started.
+//! Where chaos happens: a small file system that can be filled, a state directory on it, the
+//! process that owns it, and whatever that has started.
 
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;

@@ -1,5 +1,5 @@
-//! The load: requests of every kind, mixed with cancels, relaunches, priorities and changes to lanes,
-//! and a ledger of what was acknowledged.
+//! The load: requests of every kind, mixed with cancels, relaunches, priorities and changes to
+//! lanes, and a ledger of what was acknowledged.
 //!
 //! A request is marked in its actor's name, so that at the end each can be told from every other,
 //! also one whose answer was lost.

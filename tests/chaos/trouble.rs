@@ -1,5 +1,5 @@
-//! The trouble: owners and tools that are killed, stopped, ended and replaced, tools in a mood, and a
-//! disk that is full.
+//! The trouble: owners and tools that are killed, stopped, ended and replaced, tools in a mood, and
+//! a disk that is full.
 
 use std::time::{Duration, Instant};
 

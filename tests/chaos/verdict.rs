@@ -123,7 +123,8 @@ impl Rest {
         }
     }
 
-    /// Every guest that runs is a VM's that is said to run, and the other way round; no tool is left.
+    /// Every guest that runs is a VM's that is said to run, and the other way round; no tool is
+    /// left.
     pub fn compare_processes(&self, arena: &Arena) {
         let mut running: HashMap<String, usize> = HashMap::new();
         let is_guest = |(_, words): &(u32, Vec<String>)| words.iter().any(|it| it == "-uuid");

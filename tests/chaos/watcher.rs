@@ -1,6 +1,6 @@
 //! A `hostler watch --json` that stays through every life of the backend, and what its events must
-//! keep to: numbers that rise by one within a life unless it says that something was missed, no life
-//! that comes back, and no operation that goes on after its end.
+//! keep to: numbers that rise by one within a life unless it says that something was missed, no
+//! life that comes back, and no operation that goes on after its end.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader};

@@ -1,10 +1,11 @@
-//! The encoder behind the port: ffmpeg, supervised, and never believed without a look at what it wrote.
+//! The encoder behind the port: ffmpeg, supervised, and never believed without a look at what it
+//! wrote.
 //!
 //! ffmpeg ends with status 0 on a source that breaks off, and on an output cut short by somebody's
 //! `q`. So an encoding counts only when ffprobe finds the wanted streams in it at full length.
 //!
-//! ffmpeg writes into a fresh folder beside the output. Which one that is stands in the command that
-//! the job's folder keeps, so it is found again by the next hostler, and goes with the job.
+//! ffmpeg writes into a fresh folder beside the output. Which one that is stands in the command
+//! that the job's folder keeps, so it is found again by the next hostler, and goes with the job.
 
 mod formats;
 pub(super) mod probe;
@@ -258,8 +259,8 @@ async fn follow(tool: &Supervised, job: &EncodeJob, report: Report<'_>) -> Resul
                 if stall.is_over(tool) {
                     tool.stop().await?;
                     return Err(Failure::passing(format!(
-                        "cannot encode {}: ffmpeg has got no further for an hour and was ended; see \
-                         whether the disks of source and output answer, then relaunch",
+                        "cannot encode {}: ffmpeg has got no further for an hour and was ended; \
+                         see whether the disks of source and output answer, then relaunch",
                         job.source.display()
                     )));
                 }
@@ -350,8 +351,8 @@ async fn verify(
         && (expected - found).abs() > tolerance(expected)
     {
         return Err(Failure::new(format!(
-            "cannot encode {source}: it says it is {expected:.1} s long, but only {found:.1} s could \
-             be encoded; it is probably cut short or damaged: get it again and relaunch"
+            "cannot encode {source}: it says it is {expected:.1} s long, but only {found:.1} s \
+             could be encoded; it is probably cut short or damaged: get it again and relaunch"
         )));
     }
     Ok(())

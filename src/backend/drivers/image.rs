@@ -342,7 +342,8 @@ async fn metered<T: Send + 'static>(
             Ok(()) = told.changed() => {
                 let done = *told.borrow_and_update();
                 let fraction = (length > 0).then(|| (done as f64 / length as f64).min(1.0));
-                report(ProgressReport { fraction, detail: Some(what.to_owned()), ..ProgressReport::default() });
+                let detail = Some(what.to_owned());
+                report(ProgressReport { fraction, detail, ..ProgressReport::default() });
             }
         }
     }

@@ -67,7 +67,8 @@ pub fn line(program: &str, arguments: &[impl AsRef<OsStr>]) -> String {
     line
 }
 
-/// Runs a tool and returns how it ended, whatever that was. It is killed when the future is dropped.
+/// Runs a tool and returns how it ended, whatever that was. It is killed when the future is
+/// dropped.
 ///
 /// # Errors
 /// When the tool cannot be started, with the package that brings it where that is known.
@@ -79,8 +80,8 @@ pub async fn run(
     run_noting(log, program, arguments, |ended| format!("{}{}", ended.stdout, ended.stderr)).await
 }
 
-/// The same for a tool whose standard output is an answer to a program: people are shown only what it
-/// complained of.
+/// The same for a tool whose standard output is an answer to a program: people are shown only what
+/// it complained of.
 ///
 /// # Errors
 /// As [`run`].
@@ -101,7 +102,8 @@ async fn run_noting(
     let begun = log.begin(line(program, arguments));
     let clock = Instant::now();
     let took = |clock: Instant| u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
-    // Found here and not through a PATH for the child, for which all of this process would be copied.
+    // Found here and not through a PATH for the child, for which all of this process would be
+    // copied.
     let spawned = tokio::process::Command::new(find(program).unwrap_or_else(|| program.into()))
         .arg0(program)
         .args(arguments)
@@ -134,8 +136,8 @@ async fn run_noting(
     Ok(ended)
 }
 
-/// A program's file: in PATH, or where those for root are, such as the mkfs tools, which an ordinary
-/// user's path does not have on Debian.
+/// A program's file: in PATH, or where those for root are, such as the mkfs tools, which an
+/// ordinary user's path does not have on Debian.
 #[must_use]
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());

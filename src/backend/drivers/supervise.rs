@@ -323,7 +323,8 @@ impl Supervised {
     }
 
     /// Ends the tool, gently for five seconds and then not. Returns when it is gone with its
-    /// children and its supervisor, also when it had ended without them; finding it gone is success.
+    /// children and its supervisor, also when it had ended without them; finding it gone is
+    /// success.
     ///
     /// # Errors
     /// When it will not die: a process the kernel itself does not let go.
@@ -371,8 +372,8 @@ impl Supervised {
             .map_err(|error| Failure::io(format!("remove {}", self.dir.display()), &error))
     }
 
-    /// Takes the folder's lock after ending whatever is at work there; `None` when that, or what has
-    /// ended with exit status 0, `fits`.
+    /// Takes the folder's lock after ending whatever is at work there; `None` when that, or what
+    /// has ended with exit status 0, `fits`.
     async fn claim(&self, fits: impl Fn(&Self) -> bool) -> Result<Option<Lock>, Failure> {
         let shown = self.dir.display();
         for _ in 0..TRIES {

@@ -38,7 +38,8 @@ const fn program(
 #[rustfmt::skip]
 const KNOWN: &[Known] = &[
     program("qemu-system-x86_64", &["qemu-system-x86_64"], &["--version"], "running VMs",
-        ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86", "qemu-system-x86_64", "qemu-x86"]),
+        ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86", "qemu-system-x86_64",
+            "qemu-x86"]),
     program("qemu-img", &["qemu-img"], &["--version"], "making disks and images",
         ["qemu-utils", "qemu-img", "qemu-img", "qemu-img", "qemu-img"]),
     program("ffmpeg", &["ffmpeg"], &["-version"], "encoding",

@@ -32,8 +32,8 @@ impl Kind for ImageImport {
         OperationSpec {
             kind: "image_import".into(),
             title: "Import".into(),
-            doc: "Copies a qcow2, raw or ISO file, or a kernel with an initrd, and makes an image of \
-                  it. The file itself stays as it is."
+            doc: "Copies a qcow2, raw or ISO file, or a kernel with an initrd, and makes an image \
+                  of it. The file itself stays as it is."
                 .into(),
             doing: "being imported".into(),
             resource: ResourceKind::Image,

@@ -29,7 +29,10 @@ impl Kind for VmDelete {
         OperationSpec {
             kind: "vm_delete".into(),
             title: "Delete".into(),
-            doc: "Deletes a halted virtual machine with its root disk. Disks that were attached to it become free and keep what is on them.".into(),
+            doc:
+                "Deletes a halted virtual machine with its root disk. Disks that were attached to \
+                 it become free and keep what is on them."
+                    .into(),
             doing: "being deleted".into(),
             resource: ResourceKind::Vm,
             effect: Effect::Deletes,

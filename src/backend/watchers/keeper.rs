@@ -1,8 +1,8 @@
 //! The keeper: keeps what lies in the state directory in step with what the database says.
 //!
 //! It writes descriptions when resources change, takes marks away when what they stand for is
-//! atomic_file, and removes at start what a called-off operation left when an earlier life ended. What
-//! the database does not know is left where it is. It wakes on changes, never by polling.
+//! atomic_file, and removes at start what a called-off operation left when an earlier life ended.
+//! What the database does not know is left where it is. It wakes on changes, never by polling.
 
 use std::collections::BTreeSet;
 use std::io;

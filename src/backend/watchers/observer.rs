@@ -81,7 +81,7 @@ impl Observer {
             tokio::select! {
                 () = self.engine.vms_changed.notified() => {}
                 Some((vm, event)) = events.recv() => self.hear(vm, event),
-                () = async { clock.until(purge.unwrap_or_default()).await }, if purge.is_some() => {}
+                () = clock.until(purge.unwrap_or_default()), if purge.is_some() => {}
                 () = tokio::time::sleep(AGAIN), if failed => {}
             }
         }
@@ -208,8 +208,8 @@ impl Observer {
         written.map_err(|error| Failure::new(error.to_string()))
     }
 
-    /// Asks for the removal of every disk whose time in the trash is over. Gives when the next one's
-    /// is.
+    /// Asks for the removal of every disk whose time in the trash is over. Gives when the next
+    /// one's is.
     async fn purge(&mut self) -> Option<Timestamp> {
         let keep = SignedDuration::from_hours(24 * i64::from(self.engine.settings().trash_days));
         let now = self.engine.ports().clock.now();
@@ -247,8 +247,8 @@ impl Observer {
     }
 }
 
-/// Holds a VM while it is put right: operations on it that start now wait. `None` when a running one
-/// holds it, or it is not up any more.
+/// Holds a VM while it is put right: operations on it that start now wait. `None` when a running
+/// one holds it, or it is not up any more.
 fn hold(engine: &Arc<Engine>, id: u64) -> Option<(Vm, Hold<'_>)> {
     let resource = ResourceId::new(ResourceKind::Vm, id);
     let mut live = engine.live();

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Whoever lives by the clock has a timekeeper of his own and asks it before he acts. What the
-//! clock showed when a life ended is kept in a file, so that a clock that was set between two lives is
-//! noticed as well; between two boots of the box nobody knows how much time passed.
+//! clock showed when a life ended is kept in a file, so that a clock that was set between two lives
+//! is noticed as well; between two boots of the box nobody knows how much time passed.
 
 use std::io;
 use std::path::Path;

@@ -443,7 +443,8 @@ mod tests {
             parts.join("debian.sources"),
             "Types: deb deb-src\n# old\nURIs: http://mirror/debian\n\
              Suites: trixie trixie-updates trixie-backports\nComponents: main contrib\n\
-             Signed-By: /k.gpg\n\nTypes: deb\nURIs: https://x\nSuites: nodistro\nComponents: main\n",
+             Signed-By: /k.gpg\n\nTypes: deb\nURIs: https://x\nSuites: nodistro\nComponents: \
+             main\n",
         )
         .unwrap();
         std::fs::write(

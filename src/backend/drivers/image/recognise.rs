@@ -1,7 +1,7 @@
 //! What a file is by its content: names and servers are not believed.
 //!
-//! Nothing here lets QEMU open a file first: a qcow2 may name other files of the box that QEMU would
-//! then read, so its header is looked at by ourselves.
+//! Nothing here lets QEMU open a file first: a qcow2 may name other files of the box that QEMU
+//! would then read, so its header is looked at by ourselves.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -97,8 +97,7 @@ fn qcow2(header: &[u8]) -> Result<Sort, String> {
     let long = |at| Ok::<u64, String>(u64::from(word(at)?) << 32 | u64::from(word(at + 4)?));
     if long(8)? != 0 {
         return Err(
-            "it is an overlay of another file; flatten it with `qemu-img convert -O qcow2` \
-                    first"
+            "it is an overlay of another file; flatten it with `qemu-img convert -O qcow2` first"
                 .to_owned(),
         );
     }

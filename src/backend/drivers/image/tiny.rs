@@ -1,7 +1,8 @@
 //! Builds the `tiny` image: the host's cloud kernel and an initial ramdisk of busybox, in a second.
 //!
-//! The guest needs no disk, takes its host name from the cloud-init seed, asks for an address, obeys
-//! the power button, and gives a root shell on the serial line. The same host gives the same bytes.
+//! The guest needs no disk, takes its host name from the cloud-init seed, asks for an address,
+//! obeys the power button, and gives a root shell on the serial line. The same host gives the same
+//! bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Write};
