@@ -309,6 +309,11 @@ impl Hypervisor for Fake {
         }))
     }
 
+    fn plugged<'a>(&'a self, guest: &'a Guest) -> Done<'a, BTreeSet<String>> {
+        let plugged = self.world().process(guest).map(|it| it.plugged.clone());
+        Box::pin(async { plugged })
+    }
+
     fn serial<'a>(&'a self, guest: &'a Guest) -> Done<'a, Serial> {
         let why = format!("vm/{} has no serial line: it is a fake", guest.id);
         Box::pin(async move { Err(Failure::new(why)) })
@@ -349,11 +354,21 @@ impl DiskTool for Fake {
         path: &'a Path,
         backing: &'a Path,
         _: DiskFormat,
+        _: u64,
         _: &'a CommandLog,
     ) -> Done<'a, ()> {
-        Box::pin(self.call("overlay".to_owned(), |_| {
-            write(path, &format!("overlay of {}", backing.display()))
-        }))
+        let content = format!("overlay of {}", backing.display());
+        Box::pin(self.call("overlay".into(), move |_| write(path, &content)))
+    }
+
+    fn rebase<'a>(
+        &'a self,
+        path: &'a Path,
+        backing: &'a Path,
+        format: DiskFormat,
+        log: &'a CommandLog,
+    ) -> Done<'a, ()> {
+        self.overlay(path, backing, format, 0, log)
     }
 
     fn info<'a>(&'a self, path: &'a Path, _: &'a CommandLog) -> Done<'a, DiskInfo> {

@@ -17,6 +17,7 @@ mod executor;
 pub mod fake;
 #[cfg(test)]
 pub mod fake_encoder;
+mod history;
 mod hub;
 pub mod inventory;
 pub mod journal;

@@ -7,6 +7,7 @@
 //! Dropping a future of a port stops waiting. Short tools are killed with it; what is meant to
 //! outlive the console (QEMU, ffmpeg, an image build) goes on, and is found again by the next call.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -264,6 +265,9 @@ pub trait Hypervisor: Send + Sync {
     fn detach<'a>(&'a self, guest: &'a Guest, device: &'a str, log: &'a CommandLog)
     -> Done<'a, ()>;
 
+    /// The ids of the devices plugged into a running VM, its disks' among them.
+    fn plugged<'a>(&'a self, guest: &'a Guest) -> Done<'a, BTreeSet<String>>;
+
     /// Opens the serial line. Any number may watch one VM at once.
     fn serial<'a>(&'a self, guest: &'a Guest) -> Done<'a, Serial>;
 
@@ -314,8 +318,19 @@ pub trait DiskTool: Send + Sync {
         log: &'a CommandLog,
     ) -> Done<'a, ()>;
 
-    /// Makes a qcow2 overlay of another disk; takes the same time whatever that one's size.
+    /// Makes a qcow2 overlay of another disk of `bytes` as a guest sees it; takes the same time
+    /// whatever that is. Both may be moved together.
     fn overlay<'a>(
+        &'a self,
+        path: &'a Path,
+        backing: &'a Path,
+        format: DiskFormat,
+        bytes: u64,
+        log: &'a CommandLog,
+    ) -> Done<'a, ()>;
+
+    /// Tells an overlay that is not in use where the disk under it is now, or finds that it knows.
+    fn rebase<'a>(
         &'a self,
         path: &'a Path,
         backing: &'a Path,

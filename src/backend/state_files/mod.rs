@@ -16,6 +16,7 @@
 pub mod beneath;
 pub mod description;
 pub mod mark;
+pub mod moved;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -23,7 +23,7 @@ mod logs;
 pub(super) mod qmp;
 mod serial;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -180,6 +180,14 @@ impl Hypervisor for Qemu {
         log: &'a CommandLog,
     ) -> Done<'a, ()> {
         Box::pin(async move { disks::detach(&self.machine(guest), guest, device, log).await })
+    }
+
+    fn plugged<'a>(&'a self, guest: &'a Guest) -> Done<'a, BTreeSet<String>> {
+        Box::pin(async move {
+            let machine = self.machine(guest);
+            let _turn = machine.control.lock().await;
+            disks::plugged_in(guest).await
+        })
     }
 
     fn serial<'a>(&'a self, guest: &'a Guest) -> Done<'a, Serial> {
