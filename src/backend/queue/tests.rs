@@ -56,10 +56,25 @@ impl Model {
         self.known.iter().filter(runs).count() as u32
     }
 
-    /// The first operation accepted before the one at `at` that excludes it.
-    fn blocker(&self, at: usize) -> Option<Uid> {
+    /// What keeps the operation at `at` waiting: the first accepted before it that excludes it from
+    /// the first of its resources on which there is one.
+    fn blocker(&self, at: usize) -> Option<Wait> {
         let (before, rest) = self.known.split_at(at);
-        before.iter().find(|it| excluding(&it.entry, &rest[0].entry)).map(|it| it.entry.uid)
+        rest[0].entry.locks.iter().find_map(|(resource, mode)| {
+            let excluding = |it: &&Known| {
+                let mut locks = it.entry.locks.iter();
+                locks.any(|(also, other)| also == resource && excludes(*mode, *other))
+            };
+            let uid = before.iter().find(excluding)?.entry.uid;
+            Some(Wait::Operation { uid, resource: *resource })
+        })
+    }
+
+    /// Who holds or awaits a resource, in the order of acceptance: those that run, or those that do not.
+    fn at_resource(&self, resource: ResourceId, running: bool) -> Vec<Uid> {
+        let locks = |it: &Known| it.entry.locks.iter().any(|(id, _)| *id == resource);
+        let is = |it: &&Known| locks(it) && (it.stage == Stage::Running) == running;
+        self.known.iter().filter(is).map(|it| it.entry.uid).collect()
     }
 
     fn open(&self, lane: &str) -> bool {
@@ -105,6 +120,11 @@ fn excluding(one: &Entry, other: &Entry) -> bool {
     one.locks.iter().any(|(resource, mode)| {
         other.locks.iter().any(|(also, other)| resource == also && excludes(*mode, *other))
     })
+}
+
+/// Whether one way of holding a resource excludes the other.
+fn excludes(one: LockMode, other: LockMode) -> bool {
+    one == LockMode::Exclusive || other == LockMode::Exclusive
 }
 
 const WAITS: [Stage; 2] = [Stage::Held, Stage::Waiting];
@@ -322,15 +342,11 @@ impl StateMachineTest for Under {
                 Stage::Running => assert_eq!(why, None),
                 // It is about to be on disk, and waits for nothing else.
                 Stage::Held | Stage::Waiting => {
-                    let free = model.blocker(at).is_none()
-                        && (it.called_off || model.open(&it.entry.lane));
+                    let blocker = model.blocker(at);
+                    let free = blocker.is_none() && (it.called_off || model.open(&it.entry.lane));
                     assert_eq!(why.is_none(), free, "{why:?}");
-                    if let Some(Wait::Operation { uid, resource }) = why {
-                        let holds =
-                            |it: &Known| it.entry.locks.iter().any(|(id, _)| *id == resource);
-                        assert!(
-                            model.known[..at].iter().any(|it| it.entry.uid == uid && holds(it))
-                        );
+                    if blocker.is_some() {
+                        assert_eq!(why, blocker);
                     }
                 }
             }
@@ -347,6 +363,10 @@ impl StateMachineTest for Under {
             let held =
                 running.iter().any(|it| it.entry.locks.contains(&(resource, LockMode::Exclusive)));
             assert_eq!(queue.is_held(resource), held);
+            let holders: Vec<Uid> = queue.holders(resource).collect();
+            assert_eq!(holders, model.at_resource(resource, true));
+            let awaiting: Vec<Uid> = queue.awaiting(resource).collect();
+            assert_eq!(awaiting, model.at_resource(resource, false));
         }
     }
 
