@@ -134,8 +134,8 @@ async fn submits(backend: &Embedded, count: u64, request: fn(u64) -> Submit) -> 
     count as f64 / clock.elapsed().as_secs_f64()
 }
 
-/// The same group commit straight against SQLite: the same table, the same pragmas, the same patience,
-/// the same number of callers waiting for their own row to be on disk.
+/// The same group commit straight against SQLite: the same table, the same pragmas, the same
+/// patience, the same number of callers waiting for their own row to be on disk.
 fn bare(dir: &Path, count: u64) -> f64 {
     use std::sync::mpsc;
     let connection = rusqlite::Connection::open(dir.join("bare.db")).expect("a database");

@@ -70,7 +70,7 @@ impl Model {
         })
     }
 
-    /// Who holds or awaits a resource, in the order of acceptance: those that run, or those that do not.
+    /// Who holds a resource, if `running`, or awaits it, in the order of acceptance.
     fn at_resource(&self, resource: ResourceId, running: bool) -> Vec<Uid> {
         let locks = |it: &Known| it.entry.locks.iter().any(|(id, _)| *id == resource);
         let is = |it: &&Known| locks(it) && (it.stage == Stage::Running) == running;
@@ -404,4 +404,44 @@ prop_state_machine! {
 
     #[test]
     fn the_queue_does_what_its_model_does(sequential 1..60 => Under);
+}
+
+/// Were each compared with those before it, this would take the better part of an hour.
+#[test]
+fn a_long_line_at_one_resource_is_joined_and_left_at_once() {
+    const WAITING: u64 = 100_000;
+    let vm = ResourceId::new(ResourceKind::Vm, 1);
+    let mut queue = Queue::new([("vm", 2)]);
+    for uid in (1..=WAITING).map(Uid) {
+        // Two that share it, then one that needs it alone.
+        let alone = uid.0.is_multiple_of(3);
+        let mode = if alone { LockMode::Exclusive } else { LockMode::Shared };
+        queue.accept(Entry {
+            uid,
+            kind: if alone { "vm_stop" } else { "vm_start" }.into(),
+            lane: "vm".into(),
+            priority: 0,
+            locks: vec![(vm, mode)],
+            subject: Some(vm),
+            leaves: alone.then(|| "halted".into()),
+        });
+        queue.commit(uid);
+        assert_eq!(queue.like("vm_start", vm), Some(Uid(1)));
+        assert_eq!(queue.will_be(vm), (uid.0 >= 3).then_some("halted"));
+        assert_eq!(queue.why(uid).is_some(), uid.0 >= 3);
+    }
+    let mut ended = 0;
+    loop {
+        let running: Vec<Uid> = std::iter::from_fn(|| queue.start()).collect();
+        if running.is_empty() {
+            break;
+        }
+        for uid in running {
+            ended += 1;
+            assert_eq!(uid, Uid(ended), "in the order they were accepted");
+            queue.finish(uid);
+        }
+    }
+    assert_eq!(ended, WAITING);
+    assert!(queue.lines.is_empty());
 }
