@@ -1,9 +1,9 @@
 //! How fast the queue is, beside SQLite itself in the same run, and what many pending operations
 //! cost.
 //!
-//! `cargo bench --bench queue` prints one line a figure; with `-- speed` or `-- pending` one half of
-//! them. Numbers from a shared machine are noisy: what counts is the ratio to the bare group commit,
-//! measured in turns with ours.
+//! `cargo bench --bench queue` prints one line a figure; with `-- speed` or `-- pending` one half
+//! of them. Numbers from a shared machine are noisy: what counts is the ratio to the bare group
+//! commit, measured in turns with ours.
 
 #![allow(
     clippy::expect_used,

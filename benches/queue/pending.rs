@@ -11,7 +11,7 @@ use hostler::domain::{
     Params, Query, Repeat, Resource, ResourceKind, Submit, Task,
 };
 
-use super::{Nothing, change_lane, ended, fresh, runtime, settled, spec, start, submits};
+use super::{Nothing, change_lane, ended, fresh, no_op, runtime, settled, spec, start, submits};
 
 /// Operations that wait.
 const PENDING: u64 = 100_000;
@@ -137,7 +137,7 @@ async fn drain(backend: &Embedded) -> f64 {
     PENDING as f64 / clock.elapsed().as_secs_f64()
 }
 
-/// Operations that wait for one resource, beside as many that are spread over many.
+/// Operations that wait for one resource, beside as many that need none.
 fn one_line() {
     let dir = fresh();
     let runtime = runtime();
@@ -159,13 +159,13 @@ fn one_line() {
     println!("ratio to unrelated ones:      {:>9.2}    (at least 0.50)", ours / unrelated());
 }
 
-/// How fast operations on many resources are drained.
+/// How fast operations that need no resource are drained.
 fn unrelated() -> f64 {
     let dir = fresh();
     let runtime = runtime();
     let rate = runtime.block_on(async {
-        let backend = prepared(dir.path(), RESOURCES).await;
-        submits(&backend, PENDING, touch_any).await;
+        let backend = prepared(dir.path(), 0).await;
+        submits(&backend, PENDING, no_op).await;
         drain(&backend).await
     });
     runtime.shutdown_timeout(Duration::from_secs(5));
