@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use hostler::backend::Embedded;
 use hostler::backend::engine::journal::{Context, Stop};
-use hostler::backend::operations::{Entry, Kind, World};
+use hostler::backend::operations::{AdmissionContext, Entry, Kind};
 use hostler::backend::settings::Settings;
 use hostler::domain::{
     Answer, Backend, Effect, Field, FieldType, LaneChange, LockMode, LockRule, OperationSpec,
@@ -28,7 +28,7 @@ impl Kind for Make {
         OperationSpec { effect: Effect::Creates, lane: "make".into(), ..spec("make") }
     }
 
-    fn reserve(_: &Nothing, id: u64, world: &World<'_>) -> Option<Resource> {
+    fn reserve(_: &Nothing, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
         Some(Resource::Task(Task {
             id,
             name: format!("task-{id}"),
