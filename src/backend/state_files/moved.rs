@@ -12,7 +12,7 @@ pub fn follow(state_dir: &Path, resource: &mut Resource) -> bool {
     match resource {
         Resource::Disk(disk) => [folder_of(ResourceKind::Disk), TRASH]
             .iter()
-            .any(|folder| follow(state_dir, Path::new(folder), &mut disk.path)),
+            .any(|folder| follow_file(state_dir, Path::new(folder), &mut disk.path)),
         Resource::Image(image) => {
             let folder = Path::new(folder_of(ResourceKind::Image)).join(image.id.to_string());
             let files: Vec<&mut PathBuf> = match &mut image.form {
@@ -25,7 +25,7 @@ pub fn follow(state_dir: &Path, resource: &mut Resource) -> bool {
             };
             let mut any = false;
             for file in files {
-                any |= follow(state_dir, &folder, file);
+                any |= follow_file(state_dir, &folder, file);
             }
             any
         }
@@ -34,7 +34,7 @@ pub fn follow(state_dir: &Path, resource: &mut Resource) -> bool {
 }
 
 /// Brings a file of such a folder to where that is now. Says whether it was elsewhere.
-fn follow(state_dir: &Path, folder: &Path, file: &mut PathBuf) -> bool {
+fn follow_file(state_dir: &Path, folder: &Path, file: &mut PathBuf) -> bool {
     let (Some(parent), Some(name)) = (file.parent(), file.file_name()) else { return false };
     if !parent.ends_with(folder) || parent == state_dir.join(folder) {
         return false;
@@ -51,7 +51,7 @@ mod tests {
     fn only_files_of_the_state_directory_follow_it() {
         let follows = |file: &str| {
             let mut file = PathBuf::from(file);
-            follow(Path::new("/new"), Path::new("images/1"), &mut file).then_some(file)
+            follow_file(Path::new("/new"), Path::new("images/1"), &mut file).then_some(file)
         };
         assert_eq!(follows("/old/images/1/disk.raw"), Some("/new/images/1/disk.raw".into()));
         for stays in ["/new/images/1/disk.raw", "/old/images/11/disk.raw", "/old/1/disk.raw"] {

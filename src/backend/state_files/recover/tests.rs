@@ -149,9 +149,7 @@ async fn what_an_older_database_does_not_know_any_more_is_taken_in() {
     assert_eq!(told, ["disk/1", "disk/2", "disk/3", "disk/4", "vm/1", "vm/2"]);
     let deep = check::deep(&found, &ports, true).await.unwrap();
     for told in &told {
-        let mends = |it: &check::Finding| {
-            it.what == *told && it.mend.contains("hostler recover")
-        };
+        let mends = |it: &check::Finding| it.what == *told && it.mend.contains("hostler recover");
         assert!(deep.findings.iter().any(mends), "{told}: {deep:#?}");
     }
     let harness = harness
