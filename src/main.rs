@@ -19,7 +19,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use hostler::backend::drivers::{self, supervise};
 use hostler::backend::engine::store::damaged;
-use hostler::backend::{Embedded, Found, find, operations, own};
+use hostler::backend::{DirState, Embedded, find, operations, own};
 use hostler::cli::{self, Check, Cli, Command};
 use hostler::config::{self, Config, Origin};
 use hostler::domain::{Backend, BackendError, Catalogue, Host};
@@ -125,7 +125,7 @@ async fn console(place: &Place) -> anyhow::Result<ExitCode> {
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         anyhow::bail!("the console needs a terminal; for scripts see `hostler --help`");
     }
-    if place.read_only && find(&place.state_dir)? != Found::Ours {
+    if place.read_only && find(&place.state_dir)? != DirState::Ours {
         anyhow::bail!(
             "there is nothing in the state directory {} yet, and read-only nothing is made; leave \
              out --read-only",
@@ -295,7 +295,7 @@ async fn script(place: &Place, command: Command) -> anyhow::Result<ExitCode> {
     // What only asks makes nothing: where there is nothing, the answer is known.
     let nothing = if place.read_only || is_question(&command) { place.nothing()? } else { None };
     let nothing = match nothing {
-        Some((Found::Nothing, _)) if matches!(command, Command::Watch { .. }) => {
+        Some((DirState::Nothing, _)) if matches!(command, Command::Watch { .. }) => {
             let dir = place.state_dir.display();
             let message = format!("there is no state directory {dir}, and so nothing to watch");
             return Err(BackendError::Unreachable { message }.into());
@@ -405,7 +405,7 @@ async fn doctor(cli: &Cli, read: &Read, json: bool) -> anyhow::Result<ExitCode> 
     let mut settings = place.settings();
     // What is tried out leaves nothing where there is nothing of ours yet.
     let scratch = match find(&place.state_dir) {
-        Ok(Found::Ours) => {
+        Ok(DirState::Ours) => {
             checks.push(store(&place.state_dir));
             None
         }

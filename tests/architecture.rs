@@ -23,7 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Within the backend: operations ask ports, and never see what is behind them.
-const OPERATIONS: (&str, &str) = ("backend/operations", "backend/drivers");
+const OPERATIONS_RULE: (&str, &str) = ("backend/operations", "backend/drivers");
 
 /// Everything wrong with a file; `path` is relative to `src`, `text` its content.
 fn breaches(path: &Path, text: &str) -> Vec<String> {
@@ -50,7 +50,7 @@ fn breaches(path: &Path, text: &str) -> Vec<String> {
         if is_room && other != room && !may.contains(&other.as_str()) {
             found.push(format!("{name}:{line}: {room} may not know {}", path.join("::")));
         }
-        let (inside, outside) = OPERATIONS;
+        let (inside, outside) = OPERATIONS_RULE;
         if place.join("/").starts_with(inside) && path.join("/").starts_with(outside) {
             found.push(format!("{name}:{line}: operations know ports, never drivers"));
         }

@@ -39,13 +39,13 @@ impl Keyboard for Typist {
     }
 }
 
-struct Ended {
+struct CommandOutput {
     out: String,
     err: String,
     status: ExitCode,
 }
 
-impl Ended {
+impl CommandOutput {
     fn json(&self) -> Json {
         assert_eq!(self.out.lines().count(), 1, "one document: {}", self.out);
         serde_json::from_str(&self.out).unwrap()
@@ -58,12 +58,12 @@ impl Ended {
     }
 }
 
-async fn run_as(fake: &Arc<Fake>, line: &str, keyboard: &mut Typist) -> Ended {
+async fn run_as(fake: &Arc<Fake>, line: &str, keyboard: &mut Typist) -> CommandOutput {
     run_typed(fake, line.split_whitespace(), keyboard).await
 }
 
 /// Runs a command whose arguments hold spaces.
-async fn run_words(fake: &Arc<Fake>, command: &str, words: &[String]) -> Ended {
+async fn run_words(fake: &Arc<Fake>, command: &str, words: &[String]) -> CommandOutput {
     let words = std::iter::once(command).chain(words.iter().map(String::as_str));
     run_typed(fake, words, &mut Typist::default()).await
 }
@@ -72,7 +72,7 @@ async fn run_typed(
     fake: &Arc<Fake>,
     words: impl Iterator<Item = &str>,
     keyboard: &mut Typist,
-) -> Ended {
+) -> CommandOutput {
     let words = std::iter::once("hostler").chain(words);
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let status = match cli::parse(&fake.catalogue(), words) {
@@ -92,10 +92,10 @@ async fn run_typed(
         }
     };
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Ended { out: text(out), err: text(err), status }
+    CommandOutput { out: text(out), err: text(err), status }
 }
 
-async fn run(fake: &Arc<Fake>, line: &str) -> Ended {
+async fn run(fake: &Arc<Fake>, line: &str) -> CommandOutput {
     run_as(fake, line, &mut Typist::default()).await
 }
 

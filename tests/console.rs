@@ -18,7 +18,7 @@ mod screen;
 
 use std::path::Path;
 
-use hostler::{Box7, alone};
+use hostler::{Sandbox, alone};
 use screen::{Screen, line};
 
 const ESCAPE: &str = "\x1b";
@@ -71,7 +71,7 @@ fn boot_id(screen: &mut Screen) -> String {
 #[test]
 fn a_day_at_the_console() {
     let _alone = alone();
-    let place = Box7::new();
+    let place = Sandbox::new();
     let media = tempfile::tempdir().expect("a directory");
     let mut screen = Screen::open(&place, 80, 24, &[]);
 
@@ -130,7 +130,7 @@ fn make_an_image_and_a_task(screen: &mut Screen) {
 }
 
 /// A VM, with nothing given but a name and a password.
-fn make_a_vm(screen: &mut Screen, place: &Box7) {
+fn make_a_vm(screen: &mut Screen, place: &Sandbox) {
     // A virtual machine, with nothing typed but a name and a password.
     tab(screen, "1", "VMs");
     form(screen, "n", "hostname");
@@ -144,7 +144,7 @@ fn make_a_vm(screen: &mut Screen, place: &Box7) {
 }
 
 /// Its serial console, before and after a reboot.
-fn reboot(screen: &mut Screen, place: &Box7) {
+fn reboot(screen: &mut Screen, place: &Sandbox) {
     // Its serial console.
     screen.keys("c");
     screen.wait_for("serial console");
@@ -216,7 +216,7 @@ fn plug_a_disk_in_and_out(screen: &mut Screen) {
 }
 
 /// The end of the guest.
-fn stop(screen: &mut Screen, place: &Box7) {
+fn stop(screen: &mut Screen, place: &Sandbox) {
     // Shut down by its power button.
     screen.keys("S");
     screen.wait_for("Stop web-1?");
@@ -255,8 +255,8 @@ fn encode_a_video(screen: &mut Screen, media: &Path) {
 }
 
 /// A backend with three blank disks.
-fn three_disks() -> Box7 {
-    let mut place = Box7::new();
+fn three_disks() -> Sandbox {
+    let mut place = Sandbox::new();
     place.serve(&[]);
     for name in ["alpha", "beta", "gamma"] {
         place.done("disk_create", &[&format!("name={name}"), "size_mb=1", "fstype=none"]);
@@ -417,7 +417,7 @@ fn read_only_refuses() {
 /// A tool that is missing keeps nobody out: the first screen says which, and how to get it.
 #[test]
 fn a_missing_tool_is_told_on_the_first_screen() {
-    let place = Box7::new();
+    let place = Sandbox::new();
     let tools = tempfile::tempdir().expect("a directory");
     for entry in std::fs::read_dir("/usr/bin").expect("programs").flatten() {
         let name = entry.file_name();

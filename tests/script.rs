@@ -19,7 +19,7 @@ use std::process::{Output, Stdio};
 
 use ::hostler::backend::operations;
 use ::hostler::backend::settings::Settings;
-use hostler::Box7;
+use hostler::Sandbox;
 use serde_json::Value;
 
 const PASSWORD: &str = "correct-horse-battery";
@@ -46,7 +46,7 @@ fn end(output: &Output, status: i32) -> String {
 
 #[test]
 fn statuses_and_one_line_errors() {
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     // Without a backend, the command is its own.
     assert_eq!(place.json(&["list", "vms"])["total"], 0);
     assert!(complaint(&place.run(&["show", "vm/9"]), 1).contains("vm/9"));
@@ -89,7 +89,7 @@ fn statuses_and_one_line_errors() {
 /// The first command has the backend, and lets the others that come meanwhile use it.
 #[test]
 fn commands_share_a_state_directory() {
-    let place = Box7::new();
+    let place = Sandbox::new();
     let mut first =
         place.command().arg("watch").stdout(Stdio::null()).spawn().expect("hostler watch");
     place.wait("the first command serves", || place.is_served());
@@ -114,7 +114,7 @@ fn commands_share_a_state_directory() {
 
 #[test]
 fn asking_waiting_watching_and_showing() {
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     place.serve(&[]);
     let mut watch = place
         .command()
@@ -129,7 +129,7 @@ fn asking_waiting_watching_and_showing() {
         printed.lines().map_while(Result::ok).try_for_each(|line| heard.send(line))
     });
     let event = |wanted: &dyn Fn(&Value) -> bool| loop {
-        let line = events.recv_timeout(hostler::PATIENCE).expect("an event");
+        let line = events.recv_timeout(hostler::GIVE_UP_AFTER).expect("an event");
         let event: Value = serde_json::from_str(&line).expect("one document a line");
         if wanted(&event) {
             break event;
@@ -185,7 +185,7 @@ fn asking_waiting_watching_and_showing() {
 /// A password is nowhere but hashed: not on disk, not in answers, not in process lists.
 #[test]
 fn secrets_are_nowhere() {
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     place.serve(&[]);
     place.done("image_build", &["recipe=tiny"]);
     let literal = format!("password={PASSWORD}");
@@ -276,7 +276,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn the_doctor_names_what_is_missing_and_the_command_that_mends_it() {
-    let place = Box7::new();
+    let place = Sandbox::new();
     let tools = tempfile::tempdir().expect("a directory");
     for entry in std::fs::read_dir("/usr/bin").expect("programs").flatten() {
         if !entry.file_name().to_string_lossy().starts_with("ff") {
@@ -301,7 +301,7 @@ fn the_doctor_names_what_is_missing_and_the_command_that_mends_it() {
 
 #[test]
 fn completions_and_man_page_name_every_kind() {
-    let place = Box7::new();
+    let place = Sandbox::new();
     let kinds = operations::all(&Settings::new("/nowhere".into()));
     assert!(kinds.len() > 15);
     for arguments in [

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use hostler::domain::{Event, Fact, State, Uid};
 
-use super::arena::{Arena, Findings};
+use super::arena::{Arena, Violations};
 
 pub struct Watcher {
     child: Child,
@@ -56,7 +56,7 @@ impl Watcher {
 /// What was seen so far.
 #[derive(Default)]
 struct Order {
-    findings: Findings,
+    findings: Violations,
     taken: u64,
     life: u64,
     seq: u64,

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use super::hostler::{Box7, alone, signal};
+use super::hostler::{Sandbox, alone, signal};
 use super::screen::Screen;
 use super::{form, media, send, shell, tab};
 
@@ -13,7 +13,7 @@ use super::{form, media, send, shell, tab};
 #[test]
 fn the_work_outlives_screen_and_backend() {
     let _alone = alone();
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     let media = tempfile::tempdir().expect("a directory");
     let source = media::video(media.path(), "talk.mkv", 20, "640x360");
     let output = media.path().join("talk.mp4");
@@ -93,7 +93,7 @@ struct Tmux {
 }
 
 impl Tmux {
-    fn start(place: &Box7) -> Self {
+    fn start(place: &Sandbox) -> Self {
         let name = format!("hostler-{}", place.dir().file_name().expect("a name").display());
         // Its own environment is what the session gets.
         let from = place.command();
@@ -128,7 +128,7 @@ impl Drop for Tmux {
 /// Leaving with work in flight asks what is to become of it.
 #[test]
 fn leaving_with_work_in_flight_asks() {
-    let place = Box7::new();
+    let place = Sandbox::new();
     let mut screen = Screen::open(&place, 80, 24, &[]);
     screen.wait_for("Nothing here yet");
     place.ok(&["lane", "pause", "disk"]);

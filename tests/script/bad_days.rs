@@ -7,12 +7,12 @@ use std::process::{Command, Stdio};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::hostler::{Box7, signal};
+use super::hostler::{Sandbox, signal};
 use super::{complaint, end};
 
 #[test]
 fn a_configuration_that_is_not_understood_is_named_by_file_line_and_key() {
-    let place = Box7::new();
+    let place = Sandbox::new();
     let file = place.config();
     std::fs::write(&file, "# mine\nshare_mb = 512\n").expect("a configuration");
     let said = complaint(&place.run(&["list", "vms"]), 1);
@@ -26,7 +26,7 @@ fn a_configuration_that_is_not_understood_is_named_by_file_line_and_key() {
 
 #[test]
 fn a_newer_database_is_refused_and_left_alone() {
-    let place = Box7::new();
+    let place = Sandbox::new();
     place.done("disk_create", &["name=data", "size_mb=1", "fstype=none"]);
     place.wait("nobody has it open", || place.hostlers().is_empty());
     let database = std::fs::read_dir(place.dir())
@@ -49,7 +49,7 @@ fn another_users_state_directory_is_refused() {
         println!("left out: only root can be somebody else");
         return;
     }
-    let place = Box7::new();
+    let place = Sandbox::new();
     place.json(&["list", "vms"]);
     // nobody may reach neither our build nor our configuration.
     let open = tempfile::Builder::new().prefix("hb").tempdir_in("/tmp").expect("a directory");
@@ -73,7 +73,7 @@ fn another_users_state_directory_is_refused() {
 
 #[test]
 fn what_is_no_image_and_what_is_no_video() {
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     place.serve(&[]);
     let beside = tempfile::tempdir().expect("a folder");
     let file = beside.path().join("letter.txt");
@@ -97,9 +97,9 @@ fn what_is_no_image_and_what_is_no_video() {
 }
 
 /// A small filesystem on a state directory; unmounted when dropped.
-struct Small<'a>(&'a Path);
+struct SmallFilesystem<'a>(&'a Path);
 
-impl<'a> Small<'a> {
+impl<'a> SmallFilesystem<'a> {
     fn mount(dir: &'a Path) -> Result<Self, String> {
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=8m,mode=0700", "hostler-test"])
@@ -114,7 +114,7 @@ impl<'a> Small<'a> {
     }
 }
 
-impl Drop for Small<'_> {
+impl Drop for SmallFilesystem<'_> {
     fn drop(&mut self) {
         // Lazily: a process that is being killed may still hold it.
         let _ = Command::new("umount").arg("-l").arg(self.0).status();
@@ -124,9 +124,9 @@ impl Drop for Small<'_> {
 /// A full disk refuses what cannot be written down, and keeps what was.
 #[test]
 fn a_full_disk_loses_nothing_accepted() {
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     let dir = place.dir().to_owned();
-    let _small = match Small::mount(&dir) {
+    let _small = match SmallFilesystem::mount(&dir) {
         Ok(small) => small,
         Err(why) => {
             println!("left out: no small filesystem can be mounted here: {why}");
@@ -188,7 +188,7 @@ fn a_full_disk_loses_nothing_accepted() {
 #[test]
 fn twelve_at_once_are_all_heard() {
     for _ in 0..4 {
-        let place = Box7::new();
+        let place = Sandbox::new();
         place.config();
         let ask = |number: u32| {
             let mut command = place.command();
@@ -208,8 +208,8 @@ fn twelve_at_once_are_all_heard() {
 
 #[test]
 fn a_clean_end_leaves_one_whole_database() {
-    let mut place = Box7::new();
-    let databases = |place: &Box7| {
+    let mut place = Sandbox::new();
+    let databases = |place: &Sandbox| {
         let names = std::fs::read_dir(place.dir()).expect("the state directory");
         let names = names.map(|file| file.expect("a file").file_name().into_string());
         let mut names: Vec<_> = names.map(|name| name.expect("text")).collect();
@@ -229,7 +229,7 @@ fn a_clean_end_leaves_one_whole_database() {
 /// The lock may outlive the socket for a moment, as it does when a backend is killed.
 #[test]
 fn a_backend_waits_for_one_that_answers_nobody() {
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     place.config();
     let lock = std::fs::File::create(place.dir().join("hostler.lock")).expect("a lock");
     lock.lock().expect("locked");

@@ -20,7 +20,7 @@ use super::atomic_file;
 
 /// The file in the folder that is locked for as long as the folder is worked in. It tells our
 /// folders from others of such a name, and those of the dead from those of the living.
-const LOCK: &str = ".hostler";
+const LOCK_FILE: &str = ".hostler";
 
 /// A file that is being made. Dropping it without [`Partial::publish`] removes what there is.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Partial {
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(folder.join(LOCK))
+            .open(folder.join(LOCK_FILE))
             .inspect(|lock| {
                 // Nobody else knows the name. Where there are no locks, nothing is cleared either.
                 let _ = flock(lock, FlockOperation::NonBlockingLockExclusive);
@@ -128,7 +128,7 @@ fn clear(parent: &Path, begins: &OsStr) -> io::Result<()> {
             continue;
         }
         let nofollow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
-        let lock = folder.held().join(LOCK);
+        let lock = folder.held().join(LOCK_FILE);
         match File::options().write(true).custom_flags(nofollow).open(lock) {
             Ok(lock) if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() => {
                 parent.remove_folder(&name)?;

@@ -15,15 +15,15 @@ use crate::backend::ports::CommandLog;
 use crate::domain::Failure;
 
 /// How long a tool may take. The longest, filling the disk of a built image, takes a minute or two.
-const PATIENCE: Duration = Duration::from_secs(30 * 60);
+const TOOL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// How much of a tool's output is kept with the step, in bytes.
-const TAIL: usize = 4096;
+const KEPT_OUTPUT: usize = 4096;
 /// How much of a tool's output is read at most, in bytes; the rest is thrown away.
-const MOST: usize = 1 << 20;
+const MAX_OUTPUT: usize = 1 << 20;
 
 /// How a tool ended, and what it printed.
 #[derive(Debug, Clone)]
-pub struct Ended {
+pub struct ToolOutput {
     /// Whether it ended with exit status 0.
     pub ok: bool,
     /// `exit 0`, `signal 9`.
@@ -34,7 +34,7 @@ pub struct Ended {
     pub stderr: String,
 }
 
-impl Ended {
+impl ToolOutput {
     /// The last line it wrote to standard error that says anything, or how it ended.
     #[must_use]
     pub fn complaint(&self) -> String {
@@ -76,7 +76,7 @@ pub async fn run(
     log: &CommandLog,
     program: &str,
     arguments: &[impl AsRef<OsStr>],
-) -> Result<Ended, Failure> {
+) -> Result<ToolOutput, Failure> {
     run_noting(log, program, arguments, |ended| format!("{}{}", ended.stdout, ended.stderr)).await
 }
 
@@ -89,7 +89,7 @@ pub async fn run_quiet(
     log: &CommandLog,
     program: &str,
     arguments: &[impl AsRef<OsStr>],
-) -> Result<Ended, Failure> {
+) -> Result<ToolOutput, Failure> {
     run_noting(log, program, arguments, |ended| ended.stderr.clone()).await
 }
 
@@ -97,8 +97,8 @@ async fn run_noting(
     log: &CommandLog,
     program: &str,
     arguments: &[impl AsRef<OsStr>],
-    note: fn(&Ended) -> String,
-) -> Result<Ended, Failure> {
+    note: fn(&ToolOutput) -> String,
+) -> Result<ToolOutput, Failure> {
     let begun = log.begin(line(program, arguments));
     let clock = Instant::now();
     let took = |clock: Instant| u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -122,16 +122,16 @@ async fn run_noting(
     };
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let whole = async { tokio::join!(child.wait(), read(stdout), read(stderr)) };
-    let Ok((status, stdout, stderr)) = tokio::time::timeout(PATIENCE, whole).await else {
+    let Ok((status, stdout, stderr)) = tokio::time::timeout(TOOL_TIMEOUT, whole).await else {
         log.end(begun, "killed", "", took(clock));
         return Err(Failure::passing(format!(
             "{program} did not come to an end within {} minutes and was killed: something it reads \
              or writes does not answer; see `dmesg`, then relaunch",
-            PATIENCE.as_secs() / 60
+            TOOL_TIMEOUT.as_secs() / 60
         )));
     };
     let status = status.map_err(|error| Failure::io(format!("wait for {program}"), &error))?;
-    let ended = Ended { ok: status.success(), how: ended(status), stdout, stderr };
+    let ended = ToolOutput { ok: status.success(), how: ended(status), stdout, stderr };
     log.end(begun, &ended.how, tail(&note(&ended)), took(clock));
     Ok(ended)
 }
@@ -157,7 +157,7 @@ pub async fn run_ok(
     what: &str,
     program: &str,
     arguments: &[impl AsRef<OsStr>],
-) -> Result<Ended, Failure> {
+) -> Result<ToolOutput, Failure> {
     let ended = run(log, program, arguments).await?;
     if ended.ok {
         return Ok(ended);
@@ -194,7 +194,7 @@ pub fn ended(status: std::process::ExitStatus) -> String {
 /// The last few lines of an output, at most 4 KiB, for the step's record.
 #[must_use]
 pub fn tail(output: &str) -> String {
-    let from = output.len().saturating_sub(TAIL);
+    let from = output.len().saturating_sub(KEPT_OUTPUT);
     let from = (from..=output.len()).find(|&at| output.is_char_boundary(at)).unwrap_or(0);
     output[from..].trim_end().to_owned()
 }
@@ -205,7 +205,7 @@ async fn read(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
     let mut kept = Vec::new();
     let mut buffer = [0; 8192];
     while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
-        let room = MOST.saturating_sub(kept.len());
+        let room = MAX_OUTPUT.saturating_sub(kept.len());
         kept.extend_from_slice(&buffer[..count.min(room)]);
     }
     String::from_utf8_lossy(&kept).into_owned()

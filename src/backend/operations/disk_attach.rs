@@ -157,8 +157,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_endures_everything() {
-        hot().endure().await;
+    async fn it_survives_faults() {
+        hot().survives_faults().await;
     }
 
     #[tokio::test]

@@ -166,14 +166,14 @@ mod tests {
     use crate::backend::testing::harness::{Harness, Trial};
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "disk_create",
             params: json!({ "name": "data", "size_mb": 20 }),
             setup: |_| Box::pin(async {}),
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]

@@ -137,7 +137,7 @@ mod tests {
     use crate::domain::DiskState;
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "disk_detach",
             params: json!({ "disk": "data" }),
@@ -149,7 +149,7 @@ mod tests {
             },
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]

@@ -335,14 +335,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "vm_create",
             params: json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny" }),
             setup: |harness| Box::pin(async { assert_eq!(harness.some_image().await, 1) }),
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]

@@ -130,7 +130,7 @@ mod tests {
         let mut harness = Harness::open();
         let vm = harness.some_vm().await;
         harness.done("vm_stop", json!({ "vm": vm, "force": true })).await;
-        harness.fake.haunts(vm);
+        harness.fake.orphan(vm);
         let before = harness.everything().await;
         let (_, why) = harness.fails("vm_delete", json!({ "vm": vm })).await;
         assert!(why.contains("runs again"), "{why}");

@@ -30,7 +30,7 @@ use crate::backend::settings::Settings;
 /// How often is looked while what is found may be in motion.
 const LOOKS: u32 = 6;
 /// How long between two looks.
-const PAUSE: Duration = Duration::from_millis(300);
+const LOOK_INTERVAL: Duration = Duration::from_millis(300);
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,7 +66,7 @@ pub async fn deep(
         if all.findings.is_empty() {
             break;
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(LOOK_INTERVAL).await;
         let again = look(settings, ports, live).await?;
         all.findings.retain(|finding| again.findings.contains(finding));
     }

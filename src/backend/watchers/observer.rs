@@ -34,7 +34,7 @@ use crate::backend::ports::{GuestEvent, GuestStatus};
 /// Who asks when nobody does.
 const ACTOR: &str = "hostler";
 /// How long to wait before a VM that could not be looked at is looked at again.
-const AGAIN: Duration = Duration::from_secs(5);
+const LOOK_RETRY: Duration = Duration::from_secs(5);
 /// How many events of guests may wait to be looked at.
 const WAITING: usize = 256;
 
@@ -82,7 +82,7 @@ impl Observer {
                 () = self.engine.vms_changed.notified() => {}
                 Some((vm, event)) = events.recv() => self.hear(vm, event),
                 () = clock.until(purge.unwrap_or_default()), if purge.is_some() => {}
-                () = tokio::time::sleep(AGAIN), if failed => {}
+                () = tokio::time::sleep(LOOK_RETRY), if failed => {}
             }
         }
     }

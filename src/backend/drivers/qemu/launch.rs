@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::accelerator::complaint;
 use super::command::{self, Files};
-use super::control::{self, Control, Reach};
+use super::control::{self, ControlSocket, Reach};
 use super::living::LAUNCH;
 use super::logs;
 use crate::backend::drivers::process;
@@ -22,7 +22,7 @@ use crate::domain::Failure;
 /// How long a QEMU that somebody else has just launched may take to open its sockets.
 const APPEAR: Duration = Duration::from_secs(5);
 /// How long to wait before such a one is looked for again.
-const AGAIN: Duration = Duration::from_millis(50);
+const APPEAR_RETRY: Duration = Duration::from_millis(50);
 
 /// Launches a VM, or adopts its QEMU; the accelerator used is returned by name.
 ///
@@ -50,7 +50,7 @@ pub async fn launch(
                 if let Ok(Some(adopted)) = adopt(guest, log).await {
                     return Ok(adopted);
                 }
-                sleep(AGAIN).await;
+                sleep(APPEAR_RETRY).await;
             }
             Err(failure)
         }
@@ -68,12 +68,12 @@ pub async fn launch(
 async fn adopt(guest: &Guest, log: &CommandLog) -> Result<Option<String>, Failure> {
     let late = Instant::now() + APPEAR;
     let mut control = loop {
-        match Control::reach(guest).await? {
-            Reach::Control(control) => break control,
+        match ControlSocket::reach(guest).await? {
+            Reach::ControlSocket(control) => break control,
             Reach::Nobody => return Ok(None),
             // It is still being launched, by a console that died before it could say so, or is
             // about to end.
-            Reach::Unheard(_) if Instant::now() < late => sleep(AGAIN).await,
+            Reach::Unheard(_) if Instant::now() < late => sleep(APPEAR_RETRY).await,
             Reach::Unheard(living) => return Err(control::unheard(guest, &living)),
         }
     };
@@ -89,7 +89,11 @@ async fn adopt(guest: &Guest, log: &CommandLog) -> Result<Option<String>, Failur
     control.accelerator().await.map(Some)
 }
 
-async fn go_on(control: &mut Control, guest: &Guest, log: &CommandLog) -> Result<(), Failure> {
+async fn go_on(
+    control: &mut ControlSocket,
+    guest: &Guest,
+    log: &CommandLog,
+) -> Result<(), Failure> {
     let what = format!("let vm/{} go on", guest.id);
     let said = control.say(log, "cont", Value::Null).await;
     said.map(drop).map_err(|error| control::refused(&what, &error))

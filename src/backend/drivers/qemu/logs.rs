@@ -28,7 +28,7 @@ use crate::backend::ports::Guest;
 use crate::domain::Failure;
 
 /// How long a log may grow before it is cut, in bytes, unless somebody says otherwise.
-pub const MOST: u64 = 8 << 20;
+pub const MAX_LOG_BYTES: u64 = 8 << 20;
 /// How much of QEMU's log is read for its last words, in bytes.
 const LAST: usize = 8 << 10;
 /// How often a log that grows is looked at: whatever a guest writes in between is beyond its limit.
