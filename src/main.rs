@@ -29,13 +29,13 @@ use owner::{Serving, in_flight, leave_to_the_background, stop_after_steps};
 use place::{Place, Reached};
 
 /// How long a backend in the background may take to answer for the first time.
-const PATIENCE: Duration = Duration::from_secs(10);
+const SERVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a script's command serves on for others that came meanwhile, before it leaves them to a
 /// backend in the background.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The configuration, or what is wrong with it.
-type Read = Result<(Config, Origin), config::Complaint>;
+type Read = Result<(Config, Origin), config::ConfigError>;
 
 fn main() -> ExitCode {
     // hostler starts itself once more beside every long tool: see `drivers::supervise`. That comes
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     let catalogue = Catalogue::new(kinds.into_iter().map(|entry| entry.spec));
     let cli = match cli::parse(&catalogue, arguments) {
         Ok(cli) => cli,
-        // clap prints help to standard output with status 0 and complaints to standard error with
+        // clap prints help to standard output with status 0 and errors to standard error with
         // 2.
         Err(error) => error.exit(),
     };
@@ -260,7 +260,7 @@ async fn give_up<T>(own: Option<(Embedded, Serving)>, error: BackendError) -> an
 
 /// The backend without a screen, until SIGTERM or SIGINT.
 async fn serve(place: &Place, take_over: bool) -> anyhow::Result<ExitCode> {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + SERVE_TIMEOUT;
     let owned = loop {
         if let Some(owned) = own(&place.state_dir)? {
             break owned;
@@ -393,7 +393,7 @@ async fn doctor(cli: &Cli, read: &Read, json: bool) -> anyhow::Result<ExitCode> 
     let files = place.origin.files();
     let said = match read {
         Ok(_) => Ok(files.as_slice()),
-        Err(complaint) => Err(complaint.0.as_str()),
+        Err(error) => Err(error.0.as_str()),
     };
     let mut checks = cli::checks(&place.state_dir, said);
     if let Err(error) = find(&place.state_dir) {
@@ -422,7 +422,7 @@ async fn doctor(cli: &Cli, read: &Read, json: bool) -> anyhow::Result<ExitCode> 
     };
     match cli::doctor(&host, &checks, json, &mut std::io::stdout()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(trouble) => Ok(trouble.tell(&mut std::io::stderr())),
+        Err(error) => Ok(error.report(&mut std::io::stderr())),
     }
 }
 

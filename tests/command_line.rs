@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use fake::{Asked, Fake};
-use hostler::cli::{self, Keyboard, Session, Trouble};
+use hostler::cli::{self, CliError, Keyboard, Session};
 use hostler::domain::*;
 use serde_json::{Value as Json, json};
 
@@ -76,7 +76,7 @@ async fn run_typed(
     let words = std::iter::once("hostler").chain(words);
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let status = match cli::parse(&fake.catalogue(), words) {
-        Err(error) => Trouble::from(error).tell(&mut err),
+        Err(error) => CliError::from(error).report(&mut err),
         Ok(parsed) => {
             let session = Session {
                 backend: fake.clone(),

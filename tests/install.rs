@@ -54,12 +54,9 @@ fn a_toolchain_that_will_not_do_is_said_before_anything_is_installed() {
     }
 }
 
+/// Elsewhere the script only names the packages.
 fn on_debian() -> bool {
-    let there = Path::new("/usr/bin/dpkg").exists();
-    if !there {
-        eprintln!("no dpkg here: the script only names the packages");
-    }
-    there
+    Path::new("/usr/bin/dpkg").exists()
 }
 
 #[test]

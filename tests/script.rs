@@ -25,7 +25,7 @@ use serde_json::Value;
 const PASSWORD: &str = "correct-horse-battery";
 
 /// What was said on standard error, which must be one line that names the program.
-fn complaint(output: &Output, status: i32) -> String {
+fn one_line_error(output: &Output, status: i32) -> String {
     let said = String::from_utf8(output.stderr.clone()).expect("text");
     assert_eq!(output.status.code(), Some(status), "{said}");
     assert_eq!(said.lines().count(), 1, "one line: {said}");
@@ -49,14 +49,14 @@ fn statuses_and_one_line_errors() {
     let mut place = Sandbox::new();
     // Without a backend, the command is its own.
     assert_eq!(place.json(&["list", "vms"])["total"], 0);
-    assert!(complaint(&place.run(&["show", "vm/9"]), 1).contains("vm/9"));
+    assert!(one_line_error(&place.run(&["show", "vm/9"]), 1).contains("vm/9"));
     for (arguments, word) in [
         (&["run", "disk_create", "size_mb=8"][..], "name"),
         (&["run", "disk_create", "name=a", "size_mb=many"], "size_mb"),
         (&["run", "disk_create", "name=a", "size_mb=8", "colour=red"], "colour"),
         (&["list", "disks", "--filter", "colour:red"], "colour"),
     ] {
-        assert!(complaint(&place.run(arguments), 2).contains(word), "{arguments:?}");
+        assert!(one_line_error(&place.run(arguments), 2).contains(word), "{arguments:?}");
     }
     assert_eq!(place.run(&["no-such-command"]).status.code(), Some(2));
     assert_eq!(place.run(&["run", "no_such_kind"]).status.code(), Some(2));
@@ -69,10 +69,10 @@ fn statuses_and_one_line_errors() {
         ("name=\u{1b}[31mred", "name"),
         ("name=two\nlines", "name"),
     ] {
-        let said = complaint(&place.run(&["run", "disk_create", field, "size_mb=8"]), 1);
+        let said = one_line_error(&place.run(&["run", "disk_create", field, "size_mb=8"]), 1);
         assert!(said.contains(name), "{said}");
     }
-    let said = complaint(&place.run(&["run", "disk_create", "name=a", "size_mb=0"]), 1);
+    let said = one_line_error(&place.run(&["run", "disk_create", "name=a", "size_mb=0"]), 1);
     assert!(said.contains("size_mb"), "{said}");
     assert_eq!(place.json(&["list", "operations"])["total"], 0, "nothing of it was queued");
 
@@ -83,7 +83,7 @@ fn statuses_and_one_line_errors() {
         .open(place.dir().join("hostler.lock"))
         .expect("the lock");
     lock.try_lock().expect("ours");
-    complaint(&place.run(&["list", "vms"]), 3);
+    one_line_error(&place.run(&["list", "vms"]), 3);
 }
 
 /// The first command has the backend, and lets the others that come meanwhile use it.
@@ -189,7 +189,8 @@ fn secrets_are_nowhere() {
     place.serve(&[]);
     place.done("image_build", &["recipe=tiny"]);
     let literal = format!("password={PASSWORD}");
-    let said = complaint(&place.run(&["run", "vm_create", "hostname=web", "os=tiny", &literal]), 2);
+    let said =
+        one_line_error(&place.run(&["run", "vm_create", "hostname=web", "os=tiny", &literal]), 2);
     assert!(said.contains("@FILE") && !said.contains(PASSWORD), "{said}");
 
     // From standard input.

@@ -183,9 +183,10 @@ impl Guard {
 }
 
 /// Waits for what is urgent about a descriptor.
-// Deprecated for types that may lie about their descriptor. An OwnedFd cannot, and what takes the
-// function's place is unsafe, which this crate forbids.
-#[allow(deprecated)]
+#[allow(
+    deprecated,
+    reason = "an OwnedFd cannot lie about its descriptor, and the successor is unsafe"
+)]
 fn urgent(held: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(held, Interest::PRIORITY)
 }

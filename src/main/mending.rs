@@ -67,7 +67,7 @@ pub(crate) async fn deep(place: &Place, json: bool) -> anyhow::Result<ExitCode> 
     }
     match cli::tell_checks(&checks, json, &mut std::io::stdout()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(trouble) => Ok(trouble.tell(&mut std::io::stderr())),
+        Err(error) => Ok(error.report(&mut std::io::stderr())),
     }
 }
 
@@ -88,6 +88,6 @@ pub(crate) async fn recover(place: &Place, dry_run: bool, json: bool) -> anyhow:
     let done = cli::Recovered { dry_run, taken: done.taken, left: done.left };
     match cli::recovered(&done, json, &mut std::io::stdout()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(trouble) => Ok(trouble.tell(&mut std::io::stderr())),
+        Err(error) => Ok(error.report(&mut std::io::stderr())),
     }
 }

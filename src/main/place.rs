@@ -13,7 +13,7 @@ use hostler::config::{self, Config, Origin};
 use hostler::domain::BackendError;
 use hostler::wire::{client::Client, native};
 
-use super::{PATIENCE, log};
+use super::{SERVE_TIMEOUT, log};
 
 /// How long the place of a backend that died may stay empty before those attached to it start
 /// another. Whoever watches over services is faster.
@@ -66,7 +66,7 @@ impl Place {
     /// The backend: our own where nobody has one, or else that of whoever does. Who has the state
     /// directory may not serve it yet, or be about to let go of it.
     pub(crate) async fn reach(&self) -> anyhow::Result<Reached> {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + SERVE_TIMEOUT;
         loop {
             if let Some(embedded) = self.embed()? {
                 return Ok(Reached::Own(embedded));

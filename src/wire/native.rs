@@ -49,7 +49,7 @@ pub const BODY_LIMIT: usize = 4 * 1024 * 1024;
 pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// How long a stream of events may say nothing at all before nobody believes in it any more.
-pub const SILENCE: Duration = Duration::from_secs(20);
+pub const STREAM_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Where the serial line of a VM is.
 #[must_use]

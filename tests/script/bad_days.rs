@@ -8,14 +8,14 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::hostler::{Sandbox, signal};
-use super::{complaint, end};
+use super::{end, one_line_error};
 
 #[test]
 fn a_configuration_that_is_not_understood_is_named_by_file_line_and_key() {
     let place = Sandbox::new();
     let file = place.config();
     std::fs::write(&file, "# mine\nshare_mb = 512\n").expect("a configuration");
-    let said = complaint(&place.run(&["list", "vms"]), 1);
+    let said = one_line_error(&place.run(&["list", "vms"]), 1);
     for part in ["config.toml", "line 2", "share_mb", "did you mean share_mib"] {
         assert!(said.contains(part), "{said}");
     }
@@ -38,7 +38,7 @@ fn a_newer_database_is_refused_and_left_alone() {
     connection.pragma_update(None, "user_version", 99).expect("a newer version");
     connection.close().expect("closed");
     let bytes = std::fs::read(&database).expect("the database");
-    let said = complaint(&place.run(&["list", "disks"]), 1);
+    let said = one_line_error(&place.run(&["list", "disks"]), 1);
     assert!(said.contains("newer") && said.contains("99"), "{said}");
     assert_eq!(std::fs::read(&database).expect("the database"), bytes, "left as it was");
 }
@@ -67,7 +67,7 @@ fn another_users_state_directory_is_refused() {
         .env("HOSTLER_CONFIG", &config)
         .output()
         .expect("setpriv runs");
-    let said = complaint(&output, 1);
+    let said = one_line_error(&output, 1);
     assert!(said.contains("belongs to user 0") && said.contains("--state"), "{said}");
 }
 
@@ -155,7 +155,7 @@ fn a_full_disk_loses_nothing_accepted() {
         accepted.push(document["uid"].as_u64().expect("a number"));
         assert!(accepted.len() < 2000, "the disk never gets full");
     };
-    let said = complaint(&refused, 1);
+    let said = one_line_error(&refused, 1);
     assert!(said.contains("full") || said.contains("space"), "{said}");
     let held = || {
         let operations = place.list("operations");
@@ -243,7 +243,7 @@ fn a_backend_waits_for_one_that_answers_nobody() {
     drop((dying, lock));
     place.wait("it serves", || place.is_served());
     // One that answers is left alone at once.
-    assert!(complaint(&place.run(&["serve"]), 1).contains("another hostler runs"));
+    assert!(one_line_error(&place.run(&["serve"]), 1).contains("another hostler runs"));
     child.kill().expect("killed");
     child.wait().expect("gone");
     place.serve(&[]);

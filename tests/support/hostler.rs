@@ -1,7 +1,6 @@
 //! hostler as a user has it: the real program, on a state directory of its own.
 
-// Each test file uses its own part of this.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};

@@ -2,8 +2,7 @@
 //! it, and what its fields hold. Derived from the catalogue entries, so that a new kind needs
 //! nothing here, unless a field's type does not tell what it is to hold.
 
-// Each test file uses its own part of this.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::path::{Path, PathBuf};
 

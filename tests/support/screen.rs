@@ -1,7 +1,6 @@
 //! The console in a real terminal: a pseudo-terminal whose screen is read back with vt100.
 
-// Each test file uses its own part of this.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::io::{Read, Write};
 use std::sync::{Arc, Condvar, Mutex};

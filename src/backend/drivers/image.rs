@@ -199,7 +199,7 @@ async fn adopt(
             ["info".as_ref(), "-f".as_ref(), format.word().as_ref(), partial.as_os_str()];
         let ended = process::run(log, "qemu-img", &arguments).await?;
         if !ended.ok {
-            let why = ended.complaint();
+            let why = ended.error_line();
             return Err(Failure::new(format!(
                 "{} is no disk image: {why}; get it again and relaunch",
                 partial.display()

@@ -2,6 +2,9 @@
 //!
 //! It is written in a hidden folder of its own beside its place, and renamed when it is whole. The
 //! folder's name is new each time, so a tool that outlived an earlier run cannot write into it.
+//!
+//! Own code: `tempfile` removes what a living process has dropped. This is written by tools that
+//! may outlive us, and is known again, as ours, by the next hostler.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File};

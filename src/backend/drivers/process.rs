@@ -37,7 +37,7 @@ pub struct ToolOutput {
 impl ToolOutput {
     /// The last line it wrote to standard error that says anything, or how it ended.
     #[must_use]
-    pub fn complaint(&self) -> String {
+    pub fn error_line(&self) -> String {
         self.stderr
             .lines()
             .rev()
@@ -151,7 +151,7 @@ pub fn find(program: &str) -> Option<PathBuf> {
 /// Runs a tool that must end with exit status 0.
 ///
 /// # Errors
-/// `what` it was for, the tool and its own complaint.
+/// `what` it was for, the tool and its own error.
 pub async fn run_ok(
     log: &CommandLog,
     what: &str,
@@ -162,10 +162,9 @@ pub async fn run_ok(
     if ended.ok {
         return Ok(ended);
     }
-    let complaint = ended.complaint();
-    let advice =
-        if complaint.contains("No space left") { "; free some space and relaunch" } else { "" };
-    Err(Failure::new(format!("cannot {what}: {program}: {complaint}{advice}")))
+    let said = ended.error_line();
+    let advice = if said.contains("No space left") { "; free some space and relaunch" } else { "" };
+    Err(Failure::new(format!("cannot {what}: {program}: {said}{advice}")))
 }
 
 /// The failure for a program that could not be started.
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_complaint_and_the_command_are_kept() {
+    async fn the_error_and_the_command_are_kept() {
         let log = CommandLog::default();
         let failure = run_ok(&log, "list it", "ls", &["/no such folder"]).await.unwrap_err();
         assert!(failure.message.starts_with("cannot list it: ls: ls: cannot access"), "{failure}");

@@ -239,7 +239,7 @@ async fn check(path: &Path, log: &CommandLog) -> Result<Option<String>, Failure>
     match (count("corruptions"), count("check-errors")) {
         // Clusters that nobody uses are what a killed QEMU leaves; they do no harm.
         (0, 0) if count("leaks") > 0 => Ok(None),
-        (0, 0) => Ok(Some(ended.complaint())),
+        (0, 0) => Ok(Some(ended.error_line())),
         (corrupt, errors) => {
             Ok(Some(format!("qemu-img check finds {corrupt} corruptions and {errors} errors")))
         }

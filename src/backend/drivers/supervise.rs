@@ -20,6 +20,9 @@
 //!
 //! The tool and its children are the members of the supervisor's session other than itself. A
 //! session's number is not given out again while a member lives, so signals cannot go astray.
+//!
+//! Own code: `systemd-run` does the same where there is systemd and a session of the user; crates
+//! that make daemons lose the exit status, which is what somebody has to stay for.
 
 mod lock;
 mod outer;
@@ -228,7 +231,7 @@ impl Supervision {
             // waits for the tool is told whether that lives, or that it is gone.
             "" if child.wait().await.map_err(failed)?.code().is_none() => Ok(()),
             "" => Err(Failure::passing(format!("cannot {}: it ended at once", what()))),
-            complaint => Err(Failure::passing(format!("cannot {}: {complaint}", what()))),
+            error => Err(Failure::passing(format!("cannot {}: {error}", what()))),
         }
     }
 }

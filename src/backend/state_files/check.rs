@@ -23,7 +23,7 @@ use super::description;
 use super::mark::Mark;
 use super::moved;
 use crate::backend::engine::inventory::Inventory;
-use crate::backend::engine::store::Look;
+use crate::backend::engine::store::{Look, Opened};
 use crate::backend::ports::{CommandLog, DiskInfo, Ports};
 use crate::backend::settings::Settings;
 
@@ -127,7 +127,7 @@ impl<'s> Known<'s> {
     fn of(settings: &'s Settings, store: Option<Look>) -> Result<Self, BackendError> {
         let mut opened = match &store {
             Some(store) => store.opened()?,
-            None => Default::default(),
+            None => Opened::default(),
         };
         for resource in &mut opened.resources {
             moved::follow(&settings.state_dir, resource);

@@ -31,7 +31,7 @@ pub(super) async fn ask(path: &Path, log: &CommandLog) -> Result<MediaInfo, Fail
         return Err(no_media(&formats::refused(format)));
     }
     if !ended.ok {
-        let complaint = ended.complaint();
+        let complaint = ended.error_line();
         let why = complaint.strip_prefix(&format!("{shown}: ")).unwrap_or(&complaint);
         return Err(no_media(why));
     }

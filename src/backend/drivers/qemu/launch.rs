@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::process::Command;
 use tokio::time::sleep;
 
-use super::accelerator::complaint;
+use super::accelerator::first_error;
 use super::command::{self, Files};
 use super::control::{self, ControlSocket, Reach};
 use super::living::LAUNCH;
@@ -27,7 +27,7 @@ const APPEAR_RETRY: Duration = Duration::from_millis(50);
 /// Launches a VM, or adopts its QEMU; the accelerator used is returned by name.
 ///
 /// # Errors
-/// One sentence with QEMU's own complaint.
+/// One sentence with QEMU's own error.
 pub async fn launch(
     program: &str,
     accelerator: &str,
@@ -155,6 +155,6 @@ async fn spawn(
     if status.success() {
         return Ok(());
     }
-    let complaint = complaint(program, &said).unwrap_or(how);
-    Err(Failure::new(format!("cannot {what}: QEMU: {complaint}")))
+    let first_error = first_error(program, &said).unwrap_or(how);
+    Err(Failure::new(format!("cannot {what}: QEMU: {first_error}")))
 }

@@ -3,6 +3,10 @@
 //! A reply carries the `id` of its command; events come in between and are kept until asked for.
 //! QEMU serves one client per socket: a second one connects, and is greeted when the first leaves.
 //! This file knows the protocol and nothing of what the commands mean.
+//!
+//! Own code: the `qapi` crates bring all of QMP as generated types, of which a dozen commands would
+//! be used. What takes care here they leave to their caller: one client a socket, who it is that
+//! answers there, and telling a QEMU that is slow from one that is gone.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,7 +22,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long QEMU may take to greet or to answer.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+const QMP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait before asking again at a socket whose queue is full.
 const CONNECT_RETRY: Duration = Duration::from_millis(20);
 
@@ -42,7 +46,7 @@ pub enum QmpError {
     /// QEMU is there and says nothing: it hangs, or another program holds its socket.
     #[error(
         "it did not answer for {} s; another program may hold its socket",
-        REPLY_TIMEOUT.as_secs()
+        QMP_TIMEOUT.as_secs()
     )]
     Silent,
     /// The connection ended while an answer was awaited.
@@ -82,7 +86,7 @@ impl Qmp {
     /// # Errors
     /// [`QmpError::Nobody`] when there is no QEMU behind the socket.
     pub async fn connect(socket: &Path) -> Result<Self, QmpError> {
-        let deadline = Instant::now() + REPLY_TIMEOUT;
+        let deadline = Instant::now() + QMP_TIMEOUT;
         let stream = dial(socket, deadline).await?;
         // The process is held by a descriptor: numbers are used again, descriptors are not.
         let pid = stream.peer_cred()?.pid().and_then(Pid::from_raw).ok_or(QmpError::Nobody)?;
@@ -127,7 +131,7 @@ impl Qmp {
         if !arguments.is_null() {
             request["arguments"] = arguments;
         }
-        let deadline = Instant::now() + REPLY_TIMEOUT;
+        let deadline = Instant::now() + QMP_TIMEOUT;
         let line = format!("{request}\n");
         timeout_at(deadline, self.writer.write_all(line.as_bytes()))
             .await
@@ -182,7 +186,7 @@ async fn dial(socket: &Path, deadline: Instant) -> Result<UnixStream, QmpError> 
                     return Err(QmpError::Nobody);
                 }
                 io::ErrorKind::WouldBlock if Instant::now() < deadline => {
-                    sleep(CONNECT_RETRY).await
+                    sleep(CONNECT_RETRY).await;
                 }
                 io::ErrorKind::WouldBlock => return Err(QmpError::Silent),
                 _ => return Err(error.into()),
