@@ -13,6 +13,8 @@ mod hostler;
 mod log;
 #[path = "support/media.rs"]
 mod media;
+#[path = "support/small_filesystem.rs"]
+mod small_filesystem;
 
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

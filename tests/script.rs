@@ -11,6 +11,8 @@
 mod bad_days;
 #[path = "support/hostler.rs"]
 mod hostler;
+#[path = "support/small_filesystem.rs"]
+mod small_filesystem;
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
@@ -22,7 +24,7 @@ use ::hostler::backend::settings::Settings;
 use hostler::Sandbox;
 use serde_json::Value;
 
-const PASSWORD: &str = "correct-horse-battery";
+const SCRIPT_PASSWORD: &str = "correct-horse-battery";
 
 /// What was said on standard error, which must be one line that names the program.
 fn one_line_error(output: &Output, status: i32) -> String {
@@ -188,10 +190,10 @@ fn secrets_are_nowhere() {
     let mut place = Sandbox::new();
     place.serve(&[]);
     place.done("image_build", &["recipe=tiny"]);
-    let literal = format!("password={PASSWORD}");
+    let literal = format!("password={SCRIPT_PASSWORD}");
     let said =
         one_line_error(&place.run(&["run", "vm_create", "hostname=web", "os=tiny", &literal]), 2);
-    assert!(said.contains("@FILE") && !said.contains(PASSWORD), "{said}");
+    assert!(said.contains("@FILE") && !said.contains(SCRIPT_PASSWORD), "{said}");
 
     // From standard input.
     let mut child = place
@@ -203,7 +205,7 @@ fn secrets_are_nowhere() {
         .spawn()
         .expect("hostler runs");
     let mut typed = child.stdin.take().expect("its input");
-    writeln!(typed, "{PASSWORD}").expect("typed");
+    writeln!(typed, "{SCRIPT_PASSWORD}").expect("typed");
     drop(typed);
     let output = child.wait_with_output().expect("its end");
     let said = format!(
@@ -212,13 +214,13 @@ fn secrets_are_nowhere() {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(output.status.success(), "{said}");
-    assert!(!said.contains(PASSWORD) && !said.contains("$6$"), "{said}");
+    assert!(!said.contains(SCRIPT_PASSWORD) && !said.contains("$6$"), "{said}");
     assert_eq!(place.guests().len(), 1);
 
     // In a task's parameters it is as secret, from a file outside the state directory.
     let outside = tempfile::tempdir().expect("a directory");
     let file = outside.path().join("password");
-    std::fs::write(&file, format!("{PASSWORD}\n")).expect("a file");
+    std::fs::write(&file, format!("{SCRIPT_PASSWORD}\n")).expect("a file");
     let from = format!("params.password=@{}", file.display());
     let task = ["name=nightly", "kind=vm_create", "params.hostname=web-2", "params.os=tiny", &from];
     place.done("task_create", &task);
@@ -232,17 +234,17 @@ fn secrets_are_nowhere() {
         &["list", "tasks", "--json"],
     ] {
         let said = place.ok(question);
-        assert!(!said.contains(PASSWORD) && !said.contains("$6$"), "{question:?}: {said}");
+        assert!(!said.contains(SCRIPT_PASSWORD) && !said.contains("$6$"), "{question:?}: {said}");
     }
     for process in std::fs::read_dir("/proc").expect("/proc").flatten() {
         let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-        assert!(!holds(&line, PASSWORD), "{}", String::from_utf8_lossy(&line));
+        assert!(!holds(&line, SCRIPT_PASSWORD), "{}", String::from_utf8_lossy(&line));
     }
     place.done("vm_stop", &["vm=1", "force=yes"]);
     let mut hashed = 0;
     for file in files(place.dir()) {
         let bytes = std::fs::read(&file).unwrap_or_default();
-        assert!(!holds(&bytes, PASSWORD), "{}", file.display());
+        assert!(!holds(&bytes, SCRIPT_PASSWORD), "{}", file.display());
         hashed += usize::from(holds(&bytes, "$6$"));
         if holds(&bytes, "$6$") {
             let mode = file.metadata().expect("a mode").mode() & 0o777;

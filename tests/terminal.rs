@@ -20,7 +20,7 @@ use hostler::{Sandbox, alone, signal};
 use rustix::process::Signal;
 use screen::{SHELL_PROMPT, Screen};
 
-const CTRL_C: &str = "\x03";
+const INTERRUPT: &str = "\x03";
 const CTRL_Z: &str = "\x1a";
 const CTRL_L: &str = "\x0c";
 
@@ -76,7 +76,7 @@ fn an_end_with_nothing_in_flight() {
         assert!(screen.is_alternate());
         match end {
             // In raw mode the interrupt key is a key like any other, and leaves as `q` does.
-            Signal::INT => screen.keys(CTRL_C),
+            Signal::INT => screen.keys(INTERRUPT),
             other => signal(screen.pid(), other),
         }
         assert_eq!(screen.ended(), 0);

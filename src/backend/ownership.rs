@@ -31,7 +31,7 @@ use crate::domain::{BackendError, Result};
 /// The file that names the owner.
 const OWNER_FILE: &str = "hostler.lock";
 /// By these a directory is known as ours. Both are there from the first moment on, or soon after.
-const MARKS: [&str; 2] = [OWNER_FILE, store::FILE];
+const OWN_FILES: [&str; 2] = [OWNER_FILE, store::FILE];
 /// What is mounted where, as we see it.
 const MOUNTS: &str = "/proc/self/mountinfo";
 /// What may lie in a directory that nobody has used yet.
@@ -220,7 +220,7 @@ fn open(dir: &Path) -> Result<Option<(OwnedFd, DirState)>> {
             dir.display()
         )));
     }
-    for mark in MARKS {
+    for mark in OWN_FILES {
         match rustix::fs::statat(&fd, mark, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile => {
                 return Err(irregular(&dir.join(mark)));

@@ -7,33 +7,14 @@ use std::process::{Command, Stdio};
 use rustix::process::Signal;
 
 use super::hostler::{Sandbox, signal};
+use super::small_filesystem::SmallFilesystem;
 use super::{begin, end};
-
-/// A small filesystem on a state directory; unmounted when dropped.
-struct SmallFilesystem<'a>(&'a Path);
-
-impl<'a> SmallFilesystem<'a> {
-    fn mount(dir: &'a Path) -> Option<Self> {
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=16m,mode=0700", "hostler-test"])
-            .arg(dir)
-            .output()
-            .ok()?;
-        mounted.status.success().then_some(Self(dir))
-    }
-}
-
-impl Drop for SmallFilesystem<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0).status();
-    }
-}
 
 #[test]
 fn a_log_that_cannot_be_written_ends_nobody() {
     let place = Sandbox::new();
     let dir = place.dir().to_owned();
-    let Some(_small) = SmallFilesystem::mount(&dir) else {
+    let Ok(_small) = SmallFilesystem::mount(&dir, 16) else {
         println!("left out: no small filesystem can be mounted here");
         return;
     };

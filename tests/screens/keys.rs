@@ -371,12 +371,12 @@ fn the_keys_in_windows_are_in_the_key_map() {
 }
 
 /// What is typed most: keys that are bound, and text.
-const KEYS: &str = "nsSrcadXet x/:?DLovjkgGhlq123456*+-<>R yb";
+const TYPED_KEYS: &str = "nsSrcadXet x/:?DLovjkgGhlq123456*+-<>R yb";
 
 fn any_key() -> impl Strategy<Value = KeyEvent> {
     let code = prop_oneof![
         8 => any::<char>().prop_map(KeyCode::Char),
-        20 => proptest::sample::select(KEYS.chars().collect::<Vec<_>>())
+        20 => proptest::sample::select(TYPED_KEYS.chars().collect::<Vec<_>>())
             .prop_map(KeyCode::Char),
         12 => proptest::sample::select(vec![
             KeyCode::Enter, KeyCode::Esc, KeyCode::Tab, KeyCode::BackTab, KeyCode::Up,

@@ -1,13 +1,14 @@
 //! What goes wrong: a configuration, a database, a user, a file or a disk that will not do.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use super::hostler::{Sandbox, signal};
+use super::small_filesystem::SmallFilesystem;
 use super::{end, one_line_error};
 
 #[test]
@@ -96,37 +97,12 @@ fn what_is_no_image_and_what_is_no_video() {
     assert_eq!(place.partials(), Vec::<PathBuf>::new());
 }
 
-/// A small filesystem on a state directory; unmounted when dropped.
-struct SmallFilesystem<'a>(&'a Path);
-
-impl<'a> SmallFilesystem<'a> {
-    fn mount(dir: &'a Path) -> Result<Self, String> {
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=8m,mode=0700", "hostler-test"])
-            .arg(dir)
-            .output()
-            .map_err(|error| error.to_string())?;
-        if mounted.status.success() {
-            Ok(Self(dir))
-        } else {
-            Err(String::from_utf8_lossy(&mounted.stderr).into_owned())
-        }
-    }
-}
-
-impl Drop for SmallFilesystem<'_> {
-    fn drop(&mut self) {
-        // Lazily: a process that is being killed may still hold it.
-        let _ = Command::new("umount").arg("-l").arg(self.0).status();
-    }
-}
-
 /// A full disk refuses what cannot be written down, and keeps what was.
 #[test]
 fn a_full_disk_loses_nothing_accepted() {
     let mut place = Sandbox::new();
     let dir = place.dir().to_owned();
-    let _small = match SmallFilesystem::mount(&dir) {
+    let _small = match SmallFilesystem::mount(&dir, 8) {
         Ok(small) => small,
         Err(why) => {
             println!("left out: no small filesystem can be mounted here: {why}");

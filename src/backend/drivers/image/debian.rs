@@ -399,16 +399,8 @@ async fn make_disk(
     let file = std::fs::File::create(&raw).map_err(io)?;
     file.set_len(DISK_BYTES).map_err(io)?;
     let os = OsStr::new;
-    let mke2fs: [&OsStr; 8] = [
-        os("-q"),
-        os("-F"),
-        os("-t"),
-        os("ext4"),
-        os("-L"),
-        os(FS_LABEL),
-        os("-d"),
-        tree.as_os_str(),
-    ];
+    let options = ["-q", "-F", "-t", "ext4", "-L", FS_LABEL, "-d"].map(os);
+    let mke2fs: Vec<&OsStr> = options.into_iter().chain([tree.as_os_str()]).collect();
     let mke2fs: Vec<&OsStr> = mke2fs.into_iter().chain([raw.as_os_str()]).collect();
     process::run_ok(log, "build debian", "mke2fs", &mke2fs).await?;
     tell(0.94, "making the disk");
