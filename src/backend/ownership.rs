@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat, inotify};
 use tokio::net::unix::pipe;
 
-use crate::backend::engine::known::Known;
 use crate::backend::engine::store;
+use crate::backend::engine::store::known::Known;
 use crate::domain::{BackendError, Result};
 
 /// The file that names the owner.

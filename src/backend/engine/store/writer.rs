@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{oneshot, watch};
 
-use crate::backend::engine::known::Known;
+use super::known::Known;
+use crate::backend::engine::storage::{Change, Health};
 use crate::domain::BackendError;
 
-use super::change::{Change, Statements};
+use super::change::Statements;
 use super::fault::Faults;
 use super::reserve::{FREE_MIB, Reserve};
 
@@ -52,17 +53,6 @@ type Told = (Answer, Result<(), BackendError>);
 pub struct Writer {
     requests: mpsc::Sender<Request>,
     health: watch::Receiver<Health>,
-}
-
-/// How the writer is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Health {
-    /// It writes.
-    Well,
-    /// The disk is full: it writes what ends things, and takes no new work.
-    Full,
-    /// It writes no more, and why. What it acknowledged is on disk.
-    Dead(String),
 }
 
 impl Writer {
