@@ -1,8 +1,7 @@
 //! The log: it tells the life of a box, has its bounds, and hurts nobody.
 
 use std::io::Write;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use rustix::process::Signal;
 

@@ -23,7 +23,8 @@ use super::description;
 use super::mark::Mark;
 use super::moved;
 use crate::backend::engine::inventory::Inventory;
-use crate::backend::engine::store::{Look, Opened};
+use crate::backend::engine::storage::Opened;
+use crate::backend::engine::store::Look;
 use crate::backend::ports::{CommandLog, DiskInfo, Ports};
 use crate::backend::settings::Settings;
 
