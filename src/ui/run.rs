@@ -345,8 +345,8 @@ async fn turn(session: &mut Session, mut hands: Hands) -> Exit {
     }
 }
 
-/// Does what the terminal itself does on Ctrl-Z as long as the key is nobody's: the signal comes to us
-/// as well, and is answered in [`turn`].
+/// Does what the terminal itself does on Ctrl-Z as long as the key is nobody's: the signal comes to
+/// us as well, and is answered in [`turn`].
 fn suspend(hands: &Hands) {
     let stop = rustix::process::Signal::TSTP;
     if let Err(error) = rustix::process::kill_current_process_group(stop) {

@@ -235,7 +235,8 @@ impl Theme {
                 Self::parse(name, &text, colour, ascii)
             }
             None => Err(format!(
-                "there is no theme '{name}'; there are terminal, dark and light, or give the path of a TOML file"
+                "there is no theme '{name}'; there are terminal, dark and light, or give the path \
+                 of a TOML file"
             )),
         }
     }

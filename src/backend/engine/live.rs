@@ -1,7 +1,7 @@
 //! What is in flight: the open operations, the queue, every living resource. Pure and synchronous.
 //!
-//! Everybody may look. Only the engine changes it, through [`super::core`], so that what memory says
-//! and what the disk says go the same way.
+//! Everybody may look. Only the engine changes it, through [`super::core`], so that what memory
+//! says and what the disk says go the same way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -258,7 +258,8 @@ impl Live {
             .operations()
             .find(|it| it.state == State::Error && kinds.makes(it) == Some(subject))?;
         let why = format!(
-            "{subject} '{}' is not made yet: its creation {} failed; relaunch that first, then this",
+            "{subject} '{}' is not made yet: its creation {} failed; relaunch that first, then \
+             this",
             resource.name(),
             maker.uid
         );
@@ -305,8 +306,8 @@ impl Live {
         self.put(put)
     }
 
-    /// Takes a new operation out again, which could not be written. Its number is free as soon as no
-    /// later one is in use, so that numbers have no gaps.
+    /// Takes a new operation out again, which could not be written. Its number is free as soon as
+    /// no later one is in use, so that numbers have no gaps.
     pub(super) fn retract(&mut self, uid: Uid, replaced: Replaced) {
         self.queue.withdraw(uid);
         self.open.remove(&uid);

@@ -59,8 +59,8 @@ pub(in crate::backend) async fn run(site: Arc<Site>, watch: Watch, keeper: Timek
     observer.clock.keep(&site);
 }
 
-/// What may concern the observer. A disk in the trash has its time, an image that is gone leaves its
-/// folder, and an operation on a disk holds the VM it is attached to.
+/// What may concern the observer. A disk in the trash has its time, an image that is gone leaves
+/// its folder, and an operation on a disk holds the VM it is attached to.
 pub(in crate::backend) fn concerns(notice: Notice) -> bool {
     use ResourceKind::{Disk, Image, Vm};
     matches!(notice, Notice::Resource(ResourceId { kind: Vm | Disk | Image, .. }))
