@@ -340,8 +340,8 @@ proptest! {
             }
             let around = around.filter(|around| naive.iter().any(|row| row.uid.0 == *around));
             let sort = ascending.then(|| Sort { column: "uid".into(), descending: false });
-            let (of, filter) = (Subject::Operations, filter.clone());
-            let list = List { of, filter, sort, offset, limit, around };
+            let of = Subject::Operations;
+            let list = List { of, filter: filter.clone(), sort, offset, limit, around };
             let (total, at, found) = reader::operations(&connection, &list).unwrap();
             prop_assert_eq!(total, naive.len() as u64, "{:?}", filter);
             let window: Vec<Operation> = naive
