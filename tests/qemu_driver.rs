@@ -1,7 +1,6 @@
 //! The QEMU driver against the real QEMU, with a real guest.
 
-// All of this file is tests: a helper that panics is a test that fails.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in tests, a panic is the report")]
 
 #[path = "support/guest.rs"]
 mod guest;
