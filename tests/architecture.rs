@@ -25,6 +25,9 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Within the backend: operations ask ports, and never see what is behind them.
 const OPERATIONS_RULE: (&str, &str) = ("backend/operations", "backend/drivers");
 
+/// Within the backend: what could be a crate of its own, and knows nothing of what lies beside it.
+const ENGINE_RULE: (&str, &str) = ("backend/engine", "backend");
+
 /// Everything wrong with a file; `path` is relative to `src`, `text` its content.
 fn breaches(path: &Path, text: &str) -> Vec<String> {
     let name = path.display();
@@ -54,8 +57,19 @@ fn breaches(path: &Path, text: &str) -> Vec<String> {
         if place.join("/").starts_with(inside) && path.join("/").starts_with(outside) {
             found.push(format!("{name}:{line}: operations know ports, never drivers"));
         }
+        let (inside, around) = ENGINE_RULE;
+        // A visibility names the rooms around, and nothing in them.
+        let leaves = path.len() > 1 && is_below(&path, around) && !is_below(&path, inside);
+        if is_below(&place, inside) && leaves {
+            found.push(format!("{name}:{line}: the engine may not know {}", path.join("::")));
+        }
     }
     found
+}
+
+/// Whether a path leads to a folder or into it.
+fn is_below(path: &[String], folder: &str) -> bool {
+    folder.split('/').enumerate().all(|(at, part)| path.get(at).is_some_and(|is| is == part))
 }
 
 #[test]
@@ -102,6 +116,7 @@ fn a_breach_is_found() {
             "use crate::backend::{ports, drivers::qemu};",
             "never drivers",
         ),
+        ("backend/engine/queue.rs", "use crate::backend::ports::Ports;", "the engine may not know"),
         ("ui/mod.rs", "fn f() { todo!() }", "ui/mod.rs:2: something is left to do"),
         ("attic/mod.rs", "", "no room 'attic'"),
     ] {

@@ -21,6 +21,8 @@ pub mod settings;
 pub mod state_files;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 pub mod watchers;
 
 pub use embedded::Embedded;

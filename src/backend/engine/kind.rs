@@ -90,7 +90,7 @@ pub trait Kind: Send + Sync {
 }
 
 /// Every kind there is.
-pub(super) struct Kinds {
+pub struct Kinds {
     catalogue: Catalogue,
     by_name: HashMap<Text, Arc<dyn Kind>>,
 }
