@@ -21,7 +21,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::{
-    Accelerator, BoxFuture, Command, Disk, DiskFormat, Failure, FsType, ImageForm, Serial, Tool,
+    Accelerator, BoxFuture, Command, Disk, DiskFormat, Failure, Forward, FsType, ImageForm, Serial,
+    Tool,
 };
 
 /// What a port's call comes back with.
@@ -169,6 +170,8 @@ pub struct GuestSpec {
     pub seed: Option<PathBuf>,
     /// The attached disks.
     pub disks: Vec<Drive>,
+    /// The ports of the box that lead to it.
+    pub forwards: Vec<Forward>,
     /// What names this launch, for [`Hypervisor::withdraw`]: no other launch has the same.
     pub launch: String,
 }

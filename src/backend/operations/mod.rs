@@ -15,12 +15,15 @@ mod disks;
 mod encode;
 mod encoding_delete;
 mod files;
+mod forwards;
 mod guests;
 mod image_build;
 mod image_delete;
 mod image_fetch;
 mod image_import;
 mod images;
+#[cfg(test)]
+mod order_tests;
 mod task_create;
 mod task_delete;
 mod task_run;
