@@ -30,7 +30,7 @@ pub(super) fn of_fields(
             format!("{owner} has no field '{}'; it has {}", short(name), known.join(", ")),
         ));
     }
-    let mut normal = Params::new();
+    let mut normal = Params::with_capacity(fields.len());
     for field in fields {
         let path = below(within, &field.name);
         let value = match given.remove(&*field.name).filter(|value| !value.is_null()) {
