@@ -493,7 +493,7 @@ async fn lists_and_records_are_put_together_from_their_parts() {
         (vec!["ports.0.port=80", &key], json!({ "ports": [{ "port": 80, "key": "sesame" }] })),
     ] {
         let fake = Fake::new();
-        let params = hostler::cli::parse_fields(
+        let params = cli::parse_fields(
             &fake::catalogue(),
             "vm_create",
             &given.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -526,7 +526,7 @@ async fn parts_that_are_written_wrongly_are_named_by_their_path() {
         ),
         (vec!["disk.0=1"], "did you mean disks?"),
     ] {
-        let refused = hostler::cli::parse_fields(
+        let refused = cli::parse_fields(
             &fake::catalogue(),
             "vm_create",
             &given.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -565,14 +565,14 @@ async fn a_relaunch_changes_parts_of_a_list() {
 
 #[test]
 fn help_names_what_lists_and_records_hold() {
-    let mut command = hostler::cli::command(&fake::catalogue());
+    let mut command = cli::command(&fake::catalogue());
     let run = command.find_subcommand_mut("run").unwrap();
     let help = run.find_subcommand_mut("vm_create").unwrap().render_long_help().to_string();
     for said in ["* ports.N.port", "ports.N.guest", "ports.N.key=-", "disks.N from 0"] {
         assert!(help.contains(said), "{said}: {help}");
     }
     let mut page = Vec::new();
-    hostler::cli::man(&fake::catalogue(), &mut page).unwrap();
+    cli::man(&fake::catalogue(), &mut page).unwrap();
     assert!(String::from_utf8(page).unwrap().contains("ports.N.guest"));
 }
 

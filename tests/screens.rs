@@ -45,7 +45,7 @@ const SCENES: &[(&str, bool, &str)] = &[
     (
         "form_list",
         false,
-        "n \"web-9\" enter \"secret\" ctrl-o up up up space \"80\" ctrl-n \"443\" tab",
+        "n \"web-9\" enter \"correct-horse\" ctrl-o up up space \"80\" ctrl-n \"443\" tab",
     ),
     ("form_nested", false, "3 n \"nightly\" tab \"vm_stop\" enter"),
     ("palette", false, ": \"start\""),

@@ -460,7 +460,7 @@ fn items_of_a_list_are_added_moved_and_removed_by_keys() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     stage.keys(EVERYTHING);
     // Up from the first field around the end: to the last, the list of ports.
-    stage.keys("up up up");
+    stage.keys("up up");
     assert!(stage.text().contains("none; space adds one"), "{}", stage.text());
     stage.keys("space \"80\" tab ctrl-n \"443\" tab ctrl-u \"8443\"");
     let text = stage.text();
@@ -482,7 +482,7 @@ fn items_of_a_list_are_added_moved_and_removed_by_keys() {
 fn a_list_takes_no_more_than_it_may_and_what_is_removed_is_gone() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     stage.keys(EVERYTHING);
-    stage.keys("up up up space \"1\" ctrl-n \"2\" ctrl-n \"3\" ctrl-n");
+    stage.keys("up up space \"1\" ctrl-n \"2\" ctrl-n \"3\" ctrl-n");
     assert!(stage.text().contains("at most 3"), "{}", stage.text());
     stage.keys("ctrl-x ctrl-x ctrl-s");
     let ports = serde_json::json!([{ "port": 1, "guest": 22 }]);
@@ -493,7 +493,7 @@ fn a_list_takes_no_more_than_it_may_and_what_is_removed_is_gone() {
 fn what_is_missing_or_refused_in_a_list_is_shown_there() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     stage.keys(EVERYTHING);
-    stage.keys("up up up space ctrl-s");
+    stage.keys("up up space ctrl-s");
     assert!(stage.text().contains("needed"), "{}", stage.text());
     assert_eq!(stage.submitted(), []);
     stage.keys("\"80\" ctrl-s");
@@ -510,8 +510,8 @@ fn what_is_missing_or_refused_in_a_list_is_shown_there() {
 fn resources_of_a_list_are_chosen_by_name() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     stage.keys(EVERYTHING);
-    stage.keys("up up up up space");
-    stage.settle();
+    stage.keys("up up up space");
+    stage.wait();
     stage.keys("space enter ctrl-s");
     let submits = stage.submitted();
     let disks = submits[0].params["disks"].as_array().unwrap();

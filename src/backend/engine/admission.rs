@@ -34,8 +34,9 @@ pub struct Checked {
     /// The parameters, normalised, secrets as they were given.
     pub params: Params,
     /// The first check of value or existence that fails. The request is to be refused for it, unless
-    /// a check of the kind's own fails that comes before it; meanwhile a number that no resource has
-    /// stands for one that is not there.
+    /// a check of the kind's own fails that comes before it; meanwhile values that its type can hold
+    /// stand for those that are not allowed, and a number that no resource has for one that is not
+    /// there.
     pub failed: Option<Refusal>,
 }
 
@@ -53,14 +54,19 @@ pub fn check(
     let mut params = types::of_fields(&spec.kind, &spec.fields, params, "", catalogue)?;
     let given = arguments(&spec.fields, &params, Some(catalogue));
     given.iter().try_for_each(values::syntax)?;
-    let in_range = given.iter().try_for_each(|argument| values::in_range(argument, catalogue));
-    let mut missing = None;
-    let mut found = Vec::new();
+    let (mut not_allowed, mut missing) = (None, None);
+    let mut found: Vec<(String, Json)> = Vec::new();
     for argument in &given {
+        if let Err(refusal) = values::in_range(argument, catalogue) {
+            let stand_in = values::stand_in(argument);
+            found.extend(stand_in.map(|value| (argument.path.clone(), value)));
+            not_allowed.get_or_insert(refusal);
+            continue;
+        }
         let absent = match argument.of {
             FieldType::Resource { of, .. } => {
                 let id = find(*of, argument.value);
-                found.push((argument.path.clone(), id.unwrap_or(NOBODY)));
+                found.push((argument.path.clone(), id.unwrap_or(NOBODY).into()));
                 id.is_none().then(|| no_resource(argument, *of))
             }
             FieldType::File => file_exists(argument).err(),
@@ -68,13 +74,13 @@ pub fn check(
         };
         missing = missing.or(absent);
     }
-    for (path, id) in found {
+    for (path, is) in found {
         if let Some(value) = argument_mut(&mut params, &path) {
-            *value = id.into();
+            *value = is;
         }
     }
-    let named_once = named_once(&arguments(&spec.fields, &params, Some(catalogue)));
-    Ok(Checked { params, failed: in_range.and(named_once).err().or(missing) })
+    let twice = named_once(&arguments(&spec.fields, &params, Some(catalogue))).err();
+    Ok(Checked { params, failed: not_allowed.or(twice).or(missing) })
 }
 
 /// Checks that no list names a resource twice, by whatever names.

@@ -148,6 +148,9 @@ impl Kind for VmCreate {
                 ));
             }
         }
+        if let Some(login) = &params.login {
+            check_length(login)?;
+        }
         forwards::admit_each_once(&params.ports)?;
         guests::free_name(world, "hostname", ResourceKind::Vm, &params.hostname)?;
         forwards::admit_free(&params.ports, world)?;
@@ -355,22 +358,28 @@ fn not_free(disk: &Disk) -> String {
     format!("disk/{} '{}' is {}, not free", disk.id, disk.name, disk.state.word())
 }
 
-/// User names that `useradd` takes.
+/// How user names that `useradd` takes are written.
 fn check_login(login: &str) -> Result<(), Refusal> {
     let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
-    if login.starts_with(|c: char| c.is_ascii_lowercase())
-        && login.chars().all(inside)
-        && login.len() <= 32
-    {
+    if login.starts_with(|c: char| c.is_ascii_lowercase()) && login.chars().all(inside) {
         return Ok(());
     }
     Err(Refusal::field(
         Reason::Syntax,
         "login",
         login,
-        "login may hold small letters, digits, '-' and '_', starts with a letter and has at most 32 \
-         characters",
+        "login may hold small letters, digits, '-' and '_', and starts with a letter",
     ))
+}
+
+/// How long they may be.
+fn check_length(login: &str) -> Result<(), Refusal> {
+    const MOST: usize = 32;
+    if login.len() <= MOST {
+        return Ok(());
+    }
+    let message = format!("login has {} characters; at most {MOST} are allowed", login.len());
+    Err(Refusal::field(Reason::Value, "login", login, message))
 }
 
 fn memory_mib(params: &Parameters, settings: &Settings) -> u64 {

@@ -156,3 +156,16 @@ pub(super) fn in_range(argument: &Argument<'_>, catalogue: &Catalogue) -> Result
         _ => Ok(()),
     }
 }
+
+/// A value in the place of one that is not allowed, where the type of a kind's parameter may not
+/// hold that.
+pub(super) fn stand_in(argument: &Argument<'_>) -> Option<Json> {
+    match argument.of {
+        FieldType::Integer { min, max, .. } => {
+            argument.value.as_i64().map(|number| number.clamp(*min, *max).into())
+        }
+        FieldType::Every { min, .. } => Some((*min).into()),
+        FieldType::Choice { choices } => choices.first().map(|choice| (*choice.value).into()),
+        _ => None,
+    }
+}

@@ -1,3 +1,5 @@
+//! What `vm_create` promises.
+
 use serde_json::json;
 
 use super::*;
@@ -48,6 +50,7 @@ async fn what_cannot_work_is_refused_with_field_and_reason() {
         ("shares", json!(65), Reason::Value),
         ("cpu", json!(0), Reason::Value),
         ("login", json!("Root"), Reason::Syntax),
+        ("login", json!("x".repeat(33)), Reason::Value),
         ("ssh_keys", json!(["rm -rf"]), Reason::Syntax),
     ] {
         let mut given = good.clone();
