@@ -54,7 +54,9 @@ fn wrong(of: &FieldType, check: Reason) -> Option<(Json, String)> {
         (Reason::Value, FieldType::File | FieldType::NewFile) => {
             own(json!(format!("/{}", "x".repeat(4096))))
         }
-        (Reason::Value, FieldType::Url) => own(json!(format!("http://a/{}", "x".repeat(4096)))),
+        (Reason::Value, FieldType::Url) => {
+            own(json!(format!("http://{}/disk.qcow2", "x".repeat(4096))))
+        }
         (Reason::Existence, FieldType::Resource { .. }) => own(json!(999)),
         (Reason::Existence, FieldType::File) => own(json!("/there/is/no/such/file")),
         (_, FieldType::List { of, .. }) => {
