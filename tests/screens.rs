@@ -15,6 +15,8 @@ mod fake_backend;
 mod filters;
 #[path = "screens/keys.rs"]
 mod keys;
+#[path = "screens/lists.rs"]
+mod lists;
 #[path = "screens/many.rs"]
 mod many;
 #[path = "screens/plots.rs"]

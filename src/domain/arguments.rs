@@ -20,8 +20,8 @@ pub struct Argument<'a> {
 }
 
 impl Argument<'_> {
-    /// Returns whether it stands in this field of the catalogue, or in an item of it: both `disks.0`
-    /// and `disks` are in `disks`, and `drives.3.disk` is in `drives.disk`.
+    /// Returns whether it stands in this field of the catalogue, or in an item of it: both
+    /// `disks.0` and `disks` are in `disks`, and `drives.3.disk` is in `drives.disk`.
     #[must_use]
     pub fn is_in(&self, field: &str) -> bool {
         let is_number = |name: &&str| name.bytes().all(|byte| byte.is_ascii_digit());
@@ -138,14 +138,14 @@ mod tests {
         ]
     }
 
-    fn params(json: Json) -> Params {
+    fn params(json: &Json) -> Params {
         json.as_object().cloned().unwrap_or_default()
     }
 
     #[test]
     fn every_value_is_found_with_its_path_and_what_holds_it_comes_first() {
         let fields = fields();
-        let given = params(json!({
+        let given = params(&json!({
             "name": "a", "drives": [{ "disk": 3 }, null, { "disk": "data", "key": null }]
         }));
         let found = arguments(&fields, &given, None);
@@ -164,7 +164,7 @@ mod tests {
     fn a_value_of_another_shape_is_told_and_not_looked_into() {
         let fields = fields();
         for drives in [json!("x"), json!({ "disk": 3 }), json!(["x"]), json!([[3]])] {
-            let given = params(json!({ "drives": drives }));
+            let given = params(&json!({ "drives": drives }));
             let found = arguments(&fields, &given, None);
             assert!(found.iter().all(|argument| !argument.is_in("drives.disk")), "{found:?}");
         }
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_value_is_changed_where_its_path_says() {
-        let mut given = params(json!({ "drives": [{ "disk": "data" }] }));
+        let mut given = params(&json!({ "drives": [{ "disk": "data" }] }));
         *argument_mut(&mut given, "drives.0.disk").unwrap() = json!(3);
         assert_eq!(Json::Object(given.clone()), json!({ "drives": [{ "disk": 3 }] }));
         for path in ["", "drives.1.disk", "drives.x", "drives.0.disk.more", "other"] {

@@ -33,10 +33,10 @@ pub type Find<'a> = dyn Fn(ResourceKind, &Json) -> Option<u64> + Sync + 'a;
 pub struct Checked {
     /// The parameters, normalised, secrets as they were given.
     pub params: Params,
-    /// The first check of value or existence that fails. The request is to be refused for it, unless
-    /// a check of the kind's own fails that comes before it; meanwhile values that its type can hold
-    /// stand for those that are not allowed, and a number that no resource has for one that is not
-    /// there.
+    /// The first check of value or existence that fails. The request is to be refused for it,
+    /// unless a check of the kind's own fails that comes before it; meanwhile values that its type
+    /// can hold stand for those that are not allowed, and a number that no resource has for one
+    /// that is not there.
     pub failed: Option<Refusal>,
 }
 

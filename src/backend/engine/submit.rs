@@ -138,8 +138,8 @@ impl Engine {
         live: &Live,
         but: Option<Uid>,
     ) -> Result<(), Refusal> {
-        // Each is looked at, and the one that comes first in the order of checks is told: a kind may
-        // still find a wrong value where the state is wrong as well.
+        // Each is looked at, and the one that comes first in the order of checks is told: a kind
+        // may still find a wrong value where the state is wrong as well.
         let exists = Self::there(kind.spec(), params, live);
         let state = self.in_state(kind.spec(), params, live, but);
         let of_kind = kind.admit(params, &self.admission(live));
