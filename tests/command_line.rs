@@ -6,6 +6,8 @@
 mod asking;
 #[path = "support/fake.rs"]
 mod fake;
+#[path = "command_line/nested.rs"]
+mod nested;
 #[path = "command_line/operations.rs"]
 mod operations;
 

@@ -170,13 +170,20 @@ fn go(plan: &[Request], things: &Things, point: Option<&str>) -> Account {
     let mut made: Vec<String> = Vec::new();
     let (last, before) = plan.split_last().expect("a plan has requests");
     let written = |request: &Request, made: &[String], place: &Sandbox| {
-        let field = |(name, given): &(String, Given)| match given {
-            Given::Value(value) if name == "password" => {
-                place.secret(value.as_str().expect("a secret"))
+        let field = |(name, given): &(String, Given)| {
+            let (mut name, mut given) = (name.clone(), given);
+            while let Given::List(item) = given {
+                (name, given) = (format!("{name}.0"), item);
             }
-            Given::Value(value) => format!("{name}={}", plain(value)),
-            Given::Made(place) => format!("{name}={}", made[*place]),
-            Given::Thing(thing) => format!("{name}={}", plain(&things.value(*thing))),
+            match given {
+                Given::Value(value) if name == "password" => {
+                    place.secret(value.as_str().expect("a secret"))
+                }
+                Given::Value(value) => format!("{name}={}", plain(value)),
+                Given::Made(place) => format!("{name}={}", made[*place]),
+                Given::Thing(thing) => format!("{name}={}", plain(&things.value(*thing))),
+                Given::List(_) => unreachable!("a list is gone into"),
+            }
         };
         request.fields.iter().map(field).collect::<Vec<_>>()
     };

@@ -77,6 +77,26 @@ async fn a_guest_boots_and_its_power_button_ends_it() {
     assert_eq!(lines[2], ("QMP quit".into(), Some("ok".into())));
 }
 
+/// What listens on the box is QEMU's, whether anybody listens in the guest or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_of_the_box_leads_to_the_guest() {
+    use hostler::domain::{Forward, Protocol};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    let (qemu, mut vm, log) = (qemu(), TinyVm::new(&TINY_IMAGE), CommandLog::default());
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = free.local_addr().unwrap().port();
+    vm.spec.forwards = vec![Forward { port, guest: 22, protocol: Protocol::Tcp }];
+    // Somebody has it already: said in QEMU's words.
+    let failure = qemu.launch(&vm.spec, &log).await.unwrap_err();
+    assert!(failure.message.contains(&port.to_string()), "{failure}");
+    drop(free);
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err());
+    qemu.launch(&vm.spec, &log).await.unwrap();
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    qemu.quit(vm.guest(), &log).await.unwrap();
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_boots_the_guest_anew_even_after_it_has_shut_down() {
     let (qemu, vm, log) = (qemu(), TinyVm::new(&TINY_IMAGE), CommandLog::default());

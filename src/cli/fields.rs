@@ -1,5 +1,7 @@
 //! `field=value` → parameters, by the types in the catalogue.
 //!
+//! What is given for parts of lists and records is put together in `nested`.
+//!
 //! Only what must be known to write the JSON is checked here: that a field exists, and that a
 //! number is a number. Everything else is the backend's admission, which says it better.
 
@@ -9,7 +11,8 @@ use serde_json::Value as Json;
 
 use super::CliError;
 use super::ask::Keyboard;
-use crate::domain::{Catalogue, Field, FieldType, Operation, OperationSpec, Params, ResourceId};
+use super::nested::{self, Parts};
+use crate::domain::{Catalogue, Field, FieldType, OperationSpec, Params, ResourceId, arguments};
 
 /// Reads the fields given for `kind`. Where some are `present` already, in a relaunch, those given
 /// change them; otherwise every required field must be there, and a missing secret is asked for
@@ -30,19 +33,26 @@ pub fn parse(
     })?;
     let mut params = Params::new();
     let mut inner: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut parts = Parts::new(catalogue, present);
     for text in given {
         let (name, value) = text.split_once('=').ok_or_else(|| {
             CliError::Usage(format!("'{text}' is no field; write it like name=value"))
         })?;
-        if let Some((outer, rest)) = name.split_once('.')
-            && let Some(field) = spec.field(outer)
-            && matches!(field.of, FieldType::Params { .. })
-        {
-            inner.entry(outer).or_default().push(format!("{rest}={value}"));
-            continue;
+        let (outer, rest) = name.split_once('.').unzip();
+        let holder = spec.field(outer.unwrap_or(name)).map(|field| (&field.of, rest));
+        match holder {
+            Some((FieldType::Params { .. }, Some(rest))) => {
+                inner.entry(outer.unwrap_or(name)).or_default().push(format!("{rest}={value}"));
+                continue;
+            }
+            Some((FieldType::List { .. } | FieldType::Record { .. }, _)) => {
+                parts.put(spec, name, value, keyboard)?;
+                continue;
+            }
+            _ => {}
         }
-        let field = find(spec, name)?;
-        let value = read(field, value, keyboard)?;
+        let field = find(&spec.kind, &spec.fields, name)?;
+        let value = read(name, &field.of, value, keyboard)?;
         let value = match (params.remove(name), value) {
             (None, value) => value,
             (Some(Json::Array(mut lines)), Json::Array(more)) => {
@@ -53,6 +63,7 @@ pub fn parse(
         };
         params.insert(name.to_owned(), value);
     }
+    params.extend(parts.into_params()?);
     no_secret_within(catalogue, spec, &params)?;
     for (name, given) in inner {
         let value = nested(catalogue, spec, name, &given, &params, present, keyboard)?;
@@ -80,10 +91,9 @@ fn no_secret_within(
         let inner = kind.and_then(|kind| catalogue.get(kind));
         let given = params.get(field.name.as_ref()).and_then(Json::as_object);
         let (Some(inner), Some(given)) = (inner, given) else { continue };
-        let is_given =
-            |field: &&Field| field.is_secret() && given.contains_key(field.name.as_ref());
-        if let Some(secret) = inner.fields.iter().find(is_given) {
-            return Err(in_the_open(&format!("{}.{}", field.name, secret.name)));
+        let given = arguments(&inner.fields, given, Some(catalogue));
+        if let Some(secret) = given.iter().find(|it| matches!(it.of, FieldType::Secret { .. })) {
+            return Err(in_the_open(&format!("{}.{}", field.name, secret.path)));
         }
     }
     Ok(())
@@ -91,7 +101,7 @@ fn no_secret_within(
 
 /// Refuses a secret that was given literally. The secret itself is left out of the error,
 /// which may end up in a log.
-fn in_the_open(name: &str) -> CliError {
+pub(super) fn in_the_open(name: &str) -> CliError {
     CliError::Usage(format!(
         "{name} must not stand on the command line, where everybody on this machine can read it \
          in the process list; give {name}=- to read it from standard input, {name}=@FILE to read \
@@ -129,14 +139,11 @@ fn nested(
     })?;
     let mut whole = inside.cloned().unwrap_or_default();
     whole.extend(changed);
-    // What is hidden from us cannot be sent back.
-    if let Some((secret, _)) = whole.iter().find(|(_, value)| **value == Operation::HIDDEN) {
-        return Err(CliError::Usage(format!(
-            "in {name}: {secret} is a secret and must be given again: {name}.{secret}=- reads it \
-             from standard input"
-        )));
+    let whole = Json::Object(whole);
+    if let Some(secret) = nested::hidden_in(&whole, "") {
+        return Err(CliError::Usage(format!("in {name}: {}", nested::again(&secret, Some(name)))));
     }
-    Ok(Json::Object(whole))
+    Ok(whole)
 }
 
 /// Sees to it that everything required is there.
@@ -177,10 +184,15 @@ fn complete(
     Ok(())
 }
 
-fn find<'a>(spec: &'a OperationSpec, name: &str) -> Result<&'a Field, CliError> {
-    spec.field(name).ok_or_else(|| {
-        let names: Vec<_> = spec.fields.iter().map(|field| field.name.as_ref()).collect();
-        CliError::Usage(format!("{} has no field '{name}'; {}", spec.kind, near(name, &names)))
+/// The field of that name among those of `owner`.
+pub(super) fn find<'a>(
+    owner: &str,
+    fields: &'a [Field],
+    name: &str,
+) -> Result<&'a Field, CliError> {
+    fields.iter().find(|field| field.name == name).ok_or_else(|| {
+        let names: Vec<_> = fields.iter().map(|field| field.name.as_ref()).collect();
+        CliError::Usage(format!("{owner} has no field '{name}'; {}", near(name, &names)))
     })
 }
 
@@ -200,11 +212,15 @@ fn near(word: &str, known: &[&str]) -> String {
         )
 }
 
-/// One value, as its field's type wants it.
-fn read(field: &Field, text: &str, keyboard: &mut dyn Keyboard) -> Result<Json, CliError> {
-    let name = &field.name;
+/// One value, as the type of its field wants it.
+pub(super) fn read(
+    name: &str,
+    of: &FieldType,
+    text: &str,
+    keyboard: &mut dyn Keyboard,
+) -> Result<Json, CliError> {
     let wrong = |wanted: &str| CliError::Usage(format!("{name} is '{text}'; it must be {wanted}"));
-    match &field.of {
+    match of {
         FieldType::Integer { .. } => {
             text.parse::<i64>().map(Json::from).map_err(|_| wrong("a whole number"))
         }
@@ -246,6 +262,7 @@ fn read(field: &Field, text: &str, keyboard: &mut dyn Keyboard) -> Result<Json, 
                  {name}.field=value"
             ))),
         },
+        FieldType::List { .. } | FieldType::Record { .. } => nested::json(name, of, text),
         FieldType::Text { .. }
         | FieldType::Name
         | FieldType::Hostname
@@ -258,7 +275,7 @@ fn read(field: &Field, text: &str, keyboard: &mut dyn Keyboard) -> Result<Json, 
     }
 }
 
-fn file_text(name: &str, file: &str) -> Result<String, CliError> {
+pub(super) fn file_text(name: &str, file: &str) -> Result<String, CliError> {
     std::fs::read_to_string(file)
         .map_err(|error| CliError::Failed(format!("cannot read {file} for {name}: {error}")))
 }

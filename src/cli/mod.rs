@@ -9,6 +9,7 @@ mod define;
 mod doctor;
 mod fields;
 mod manual;
+mod nested;
 mod operate;
 mod recover;
 mod show;

@@ -5,6 +5,7 @@
 
 #![warn(missing_docs)]
 
+pub mod arguments;
 pub mod backend;
 pub mod catalogue;
 pub mod disk;
@@ -20,6 +21,7 @@ pub mod resource;
 pub mod task;
 pub mod vm;
 
+pub use arguments::{Argument, argument_mut, arguments, arguments_in};
 pub use backend::{Backend, BoxFuture, EventStream, Serial, SerialInput};
 pub use catalogue::{
     Catalogue, Choice, Effect, Field, FieldType, LockMode, LockRule, OperationSpec, Risk, Text,
@@ -41,4 +43,4 @@ pub use query::{
 };
 pub use resource::{Resource, ResourceId, ResourceKind};
 pub use task::{Every, Firings, Repeat, Run, RunOutcome, Task, Timeline};
-pub use vm::{Vm, VmState};
+pub use vm::{Forward, Protocol, Vm, VmState};

@@ -48,6 +48,38 @@ impl VmState {
     }
 }
 
+/// What a forwarded port carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// Connections.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+impl Protocol {
+    /// The word for it on screens and on the wire.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// A port of the box's loopback address that leads to a port of a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    /// The port of the box, from 1.
+    pub port: u16,
+    /// The port of the guest, from 1.
+    pub guest: u16,
+    /// What it carries.
+    pub protocol: Protocol,
+}
+
 /// A virtual machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Vm {
@@ -74,6 +106,9 @@ pub struct Vm {
     /// Numbers of the attached disks, in the order they were attached. The root disk is not one.
     #[serde(default)]
     pub disks: Vec<u64>,
+    /// Ports of the box that lead to it while it runs.
+    #[serde(default)]
+    pub ports: Vec<Forward>,
     /// The accelerator QEMU was started with (`kvm` or `tcg`), while it runs.
     #[serde(default)]
     pub accelerator: Option<String>,

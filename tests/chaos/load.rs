@@ -182,7 +182,7 @@ impl LoadGenerator {
                 Some(Given::Thing(Thing::Video)) => json!(self.dice.one_of(&self.sources.videos)?),
                 Some(Given::Thing(Thing::DiskImage)) => json!(self.sources.disk),
                 Some(Given::Thing(Thing::Published)) => json!(self.sources.url),
-                Some(Given::Made(_)) => return None,
+                Some(Given::Made(_) | Given::List(_)) => return None,
                 None if !field.required && name != "name" => return Some(None),
                 None => return self.by_type(spec, field).map(Some),
             },

@@ -262,6 +262,16 @@ pub fn catalogue() -> Catalogue {
 
 /// The fields of `vm_create`.
 fn vm_fields() -> Vec<Field> {
+    let list = |of| FieldType::List { of: Box::new(of), min: 0, max: 8 };
+    let disk = FieldType::Resource { of: ResourceKind::Disk, states: vec![] };
+    let number = FieldType::Integer { min: 1, max: 65_535, unit: "".into() };
+    let port = FieldType::Record {
+        fields: vec![
+            Field::required("port", number.clone(), "The port of the box."),
+            Field::optional("guest", number, 22, "The port of the guest."),
+            Field::optional("key", FieldType::Secret { min: 1 }, json!(null), "Who may knock."),
+        ],
+    };
     vec![
         Field::required("hostname", FieldType::Hostname, "The guest's host name."),
         Field::required("password", FieldType::Secret { min: 8 }, "The password of the login."),
@@ -278,5 +288,7 @@ fn vm_fields() -> Vec<Field> {
         ),
         Field::optional("start", FieldType::Flag, true, "Start it when it is there."),
         Field::optional("ssh_keys", FieldType::Lines, json!([]), "SSH public keys."),
+        Field::optional("disks", list(disk), json!([]), "Disks it has."),
+        Field::optional("ports", list(port), json!([]), "Ports that lead to it."),
     ]
 }

@@ -116,6 +116,7 @@ impl TinyVm {
             root: None,
             seed: None,
             disks: Vec::new(),
+            forwards: Vec::new(),
             launch: "test".into(),
         };
         Self { spec, _dir: dir }

@@ -86,6 +86,7 @@ pub fn launchable(cx: &Context, vm: &Vm) -> Result<GuestSpec, Failure> {
         }),
         seed: Some(seed_path(settings, vm.id)),
         disks,
+        forwards: vm.ports.clone(),
         launch: cx.attempt_name(),
     })
 }

@@ -61,7 +61,9 @@ pub trait Kind: 'static {
     }
 
     /// What the catalogue cannot say: checks between fields, and of resources as they are or will
-    /// be. Existence, privileges and state, in this order.
+    /// be. Type, syntax, value, existence, privileges and state, in this order. It is asked too
+    /// when a check of the catalogue's has failed, because one of these may come before that: a
+    /// resource that is named may not be there then, and is not this one's to complain of.
     ///
     /// # Errors
     /// The first check that fails.

@@ -6,8 +6,8 @@ use serde_json::Value as Json;
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Failure, Field, FieldType, OperationSpec, Params as Nested, Preview, Reason, Refusal, Resource,
-    ResourceKind, Task,
+    Failure, Field, FieldType, OperationSpec, Params as Nested, Preview, Reason, Refusal, Repeat,
+    Resource, ResourceKind, Task,
 };
 
 use super::timetable::{self, Timetable};
@@ -64,6 +64,10 @@ impl Kind for TaskUpdate {
     }
 
     fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
+        params.when.apply(&Repeat::default())?;
+        if let Some(kind) = &params.kind {
+            timetable::admit_kind(kind, world)?;
+        }
         let Some(task) = world.inventory.task(params.task).cloned() else { return Ok(()) };
         let was = task.kind.clone();
         let task = params.apply(task)?;
@@ -79,7 +83,6 @@ impl Kind for TaskUpdate {
             }
             _ => {}
         }
-        timetable::admit_kind(&task.kind, world)?;
         timetable::admit_repeat(&task.repeat, world)?;
         match world.inventory.named(ResourceKind::Task, &task.name) {
             Some(id) if id != task.id => {

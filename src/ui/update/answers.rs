@@ -61,8 +61,8 @@ pub fn answer(model: &mut Model, ask: Ask, answer: Result<Answer, BackendError>)
         (Ask::Name(id), Answer::Resource(resource)) => {
             list::remember(model, id, Some(resource.name().to_owned()));
         }
-        (Ask::Candidates(number, at), Answer::Page(page)) => {
-            form::candidates(model, number, at, &page.rows);
+        (Ask::Candidates(number, path), Answer::Page(page)) => {
+            form::candidates(model, number, &path, &page.rows);
         }
         (Ask::Preview(number, revision), Answer::Preview(preview)) => {
             form::previewed(model, number, revision, preview);

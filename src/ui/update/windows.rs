@@ -122,6 +122,9 @@ pub fn take_action(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) -> b
                 Action::FormSubmit => form::submit(model, cmds),
                 Action::FormAdvanced => form::advanced(model),
                 Action::FormReveal => form::reveal(model),
+                Action::FormAdd | Action::FormRemove | Action::FormUp | Action::FormDown => {
+                    form::items(model, action, cmds);
+                }
                 _ => {}
             }
             true

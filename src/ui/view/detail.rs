@@ -145,6 +145,14 @@ fn of_vm(model: &Model, theme: &Theme, vm: &Vm, width: u16, lines: &mut Vec<Line
         .collect();
     let disks = if disks.is_empty() { "the root disk only".to_owned() } else { disks.join(", ") };
     fact(lines, "disks", &disks, Role::Text, width);
+    let ports: Vec<String> = vm
+        .ports
+        .iter()
+        .map(|it| format!("127.0.0.1:{} → {}/{}", it.port, it.guest, it.protocol.word()))
+        .collect();
+    if !ports.is_empty() {
+        fact(lines, "ports", &ports.join(", "), Role::Text, width);
+    }
     if let Some(started) = vm.started {
         // When, not how long: the screen need not change while nothing happens.
         let since = text::moment(started, model.now, &model.zone);

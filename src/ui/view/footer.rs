@@ -281,6 +281,14 @@ fn fits(model: &Model, entry: &Entry) -> bool {
         A::FormReveal => form()
             .and_then(|form| form.entries.get(form.at))
             .is_some_and(|entry| matches!(entry.widget, Widget::Secret { .. })),
+        A::FormAdd => form().is_some_and(|form| form.list_here().is_some()),
+        A::FormRemove => form().is_some_and(|form| matches!(form.list_here(), Some((_, Some(_))))),
+        A::FormUp => form()
+            .is_some_and(|form| matches!(form.list_here(), Some((_, Some(number))) if number > 0)),
+        A::FormDown => form().is_some_and(|form| match form.list_here() {
+            Some((list, Some(number))) => number + 1 < form.items(&form.entries[list].path),
+            _ => false,
+        }),
         A::Do(_) | A::Cancel | A::Relaunch | A::Sooner | A::Later | A::Toggle
             if model.read_only =>
         {

@@ -94,6 +94,18 @@ pub fn catalogue() -> Catalogue {
 }
 
 fn vms() -> Vec<Kind> {
+    let list = |of| T::List { of: Box::new(of), min: 0, max: 3 };
+    let disk = T::Resource { of: D, states: vec!["free".into()] };
+    let port = T::Record {
+        fields: vec![
+            Field::required(
+                "port",
+                T::Integer { min: 1, max: 65_535, unit: "".into() },
+                "The port of the box.",
+            ),
+            integer("guest", 1, 65_535, "", 22, "The port of the guest."),
+        ],
+    };
     vec![
         Kind::new("vm_create", "Create a VM", "being created", V)
             .creates()
@@ -112,6 +124,11 @@ fn vms() -> Vec<Kind> {
             )
             .field(
                 Field::optional("ssh_keys", T::Lines, json!(null), "Public keys that may log in.")
+                    .advanced(),
+            )
+            .field(Field::optional("disks", list(disk), json!([]), "Disks that it has.").advanced())
+            .field(
+                Field::optional("ports", list(port), json!([]), "Ports that lead to it.")
                     .advanced(),
             ),
         Kind::new("vm_start", "Start", "starting", V).on(&["halted"]),

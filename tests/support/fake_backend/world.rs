@@ -55,6 +55,7 @@ pub fn vms() -> Vec<Resource> {
                 cpu: 2,
                 login: "admin".to_owned(),
                 disks: if at == 6 { vec![1, 3] } else { Vec::new() },
+                ports: vec![],
                 accelerator: running.then(|| "tcg".to_owned()),
                 created: ago(86_400 * 9),
                 started: running.then(|| ago(86_400 * 4 + 7_300)),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use crate::backend::ports::{Drive, Guest, GuestSpec};
-use crate::domain::{DiskFormat, Failure, ImageForm};
+use crate::domain::{DiskFormat, Failure, Forward, ImageForm};
 
 /// The name of QEMU's own log.
 const QEMU_LOG: &str = "qemu.log";
@@ -107,7 +107,11 @@ pub fn arguments(spec: &GuestSpec, accelerator: &str) -> Vec<OsString> {
     line.option("-device", OptionValue::of("VGA"));
     line.option("-device", OptionValue::of("virtio-rng-pci"));
     line.option("-device", OptionValue::of("virtio-balloon-pci,id=balloon"));
-    line.option("-netdev", OptionValue::of("user,id=net0"));
+    let mut network = "user,id=net0".to_owned();
+    for Forward { port, guest, protocol } in &spec.forwards {
+        network += &format!(",hostfwd={}:127.0.0.1:{port}-:{guest}", protocol.word());
+    }
+    line.option("-netdev", OptionValue::of(&network));
     // Without its ROM: nothing is booted from the network, and seconds are saved.
     let net = format!("virtio-net-pci,netdev=net0,romfile=,mac={}", mac(&spec.guest.uuid));
     line.option("-device", OptionValue::of(&net));
@@ -240,6 +244,7 @@ mod tests {
             }),
             seed: Some("/d/seed.img".into()),
             disks: Vec::new(),
+            forwards: Vec::new(),
             launch: "1.0.0".into(),
         }
     }
