@@ -62,7 +62,8 @@ impl Kind for VmCreate {
                 Field::required(
                     "password",
                     FieldType::Secret { min: 8 },
-                    "The password of the user account in the guest; it is kept hashed.",
+                    "The password of the user account in the guest, where the image makes one; it is \
+                     kept hashed.",
                 ),
                 Field::required(
                     "os",
@@ -85,7 +86,8 @@ impl Kind for VmCreate {
                     "login",
                     FieldType::Name,
                     serde_json::Value::Null,
-                    "The user account to make in the guest; the image's own when left out.",
+                    "The user account to make in the guest, where the image makes one; the image's \
+                     own when left out.",
                 ),
                 Field::optional(
                     "ssh_keys",

@@ -7,6 +7,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::widgets::Widget;
 
 use super::canvas::{Canvas, Line};
+use crate::domain::filter::head;
 use crate::domain::{LaneState, ToolState};
 use crate::ui::action::{Action, Scope};
 use crate::ui::confirm::{Ask, Confirm};
@@ -195,7 +196,8 @@ pub fn sort(model: &Model, at: usize, canvas: &mut Canvas<'_>) {
     let from = (at + 1).saturating_sub(usize::from(inside.height));
     let shown = columns.iter().enumerate().skip(from);
     for ((number, column), y) in shown.zip(inside.y..inside.bottom()) {
-        canvas.text(inside.x + 2, y, inside.width.saturating_sub(4), column, Role::Text);
+        let name = head(model.tab.subject(), column);
+        canvas.text(inside.x + 2, y, inside.width.saturating_sub(4), name, Role::Text);
         if let Some(sort) = model.pane().sort.as_ref().filter(|sort| sort.column == *column) {
             let arrow = if sort.descending { g.down } else { g.up };
             canvas.text(inside.right() - 3, y, 1, arrow, Role::Text);
