@@ -18,7 +18,7 @@ use hostler::backend::engine::journal::{Context, Stop};
 use hostler::backend::operations::{Entry, Kind};
 use hostler::backend::settings::Settings;
 use hostler::backend::{Embedded, drivers, own};
-use hostler::domain::{Backend, Effect, OperationSpec, Query, ResourceKind, Risk, Submit};
+use hostler::domain::{Backend, Effect, Hint, OperationSpec, Query, Risk, Submit, Task};
 
 /// Callers that submit at once, each waiting for its own acknowledgement.
 const CALLERS: u64 = 64;
@@ -42,13 +42,16 @@ impl Kind for NoOp {
             title: "Do nothing".into(),
             doc: "Does nothing.".into(),
             doing: "doing nothing".into(),
-            resource: ResourceKind::Task,
+            resource: Task::KIND,
             effect: Effect::Changes,
             subject: None,
             lane: "bench".into(),
             risk: Risk::None,
             warning: "".into(),
             fields: vec![],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::default(),
             locks: vec![],
             requires: vec![],
             state_after: None,

@@ -22,8 +22,8 @@ use hostler::backend::settings::Settings;
 use hostler::backend::{operations, watchers::scheduler};
 use hostler::config::{Config, Origin};
 use hostler::domain::{
-    Answer, Catalogue, Control, Event, Every, Filter, Query, Repeat, ResourceId, ResourceKind,
-    Subject, Submit, Uid, Value,
+    Answer, Catalogue, Control, Event, Every, Filter, Query, Repeat, ResourceId, Subject, Submit,
+    Uid, Value, Vm,
 };
 use hostler::wire::native;
 use jiff::tz::TimeZone;
@@ -104,7 +104,7 @@ fn config() {
 fn filter() {
     check!().with_test_time(SHORT).for_each(|bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
-        let (of, now) = (Subject::Resources(ResourceKind::Vm), Zoned::default());
+        let (of, now) = (Subject::Resources(Vm::KIND), Zoned::default());
         let filter = match Filter::parse(&text, of, &now) {
             Ok(filter) => filter,
             Err(error) => return assert!(!error.to_string().contains('\n'), "{error:?}"),

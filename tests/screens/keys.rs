@@ -251,10 +251,10 @@ fn what_crashed_or_did_not_fire_is_found_like_what_failed() {
     stage.keys("/ \"web\" enter !");
     assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
     stage.keys("!");
-    assert_eq!(at(&stage), (Tab::Vms, crashed));
+    assert_eq!(at(&stage), (Tab::Resources(Vm::KIND), crashed));
     assert_eq!(stage.model.pane().current().map(Row::name), Some("db-1".to_owned()));
     stage.keys("!");
-    assert_eq!(at(&stage), (Tab::Tasks, Some(2)));
+    assert_eq!(at(&stage), (Tab::Resources(Task::KIND), Some(2)));
     stage.keys("!");
     assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
     // What is mended while we look on is found no more.
@@ -266,7 +266,7 @@ fn what_crashed_or_did_not_fire_is_found_like_what_failed() {
     });
     stage.event(1, Fact::Resource(mended.unwrap().into()));
     stage.keys("!");
-    assert_eq!(at(&stage), (Tab::Tasks, Some(2)));
+    assert_eq!(at(&stage), (Tab::Resources(Task::KIND), Some(2)));
 }
 
 #[test]
@@ -352,7 +352,7 @@ fn filters_and_sorting_are_asked_of_the_backend_and_remembered() {
     assert!(stage.text().contains("no column 'colour'"));
     stage.keys("esc > >");
     assert!(
-        matches!(stage.cmds.last(), Some(Cmd::Save(choices)) if choices.sort[&Tab::Vms].column == "name")
+        matches!(stage.cmds.last(), Some(Cmd::Save(choices)) if choices.sort[&Tab::Resources(Vm::KIND)].column == "name")
     );
 }
 

@@ -111,7 +111,7 @@ impl Engine {
             };
             if let (Effect::Creates, Some(id)) = (kind.spec.effect, resource) {
                 // Its own reservation is no obstacle to itself.
-                let own = live.inventory.get(id).cloned().map(Arc::new);
+                let own = live.inventory.resource(id).cloned().map(Arc::new);
                 live.inventory.remove(id);
                 let admitted = self.admit(&kind, &params, &live, Some(uid));
                 if let Some(own) = own {
@@ -140,7 +140,8 @@ impl Engine {
             if reserved.is_none() {
                 operation.resource = subject(&kind.spec, &params).or(operation.resource);
             }
-            let is = reserved.as_deref().or(operation.resource.and_then(|id| inventory.get(id)));
+            let is =
+                reserved.as_deref().or(operation.resource.and_then(|id| inventory.resource(id)));
             operation.resource_name = is.map(|resource| resource.name().to_owned());
             queue.accept(queue_entry(&kind.spec, operation, &params));
             let operation = open.operation.clone();
@@ -151,7 +152,7 @@ impl Engine {
             open.written = false;
             let mut own = None;
             if let Some(resource) = &reserved {
-                own = inventory.get(resource.id()).cloned();
+                own = inventory.resource(resource.id()).cloned();
                 inventory.put(resource.clone());
                 changes.push(Change::Put(resource.clone()));
             }

@@ -140,7 +140,7 @@ impl Engine {
             let (uid, settled) = (*uid, self.settled(live, *uid, *state));
             at += 1;
             if let Some(Changed::Remove(id)) = settled {
-                let name = live.inventory.get(id).map(Resource::name).unwrap_or_default();
+                let name = live.inventory.resource(id).map(Resource::name).unwrap_or_default();
                 let why = format!("{id} '{name}' was never made: its creation {uid} was cancelled");
                 for uid in live.stranded(id) {
                     if ending.lasts.iter().all(|last| last.uid != uid) {
@@ -160,7 +160,7 @@ impl Engine {
         if end == State::Done || self.kinds.get(&operation.kind)?.spec.effect != Effect::Creates {
             return None;
         }
-        let resource = live.inventory.get(operation.resource?)?;
+        let resource = live.inventory.resource(operation.resource?)?;
         match (self.kinds.get(&operation.kind)?.resource_after)(resource.clone(), end) {
             None => Some(Changed::Remove(resource.id())),
             Some(settled) if settled == *resource => None,
@@ -240,7 +240,7 @@ impl Engine {
         let operation = &open.operation;
         let own = |id| self.makes(operation) == Some(id);
         if let Some(id) =
-            live.queue.locks(uid).find(|id| !own(*id) && live.inventory.get(*id).is_none())
+            live.queue.locks(uid).find(|id| !own(*id) && live.inventory.resource(*id).is_none())
         {
             return Some(if live.unreadable.contains(&id) {
                 let why =
@@ -252,7 +252,7 @@ impl Engine {
         }
         let spec = &self.kinds.get(&operation.kind)?.spec;
         let subject = operation.resource.filter(|id| !own(*id))?;
-        let resource = live.inventory.get(subject)?;
+        let resource = live.inventory.resource(subject)?;
         if spec.requires.is_empty() || spec.requires.iter().any(|it| *it == resource.state()) {
             return None;
         }

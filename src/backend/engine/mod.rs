@@ -112,7 +112,7 @@ impl Live {
 
     /// Whether a resource is there and stays.
     fn is_present(&self, id: ResourceId) -> bool {
-        self.inventory.get(id).is_some() && !self.removing.contains(&id)
+        self.inventory.resource(id).is_some() && !self.removing.contains(&id)
     }
 
     /// The removals among these changes have been sent to the store.
@@ -363,13 +363,13 @@ impl Engine {
         self.due.add(id);
         self.changed.notify_waiters();
         match id.kind {
-            crate::domain::ResourceKind::Task => self.tasks_changed.notify_one(),
+            crate::domain::Task::KIND => self.tasks_changed.notify_one(),
             // A disk in the trash has its time, an image that is gone leaves its folder, and an
             // operation on a disk holds the VM it is attached to.
-            crate::domain::ResourceKind::Vm
-            | crate::domain::ResourceKind::Disk
-            | crate::domain::ResourceKind::Image => self.vms_changed.notify_one(),
-            crate::domain::ResourceKind::Encoding => {}
+            crate::domain::Vm::KIND | crate::domain::Disk::KIND | crate::domain::Image::KIND => {
+                self.vms_changed.notify_one();
+            }
+            _ => {}
         }
     }
 

@@ -48,7 +48,7 @@ impl Engine {
             };
             let name = match (&reserved, subject) {
                 (Some(resource), _) => Some(resource.name().to_owned()),
-                (None, Some(id)) => live.inventory.get(id).map(|it| it.name().to_owned()),
+                (None, Some(id)) => live.inventory.resource(id).map(|it| it.name().to_owned()),
                 (None, None) => None,
             };
             let params = Arc::new(params);
@@ -76,7 +76,7 @@ impl Engine {
             let put: Vec<_> = reserved.into_iter().chain(put).collect();
             let mut before = Vec::with_capacity(put.len());
             for resource in &put {
-                before.push(live.inventory.get(resource.id()).cloned());
+                before.push(live.inventory.resource(resource.id()).cloned());
                 live.inventory.put(resource.clone());
                 changes.push(Change::Put(resource.clone()));
             }
@@ -100,7 +100,7 @@ impl Engine {
             let mut live = self.live();
             live.written(accepted.uid);
             self.publish_operation(&live, accepted.uid);
-            for resource in put.iter().filter(|it| live.inventory.get(it.id()).is_some()) {
+            for resource in put.iter().filter(|it| live.inventory.resource(it.id()).is_some()) {
                 self.publish_resource(resource);
             }
             self.start_due(&mut live);
@@ -161,10 +161,10 @@ impl Engine {
                     format!("{} of {subject} is pending already as {uid}; wait for it", spec.kind),
                 ));
             }
-            let is = live.inventory.get(subject).map(Resource::state).unwrap_or_default();
+            let is = live.inventory.resource(subject).map(Resource::state).unwrap_or_default();
             let will_be = live.queue.projected_state(subject).unwrap_or(is);
             if !spec.requires.is_empty() && !spec.requires.iter().any(|state| *state == will_be) {
-                let name = live.inventory.get(subject).map(Resource::name).unwrap_or_default();
+                let name = live.inventory.resource(subject).map(Resource::name).unwrap_or_default();
                 let then = if will_be == is { "is" } else { "will be" };
                 return Err(Refusal::field(
                     Reason::State,

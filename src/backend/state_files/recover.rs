@@ -13,8 +13,7 @@ use std::sync::Arc;
 use rustix::fs::FileType;
 
 use crate::domain::{
-    BackendError, Disk, DiskFormat, DiskState, Image, ImageForm, Resource, ResourceId,
-    ResourceKind, Vm, VmState,
+    BackendError, Disk, DiskFormat, DiskState, Image, ImageForm, Resource, ResourceId, Vm, VmState,
 };
 
 use super::beneath::Folder;
@@ -146,7 +145,7 @@ impl Plan<'_> {
     fn read(&self, id: ResourceId, paths: &[&Path]) -> Result<Option<Resource>, String> {
         let mut read = paths.iter().map(|path| description::read(self.dir(), path));
         let found = read.find(|found| !matches!(found, Ok(None))).unwrap_or(Ok(None));
-        if let Some(known) = self.inventory.get(id) {
+        if let Some(known) = self.inventory.resource(id) {
             return match found {
                 Ok(Some(found)) if !same(&found, known) => Err(format!(
                     "the database has another {id}, '{}'; this is '{}'",
@@ -174,8 +173,8 @@ impl Plan<'_> {
     }
 
     fn images(&mut self) {
-        for number in self.numbers(folder_of(ResourceKind::Image)) {
-            let id = ResourceId::new(ResourceKind::Image, number);
+        for number in self.numbers(folder_of(Image::KIND)) {
+            let id = ResourceId::new(Image::KIND, number);
             let folder = self.settings.image_dir(number);
             if !folder.is_dir() {
                 continue;
@@ -208,8 +207,8 @@ impl Plan<'_> {
     }
 
     async fn vms(&mut self, ports: &Ports) {
-        for number in self.numbers(folder_of(ResourceKind::Vm)) {
-            let id = ResourceId::new(ResourceKind::Vm, number);
+        for number in self.numbers(folder_of(Vm::KIND)) {
+            let id = ResourceId::new(Vm::KIND, number);
             let folder = self.settings.vm_dir(number);
             if !folder.is_dir() {
                 continue;
@@ -239,7 +238,7 @@ impl Plan<'_> {
                 }
             };
             let mut how = how.to_owned();
-            if self.inventory.image(vm.image).is_none() {
+            if self.inventory.get::<Image>(vm.image).is_none() {
                 let note = format!("its image, image/{}, is missing", vm.image);
                 how = format!("{how}; {note}");
                 if vm.state == VmState::Halted {
@@ -254,19 +253,19 @@ impl Plan<'_> {
     }
 
     fn disks(&mut self, ports: &Ports) {
-        let (disks, trash) = (self.numbers(folder_of(ResourceKind::Disk)), self.numbers(TRASH));
+        let (disks, trash) = (self.numbers(folder_of(Disk::KIND)), self.numbers(TRASH));
         for number in disks.union(&trash).copied() {
-            let id = ResourceId::new(ResourceKind::Disk, number);
+            let id = ResourceId::new(Disk::KIND, number);
             let (path, trashed) =
                 (self.settings.disk_path(number), self.settings.trash_path(number));
             let dir = self.dir();
-            let beside = description::of_disk(dir, folder_of(ResourceKind::Disk), number);
+            let beside = description::of_disk(dir, folder_of(Disk::KIND), number);
             let in_trash = description::of_disk(dir, TRASH, number);
             let (descriptions, path, is_trashed) =
                 match (self.is_file(&path), self.is_file(&trashed)) {
                     (true, false) => ([&*beside, &*in_trash], path, false),
                     (false, true) => ([&*in_trash, &*beside], trashed, true),
-                    (true, true) if self.inventory.get(id).is_none() => {
+                    (true, true) if self.inventory.resource(id).is_none() => {
                         self.leave(
                             id,
                             format!("{} and {} are both there", path.display(), trashed.display()),
@@ -274,7 +273,7 @@ impl Plan<'_> {
                         continue;
                     }
                     _ => {
-                        if self.inventory.get(id).is_none() {
+                        if self.inventory.resource(id).is_none() {
                             self.leave(id, "its file is missing");
                         }
                         continue;
@@ -318,7 +317,7 @@ impl Plan<'_> {
         }
         let owners: BTreeMap<u64, Option<u64>> = self
             .inventory
-            .of(ResourceKind::Disk)
+            .of(Disk::KIND)
             .filter_map(|disk| match &**disk {
                 Resource::Disk(disk) => Some((disk.id, disk.vm)),
                 _ => None,

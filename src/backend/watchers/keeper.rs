@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::FlockOperation;
 use tokio::sync::Notify;
 
-use crate::domain::{Failure, ResourceId, ResourceKind, State};
+use crate::domain::{Failure, Image, ResourceId, State, Vm};
 
 use crate::backend::engine::Engine;
 use crate::backend::engine::store::reader;
@@ -107,7 +107,7 @@ pub(in crate::backend) async fn keep(engine: &Arc<Engine>) {
 /// Brings a resource's description and mark into step. Gives the mark of one that is gone.
 fn keep_one(engine: &Engine, id: ResourceId) -> io::Result<Option<Mark>> {
     let dir = &engine.settings().state_dir;
-    let resource = engine.inventory(|inventory| inventory.get(id).cloned());
+    let resource = engine.inventory(|inventory| inventory.resource(id).cloned());
     description::keep(dir, id, resource.as_ref())?;
     let Some(mark) = Mark::read(dir, id)?.filter(|mark| !is_open(engine, *mark)) else {
         return Ok(None);
@@ -131,7 +131,8 @@ fn is_open(engine: &Engine, mark: Mark) -> bool {
 async fn sweep(engine: &Arc<Engine>) {
     let dir = &engine.settings().state_dir;
     for (id, mark) in Mark::all(dir) {
-        if !is_open(engine, mark) && engine.inventory(|inventory| inventory.get(id).is_none()) {
+        if !is_open(engine, mark) && engine.inventory(|inventory| inventory.resource(id).is_none())
+        {
             sweep_one(engine, id, mark, false).await;
         }
     }
@@ -144,7 +145,7 @@ async fn sweep_one(engine: &Arc<Engine>, id: ResourceId, mark: Mark, ours: bool)
     let known = asked.ok().flatten().filter(|operation| Mark::from(operation) == mark);
     let swept = match known.map(|operation| operation.state) {
         // An image's folder is still being removed by whoever cancelled its operation.
-        Some(State::Cancel) if ours && id.kind == ResourceKind::Image => return,
+        Some(State::Cancel) if ours && id.kind == Image::KIND => return,
         Some(State::Cancel) => clear(engine, id).await,
         // Made, and deleted since.
         Some(State::Done) => Ok(()),
@@ -169,10 +170,10 @@ async fn sweep_one(engine: &Arc<Engine>, id: ResourceId, mark: Mark, ours: bool)
 /// Removes the files of a resource that was never made.
 async fn clear(engine: &Arc<Engine>, id: ResourceId) -> Result<(), Failure> {
     let settings = engine.settings();
-    if id.kind == ResourceKind::Image {
+    if id.kind == Image::KIND {
         return engine.ports().images.remove_leftovers(&settings.image_dir(id.id)).await;
     }
-    if id.kind == ResourceKind::Vm && is_locked(&settings.vm_dir(id.id).join("qemu.pid")) {
+    if id.kind == Vm::KIND && is_locked(&settings.vm_dir(id.id).join("qemu.pid")) {
         return Err(Failure::new(format!("a QEMU still runs in the folder of {id}; end it")));
     }
     state_files::remove(&settings.state_dir, id)
@@ -219,7 +220,7 @@ mod tests {
     use crate::backend::ports::GuestStatus;
     use crate::backend::testing::fake::Trouble;
     use crate::backend::testing::harness::Harness;
-    use crate::domain::{Backend, Control, Disk, DiskState, Resource, VmState};
+    use crate::domain::{Backend, Control, Disk, DiskState, Image, Resource, Vm, VmState};
 
     fn described(harness: &Harness, file: &str) -> Option<Resource> {
         description::read(harness.dir(), &harness.dir().join(file)).unwrap()
@@ -277,7 +278,7 @@ mod tests {
         assert!(matches!(described(&harness, "images/1/image.json"), Some(Resource::Image(_))));
         assert!(!harness.dir().join(unwritten).exists());
         harness.fake.becomes(vm, GuestStatus::Paused, crate::backend::ports::GuestEvent::Paused);
-        let id = ResourceId::new(ResourceKind::Vm, vm);
+        let id = ResourceId::new(Vm::KIND, vm);
         harness.becomes(id, |it| it.state() == "paused").await;
         harness.backend.resource_after().await;
         let Some(Resource::Vm(found)) = described(&harness, "vms/1/vm.json") else { panic!() };
@@ -314,7 +315,7 @@ mod tests {
                 for unknown in ["images/98", "images/99"] {
                     fs::create_dir_all(dir.join(unknown)).unwrap();
                 }
-                stranger.write(dir, ResourceId::new(ResourceKind::Image, 98)).unwrap();
+                stranger.write(dir, ResourceId::new(Image::KIND, 98)).unwrap();
             })
             .await;
         harness.backend.resource_after().await;

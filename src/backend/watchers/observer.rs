@@ -21,9 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::domain::{
-    Fact, Failure, Params, Reason, Resource, ResourceId, ResourceKind, Submit, Vm, VmState,
-};
+use crate::domain::{Fact, Failure, Params, Reason, Resource, ResourceId, Submit, Vm, VmState};
 
 use super::timekeeper::Timekeeper;
 use crate::backend::engine::journal::Changed;
@@ -103,7 +101,7 @@ impl Observer {
         let mut now = Vec::new();
         {
             let live = self.engine.live();
-            for resource in live.inventory.of(ResourceKind::Vm) {
+            for resource in live.inventory.of(Vm::KIND) {
                 let Resource::Vm(vm) = &**resource else { continue };
                 if !matches!(vm.state, VmState::Running | VmState::Paused) {
                     continue;
@@ -250,12 +248,12 @@ impl Observer {
 /// Holds a VM while it is put right: operations on it that start now wait. `None` when a running one
 /// holds it, or it is not up any more.
 fn hold(engine: &Arc<Engine>, id: u64) -> Option<(Vm, Hold<'_>)> {
-    let resource = ResourceId::new(ResourceKind::Vm, id);
+    let resource = ResourceId::new(Vm::KIND, id);
     let mut live = engine.live();
     if live.queue.is_held(resource) {
         return None;
     }
-    let vm = live.inventory.vm(id).cloned()?;
+    let vm = live.inventory.get::<Vm>(id).cloned()?;
     live.observed = Some(resource);
     Some((vm, Hold { engine }))
 }
@@ -278,10 +276,10 @@ mod tests {
     use super::*;
     use crate::backend::testing::fake::Trouble;
     use crate::backend::testing::harness::Harness;
-    use crate::domain::{Answer, Backend, DiskState, Filter, List, Query, Subject};
+    use crate::domain::{Answer, Backend, Disk, DiskState, Filter, List, Query, Subject, Vm};
 
     const fn vm(id: u64) -> ResourceId {
-        ResourceId::new(ResourceKind::Vm, id)
+        ResourceId::new(Vm::KIND, id)
     }
 
     #[tokio::test]
@@ -314,7 +312,7 @@ mod tests {
         assert!(note.ends_with("vms/1/qemu.log"), "{note}");
         let crashed = Filter::default().and_state(false, "crashed");
         let found = harness.backend.query(Query::List(List {
-            of: Subject::Resources(ResourceKind::Vm),
+            of: Subject::Resources(Vm::KIND),
             filter: crashed,
             sort: None,
             offset: 0,
@@ -394,7 +392,7 @@ mod tests {
         harness.fake.advance(Duration::from_secs(6 * 86_400));
         assert_eq!(harness.disk(disk).await.state, DiskState::Trashed);
         harness.fake.advance(Duration::from_secs(86_400));
-        let id = ResourceId::new(ResourceKind::Disk, disk);
+        let id = ResourceId::new(Disk::KIND, disk);
         let purged = harness
             .hears(|fact| match fact {
                 Fact::Operation(operation)

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::domain::{Fact, Host, Load, Resource, ResourceKind, Tool, ToolState, VmState};
+use crate::domain::{Fact, Host, Load, Resource, Tool, ToolState, Vm, VmState};
 
 use super::load::{self, CpuTime};
 use crate::backend::engine::Engine;
@@ -85,7 +85,7 @@ struct Seen {
 impl Sampler {
     fn vms(&mut self, engine: &Engine) {
         let guests: Vec<_> = engine.inventory(|inventory| {
-            let vms = inventory.of(ResourceKind::Vm).filter_map(|it| match &**it {
+            let vms = inventory.of(Vm::KIND).filter_map(|it| match &**it {
                 Resource::Vm(vm) if vm.state == VmState::Running => Some(vm),
                 _ => None,
             });
@@ -131,7 +131,7 @@ impl Sampler {
 /// Lets filters and lists know what a VM uses. It is observed, never stored.
 fn note_usage(engine: &Engine, id: u64, (cpu_percent, memory_mib): (f32, u64)) {
     let mut live = engine.live();
-    let Some(mut vm) = live.inventory.vm(id).cloned() else { return };
+    let Some(mut vm) = live.inventory.get::<Vm>(id).cloned() else { return };
     vm.cpu_percent = Some(cpu_percent);
     vm.memory_used_mib = Some(memory_mib);
     live.inventory.put(Arc::new(Resource::Vm(vm)));

@@ -29,8 +29,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::{
-    BackendError, Fact, Firings, Reason, Refusal, Resource, ResourceId, ResourceKind, Run,
-    RunOutcome, Submit, Task, Timeline, Uid,
+    BackendError, Fact, Firings, Reason, Refusal, Resource, ResourceId, Run, RunOutcome, Submit,
+    Task, Timeline, Uid,
 };
 
 pub use pattern::next;
@@ -230,7 +230,7 @@ fn tell(engine: &Engine, jump: Jump) {
 
 fn active(engine: &Engine) -> Vec<Task> {
     engine.inventory(|inventory| {
-        let tasks = inventory.of(ResourceKind::Task).filter_map(|row| match &**row {
+        let tasks = inventory.of(Task::KIND).filter_map(|row| match &**row {
             Resource::Task(task) if task.active => Some(task.clone()),
             _ => None,
         });
@@ -256,7 +256,7 @@ async fn round(engine: &Arc<Engine>, behind: &mut HashMap<u64, Jump>) -> Option<
             } else if task.settled > now + GRACE {
                 follow(engine, id, |task| settled(task, now)).await?;
             }
-            let task = engine.inventory(|inventory| inventory.task(id).cloned());
+            let task = engine.inventory(|inventory| inventory.get::<Task>(id).cloned());
             match task.filter(|_| !behind.contains_key(&id)) {
                 Some(task) => deal(engine, task, now).await,
                 None => Ok(None),
@@ -311,14 +311,14 @@ async fn deal(
     if let Some(due) = owed.due {
         fire(engine, id, due).await?;
     }
-    let next = engine.inventory(|inventory| inventory.task(id).and_then(|task| task.next));
+    let next = engine.inventory(|inventory| inventory.get::<Task>(id).and_then(|task| task.next));
     // What is still owed is so because the task is held.
     Ok(next.filter(|next| *next > now))
 }
 
 /// Fires a task, or records why it could not be.
 async fn fire(engine: &Arc<Engine>, id: u64, due: Timestamp) -> Result<(), BackendError> {
-    let Some(task) = engine.inventory(|inventory| inventory.task(id).cloned()) else {
+    let Some(task) = engine.inventory(|inventory| inventory.get::<Task>(id).cloned()) else {
         return Ok(());
     };
     let submit =
@@ -392,8 +392,8 @@ fn owing(live: &Live, id: u64, due: Timestamp) -> Option<&Task> {
 
 /// An active task, if nobody is changing it.
 fn free(live: &Live, id: u64) -> Option<&Task> {
-    let held = live.queue.is_held(ResourceId::new(ResourceKind::Task, id));
-    live.inventory.task(id).filter(|task| !held && task.active)
+    let held = live.queue.is_held(ResourceId::new(Task::KIND, id));
+    live.inventory.get::<Task>(id).filter(|task| !held && task.active)
 }
 
 #[cfg(test)]

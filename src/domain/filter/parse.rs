@@ -13,8 +13,9 @@ use std::ops::Bound;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::{Span, Timestamp, ToSpan, Zoned};
 
-use super::{AGE, Filter, FilterError, FilterTerm, FilterTest, LONGEST, Misread, Quantity, named};
+use super::{AGE, Filter, FilterError, FilterTerm, FilterTest, LONGEST, Misread};
 use crate::domain::query::Subject;
+use crate::domain::resource::{Column, Quantity};
 
 /// The operators, longer ones before those they begin with.
 const OPERATORS: [(&str, Operator); 9] = [
@@ -137,7 +138,7 @@ fn term<'a>(text: &'a str, of: Subject, now: &Zoned) -> Result<(FilterTerm, &'a 
         return Ok((FilterTerm { not: false, test: FilterTest::Word(word) }, rest));
     };
     let name = name.to_ascii_lowercase();
-    let column = named(of, &name);
+    let column = of.called(&name);
     if column.is_none() && name != AGE {
         return Err(FilterError::Column(name));
     }
@@ -174,15 +175,15 @@ fn value(text: &str) -> (String, &str) {
 
 /// A comparison with a column there is, which was called `name`.
 fn test(
-    column: &str,
+    column: &Column,
     name: &str,
     operator: Operator,
     value: String,
     now: &Zoned,
 ) -> Result<FilterTerm, FilterError> {
     use Operator as O;
-    let quantity = Quantity::of(column);
-    let column = column.to_owned();
+    let quantity = column.holds;
+    let column = column.name.to_string();
     let not = matches!(operator, O::IsNot | O::ContainsNot);
     let cannot = |what: &str, takes: &str| {
         Err(FilterError::Value(format!("{name} is {what}: it takes {takes}")))

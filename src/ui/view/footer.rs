@@ -264,7 +264,7 @@ fn fits(model: &Model, entry: &Entry) -> bool {
         if !model.means_marks() {
             model.operation().is_some_and(|operation| is(operation.state.word()))
         } else if model.tab == Tab::Operations {
-            model.pane().marks.values().any(|mark| is(mark.state))
+            model.pane().marks.values().any(|mark| is(&mark.state))
         } else {
             model.marked_operations().iter().any(|operation| is(operation.state.word()))
         }
@@ -274,15 +274,15 @@ fn fits(model: &Model, entry: &Entry) -> bool {
         A::FormReveal => form()
             .and_then(|form| form.entries.get(form.at))
             .is_some_and(|entry| matches!(entry.widget, Widget::Secret { .. })),
-        A::Do(_) | A::Cancel | A::Relaunch | A::Sooner | A::Later | A::Toggle
+        A::Do(_) | A::Cancel | A::Relaunch | A::Sooner | A::Later | A::Switch(_)
             if model.read_only =>
         {
             false
         }
         A::Do(kind) => is_possible(model, kind),
-        A::Toggle | A::Mark => model.pane().current().is_some() && model.focus == Focus::List,
+        A::Switch(_) | A::Mark => model.pane().current().is_some() && model.focus == Focus::List,
         A::Filter => !model.is_bare(),
-        A::Serial => !model.read_only && !model.means_marks() && model.serial_vm().is_some(),
+        A::Serial => !model.read_only && !model.means_marks() && model.serial().is_some(),
         A::Cancel => any(&|state| ![State::Done, State::Cancel].map(State::word).contains(&state)),
         A::Relaunch => any(&|state| state == State::Error.word()),
         A::Sooner | A::Later => any(&|state| state == State::Pending.word()),

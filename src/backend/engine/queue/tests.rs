@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
-use crate::domain::ResourceKind;
+use crate::domain::Vm;
 
 use super::*;
 
@@ -128,7 +128,7 @@ impl ReferenceStateMachine for Model {
                     .into_iter()
                     .map(|(id, exclusive)| {
                         let mode = if exclusive { LockMode::Exclusive } else { LockMode::Shared };
-                        (ResourceId::new(ResourceKind::Vm, id), mode)
+                        (ResourceId::new(Vm::KIND, id), mode)
                     })
                     .collect();
                 Do::Accept(QueueEntry {
@@ -335,7 +335,7 @@ impl StateMachineTest for Under {
                 }
             }
         }
-        for resource in (1..4).map(|id| ResourceId::new(ResourceKind::Vm, id)) {
+        for resource in (1..4).map(|id| ResourceId::new(Vm::KIND, id)) {
             let about = |it: &&Known| it.entry.subject == Some(resource);
             let leaves =
                 model.known.iter().rev().filter(about).find_map(|it| it.entry.state_after.clone());

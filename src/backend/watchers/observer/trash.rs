@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use super::Changed;
 use crate::backend::engine::Engine;
 use crate::backend::watchers::timekeeper::{Jump, Timekeeper};
-use crate::domain::{Disk, DiskState, Resource, ResourceId, ResourceKind};
+use crate::domain::{Disk, DiskState, Resource, ResourceId};
 
 /// How far the trash follows a clock that is set.
 pub(super) struct Followed {
@@ -89,7 +89,7 @@ impl Followed {
 /// Moves the time since when a disk is in the trash. Says whether that was done: not while an
 /// operation holds it.
 async fn tell(engine: &Engine, mut disk: Disk, by: SignedDuration) -> bool {
-    let id = ResourceId::new(ResourceKind::Disk, disk.id);
+    let id = ResourceId::new(Disk::KIND, disk.id);
     if engine.live().queue.is_held(id) {
         return false;
     }
@@ -105,7 +105,7 @@ async fn tell(engine: &Engine, mut disk: Disk, by: SignedDuration) -> bool {
 /// The disks in the trash.
 pub(super) fn disks(engine: &Engine) -> Vec<Disk> {
     engine.inventory(|inventory| {
-        let disks = inventory.of(ResourceKind::Disk).filter_map(|it| match &**it {
+        let disks = inventory.of(Disk::KIND).filter_map(|it| match &**it {
             Resource::Disk(disk) if disk.state == DiskState::Trashed => Some(disk.clone()),
             _ => None,
         });
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
     use crate::backend::ports::{GuestEvent, GuestStatus};
     use crate::backend::testing::harness::Harness;
-    use crate::domain::Fact;
+    use crate::domain::{Disk, Fact, Vm};
 
     #[tokio::test]
     async fn nothing_is_purged_because_the_clock_was_set() {
@@ -133,7 +133,7 @@ mod tests {
         harness.fake.advance(Duration::from_secs(86_400));
         let before = harness.disk(disk).await.trashed.unwrap();
         let ten_years = SignedDuration::from_hours(24 * 3650);
-        let id = ResourceId::new(ResourceKind::Disk, disk);
+        let id = ResourceId::new(Disk::KIND, disk);
         let is = |it: &Resource, at| matches!(it, Resource::Disk(it) if it.trashed == Some(at));
         let trashed_at = |at: Timestamp| move |it: &Resource| is(it, at);
         harness.fake.sets_clock(ten_years);
@@ -144,7 +144,7 @@ mod tests {
         let mut harness = harness.restart().await;
         harness.becomes(id, trashed_at(before)).await;
         harness.fake.becomes(vm, GuestStatus::Paused, GuestEvent::Paused);
-        harness.becomes(ResourceId::new(ResourceKind::Vm, vm), |it| it.state() == "paused").await;
+        harness.becomes(ResourceId::new(Vm::KIND, vm), |it| it.state() == "paused").await;
         assert_eq!(harness.disk(disk).await.state, DiskState::Trashed);
         harness.fake.advance(Duration::from_secs(6 * 86_400));
         while harness.resource(id).await.is_some() {
