@@ -1,5 +1,6 @@
 //! The embedded backend: starts the parts and implements [`Backend`].
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::{
@@ -14,7 +15,7 @@ use super::settings::Settings;
 use super::state_files;
 use crate::backend::engine::kind::Entry;
 use crate::backend::engine::secrets::shown;
-use crate::backend::engine::store::{Store, reader};
+use crate::backend::engine::store::{Change, Store, reader};
 use crate::backend::engine::{Engine, detached};
 use crate::backend::watchers::scheduler;
 use crate::backend::watchers::timekeeper::Timekeeper;
@@ -50,6 +51,7 @@ impl Embedded {
     ) -> Result<Self> {
         let (store, mut opened) = Store::open(&settings.state_dir)?;
         state_files::raise(&mut opened.counters, &settings.state_dir);
+        follow(&settings.state_dir, &store, &mut opened.resources);
         let guard = owned.guard().inspect_err(|error| {
             tracing::warn!(%error, "whether the state directory stays where it is is not watched");
         });
@@ -271,6 +273,22 @@ impl Embedded {
             .collect();
         let (running, waiting, failed) = counted;
         InFlight { operations, running, waiting, failed, troubled }
+    }
+}
+
+/// Brings the paths in records to where the state directory is now, which may have been moved.
+fn follow(state_dir: &Path, store: &Store, resources: &mut [Resource]) {
+    let mut changes = Vec::new();
+    for resource in resources {
+        if state_files::moved::follow(state_dir, resource) {
+            changes.push(Change::Put(Arc::new(resource.clone())));
+        }
+    }
+    if !changes.is_empty() {
+        let (dir, count) = (state_dir.display(), changes.len());
+        tracing::info!("the state directory was moved to {dir}: {count} records follow it");
+        // Whatever is acknowledged later is written after it.
+        store.writer().send_unanswered(changes);
     }
 }
 

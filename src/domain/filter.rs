@@ -14,7 +14,7 @@ use super::query::{Subject, Value};
 use super::resource::{Column, Quantity};
 
 /// What stands for the names of what a row refers to where its columns are read: a disk's VM, a
-/// VM's disks, one a line. No filter can name it, and every word looks into it.
+/// VM's disks, one a line. Every word looks into it, and a comparison of a disk's VM with a name.
 pub const REFERRED: &str = "referred to";
 
 /// What a filter calls the time since a row came to be, which is no column.
@@ -146,10 +146,12 @@ impl Filter {
                 }
                 FilterTest::Within { column, .. } => (column, false),
             };
-            let Some(known) = of.column(column) else {
-                return Err(FilterError::Column(column.clone()));
+            let holds = match of.column(column) {
+                Some(known) => known.holds,
+                None if column == REFERRED => Quantity::Text,
+                None => return Err(FilterError::Column(column.clone())),
             };
-            if is_text != (known.holds == Quantity::Text) {
+            if is_text != (holds == Quantity::Text) {
                 return Err(FilterError::Value(format!("{column} cannot be compared so")));
             }
         }
@@ -241,7 +243,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::domain::{Image, Resource, ResourceKind, Vm};
+    use crate::domain::{Disk, Image, Resource, ResourceKind, Vm};
 
     const VMS: Subject = Subject::Resources(Vm::KIND);
 
@@ -321,13 +323,14 @@ mod tests {
         for (of, filter, column) in [
             (Subject::Resources(Image::KIND), "SIZE>1GiB", "bytes"),
             (VMS, "resident>1GiB", "used"),
+            (Subject::Resources(Disk::KIND), "vm:3", "vm"),
             (Subject::Operations, "when:today", "created"),
         ] {
             let read = Filter::parse(filter, of, &now).unwrap();
-            assert!(
-                matches!(&read.terms[0].test, FilterTest::Within { column: is, .. } if is == column),
-                "{read:?}"
-            );
+            let FilterTest::Within { column: is, .. } = &read.terms[0].test else {
+                panic!("{read:?}");
+            };
+            assert_eq!(is, column);
         }
         assert_eq!(VMS.called("last"), None);
     }

@@ -231,7 +231,7 @@ impl Operation {
                 Column::new("kind", Q::Text).shown(13, 0).listed(),
                 Column::new("name", Q::Text).shown(0, 0).listed(),
                 Column::new("state", Q::Text).shown(10, 0).listed(),
-                Column::new("actor", Q::Text).titled("by").shown(13, 74).listed().quiet(),
+                Column::new("actor", Q::Text).titled("by").shown(13, 90).listed().quiet(),
                 Column::new("created", Q::Moment).titled("when").shown(12, 58).listed().quiet(),
                 Column::new("resource", Q::Text),
                 Column::new("priority", Q::Number),

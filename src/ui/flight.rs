@@ -186,20 +186,6 @@ impl Flight {
             .find(|operation| operation.state == State::Error && operation.resource == Some(id))
     }
 
-    /// Whether an operation is about a resource: it happens to it, waits for it or failed on it.
-    #[must_use]
-    pub fn is_about(
-        operation: &Operation,
-        id: ResourceId,
-        name: &str,
-        catalogue: &Catalogue,
-    ) -> bool {
-        operation.resource == Some(id)
-            || held(operation, catalogue).any(|(kind, value)| {
-                kind == id.kind && (value.as_u64() == Some(id.id) || value.as_str() == Some(name))
-            })
-    }
-
     /// Works out which operation is happening to which resource, and forgets the figures of what
     /// runs no more. The order makes running ones come first, and an operation's own resource goes
     /// before those it merely names.
@@ -229,7 +215,7 @@ impl Flight {
 
 /// The resources that an operation names and has for itself. An image or a source is used by what
 /// is made of it; nothing happens to it.
-fn held<'a>(
+pub fn held<'a>(
     operation: &'a Operation,
     catalogue: &'a Catalogue,
 ) -> impl Iterator<Item = (ResourceKind, &'a Json)> {

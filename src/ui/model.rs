@@ -9,7 +9,7 @@ use crate::domain::{
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
-use super::flight::Flight;
+use super::flight::{Flight, held};
 use super::keymap::{Key, Keymap};
 use super::special;
 
@@ -290,18 +290,29 @@ impl Model {
         }
     }
 
+    /// The marked rows of a list of resources that an operation happens to, waits for or failed on.
+    #[must_use]
+    pub fn marks_of(&self, operation: &Operation) -> Vec<u64> {
+        let marks = &self.pane().marks;
+        let Some(kind) = self.tab.resource() else { return Vec::new() };
+        let named = |name: &str| marks.iter().find(|(_, mark)| mark.name == name);
+        let held = held(operation, &self.catalogue)
+            .filter(|(of, _)| *of == kind)
+            .filter_map(|(_, value)| value.as_u64().or_else(|| Some(*named(value.as_str()?)?.0)));
+        let own = operation.resource.filter(|resource| resource.kind == kind);
+        own.map(|resource| resource.id)
+            .into_iter()
+            .chain(held)
+            .filter(|id| marks.contains_key(id))
+            .collect()
+    }
+
     /// The operations in flight and failed of the marked rows, each once, in the order they have
     /// in flight.
     #[must_use]
     pub fn marked_operations(&self) -> Vec<&Operation> {
-        let marks = &self.pane().marks;
-        let Some(kind) = self.tab.resource() else { return Vec::new() };
-        let is_marked = |operation: &&Operation| {
-            marks.iter().any(|(id, mark)| {
-                Flight::is_about(operation, ResourceId::new(kind, *id), &mark.name, &self.catalogue)
-            })
-        };
-        self.flight.operations.iter().filter(is_marked).collect()
+        let operations = self.flight.operations.iter();
+        operations.filter(|operation| !self.marks_of(operation).is_empty()).collect()
     }
 
     /// The choices worth remembering.

@@ -281,7 +281,7 @@ fn weight(kind: &str) -> u64 {
 }
 
 /// How many of a resource there may be before some must go.
-const fn most(of: ResourceKind) -> usize {
+fn most(of: ResourceKind) -> usize {
     match of {
         Vm::KIND => 3,
         Image::KIND => 5,

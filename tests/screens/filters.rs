@@ -22,6 +22,13 @@ fn a_word_finds_the_name_of_what_a_row_refers_to() {
     let vm = stage.fake.resources.iter().find(|it| it.id() == vm).unwrap().name().to_owned();
     stage.keys(&format!("2 / \"{vm}\" enter"));
     assert!(shown(&stage).contains(&disk), "{}", stage.text());
+    stage.keys(&format!("/ ctrl-u \"vm:{vm}\" enter"));
+    let is = shown(&stage);
+    stage.keys(&format!("/ ctrl-u \"vm!={vm}\" enter"));
+    let others = shown(&stage);
+    assert!(is.contains(&disk) && !others.contains(&disk), "{is:?} {others:?}");
+    stage.keys("esc");
+    assert_eq!(is.len() + others.len(), shown(&stage).len());
     stage.keys(&format!("1 / \"{disk}\" enter"));
     assert_eq!(shown(&stage), [vm], "{}", stage.text());
 }
@@ -35,6 +42,8 @@ fn what_stands_over_a_column_means_it_and_tab_goes_on_with_it() {
     assert!(!footer.contains("no column"), "{footer}");
     assert_eq!(stage.model.pane().filter, "size>1");
     assert!(stage.text().contains("columns id name state size what source created age"));
+    stage.keys("esc ? \"columns\"");
+    assert!(stage.text().contains("id name state size what source created age"));
     // The order is chosen by the same words.
     stage.keys("esc o");
     assert!(stage.text().contains("what") && !stage.text().contains("bytes"), "{}", stage.text());

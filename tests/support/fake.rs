@@ -38,8 +38,13 @@ pub enum Asked {
 
 impl Fake {
     pub fn new() -> Arc<Self> {
+        Self::with(catalogue())
+    }
+
+    /// One that offers this.
+    pub fn with(catalogue: Catalogue) -> Arc<Self> {
         Arc::new(Self {
-            catalogue: catalogue(),
+            catalogue,
             asked: Mutex::default(),
             answers: Mutex::default(),
             accepted: Mutex::default(),

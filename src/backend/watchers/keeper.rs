@@ -1,8 +1,10 @@
 //! The keeper: keeps what lies in the state directory in step with what the database says.
 //!
 //! It writes descriptions when resources change, takes marks away when what they stand for is
-//! atomic_file, and removes at start what a called-off operation left when an earlier life ended. What
-//! the database does not know is left where it is. It wakes on changes, never by polling.
+//! whole, and removes at start what a called-off operation left when an earlier life ended. What
+//! the database does not know is left where it is, and so is what a later database said of what it
+//! does know: an older copy was put back, and `hostler recover` takes in what is true. It wakes on
+//! changes, never by polling.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -108,7 +110,18 @@ pub(in crate::backend) async fn keep(engine: &Arc<Engine>) {
 fn keep_one(engine: &Engine, id: ResourceId) -> io::Result<Option<Mark>> {
     let dir = &engine.settings().state_dir;
     let resource = engine.inventory(|inventory| inventory.resource(id).cloned());
-    description::keep(dir, id, resource.as_ref())?;
+    let later = match &resource {
+        Some(resource) => description::later(dir, resource, &engine.store)?,
+        None => None,
+    };
+    if later.is_some() {
+        tracing::warn!(
+            "an older database was put back: a later one said something else of {id}, which is \
+             kept beside its files; stop hostler and run `hostler recover`"
+        );
+    } else {
+        description::keep(dir, id, resource.as_ref(), &engine.store)?;
+    }
     let Some(mark) = Mark::read(dir, id)?.filter(|mark| !is_open(engine, *mark)) else {
         return Ok(None);
     };

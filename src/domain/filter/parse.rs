@@ -13,7 +13,7 @@ use std::ops::Bound;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::{Span, Timestamp, ToSpan, Zoned};
 
-use super::{AGE, Filter, FilterError, FilterTerm, FilterTest, LONGEST, Misread};
+use super::{AGE, Filter, FilterError, FilterTerm, FilterTest, LONGEST, Misread, REFERRED};
 use crate::domain::query::Subject;
 use crate::domain::resource::{Column, Quantity};
 
@@ -182,8 +182,14 @@ fn test(
     now: &Zoned,
 ) -> Result<FilterTerm, FilterError> {
     use Operator as O;
-    let quantity = column.holds;
-    let column = column.name.to_string();
+    // A number there is that of what it refers to, and what is shown is its name.
+    let is_contained = matches!(operator, O::Contains | O::ContainsNot);
+    let is_name = is_contained || value.parse::<u64>().is_err();
+    let (column, quantity) = if !column.refers_to.is_empty() && is_name {
+        (REFERRED.to_owned(), Quantity::Text)
+    } else {
+        (column.name.to_string(), column.holds)
+    };
     let not = matches!(operator, O::IsNot | O::ContainsNot);
     let cannot = |what: &str, takes: &str| {
         Err(FilterError::Value(format!("{name} is {what}: it takes {takes}")))

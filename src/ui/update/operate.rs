@@ -2,9 +2,10 @@
 //! marked ones in their list, to those of the rows that are marked in another, or to the one the
 //! keys mean.
 
-use crate::domain::{Control, Operation, Params, ResourceId, State, Uid};
+use std::collections::BTreeSet;
+
+use crate::domain::{Control, Operation, Params, State, Uid};
 use crate::ui::confirm::{Ask as Question, Confirm, Then};
-use crate::ui::flight::Flight;
 use crate::ui::form::{Form, Purpose};
 use crate::ui::model::{Batch, Mark, Modal, Model, Pane, Request, Row, Tab, Tone};
 use crate::ui::msg::Cmd;
@@ -67,16 +68,15 @@ fn many(model: &Model) -> &'static str {
     if model.tab == Tab::Operations { "marked operations" } else { "operations of the marked rows" }
 }
 
-/// How many of the marked rows have none of these operations.
+/// How many marks are left when it is done to these operations.
 fn left(model: &Model, fitting: &[(Uid, Mark)]) -> usize {
-    let marks = &model.pane().marks;
-    let Some(kind) = model.tab.resource() else { return marks.len() - fitting.len() };
-    let operations = || fitting.iter().filter_map(|(uid, _)| model.flight.get(*uid));
-    let has = |id: u64, mark: &Mark| {
-        let row = ResourceId::new(kind, id);
-        operations().any(|it| Flight::is_about(it, row, &mark.name, &model.catalogue))
-    };
-    marks.iter().filter(|(id, mark)| !has(**id, mark)).count()
+    let marks = model.pane().marks.len();
+    if model.tab == Tab::Operations {
+        return marks - fitting.len();
+    }
+    let operations = fitting.iter().filter_map(|(uid, _)| model.flight.get(*uid));
+    let rows: BTreeSet<u64> = operations.flat_map(|it| model.marks_of(it)).collect();
+    marks - rows.len()
 }
 
 /// Asks whether something is to be done to marked operations.
@@ -98,7 +98,7 @@ fn ask(
     let number = fitting.len();
     let title = match number {
         1 if model.tab == Tab::Operations => format!("{verb} the marked operation"),
-        1 => format!("{verb} the operation of the marked row"),
+        1 => format!("{verb} the one operation of the marked rows"),
         _ => format!("{verb} {number} {}", many(model)),
     };
     model.modals.push(Modal::Confirm(Box::new(Confirm {
@@ -152,17 +152,15 @@ fn remark(pane: &mut Pane, controls: &[Control]) {
 
 /// Takes the marks off the rows whose operations are called off or run again.
 fn unmark(model: &mut Model, controls: &[Control]) {
-    let Some(kind) = model.tab.resource() else { return };
     let operations = controls.iter().filter_map(|control| match control {
-        Control::Cancel { uid } | Control::Relaunch { uid, .. } => model.flight.get(*uid).cloned(),
+        Control::Cancel { uid } | Control::Relaunch { uid, .. } => model.flight.get(*uid),
         Control::Priority { .. } | Control::Lane { .. } => None,
     });
-    let operations: Vec<Operation> = operations.collect();
-    let catalogue = model.catalogue.clone();
-    model.pane_mut().marks.retain(|id, mark| {
-        let row = ResourceId::new(kind, *id);
-        !operations.iter().any(|it| Flight::is_about(it, row, &mark.name, &catalogue))
-    });
+    let rows: Vec<u64> = operations.flat_map(|it| model.marks_of(it)).collect();
+    let marks = &mut model.pane_mut().marks;
+    for row in rows {
+        marks.remove(&row);
+    }
 }
 
 /// Calls operations off. What already ran is lost, so that is asked first.

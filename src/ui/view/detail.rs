@@ -78,7 +78,12 @@ fn of_resource(model: &Model, theme: &Theme, resource: &Resource, width: u16) ->
             };
             let what = flight::what(operation);
             let head = format!("{glyph} {doing}");
-            let tail = if what.is_empty() { what } else { format!(" · {what}") };
+            // What it says of itself may begin with the same word.
+            let tail = match what.strip_prefix(doing) {
+                Some(rest) => rest.to_owned(),
+                None if what.is_empty() => what,
+                None => format!(" · {what}"),
+            };
             lines.push(Line::new(head, role).with(tail, Role::Text));
             if let Some(progress) = &operation.progress
                 && let Some(fraction) = progress.fraction

@@ -49,7 +49,10 @@ fn filter(model: &Model, canvas: &mut Canvas<'_>, area: Rect, input: &Input) {
         canvas.line(2, area.y.saturating_sub(1), area.width.saturating_sub(4), &line);
     }
     let at = canvas.text(1, area.y, area.width, "/", Role::Key);
-    let rows = || format!("{} rows", text::count(model.pane().total));
+    let rows = || match model.pane().total {
+        1 => "1 row".to_owned(),
+        total => format!("{} rows", text::count(total)),
+    };
     let (told, role) = match &misread {
         Some(misread) => (misread.why.to_string(), Role::Bad),
         None if area.width >= 70 => {
@@ -228,7 +231,11 @@ fn bound(model: &Model, wanted: impl Fn(&Entry) -> bool) -> Vec<(Hint, u8)> {
         .footer(&scopes(model))
         .into_iter()
         .filter(|(_, entry)| wanted(entry) && fits(model, entry))
-        .map(|(key, entry)| ((key, entry.title.clone()), entry.footer))
+        .map(|(key, entry)| {
+            let leads_back = entry.action == Action::Focus && model.focus == Focus::Flight;
+            let title = if leads_back { "list".to_owned() } else { entry.title.clone() };
+            ((key, title), entry.footer)
+        })
         .collect()
 }
 

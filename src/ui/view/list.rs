@@ -28,7 +28,7 @@ pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         let told = if pane.filter.is_empty() {
             nothing_yet(model)
         } else {
-            "nothing matches; esc shows everything again".to_owned()
+            "nothing matches; esc shows all".to_owned()
         };
         if rows > 0 {
             canvas.text(area.x + 2, area.y + 1, area.width.saturating_sub(3), &told, Role::Quiet);

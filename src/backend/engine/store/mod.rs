@@ -104,6 +104,17 @@ impl Store {
         self.writer.close().await
     }
 
+    /// Asks a question of the store. Blocks.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn ask<T>(
+        &self,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, BackendError> {
+        self.reader.read(question)
+    }
+
     /// Asks a question of the store on a thread where blocking does no harm.
     ///
     /// # Errors

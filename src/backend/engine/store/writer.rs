@@ -118,13 +118,12 @@ impl Writer {
     pub fn send(
         &self,
         changes: Vec<Change>,
-    ) -> impl Future<Output = Result<(), BackendError>> + Send + 'static {
+    ) -> impl Future<Output = Result<(), BackendError>> + Send + '_ {
         let (answer, told) = oneshot::channel();
         let request = Request { changes, answer: Some(answer), last: false };
         let sent = self.requests.send(request).is_ok();
-        let health = self.health.clone();
         async move {
-            let gone = || match &*health.borrow() {
+            let gone = || match &*self.health.borrow() {
                 Health::Dead(why) => BackendError::failed(why.as_str()),
                 _ => BackendError::failed("the writer of the store has stopped; restart hostler"),
             };
