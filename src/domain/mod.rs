@@ -37,9 +37,4 @@ pub use resource::{
     Column, Detail, Emphasis, Foreign, Piece, Quantity, ResourceId, ResourceKind, ResourceSpec,
     ResourceType, StateSpec, StateTone, Switch,
 };
-pub use resources::disk::{DiskFormat, DiskState, FsType};
-pub use resources::encoding::EncodingState;
-pub use resources::image::{ImageForm, ImageState};
-pub use resources::task::{Every, Firings, Repeat, Run, RunOutcome, Timeline};
-pub use resources::vm::VmState;
-pub use resources::{Disk, Encoding, Image, Resource, Task, Vm};
+pub use resources::*;

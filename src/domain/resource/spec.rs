@@ -81,8 +81,6 @@ impl ResourceSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Quantity {
-    /// A text.
-    Text,
     /// A number without a unit.
     Number,
     /// A size, held in MiB.
@@ -95,6 +93,9 @@ pub enum Quantity {
     Seconds,
     /// A moment, held in seconds since 1970; in a document a timestamp.
     Moment,
+    /// A text; also what a later version holds.
+    #[serde(other)]
+    Text,
 }
 
 impl Quantity {
@@ -261,7 +262,7 @@ pub enum StateTone {
     Finished,
     /// It needs a person.
     Bad,
-    /// It is at rest.
+    /// It is at rest; also what a later version means.
     #[serde(other)]
     Resting,
 }

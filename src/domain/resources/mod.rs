@@ -22,7 +22,7 @@ use super::resource::{Detail, Foreign, ResourceId, ResourceKind, ResourceSpec, R
 /// Makes of the list of kinds what everybody else uses.
 macro_rules! kinds {
     ($($module:ident::$kind:ident),+ $(,)?) => {
-        $(pub use $module::$kind;)+
+        $(pub use $module::*;)+
 
         $(impl $kind {
             /// Its kind.
@@ -196,5 +196,73 @@ impl Resource {
     #[must_use]
     pub fn asks_for(&self) -> Option<&str> {
         each!(self, it => it.asks_for())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::resource::read;
+
+    /// One of each kind, with everything in it.
+    const SAMPLES: &[&str] = &[
+        r#"{"resource":"vm","id":1,"name":"a","state":"running","image":1,"os":"tiny","shares":2,
+            "uuid":"6f9619ff-8b86-4011-b42d-00c04fc964ff","memory_mib":512,"cpu":3,"login":"root",
+            "created":"2026-01-02T03:04:05Z","cpu_percent":50.0,"memory_used_mib":90,
+            "disks":[7]}"#,
+        r#"{"resource":"disk","id":1,"name":"a","state":"attached","size_mb":20,"fstype":"ext4",
+            "format":"qcow2","path":"/d","vm":4,"created":"2026-01-02T03:04:05Z"}"#,
+        r#"{"resource":"task","id":1,"name":"a","active":true,"kind":"vm_stop","params":{},
+            "repeat":{},"next":"2026-01-02T03:04:05Z","settled":"2026-01-02T03:04:05Z",
+            "created":"2026-01-02T03:04:05Z","missed":2,"refused":1}"#,
+        r#"{"resource":"encoding","id":1,"name":"a","state":"finished","source":"/a",
+            "preset":"webm","output":"/b","duration_s":1.5,"output_bytes":7,
+            "created":"2026-01-02T03:04:05Z"}"#,
+        r#"{"resource":"image","id":1,"name":"a","state":"ready","label":"b","source":"c",
+            "bytes":9,"login":"root","created":"2026-01-02T03:04:05Z"}"#,
+    ];
+
+    #[test]
+    fn what_a_column_shows_is_what_the_document_holds() {
+        for (sample, kind) in SAMPLES.iter().zip(ResourceKind::ALL) {
+            let resource: Resource = serde_json::from_str(sample).unwrap();
+            assert_eq!(resource.kind(), *kind);
+            let Ok(Json::Object(document)) = serde_json::to_value(&resource) else { panic!() };
+            let foreign = Foreign::new(*kind, document.clone()).unwrap();
+            for column in &kind.spec().columns {
+                let read = read(&document, column);
+                // A task has a member `active`, and its last firing is in its `runs`.
+                let is_derived =
+                    kind.word() == "task" && ["state", "last"].contains(&column.name.as_ref());
+                assert!(is_derived || read.is_some(), "{kind}: {}", column.name);
+                if !is_derived {
+                    assert_eq!(resource.field(&column.name), read, "{kind}: {}", column.name);
+                }
+            }
+            assert_eq!((foreign.id, foreign.name.as_str()), (1, "a"));
+        }
+    }
+
+    #[test]
+    fn every_state_a_kind_has_is_described() {
+        for sample in SAMPLES {
+            let resource: Resource = serde_json::from_str(sample).unwrap();
+            let spec = resource.kind().spec();
+            assert!(spec.states.iter().any(|state| state.word == resource.state()), "{sample}");
+            let serial = spec.serial.iter();
+            for state in serial {
+                assert!(spec.states.iter().any(|known| known.word == *state), "{state}");
+            }
+        }
+    }
+
+    #[test]
+    fn words_are_told_apart_and_every_kind_is_found_by_both_of_its_words() {
+        for kind in ResourceKind::ALL {
+            assert_eq!(kind.word().parse(), Ok(*kind));
+            assert_eq!(kind.plural().parse(), Ok(*kind));
+        }
+        let error = "cloud".parse::<ResourceKind>().unwrap_err();
+        assert!(error.starts_with("'cloud' is no resource; there are vm, disk, task"), "{error}");
     }
 }
