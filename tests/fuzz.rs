@@ -22,8 +22,8 @@ use hostler::backend::settings::Settings;
 use hostler::backend::{operations, watchers::scheduler};
 use hostler::config::{Config, Origin};
 use hostler::domain::{
-    Answer, Catalogue, Control, Event, Every, Filter, Query, Repeat, ResourceId, Subject, Submit,
-    Uid, Value, Vm,
+    Answer, Catalogue, Control, Event, Every, Filter, OperationSpec, Query, Repeat, ResourceId,
+    ResourceSpec, Subject, Submit, Uid, Value, Vm,
 };
 use hostler::wire::native;
 use jiff::tz::TimeZone;

@@ -18,8 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use hostler::backend::engine::journal::{Context, Stop};
-use hostler::backend::operations::{Entry, Kind};
+use hostler::backend::operations::{Context, Entry, Kind, Stop};
 use hostler::backend::settings::Settings;
 use hostler::backend::{Embedded, drivers, own};
 use hostler::domain::{

@@ -24,8 +24,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
-use crate::backend::engine::known::Known;
 use crate::backend::engine::store;
+use crate::backend::engine::store::known::Known;
 use crate::domain::{BackendError, Result};
 
 /// The file that names the owner.

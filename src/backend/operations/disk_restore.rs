@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Disk, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Preview,
     Refusal, Risk,
 };
 
-use super::{AdmissionContext, Kind, disks, guests};
+use super::{AdmissionContext, Context, Kind, disks, guests};
 
 /// The kind.
 pub struct DiskRestore;

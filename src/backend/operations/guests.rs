@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use jiff::Timestamp;
 
-use crate::backend::engine::journal::{Context, StepContext, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::ports::{Drive, Guest, GuestEvent, GuestSpec, GuestStatus, ProgressReport};
 use crate::backend::settings::Settings;
 use crate::domain::{
@@ -14,7 +14,7 @@ use crate::domain::{
     ResourceKind, Vm, VmState,
 };
 
-use super::AdmissionContext;
+use super::{AdmissionContext, Context, StepContext};
 
 /// The id of the root disk's device.
 const ROOT: &str = "hostler-root";

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
+use crate::backend::engine::secrets::Sealed;
 use crate::backend::ports::Seed;
 use crate::backend::settings::Settings;
 use crate::backend::watchers::load;
@@ -12,7 +13,7 @@ use crate::domain::{
     OperationSpec, Preview, Reason, Refusal, Resource, ResourceId, Risk, Vm, VmState,
 };
 
-use super::{AdmissionContext, Kind, Sealed, files, guests};
+use super::{AdmissionContext, Context, Kind, files, guests};
 
 /// The root disk of an image without one, in MB. It takes what is written to it, no more.
 const BLANK_MB: u64 = 8 * 1024;

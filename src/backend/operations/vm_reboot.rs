@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::ports::GuestStatus;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Preview, Risk, Vm,
 };
 
-use super::{AdmissionContext, Kind, guests};
+use super::{AdmissionContext, Context, Kind, guests};
 
 /// The kind.
 pub struct VmReboot;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::ports::GuestStatus;
 use crate::backend::settings::Settings;
 use crate::backend::watchers::load;
@@ -11,7 +11,7 @@ use crate::domain::{
     VmState,
 };
 
-use super::{AdmissionContext, Kind, guests};
+use super::{AdmissionContext, Context, Kind, guests};
 
 /// The kind.
 pub struct VmStart;

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Effect, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Preview, Resource, Risk, Vm,
 };
 
-use super::{AdmissionContext, Kind, guests};
+use super::{AdmissionContext, Context, Kind, guests};
 
 /// The kind.
 pub struct VmStop;
