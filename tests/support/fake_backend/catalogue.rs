@@ -2,6 +2,7 @@
 
 use hostler::backend::operations;
 use hostler::backend::settings::Settings;
+use hostler::domain::FieldType as T;
 use hostler::domain::*;
 use serde_json::json;
 
@@ -92,14 +93,27 @@ impl Kind {
 
 /// A catalogue as a backend offers it, with every type of field in it.
 pub fn catalogue() -> Catalogue {
-    use FieldType as T;
-    const D: ResourceKind = Disk::KIND;
-    const E: ResourceKind = Encoding::KIND;
-    const I: ResourceKind = Image::KIND;
-    const K: ResourceKind = Task::KIND;
-    const V: ResourceKind = Vm::KIND;
-    let repeat = |name, min, max, doc| Field::optional(name, T::Every { min, max }, "*", doc);
-    let kinds = [
+    let kinds = [vms(), disks(), images(), encodings(), tasks()];
+    // How they are offered is what the screens are tested for, so it is as with the real ones.
+    let real = operations::all(&Settings::new("/nowhere".into()));
+    Catalogue::new(kinds.into_iter().flatten().map(|Kind(mut spec)| {
+        if let Some(real) = real.iter().map(|entry| &entry.spec).find(|it| it.kind == spec.kind) {
+            spec.hint = real.hint.clone();
+            spec.offered_on = real.offered_on.clone();
+            spec.edits = real.edits;
+        }
+        spec
+    }))
+}
+
+const D: ResourceKind = Disk::KIND;
+const E: ResourceKind = Encoding::KIND;
+const I: ResourceKind = Image::KIND;
+const K: ResourceKind = Task::KIND;
+const V: ResourceKind = Vm::KIND;
+
+fn vms() -> Vec<Kind> {
+    vec![
         Kind::new("vm_create", "Create a VM", "being created", V)
             .creates()
             .field(Field::required("hostname", T::Hostname, "Its host name, and its name here."))
@@ -137,6 +151,11 @@ pub fn catalogue() -> Catalogue {
         Kind::new("vm_delete", "Delete", "being deleted", V)
             .on(&["halted"])
             .risk(Risk::Destructive, "Its root disk and everything on it is gone for good."),
+    ]
+}
+
+fn disks() -> Vec<Kind> {
+    vec![
         Kind::new("disk_create", "Create a disk", "being created", D)
             .creates()
             .field(Field::required("name", T::Name, "Its name."))
@@ -163,6 +182,11 @@ pub fn catalogue() -> Catalogue {
         Kind::new("disk_delete", "Delete", "being deleted", D)
             .on(&["free"])
             .risk(Risk::Destructive, "It is kept in the trash for 7 days, then gone for good."),
+    ]
+}
+
+fn images() -> Vec<Kind> {
+    vec![
         Kind::new("image_build", "Build an image", "being built", I)
             .creates()
             .field(Field::required("name", T::Name, "Its name."))
@@ -196,6 +220,11 @@ pub fn catalogue() -> Catalogue {
         Kind::new("image_delete", "Delete", "being deleted", I)
             .on(&["ready"])
             .risk(Risk::Destructive, "Its files are removed."),
+    ]
+}
+
+fn encodings() -> Vec<Kind> {
+    vec![
         Kind::new("encode", "Encode", "being encoded", E)
             .creates()
             .field(Field::required("source", T::File, "The video to encode."))
@@ -218,6 +247,12 @@ pub fn catalogue() -> Catalogue {
         Kind::new("encoding_delete", "Delete", "being deleted", E)
             .on(&["finished", "failed", "cancelled"])
             .risk(Risk::Destructive, "The output file is removed."),
+    ]
+}
+
+fn tasks() -> Vec<Kind> {
+    let repeat = |name, min, max, doc| Field::optional(name, T::Every { min, max }, "*", doc);
+    vec![
         Kind::new("task_create", "Schedule a task", "being made", K)
             .creates()
             .field(Field::required("name", T::Name, "Its name."))
@@ -238,15 +273,5 @@ pub fn catalogue() -> Catalogue {
         Kind::new("task_delete", "Delete", "being deleted", K)
             .on(&[])
             .risk(Risk::Destructive, "It fires no more."),
-    ];
-    // How they are offered is what the screens are tested for, so it is as with the real ones.
-    let real = operations::all(&Settings::new("/nowhere".into()));
-    Catalogue::new(kinds.into_iter().map(|Kind(mut spec)| {
-        if let Some(real) = real.iter().map(|entry| &entry.spec).find(|it| it.kind == spec.kind) {
-            spec.hint = real.hint.clone();
-            spec.offered_on = real.offered_on.clone();
-            spec.edits = real.edits;
-        }
-        spec
-    }))
+    ]
 }
