@@ -121,10 +121,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::ResourceKind;
+    use crate::domain::Disk;
 
     fn fields() -> Vec<Field> {
-        let disk = FieldType::Resource { of: ResourceKind::Disk, states: vec![] };
+        let disk = FieldType::Resource { of: Disk::KIND, states: vec![] };
         let drive = FieldType::Record {
             fields: vec![
                 Field::required("disk", disk, "A disk."),

@@ -44,6 +44,8 @@ pub struct Options {
     pub theme: String,
     /// Key maps that change the default one, each as the file's name and its text.
     pub keymap: Vec<(String, String)>,
+    /// Actions that key maps may name although the backend does not offer them.
+    pub others: Vec<String>,
     /// Everything can be seen, nothing can be asked for.
     pub read_only: bool,
     /// Whether the mouse is used.
@@ -65,6 +67,7 @@ impl Default for Options {
         Self {
             theme: "terminal".to_owned(),
             keymap: Vec::new(),
+            others: Vec::new(),
             read_only: false,
             mouse: true,
             ascii: None,
@@ -136,7 +139,8 @@ impl Session {
     /// When a theme or key map is wrong, or there is no terminal.
     pub fn new(catalogue: Catalogue, options: Options) -> Result<Self, UiError> {
         let theme = theme(&options).map_err(UiError::Settings)?;
-        let keymap = Keymap::new(table(&catalogue), &options.keymap).map_err(UiError::Settings)?;
+        let keymap = Keymap::with_others(table(&catalogue), &options.keymap, &options.others);
+        let keymap = keymap.map_err(UiError::Settings)?;
         let (choices, trouble) = remembered(options.choices.as_deref());
         let screen = Screen::new(options.mouse);
         let (msgs, replies) = unbounded_channel();

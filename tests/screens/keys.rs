@@ -163,10 +163,10 @@ fn what_crashed_or_did_not_fire_is_found_like_what_failed() {
     stage.keys("/ \"web\" enter !");
     assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
     stage.keys("!");
-    assert_eq!(at(&stage), (Tab::Vms, crashed));
+    assert_eq!(at(&stage), (Tab::Resources(Vm::KIND), crashed));
     assert_eq!(stage.model.pane().current().map(Row::name), Some("db-1".to_owned()));
     stage.keys("!");
-    assert_eq!(at(&stage), (Tab::Tasks, Some(2)));
+    assert_eq!(at(&stage), (Tab::Resources(Task::KIND), Some(2)));
     stage.keys("!");
     assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
     // What is mended while we look on is found no more.
@@ -178,7 +178,7 @@ fn what_crashed_or_did_not_fire_is_found_like_what_failed() {
     });
     stage.event(1, Fact::Resource(mended.unwrap().into()));
     stage.keys("!");
-    assert_eq!(at(&stage), (Tab::Tasks, Some(2)));
+    assert_eq!(at(&stage), (Tab::Resources(Task::KIND), Some(2)));
 }
 
 #[test]
@@ -319,6 +319,31 @@ fn every_name_in_the_default_key_map_is_an_action_of_the_real_catalogue() {
     for name in keymap.keys() {
         assert!(names.contains(name), "{name} is bound to a key, and nothing is called that");
     }
+}
+
+#[test]
+fn every_key_of_the_real_catalogue_asks_for_what_it_stands_at() {
+    use hostler::backend::{operations, settings::Settings};
+    let kinds = operations::all(&Settings::new("/nowhere".into()));
+    let real = Catalogue::new(kinds.into_iter().map(|entry| entry.spec));
+    let keymap = Keymap::new(table(&real), &[]).unwrap();
+    for entry in keymap.entries().iter().filter(|entry| !entry.keys.is_empty()) {
+        assert_eq!(keymap.keys(&entry.action), entry.keys, "{}", entry.name);
+    }
+}
+
+#[test]
+fn a_key_of_the_operators_own_is_not_lost_to_one_of_the_catalogue() {
+    let mine =
+        |map: &str| Keymap::new(table(&catalogue()), &[("mine.toml".to_owned(), map.to_owned())]);
+    let error = mine("help = \"S\"").unwrap_err();
+    assert!(error.contains("'S'") && error.contains("vm_stop"), "{error}");
+    assert!(mine("help = \"S\"\nvm_stop = \"Z\"").is_ok());
+    // Names that another backend offers are none of a mistake.
+    let files = [("mine.toml".to_owned(), "pool_scrub = \"Z\"".to_owned())];
+    assert!(Keymap::new(table(&catalogue()), &files).is_err());
+    let others = ["pool_scrub".to_owned()];
+    assert!(Keymap::with_others(table(&catalogue()), &files, &others).is_ok());
 }
 
 #[test]

@@ -123,7 +123,8 @@ async fn a_put_of_what_is_gone_is_refused_and_not_written() {
     world.script.stop_at("make");
     let make = world.submit("make", json!({ "name": "one" })).await.unwrap();
     world.script.stopped().await;
-    let phantom = world.engine.inventory(|inventory| inventory.get(thing(1)).cloned()).unwrap();
+    let phantom =
+        world.engine.inventory(|inventory| inventory.resource(thing(1)).cloned()).unwrap();
     world.engine.control(Control::Cancel { uid: make.uid }).await.unwrap();
     world.rest(make.uid).await;
     let phantom = Committing { changed: vec![Changed::Put(Arc::new(phantom))], runs: None };

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::json;
 
-use crate::domain::{Choice, Field, FieldType, Forward, Reason, Refusal, Resource, ResourceKind};
+use crate::domain::{Choice, Field, FieldType, Forward, Reason, Refusal, Resource, Vm};
 
 use super::AdmissionContext;
 
@@ -52,7 +52,7 @@ pub(super) fn admit_free(
     forwards: &[Forward],
     world: &AdmissionContext<'_>,
 ) -> Result<(), Refusal> {
-    for resource in world.inventory.of(ResourceKind::Vm) {
+    for resource in world.inventory.of(Vm::KIND) {
         let Resource::Vm(vm) = &**resource else { continue };
         let has = |it: &Forward| {
             vm.ports.iter().any(|has| (has.protocol, has.port) == (it.protocol, it.port))

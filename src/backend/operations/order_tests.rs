@@ -175,7 +175,7 @@ async fn world() -> (Harness, Vec<Resource>) {
     let encode = json!({ "source": "/etc/hostname", "preset": "webm", "output": output });
     harness.submit("encode", encode).await.unwrap();
     let mut there = Vec::new();
-    for of in ResourceKind::ALL {
+    for of in ResourceKind::ALL.iter().copied() {
         let list = List {
             of: Subject::Resources(of),
             filter: Filter::default(),

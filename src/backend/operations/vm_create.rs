@@ -9,9 +9,9 @@ use crate::backend::ports::Seed;
 use crate::backend::settings::Settings;
 use crate::backend::watchers::load;
 use crate::domain::{
-    Disk, DiskState, Effect, Failure, Field, FieldType, Forward, FsType, ImageForm, ImageState,
-    LockMode, LockRule, OperationSpec, Preview, Reason, Refusal, Resource, ResourceId,
-    ResourceKind, Risk, Vm, VmState,
+    Disk, DiskState, Effect, Failure, Field, FieldType, Forward, FsType, Hint, Image, ImageForm,
+    ImageState, LockMode, LockRule, OperationSpec, Preview, Reason, Refusal, Resource, ResourceId,
+    Risk, Vm, VmState,
 };
 
 use super::{AdmissionContext, Context, Kind, files, forwards, guests};
@@ -55,7 +55,7 @@ impl Kind for VmCreate {
                   overlay of the image's, so this takes the same time whatever the image's size."
                 .into(),
             doing: "being created".into(),
-            resource: ResourceKind::Vm,
+            resource: Vm::KIND,
             effect: Effect::Creates,
             subject: None,
             lane: "vm".into(),
@@ -75,7 +75,7 @@ impl Kind for VmCreate {
                 ),
                 Field::required(
                     "os",
-                    FieldType::Resource { of: ResourceKind::Image, states: vec!["ready".into()] },
+                    FieldType::Resource { of: Image::KIND, states: vec!["ready".into()] },
                     "The image the VM is created from.",
                 ),
                 Field::optional(
@@ -108,7 +108,7 @@ impl Kind for VmCreate {
                     "disks",
                     FieldType::List {
                         of: Box::new(FieldType::Resource {
-                            of: ResourceKind::Disk,
+                            of: Disk::KIND,
                             states: vec!["free".into()],
                         }),
                         min: 0,
@@ -124,6 +124,9 @@ impl Kind for VmCreate {
                 LockRule { field: "os".into(), mode: LockMode::Shared },
                 LockRule { field: "disks".into(), mode: LockMode::Exclusive },
             ],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::new("new", &["n"], 10),
             requires: vec![],
             state_after: Some("running".into()),
             reject_duplicates: false,
@@ -153,10 +156,10 @@ impl Kind for VmCreate {
             check_length(login)?;
         }
         forwards::admit_each_once(&params.ports)?;
-        guests::free_name(world, "hostname", ResourceKind::Vm, &params.hostname)?;
+        guests::free_name(world, "hostname", Vm::KIND, &params.hostname)?;
         forwards::admit_free(&params.ports, world)?;
         admit_disks(&params.disks, world)?;
-        match world.inventory.image(params.os) {
+        match world.inventory.get::<Image>(params.os) {
             Some(image) if image.state != ImageState::Ready => Err(Refusal::field(
                 Reason::State,
                 "os",
@@ -173,7 +176,7 @@ impl Kind for VmCreate {
     }
 
     fn reserve(params: &Parameters, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
-        let image = world.inventory.image(params.os)?;
+        let image = world.inventory.get::<Image>(params.os)?;
         Some(Resource::Vm(Vm {
             id,
             name: params.hostname.clone(),
@@ -198,7 +201,9 @@ impl Kind for VmCreate {
     }
 
     fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
-        let Some(image) = world.inventory.image(params.os) else { return Preview::default() };
+        let Some(image) = world.inventory.get::<Image>(params.os) else {
+            return Preview::default();
+        };
         let memory = memory_mib(params, world.settings);
         let login = params.login.as_deref().unwrap_or(&image.login);
         let mut effects = vec![
@@ -212,7 +217,7 @@ impl Kind for VmCreate {
             ),
             logs_in(image.form.as_ref(), login),
         ];
-        let disks = params.disks.iter().filter_map(|id| world.inventory.disk(*id));
+        let disks = params.disks.iter().filter_map(|id| world.inventory.get::<Disk>(*id));
         effects.extend(disks.map(|disk| format!("It has disk '{}' from the start.", disk.name)));
         effects.extend(params.ports.iter().map(|port| format!("{}.", forwards::sentence(port))));
         if let Some(free) = load::available_mib().filter(|free| *free < memory) {
@@ -236,10 +241,10 @@ impl Kind for VmCreate {
     }
 
     async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
-        let vm = cx.vm(cx.id()?)?;
-        let image = cx.image(params.os)?;
+        let vm = cx.get::<Vm>(cx.id()?)?;
+        let image = cx.get::<Image>(params.os)?;
         let settings = cx.settings();
-        let resource = ResourceId::new(ResourceKind::Vm, vm.id);
+        let resource = ResourceId::new(Vm::KIND, vm.id);
         let root = guests::root_path(settings, vm.id);
         let seed_path = guests::seed_path(settings, vm.id);
         let seed = seed(&vm, &params);
@@ -283,7 +288,7 @@ impl Kind for VmCreate {
         cx.step("start")
             .label("starting QEMU")
             .undo(move |step| async move {
-                let mut vm = step.cx().vm(id)?;
+                let mut vm = step.cx().get::<Vm>(id)?;
                 let guest = guests::guest(step.cx().settings(), &vm);
                 step.cx().ports().hypervisor.quit(&guest, step.log()).await?;
                 vm = guests::halted(vm, None);
@@ -292,7 +297,7 @@ impl Kind for VmCreate {
                 Ok(())
             })
             .run(|step| async move {
-                let spec = guests::launchable(step.cx(), &step.cx().vm(id)?)?;
+                let spec = guests::launchable(step.cx(), &step.cx().get::<Vm>(id)?)?;
                 let launched = step.cx().ports().hypervisor.launch(&spec, step.log()).await?;
                 step.put(guests::running(step.cx(), id, launched)?);
                 Ok(())
@@ -306,12 +311,12 @@ async fn attach(cx: &Context, id: u64, disks: Vec<u64>) -> Result<(), Stop> {
     cx.step("attach")
         .label("giving it its disks")
         .undo(move |step| async move {
-            let mut vm = step.cx().vm(id)?;
+            let mut vm = step.cx().get::<Vm>(id)?;
             for disk in std::mem::take(&mut vm.disks) {
                 step.put(Resource::Disk(Disk {
                     state: DiskState::Free,
                     vm: None,
-                    ..step.cx().disk(disk)?
+                    ..step.cx().get::<Disk>(disk)?
                 }));
             }
             step.put(Resource::Vm(vm));
@@ -321,7 +326,7 @@ async fn attach(cx: &Context, id: u64, disks: Vec<u64>) -> Result<(), Stop> {
             let disks = disks.clone();
             async move {
                 for disk in &disks {
-                    let disk = step.cx().disk(*disk)?;
+                    let disk = step.cx().get::<Disk>(*disk)?;
                     // It may have changed while this was waiting.
                     if disk.state != DiskState::Free {
                         return Err(Failure::refused(format!(
@@ -335,7 +340,7 @@ async fn attach(cx: &Context, id: u64, disks: Vec<u64>) -> Result<(), Stop> {
                         ..disk
                     }));
                 }
-                step.put(Resource::Vm(Vm { disks, ..step.cx().vm(id)? }));
+                step.put(Resource::Vm(Vm { disks, ..step.cx().get::<Vm>(id)? }));
                 Ok(())
             }
         })
@@ -345,7 +350,8 @@ async fn attach(cx: &Context, id: u64, disks: Vec<u64>) -> Result<(), Stop> {
 /// The disks must be free.
 fn admit_disks(disks: &[u64], world: &AdmissionContext<'_>) -> Result<(), Refusal> {
     for (number, id) in disks.iter().enumerate() {
-        let Some(disk) = world.inventory.disk(*id).filter(|disk| disk.state != DiskState::Free)
+        let Some(disk) =
+            world.inventory.get::<Disk>(*id).filter(|disk| disk.state != DiskState::Free)
         else {
             continue;
         };

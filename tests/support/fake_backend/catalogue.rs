@@ -1,18 +1,19 @@
 //! A catalogue as a backend offers it, with every type of field in it.
 
+use hostler::backend::operations;
+use hostler::backend::settings::Settings;
 use hostler::domain::FieldType as T;
-use hostler::domain::ResourceKind::{Disk as D, Encoding as E, Image as I, Task as K, Vm as V};
 use hostler::domain::*;
 use serde_json::json;
 
 fn resource(name: &'static str, of: ResourceKind, states: &[&'static str]) -> Field {
     let states = states.iter().map(|state| Text::from(*state)).collect();
     let doc = match of {
-        ResourceKind::Vm => "The virtual machine.",
-        ResourceKind::Disk => "The disk.",
-        ResourceKind::Image => "The operating system image its root disk begins as.",
-        ResourceKind::Task => "The task.",
-        ResourceKind::Encoding => "The encoding.",
+        Vm::KIND => "The virtual machine.",
+        Disk::KIND => "The disk.",
+        Image::KIND => "The operating system image its root disk begins as.",
+        Task::KIND => "The task.",
+        _ => "The encoding.",
     };
     Field::required(name, FieldType::Resource { of, states }, doc)
 }
@@ -53,6 +54,9 @@ impl Kind {
             risk: Risk::None,
             warning: "".into(),
             fields: Vec::new(),
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::default(),
             locks: Vec::new(),
             requires: Vec::new(),
             state_after: None,
@@ -90,8 +94,23 @@ impl Kind {
 /// A catalogue as a backend offers it, with every type of field in it.
 pub fn catalogue() -> Catalogue {
     let kinds = [vms(), disks(), images(), encodings(), tasks()];
-    Catalogue::new(kinds.into_iter().flatten().map(|Kind(spec)| spec))
+    // How they are offered is what the screens are tested for, so it is as with the real ones.
+    let real = operations::all(&Settings::new("/nowhere".into()));
+    Catalogue::new(kinds.into_iter().flatten().map(|Kind(mut spec)| {
+        if let Some(real) = real.iter().map(|entry| &entry.spec).find(|it| it.kind == spec.kind) {
+            spec.hint = real.hint.clone();
+            spec.offered_on = real.offered_on.clone();
+            spec.edits = real.edits;
+        }
+        spec
+    }))
 }
+
+const D: ResourceKind = Disk::KIND;
+const E: ResourceKind = Encoding::KIND;
+const I: ResourceKind = Image::KIND;
+const K: ResourceKind = Task::KIND;
+const V: ResourceKind = Vm::KIND;
 
 fn vms() -> Vec<Kind> {
     let list = |of| T::List { of: Box::new(of), min: 0, max: 3 };

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
 
 use super::*;
-use crate::domain::{Choice, Effect, Field, LockMode, LockRule, Risk};
+use crate::domain::{Choice, Disk, Effect, Field, Hint, LockMode, LockRule, Risk};
 
 /// Makes anything out of bytes; of nothing once they are used up.
 struct Dice<'a>(&'a [u8]);
@@ -28,7 +28,7 @@ impl Dice<'_> {
             6 => FieldType::Choice {
                 choices: vec![Choice { value: "a".into(), label: "A.".into() }],
             },
-            7 => FieldType::Resource { of: ResourceKind::Disk, states: vec![] },
+            7 => FieldType::Resource { of: Disk::KIND, states: vec![] },
             8 => FieldType::File,
             9 => FieldType::NewFile,
             10 => FieldType::Url,
@@ -120,7 +120,7 @@ fn spec(kind: &'static str, fields: Vec<Field>) -> OperationSpec {
         title: "Try".into(),
         doc: "Tries.".into(),
         doing: "trying".into(),
-        resource: ResourceKind::Disk,
+        resource: Disk::KIND,
         effect: Effect::Changes,
         subject: None,
         lane: "disk".into(),
@@ -131,6 +131,9 @@ fn spec(kind: &'static str, fields: Vec<Field>) -> OperationSpec {
         requires: vec![],
         state_after: None,
         reject_duplicates: false,
+        offered_on: vec![],
+        edits: false,
+        hint: Hint::default(),
         steps: vec![],
     }
 }
@@ -199,7 +202,7 @@ proptest! {
 
 /// A list of records with a secret and a disk each.
 fn nested() -> OperationSpec {
-    let resource = FieldType::Resource { of: ResourceKind::Disk, states: vec![] };
+    let resource = FieldType::Resource { of: Disk::KIND, states: vec![] };
     let fields = vec![
         Field::required("size", FieldType::Integer { min: 1, max: 3, unit: "MB".into() }, "Size."),
         Field::optional("key", FieldType::Secret { min: 2 }, Json::Null, "A key."),

@@ -28,7 +28,7 @@ impl Live {
 
     /// Shows how it would be without a resource.
     pub fn without<T>(&mut self, id: ResourceId, look: impl FnOnce(&Self) -> T) -> T {
-        let own = self.inventory.get(id).cloned().map(Arc::new);
+        let own = self.inventory.resource(id).cloned().map(Arc::new);
         self.inventory.remove(id);
         let seen = look(self);
         if let Some(own) = own {

@@ -15,13 +15,13 @@ use crate::backend::engine::notices::Notice;
 use crate::backend::engine::storage::Storage;
 use crate::backend::engine::store::{FILE, Store};
 use crate::domain::{
-    Accepted, BackendError, BoxFuture, Effect, Failure, Field, FieldType, LockMode, LockRule,
-    Operation, OperationDetail, OperationSpec, Params, Resource, ResourceId, ResourceKind, Risk,
-    Submit, Text, Uid,
+    Accepted, BackendError, BoxFuture, Effect, Encoding, Failure, Field, FieldType, LockMode,
+    LockRule, Operation, OperationDetail, OperationSpec, Params, Resource, ResourceId,
+    ResourceKind, Risk, Submit, Text, Uid,
 };
 
 /// What things are to the engine. It asks nothing of them but a number, a name and a state.
-const THING: ResourceKind = ResourceKind::Encoding;
+const THING: ResourceKind = Encoding::KIND;
 
 pub const fn thing(id: u64) -> ResourceId {
     ResourceId::new(THING, id)
@@ -119,6 +119,9 @@ pub fn spec(kind: &'static str, effect: Effect, fields: Vec<Field>) -> Operation
         risk: Risk::None,
         warning: "".into(),
         fields,
+        offered_on: Vec::new(),
+        edits: false,
+        hint: crate::domain::Hint::default(),
         locks: vec![],
         requires: vec![],
         state_after: None,
@@ -268,7 +271,7 @@ impl World {
     }
 
     pub fn state(&self, id: ResourceId) -> Option<String> {
-        self.engine.inventory(|inventory| inventory.get(id).map(|it| it.state().to_owned()))
+        self.engine.inventory(|inventory| inventory.resource(id).map(|it| it.state().to_owned()))
     }
 
     /// An operation that neither waits nor runs any more, with its steps.
