@@ -79,8 +79,8 @@ fn is_below(path: &[String], folder: &str) -> bool {
     folder.split('/').enumerate().all(|(at, part)| path.get(at).is_some_and(|is| is == part))
 }
 
-/// The files of a folder that know themselves over others, as `a → b → a`. A subfolder counts as one
-/// file with the file it belongs to, and `mod.rs` knows all.
+/// The files of a folder that know themselves over others, as `a → b → a`. A subfolder counts as
+/// one file with the file it belongs to, and `mod.rs` knows all.
 fn circles(folder: &str, files: &[(PathBuf, String)]) -> Vec<String> {
     let depth = folder.split('/').count();
     let node = |path: &[String]| path.get(depth).cloned().unwrap_or_else(|| "mod".to_owned());

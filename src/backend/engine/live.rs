@@ -1,9 +1,9 @@
 //! What is in flight: the open operations, the queue, every living resource. Pure and synchronous.
 //!
-//! Everybody may look. Only the engine changes it, through [`super::core`], so that what memory says
-//! and what the disk says go the same way.
+//! Everybody may look. Only the engine changes it, through [`super::core`], so that what memory
+//! says and what the disk says go the same way.
 
-mod course;
+mod lifecycle;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
