@@ -25,8 +25,7 @@ const LONG_FILES: &[&str] = &["src/backend/testing/fake.rs"];
 
 /// Files of one folder that know each other in a circle.
 const CIRCLES: &[&str] = &[
-    "backend: embedded engine environment operations ownership ports presets settings \
-     state_files testing watchers",
+    "backend: embedded operations state_files testing watchers",
     "domain: disk encoding error filter image operation query resource task vm",
     "ui/update: act form operate",
     "ui/view: detail flight operation shell",
