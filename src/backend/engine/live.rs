@@ -1,9 +1,9 @@
 //! What is in flight: the open operations, the queue, every living resource. Pure and synchronous.
 //!
-//! Everybody may look. Only the engine changes it, through [`super::core`], so that what memory says
-//! and what the disk says go the same way.
+//! Everybody may look. Only the engine changes it, through [`super::core`], so that what memory
+//! says and what the disk says go the same way.
 
-mod course;
+mod lifecycle;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -256,7 +256,8 @@ impl Live {
             .operations()
             .find(|it| it.state == State::Error && kinds.makes(it) == Some(subject))?;
         let why = format!(
-            "{subject} '{}' is not made yet: its creation {} failed; relaunch that first, then this",
+            "{subject} '{}' is not made yet: its creation {} failed; relaunch that first, then \
+             this",
             resource.name(),
             maker.uid
         );
