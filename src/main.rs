@@ -52,8 +52,15 @@ fn main() -> ExitCode {
     let read = Config::load(named.as_deref());
     let told = read.as_ref().map(|(config, _)| config.clone()).unwrap_or_default();
     let kinds = operations::all(&place::settings(&config::default_state_dir(), &told));
-    let catalogue = Catalogue::new(kinds.into_iter().map(|entry| entry.spec));
-    let cli = match cli::parse(&catalogue, arguments) {
+    let mut catalogue = Catalogue::new(kinds.into_iter().map(|entry| entry.spec));
+    let mut parsed = cli::parse(&catalogue, &arguments);
+    if parsed.as_ref().is_err_and(cli::is_about_a_kind)
+        && let Some(there) = place::catalogue_there(cli::state_dir(&arguments), &told)
+    {
+        parsed = cli::parse(&there, &arguments);
+        catalogue = there;
+    }
+    let cli = match parsed {
         Ok(cli) => cli,
         // clap prints help to standard output with status 0 and errors to standard error with
         // 2.
@@ -88,6 +95,14 @@ fn run(cli: Cli, catalogue: &Catalogue, read: Read) -> anyhow::Result<ExitCode> 
             return Ok(ExitCode::SUCCESS);
         }
         _ => {}
+    }
+    if let Some(command) = &cli.command
+        && command.asks_backend()
+    {
+        let (config, origin) = read.clone().map_err(anyhow::Error::new)?;
+        if let Some(code) = attached(&Place::new(&cli, config, origin), command, catalogue)? {
+            return Ok(code);
+        }
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // More than processors: a worker may wait for a slow disk in the middle of a step that is
@@ -289,6 +304,25 @@ async fn serve(place: &Place, take_over: bool) -> anyhow::Result<ExitCode> {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     serving.until_told(place, embedded, take_over).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A command of a script, where a backend runs already; `None` where none is found at once.
+///
+/// Scripts give many of these, so it starts no more than it uses.
+fn attached(
+    place: &Place,
+    command: &Command,
+    catalogue: &Catalogue,
+) -> anyhow::Result<Option<ExitCode>> {
+    if find(&place.state_dir)? != DirState::Ours {
+        return Ok(None);
+    }
+    let own = command.names_what_is_known().then_some(catalogue);
+    place::one_thread()?.block_on(async {
+        let Some(client) = place.find_backend(own).await? else { return Ok(None) };
+        place.look_after(&client);
+        Ok(Some(carry_out(place, command.clone(), Arc::new(client), None).await?))
+    })
 }
 
 /// A command of a script: asked of the backend that runs, or of one that lives as long as the

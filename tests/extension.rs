@@ -166,6 +166,25 @@ fn the_operation_has_its_key_its_form_and_its_place_in_the_palette() {
     assert!(stage.text().contains("On Pools"), "{}", stage.text());
 }
 
+#[test]
+fn a_kind_with_a_field_of_an_unknown_type_is_there_and_says_why_it_cannot_be_asked_for() {
+    let mut newer = operations();
+    newer[0]["fields"][1]["type"] = "of a later version".into();
+    let resources: Vec<ResourceSpec> = serde_json::from_value(descriptions()).unwrap();
+    let newer = Catalogue::read(&resources, newer).unwrap();
+    let mut fake = fake_backend::Fake::full();
+    fake.resources.extend(pools());
+    let mut stage = Stage::with(fake, (120, 30), |setup| {
+        setup.keymap = Keymap::new(table(&newer), &[]).unwrap();
+        setup.catalogue = newer;
+    });
+    stage.keys("2");
+    assert!(stage.text().lines().last().unwrap().contains("C scrub"), "{}", stage.text());
+    stage.keys("C");
+    assert!(stage.text().contains("pool_scrub needs a newer hostler"), "{}", stage.text());
+    assert!(stage.submitted().is_empty());
+}
+
 /// A line for the command line, and what it prints.
 async fn run(line: &str, answer: Option<Answer>) -> String {
     let fake = fake::Fake::with(catalogue());

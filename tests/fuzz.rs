@@ -26,7 +26,7 @@ use hostler::domain::{
     Answer, Catalogue, Control, Event, Every, Filter, OperationSpec, Query, Repeat, ResourceId,
     ResourceSpec, Subject, Submit, Uid, Value, Vm,
 };
-use hostler::wire::native;
+use hostler::wire::{Version, native};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use serde::Serialize;
@@ -82,7 +82,7 @@ fn native_answers() {
         there_and_back::<Answer>(bytes);
         there_and_back::<Vec<OperationSpec>>(bytes);
         there_and_back::<Vec<ResourceSpec>>(bytes);
-        let error = native::error_from(500, bytes).to_string();
+        let error = native::error_from(500, bytes, &Version::Untold).to_string();
         assert!(error.len() <= bytes.len() * 3 + 1000, "{error}");
         if let Ok(event) = serde_json::from_slice::<Event>(bytes) {
             let line = native::event_line(&event).expect("a line");

@@ -215,7 +215,7 @@ impl Embedded {
             Query::Host => Answer::Host(Box::new((*self.site.host()).clone())),
             Query::Timeline => {
                 let now = self.site.ports().clock.now();
-                let zone = self.site.settings().time_zone.clone();
+                let zone = self.site.settings().time_zone();
                 let tasks: Vec<Task> = engine.inventory(|inventory| {
                     let tasks = inventory.of(Task::KIND).filter_map(|it| match &**it {
                         Resource::Task(task) if task.active => Some(task.clone()),

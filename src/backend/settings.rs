@@ -1,6 +1,7 @@
 //! What operations may know of the configuration and of the files in `assets/`.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -25,8 +26,8 @@ pub struct Settings {
     pub os: Vec<OsImage>,
     /// What can be encoded into.
     pub presets: Presets,
-    /// The time zone tasks are scheduled in.
-    pub time_zone: TimeZone,
+    /// The time zone tasks are scheduled in; `None` for the system's.
+    pub time_zone: Option<TimeZone>,
 }
 
 impl Settings {
@@ -43,8 +44,16 @@ impl Settings {
             lanes: lanes.iter().map(|(name, width)| ((*name).to_owned(), *width)).collect(),
             os: super::os::builtin(),
             presets: Presets::builtin(),
-            time_zone: TimeZone::system(),
+            time_zone: None,
         }
+    }
+
+    /// The time zone tasks are scheduled in.
+    #[must_use]
+    pub fn time_zone(&self) -> TimeZone {
+        // Found when it is asked for, and once: the system's is looked for among all there are.
+        static SYSTEM: LazyLock<TimeZone> = LazyLock::new(TimeZone::system);
+        self.time_zone.clone().unwrap_or_else(|| SYSTEM.clone())
     }
 
     /// The folder of a VM.

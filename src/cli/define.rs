@@ -3,10 +3,13 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::domain::arguments::below;
-use crate::domain::{Catalogue, Control, Field, FieldType, LaneChange, OperationSpec, Risk, Uid};
+use crate::domain::{
+    Catalogue, Control, Field, FieldType, LaneChange, OperationSpec, ResourceKind, Risk, Uid,
+};
 
 /// The console for the person who runs a box: virtual machines, disks, scheduled tasks, encodings.
 ///
@@ -110,6 +113,17 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether the kind of resource it names is known here. One that is not may be known to a
+    /// newer backend.
+    #[must_use]
+    pub fn names_what_is_known(&self) -> bool {
+        let (Self::Show { id, .. } | Self::Serial { vm: id }) = self else { return true };
+        match id.split_once('/') {
+            Some((kind, _)) => kind == "operation" || kind.parse::<ResourceKind>().is_ok(),
+            None => true,
+        }
+    }
+
     /// Whether it is carried out by [`super::run`] on a backend.
     #[must_use]
     pub const fn asks_backend(&self) -> bool {
@@ -270,9 +284,9 @@ pub struct RunArgs {
 
 impl FromArgMatches for RunArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let (kind, matches) = matches.subcommand().ok_or_else(|| {
-            clap::Error::raw(clap::error::ErrorKind::MissingSubcommand, "run needs a kind")
-        })?;
+        let (kind, matches) = matches
+            .subcommand()
+            .ok_or_else(|| clap::Error::raw(ErrorKind::MissingSubcommand, "run needs a kind"))?;
         Ok(Self {
             kind: kind.to_owned(),
             fields: matches.get_many("fields").into_iter().flatten().cloned().collect(),
@@ -329,16 +343,36 @@ where
 /// read by what the configuration says.
 #[must_use]
 pub fn config_file(args: &[OsString]) -> Option<PathBuf> {
+    named(args, "--config", "HOSTLER_CONFIG")
+}
+
+/// The state directory a command line names, looked for where it cannot be read: the backend there
+/// may know the words.
+#[must_use]
+pub fn state_dir(args: &[OsString]) -> Option<PathBuf> {
+    named(args, "--state", "HOSTLER_STATE")
+}
+
+/// The path given for an option or else in a variable.
+fn named(args: &[OsString], option: &str, variable: &str) -> Option<PathBuf> {
     let mut args = args.iter().take_while(|arg| *arg != "--");
     while let Some(arg) = args.next() {
-        if arg == "--config" {
+        if arg == option {
             return args.next().map(PathBuf::from);
         }
-        if let Some(file) = arg.to_str().and_then(|arg| arg.strip_prefix("--config=")) {
-            return Some(file.into());
+        let value = arg.to_str().and_then(|arg| arg.strip_prefix(option)?.strip_prefix('='));
+        if let Some(path) = value {
+            return Some(path.into());
         }
     }
-    std::env::var_os("HOSTLER_CONFIG").map(PathBuf::from)
+    std::env::var_os(variable).map(PathBuf::from)
+}
+
+/// Whether a command line was not read because of a word that is no kind here, and that a newer
+/// backend may know.
+#[must_use]
+pub fn is_about_a_kind(error: &clap::Error) -> bool {
+    matches!(error.kind(), ErrorKind::InvalidSubcommand | ErrorKind::InvalidValue)
 }
 
 /// An error of [`parse`] as one line.
@@ -367,6 +401,9 @@ fn kind(spec: &OperationSpec) -> clap::Command {
         Risk::OfTask => long += &format!("\n\nAs dangerous as that. {}", spec.warning),
         Risk::Disruptive => long += &format!("\n\nDisruptive. {}", spec.warning),
         Risk::Destructive => long += &format!("\n\nDestructive. {}", spec.warning),
+    }
+    if let Some(why) = spec.beyond_us() {
+        long += &format!("\n\nNot to be asked for: {why}.");
     }
     let mut after = String::from("Fields:\n");
     for field in &spec.fields {
@@ -476,5 +513,6 @@ fn holds(of: &FieldType, path: &str) -> String {
         FieldType::Record { .. } => {
             format!("the fields below, or one JSON object, or {path}=@FILE of it")
         }
+        FieldType::Unknown => "what only a newer hostler knows".to_owned(),
     }
 }

@@ -31,6 +31,9 @@ pub fn parse(
         let kinds: Vec<_> = catalogue.iter().map(|spec| spec.kind.as_ref()).collect();
         CliError::Usage(format!("'{kind}' is no kind of operation; {}", near(kind, &kinds)))
     })?;
+    if let Some(why) = spec.beyond_us() {
+        return Err(CliError::Usage(why));
+    }
     let mut params = Params::new();
     let mut inner: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut parts = Parts::new(catalogue, present);
@@ -271,7 +274,9 @@ pub(super) fn read(
         | FieldType::NewFile
         | FieldType::Url
         | FieldType::Kind
-        | FieldType::Every { .. } => Ok(text.into()),
+        | FieldType::Every { .. }
+        // Never asked for: see `parse`.
+        | FieldType::Unknown => Ok(text.into()),
     }
 }
 

@@ -18,17 +18,17 @@ mod wait;
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use jiff::Zoned;
+use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
 pub use ask::{Keyboard, Terminal};
 pub use define::{
     Cli, Command, LaneCommand, ListArgs, ManyArgs, OperationCommand, RunArgs, command, config_file,
-    parse,
+    is_about_a_kind, parse, state_dir,
 };
 pub use doctor::{Check, checks, doctor, tell as tell_checks};
 pub use fields::parse as parse_fields;
@@ -179,7 +179,22 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError>
 
 /// Reads a filter; days, times and ages are meant here and now.
 fn filter(text: &str, of: Subject) -> Result<Filter, CliError> {
-    Filter::parse(text, of, &Zoned::now()).map_err(|error| misread(error, of))
+    let now = Timestamp::now().to_zoned(time_zone());
+    Filter::parse(text, of, &now).map_err(|error| misread(error, of))
+}
+
+/// The time zone here.
+///
+/// Read from its file, of which every system has one: jiff's own way looks through all the zones
+/// there are for its name as well, which takes as long as the rest of a script's command.
+fn time_zone() -> TimeZone {
+    static HERE: LazyLock<TimeZone> = LazyLock::new(|| {
+        let is_told = std::env::var_os("TZ").is_some();
+        let file = if is_told { None } else { std::fs::read("/etc/localtime").ok() };
+        let zone = file.and_then(|file| TimeZone::tzif("Local", &file).ok());
+        zone.unwrap_or_else(TimeZone::system)
+    });
+    HERE.clone()
 }
 
 /// A filter or an order that these rows cannot have.

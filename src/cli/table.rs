@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::one_line;
+use super::{one_line, time_zone};
 use crate::domain::{Column, Lane, LaneState, Operation, Quantity, Rows, Subject, Value};
 
 /// Between two columns.
@@ -83,7 +83,7 @@ fn text(value: Option<Value>, column: &Column) -> String {
 fn time(second: i64) -> String {
     Timestamp::from_second(second).map_or_else(
         |_| "—".to_owned(),
-        |at| at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string(),
+        |at| at.to_zoned(time_zone()).strftime("%Y-%m-%d %H:%M").to_string(),
     )
 }
 

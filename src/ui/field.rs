@@ -185,7 +185,8 @@ impl Entry {
             | FieldType::File
             | FieldType::NewFile
             | FieldType::Url
-            | FieldType::Every { .. } => Widget::Line(Input::default()),
+            | FieldType::Every { .. }
+            | FieldType::Unknown => Widget::Line(Input::default()),
         };
         let mut entry = Self {
             path: path.to_owned(),

@@ -55,7 +55,7 @@ async fn fire(step: StepContext, id: u64, due: Timestamp) -> Result<(), Failure>
     if task.runs.iter().any(|run| run.by_hand && run.due == due) {
         return Ok(());
     }
-    let zone = step.cx().settings().time_zone.clone();
+    let zone = step.cx().settings().time_zone();
     let submit = Submit {
         kind: task.kind.clone(),
         params: task.params.clone(),

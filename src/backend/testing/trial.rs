@@ -70,7 +70,7 @@ impl Trial {
         let state = self.path("state");
         let owned = take(&state);
         let mut settings = Settings::new(state);
-        settings.time_zone = self.zone.clone();
+        settings.time_zone = Some(self.zone.clone());
         let kinds = (self.kinds)(&settings);
         let ports = ports(&self.encoder, &self.clock);
         self.backend = Some(Embedded::start(owned, settings, ports, kinds).unwrap());

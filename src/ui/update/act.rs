@@ -20,6 +20,9 @@ pub fn kind(model: &mut Model, kind: &str, cmds: &mut Vec<Cmd>) {
     let Some(spec) = model.catalogue.get(kind).cloned() else {
         return tell(model, Tone::Bad, format!("this backend does not offer {kind}"));
     };
+    if let Some(why) = spec.beyond_us() {
+        return tell(model, Tone::Bad, why);
+    }
     let things = subjects(model, &spec);
     let subject = spec.subject.clone().filter(|_| !things.is_empty());
     if needs_form(&spec) || subject.is_none() {

@@ -168,6 +168,7 @@ fn of_scalar(of: &FieldType, value: Json, path: &str) -> Result<Json, Refusal> {
         (FieldType::Every { .. }, value) => wrong("a number or *", &value),
         (FieldType::List { .. }, value) => wrong("a list", &value),
         (FieldType::Record { .. }, value) => wrong("an object with fields", &value),
+        (FieldType::Unknown, value) => wrong("of a type that this hostler knows", &value),
         (_, value) => wrong("a text", &value),
     }
 }
