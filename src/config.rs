@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::ops::RangeInclusive;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -14,6 +17,9 @@ use toml::de::{DeTable, DeValue};
 
 /// The example that is shipped: every key with its default and what it is for.
 pub const EXAMPLE: &str = include_str!("../config.example.toml");
+
+/// The most bytes a configuration file has.
+const LARGEST: u64 = 1 << 20;
 
 /// Every key there is. `keymap.…` takes any action's name besides.
 pub const KEYS: &[&str] = &[
@@ -124,10 +130,9 @@ impl Config {
         let mut origin = Origin::default();
         let files = explicit.map_or_else(default_files, |file| vec![file.to_owned()]);
         for file in files {
-            match std::fs::read_to_string(&file) {
+            match read(&file) {
                 Ok(text) => config.merge(&file, &text, &mut origin)?,
-                Err(error)
-                    if explicit.is_none() && error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if explicit.is_none() && error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     return Err(Complaint(format!("cannot read {}: {error}", file.display())));
                 }
@@ -195,6 +200,22 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Reads a configuration file: a regular one, perhaps behind a link. A pipe would keep us waiting,
+/// and a device need not end.
+fn read(path: &Path) -> io::Result<String> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut text = String::new();
+    file.take(LARGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST {
+        return Err(io::Error::other(format!("it has more than {} KiB", LARGEST >> 10)));
+    }
+    Ok(text)
 }
 
 /// The files that are read when none is named, the stronger one last.
@@ -449,6 +470,36 @@ mod tests {
     fn a_named_file_must_be_there() {
         let error = Config::load(Some(Path::new("/nonexistent/c.toml"))).unwrap_err();
         assert!(error.to_string().starts_with("cannot read /nonexistent/c.toml: "), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_configuration_is_said_and_neither_waited_for_nor_swallowed() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), rustix::fs::Mode::RWXU).unwrap();
+        std::fs::write(at("huge"), " ".repeat(2 << 20)).unwrap();
+        std::fs::write(at("binary"), b"mouse = \xff\xfe").unwrap();
+        std::fs::write(at("nul"), "mouse = true\0").unwrap();
+        std::fs::write(at("deep"), format!("theme = {}", "[".repeat(100_000))).unwrap();
+        std::fs::write(at("tables"), format!("[{}a]", "a.".repeat(50_000))).unwrap();
+        std::os::unix::fs::symlink("huge", at("link")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", at("device")).unwrap();
+        for (name, why) in [
+            ("pipe", "it is no regular file"),
+            ("device", "it is no regular file"),
+            ("", "it is no regular file"),
+            ("huge", "it has more than 1024 KiB"),
+            ("link", "it has more than 1024 KiB"),
+            ("binary", "valid UTF-8"),
+            ("nul", "line 1"),
+            ("deep", "line 1"),
+            ("tables", "line 1"),
+        ] {
+            let complaint = Config::load(Some(&at(name))).unwrap_err().to_string();
+            assert!(complaint.contains(why), "{name}: {complaint}");
+            assert!(complaint.len() < 1000, "{name}: {} bytes", complaint.len());
+            assert!(!complaint.contains(char::is_control), "{complaint}");
+        }
     }
 
     #[test]

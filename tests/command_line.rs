@@ -155,7 +155,7 @@ async fn parameters_of_another_kind_take_its_types() {
 async fn what_is_written_wrongly_is_one_sentence_and_asks_nothing() {
     let fake = Fake::new();
     for (line, said) in [
-        ("run disk_create name", "'name' is no field; write it like name=value"),
+        ("run disk_create name", "what is given as field 1 is none; write it like name=value"),
         ("run disk_create nam=x", "disk_create has no field 'nam'; did you mean name?"),
         ("run disk_create name=x name=y", "name is given twice"),
         ("run disk_create", "disk_create needs name; see hostler run disk_create --help"),
@@ -177,6 +177,12 @@ async fn what_is_written_wrongly_is_one_sentence_and_asks_nothing() {
         ("list operations --filter created>soon", "'soon' is no time, like 2026-11-20"),
         ("list operations --filter kind>=a", "kind is a text: it takes : != ~ !~"),
         ("list disks --filter state:", "nothing follows 'state:'"),
+        ("list vms --filter state:runing", "'runing' is no state; did you mean running? there are"),
+        (
+            "list operations --filter kind:vm_craete",
+            "'vm_craete' is no kind; did you mean vm_create? there are",
+        ),
+        ("operation cancel --filter state:eror", "'eror' is no state; did you mean ERROR?"),
         ("show 3", "'3' is no resource; write it like vm/3"),
         ("operation cancel x", "'x' is no operation number"),
         ("lane width vm 99", "99 is not in 1..=64"),
@@ -216,6 +222,87 @@ async fn a_secret_on_the_command_line_is_refused_without_repeating_it() {
     ended.with(2);
     assert!(ended.err.contains("process list"), "{}", ended.err);
     assert_eq!(fake.asked(), []);
+}
+
+#[tokio::test]
+async fn what_is_given_for_no_field_is_not_repeated() {
+    let fake = Fake::new();
+    for line in [
+        "run vm_create hostname=w os=1 pasword=hunter22",
+        "run vm_create hostname=w os=1 pasword=hunter22 --dry-run",
+        "run vm_create hostname=w os=1 hunter22",
+        "run vm_create hostname=w os=1 --password=hunter22",
+        "run task_create name=n kind=vm_create params.pasword=hunter22",
+    ] {
+        fake.will_answer(Ok(Answer::Lanes(Vec::new())));
+        let ended = run(&fake, line).await;
+        assert!(!ended.err.contains("hunter22"), "{line}: {}", ended.err);
+        assert!(!ended.out.contains("hunter22"), "{line}: {}", ended.out);
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_is_shown_moves_the_cursor_or_turns_the_line() {
+    let evil = "a\u{1b}[2J\u{9b}m\u{202e}b\u{200b}";
+    let shown = "a\u{fffd}[2J\u{fffd}m\u{fffd}b\u{fffd}";
+    let fake = Fake::new();
+    fake.will_answer(Ok(Answer::Page(Page {
+        total: 1,
+        offset: 0,
+        rows: Rows::Resources(vec![fake::vm(3, evil)]),
+    })));
+    let ended = run(&fake, "list vms").await;
+    assert!(ended.with(0).out.contains(shown), "{:?}", ended.out);
+    let refusal = Refusal::new(Reason::State, evil);
+    let preview = Preview {
+        refusal: Some(refusal),
+        effects: vec![evil.to_owned()],
+        commands: vec![evil.to_owned()],
+        space: None,
+    };
+    fake.will_answer(Ok(Answer::Preview(preview)));
+    let ended = run(&fake, "run vm_delete vm=3 --dry-run").await;
+    assert_eq!(ended.with(1).out, format!("{shown}\n$ {shown}\n"));
+    assert_eq!(ended.err, format!("hostler: {shown}\n"));
+    // A program gets it as it is.
+    fake.will_answer(Ok(Answer::Page(Page {
+        total: 1,
+        offset: 0,
+        rows: Rows::Resources(vec![fake::vm(3, evil)]),
+    })));
+    let json = run(&fake, "list vms --json").await.json();
+    assert_eq!(json["rows"]["resources"][0]["name"], evil);
+}
+
+#[tokio::test]
+async fn every_reason_has_its_status() {
+    let reasons = [
+        (Reason::Type, 2),
+        (Reason::Syntax, 2),
+        (Reason::Value, 2),
+        (Reason::Existence, 1),
+        (Reason::Privileges, 1),
+        (Reason::State, 1),
+        (Reason::OperationPending { uid: Uid(7) }, 1),
+    ];
+    let message = || "so it is".to_owned();
+    let errors = reasons
+        .map(|(reason, status)| (BackendError::Refused(Refusal::new(reason, "no")), status))
+        .into_iter()
+        .chain([
+            (BackendError::not_found("vm/9"), 1),
+            (BackendError::Failed { message: message() }, 1),
+            (BackendError::Unreachable { message: message() }, 3),
+        ]);
+    for (error, status) in errors {
+        let fake = Fake::new();
+        fake.accepted.lock().unwrap().push_back(Err(error.clone()));
+        run(&fake, "run vm_delete vm=9").await.with(status);
+        fake.controlled.lock().unwrap().push_back(Err(error.clone()));
+        run(&fake, "operation cancel 9").await.with(status);
+        fake.will_answer(Err(error));
+        run(&fake, "list vms").await.with(status);
+    }
 }
 
 #[tokio::test]

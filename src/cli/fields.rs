@@ -30,9 +30,13 @@ pub fn parse(
     })?;
     let mut params = Params::new();
     let mut inner: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for text in given {
+    for (place, text) in given.iter().enumerate() {
+        // What it is is not repeated: it may be a secret whose field was left out.
         let (name, value) = text.split_once('=').ok_or_else(|| {
-            Trouble::Usage(format!("'{text}' is no field; write it like name=value"))
+            let nth = place + 1;
+            Trouble::Usage(format!(
+                "what is given as field {nth} is none; write it like name=value"
+            ))
         })?;
         if let Some((outer, rest)) = name.split_once('.')
             && let Some(field) = spec.field(outer)

@@ -103,7 +103,12 @@ async fn several(
     let uids = match &many.filter {
         None => uids,
         Some(text) => {
-            let uids = matching(verb, filter(text, Subject::Operations)?, session).await?;
+            let uids = matching(
+                verb,
+                filter(text, Subject::Operations, &session.backend.catalogue())?,
+                session,
+            )
+            .await?;
             if uids.is_empty() {
                 writeln!(session.err, "no operation that matches can be {}", verb.done())?;
                 return Ok(());

@@ -100,6 +100,9 @@ pub enum DiskState {
 }
 
 impl DiskState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::BeingCreated, Self::Free, Self::Attached, Self::Trashed];
+
     /// The word for it on screens, in filters and on the wire.
     #[must_use]
     pub const fn word(self) -> &'static str {

@@ -24,6 +24,10 @@ pub enum EncodingState {
 }
 
 impl EncodingState {
+    /// Every state.
+    pub const ALL: [Self; 5] =
+        [Self::Waiting, Self::Encoding, Self::Finished, Self::Failed, Self::Cancelled];
+
     /// The word for it on screens, in filters and on the wire.
     #[must_use]
     pub const fn word(self) -> &'static str {

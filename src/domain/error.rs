@@ -86,13 +86,17 @@ pub struct Failure {
     /// Whether nothing was done: the step looked, and found that it may not begin.
     #[serde(default)]
     pub refused: bool,
+    /// Whether there was no room for something small, such as a record of hostler's own: the step
+    /// waits until there is room, and is taken again.
+    #[serde(default)]
+    pub no_room: bool,
 }
 
 impl Failure {
     /// A failure that stays until somebody changes something.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), passing: false, refused: false }
+        Self { message: message.into(), passing: false, refused: false, no_room: false }
     }
 
     /// A failure of a step that did nothing, and so has nothing to undo: what is there is somebody
@@ -108,11 +112,33 @@ impl Failure {
         Self { passing: true, ..Self::new(message) }
     }
 
+    /// A failure for want of room for something small, which is waited for.
+    #[must_use]
+    pub fn no_room(message: impl Into<String>) -> Self {
+        Self { no_room: true, ..Self::new(message) }
+    }
+
+    /// A failed system call on something small that hostler keeps: like [`Failure::io`], but room
+    /// is waited for where there is none. Big data is not for this: it would be made again and
+    /// again, and fill whatever room there is.
+    #[must_use]
+    pub fn small(what: impl std::fmt::Display, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        match error.kind() {
+            StorageFull | QuotaExceeded => {
+                Self::no_room(format!("cannot {what}: {error}; free some space"))
+            }
+            _ => Self::io(what, error),
+        }
+    }
+
     /// A failed system call on a file or program: `cannot <what>: <error>`.
     #[must_use]
     pub fn io(what: impl std::fmt::Display, error: &std::io::Error) -> Self {
         let advice = match error.kind() {
-            std::io::ErrorKind::StorageFull => "; free some space and relaunch",
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                "; free some space and relaunch"
+            }
             std::io::ErrorKind::PermissionDenied => "; check who owns it",
             _ => "",
         };

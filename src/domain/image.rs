@@ -19,6 +19,9 @@ pub enum ImageState {
 }
 
 impl ImageState {
+    /// Every state.
+    pub const ALL: [Self; 2] = [Self::BeingCreated, Self::Ready];
+
     /// The word for it on screens, in filters and on the wire.
     #[must_use]
     pub const fn word(self) -> &'static str {

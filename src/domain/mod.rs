@@ -8,6 +8,7 @@
 pub mod backend;
 pub mod catalogue;
 pub mod disk;
+pub mod display;
 pub mod encoding;
 pub mod error;
 pub mod event;

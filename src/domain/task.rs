@@ -182,10 +182,14 @@ impl Task {
     /// The columns filters and sorting know beyond `id`, `name` and `state`.
     pub const COLUMNS: &[&str] = &["kind", "next", "missed", "refused", "created"];
 
+    /// The words for its states.
+    pub const STATES: [&str; 2] = ["active", "inactive"];
+
     /// `active` or `inactive`.
     #[must_use]
     pub const fn state(&self) -> &'static str {
-        if self.active { "active" } else { "inactive" }
+        let [active, inactive] = Self::STATES;
+        if self.active { active } else { inactive }
     }
 
     /// The same task after a person has seen to it: what went wrong before does not count any more.

@@ -34,6 +34,16 @@ pub enum VmState {
 }
 
 impl VmState {
+    /// Every state.
+    pub const ALL: [Self; 6] = [
+        Self::BeingCreated,
+        Self::Halted,
+        Self::Crashed,
+        Self::Running,
+        Self::Paused,
+        Self::Invalid,
+    ];
+
     /// The word for it on screens, in filters and on the wire.
     #[must_use]
     pub const fn word(self) -> &'static str {

@@ -244,7 +244,7 @@ impl Model {
     /// Which part of a filter the open list cannot be filtered by, and why.
     #[must_use]
     pub fn misread(&self, filter: &str) -> Option<Misread> {
-        Filter::read(filter, self.tab.subject(), &self.here()).err()
+        Filter::read(filter, self.tab.subject(), &self.here(), &self.catalogue).err()
     }
 
     /// Whether what is being typed is no filter, so that the list shows what was understood before.

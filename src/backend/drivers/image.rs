@@ -310,7 +310,7 @@ fn room(files: &[PathBuf]) -> Result<u64, Failure> {
 
 fn make_dir(dir: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(dir)
-        .map_err(|error| Failure::io(format!("make {}", dir.display()), &error))
+        .map_err(|error| Failure::small(format!("make {}", dir.display()), &error))
 }
 
 /// Runs what may block where it does no harm.

@@ -38,13 +38,19 @@ pub fn check(
     catalogue: &Catalogue,
     find: &Find<'_>,
 ) -> Result<Params, Refusal> {
-    if let Some((name, value)) = params.iter().find(|(name, _)| spec.field(name).is_none()) {
-        return Err(Refusal::field(
-            Reason::Type,
-            short(name),
-            plain(value),
-            format!("{} has no field '{}'; it has {}", spec.kind, short(name), names(spec)),
-        ));
+    if let Some(name) = params.keys().find(|name| spec.field(name).is_none()) {
+        return Err(Refusal {
+            reason: Reason::Type,
+            field: Some(short(name)),
+            // It may be a secret whose field was mistyped.
+            value: None,
+            message: format!(
+                "{} has no field '{}'; it has {}",
+                spec.kind,
+                short(name),
+                names(spec)
+            ),
+        });
     }
     let mut normal = Params::with_capacity(spec.fields.len());
     for field in &spec.fields {

@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::{
     Accepted, BackendError, BoxFuture, Disk, Encoding, Failure, Image, Progress, Resource,
-    ResourceId, Step, StepState, Submit, Task, Uid, Vm,
+    ResourceId, Step, StepState, Submit, Task, Uid, Vm, Wait,
 };
 
 use super::inventory::Inventory;
@@ -38,6 +38,8 @@ use super::{Engine, detached};
 use crate::backend::ports::Ports;
 use crate::backend::settings::Settings;
 use crate::backend::state_files::mark::Mark;
+
+use step::AGAIN;
 
 pub(in crate::backend) use step::Changed;
 pub use step::{StepBuilder, StepContext};
@@ -343,7 +345,8 @@ impl Context {
     }
 
     /// Writes a step and what it changed, then tells it. What it changed must be there, but for the
-    /// resource that the operation makes.
+    /// resource that the operation makes. Room for it is waited for, unless the operation is called
+    /// off: what was accepted does not fail for want of room.
     async fn record(
         &self,
         step: Step,
@@ -351,12 +354,33 @@ impl Context {
         changed: Vec<Changed>,
     ) -> Result<(), BackendError> {
         let change = StepChange { uid: self.inner.uid, step: step.clone(), result };
-        let (engine, uid) = (self.inner.engine.clone(), self.inner.uid);
+        let (engine, uid, cancel) =
+            (self.inner.engine.clone(), self.inner.uid, self.inner.cancel.clone());
         // The backend does not close the store under it either.
         let record = self.inner.engine.running.track_future(async move {
-            engine.record_step(change, changed).await?;
-            engine.publish_step(uid, step);
-            Ok(())
+            let mut health = engine.store.writer().health();
+            loop {
+                health.mark_unchanged();
+                let Err(error) = engine.record_step(change.clone(), changed.clone()).await else {
+                    engine.publish_step(uid, step);
+                    return Ok(());
+                };
+                // It may have been full for this one only.
+                let was_full =
+                    engine.store.writer().is_full() || health.has_changed().is_ok_and(|it| it);
+                if !was_full || engine.store.is_dead() {
+                    return Err(error);
+                }
+                let at = engine.ports().clock.now() + AGAIN;
+                engine.waits(uid, Some(Wait::Retry { at, why: error.to_string() }));
+                tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => return Err(error),
+                    () = engine.pausing.cancelled() => return Err(error),
+                    () = engine.ports().clock.until(at) => {}
+                }
+                engine.waits(uid, None);
+            }
         });
         let recorded = self.inner.recording.spawn(record);
         recorded.await.unwrap_or_else(|error| {

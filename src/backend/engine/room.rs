@@ -24,8 +24,17 @@ async fn look_after(engine: &Arc<Engine>) {
     let mut health = engine.store.writer().health();
     let dir = engine.settings().state_dir.display();
     loop {
-        if health.wait_for(|health| *health == Health::Full).await.is_err() {
+        if health.changed().await.is_err() {
             return;
+        }
+        match &*health.borrow_and_update() {
+            Health::Full => {}
+            Health::Dead(_) => continue,
+            // It was full for a moment only; what was not started then is started now.
+            Health::Well => {
+                engine.dispatch();
+                continue;
+            }
         }
         let message = format!(
             "the disk is full under {dir}: nothing new is accepted or started until {FREE_MIB} MiB \

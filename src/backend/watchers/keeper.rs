@@ -9,7 +9,9 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use tokio::sync::Notify;
@@ -22,11 +24,16 @@ use crate::backend::state_files::beneath::Folder;
 use crate::backend::state_files::mark::Mark;
 use crate::backend::state_files::{self, FOLDERS, TRASH, description};
 
+/// How long to wait before what there was no room for is written again.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// The resources whose files may be out of step.
 #[derive(Default)]
 pub(in crate::backend) struct Due {
     ids: Mutex<BTreeSet<ResourceId>>,
     woken: Notify,
+    /// Whether there was no room for one of them.
+    no_room: AtomicBool,
     /// Held by whoever brings them into step; whether what an earlier life left is removed.
     swept: tokio::sync::Mutex<bool>,
 }
@@ -60,9 +67,11 @@ pub(in crate::backend) async fn run(engine: Arc<Engine>) {
     }
     loop {
         keep(&engine).await;
+        let (clock, room) = (&engine.ports().clock, engine.due.no_room.load(Ordering::Relaxed));
         tokio::select! {
             () = engine.pausing.cancelled() => return,
             () = engine.due.woken.notified() => {}
+            () = clock.until(clock.now() + AGAIN), if room => {}
         }
     }
 }
@@ -76,7 +85,8 @@ pub(in crate::backend) async fn sweep_once(engine: &Arc<Engine>) {
     }
 }
 
-/// Brings everything that is due into step. What fails is tried again with the next change.
+/// Brings everything that is due into step. What fails is tried again with the next change, and
+/// what there was no room for also without one.
 pub(in crate::backend) async fn keep(engine: &Arc<Engine>) {
     let _turn = engine.due.swept.lock().await;
     let (due, this) = (engine.due.take(), engine.clone());
@@ -85,11 +95,17 @@ pub(in crate::backend) async fn keep(engine: &Arc<Engine>) {
     }
     let kept = tokio::task::spawn_blocking(move || {
         let mut left = Vec::new();
+        let had_no_room = this.due.no_room.swap(false, Ordering::Relaxed);
         for id in due {
             match keep_one(&this, id) {
                 Ok(mark) => left.extend(mark.map(|mark| (id, mark))),
                 Err(error) => {
-                    tracing::warn!(%id, %error, "its description cannot be kept");
+                    let no_room = error.kind() == io::ErrorKind::StorageFull;
+                    // That is said once.
+                    if !(no_room && had_no_room) {
+                        tracing::warn!(%id, %error, "its description cannot be kept");
+                    }
+                    this.due.no_room.fetch_or(no_room, Ordering::Relaxed);
                     this.due.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
                 }
             }

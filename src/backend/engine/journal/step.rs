@@ -8,9 +8,15 @@ use serde::de::DeserializeOwned;
 
 use crate::backend::engine::store::Change;
 use crate::backend::ports::{CommandLog, ProgressReport};
-use crate::domain::{Command, Failure, Progress, Resource, ResourceId, Step, StepState, Wait};
+use crate::domain::{
+    BackendError, Command, Failure, Progress, Resource, ResourceId, Step, StepState, Wait,
+};
 
 use super::{Context, ExecutedStep, Stop, Undo, mismatch};
+
+/// How long to wait before a step for which there was no room is taken again, or its record is
+/// written again.
+pub(super) const AGAIN: Duration = Duration::from_secs(5);
 
 /// A change to a resource that is committed with the step that made it.
 #[derive(Debug, Clone)]
@@ -227,6 +233,13 @@ impl<'c> StepBuilder<'c> {
             cx.label = self.label;
             cx.report(ProgressReport::default());
             let result = effect(cx.clone()).await;
+            if let Err(failure) = &result
+                && failure.no_room
+            {
+                // The commands of this try are not kept: there may be thousands of tries.
+                self.cx.pause(&failure.message).await?;
+                continue;
+            }
             step.commands = cx.commands(&step);
             match result {
                 Err(failure) if failure.passing && tries < self.retries => {
@@ -253,7 +266,7 @@ impl<'c> StepBuilder<'c> {
                 self.cx
                     .record(step, Some(result), cx.changes())
                     .await
-                    .map_err(|error| Failure::new(error.to_string()))?;
+                    .map_err(|error| self.cx.unrecorded(&error))?;
                 crash(&inner.kind.spec.kind, self.name, "after");
                 Ok(value)
             }
@@ -267,7 +280,7 @@ impl<'c> StepBuilder<'c> {
                 self.cx
                     .record(step, None, Vec::new())
                     .await
-                    .map_err(|error| Failure::new(error.to_string()))?;
+                    .map_err(|error| self.cx.unrecorded(&error))?;
                 Err(failure.into())
             }
         }
@@ -294,6 +307,31 @@ impl StepBuilder<'_> {
 }
 
 impl Context {
+    /// Waits a little for room, and says why. A cancelled operation waits no longer.
+    ///
+    /// # Errors
+    /// [`Stop::Leaving`]: whoever owns the state directory next takes the step.
+    async fn pause(&self, why: &str) -> Result<(), Stop> {
+        let at = self.now() + AGAIN;
+        self.inner.engine.waits(self.inner.uid, Some(Wait::Retry { at, why: why.to_owned() }));
+        tokio::select! {
+            biased;
+            () = self.inner.engine.pausing.cancelled() => return Err(Stop::Leaving),
+            () = self.ports().clock.until(at) => {}
+        }
+        self.inner.engine.waits(self.inner.uid, None);
+        Ok(())
+    }
+
+    /// The stop for a step whose record could not be written.
+    fn unrecorded(&self, error: &BackendError) -> Stop {
+        if self.inner.engine.is_pausing() {
+            // As if the power had been cut: whoever comes next finds it done.
+            return Stop::Leaving;
+        }
+        Stop::Failed(Failure::new(error.to_string()))
+    }
+
     /// Forgets the undo of the latest step, which has done nothing.
     fn disarm(&self) {
         let mut taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner);

@@ -64,7 +64,7 @@ pub enum Change {
 }
 
 /// A step as it is to be recorded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StepChange {
     /// Of which operation.
     pub uid: Uid,
