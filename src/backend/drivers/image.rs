@@ -72,7 +72,7 @@ impl ImageTool for Images {
             let whole = DISKS.iter().map(|name| dir.join(name)).find(|path| path.exists());
             let wanted = fetch::Wanted { url, checksum, max_bytes };
             if let Some(whole) = whole.filter(|_| wanted.is_of(dir)) {
-                fetch::verify(dir, &whole, &wanted, report).await?;
+                fetch::verify(dir, &whole, &wanted, &self.limits, report).await?;
                 return adopt(dir, &whole, report, log).await;
             }
             let partial = fetch::fetch(dir, &wanted, &self.limits, report).await?;

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE,
 };
+use reqwest::redirect::{Action, Attempt, Policy};
 use reqwest::{Client, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
@@ -35,8 +36,8 @@ const LIST_BYTES: usize = 4 << 20;
 /// How often progress is told.
 const TOLD_EVERY: Duration = Duration::from_millis(250);
 
-/// How long a server may take to begin to answer, and to send all of a list.
-const ANSWER: Duration = Duration::from_secs(60);
+/// How many redirects are followed.
+const HOPS: usize = 10;
 /// How much may be written between two looks at the room that is left, in bytes.
 const LOOK_EVERY: u64 = 16 << 20;
 
@@ -49,12 +50,15 @@ pub struct Limits {
     pub least: u64,
     /// in each such time.
     pub each: Duration,
+    /// How long a server may take to begin to answer, and to send all of a list of checksums.
+    pub answer: Duration,
 }
 
 impl Default for Limits {
     /// A kilobyte a second is less than any line has brought for decades.
     fn default() -> Self {
-        Self { reserve: Reserve::default(), least: 60_000, each: Duration::from_secs(60) }
+        let minute = Duration::from_secs(60);
+        Self { reserve: Reserve::default(), least: 60_000, each: minute, answer: minute }
     }
 }
 
@@ -102,7 +106,7 @@ pub(super) async fn fetch(
 ) -> Result<PathBuf, Failure> {
     let client = client()?;
     // First, so that nobody waits an hour for a list that is not there.
-    let expected = expected(client, wanted).await?;
+    let expected = expected(client, wanted, limits).await?;
     let partial = dir.join("fetch.partial");
     download(client, dir, &partial, wanted, limits, report).await?;
     compare(dir, &partial, wanted, expected, report).await?;
@@ -114,12 +118,13 @@ pub(super) async fn verify(
     dir: &Path,
     whole: &Path,
     wanted: &Wanted<'_>,
+    limits: &Limits,
     report: Report<'_>,
 ) -> Result<(), Failure> {
     if origin(dir).is_some_and(|origin| origin.checksum == *wanted.checksum) {
         return Ok(());
     }
-    let expected = expected(client()?, wanted).await?;
+    let expected = expected(client()?, wanted, limits).await?;
     compare(dir, whole, wanted, expected, report).await
 }
 
@@ -175,6 +180,7 @@ fn client() -> Result<&'static Client, Failure> {
         let _chosen = rustls::crypto::ring::default_provider().install_default();
         Client::builder()
             .user_agent(concat!("hostler/", env!("CARGO_PKG_VERSION")))
+            .redirect(Policy::custom(redirected))
             .connect_timeout(SILENCE)
             .read_timeout(SILENCE)
             .build()
@@ -183,8 +189,29 @@ fn client() -> Result<&'static Client, Failure> {
     made.as_ref().map_err(|why| Failure::new(format!("cannot fetch anything: {why}")))
 }
 
+/// Follows a redirect, unless there is no end of them or it leads to where others can read and
+/// change what comes. Anything but HTTP is refused by the client itself.
+fn redirected(attempt: Attempt<'_>) -> Action {
+    let from = attempt.previous();
+    if from.len() > HOPS {
+        return attempt.error(format!("it was redirected more than {HOPS} times"));
+    }
+    if from.last().is_some_and(|from| is_downgrade(from.scheme(), attempt.url().scheme())) {
+        return attempt.error("it was redirected from https to http");
+    }
+    attempt.follow()
+}
+
+fn is_downgrade(from: &str, to: &str) -> bool {
+    from == "https" && to != "https"
+}
+
 /// The checksum the file must have.
-async fn expected(client: &Client, wanted: &Wanted<'_>) -> Result<Option<Expected>, Failure> {
+async fn expected(
+    client: &Client,
+    wanted: &Wanted<'_>,
+    limits: &Limits,
+) -> Result<Option<Expected>, Failure> {
     match wanted.checksum {
         Checksum::Unchecked => Ok(None),
         Checksum::Sha256(hex) => match Expected::read(hex) {
@@ -194,7 +221,7 @@ async fn expected(client: &Client, wanted: &Wanted<'_>) -> Result<Option<Expecte
             ))),
         },
         Checksum::List { url: list } => {
-            let text = timeout(ANSWER, read_list(client, list)).await;
+            let text = timeout(limits.answer, read_list(client, list)).await;
             let text = text.unwrap_or_else(|_| Err(too_slow(list)))?;
             let file = file_name(wanted.url);
             let found = checksum::find(&String::from_utf8_lossy(&text), &file);
@@ -245,11 +272,12 @@ async fn download(
     if let Some((length, validator)) = &had {
         request = request.header(RANGE, format!("bytes={length}-")).header(IF_RANGE, validator);
     }
-    let response = timeout(ANSWER, request.send()).await.map_err(|_| too_slow(url))?;
+    let response = timeout(limits.answer, request.send()).await.map_err(|_| too_slow(url))?;
     let response = response.map_err(|error| unreachable(url, &error))?;
     let at = match (response.status(), &had) {
-        (StatusCode::PARTIAL_CONTENT, Some((length, _)))
-            if starts_at(response.headers()) == Some(*length) =>
+        (StatusCode::PARTIAL_CONTENT, Some((length, of)))
+            if starts_at(response.headers()) == Some(*length)
+                && validator(response.headers()).is_none_or(|now| now == *of) =>
         {
             *length
         }
@@ -260,17 +288,15 @@ async fn download(
             return Ok(());
         }
         (StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE, _) => {
-            forget(dir)?;
-            return Err(Failure::passing(format!(
-                "{url} could not be gone on with; what there was is removed, relaunch to fetch it \
-                 from the start"
-            )));
+            return Err(astray(dir, url)?);
         }
         _ => 0,
     };
     let response = checked(response, url)?;
     let length = length(response.headers());
-    let whole_bytes = length.map(|length| at.saturating_add(length));
+    // A part may be less than all the rest.
+    let told = if at > 0 { total(response.headers()) } else { None };
+    let whole_bytes = told.or_else(|| length.map(|length| at.saturating_add(length)));
     wanted.allows(whole_bytes.unwrap_or_default())?;
     if at == 0 {
         forget(dir)?;
@@ -303,7 +329,8 @@ async fn download(
     file.flush().await.map_err(writing)?;
     let at = read?;
     match whole_bytes {
-        Some(whole) if whole != at => Err(Failure::passing(format!(
+        Some(whole) if whole < at => Err(astray(dir, url)?),
+        Some(whole) if whole > at => Err(Failure::passing(format!(
             "{url} broke off after {at} of {whole} bytes; relaunch to go on from there"
         ))),
         _ => Ok(()),
@@ -402,6 +429,15 @@ fn unreachable(url: &str, error: &reqwest::Error) -> Failure {
     Failure::passing(format!("cannot fetch {url}: {why}; check the network and the URL"))
 }
 
+/// The failure of a server that does not go on as it began: nothing of it can be trusted.
+fn astray(dir: &Path, url: &str) -> Result<Failure, Failure> {
+    forget(dir)?;
+    Ok(Failure::passing(format!(
+        "{url} could not be gone on with; what there was is removed, relaunch to fetch it from the \
+         start"
+    )))
+}
+
 fn too_slow(url: &str) -> Failure {
     Failure::passing(format!(
         "{url} comes so slowly that it would never end; relaunch to go on from there, or fetch it \
@@ -454,5 +490,18 @@ impl Rate {
             detail: Some(format!("{size} · {:.1} MB/s", rate / 1e6)),
             ..ProgressReport::default()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_encrypted_goes_on_encrypted() {
+        assert!(is_downgrade("https", "http"));
+        assert!(!is_downgrade("https", "https"));
+        assert!(!is_downgrade("http", "https"));
+        assert!(!is_downgrade("http", "http"));
     }
 }
