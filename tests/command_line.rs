@@ -233,6 +233,8 @@ async fn what_is_given_for_no_field_is_not_repeated() {
         "run vm_create hostname=w os=1 hunter22",
         "run vm_create hostname=w os=1 --password=hunter22",
         "run task_create name=n kind=vm_create params.pasword=hunter22",
+        "operation relaunch 7 hunter22",
+        "operation relaunch hunter22 shares=2",
     ] {
         fake.will_answer(Ok(Answer::Lanes(Vec::new())));
         let ended = run(&fake, line).await;
@@ -516,7 +518,7 @@ async fn what_a_filter_picks_is_counted_and_asked_about() {
     for (line, said) in [
         ("operation cancel --filter colour:red --yes", "operations have no column 'colour'"),
         ("operation relaunch 1 2 shares=3", "fields can be changed of one operation at a time"),
-        ("operation relaunch x", "'x' is no operation number"),
+        ("operation relaunch x", "argument 1 is neither an operation number nor a field"),
         ("operation cancel", "required"),
     ] {
         let ended = run(&fake, line).await;

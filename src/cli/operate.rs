@@ -65,10 +65,14 @@ pub(super) async fn operation(
             return several(Verb::Cancel, uids, many, session).await;
         }
         OperationCommand::Relaunch { what, many } => {
-            let (given, uids): (Vec<String>, Vec<String>) =
-                what.into_iter().partition(|word| word.contains('='));
-            let uids = uids.iter().map(|uid| uid.parse()).collect::<Result<Vec<Uid>, String>>();
-            let uids = uids.map_err(Trouble::Usage)?;
+            let (mut uids, mut given) = (Vec::new(), Vec::new());
+            for (place, word) in what.into_iter().enumerate() {
+                if word.contains('=') {
+                    given.push(word);
+                } else {
+                    uids.push(word.parse().map_err(|_| neither(place + 1))?);
+                }
+            }
             match uids.as_slice() {
                 _ if given.is_empty() => {
                     return several(Verb::Relaunch, uids, many, session).await;
@@ -88,6 +92,14 @@ pub(super) async fn operation(
         }
     };
     Ok(session.backend.control(control).await?)
+}
+
+/// What is to be relaunched, or with what, is not understood. It is not repeated: it may be a secret
+/// whose field was left out.
+fn neither(nth: usize) -> Trouble {
+    Trouble::Usage(format!(
+        "argument {nth} is neither an operation number nor a field; write that like name=value"
+    ))
 }
 
 /// Does the same to several operations. Those a filter picks are counted and asked about first.
