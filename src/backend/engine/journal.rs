@@ -310,7 +310,9 @@ impl Context {
         recorded.iter().map(|(step, _)| step.name.clone()).collect()
     }
 
-    /// Undoes what was begun, the latest first. Gives what could not be undone.
+    /// Undoes what was begun, the latest first. Gives what could not be undone. Nothing more is
+    /// undone once the store is dead: whether it knows of a step is not known here, and what it
+    /// calls done must have been done. The next start knows.
     pub(in crate::backend) async fn undo(&self) -> Vec<String> {
         self.quiet().await;
         let mut left = Vec::new();
@@ -319,6 +321,9 @@ impl Context {
             left.push(format!("{} taken before and cannot be reached now", were(&unread)));
         }
         loop {
+            if self.inner.engine.store.is_dead() {
+                return left;
+            }
             let taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some(ExecutedStep { mut step, result, undo }) = taken else { return left };
             let Some(undo) = undo else { continue };
@@ -345,15 +350,15 @@ impl Context {
     }
 
     /// Writes a step and what it changed, then tells it. What it changed must be there, but for the
-    /// resource that the operation makes. Room for it is waited for, unless the operation is called
-    /// off: what was accepted does not fail for want of room.
+    /// resource that the operation makes. Room for it is waited for, unless the operation is
+    /// cancelled: what was accepted does not fail for want of room.
     async fn record(
         &self,
         step: Step,
         result: Option<serde_json::Value>,
         changed: Vec<Changed>,
     ) -> Result<(), BackendError> {
-        let change = StepChange { uid: self.inner.uid, step: step.clone(), result };
+        let change = Arc::new(StepChange { uid: self.inner.uid, step, result });
         let (engine, uid, cancel) =
             (self.inner.engine.clone(), self.inner.uid, self.inner.cancel.clone());
         // The backend does not close the store under it either.
@@ -362,7 +367,8 @@ impl Context {
             loop {
                 health.mark_unchanged();
                 let Err(error) = engine.record_step(change.clone(), changed.clone()).await else {
-                    engine.publish_step(uid, step);
+                    // The writer has let go of it by now.
+                    engine.publish_step(uid, Arc::unwrap_or_clone(change).step);
                     return Ok(());
                 };
                 // It may have been full for this one only.

@@ -70,7 +70,7 @@ impl Engine {
         let change = StepChange { uid, step: step.clone(), result: None };
         let mut changes = Vec::with_capacity(2);
         changes.extend(self.live().runs(uid));
-        changes.push(Change::Step(Box::new(change)));
+        changes.push(Change::Step(Arc::new(change)));
         self.store.writer().send_unanswered(changes);
         self.publish_step(uid, step.clone());
     }
@@ -79,7 +79,7 @@ impl Engine {
     /// unless it is known to be on disk: what was noted at the step's beginning may be lost.
     pub(in crate::backend) async fn record_step(
         &self,
-        change: StepChange,
+        change: Arc<StepChange>,
         changed: Vec<Changed>,
     ) -> Result<(), BackendError> {
         let uid = change.uid;
@@ -88,7 +88,7 @@ impl Engine {
             let makes = live.open.get(&uid).and_then(|open| self.makes(&open.operation));
             (live.runs(uid), makes)
         };
-        let changes = runs.into_iter().chain([Change::Step(Box::new(change))]).collect();
+        let changes = runs.into_iter().chain([Change::Step(change)]).collect();
         self.commit(changes, changed, makes).await?;
         if let Some(open) = self.live().open.get_mut(&uid) {
             open.run_recorded = true;

@@ -217,7 +217,7 @@ impl<'c> StepBuilder<'c> {
         if inner.cancel.is_cancelled() {
             return Err(Stop::Cancelled);
         }
-        if inner.engine.is_pausing() {
+        if self.cx.is_over() {
             return Err(Stop::Leaving);
         }
         inner.begun.notify_one();
@@ -323,9 +323,15 @@ impl Context {
         Ok(())
     }
 
+    /// Whether the next owner of the state directory goes on with the operation: the backend leaves,
+    /// or can record nothing more.
+    fn is_over(&self) -> bool {
+        self.inner.engine.is_pausing() || self.inner.engine.store.is_dead()
+    }
+
     /// The stop for a step whose record could not be written.
     fn unrecorded(&self, error: &BackendError) -> Stop {
-        if self.inner.engine.is_pausing() {
+        if self.is_over() {
             // As if the power had been cut: whoever comes next finds it done.
             return Stop::Leaving;
         }

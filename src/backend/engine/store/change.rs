@@ -45,7 +45,7 @@ pub enum Change {
         params: Arc<Params>,
     },
     /// A step began, ended or was undone.
-    Step(Box<StepChange>),
+    Step(Arc<StepChange>),
     /// A resource was made or changed.
     Put(Arc<Resource>),
     /// A resource is gone.
