@@ -19,6 +19,8 @@ mod keys;
 mod many;
 #[path = "screens/plots.rs"]
 mod plots;
+#[path = "screens/serial.rs"]
+mod serial;
 #[path = "support/stage.rs"]
 mod stage;
 
