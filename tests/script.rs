@@ -7,6 +7,8 @@
     reason = "a test that cannot go on has failed; clippy knows only the test functions themselves"
 )]
 
+#[path = "script/brink.rs"]
+mod brink;
 #[path = "support/hostler.rs"]
 mod hostler;
 

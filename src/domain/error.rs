@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Uid;
 
+/// "Operation not permitted", which is said of what is immutable; what is another's is "permission
+/// denied".
+const EPERM: i32 = 1;
+
 /// What calls on the backend come back with.
 pub type Result<T, E = BackendError> = std::result::Result<T, E>;
 
@@ -139,6 +143,12 @@ impl Failure {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                 "; free some space and relaunch"
             }
+            std::io::ErrorKind::ReadOnlyFilesystem => {
+                "; mount its filesystem for writing and relaunch"
+            }
+            std::io::ErrorKind::PermissionDenied if error.raw_os_error() == Some(EPERM) => {
+                "; see with lsattr whether it is immutable"
+            }
             std::io::ErrorKind::PermissionDenied => "; check who owns it",
             _ => "",
         };
@@ -190,5 +200,31 @@ impl BackendError {
 impl From<Refusal> for BackendError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Error;
+
+    use super::*;
+
+    #[test]
+    fn a_failed_call_says_what_to_do() {
+        for (code, advice) in [
+            (EPERM, "; see with lsattr whether it is immutable"),
+            (13, "; check who owns it"),
+            (28, "; free some space and relaunch"),
+            (122, "; free some space and relaunch"),
+            (30, "; mount its filesystem for writing and relaunch"),
+            (5, ""),
+        ] {
+            let error = Error::from_raw_os_error(code);
+            let failure = Failure::io("write /x", &error);
+            assert_eq!(failure.message, format!("cannot write /x: {error}{advice}"));
+            assert!(!failure.no_room, "{failure}");
+            let small = Failure::small("write /x", &error);
+            assert_eq!(small.no_room, [28, 122].contains(&code), "{small}");
+        }
     }
 }
