@@ -1,8 +1,12 @@
 //! The configuration file: TOML in, [`Config`] out.
 //!
-//! Every complaint is one sentence that names the file, the line and the key. This room knows
-//! nobody: what a theme or an action is called is for those who have themes and actions, and
-//! [`Origin`] lets them complain in the same way.
+//! Every error is one sentence that names the file, the line and the key. This room knows nobody:
+//! what a theme or an action is called is for those who have themes and actions, and [`Origin`]
+//! lets them report an error in the same way.
+//!
+//! The values are read from [`DeTable`] and not by a derived `Deserialize`: serde gives the type
+//! that was expected, and neither the full name of the key, nor the range, nor the key that was
+//! meant.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +23,7 @@ use toml::de::{DeTable, DeValue};
 pub const EXAMPLE: &str = include_str!("../config.example.toml");
 
 /// The most bytes a configuration file has.
-const LARGEST: u64 = 1 << 20;
+const LARGEST_FILE: u64 = 1 << 20;
 
 /// Every key there is. `keymap.…` takes any action's name besides.
 pub const KEYS: &[&str] = &[
@@ -92,7 +96,7 @@ impl Default for Config {
 /// A configuration that cannot be used: one sentence with file, line and key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Complaint(pub String);
+pub struct ConfigError(pub String);
 
 /// Which key was read from which line of which file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -101,12 +105,12 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// A complaint about a key that was read, by somebody who knows more about its value:
+    /// Returns an error about a key that was read, from somebody who knows more about its value:
     /// `what` goes on from the key, as in "is no theme".
-    pub fn complain(&self, key: &str, what: impl fmt::Display) -> Complaint {
+    pub fn error(&self, key: &str, what: impl fmt::Display) -> ConfigError {
         match self.lines.get(key) {
-            Some((file, line)) => complaint(file, *line, format!("{key} {what}")),
-            None => Complaint(format!("{key} {what}")),
+            Some((file, line)) => error_at(file, *line, format!("{key} {what}")),
+            None => ConfigError(format!("{key} {what}")),
         }
     }
 
@@ -125,7 +129,7 @@ impl Config {
     ///
     /// # Errors
     /// When a file cannot be read (`explicit` must exist), or says something it must not.
-    pub fn load(explicit: Option<&Path>) -> Result<(Self, Origin), Complaint> {
+    pub fn load(explicit: Option<&Path>) -> Result<(Self, Origin), ConfigError> {
         let mut config = Self::default();
         let mut origin = Origin::default();
         let files = explicit.map_or_else(default_files, |file| vec![file.to_owned()]);
@@ -134,40 +138,45 @@ impl Config {
                 Ok(text) => config.merge(&file, &text, &mut origin)?,
                 Err(error) if explicit.is_none() && error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
-                    return Err(Complaint(format!("cannot read {}: {error}", file.display())));
+                    return Err(ConfigError(format!("cannot read {}: {error}", file.display())));
                 }
             }
         }
         Ok((config, origin))
     }
 
-    /// Takes over what `text` says; `file` is its name in complaints.
+    /// Takes over what `text` says; `file` is its name in errors.
     ///
     /// # Errors
-    /// The first complaint, in the order of the lines.
-    pub fn merge(&mut self, file: &Path, text: &str, origin: &mut Origin) -> Result<(), Complaint> {
+    /// The first error, in the order of the lines.
+    pub fn merge(
+        &mut self,
+        file: &Path,
+        text: &str,
+        origin: &mut Origin,
+    ) -> Result<(), ConfigError> {
         let line = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
         let table = DeTable::parse(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
-            complaint(file, line(at), error.message().replace('\n', ", "))
+            error_at(file, line(at), error.message().replace('\n', ", "))
         })?;
         let mut entries = Vec::new();
         flatten("", table.get_ref(), &mut entries);
         entries.sort_by_key(|entry| entry.at);
-        for Entry { key, at, value } in entries {
+        for KeyValue { key, at, value } in entries {
             let said = match value {
                 Some(value) => self.set(&key, value),
                 None => Err(unknown(&key)),
             };
-            said.map_err(|what| complaint(file, line(at), what))?;
+            said.map_err(|what| error_at(file, line(at), what))?;
             origin.lines.insert(key, (file.to_owned(), line(at)));
         }
         Ok(())
     }
 
-    /// Sets one key; complains in words that begin with it.
+    /// Sets one key. Errors begin with it.
     fn set(&mut self, key: &str, value: &DeValue<'_>) -> Result<(), String> {
-        let value = Given { key, value };
+        let value = Setting { key, value };
         match key {
             "state_dir" => self.state_dir = Some(value.path()?),
             "share_mib" => self.share_mib = Some(value.whole(64..=65_536)?.into()),
@@ -211,9 +220,9 @@ fn read(path: &Path) -> io::Result<String> {
         return Err(io::Error::other("it is no regular file"));
     }
     let mut text = String::new();
-    file.take(LARGEST + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LARGEST {
-        return Err(io::Error::other(format!("it has more than {} KiB", LARGEST >> 10)));
+    file.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST_FILE {
+        return Err(io::Error::other(format!("it has more than {} KiB", LARGEST_FILE >> 10)));
     }
     Ok(text)
 }
@@ -239,13 +248,13 @@ pub fn default_state_dir() -> PathBuf {
 }
 
 /// A key with its value; without one it is a table that may hold no keys of ours.
-struct Entry<'a> {
+struct KeyValue<'a> {
     key: String,
     at: usize,
     value: Option<&'a DeValue<'a>>,
 }
 
-fn flatten<'a>(prefix: &str, table: &'a DeTable<'a>, entries: &mut Vec<Entry<'a>>) {
+fn flatten<'a>(prefix: &str, table: &'a DeTable<'a>, entries: &mut Vec<KeyValue<'a>>) {
     for (name, value) in table {
         let key = format!("{prefix}{}", name.get_ref());
         let at = name.span().start;
@@ -254,20 +263,20 @@ fn flatten<'a>(prefix: &str, table: &'a DeTable<'a>, entries: &mut Vec<Entry<'a>
                 flatten(&format!("{key}."), inner, entries);
             }
             DeValue::Table(_) if !KEYS.contains(&key.as_str()) => {
-                entries.push(Entry { key, at, value: None });
+                entries.push(KeyValue { key, at, value: None });
             }
-            value => entries.push(Entry { key, at, value: Some(value) }),
+            value => entries.push(KeyValue { key, at, value: Some(value) }),
         }
     }
 }
 
 /// A value and the key it was given for.
-struct Given<'a> {
+struct Setting<'a> {
     key: &'a str,
     value: &'a DeValue<'a>,
 }
 
-impl<'a> Given<'a> {
+impl<'a> Setting<'a> {
     fn wrong(&self, wanted: impl fmt::Display) -> String {
         let given = match self.value {
             DeValue::String(text) => format!("\"{text}\""),
@@ -334,13 +343,13 @@ impl<'a> Given<'a> {
     }
 }
 
-fn complaint(file: &Path, line: usize, what: impl fmt::Display) -> Complaint {
-    // What was written may hold line breaks; a complaint is one line.
+fn error_at(file: &Path, line: usize, what: impl fmt::Display) -> ConfigError {
+    // What was written may hold line breaks; an error is one line.
     let mut said = String::new();
     for c in what.to_string().chars() {
         if c.is_control() { said.extend(c.escape_default()) } else { said.push(c) }
     }
-    Complaint(format!("{}, line {line}: {said}", file.display()))
+    ConfigError(format!("{}, line {line}: {said}", file.display()))
 }
 
 fn unknown(key: &str) -> String {
@@ -358,156 +367,4 @@ fn unknown(key: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    fn read(text: &str) -> Result<Config, String> {
-        let mut config = Config::default();
-        config
-            .merge(Path::new("c.toml"), text, &mut Origin::default())
-            .map(|()| config)
-            .map_err(|complaint| complaint.to_string())
-    }
-
-    #[test]
-    fn the_example_says_what_holds_without_it() {
-        let example = read(EXAMPLE).unwrap();
-        // What these are by default stands with those who use them; `tests/settings.rs` compares.
-        let told = Config {
-            share_mib: example.share_mib,
-            trash_days: example.trash_days,
-            stop_timeout_s: example.stop_timeout_s,
-            lanes: example.lanes.clone(),
-            ..Config::default()
-        };
-        assert_eq!(example, told);
-    }
-
-    #[test]
-    fn every_key_stands_in_the_example() {
-        // A '#' right before a key puts it out of force; prose has a space after it.
-        let all: String = EXAMPLE
-            .lines()
-            .map(|line| match line.strip_prefix('#') {
-                Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) => key,
-                _ => line,
-            })
-            .fold(String::new(), |all, line| all + line + "\n");
-        let mut origin = Origin::default();
-        Config::default().merge(Path::new("c.toml"), &all, &mut origin).unwrap();
-        let there: BTreeSet<&str> = origin.lines.keys().map(String::as_str).collect();
-        assert_eq!(there, KEYS.iter().copied().collect());
-    }
-
-    #[test]
-    fn what_is_said_is_taken() {
-        let config = read(
-            "share_mib = 0x200\nascii = 'always'\n[lanes]\nencode = 3\n[keymap]\nnew = 'N'\n\
-             quit = ['q', 'ctrl-c']",
-        )
-        .unwrap();
-        assert_eq!(config.share_mib, Some(512));
-        assert_eq!(config.trash_days, None);
-        assert_eq!(config.ascii, Some(true));
-        assert_eq!(config.lanes, BTreeMap::from([("encode".to_owned(), 3)]));
-        assert_eq!(config.keymap["quit"], ["q", "ctrl-c"]);
-        assert_eq!(config.keymap["new"], ["N"]);
-    }
-
-    #[test]
-    fn every_complaint_names_file_line_and_key() {
-        for (text, said) in [
-            (
-                "\nshare_mib = 10",
-                "c.toml, line 2: share_mib is 10; it must be a whole number from 64 to 65536",
-            ),
-            (
-                "share_mib = -1",
-                "c.toml, line 1: share_mib is -1; it must be a whole number from 64 to 65536",
-            ),
-            ("mouse = 'yes'", "c.toml, line 1: mouse is \"yes\"; it must be true or false"),
-            (
-                "state_dir = 'here'",
-                "c.toml, line 1: state_dir is \"here\"; it must be an absolute path in quotes",
-            ),
-            (
-                "\n\nshare_mb = 1",
-                "c.toml, line 3: share_mb is no key hostler knows; did you mean share_mib?",
-            ),
-            (
-                "[lane]\nvm = 1",
-                "c.toml, line 1: lane is no key hostler knows; config.example.toml has all of them, remove it",
-            ),
-            (
-                "[lanes]\nmv = 1",
-                "c.toml, line 2: lanes.mv is no key hostler knows; did you mean lanes.vm?",
-            ),
-            ("lanes = 3", "c.toml, line 1: lanes is no key hostler knows; did you mean lanes.vm?"),
-            (
-                "[log]\nlevel = 'loud'",
-                "c.toml, line 2: log.level is \"loud\"; it must be one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
-            ),
-            (
-                "[keymap]\nquit = 3",
-                "c.toml, line 2: keymap.quit is 3; it must be a key in quotes, or a list of them",
-            ),
-            (
-                "theme = { a = 1 }",
-                "c.toml, line 1: theme is a TOML table; it must be a text in quotes",
-            ),
-        ] {
-            assert_eq!(read(text), Err(said.to_owned()), "{text}");
-        }
-        let broken = read("mouse = true\nshare_mib =").unwrap_err();
-        assert!(broken.starts_with("c.toml, line 2: ") && !broken.contains('\n'), "{broken}");
-        let twice = read("mouse = true\nmouse = false").unwrap_err();
-        assert!(twice.starts_with("c.toml, line 2: "), "{twice}");
-    }
-
-    #[test]
-    fn a_named_file_must_be_there() {
-        let error = Config::load(Some(Path::new("/nonexistent/c.toml"))).unwrap_err();
-        assert!(error.to_string().starts_with("cannot read /nonexistent/c.toml: "), "{error}");
-    }
-
-    #[test]
-    fn what_is_no_configuration_is_said_and_neither_waited_for_nor_swallowed() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), rustix::fs::Mode::RWXU).unwrap();
-        std::fs::write(at("huge"), " ".repeat(2 << 20)).unwrap();
-        std::fs::write(at("binary"), b"mouse = \xff\xfe").unwrap();
-        std::fs::write(at("nul"), "mouse = true\0").unwrap();
-        std::fs::write(at("deep"), format!("theme = {}", "[".repeat(100_000))).unwrap();
-        std::fs::write(at("tables"), format!("[{}a]", "a.".repeat(50_000))).unwrap();
-        std::os::unix::fs::symlink("huge", at("link")).unwrap();
-        std::os::unix::fs::symlink("/dev/zero", at("device")).unwrap();
-        for (name, why) in [
-            ("pipe", "it is no regular file"),
-            ("device", "it is no regular file"),
-            ("", "it is no regular file"),
-            ("huge", "it has more than 1024 KiB"),
-            ("link", "it has more than 1024 KiB"),
-            ("binary", "valid UTF-8"),
-            ("nul", "line 1"),
-            ("deep", "line 1"),
-            ("tables", "line 1"),
-        ] {
-            let complaint = Config::load(Some(&at(name))).unwrap_err().to_string();
-            assert!(complaint.contains(why), "{name}: {complaint}");
-            assert!(complaint.len() < 1000, "{name}: {} bytes", complaint.len());
-            assert!(!complaint.contains(char::is_control), "{complaint}");
-        }
-    }
-
-    #[test]
-    fn others_complain_in_the_same_way() {
-        let mut origin = Origin::default();
-        let text = "mouse = true\ntheme = 'plaid'";
-        Config::default().merge(Path::new("c.toml"), text, &mut origin).unwrap();
-        assert_eq!(origin.complain("theme", "is no theme").0, "c.toml, line 2: theme is no theme");
-        assert_eq!(origin.files(), [Path::new("c.toml")]);
-    }
-}
+mod tests;

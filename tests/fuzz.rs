@@ -1,10 +1,11 @@
 //! Anything at all, given to whatever reads what others wrote: the native protocol in both
-//! directions, the configuration, filters, timetables, and the answers of QEMU, qemu-img, ffmpeg and
-//! ffprobe. Nothing may panic, take long or grow without bound; what is printed reads as it was.
+//! directions, the configuration, filters, timetables, and the answers of QEMU, qemu-img, ffmpeg
+//! and ffprobe. Nothing may panic, take long or grow without bound; what is printed reads as it
+//! was.
 //!
-//! `make test` tries the corpora in `__fuzz__/` and what the dice give for a second each, `make fuzz`
-//! for longer. They run without `cargo bolero`, which would need a nightly compiler and a tool
-//! installed beside it; built with bolero's flags for it, the same targets run under libFuzzer.
+//! `make test` tries the corpora in `__fuzz__/` and what the dice give for a second each, `make
+//! fuzz` for longer. They run without `cargo bolero`, which would need a nightly compiler and a
+//! tool installed beside it; built with bolero's flags, the same targets run under libFuzzer.
 
 #![allow(
     clippy::unwrap_used,

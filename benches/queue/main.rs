@@ -18,8 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use hostler::backend::engine::journal::{Context, Stop};
-use hostler::backend::operations::{Entry, Kind};
+use hostler::backend::operations::{Context, Entry, Kind, Stop};
 use hostler::backend::settings::Settings;
 use hostler::backend::{Embedded, drivers, own};
 use hostler::domain::{
@@ -37,16 +36,16 @@ const ROUNDS: usize = 5;
 struct NoOp;
 
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Nothing {}
+struct Noop {}
 
 impl Kind for NoOp {
-    type Params = Nothing;
+    type Params = Noop;
 
     fn spec(_: &Settings) -> OperationSpec {
         spec("no_op")
     }
 
-    async fn run(_: Context, _: Nothing) -> Result<(), Stop> {
+    async fn run(_: Context, _: Noop) -> Result<(), Stop> {
         Ok(())
     }
 }

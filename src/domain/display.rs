@@ -29,8 +29,8 @@ pub fn one_line(text: &str) -> String {
 }
 
 /// Whether a character is a control character, gives text a direction, or takes no place although
-/// it makes a name another: Unicode's `Cc`, its bidirectional controls, its separators of lines, and
-/// what it calls default ignorable.
+/// it makes a name another: Unicode's `Cc`, its bidirectional controls, its separators of lines,
+/// and what it calls default ignorable.
 fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c,

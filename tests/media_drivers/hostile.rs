@@ -38,14 +38,14 @@ impl Sends {
 }
 
 /// A server that answers every request in the same way, whatever is asked for.
-struct Server {
+struct Attacker {
     address: std::net::SocketAddr,
     sends: Arc<Mutex<Sends>>,
     asked: Arc<AtomicUsize>,
     sent: Arc<AtomicUsize>,
 }
 
-impl Server {
+impl Attacker {
     async fn new(sends: Sends) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Self {
@@ -133,7 +133,7 @@ fn raw_disk(bytes: usize) -> Vec<u8> {
 async fn headers_without_an_end_are_not_read_to_it() {
     for forever in ["x-more: and more\r\n", "x", "x-more:", " \r\n"] {
         let head = Sends::once("HTTP/1.1 200 OK\r\n").then_forever(&forever.repeat(1000));
-        let server = Server::new(head).await;
+        let server = Attacker::new(head).await;
         for failure in server.fails().await {
             assert!(failure.message.starts_with("cannot fetch http://"), "{failure}");
         }
@@ -157,7 +157,7 @@ async fn a_server_that_never_comes_to_its_answer_is_given_up() {
             ..Sends::default().then_forever("HTTP/1.1 100 Continue\r\n\r\n")
         },
     ] {
-        let server = Server::new(sends).await;
+        let server = Attacker::new(sends).await;
         for failure in server.fails().await {
             assert!(failure.message.contains("comes so slowly"), "{failure}");
             assert!(failure.passing);
@@ -167,7 +167,7 @@ async fn a_server_that_never_comes_to_its_answer_is_given_up() {
 
 #[tokio::test]
 async fn a_redirect_leads_neither_in_a_circle_nor_away_from_the_web() {
-    let server = Server::new(Sends::default()).await;
+    let server = Attacker::new(Sends::default()).await;
     for (to, why, most) in [
         ("/again", "redirected more than 10 times", 22),
         ("ftp://127.0.0.1/disk.img", "scheme", 2),
@@ -194,7 +194,7 @@ async fn nothing_is_unpacked_on_the_way() {
     std::fs::File::create(&zeros).unwrap().set_len(256 << 20).unwrap();
     let packed = Command::new("gzip").arg("--stdout").arg(&zeros).output().unwrap().stdout;
     let headers = format!("200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}", packed.len());
-    let server = Server::new(answer(&headers, &packed)).await;
+    let server = Attacker::new(answer(&headers, &packed)).await;
     let [image, list] = server.fails().await;
     assert!(image.message.contains("is no disk image"), "{image}");
     assert!(list.message.contains("has no SHA-256 or SHA-512"), "{list}");
@@ -203,7 +203,7 @@ async fn nothing_is_unpacked_on_the_way() {
 #[tokio::test]
 async fn a_list_without_an_end_is_no_list() {
     let list = Sends::once("HTTP/1.1 200 OK\r\n\r\n").then_forever(&"0 *x\n".repeat(10_000));
-    let server = Server::new(list).await;
+    let server = Attacker::new(list).await;
     let dir = tempfile::tempdir().unwrap();
     let checksum = Checksum::List { url: server.url("SHA256SUMS") };
     let failure = server.fetch(dir.path(), &checksum).await.unwrap_err();
@@ -216,7 +216,7 @@ async fn a_list_without_an_end_is_no_list() {
 #[tokio::test]
 async fn a_length_that_is_no_length_is_not_believed() {
     let disk = raw_disk(100_000);
-    let server = Server::new(Sends::default()).await;
+    let server = Attacker::new(Sends::default()).await;
     for headers in [
         "200 OK\r\ncontent-length: 100000\r\ncontent-length: 5",
         "200 OK\r\ncontent-length: -5",
@@ -236,7 +236,7 @@ async fn a_length_that_is_no_length_is_not_believed() {
 }
 
 /// Where a download stopped, with what its server called the version it is of.
-async fn begun(server: &Server, dir: &Path, disk: &[u8]) {
+async fn begun(server: &Attacker, dir: &Path, disk: &[u8]) {
     let headers = format!("200 OK\r\netag: \"one\"\r\ncontent-length: {}", disk.len());
     server.sends(answer(&headers, &disk[..disk.len() / 2]));
     let failure = server.fetch(dir, &Checksum::Unchecked).await.unwrap_err();
@@ -248,7 +248,7 @@ async fn begun(server: &Server, dir: &Path, disk: &[u8]) {
 #[tokio::test]
 async fn a_part_is_not_the_whole_because_it_comes_to_its_end() {
     let (dir, disk) = (tempfile::tempdir().unwrap(), raw_disk(100_000));
-    let server = Server::new(Sends::default()).await;
+    let server = Attacker::new(Sends::default()).await;
     begun(&server, dir.path(), &disk).await;
     let part = |from: usize, to: usize, measured: bool| {
         let mut headers = format!("206 Partial\r\ncontent-range: bytes {from}-{}/100000", to - 1);
@@ -271,7 +271,7 @@ async fn a_part_is_not_the_whole_because_it_comes_to_its_end() {
 #[tokio::test]
 async fn what_does_not_go_on_as_it_began_is_removed() {
     let disk = raw_disk(100_000);
-    let server = Server::new(Sends::default()).await;
+    let server = Attacker::new(Sends::default()).await;
     let rest = &disk[50_000..];
     for lie in [
         // Another version than was asked for.

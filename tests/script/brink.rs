@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::hostler::Box7;
-use super::{Small, complaint, end};
+use super::hostler::Sandbox;
+use super::small_filesystem::SmallFilesystem;
+use super::{end, one_line_error};
 
 /// Runs a tool of the administrator's; says why it failed.
 fn administer(program: &str, arguments: &[&str], path: &Path) -> Result<(), String> {
@@ -21,9 +22,9 @@ fn administer(program: &str, arguments: &[&str], path: &Path) -> Result<(), Stri
 #[test]
 fn what_was_accepted_at_the_brink_is_done() {
     const DISKS: usize = 28;
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     let dir = place.dir().to_owned();
-    let _small = match Small::mount(&dir) {
+    let _small = match SmallFilesystem::mount(&dir, 8) {
         Ok(small) => small,
         Err(why) => {
             println!("left out: no small filesystem can be mounted here: {why}");
@@ -68,7 +69,7 @@ impl Drop for Immutable {
 
 #[test]
 fn what_is_immutable_is_said_and_goes_on_once_it_is_not() {
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     place.serve(&[]);
     place.done("disk_create", &["name=data", "size_mb=1", "fstype=none"]);
     let file = place.dir().join("disks/1.qcow2");
@@ -100,9 +101,9 @@ fn what_is_immutable_is_said_and_goes_on_once_it_is_not() {
 
 #[test]
 fn what_is_mounted_for_reading_only_is_said_and_left_as_it_is() {
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     let dir = place.dir().to_owned();
-    let _small = match Small::mount(&dir) {
+    let _small = match SmallFilesystem::mount(&dir, 8) {
         Ok(small) => small,
         Err(why) => {
             println!("left out: no small filesystem can be mounted here: {why}");
@@ -116,7 +117,7 @@ fn what_is_mounted_for_reading_only_is_said_and_left_as_it_is() {
     for arguments in
         [&["serve"][..], &["list", "disks"], &["run", "disk_create", "name=a", "size_mb=1"]]
     {
-        let said = complaint(&place.run(arguments), 1);
+        let said = one_line_error(&place.run(arguments), 1);
         assert!(said.contains("Read-only file system"), "{arguments:?}: {said}");
     }
     let found = place.run(&["doctor"]);

@@ -276,12 +276,6 @@ impl Queue {
         self.lines.get(&resource)?.will_be()
     }
 
-    /// Whether an operation holds or awaits a resource.
-    #[must_use]
-    pub fn concerns(&self, uid: Uid, resource: ResourceId) -> bool {
-        self.locks(uid).any(|lock| lock == resource)
-    }
-
     /// Whether an operation has not started.
     #[must_use]
     pub fn awaits(&self, uid: Uid) -> bool {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Choice, Effect, Field, FieldType, OperationSpec, Preview, Reason, Refusal, Resource,
@@ -10,7 +10,7 @@ use crate::domain::{
 };
 
 use super::images::{self, Undone};
-use super::{AdmissionContext, Kind, guests};
+use super::{AdmissionContext, Context, Kind, guests};
 
 /// What can be built: name, label, login.
 const RECIPES: [(&str, &str, &str); 2] = [
@@ -120,14 +120,14 @@ mod tests {
     use crate::domain::Reason;
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "image_build",
             params: json!({ "recipe": "debian" }),
             setup: |_| Box::pin(async {}),
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::inventory::Inventory;
-use crate::backend::engine::journal::{Context, StepContext, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::backend::state_files::description;
 use crate::domain::{
@@ -11,7 +11,7 @@ use crate::domain::{
     Resource, ResourceId, ResourceKind, Risk,
 };
 
-use super::{AdmissionContext, Kind, files};
+use super::{AdmissionContext, Context, Kind, StepContext, files};
 
 /// The kind.
 pub struct ImageDelete;
@@ -99,8 +99,8 @@ fn in_use(image: u64, inventory: &Inventory) -> Option<String> {
     })
 }
 
-/// Looks for VMs of an image that the database does not know: after an older one was put back, their
-/// descriptions are all that tells of them.
+/// Looks for VMs of an image that the database does not know: after an older one was put back,
+/// their descriptions are all that tells of them.
 fn unknown_use(settings: &Settings, image: u64) -> Result<(), Failure> {
     let described = description::vms(&settings.state_dir)
         .map_err(|error| Failure::io("read the descriptions of VMs", &error))?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::ports::{Checksum, PortFuture, Ports};
 use crate::backend::settings::{OsImage, Settings};
 use crate::domain::{
@@ -11,7 +11,7 @@ use crate::domain::{
 };
 
 use super::images::{self, Undone};
-use super::{AdmissionContext, Kind, guests};
+use super::{AdmissionContext, Context, Kind, guests};
 
 /// How often a download is taken up again before a person is asked.
 const RETRIES: u32 = 6;
@@ -252,14 +252,14 @@ mod tests {
     const URL: &str = "https://images.example/other.qcow2";
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "image_fetch",
             params: json!({ "os": "debian-12" }),
             setup: |_| Box::pin(async {}),
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]

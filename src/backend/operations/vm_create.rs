@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
+use crate::backend::engine::secrets::Sealed;
 use crate::backend::ports::Seed;
 use crate::backend::settings::Settings;
 use crate::backend::watchers::load;
@@ -12,7 +13,7 @@ use crate::domain::{
     Preview, Reason, Refusal, Resource, ResourceId, ResourceKind, Risk, Vm, VmState,
 };
 
-use super::{AdmissionContext, Kind, Sealed, files, guests};
+use super::{AdmissionContext, Context, Kind, files, guests};
 
 /// The root disk of an image without one, in MB. It takes what is written to it, no more.
 const BLANK_MB: u64 = 8 * 1024;
@@ -43,8 +44,8 @@ impl Kind for VmCreate {
         OperationSpec {
             kind: "vm_create".into(),
             title: "Create".into(),
-            doc: "Creates a virtual machine from an image and starts it. Its root disk is an overlay \
-                  of the image's, so this takes the same time whatever the image's size."
+            doc: "Creates a virtual machine from an image and starts it. Its root disk is an \
+                  overlay of the image's, so this takes the same time whatever the image's size."
                 .into(),
             doing: "being created".into(),
             resource: ResourceKind::Vm,
@@ -232,7 +233,8 @@ impl Kind for VmCreate {
                             }
                         }
                     };
-                    // The seed is written while qemu-img works; what failed is told when both have ended.
+                    // The seed is written while qemu-img works; what failed is told when both have
+                    // ended.
                     let (root, seed) = tokio::join!(root, disks.seed(seed_path, seed));
                     root.and(seed)
                 }
@@ -273,8 +275,8 @@ fn check_login(login: &str) -> Result<(), Refusal> {
         Reason::Syntax,
         "login",
         login,
-        "login may hold small letters, digits, '-' and '_', starts with a letter and has at most 32 \
-         characters",
+        "login may hold small letters, digits, '-' and '_', starts with a letter and has at most \
+         32 characters",
     ))
 }
 
@@ -286,8 +288,8 @@ fn memory_mib(params: &Parameters, settings: &Settings) -> u64 {
 fn logs_in(form: Option<&ImageForm>, login: &str) -> String {
     match form {
         Some(ImageForm::Direct { .. }) => {
-            "Its serial console is a shell of root's that asks for no password; the one given is not \
-             used."
+            "Its serial console is a shell of root's that asks for no password; the one given is \
+             not used."
                 .to_owned()
         }
         Some(ImageForm::Iso { .. }) => {
@@ -334,14 +336,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "vm_create",
             params: json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny" }),
             setup: |harness| Box::pin(async { assert_eq!(harness.some_image().await, 1) }),
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]

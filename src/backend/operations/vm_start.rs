@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::ports::GuestStatus;
 use crate::backend::settings::Settings;
 use crate::backend::watchers::load;
@@ -11,7 +11,7 @@ use crate::domain::{
     Risk, Vm, VmState,
 };
 
-use super::{AdmissionContext, Kind, guests};
+use super::{AdmissionContext, Context, Kind, guests};
 
 /// The kind.
 pub struct VmStart;
@@ -111,14 +111,14 @@ mod tests {
     use crate::domain::{Reason, ResourceId, ResourceKind, VmState};
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "vm_start",
             params: json!({ "vm": "web-1" }),
             setup: |harness| Box::pin(async { assert_eq!(harness.some_halted_vm().await, 1) }),
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]
@@ -138,7 +138,7 @@ mod tests {
         for trouble in [Trouble::Before, Trouble::After] {
             let mut harness = Harness::open();
             let vm = harness.some_halted_vm().await;
-            harness.fake.haunts(vm);
+            harness.fake.orphan(vm);
             harness.fake.trouble(0, trouble);
             harness.fails("vm_start", json!({ "vm": vm })).await;
             assert!(harness.fake.processes().contains_key(&vm), "{trouble:?}");

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use super::fake::Clocks;
+use crate::backend::engine::clock;
 use crate::backend::ports::{
     Checksum, Clock, CommandLog, DiskInfo, DiskTool, Drive, EncodeJob, Encoded, Encoder, Guest,
     GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor, ImageTool, MadeImage, MediaInfo,
@@ -169,16 +170,18 @@ impl FakeClock {
 }
 
 impl Clock for FakeClock {
-    fn now(&self) -> Timestamp {
-        self.0.borrow().wall
-    }
-
     fn uptime(&self) -> Duration {
         self.0.borrow().uptime
     }
 
     fn boot(&self) -> String {
         "a boot".to_owned()
+    }
+}
+
+impl clock::Clock for FakeClock {
+    fn now(&self) -> Timestamp {
+        self.0.borrow().wall
     }
 
     fn until(&self, at: Timestamp) -> BoxFuture<'_, ()> {

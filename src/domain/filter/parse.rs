@@ -16,7 +16,6 @@ use jiff::{Span, Timestamp, ToSpan, Zoned};
 use super::{
     AGE, Filter, FilterError, FilterTerm, FilterTest, LONGEST, Misread, Quantity, REFERRED, named,
 };
-use crate::domain::Catalogue;
 use crate::domain::query::Subject;
 
 /// The operators, longer ones before those they begin with.
@@ -86,18 +85,13 @@ impl Filter {
         read(text, of, now, |_| Ok(())).map_err(|misread| misread.why)
     }
 
-    /// The same, for whoever points at what is wrong and knows the kinds of operations: one that
-    /// there is not is refused.
+    /// The same, for whoever points at what is wrong and knows the `kinds` of operations: one that
+    /// is not among them is refused.
     ///
     /// # Errors
     /// Which part cannot be understood, and why.
-    pub fn read(
-        text: &str,
-        of: Subject,
-        now: &Zoned,
-        catalogue: &Catalogue,
-    ) -> Result<Self, Misread> {
-        read(text, of, now, |test| test.check_kind(catalogue))
+    pub fn read(text: &str, of: Subject, now: &Zoned, kinds: &[&str]) -> Result<Self, Misread> {
+        read(text, of, now, |test| test.check_kind(kinds))
     }
 }
 

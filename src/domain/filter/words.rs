@@ -1,10 +1,10 @@
-//! The words a column can hold, where these are all there are: a filter for another one finds nothing,
-//! and is refused with what there is.
+//! The words a column can hold, where these are all there are: a filter for another one finds
+//! nothing, and is refused with what there is.
 
 use super::{FilterError, FilterTest, after};
 use crate::domain::query::Subject;
 use crate::domain::{
-    Catalogue, DiskState, EncodingState, FsType, ImageState, ResourceKind, State, Task, VmState,
+    DiskState, EncodingState, FsType, ImageState, ResourceKind, State, Task, VmState,
 };
 
 impl FilterTest {
@@ -19,13 +19,10 @@ impl FilterTest {
         }
     }
 
-    /// Checks the kind of operation that a column is to be.
-    pub(super) fn check_kind(&self, catalogue: &Catalogue) -> Result<(), FilterError> {
+    /// Checks the kind of operation that a column is to be, of those there are.
+    pub(super) fn check_kind(&self, kinds: &[&str]) -> Result<(), FilterError> {
         match self {
-            Self::Is { column, text } if column == "kind" => {
-                let kinds: Vec<&str> = catalogue.iter().map(|spec| &*spec.kind).collect();
-                known(column, text, &kinds)
-            }
+            Self::Is { column, text } if column == "kind" => known(column, text, kinds),
             _ => Ok(()),
         }
     }

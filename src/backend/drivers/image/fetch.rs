@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE,
 };
-use reqwest::redirect::{Action, Attempt, Policy};
+use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
@@ -24,20 +24,18 @@ use tokio::time::{timeout, timeout_at};
 
 use super::checksum::{self, Expected};
 use super::copy::Hasher;
-use super::{atomic_file, hashed};
-use crate::backend::drivers::room::Reserve;
+use super::{atomic_file, hashed, redirect};
+use crate::backend::drivers::room::HeadRoom;
 use crate::backend::ports::{Checksum, ProgressReport, Report};
 use crate::domain::Failure;
 
 /// How long a server may be silent.
-const SILENCE: Duration = Duration::from_secs(30);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Lists of checksums are small.
 const LIST_BYTES: usize = 4 << 20;
 /// How often progress is told.
-const TOLD_EVERY: Duration = Duration::from_millis(250);
+const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How many redirects are followed.
-const HOPS: usize = 10;
 /// How much may be written between two looks at the room that is left, in bytes.
 const LOOK_EVERY: u64 = 16 << 20;
 
@@ -45,7 +43,7 @@ const LOOK_EVERY: u64 = 16 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// What stays free on the filesystem.
-    pub reserve: Reserve,
+    pub reserve: HeadRoom,
     /// At least so many bytes come
     pub least: u64,
     /// in each such time.
@@ -58,7 +56,7 @@ impl Default for Limits {
     /// A kilobyte a second is less than any line has brought for decades.
     fn default() -> Self {
         let minute = Duration::from_secs(60);
-        Self { reserve: Reserve::default(), least: 60_000, each: minute, answer: minute }
+        Self { reserve: HeadRoom::default(), least: 60_000, each: minute, answer: minute }
     }
 }
 
@@ -90,7 +88,7 @@ impl Wanted<'_> {
 
 /// What a partial file is of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Origin {
+struct Provenance {
     url: String,
     checksum: Checksum,
     /// The ETag, or else the time of the last change: what `If-Range` takes.
@@ -164,7 +162,7 @@ pub(super) fn forget(dir: &Path) -> Result<(), Failure> {
         .map_err(|error| Failure::io(format!("remove a download in {}", dir.display()), &error))
 }
 
-fn origin(dir: &Path) -> Option<Origin> {
+fn origin(dir: &Path) -> Option<Provenance> {
     serde_json::from_slice(&std::fs::read(origin_file(dir)).ok()?).ok()
 }
 
@@ -180,30 +178,13 @@ fn client() -> Result<&'static Client, Failure> {
         let _chosen = rustls::crypto::ring::default_provider().install_default();
         Client::builder()
             .user_agent(concat!("hostler/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::custom(redirected))
-            .connect_timeout(SILENCE)
-            .read_timeout(SILENCE)
+            .redirect(Policy::custom(redirect::follow))
+            .connect_timeout(SILENCE_TIMEOUT)
+            .read_timeout(SILENCE_TIMEOUT)
             .build()
             .map_err(|error| words(&error))
     });
     made.as_ref().map_err(|why| Failure::new(format!("cannot fetch anything: {why}")))
-}
-
-/// Follows a redirect, unless there is no end of them or it leads to where others can read and
-/// change what comes. Anything but HTTP is refused by the client itself.
-fn redirected(attempt: Attempt<'_>) -> Action {
-    let from = attempt.previous();
-    if from.len() > HOPS {
-        return attempt.error(format!("it was redirected more than {HOPS} times"));
-    }
-    if from.last().is_some_and(|from| is_downgrade(from.scheme(), attempt.url().scheme())) {
-        return attempt.error("it was redirected from https to http");
-    }
-    attempt.follow()
-}
-
-fn is_downgrade(from: &str, to: &str) -> bool {
-    from == "https" && to != "https"
 }
 
 /// The checksum the file must have.
@@ -303,7 +284,7 @@ async fn download(
     }
     limits.reserve.check(dir, length.unwrap_or_default()).map_err(writing)?;
     if at == 0 {
-        let origin = Origin {
+        let origin = Provenance {
             url: url.to_owned(),
             checksum: wanted.checksum.clone(),
             validator: validator(response.headers()),
@@ -474,7 +455,7 @@ impl Rate {
     /// What to report now; `None` when that was done just before.
     fn meter(&mut self, at: u64, whole: Option<u64>) -> Option<ProgressReport> {
         let done = whole == Some(at);
-        if !done && self.told.is_some_and(|told| told.elapsed() < TOLD_EVERY) {
+        if !done && self.told.is_some_and(|told| told.elapsed() < REPORT_INTERVAL) {
             return None;
         }
         self.told = Some(Instant::now());
@@ -490,18 +471,5 @@ impl Rate {
             detail: Some(format!("{size} · {:.1} MB/s", rate / 1e6)),
             ..ProgressReport::default()
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_came_encrypted_goes_on_encrypted() {
-        assert!(is_downgrade("https", "http"));
-        assert!(!is_downgrade("https", "https"));
-        assert!(!is_downgrade("http", "https"));
-        assert!(!is_downgrade("http", "http"));
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::backend::engine::storage::Opened;
 use crate::domain::{BackendError, Operation, Uid};
 
-use super::reader::{self, Opened};
-use super::{FILE, broken};
+use super::{FILE, broken, reader};
 
 /// A store that is looked at.
 pub struct Look {

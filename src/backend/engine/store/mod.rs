@@ -6,6 +6,7 @@
 
 mod change;
 mod fault;
+pub mod known;
 mod look;
 pub mod reader;
 mod reserve;
@@ -16,16 +17,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags};
+use tokio::sync::watch;
 
-use crate::domain::BackendError;
+use super::storage::{Answer, Change, Damaged, Health, Opened, RecordedStep, Storage};
+use crate::domain::{BackendError, BoxFuture, Operation, Uid};
 
-pub use change::{Change, StepChange};
 #[cfg(any(test, feature = "failpoints"))]
 pub use fault::{Fault, Faults, How};
 pub use look::Look;
-pub use reader::{Damaged, Opened, Reader};
-pub use reserve::{FILE as RESERVE, FREE_MIB};
-pub use writer::{Health, Writer};
+pub use reader::Reader;
+pub use reserve::FILE as RESERVE;
+pub use writer::Writer;
 
 /// The file in the state directory.
 pub const FILE: &str = "hostler.db";
@@ -70,19 +72,8 @@ impl Store {
         &self.writer
     }
 
-    /// Whether the disk is full: new work is neither taken nor to be started.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.writer.is_full()
-    }
-
-    /// Whether nothing will ever be written again.
-    #[must_use]
-    pub fn is_dead(&self) -> bool {
-        matches!(&*self.writer.health().borrow(), Health::Dead(_))
-    }
-
-    /// Returns, with a sentence, when nothing will ever be written again although it was not closed.
+    /// Returns, with a sentence, when nothing will ever be written again although it was not
+    /// closed.
     pub async fn broken(&self) -> BackendError {
         let mut health = self.writer.health();
         let dead = health.wait_for(|health| matches!(health, Health::Dead(_))).await;
@@ -119,14 +110,47 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub async fn read<T: Send + 'static>(
+    pub fn read<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, BackendError> {
+    ) -> impl Future<Output = Result<T, BackendError>> + Send + 'static {
         let reader = self.reader.clone();
-        tokio::task::spawn_blocking(move || reader.read(question))
-            .await
-            .map_err(|error| broke(&error))?
+        async move {
+            tokio::task::spawn_blocking(move || reader.read(question))
+                .await
+                .map_err(|error| broke(&error))?
+        }
+    }
+}
+
+impl Storage for Store {
+    fn send(&self, changes: Vec<Change>) -> Answer {
+        self.writer.request(changes)
+    }
+
+    fn send_unanswered(&self, changes: Vec<Change>) {
+        self.writer.send_unanswered(changes);
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.writer.health()
+    }
+
+    fn place(&self) -> String {
+        let path = self.reader.path();
+        path.parent().unwrap_or(path).display().to_string()
+    }
+
+    fn needed_mib(&self) -> u64 {
+        reserve::FREE_MIB
+    }
+
+    fn operation(&self, uid: Uid) -> BoxFuture<'static, Result<Option<Operation>, BackendError>> {
+        Box::pin(self.read(move |connection| reader::operation(connection, uid)))
+    }
+
+    fn steps(&self, uid: Uid) -> BoxFuture<'static, Result<Vec<RecordedStep>, BackendError>> {
+        Box::pin(self.read(move |connection| reader::steps(connection, uid)))
     }
 }
 
@@ -134,8 +158,8 @@ fn broke(error: &tokio::task::JoinError) -> BackendError {
     BackendError::failed(format!("a reader of the store broke: {error}"))
 }
 
-/// The rows of a store that cannot be read, for `doctor`. Changes nothing; a state directory without
-/// a store has none.
+/// The rows of a store that cannot be read, for `doctor`. Changes nothing; a state directory
+/// without a store has none.
 ///
 /// # Errors
 /// When the file cannot be read at all.
@@ -189,8 +213,8 @@ fn harden(connection: &Connection, path: &Path) -> Result<(), BackendError> {
             .map_err(|error| broken(path, &error))?;
         if is != expected {
             return Err(BackendError::failed(format!(
-                "{}: SQLite answers {name}={is} where {expected} is needed; nothing would survive a \
-                 power cut. Put the state directory on a local filesystem",
+                "{}: SQLite answers {name}={is} where {expected} is needed; nothing would survive \
+                 a power cut. Put the state directory on a local filesystem",
                 path.display()
             )));
         }
@@ -219,8 +243,8 @@ fn recognise(connection: &Connection, path: &Path) -> Result<usize, BackendError
     }
     if version > newest {
         return Err(BackendError::failed(format!(
-            "{} was written by a newer hostler (its version is {version}, this one knows {newest}); \
-             nothing was changed. Start the newer hostler",
+            "{} was written by a newer hostler (its version is {version}, this one knows \
+             {newest}); nothing was changed. Start the newer hostler",
             path.display()
         )));
     }

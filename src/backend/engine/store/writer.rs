@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{oneshot, watch};
 
-use crate::backend::engine::known::Known;
+use super::known::Known;
+use crate::backend::engine::storage::{Answer, Change, Health};
 use crate::domain::BackendError;
 
-use super::change::{Change, Statements};
+use super::change::Statements;
 use super::fault::Faults;
 use super::reserve::{FREE_MIB, Reserve};
 
@@ -29,40 +30,29 @@ const MOST: usize = 4096;
 /// The longest a transaction waits for the next request it expects: less than a trip to most disks.
 const PATIENCE: Duration = Duration::from_micros(100);
 
-/// From how many answered callers on the next transaction expects as many again. A few have nothing to
-/// gain from waiting for each other.
+/// From how many answered callers on the next transaction expects as many again. A few have nothing
+/// to gain from waiting for each other.
 const MANY: usize = 8;
 
 /// Changes that are written together or not at all, and who wants to know.
 struct Request {
     changes: Vec<Change>,
-    answer: Option<Answer>,
+    answer: Option<Asker>,
     /// Whether the writer ends with it.
     last: bool,
 }
 
 /// The way back to who wants to know.
-type Answer = oneshot::Sender<Result<(), BackendError>>;
+type Asker = oneshot::Sender<Result<(), BackendError>>;
 
 /// Who is to be told, and what.
-type Told = (Answer, Result<(), BackendError>);
+type Told = (Asker, Result<(), BackendError>);
 
 /// The way to the writer thread.
 #[derive(Clone)]
 pub struct Writer {
     requests: mpsc::Sender<Request>,
     health: watch::Receiver<Health>,
-}
-
-/// How the writer is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Health {
-    /// It writes.
-    Well,
-    /// The disk is full: it writes what ends things, and takes no new work.
-    Full,
-    /// It writes no more, and why. What it acknowledged is on disk.
-    Dead(String),
 }
 
 impl Writer {
@@ -78,7 +68,8 @@ impl Writer {
         let thread = move || {
             let health = &tell;
             let mut writer = Thread { connection, waiting, path, known, reserve, faults, health };
-            // It outlives the writing: nobody is told that there is no answer before it is known why.
+            // It outlives the writing: nobody is told that there is no answer before it is known
+            // why.
             let mut batch = Batch::default();
             let written = std::panic::catch_unwind(AssertUnwindSafe(|| writer.write(&mut batch)));
             let died = match written {
@@ -119,19 +110,17 @@ impl Writer {
         &self,
         changes: Vec<Change>,
     ) -> impl Future<Output = Result<(), BackendError>> + Send + '_ {
+        let answer = self.request(changes);
+        async { answer.await.unwrap_or_else(|_| Err(self.health.borrow().error())) }
+    }
+
+    /// The same, for those who look at the [`health`](Self::health) themselves where there is no
+    /// answer.
+    pub(super) fn request(&self, changes: Vec<Change>) -> Answer {
         let (answer, told) = oneshot::channel();
-        let request = Request { changes, answer: Some(answer), last: false };
-        let sent = self.requests.send(request).is_ok();
-        async move {
-            let gone = || match &*self.health.borrow() {
-                Health::Dead(why) => BackendError::failed(why.as_str()),
-                _ => BackendError::failed("the writer of the store has stopped; restart hostler"),
-            };
-            if !sent {
-                return Err(gone());
-            }
-            told.await.unwrap_or_else(|_| Err(gone()))
-        }
+        // A writer that is gone drops the way back with the request.
+        let _ = self.requests.send(Request { changes, answer: Some(answer), last: false });
+        told
     }
 
     /// Ends the thread, or finds it ended. Everything sent before is in one whole file, and that is
@@ -303,8 +292,8 @@ impl Thread<'_> {
     /// Gives up the reserve, and takes no new work from now on. Says whether there is room now.
     fn give_room(&mut self) -> bool {
         self.health.send_replace(Health::Full);
-        // What is in the log already moves into the store, so that the log can begin anew; as far as
-        // that needs no room itself.
+        // What is in the log already moves into the store, so that the log can begin anew; as far
+        // as that needs no room itself.
         let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         self.reserve.give_up()
     }
@@ -352,8 +341,9 @@ fn is_full(error: &rusqlite::Error) -> bool {
 }
 
 /// The next request for a transaction that has begun. When the last one answered many callers, the
-/// first of them to ask again would get a transaction for itself while all others wait for the next:
-/// twice as many trips to the disk for the same work. So one that is `expected` is waited for a little.
+/// first of them to ask again would get a transaction for itself while all others wait for the
+/// next: twice as many trips to the disk for the same work. So one that is `expected` is waited for
+/// a little.
 fn another(waiting: &mpsc::Receiver<Request>, expected: bool) -> Option<Request> {
     let mut next = waiting.try_recv().ok();
     if next.is_none() && expected {

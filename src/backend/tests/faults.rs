@@ -60,7 +60,7 @@ async fn asks(harness: &Harness, kind: &str, given: Json) -> Option<Uid> {
 /// Says whether it worked, or can work no more.
 async fn may(harness: &Harness, control: Control) -> bool {
     let done = harness.backend.control(control).await;
-    done.is_ok() || harness.backend.engine.store.is_dead()
+    done.is_ok() || harness.backend.engine.is_dead()
 }
 
 async fn rest(harness: &mut Harness, uids: &[Uid]) {
@@ -168,14 +168,14 @@ async fn play(fault: Fault) -> Vec<String> {
     let lived = tokio::select! {
         biased;
         () = a_day(&mut harness, &mut accepted) => true,
-        _ = backend.engine.store.broken() => false,
+        _ = backend.lost() => false,
     };
     let struck = faults.plan(None);
     // What was to go wrong with a request that never came does not any more.
     harness.fake.trouble(usize::MAX, Trouble::Before);
     let what = format!("{fault:?} {struck:?}");
     println!("{what}");
-    if lived && !backend.engine.store.is_dead() {
+    if lived && !backend.engine.is_dead() {
         in_order(&mut events, &harness).await;
         let before = told(&harness).await;
         whole(&before);
@@ -221,7 +221,7 @@ async fn nothing_is_undone_once_the_store_is_dead() {
     for at in 0.. {
         let mut harness = Harness::open();
         let backend = harness.backend.clone();
-        let tasks = backend.engine.running.len();
+        let tasks = backend.engine.at_work();
         harness.control(lane(LaneChange::Pause)).await;
         let given = json!({ "name": "data", "size_mb": 20 });
         let uid = harness.submit("disk_create", given).await.unwrap().uid;
@@ -230,7 +230,7 @@ async fn nothing_is_undone_once_the_store_is_dead() {
         faults.plan(Some(Fault { at, times: 1, how: How::Broken }));
         let lived = tokio::select! {
             biased;
-            _ = backend.engine.store.broken() => false,
+            _ = backend.lost() => false,
             _ = harness.reaches(uid, &[State::Done, State::Error]) => true,
         };
         let struck = faults.plan(None);
@@ -244,7 +244,7 @@ async fn nothing_is_undone_once_the_store_is_dead() {
         }
         died += 1;
         // The operation's task ends, and the one that waited for room.
-        while backend.engine.running.len() >= tasks {
+        while backend.engine.at_work() >= tasks {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         harness = harness.restart().await;

@@ -1,4 +1,5 @@
-//! What was accepted does not fail for want of room in hostler's own records: it waits, and says so.
+//! What was accepted does not fail for want of room in hostler's own records: it waits, and says
+//! so.
 
 use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
@@ -80,7 +81,7 @@ async fn what_was_accepted_is_done_although_the_store_had_no_room() {
         let ended = tokio::select! {
             ended = harness.reaches(uid, &states) => ended,
             // Whether that commit happened nobody knows: the next start does.
-            _ = backend.engine.store.broken() => continue,
+            _ = backend.lost() => continue,
         };
         let struck = faults.plan(None);
         assert_eq!(ended.state, State::Done, "{at} {struck:?}: {:?}", ended.comment);
