@@ -25,7 +25,7 @@ mod stage;
 use fake_backend::Fake;
 use hostler::ui::model::Modal;
 use hostler::ui::msg::Msg;
-use hostler::ui::theme::Theme;
+use hostler::ui::style::theme::Theme;
 use stage::{Stage, text};
 
 /// Every pane and window: its name, whether the box is bare, and the keys that lead there.

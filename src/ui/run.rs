@@ -27,15 +27,15 @@ use tokio::time::Instant;
 use self::choices::remembered;
 use self::hands::Hands;
 use self::outside::{Reader, Signals, has_shell, has_terminal, terminal_gone};
-use super::action::table;
-use super::keymap::Keymap;
 use super::model::{Model, Setup};
 use super::msg::{Cmd, Msg};
 use super::terminal::{Screen, last_words};
-use super::theme::{Theme, ascii_wanted};
 use super::update::{start, update};
 use super::view::draw;
 use crate::domain::{Backend, Catalogue};
+use crate::ui::input::action::table;
+use crate::ui::input::keymap::Keymap;
+use crate::ui::style::theme::{Theme, ascii_wanted};
 
 /// How the console is opened.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! Filters as they are typed: what words find, what the columns are called, what is not understood.
 
 use hostler::domain::*;
-use hostler::ui::theme::Theme;
+use hostler::ui::style::theme::Theme;
 
 use super::fake_backend::Fake;
 use super::stage::Stage;
@@ -59,7 +59,7 @@ fn what_is_not_understood_is_pointed_at_and_the_list_says_what_it_still_shows() 
     assert!(text.contains("still /state:running"), "{text}");
     let theme = Theme::load("terminal", true, false).unwrap();
     let buffer = stage.buffer(&theme);
-    let bad = theme.style(hostler::ui::theme::Role::Bad).fg;
+    let bad = theme.style(hostler::ui::style::theme::Role::Bad).fg;
     let pointed: String = (0..50)
         .map(|x| &buffer[(x, 23)])
         .filter(|cell| Some(cell.fg) == bad)

@@ -3,11 +3,11 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use hostler::domain::*;
 use hostler::ui::Exit;
-use hostler::ui::action::table;
-use hostler::ui::keymap::Keymap;
+use hostler::ui::input::action::table;
+use hostler::ui::input::keymap::Keymap;
 use hostler::ui::model::{Modal, Row, Tab};
 use hostler::ui::msg::{Cmd, Msg};
-use hostler::ui::theme::Theme;
+use hostler::ui::style::theme::Theme;
 use proptest::prelude::*;
 
 use super::fake_backend::{Fake, catalogue};
@@ -440,7 +440,7 @@ fn the_serial_console_sends_keys_and_leaves_by_its_chord() {
 
 #[test]
 fn every_kind_has_a_form_and_every_default_stands_in_it() {
-    use hostler::ui::form::{Form, Purpose};
+    use hostler::ui::windows::form::state::{Form, Purpose};
     for spec in &catalogue() {
         let form = Form::new(1, spec, Purpose::New, &catalogue());
         let params = form.params();

@@ -67,7 +67,7 @@ fn a_long_notice_leaves_no_pieces_beside_it() {
     assert_looks("notice_long", two_of_three_refused);
     let text = stage::text(
         &two_of_three_refused((80, 24))
-            .buffer(&hostler::ui::theme::Theme::load("terminal", true, false).unwrap()),
+            .buffer(&hostler::ui::style::theme::Theme::load("terminal", true, false).unwrap()),
     );
     let first = text.lines().find(|line| line.contains("2 of 3 refused")).unwrap();
     assert!(first.starts_with("│ ") && first.ends_with(" │"), "{first}");

@@ -2,11 +2,11 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use hostler::domain::*;
-use hostler::ui::action::table;
-use hostler::ui::keymap::{Key, Keymap};
+use hostler::ui::input::action::table;
+use hostler::ui::input::keymap::{Key, Keymap};
 use hostler::ui::model::{Choices, Model, Setup};
 use hostler::ui::msg::{Cmd, Msg};
-use hostler::ui::theme::Theme;
+use hostler::ui::style::theme::Theme;
 use hostler::ui::update::{start, update};
 use hostler::ui::view::draw;
 use jiff::tz::TimeZone;

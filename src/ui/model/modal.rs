@@ -3,11 +3,11 @@
 use tui_input::Input;
 
 use crate::domain::{OperationDetail, Uid};
-use crate::ui::action::Action;
-use crate::ui::confirm::Confirm;
-use crate::ui::console::Console;
-use crate::ui::form::Form;
-use crate::ui::palette::Palette;
+use crate::ui::input::action::Action;
+use crate::ui::windows::confirm::Confirm;
+use crate::ui::windows::console::Console;
+use crate::ui::windows::form::state::Form;
+use crate::ui::windows::palette::Palette;
 
 /// A window over the lists. The last one has the keys.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{Timestamp, Zoned};
 
-use super::Tab;
+use super::tab::Tab;
 use crate::domain::{Filter, List, Operation, Resource, Rows, Sort};
 
 /// A row of a list.

@@ -3,14 +3,15 @@
 use serde_json::Value as Json;
 
 use crate::domain::{FieldType, OperationSpec, Params, Resource, Risk, Submit};
-use crate::ui::confirm::{Confirm, Stakes};
-use crate::ui::console::Console;
-use crate::ui::form::{Form, Purpose};
-use crate::ui::layout::full;
+use crate::ui::model::layout::full;
 use crate::ui::model::{Batch, Focus, Modal, Model, Request, Row, Tab, Tone};
 use crate::ui::msg::Cmd;
+use crate::ui::windows::confirm::{Confirm, Stakes};
+use crate::ui::windows::console::Console;
+use crate::ui::windows::form::state::{Form, Purpose};
 
-use super::{form, refuses, tell};
+use super::{refuses, tell};
+use crate::ui::windows::form::update as form;
 
 /// Asks for an operation kind on what is selected or marked.
 pub fn kind(model: &mut Model, kind: &str, cmds: &mut Vec<Cmd>) {

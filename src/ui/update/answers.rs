@@ -5,10 +5,11 @@ use crate::domain::{
 };
 use crate::ui::model::{Batch, Modal, Model, Request, Row, Tab, Tone};
 use crate::ui::msg::{Ask, Cmd};
-use crate::ui::palette::{Candidate, Target};
+use crate::ui::windows::palette::{Candidate, Target};
 
 use super::list::{self, hurry};
-use super::{form, tell};
+use super::tell;
+use crate::ui::windows::form::update as form;
 
 /// How many of its own operations a console remembers.
 const MINE: usize = 256;

@@ -5,8 +5,8 @@ use tui_input::Input;
 
 use crate::domain::filter::head;
 use crate::domain::{Page, Query, ResourceId, Sort, State};
-use crate::ui::action::Action;
-use crate::ui::layout::layout;
+use crate::ui::input::action::Action;
+use crate::ui::model::layout::layout;
 use crate::ui::model::{Focus, Modal, Model, OperationView, Pane, Row, Tab, Tone};
 use crate::ui::msg::{Ask, Cmd};
 

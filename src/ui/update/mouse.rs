@@ -3,8 +3,8 @@
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
 
-use crate::ui::action::Action;
-use crate::ui::layout::layout;
+use crate::ui::input::action::Action;
+use crate::ui::model::layout::layout;
 use crate::ui::model::{Focus, Modal, Model};
 use crate::ui::msg::Cmd;
 use crate::ui::view::tab_places;

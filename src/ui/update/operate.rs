@@ -5,12 +5,13 @@
 use std::collections::BTreeSet;
 
 use crate::domain::{Control, Operation, Params, State, Uid};
-use crate::ui::confirm::{Ask as Question, Confirm, Then};
-use crate::ui::form::{Form, Purpose};
 use crate::ui::model::{Batch, Mark, Modal, Model, Request, Row, Tab, Tone};
 use crate::ui::msg::Cmd;
+use crate::ui::windows::confirm::{Ask as Question, Confirm, Then};
+use crate::ui::windows::form::state::{Form, Purpose};
 
-use super::{form, refuses, tell};
+use super::{refuses, tell};
+use crate::ui::windows::form::update as form;
 
 /// What is meant.
 enum Meant {

@@ -2,16 +2,16 @@
 
 use ratatui::layout::Rect;
 
-use super::canvas::{Canvas, Line, spark};
-use super::{flight, operation};
+use super::{in_flight, operation};
 use crate::domain::{
     Disk, Encoding, Image, ImageForm, Repeat, Resource, ResourceId, ResourceKind, RunOutcome,
     State, Task, Vm,
 };
-use crate::ui::columns::{mib, state};
 use crate::ui::model::{Model, PLOT_POINTS, Row};
-use crate::ui::text;
-use crate::ui::theme::{Role, Theme};
+use crate::ui::style::canvas::{Canvas, Line, spark};
+use crate::ui::style::text;
+use crate::ui::style::theme::{Role, Theme};
+use crate::ui::view::columns::{mib, state};
 
 /// How wide the names of facts are.
 const LABEL: usize = 9;
@@ -79,7 +79,7 @@ fn of_resource(model: &Model, theme: &Theme, resource: &Resource, width: u16) ->
                 State::Run => (glyphs.busy, Role::Busy),
                 _ => (glyphs.wait, Role::Waiting),
             };
-            let what = flight::what(operation);
+            let what = in_flight::what(operation);
             let head = format!("{glyph} {doing}");
             // What it says of itself may begin with the same word.
             let tail = match what.strip_prefix(doing) {
@@ -99,7 +99,7 @@ fn of_resource(model: &Model, theme: &Theme, resource: &Resource, width: u16) ->
             lines.push(Line::new(format!("{glyph} {}", resource.state().replace('_', " ")), role));
             if let Some(operation) = model.flight.failed_on(resource.id()) {
                 let what =
-                    format!("{} {}: {}", operation.uid, operation.kind, flight::what(operation));
+                    format!("{} {}: {}", operation.uid, operation.kind, in_flight::what(operation));
                 fact(&mut lines, "failed", &what, Role::Bad, width);
             }
         }

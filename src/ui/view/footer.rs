@@ -2,19 +2,19 @@
 
 use ratatui::layout::Rect;
 
-use super::canvas::{Canvas, Line};
 use super::shell::columns;
+use crate::ui::style::canvas::{Canvas, Line};
 use tui_input::Input;
 
 use crate::domain::{LaneState, Misread, State};
-use crate::ui::action::{Action, Entry, Scope};
-use crate::ui::confirm::Ask;
-use crate::ui::field::Widget;
-use crate::ui::filter_line;
+use crate::ui::input::action::{Action, Entry, Scope};
+use crate::ui::input::completion;
 use crate::ui::model::{Focus, Modal, Model, Row, Tab, Tone};
-use crate::ui::text::{self, width};
-use crate::ui::theme::Role;
+use crate::ui::style::text::{self, width};
+use crate::ui::style::theme::Role;
 use crate::ui::update::scopes;
+use crate::ui::windows::confirm::Ask;
+use crate::ui::windows::form::field::Widget;
 
 /// The last line: what is being typed, or which keys do what.
 pub fn footer(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
@@ -43,7 +43,7 @@ pub fn footer(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
 fn filter(model: &Model, canvas: &mut Canvas<'_>, area: Rect, input: &Input) {
     let misread = model.misread(input.value());
     if model.message.is_none() && model.lost.is_none() {
-        let names = filter_line::names(model.tab.subject(), input).join(" ");
+        let names = completion::names(model.tab.subject(), input).join(" ");
         let line =
             Line::new(" columns ", Role::Quiet).with(names, Role::Text).with(" ", Role::Text);
         canvas.line(2, area.y.saturating_sub(1), area.width.saturating_sub(4), &line);

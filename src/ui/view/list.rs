@@ -2,13 +2,13 @@
 
 use ratatui::layout::Rect;
 
-use super::canvas::Canvas;
 use crate::domain::{Effect, Operation, State};
-use crate::ui::action::{Action, Scope};
-use crate::ui::columns::{Column, cell, columns};
+use crate::ui::input::action::{Action, Scope};
 use crate::ui::model::{Focus, Model, Row, Tab};
-use crate::ui::text;
-use crate::ui::theme::Role;
+use crate::ui::style::canvas::Canvas;
+use crate::ui::style::text;
+use crate::ui::style::theme::Role;
+use crate::ui::view::columns::{Column, cell, columns};
 
 /// Draws headings and rows.
 pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {

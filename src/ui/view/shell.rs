@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use ratatui::layout::Rect;
 
-use super::canvas::{Canvas, Line, spark};
 use crate::domain::ToolState;
 use crate::domain::filter::head;
-use crate::ui::layout::Layout;
+use crate::ui::model::layout::Layout;
 use crate::ui::model::{Focus, Model, Tab};
-use crate::ui::text::{self, width};
-use crate::ui::theme::Role;
+use crate::ui::style::canvas::{Canvas, Line, spark};
+use crate::ui::style::text::{self, width};
+use crate::ui::style::theme::Role;
 
 /// How many columns a text takes on a screen.
 pub fn columns(text: &str) -> u16 {

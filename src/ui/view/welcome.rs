@@ -2,12 +2,12 @@
 
 use ratatui::layout::Rect;
 
-use super::canvas::{Canvas, Line};
 use crate::domain::ToolState;
-use crate::ui::action::Action;
+use crate::ui::input::action::Action;
 use crate::ui::model::Model;
-use crate::ui::text;
-use crate::ui::theme::Role;
+use crate::ui::style::canvas::{Canvas, Line};
+use crate::ui::style::text;
+use crate::ui::style::theme::Role;
 
 /// Draws it in the place of the list.
 pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {

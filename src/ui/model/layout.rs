@@ -3,7 +3,7 @@
 
 use ratatui::layout::Rect;
 
-use super::model::{Focus, Model, Tab};
+use crate::ui::model::{Focus, Model, Tab};
 
 /// The smallest screen that can be used.
 pub const SMALLEST: (u16, u16) = (40, 10);

@@ -3,18 +3,19 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::domain::{Control, LaneChange, LaneState, Uid};
-use crate::ui::action::{Action, Scope};
-use crate::ui::confirm::{Ask as Question, Confirm, Then};
-use crate::ui::console::Console;
-use crate::ui::edit;
-use crate::ui::filter_line;
-use crate::ui::layout::{full, layout};
+use crate::ui::input::action::{Action, Scope};
+use crate::ui::input::completion;
+use crate::ui::input::edit;
+use crate::ui::model::layout::{full, layout};
 use crate::ui::model::{Modal, Model, QUIT_CHOICES, Tab, Tone};
 use crate::ui::msg::{Ask, Cmd, Msg};
-use crate::ui::palette::{Candidate, Palette, Target};
 use crate::ui::view;
+use crate::ui::windows::confirm::{Ask as Question, Confirm, Then};
+use crate::ui::windows::console::Console;
+use crate::ui::windows::palette::{Candidate, Palette, Target};
 
-use super::{act, form, list, named_like, operate, perform, quit_with, refuses, tell};
+use super::form::update as form;
+use crate::ui::update::{act, list, named_like, operate, perform, quit_with, refuses, tell};
 
 /// How many things of each tab the palette looks at.
 const FOUND: u32 = 20;
@@ -67,7 +68,7 @@ pub fn unbound(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) {
         }
         Some(Modal::Filter { input, .. }) => {
             if event.code == KeyCode::Tab {
-                filter_line::complete(model.tab.subject(), input);
+                completion::complete(model.tab.subject(), input);
             } else {
                 edit::edit(input, event);
             }

@@ -9,9 +9,11 @@ use crate::domain::{
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
-use super::flight::{Flight, held};
-use super::keymap::{Key, Keymap};
+use crate::ui::input::keymap::{Key, Keymap};
+use crate::ui::model::in_flight::{Flight, held};
 
+pub mod in_flight;
+pub mod layout;
 mod modal;
 mod pane;
 mod tab;

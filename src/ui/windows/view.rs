@@ -6,17 +6,17 @@ use tui_term::widget::PseudoTerminal;
 use ratatui::layout::{Position, Rect};
 use ratatui::widgets::Widget;
 
-use super::canvas::{Canvas, Line};
 use crate::domain::filter::head;
 use crate::domain::{LaneState, ToolState};
-use crate::ui::action::{Action, Scope};
-use crate::ui::confirm::{Ask, Confirm};
-use crate::ui::console::Console;
-use crate::ui::filter_line;
-use crate::ui::layout::{full, window};
+use crate::ui::input::action::{Action, Scope};
+use crate::ui::input::completion;
+use crate::ui::model::layout::{full, window};
 use crate::ui::model::{Model, QUIT_CHOICES};
-use crate::ui::text;
-use crate::ui::theme::{Role, Theme};
+use crate::ui::style::canvas::{Canvas, Line};
+use crate::ui::style::text;
+use crate::ui::style::theme::{Role, Theme};
+use crate::ui::windows::confirm::{Ask, Confirm};
+use crate::ui::windows::console::Console;
 
 /// Draws lines in a full window, from the first one shown.
 pub fn scrolled(model: &Model, title: &str, lines: &[Line], scroll: u16, canvas: &mut Canvas<'_>) {
@@ -84,7 +84,7 @@ pub fn help_lines(model: &Model, search: &str, width: u16) -> Vec<Line> {
         }
     }
     let columns = crate::ui::model::Tab::ALL.map(|tab| {
-        let names = filter_line::names(tab.subject(), &Input::default());
+        let names = completion::names(tab.subject(), &Input::default());
         (tab.title(), names.join(" "))
     });
     let title = "Columns a filter takes";

@@ -2,12 +2,12 @@
 
 use ratatui::layout::Rect;
 
-use super::canvas::Canvas;
-use crate::ui::layout::window;
 use crate::ui::model::Model;
-use crate::ui::palette::Palette;
-use crate::ui::text;
-use crate::ui::theme::Role;
+use crate::ui::model::layout::window;
+use crate::ui::style::canvas::Canvas;
+use crate::ui::style::text;
+use crate::ui::style::theme::Role;
+use crate::ui::windows::palette::Palette;
 
 /// Draws it.
 pub fn draw(model: &Model, palette: &Palette, canvas: &mut Canvas<'_>) {

@@ -5,7 +5,7 @@
 
 use crate::domain::{Catalogue, ResourceKind};
 
-use super::model::Tab;
+use crate::ui::model::Tab;
 
 /// Something a key, the palette or the mouse may ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

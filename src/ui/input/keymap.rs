@@ -9,9 +9,9 @@ use std::fmt;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde::Deserialize;
 
-use super::action::{Action, Entry, Scope, is_known};
+use crate::ui::input::action::{Action, Entry, Scope, is_known};
 
-const DEFAULTS: &str = include_str!("../../assets/keymap.toml");
+const DEFAULTS: &str = include_str!("../../../assets/keymap.toml");
 
 /// A key, with what is held down beside it. Shift is part of a character, not beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -293,7 +293,7 @@ fn show(keys: &[Key]) -> String {
 mod tests {
     use super::*;
     use crate::domain::Catalogue;
-    use crate::ui::action::table;
+    use crate::ui::input::action::table;
 
     fn with(text: &str) -> Result<Keymap, String> {
         Keymap::new(table(&Catalogue::default()), &[("mine.toml".to_owned(), text.to_owned())])

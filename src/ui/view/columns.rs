@@ -5,9 +5,9 @@ use crate::domain::{
     ResourceKind, Run, RunOutcome, State, Subject, Task, Vm, VmState, filter::head,
 };
 
-use super::model::{Model, Row, Tab};
-use super::text;
-use super::theme::{Glyphs, Role};
+use crate::ui::model::{Model, Row, Tab};
+use crate::ui::style::text;
+use crate::ui::style::theme::{Glyphs, Role};
 
 /// A column of a list.
 #[derive(Debug, Clone, Copy)]

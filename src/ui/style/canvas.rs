@@ -5,8 +5,8 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use tui_input::Input;
 
-use crate::ui::text::{self, clean, fit};
-use crate::ui::theme::{Glyphs, Role, Theme};
+use crate::ui::style::text::{self, clean, fit};
+use crate::ui::style::theme::{Glyphs, Role, Theme};
 
 /// A line of text in pieces, each with its meaning.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

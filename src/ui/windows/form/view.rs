@@ -2,14 +2,14 @@
 
 use ratatui::layout::Rect;
 
-use super::canvas::{Canvas, Line};
 use crate::domain::FieldType;
-use crate::ui::field::{Entry, Pick, Widget};
-use crate::ui::form::{Form, Purpose};
-use crate::ui::layout::full;
 use crate::ui::model::Model;
-use crate::ui::text;
-use crate::ui::theme::Role;
+use crate::ui::model::layout::full;
+use crate::ui::style::canvas::{Canvas, Line};
+use crate::ui::style::text;
+use crate::ui::style::theme::Role;
+use crate::ui::windows::form::field::{Entry, Pick, Widget};
+use crate::ui::windows::form::state::{Form, Purpose};
 
 /// Draws it.
 pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
@@ -54,7 +54,7 @@ fn title(model: &Model, form: &Form) -> String {
         Purpose::New => format!("{what} · {of}"),
         Purpose::Relaunch { uid, .. } => match model.flight.get(*uid) {
             Some(operation) => {
-                format!("{what} {} · relaunch {uid}", super::flight::about(operation))
+                format!("{what} {} · relaunch {uid}", crate::ui::view::in_flight::about(operation))
             }
             None => format!("{what} · relaunch {uid}"),
         },

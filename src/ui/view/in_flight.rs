@@ -2,14 +2,14 @@
 
 use ratatui::layout::Rect;
 
-use super::canvas::Canvas;
 use super::shell::columns;
 use crate::domain::{Operation, State};
-use crate::ui::columns::operation_state;
-use crate::ui::layout::layout;
+use crate::ui::model::layout::layout;
 use crate::ui::model::{Focus, Model};
-use crate::ui::text;
-use crate::ui::theme::Role;
+use crate::ui::style::canvas::Canvas;
+use crate::ui::style::text;
+use crate::ui::style::theme::Role;
+use crate::ui::view::columns::operation_state;
 
 /// The first operation shown, so that the selected one is in sight.
 #[must_use]

@@ -5,15 +5,15 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use crate::domain::{
     Control, FieldType, Filter, List, OperationSpec, Preview, Query, Resource, Rows, Subject,
 };
-use crate::ui::action::Action;
-use crate::ui::confirm::Confirm;
-use crate::ui::edit::edit;
-use crate::ui::field::{Candidate, Pick, Widget};
-use crate::ui::form::{Form, Purpose};
+use crate::ui::input::action::Action;
+use crate::ui::input::edit::edit;
 use crate::ui::model::{Modal, Model, Row};
 use crate::ui::msg::{Ask, Cmd};
+use crate::ui::windows::confirm::Confirm;
+use crate::ui::windows::form::field::{Candidate, Pick, Widget};
+use crate::ui::windows::form::state::{Form, Purpose};
 
-use super::{act, operate};
+use crate::ui::update::{act, operate};
 
 /// How many things a field offers without being searched.
 const CANDIDATES: u32 = 500;
@@ -331,14 +331,16 @@ fn lines_key(
 pub fn paste(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
     let Some(entry) = front(model).and_then(Form::current) else { return };
     match &mut entry.widget {
-        Widget::Line(input) | Widget::Secret { input, .. } => crate::ui::edit::paste(input, text),
+        Widget::Line(input) | Widget::Secret { input, .. } => {
+            crate::ui::input::edit::paste(input, text)
+        }
         Widget::Lines { lines, at } => {
             for (number, line) in text.lines().enumerate() {
                 if number > 0 {
                     *at += 1;
                     lines.insert(*at, tui_input::Input::default());
                 }
-                crate::ui::edit::paste(&mut lines[*at], line);
+                crate::ui::input::edit::paste(&mut lines[*at], line);
             }
         }
         Widget::Pick(pick) => pick.open(text.trim()),

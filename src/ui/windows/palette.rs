@@ -4,8 +4,8 @@ use nucleo_matcher::pattern::{CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
 use tui_input::Input;
 
-use super::action::Action;
-use super::model::Tab;
+use crate::ui::input::action::Action;
+use crate::ui::model::Tab;
 
 /// What choosing an entry does.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -179,9 +179,9 @@ const ASCII: Glyphs = Glyphs {
 
 /// The themes that come with the program, by name.
 const BUILT_IN: [(&str, &str); 3] = [
-    ("terminal", include_str!("../../assets/themes/terminal.toml")),
-    ("dark", include_str!("../../assets/themes/dark.toml")),
-    ("light", include_str!("../../assets/themes/light.toml")),
+    ("terminal", include_str!("../../../assets/themes/terminal.toml")),
+    ("dark", include_str!("../../../assets/themes/dark.toml")),
+    ("light", include_str!("../../../assets/themes/light.toml")),
 ];
 
 /// How one role looks, as written in a theme file.

@@ -8,7 +8,7 @@ use crate::domain::{
 };
 use serde_json::Value as Json;
 
-use super::model::PLOT_POINTS;
+use crate::ui::model::PLOT_POINTS;
 
 /// The operations in flight, and the place of the keys among them.
 #[derive(Debug, Clone, Default)]

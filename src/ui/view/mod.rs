@@ -1,28 +1,26 @@
 //! Drawing: the model onto a buffer. Nothing here decides, waits or asks.
 
-mod canvas;
-mod detail;
-mod flight;
+pub mod columns;
+pub mod detail;
 mod footer;
-mod form;
+pub mod in_flight;
 mod list;
 mod operation;
-mod palette;
 mod shell;
 mod timeline;
 mod welcome;
-mod windows;
 
-pub use canvas::{Canvas, Line};
-pub use flight::top as flight_top;
+pub use in_flight::top as flight_top;
 pub use shell::tab_places;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Position;
 
-use super::layout::{full, layout, too_small};
-use super::model::{Modal, Model};
-use super::theme::{Role, Theme};
+use crate::ui::model::layout::{full, layout, too_small};
+use crate::ui::model::{Modal, Model};
+use crate::ui::style::canvas::Canvas;
+use crate::ui::style::theme::{Role, Theme};
+use crate::ui::windows::{form, palette_view, view as windows_view};
 
 /// Draws everything. Returns where the terminal's cursor stands, if it is to be seen.
 pub fn draw(model: &Model, theme: &Theme, buffer: &mut Buffer) -> Option<Position> {
@@ -49,7 +47,7 @@ pub fn draw(model: &Model, theme: &Theme, buffer: &mut Buffer) -> Option<Positio
     if let Some(area) = places.detail {
         detail::beside(model, &mut canvas, area);
     }
-    flight::draw(model, &mut canvas, places.flight);
+    in_flight::draw(model, &mut canvas, places.flight);
     for modal in &model.modals {
         draw_modal(model, modal, &mut canvas);
     }
@@ -60,12 +58,12 @@ pub fn draw(model: &Model, theme: &Theme, buffer: &mut Buffer) -> Option<Positio
 
 fn draw_modal(model: &Model, modal: &Modal, canvas: &mut Canvas<'_>) {
     match modal {
-        Modal::Help { scroll, search } => windows::help(model, *scroll, search, canvas),
+        Modal::Help { scroll, search } => windows_view::help(model, *scroll, search, canvas),
         Modal::Doctor { scroll } => {
-            windows::scrolled(
+            windows_view::scrolled(
                 model,
                 "Doctor",
-                &windows::doctor(model, canvas.theme),
+                &windows_view::doctor(model, canvas.theme),
                 *scroll,
                 canvas,
             );
@@ -73,23 +71,23 @@ fn draw_modal(model: &Model, modal: &Modal, canvas: &mut Canvas<'_>) {
         Modal::Detail { scroll } => {
             let width = full(model.size).width.saturating_sub(4);
             let lines = detail::lines(model, canvas.theme, width);
-            windows::scrolled(model, &detail::title(model), &lines, *scroll, canvas);
+            windows_view::scrolled(model, &detail::title(model), &lines, *scroll, canvas);
         }
         Modal::Operation(view) => {
             let width = full(model.size).width.saturating_sub(4);
             let lines = operation::lines(model, canvas.theme, view, width);
             let title = format!("Operation {}", view.uid);
-            windows::scrolled(model, &title, &lines, view.scroll, canvas);
+            windows_view::scrolled(model, &title, &lines, view.scroll, canvas);
         }
-        Modal::Lanes { at } => windows::lanes(model, *at, canvas),
-        Modal::Sort { at } => windows::sort(model, *at, canvas),
-        Modal::Palette(palette) => palette::draw(model, palette, canvas),
+        Modal::Lanes { at } => windows_view::lanes(model, *at, canvas),
+        Modal::Sort { at } => windows_view::sort(model, *at, canvas),
+        Modal::Palette(palette) => palette_view::draw(model, palette, canvas),
         // The filter is typed into the footer.
         Modal::Filter { .. } => {}
-        Modal::Form(form) => form::draw(model, form, canvas),
-        Modal::Confirm(confirm) => windows::confirm(model, confirm, canvas),
-        Modal::Quit { at } => windows::quit(model, *at, canvas),
-        Modal::Console(console) => windows::console(model, console, canvas),
+        Modal::Form(form) => form::view::draw(model, form, canvas),
+        Modal::Confirm(confirm) => windows_view::confirm(model, confirm, canvas),
+        Modal::Quit { at } => windows_view::quit(model, *at, canvas),
+        Modal::Console(console) => windows_view::console(model, console, canvas),
     }
 }
 
@@ -102,8 +100,8 @@ pub fn scroll_limit(model: &Model) -> u16 {
     let theme = Theme::plain();
     let width = area.width.saturating_sub(4);
     let lines = match modal {
-        Modal::Help { search, .. } => windows::help_lines(model, search.value(), width).len(),
-        Modal::Doctor { .. } => windows::doctor(model, &theme).len(),
+        Modal::Help { search, .. } => windows_view::help_lines(model, search.value(), width).len(),
+        Modal::Doctor { .. } => windows_view::doctor(model, &theme).len(),
         Modal::Detail { .. } => detail::lines(model, &theme, width).len(),
         Modal::Operation(view) => operation::lines(model, &theme, view, width).len(),
         _ => 0,

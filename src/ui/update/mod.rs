@@ -3,27 +3,27 @@
 //! `update` is pure and synchronous: it reads no clock, asks nobody and draws nothing. The same
 //! messages always lead to the same model.
 
-mod act;
-mod answers;
-mod events;
-mod form;
-mod list;
+pub mod act;
+pub mod answers;
+pub mod events;
+pub mod list;
 mod mouse;
-mod operate;
-mod windows;
+pub mod operate;
 
 use crossterm::event::{KeyEvent, KeyEventKind};
 use jiff::Timestamp;
 
 use crate::domain::{Filter, List, Query, Subject};
 
-use super::Exit;
-use super::action::{Action, Scope};
-use super::confirm::Ask as Question;
-use super::keymap::{Found, Key};
-use super::layout::layout;
-use super::model::{Focus, Message, Modal, Model, Tab, Tone, is_due};
-use super::msg::{Ask, Cmd, Msg};
+use crate::ui::Exit;
+use crate::ui::input::action::{Action, Scope};
+use crate::ui::input::keymap::{Found, Key};
+use crate::ui::model::layout::layout;
+use crate::ui::model::{Focus, Message, Modal, Model, Tab, Tone, is_due};
+use crate::ui::msg::{Ask, Cmd, Msg};
+use crate::ui::windows::confirm::Ask as Question;
+use crate::ui::windows::form::update as form;
+use crate::ui::windows::update as windows;
 
 /// How long a message stays.
 const MESSAGE_STAYS: jiff::SignedDuration = jiff::SignedDuration::from_secs(6);
@@ -166,7 +166,7 @@ fn ask(model: &mut Model, cmds: &mut Vec<Cmd>) {
 }
 
 /// Says something at the bottom for a while.
-fn tell(model: &mut Model, tone: Tone, text: impl Into<String>) {
+pub fn tell(model: &mut Model, tone: Tone, text: impl Into<String>) {
     let stays = if tone == Tone::Bad { TROUBLE_STAYS } else { MESSAGE_STAYS };
     model.message = Some(Message { text: text.into(), tone, until: model.now + stays });
 }
@@ -225,7 +225,7 @@ fn key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) {
 }
 
 /// Does an action.
-fn perform(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
+pub fn perform(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
     if windows::take_action(model, action, cmds) {
         return;
     }
@@ -296,7 +296,7 @@ fn quit(model: &mut Model, cmds: &mut Vec<Cmd>) {
 }
 
 /// An answer to the question about work in flight was chosen.
-fn quit_with(model: &mut Model, answer: &Action, cmds: &mut Vec<Cmd>) {
+pub fn quit_with(model: &mut Model, answer: &Action, cmds: &mut Vec<Cmd>) {
     model.modals.pop();
     match answer {
         Action::LeaveBackground => cmds.push(Cmd::Exit(Exit::Background)),
@@ -319,7 +319,7 @@ fn all_rows(model: &Model, limit: u32) -> Query {
 }
 
 /// Whether nothing may be asked for; says so.
-fn refuses(model: &mut Model) -> bool {
+pub fn refuses(model: &mut Model) -> bool {
     if model.read_only {
         tell(model, Tone::Bad, "read-only: everything can be seen, nothing can be asked for");
     }
@@ -327,7 +327,7 @@ fn refuses(model: &mut Model) -> bool {
 }
 
 /// The list of a tab's things whose name contains what was typed.
-fn named_like(tab: Tab, typed: &str, limit: u32) -> Query {
+pub fn named_like(tab: Tab, typed: &str, limit: u32) -> Query {
     let filter = Filter::words(typed.split_whitespace());
     Query::List(List {
         of: tab.resource().map_or(Subject::Operations, Subject::Resources),
