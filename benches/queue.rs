@@ -18,7 +18,9 @@ use hostler::backend::engine::journal::{Context, Stop};
 use hostler::backend::operations::{Entry, Kind};
 use hostler::backend::settings::Settings;
 use hostler::backend::{Embedded, drivers, own};
-use hostler::domain::{Backend, Effect, OperationSpec, Query, ResourceKind, Risk, Submit};
+use hostler::domain::{
+    Backend, BackendExt, Effect, OperationSpec, ResourceKind, Risk, Submit, question,
+};
 
 /// Callers that submit at once, each waiting for its own acknowledgement.
 const CALLERS: u64 = 64;
@@ -80,8 +82,7 @@ fn start(dir: &Path) -> Embedded {
 /// the tools whose versions it asks for, would take the processors from what is measured.
 async fn settled(backend: &Embedded) {
     loop {
-        let answer = backend.query(Query::Host).await.expect("an answer");
-        let hostler::domain::Answer::Host(host) = answer else { panic!("another answer") };
+        let host = backend.ask(question::Host).await.expect("an answer");
         if host.accelerator.is_some() {
             return;
         }
@@ -231,10 +232,7 @@ fn to_done(dir: &Path, count: u64) -> f64 {
         let clock = Instant::now();
         submits(&backend, count).await;
         loop {
-            let answer = backend.query(Query::InFlight).await.expect("an answer");
-            let hostler::domain::Answer::InFlight(flight) = answer else {
-                panic!("another answer")
-            };
+            let flight = backend.ask(question::InFlight).await.expect("an answer");
             if flight.running + flight.waiting == 0 {
                 break;
             }

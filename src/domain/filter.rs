@@ -10,7 +10,8 @@ use std::ops::{Bound, Range, RangeBounds};
 
 use serde::{Deserialize, Serialize};
 
-use super::query::{Subject, Value};
+use super::subject::Subject;
+use super::value::Value;
 use super::{Operation, Resource, ResourceKind};
 
 /// What stands for the names of what a row refers to where its columns are read: a disk's VM, a

@@ -16,11 +16,14 @@ pub mod host;
 pub mod image;
 pub mod operation;
 pub mod query;
+pub mod question;
 pub mod resource;
+pub mod subject;
 pub mod task;
+pub mod value;
 pub mod vm;
 
-pub use backend::{Backend, BoxFuture, EventStream, Serial, SerialInput};
+pub use backend::{Backend, BackendExt, BoxFuture, EventStream, Serial, SerialInput};
 pub use catalogue::{
     Catalogue, Choice, Effect, Field, FieldType, LockMode, LockRule, OperationSpec, Risk, Text,
 };
@@ -36,9 +39,11 @@ pub use operation::{
     Step, StepState, Submit, Uid, Wait,
 };
 pub use query::{
-    Answer, Counts, InFlight, List, OperationDetail, Page, Preview, Query, Rows, Sort, Subject,
-    Value,
+    Answer, Counts, InFlight, List, OperationDetail, Page, Preview, Query, Rows, Sort,
 };
+pub use question::Question;
 pub use resource::{Resource, ResourceId, ResourceKind};
+pub use subject::Subject;
 pub use task::{Every, Firings, Repeat, Run, RunOutcome, Task, Timeline};
+pub use value::Value;
 pub use vm::{Vm, VmState};

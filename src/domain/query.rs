@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::filter::{FilterError, columns};
 use super::resource::{Resource, ResourceId, ResourceKind};
+use super::subject::Subject;
 use super::{Filter, Host, Lane, Operation, Refusal, Step, Submit, Timeline, Uid};
 
-/// A question.
+/// A question as it is sent. Whoever asks uses [`Question`](super::Question), which knows the type
+/// of its answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "query")]
 pub enum Query {
@@ -60,16 +62,6 @@ pub enum Answer {
     Timeline(Timeline),
     /// To [`Query::Preview`].
     Preview(Preview),
-}
-
-/// What a list is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Subject {
-    /// Resources of a kind.
-    Resources(ResourceKind),
-    /// Operations.
-    Operations,
 }
 
 /// A window onto a list.
@@ -189,28 +181,4 @@ pub struct Preview {
     /// Bytes it would take on disk, where that can be told.
     #[serde(default)]
     pub space: Option<u64>,
-}
-
-/// The value of a column, for comparing.
-#[derive(Debug, Clone, PartialEq, PartialOrd)]
-pub enum Value {
-    /// A number, in the column's own unit.
-    Number(f64),
-    /// A text.
-    Text(String),
-}
-
-impl Value {
-    /// The order rows are sorted in: numbers by size, texts without regard to case, numbers first.
-    #[must_use]
-    pub fn order(&self, other: &Self) -> std::cmp::Ordering {
-        match (self, other) {
-            (Self::Number(a), Self::Number(b)) => a.total_cmp(b),
-            (Self::Text(a), Self::Text(b)) => {
-                a.to_lowercase().cmp(&b.to_lowercase()).then_with(|| a.cmp(b))
-            }
-            (Self::Number(_), Self::Text(_)) => std::cmp::Ordering::Less,
-            (Self::Text(_), Self::Number(_)) => std::cmp::Ordering::Greater,
-        }
-    }
 }

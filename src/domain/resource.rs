@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::query::Value;
+use super::value::Value;
 use super::{Disk, Encoding, Image, Task, Vm, VmState};
 
 /// What sort of thing a resource is.

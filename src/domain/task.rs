@@ -3,7 +3,7 @@
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use super::query::Value;
+use super::value::Value;
 use super::{Params, Uid};
 
 /// One field of a [`Repeat`]: a number, or `*` for any.

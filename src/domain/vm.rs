@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::query::Value;
+use super::value::Value;
 
 /// What a virtual machine is doing. The words are those of the hosting API this grew from.
 ///

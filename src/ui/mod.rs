@@ -4,6 +4,7 @@
 //! [`model::Model`]. Drawing never awaits, locks or asks. This room knows `domain` and nothing of
 //! how the backend works or where it is.
 
+pub mod app;
 pub mod input;
 pub mod model;
 pub mod msg;

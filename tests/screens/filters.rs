@@ -7,7 +7,7 @@ use super::fake_backend::Fake;
 use super::stage::Stage;
 
 fn shown(stage: &Stage) -> Vec<String> {
-    stage.model.pane().iter().map(|(_, row)| row.name()).collect()
+    stage.app.model.pane().iter().map(|(_, row)| row.name()).collect()
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn what_stands_over_a_column_means_it_and_tab_goes_on_with_it() {
     let footer = stage.text().lines().last().unwrap().to_owned();
     assert!(footer.starts_with(" /size>1"), "{footer}");
     assert!(!footer.contains("no column"), "{footer}");
-    assert_eq!(stage.model.pane().filter, "size>1");
+    assert_eq!(stage.app.model.pane().filter, "size>1");
     assert!(stage.text().contains("columns id name state what source size created age"));
     stage.keys("esc ? \"columns\"");
     assert!(stage.text().contains("id name state what source size created age"));

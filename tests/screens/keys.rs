@@ -3,11 +3,15 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use hostler::domain::*;
 use hostler::ui::Exit;
-use hostler::ui::input::action::table;
 use hostler::ui::input::keymap::Keymap;
-use hostler::ui::model::{Modal, Row, Tab};
+use hostler::ui::model::{Row, Tab};
 use hostler::ui::msg::{Cmd, Msg};
 use hostler::ui::style::theme::Theme;
+use hostler::ui::windows::actions;
+use hostler::ui::windows::detail::Detail;
+use hostler::ui::windows::filter::Filter as FilterLine;
+use hostler::ui::windows::form::state::{Form, Purpose};
+use hostler::ui::windows::palette::Palette;
 use proptest::prelude::*;
 
 use super::fake_backend::{Fake, catalogue};
@@ -44,7 +48,7 @@ fn a_refusal_is_shown_at_its_field() {
         Refusal::field(Reason::Existence, "hostname", "web-1", "a VM named web-1 is there already");
     stage.send(Msg::Submitted(Box::new(submit), Err(refusal.into())));
     assert!(stage.text().contains("a VM named web-1 is there already"));
-    assert!(matches!(stage.model.modals.last(), Some(Modal::Form(form)) if !form.sending));
+    assert!(stage.app.front_as::<Form>().is_some_and(|form| !form.sending));
 }
 
 #[test]
@@ -88,7 +92,7 @@ fn marked_operations_are_cancelled_relaunched_and_moved_together() {
         controls.collect::<Vec<_>>()
     };
     stage.keys("5 *");
-    let marked = stage.model.pane().marks.len();
+    let marked = stage.app.model.pane().marks.len();
     assert_eq!(marked, 93);
     let footer = stage.text().lines().last().unwrap().to_owned();
     assert!(footer.starts_with(" 93 marked: x cancel"), "{footer}");
@@ -96,7 +100,7 @@ fn marked_operations_are_cancelled_relaunched_and_moved_together() {
     // Only what waits has a place to change, and it stays marked for the next press.
     stage.keys("+");
     assert_eq!(controls(&mut stage), [Control::Priority { uid: Uid(48_212), priority: 1 }]);
-    assert_eq!(stage.model.pane().marks.len(), marked);
+    assert_eq!(stage.app.model.pane().marks.len(), marked);
     // Only what has not ended can be called off, with one question for all.
     stage.keys("x");
     assert_eq!(controls(&mut stage), []);
@@ -110,7 +114,7 @@ fn marked_operations_are_cancelled_relaunched_and_moved_together() {
         stage.send(Msg::Controlled(control, Ok(())));
     }
     assert!(stage.text().contains("4 being cancelled"), "{}", stage.text());
-    assert!(!stage.model.pane().marks.contains_key(&48_212));
+    assert!(!stage.app.model.pane().marks.contains_key(&48_212));
 
     // One that failed is opened with what it was asked with, as without marks.
     stage.keys("* G R");
@@ -126,7 +130,7 @@ fn marked_operations_are_cancelled_relaunched_and_moved_together() {
     let again = [48_187, 48_188, 48_190]
         .map(|uid| Control::Relaunch { uid: Uid(uid), params: Params::new() });
     assert_eq!(controls(&mut stage), again);
-    assert!(stage.model.pane().marks.is_empty());
+    assert!(stage.app.model.pane().marks.is_empty());
 }
 
 #[test]
@@ -135,7 +139,7 @@ fn a_mark_never_takes_a_key_in_silence() {
     // Two that are halted: the first is marked, the second has the keys.
     stage.keys("/ \"state:halted\" enter space s");
     assert_eq!(stage.submitted(), []);
-    let marked = stage.model.pane().marks.values().next().unwrap().name.clone();
+    let marked = stage.app.model.pane().marks.values().next().unwrap().name.clone();
     let text = stage.text();
     assert!(text.contains(&format!("Start {marked}, which is marked?")), "{text}");
     stage.keys("y");
@@ -145,22 +149,22 @@ fn a_mark_never_takes_a_key_in_silence() {
     stage.keys("s");
     let [submit] = stage.submitted().try_into().unwrap();
     assert_ne!(submit.params["vm"].as_u64(), Some(marked));
-    assert!(stage.model.pane().marks.is_empty());
+    assert!(stage.app.model.pane().marks.is_empty());
     // A mark on the very row that has the keys asks nothing.
     stage.cmds.clear();
     stage.keys("G space s");
     assert_eq!(stage.submitted().len(), 1);
-    assert!(stage.model.pane().marks.is_empty());
+    assert!(stage.app.model.pane().marks.is_empty());
 }
 
 #[test]
 fn the_form_of_a_marked_row_is_about_that_row() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     stage.keys("3 space enter");
-    assert!(matches!(stage.model.modals.last(), Some(Modal::Detail { .. })));
+    assert!(stage.app.front_as::<Detail>().is_some());
     stage.keys("esc");
-    let marked = *stage.model.pane().marks.keys().next().unwrap();
-    assert_ne!(stage.model.pane().selected, Some(marked));
+    let marked = *stage.app.model.pane().marks.keys().next().unwrap();
+    assert_ne!(stage.app.model.pane().selected, Some(marked));
     stage.keys(": \"task_update\" enter ctrl-s");
     assert_eq!(stage.submitted()[0].params["task"], marked);
 }
@@ -222,7 +226,7 @@ fn the_footer_shows_only_what_the_row_allows() {
 fn a_failed_operation_is_one_key_away_from_anywhere() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     stage.keys("6 D !");
-    assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
+    assert_eq!(stage.app.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
     stage.keys("enter");
     assert!(stage.text().contains("Operation #48190"));
 }
@@ -246,17 +250,17 @@ fn what_crashed_or_did_not_fire_is_found_like_what_failed() {
     }
     let mut stage = Stage::new(fake, (120, 40));
     assert!(stage.text().lines().next().unwrap().contains("✖3"), "{}", stage.text());
-    let at = |stage: &Stage| (stage.model.tab, stage.model.pane().selected);
+    let at = |stage: &Stage| (stage.app.model.tab, stage.app.model.pane().selected);
     // Around the end, and out of a list that is filtered.
     stage.keys("/ \"web\" enter !");
-    assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
+    assert_eq!(stage.app.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
     stage.keys("!");
     assert_eq!(at(&stage), (Tab::Vms, crashed));
-    assert_eq!(stage.model.pane().current().map(Row::name), Some("db-1".to_owned()));
+    assert_eq!(stage.app.model.pane().current().map(Row::name), Some("db-1".to_owned()));
     stage.keys("!");
     assert_eq!(at(&stage), (Tab::Tasks, Some(2)));
     stage.keys("!");
-    assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
+    assert_eq!(stage.app.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
     // What is mended while we look on is found no more.
     let mended = stage.fake.resources.iter().find_map(|resource| match resource {
         Resource::Vm(vm) if Some(vm.id) == crashed => {
@@ -347,12 +351,12 @@ fn cancel_of_what_runs_asks_and_priority_is_for_what_waits() {
 fn filters_and_sorting_are_asked_of_the_backend_and_remembered() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     stage.keys("/ \"web\" enter");
-    assert_eq!(stage.model.pane().total, 4);
+    assert_eq!(stage.app.model.pane().total, 4);
     stage.keys("esc / \"colour:red\"");
     assert!(stage.text().contains("no column 'colour'"));
     stage.keys("esc > >");
     assert!(
-        matches!(stage.cmds.last(), Some(Cmd::Save(choices)) if choices.sort[&Tab::Vms].column == "name")
+        matches!(stage.cmds.last(), Some(Cmd::Save(preferences)) if preferences.sort[&Tab::Vms].column == "name")
     );
 }
 
@@ -360,7 +364,7 @@ fn filters_and_sorting_are_asked_of_the_backend_and_remembered() {
 fn a_filter_that_is_not_understood_says_so_and_changes_nothing() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     stage.keys("/ \"state:running\"");
-    let running = stage.model.pane().total;
+    let running = stage.app.model.pane().total;
     assert!(running > 0 && running < 14, "{running}");
     for (typed, said) in [
         ("memory>", "nothing follows 'memory>'"),
@@ -372,30 +376,30 @@ fn a_filter_that_is_not_understood_says_so_and_changes_nothing() {
         assert!(footer.contains(typed) && footer.contains(said), "{footer}");
         // It cannot be taken, and the list stays as it was last understood.
         stage.keys("enter");
-        assert!(matches!(stage.model.modals.last(), Some(Modal::Filter { .. })));
+        assert!(stage.app.front_as::<FilterLine>().is_some());
     }
     stage.keys("esc");
-    assert_eq!(stage.model.pane().total, 14);
+    assert_eq!(stage.app.model.pane().total, 14);
 }
 
 #[test]
 fn filters_compare_and_turn_around() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     stage.keys("/ \"state!=running\"");
-    let others = stage.model.pane().total;
+    let others = stage.app.model.pane().total;
     stage.keys("ctrl-u \"state:running\"");
-    assert_eq!(stage.model.pane().total + others, 14);
+    assert_eq!(stage.app.model.pane().total + others, 14);
     stage.keys("ctrl-u \"-state:running\" enter");
-    assert_eq!(stage.model.pane().total, others);
+    assert_eq!(stage.app.model.pane().total, others);
     stage.keys("5 / \"48190\" enter");
-    assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
-    assert_eq!(stage.model.pane().total, 1);
+    assert_eq!(stage.app.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
+    assert_eq!(stage.app.model.pane().total, 1);
     stage.keys("/ ctrl-u \"#48212\" enter");
-    assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_212)));
+    assert_eq!(stage.app.model.operation().map(|operation| operation.uid), Some(Uid(48_212)));
     stage.keys("/ ctrl-u \"uid>=48190\" enter");
-    assert_eq!(stage.model.pane().total, 4);
+    assert_eq!(stage.app.model.pane().total, 4);
     stage.keys("/ ctrl-u \"age<30s\" enter");
-    assert_eq!(stage.model.pane().total, 0);
+    assert_eq!(stage.app.model.pane().total, 0);
 }
 
 #[test]
@@ -440,7 +444,6 @@ fn the_serial_console_sends_keys_and_leaves_by_its_chord() {
 
 #[test]
 fn every_kind_has_a_form_and_every_default_stands_in_it() {
-    use hostler::ui::windows::form::state::{Form, Purpose};
     for spec in &catalogue() {
         let form = Form::new(1, spec, Purpose::New, &catalogue());
         let params = form.params();
@@ -457,7 +460,7 @@ fn every_name_in_the_default_key_map_is_an_action_of_the_real_catalogue() {
     use hostler::backend::{operations, settings::Settings};
     let kinds = operations::all(&Settings::new("/nowhere".into()));
     let real = Catalogue::new(kinds.into_iter().map(|entry| entry.spec));
-    let names: Vec<String> = table(&real).into_iter().map(|entry| entry.name).collect();
+    let names: Vec<String> = actions(&real).into_iter().map(|entry| entry.name).collect();
     let keymap: toml::Table = include_str!("../../assets/keymap.toml").parse().unwrap();
     for name in keymap.keys() {
         assert!(names.contains(name), "{name} is bound to a key, and nothing is called that");
@@ -468,7 +471,7 @@ fn every_name_in_the_default_key_map_is_an_action_of_the_real_catalogue() {
 fn the_keys_in_windows_are_in_the_key_map() {
     let rebound = |map: &str| {
         let files = [("mine.toml".to_owned(), map.to_owned())];
-        Keymap::new(table(&catalogue()), &files)
+        Keymap::new(actions(&catalogue()), &files)
     };
     let keymap = rebound(
         "lane_pause = \"z\"\nanswer_yes = \"j\"\nsearch_down = \"ctrl-j\"\nsearch_take = \"f2\"\n\
@@ -490,13 +493,13 @@ fn the_keys_in_windows_are_in_the_key_map() {
     assert_eq!(stage.submitted().len(), 1);
     // In the palette, and among the choices of a field.
     stage.keys(": \"vm\" ctrl-j enter");
-    assert!(matches!(stage.model.modals.last(), Some(Modal::Palette(_))));
+    assert!(stage.app.front_as::<Palette>().is_some());
     stage.keys("esc n tab tab space ctrl-j f2");
-    assert!(matches!(stage.model.modals.last(), Some(Modal::Form(form)) if !form.is_picking()));
+    assert!(stage.app.front_as::<Form>().is_some_and(|form| !form.is_picking()));
     stage.keys("esc > o enter");
-    assert!(stage.model.pane().sort.is_some());
+    assert!(stage.app.model.pane().sort.is_some());
     stage.keys("o c");
-    assert!(stage.model.pane().sort.is_none());
+    assert!(stage.app.model.pane().sort.is_none());
     stage.keys("q");
     assert!(stage.text().contains("d  go on in the background"), "{}", stage.text());
     stage.keys("d");

@@ -1,8 +1,8 @@
 //! What is done to many rows at once, and what is told of it.
 
 use hostler::domain::*;
-use hostler::ui::model::Modal;
 use hostler::ui::msg::{Cmd, Msg};
+use hostler::ui::windows::form::state::Form;
 
 use super::fake_backend::Fake;
 use super::stage::Stage;
@@ -59,7 +59,7 @@ fn one_reason_is_told_once_and_other_answers_are_not_counted() {
     }
     let told = "2 of 2 refused, 0 queued: the disk is full (2 times)";
     assert!(stage.text().contains(told), "{}", stage.text());
-    assert!(stage.model.batches.is_empty());
+    assert!(stage.app.model.batches.is_empty());
 }
 
 #[test]
@@ -76,11 +76,11 @@ fn a_long_notice_leaves_no_pieces_beside_it() {
 #[test]
 fn marks_mean_the_operations_of_their_rows() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
-    let all = stage.model.pane().total;
+    let all = stage.app.model.pane().total;
     stage.keys("*");
     let footer = stage.text().lines().last().unwrap().to_owned();
     assert!(footer.contains("x cancel"), "{footer}");
-    let meant: Vec<Uid> = stage.model.marked_operations().iter().map(|it| it.uid).collect();
+    let meant: Vec<Uid> = stage.app.model.marked_operations().iter().map(|it| it.uid).collect();
     assert!(meant.contains(&Uid(48_211)) && meant.len() > 1, "{meant:?}");
     stage.keys("x");
     let text = stage.text();
@@ -92,9 +92,9 @@ fn marks_mean_the_operations_of_their_rows() {
         meant.iter().map(|uid| Cmd::Control(Control::Cancel { uid: *uid })).collect();
     assert_eq!(cancelled, expected);
     // The rows it was about are marked no more, the others still are.
-    let left = stage.model.pane().marks.len() as u64;
+    let left = stage.app.model.pane().marks.len() as u64;
     assert!(left > 0 && left < all, "{left}");
-    assert!(stage.model.marked_operations().is_empty());
+    assert!(stage.app.model.marked_operations().is_empty());
     stage.keys("R");
     assert!(stage.text().contains("none failed on them"), "{}", stage.text());
 }
@@ -111,7 +111,7 @@ fn the_one_that_failed_on_a_marked_row_is_opened_with_what_it_was_asked_with() {
     let uid = ended.uid;
     let mut stage = Stage::new(fake, (80, 24));
     stage.keys("* R");
-    assert!(matches!(stage.model.modals.last(), Some(Modal::Form(_))), "{}", stage.text());
+    assert!(stage.app.front_as::<Form>().is_some(), "{}", stage.text());
     assert!(stage.text().contains(&format!("relaunch {uid}")), "{}", stage.text());
 }
 

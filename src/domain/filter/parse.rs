@@ -16,7 +16,7 @@ use jiff::{Span, Timestamp, ToSpan, Zoned};
 use super::{
     AGE, Filter, FilterError, FilterTerm, FilterTest, LONGEST, Misread, Quantity, REFERRED, named,
 };
-use crate::domain::query::Subject;
+use crate::domain::Subject;
 
 /// The operators, longer ones before those they begin with.
 const OPERATORS: [(&str, Operator); 9] = [

@@ -28,14 +28,8 @@ pub enum Action {
     Mark,
     MarkRange,
     MarkAll,
-    Filter,
-    Sort,
     SortNext,
     SortPrevious,
-    Palette,
-    Help,
-    Doctor,
-    Lanes,
     Failed,
     Refresh,
     Suspend,
@@ -49,35 +43,8 @@ pub enum Action {
     Relaunch,
     Sooner,
     Later,
-    FormNext,
-    FormPrevious,
-    FormSubmit,
-    FormAdvanced,
-    FormReveal,
-    ConsoleLeave,
-    ConsoleUp,
-    ConsoleDown,
-    LanePause,
-    LaneResume,
-    LaneDrain,
-    LaneWiden,
-    LaneNarrow,
-    SortClear,
-    AnswerYes,
-    AnswerNo,
-    AnswerOther,
-    AnswerSelected,
-    AnswerOptions,
-    LeaveBackground,
-    LeaveWait,
-    LeaveStop,
-    SearchUp,
-    SearchDown,
-    SearchPageUp,
-    SearchPageDown,
-    SearchTake,
-    SearchClose,
-    SearchClear,
+    /// An action of a window, by its name in key maps.
+    Window(&'static str),
 }
 
 /// Where an action makes sense. Two actions may share a key only where they cannot meet.
@@ -90,34 +57,23 @@ pub enum Scope {
     /// With an operation selected, in its list, in flight or in its own window, or a row that one
     /// is happening to.
     Operation,
-    /// In a form.
-    Form,
-    /// In a guest's serial console, where every other key goes to the guest.
-    Console,
-    /// In the lanes.
-    Lanes,
-    /// In the columns to sort by.
-    Sort,
-    /// In the question about work in flight.
-    Leave,
-    /// In a question that is answered with yes or no.
-    Question,
-    /// Where something is searched for or typed, and every other key is text.
-    Search,
+    /// In a window in which the keys that work everywhere do too; what the help calls that.
+    Window(&'static str),
+    /// In a window whose other keys are text, or mean nothing; what the help calls that.
+    Alone(&'static str),
 }
 
 impl Scope {
     /// Whether it is a window of its own, so that its actions mean nothing outside.
     #[must_use]
     pub const fn is_window(self) -> bool {
-        !matches!(self, Self::Everywhere | Self::Tab(_) | Self::Operation)
+        matches!(self, Self::Window(_) | Self::Alone(_))
     }
 
     /// Whether keys of both scopes can be meant at the same moment.
     #[must_use]
     pub fn meets(self, other: Self) -> bool {
-        let main =
-            |scope| !matches!(scope, Self::Form | Self::Console | Self::Question | Self::Search);
+        let main = |scope| !matches!(scope, Self::Alone(_));
         self == other
             || (self == Self::Everywhere && main(other))
             || (other == Self::Everywhere && main(self))
@@ -146,15 +102,13 @@ pub struct Entry {
     pub footer: u8,
 }
 
-/// Name, footer title, what it does, where, place in the footer.
-type Row = (Action, &'static str, &'static str, &'static str, Scope, u8);
+/// Action, name, footer title, what it does, where, place in the footer.
+pub type Row = (Action, &'static str, &'static str, &'static str, Scope, u8);
 
-/// What the console itself does.
-const OWN: &[Row] = {
+/// What the lists themselves do.
+const LISTS: &[Row] = {
     use Action as A;
-    use Scope::{
-        Console, Everywhere as E, Form, Lanes, Leave, Operation as O, Question, Search, Sort,
-    };
+    use Scope::Everywhere as E;
     &[
         (A::Up, "up", "up", "Go up a row.", E, 0),
         (A::Down, "down", "down", "Go down a row.", E, 0),
@@ -192,36 +146,14 @@ const OWN: &[Row] = {
             0,
         ),
         (A::MarkAll, "mark_all", "mark all", "Mark every row the filter lets through.", E, 0),
-        (
-            A::Filter,
-            "filter",
-            "filter",
-            "Show only some rows: words, column:value, !=, ~, > or <, age<2h; - turns a term \
-             around.",
-            E,
-            80,
-        ),
-        (A::Sort, "sort", "sort", "Choose the column to sort by.", E, 0),
-        (A::SortPrevious, "sort_previous", "sort left", "Sort by the column before.", E, 0),
-        (A::SortNext, "sort_next", "sort right", "Sort by the next column.", E, 0),
-        (
-            A::Palette,
-            "palette",
-            "commands",
-            "Find any action, thing or operation by its name.",
-            E,
-            81,
-        ),
-        (A::Help, "help", "help", "Show every key.", E, 82),
-        (
-            A::Doctor,
-            "doctor",
-            "doctor",
-            "Show what this box can and cannot do, and how to mend it.",
-            E,
-            0,
-        ),
-        (A::Lanes, "lanes", "lanes", "Pause, drain or widen what runs at once.", E, 0),
+    ]
+};
+
+/// What is done to what is selected, wherever it is shown, and to the console as a whole.
+const OTHERS: &[Row] = {
+    use Action as A;
+    use Scope::{Everywhere as E, Operation as O};
+    &[
         (
             A::Failed,
             "failed",
@@ -274,70 +206,6 @@ const OWN: &[Row] = {
         ),
         (A::Sooner, "sooner", "sooner", "Raise the priority of a waiting operation.", O, 12),
         (A::Later, "later", "later", "Lower the priority of a waiting operation.", O, 13),
-        (A::FormNext, "form_next", "next", "Go to the next field.", Form, 2),
-        (A::FormPrevious, "form_previous", "previous", "Go to the field before.", Form, 0),
-        (A::FormSubmit, "form_submit", "submit", "Queue it.", Form, 1),
-        (
-            A::FormAdvanced,
-            "form_advanced",
-            "more fields",
-            "Show or hide the fields rarely needed.",
-            Form,
-            3,
-        ),
-        (
-            A::FormReveal,
-            "form_reveal",
-            "look",
-            "Show or mask what is typed into a secret field.",
-            Form,
-            4,
-        ),
-        (
-            A::ConsoleLeave,
-            "console_leave",
-            "leave",
-            "Leave the serial console; the guest goes on.",
-            Console,
-            1,
-        ),
-        (A::ConsoleUp, "console_up", "scroll up", "Look at what scrolled away.", Console, 2),
-        (A::ConsoleDown, "console_down", "scroll down", "Scroll back down.", Console, 0),
-        (A::LanePause, "lane_pause", "pause", "Pause the lane, or let it go on.", Lanes, 0),
-        (A::LaneResume, "lane_resume", "resume", "Let the lane go on.", Lanes, 0),
-        (
-            A::LaneDrain,
-            "lane_drain",
-            "drain",
-            "Start nothing more in the lane; it is paused once nothing runs.",
-            Lanes,
-            0,
-        ),
-        (A::LaneWiden, "lane_widen", "wider", "Let one more run at once.", Lanes, 0),
-        (A::LaneNarrow, "lane_narrow", "narrower", "Let one less run at once.", Lanes, 0),
-        (A::SortClear, "sort_clear", "usual order", "Take the usual order.", Sort, 0),
-        (
-            A::LeaveBackground,
-            "leave_background",
-            "background",
-            "Leave; the work goes on in the background.",
-            Leave,
-            0,
-        ),
-        (A::LeaveWait, "leave_wait", "wait", "Stay here.", Leave, 0),
-        (A::LeaveStop, "leave_stop", "stop", "Leave once the running steps have ended.", Leave, 0),
-        (A::AnswerYes, "answer_yes", "yes", "Yes.", Question, 0),
-        (A::AnswerNo, "answer_no", "no", "No.", Question, 0),
-        (A::AnswerOther, "answer_other", "other", "Select the other answer.", Question, 0),
-        (A::AnswerSelected, "answer_selected", "take", "Give the selected answer.", Question, 0),
-        (A::AnswerOptions, "answer_options", "options", "Change how it is done.", Question, 0),
-        (A::SearchUp, "search_up", "up", "Go up a row.", Search, 0),
-        (A::SearchDown, "search_down", "down", "Go down a row.", Search, 0),
-        (A::SearchPageUp, "search_page_up", "page up", "Go up a page.", Search, 0),
-        (A::SearchPageDown, "search_page_down", "page down", "Go down a page.", Search, 0),
-        (A::SearchTake, "search_take", "take", "Take what is selected or typed.", Search, 0),
-        (A::SearchClose, "search_close", "close", "Close, and leave all as it was.", Search, 0),
-        (A::SearchClear, "search_clear", "clear", "Close, and take the filter away.", Search, 0),
     ]
 };
 
@@ -372,13 +240,15 @@ const KINDS: &[(&str, &str, u8)] = &[
 /// Whether a name in a key map means something, even where this backend does not offer it.
 #[must_use]
 pub fn is_known(name: &str) -> bool {
-    OWN.iter().any(|row| row.1 == name) || KINDS.iter().any(|row| row.0 == name)
+    KINDS.iter().any(|row| row.0 == name)
 }
 
-/// The table: the console's own actions, then every kind of the catalogue.
+/// Returns the table: the actions of the lists and of these windows, then every kind of the
+/// catalogue.
 #[must_use]
-pub fn table(catalogue: &Catalogue) -> Vec<Entry> {
-    let own = OWN.iter().map(|(action, name, title, doc, scope, footer)| Entry {
+pub fn table(windows: &[&Row], catalogue: &Catalogue) -> Vec<Entry> {
+    let own = LISTS.iter().chain(windows.iter().copied()).chain(OTHERS);
+    let own = own.map(|(action, name, title, doc, scope, footer)| Entry {
         action: action.clone(),
         name: (*name).to_owned(),
         title: (*title).to_owned(),
@@ -403,19 +273,4 @@ pub fn table(catalogue: &Catalogue) -> Vec<Entry> {
         }
     });
     own.chain(kinds).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_unique() {
-        let mut names: Vec<_> =
-            OWN.iter().map(|row| row.1).chain(KINDS.iter().map(|row| row.0)).collect();
-        names.sort_unstable();
-        let all = names.len();
-        names.dedup();
-        assert_eq!(names.len(), all);
-    }
 }

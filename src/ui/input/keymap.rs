@@ -128,14 +128,14 @@ impl fmt::Display for Key {
 /// Keys as written in a file: one or several.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum Written {
+enum OneOrMany {
     One(String),
     Many(Vec<String>),
 }
 
 /// What a key leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found<'a> {
+pub enum Lookup<'a> {
     /// An action.
     Action(&'a Action),
     /// The beginning of a longer sequence.
@@ -166,15 +166,15 @@ impl Keymap {
         let mut written: BTreeMap<String, (Vec<Vec<Key>>, String)> = BTreeMap::new();
         let own = ("the built-in key map".to_owned(), DEFAULTS.to_owned());
         for (file, text) in std::iter::once(&own).chain(files) {
-            let table: BTreeMap<String, Written> = toml::from_str(text)
+            let table: BTreeMap<String, OneOrMany> = toml::from_str(text)
                 .map_err(|error| format!("{file} cannot be read: {}", error.message()))?;
             for (action, keys) in table {
                 if !is_known(&action) && !entries.iter().any(|entry| entry.name == action) {
                     return Err(format!("{file}: there is no action '{action}'"));
                 }
                 let keys = match keys {
-                    Written::One(one) => vec![one],
-                    Written::Many(many) => many,
+                    OneOrMany::One(one) => vec![one],
+                    OneOrMany::Many(many) => many,
                 };
                 let keys = keys
                     .iter()
@@ -227,18 +227,18 @@ impl Keymap {
 
     /// What these keys, pressed one after another, lead to in these scopes.
     #[must_use]
-    pub fn find(&self, scopes: &[Scope], keys: &[Key]) -> Found<'_> {
-        let mut found = Found::Nothing;
+    pub fn find(&self, scopes: &[Scope], keys: &[Key]) -> Lookup<'_> {
+        let mut found = Lookup::Nothing;
         for binding in &self.bindings {
             let entry = &self.entries[binding.entry];
             if !entry.scopes.iter().any(|scope| scopes.contains(scope)) {
                 continue;
             }
             if binding.keys == keys {
-                return Found::Action(&entry.action);
+                return Lookup::Action(&entry.action);
             }
             if binding.keys.starts_with(keys) {
-                found = Found::Prefix;
+                found = Lookup::Prefix;
             }
         }
         found
@@ -293,15 +293,15 @@ fn show(keys: &[Key]) -> String {
 mod tests {
     use super::*;
     use crate::domain::Catalogue;
-    use crate::ui::input::action::table;
+    use crate::ui::windows::actions;
 
     fn with(text: &str) -> Result<Keymap, String> {
-        Keymap::new(table(&Catalogue::default()), &[("mine.toml".to_owned(), text.to_owned())])
+        Keymap::new(actions(&Catalogue::default()), &[("mine.toml".to_owned(), text.to_owned())])
     }
 
     #[test]
     fn the_defaults_are_whole_and_every_own_action_has_a_key() {
-        let keymap = Keymap::new(table(&Catalogue::default()), &[]).unwrap();
+        let keymap = Keymap::new(actions(&Catalogue::default()), &[]).unwrap();
         for entry in keymap.entries() {
             assert!(keymap.key(&entry.action).is_some(), "{} has no key", entry.name);
         }
@@ -332,9 +332,9 @@ mod tests {
     fn sequences_wait_for_their_end() {
         let keymap = with("top = \"g g\"").unwrap();
         let g: Key = "g".parse().unwrap();
-        assert_eq!(keymap.find(&[Scope::Everywhere], &[g]), Found::Prefix);
-        assert_eq!(keymap.find(&[Scope::Everywhere], &[g, g]), Found::Action(&Action::Top));
-        assert_eq!(keymap.find(&[Scope::Form], &[g]), Found::Nothing);
+        assert_eq!(keymap.find(&[Scope::Everywhere], &[g]), Lookup::Prefix);
+        assert_eq!(keymap.find(&[Scope::Everywhere], &[g, g]), Lookup::Action(&Action::Top));
+        assert_eq!(keymap.find(&[Scope::Alone("In a form")], &[g]), Lookup::Nothing);
     }
 
     #[test]

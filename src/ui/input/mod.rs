@@ -3,4 +3,5 @@
 pub mod action;
 pub mod completion;
 pub mod edit;
+pub mod fuzzy;
 pub mod keymap;

@@ -8,7 +8,8 @@ use crate::domain::{
 };
 use serde_json::Value as Json;
 
-use crate::ui::model::PLOT_POINTS;
+/// How many points a small plot keeps.
+pub const PLOT_POINTS: usize = 40;
 
 /// The operations in flight, and the place of the keys among them.
 #[derive(Debug, Clone, Default)]

@@ -3,23 +3,29 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::domain::{
-    Catalogue, Control, Counts, Filter, Host, Lane, Misread, Operation, Resource, ResourceId, Sort,
-    State, Submit, Timeline, Uid, Vm, VmState,
+    Catalogue, Counts, Filter, Host, Lane, Misread, Operation, OperationDetail, Resource,
+    ResourceId, Sort, Timeline, Uid, Vm, VmState,
 };
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
+use crate::ui::input::action::Scope;
 use crate::ui::input::keymap::{Key, Keymap};
-use crate::ui::model::in_flight::{Flight, held};
 
 pub mod in_flight;
 pub mod layout;
-mod modal;
+pub mod notification;
 mod pane;
+pub mod refresh;
+mod requests;
 mod tab;
 
-pub use modal::{Modal, OperationView, QUIT_CHOICES};
+use self::in_flight::{Flight, held};
+use self::notification::{Notification, Severity};
+use self::refresh::Refresh;
+
 pub use pane::{Mark, Pane, Row};
+pub use requests::{Batch, Request};
 pub use tab::Tab;
 
 /// Where the keys go when no window is open.
@@ -32,40 +38,31 @@ pub enum Focus {
     Flight,
 }
 
-/// How a message is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tone {
-    /// It went well.
-    Good,
-    /// It is worth knowing.
-    Plain,
-    /// It failed.
-    Bad,
-}
-
-/// A sentence shown for a while.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// What it says.
-    pub text: String,
-    /// How it is meant.
-    pub tone: Tone,
-    /// When it goes.
-    pub until: Timestamp,
+/// What stands in front, as far as the lists behind it and the keys need to know.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Front {
+    /// The lists: no window is open.
+    #[default]
+    Lists,
+    /// The selected row, in a window of its own.
+    Row,
+    /// An operation, in a window of its own.
+    Operation(Uid),
+    /// The line in which a filter is being typed, and what is typed so far.
+    Filter(String),
+    /// Another window, in which keys mean nothing behind it.
+    Other,
 }
 
 /// What is remembered from one start to the next.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Choices {
+pub struct Preferences {
     /// The tab that was open.
     pub tab: Tab,
     /// How tabs were sorted.
     pub sort: BTreeMap<Tab, Sort>,
 }
-
-/// How many points a small plot keeps.
-pub const PLOT_POINTS: usize = 40;
 
 /// Everything drawable.
 #[derive(Debug)]
@@ -103,10 +100,12 @@ pub struct Model {
     pub tab: Tab,
     /// Where the keys go.
     pub focus: Focus,
-    /// The windows, the front one last.
-    pub modals: Vec<Modal>,
-    /// The steps of the operation selected in its list.
-    pub beside: Option<OperationView>,
+    /// What stands in front; kept by whoever opens and closes windows.
+    pub front: Front,
+    /// The operation shown beside the list.
+    pub beside: Option<Uid>,
+    /// The operations that are shown with their steps; `None` until these are known.
+    pub details: BTreeMap<Uid, Option<OperationDetail>>,
     /// Names of resources shown only by number; bounded.
     pub names: BTreeMap<ResourceId, Option<String>>,
     /// Processor use per VM, newest last; bounded.
@@ -114,7 +113,7 @@ pub struct Model {
     /// When tasks fire; known once their list was opened.
     pub timeline: Option<Timeline>,
     /// What is told at the bottom.
-    pub message: Option<Message>,
+    pub notification: Option<Notification>,
     /// The connection is lost, and why.
     pub lost: Option<String>,
     /// Keys of an unfinished sequence.
@@ -125,34 +124,16 @@ pub struct Model {
     pub heard: Option<(u64, u64)>,
     /// Requests made together, whose answers are told together; those that are under way.
     pub batches: Vec<Batch>,
-    /// What should be asked again as soon as it is due.
-    pub stale: Stale,
+    /// When what is in flight is asked for again.
+    pub flight_refresh: Refresh,
+    /// When the counts are asked for again.
+    pub counts_refresh: Refresh,
+    /// When the timeline is asked for again, while it is looked at.
+    pub timeline_refresh: Refresh,
     /// Numbers forms, so that late answers to old ones are known.
     pub forms: u64,
     /// Whether what is drawn may have changed.
     pub dirty: bool,
-}
-
-/// What besides the lists should be asked again, and what is under way.
-#[derive(Debug, Clone, Default)]
-#[allow(clippy::struct_excessive_bools)] // Questions, each wanted or under way.
-pub struct Stale {
-    /// In flight is wanted.
-    pub flight: bool,
-    /// In flight is under way.
-    pub flight_asking: bool,
-    /// The counts are wanted.
-    pub counts: bool,
-    /// The counts are under way.
-    pub counts_asking: bool,
-    /// When they were last asked for.
-    pub asked_at: Timestamp,
-    /// The timeline is wanted, as soon as it is looked at.
-    pub timeline: bool,
-    /// The timeline is under way.
-    pub timeline_asking: bool,
-    /// When it was last asked for.
-    pub timeline_asked_at: Timestamp,
 }
 
 /// What a model is made with.
@@ -175,18 +156,18 @@ pub struct Setup {
     /// Who asks.
     pub actor: String,
     /// What is remembered from last time.
-    pub choices: Choices,
+    pub preferences: Preferences,
 }
 
 impl Model {
     /// A model nothing is known in yet.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { size, now, zone, catalogue, keymap, read_only, embedded, actor, choices } =
+        let Setup { size, now, zone, catalogue, keymap, read_only, embedded, actor, preferences } =
             setup;
         let mut panes = Tab::ALL.map(Pane::new);
         for pane in &mut panes {
-            pane.sort = choices
+            pane.sort = preferences
                 .sort
                 .get(&pane.tab)
                 .filter(|sort| pane.tab.columns().contains(&sort.column.as_str()))
@@ -207,20 +188,23 @@ impl Model {
             lanes: Vec::new(),
             flight: Flight::default(),
             panes,
-            tab: choices.tab,
+            tab: preferences.tab,
             focus: Focus::List,
-            modals: Vec::new(),
+            front: Front::Lists,
             beside: None,
+            details: BTreeMap::new(),
             names: BTreeMap::new(),
             usage: BTreeMap::new(),
             timeline: None,
-            message: None,
+            notification: None,
             lost: None,
             pending: Vec::new(),
             mine: VecDeque::new(),
             heard: None,
             batches: Vec::new(),
-            stale: Stale::default(),
+            flight_refresh: Refresh::on_demand(),
+            counts_refresh: Refresh::on_demand(),
+            timeline_refresh: Refresh::every(TIMELINE_HOLDS),
             forms: 0,
             dirty: true,
         }
@@ -252,8 +236,7 @@ impl Model {
     /// Whether what is being typed is no filter, so that the list shows what was understood before.
     #[must_use]
     pub fn is_misread(&self) -> bool {
-        matches!(self.modals.last(), Some(Modal::Filter { input, .. })
-            if self.misread(input.value()).is_some())
+        matches!(&self.front, Front::Filter(typed) if self.misread(typed).is_some())
     }
 
     /// What everything is shown about beside the list: what the keys are on.
@@ -290,10 +273,10 @@ impl Model {
         operations.filter(|operation| !self.marks_of(operation).is_empty()).collect()
     }
 
-    /// The choices worth remembering.
+    /// Returns what is worth remembering.
     #[must_use]
-    pub fn choices(&self) -> Choices {
-        Choices {
+    pub fn preferences(&self) -> Preferences {
+        Preferences {
             tab: self.tab,
             sort: self
                 .panes
@@ -307,28 +290,36 @@ impl Model {
     /// happening to the selected row.
     #[must_use]
     pub fn operation(&self) -> Option<&Operation> {
-        match self.modals.last() {
-            Some(Modal::Operation(view)) => view
-                .detail
-                .as_ref()
-                .map(|detail| &detail.operation)
-                .or_else(|| self.flight.get(view.uid)),
-            None if self.focus == Focus::Flight => self.flight.current(),
-            None | Some(Modal::Detail { .. }) => match self.pane().current()? {
+        match &self.front {
+            Front::Operation(uid) => match self.details.get(uid) {
+                Some(Some(detail)) => Some(&detail.operation),
+                _ => self.flight.get(*uid),
+            },
+            Front::Lists if self.focus == Focus::Flight => self.flight.current(),
+            Front::Lists | Front::Row => match self.pane().current()? {
                 Row::Operation(operation) => Some(operation),
                 Row::Resource(resource) => self
                     .flight
                     .touching(resource.id(), resource.name())
                     .or_else(|| self.flight.failed_on(resource.id())),
             },
-            Some(_) => None,
+            Front::Filter(_) | Front::Other => None,
+        }
+    }
+
+    /// Returns where keys are looked up while no window is open.
+    #[must_use]
+    pub fn scopes(&self) -> Vec<Scope> {
+        match self.focus {
+            Focus::Flight => vec![Scope::Everywhere, Scope::Operation],
+            Focus::List => vec![Scope::Everywhere, Scope::Operation, Scope::Tab(self.tab)],
         }
     }
 
     /// Whether keys are meant for the marked rows of the list.
     #[must_use]
     pub fn means_marks(&self) -> bool {
-        self.focus == Focus::List && self.modals.is_empty() && !self.pane().marks.is_empty()
+        self.focus == Focus::List && self.front == Front::Lists && !self.pane().marks.is_empty()
     }
 
     /// The selected VM, where it has a serial console now.
@@ -364,80 +355,51 @@ impl Model {
             && self.tab != Tab::Operations
     }
 
-    /// When the model wants to be woken, if nothing else happens.
-    #[must_use]
-    pub fn wake_at(&self) -> Option<Timestamp> {
-        let second = self.flight.operations.iter().any(|operation| operation.state == State::Run);
-        let front = matches!(self.modals.last(), Some(Modal::Console(_)));
-        let clock = (second && !front).then(|| self.now + jiff::SignedDuration::from_secs(1));
-        let message = self.message.as_ref().map(|message| message.until);
-        let asks = self.refresh_at();
-        let timeline = self.timeline_due();
-        let preview = match self.modals.last() {
-            Some(Modal::Form(form)) => form.preview_due,
-            _ => None,
-        };
-        [clock, message, asks, timeline, preview].into_iter().flatten().min()
-    }
-
-    /// When the timeline is to be asked for; `None` while nobody looks at it or it is under way.
-    #[must_use]
-    pub fn timeline_due(&self) -> Option<Timestamp> {
-        let stale = &self.stale;
-        if self.tab != Tab::Tasks || stale.timeline_asking {
-            return None;
-        }
-        // The clock was set back since.
-        if stale.timeline_asked_at > self.now {
-            return Some(self.now);
-        }
-        let stays = if stale.timeline { REFRESH_EVERY } else { TIMELINE_STAYS };
-        Some(stale.timeline_asked_at + stays)
-    }
-
-    /// When the next question that events gave rise to is due.
+    /// Returns when the next question is due.
     #[must_use]
     pub fn refresh_at(&self) -> Option<Timestamp> {
-        let pane = self.pane();
-        let rows = (pane.stale && !pane.asking).then_some(pane.asked_at);
-        let others = ((self.stale.flight && !self.stale.flight_asking)
-            || (self.stale.counts && !self.stale.counts_asking))
-            .then_some(self.stale.asked_at);
-        [rows, others].into_iter().flatten().min().map(|at| at.min(self.now) + REFRESH_EVERY)
+        let timeline = Some(&self.timeline_refresh).filter(|_| self.shows_timeline());
+        [
+            Some(&self.pane().refresh),
+            Some(&self.flight_refresh),
+            Some(&self.counts_refresh),
+            timeline,
+        ]
+        .into_iter()
+        .flatten()
+        .filter_map(|refresh| refresh.due_at(self.now))
+        .min()
+    }
+
+    /// Whether the list has a timeline under it, so that it is to be asked for.
+    #[must_use]
+    pub fn shows_timeline(&self) -> bool {
+        self.tab == Tab::Tasks
+    }
+
+    /// Tells something at the bottom for a while.
+    pub fn notify(&mut self, severity: Severity, text: impl Into<String>) {
+        self.notification = Some(Notification::new(severity, text.into(), self.now));
+    }
+
+    /// Tells what nobody pressed a key for, unless an error is still being read.
+    pub fn notify_aside(&mut self, severity: Severity, text: impl Into<String>) {
+        let is_read = |it: &Notification| it.severity == Severity::Error && it.until > self.now;
+        if !self.notification.as_ref().is_some_and(is_read) {
+            self.notify(severity, text);
+        }
+    }
+
+    /// Whether nothing may be asked for; says so.
+    pub fn refuses(&mut self) -> bool {
+        if self.read_only {
+            let text = "read-only: everything can be seen, nothing can be asked for";
+            self.notify(Severity::Error, text);
+        }
+        self.read_only
     }
 }
-
-/// Whether a question asked then may be asked again; also when the clock was set back since.
-#[must_use]
-pub fn is_due(asked_at: Timestamp, now: Timestamp) -> bool {
-    asked_at > now || asked_at + REFRESH_EVERY <= now
-}
-
-/// How long after a question the next one that events gave rise to may follow.
-pub const REFRESH_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_millis(200);
 
 /// How long a timeline is shown before it is moved on, where no event tells that it changed. The
 /// shortest cell is as long.
-const TIMELINE_STAYS: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
-
-/// Requests made together.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    /// What became of those that were accepted: `queued`.
-    pub done: &'static str,
-    /// How many were asked for.
-    pub asked: usize,
-    /// Those whose answer is awaited, in the order they were asked for.
-    pub awaited: VecDeque<Request>,
-    /// Why those that were refused were.
-    pub refused: Vec<String>,
-}
-
-/// One of many requests made together.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Request {
-    /// For an operation.
-    Submit(Submit),
-    /// For a change.
-    Control(Control),
-}
+const TIMELINE_HOLDS: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{Timestamp, Zoned};
+use jiff::Zoned;
 
+use super::refresh::Refresh;
 use super::tab::Tab;
 use crate::domain::{Filter, List, Operation, Resource, Rows, Sort};
 
@@ -110,12 +111,8 @@ pub struct Pane {
     pub marks: BTreeMap<u64, Mark>,
     /// Where a range of marks was begun.
     pub range: Option<u64>,
-    /// Whether a query is under way.
-    pub asking: bool,
-    /// Whether to ask again: now or, after events, when it is due.
-    pub stale: bool,
-    /// When it was last asked for.
-    pub asked_at: Timestamp,
+    /// When its rows are asked for again.
+    pub refresh: Refresh,
 }
 
 impl Pane {
@@ -139,9 +136,7 @@ impl Pane {
             sort: None,
             marks: BTreeMap::new(),
             range: None,
-            asking: false,
-            stale: false,
-            asked_at: Timestamp::UNIX_EPOCH,
+            refresh: Refresh::on_demand(),
         }
     }
 

@@ -33,6 +33,12 @@ pub fn width(text: &str) -> usize {
     text.width()
 }
 
+/// Returns how many columns the text takes, as screens count them.
+#[must_use]
+pub fn columns(text: &str) -> u16 {
+    u16::try_from(width(text)).unwrap_or(u16::MAX)
+}
+
 /// The text cut to at most `max` columns; a cut is shown by `mark`.
 #[must_use]
 pub fn fit<'a>(text: &'a str, max: usize, mark: &str) -> Cow<'a, str> {

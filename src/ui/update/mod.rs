@@ -1,7 +1,7 @@
-//! What every message does to the model, and what is to be done about it.
+//! What every message does to the model and the windows, and what is to be done about it.
 //!
 //! `update` is pure and synchronous: it reads no clock, asks nobody and draws nothing. The same
-//! messages always lead to the same model.
+//! messages always lead to the same screen.
 
 pub mod act;
 pub mod answers;
@@ -9,125 +9,133 @@ pub mod events;
 pub mod list;
 mod mouse;
 pub mod operate;
+pub mod requests;
 
 use crossterm::event::{KeyEvent, KeyEventKind};
-use jiff::Timestamp;
 
-use crate::domain::{Filter, List, Query, Subject};
-
-use crate::ui::Exit;
-use crate::ui::input::action::{Action, Scope};
-use crate::ui::input::keymap::{Found, Key};
-use crate::ui::model::layout::layout;
-use crate::ui::model::{Focus, Message, Modal, Model, Tab, Tone, is_due};
-use crate::ui::msg::{Ask, Cmd, Msg};
-use crate::ui::windows::confirm::Ask as Question;
-use crate::ui::windows::form::update as form;
-use crate::ui::windows::update as windows;
-
-/// How long a message stays.
-const MESSAGE_STAYS: jiff::SignedDuration = jiff::SignedDuration::from_secs(6);
-
-/// How long what went wrong stays: it wants to be read to its end.
-const TROUBLE_STAYS: jiff::SignedDuration = jiff::SignedDuration::from_secs(15);
+use super::Exit;
+use super::app::App;
+use super::input::action::Action;
+use super::input::keymap::{Key, Lookup};
+use super::model::layout::layout;
+use super::model::{Focus, Model, Tab};
+use super::msg::{Cmd, Fetch, Msg};
+use super::windows::detail::Detail;
+use super::windows::operation::Operation;
+use super::windows::quit::Quit;
+use super::windows::window::{Intent, Response, Window};
+use super::windows::{self};
 
 /// What is asked when the console opens, or comes back and what it had asked before is void.
-pub fn start(model: &mut Model) -> Vec<Cmd> {
+pub fn start(app: &mut App) -> Vec<Cmd> {
     let mut cmds = Vec::new();
+    let model = &mut app.model;
     model.lost = None;
     model.heard = None;
     for pane in &mut model.panes {
-        pane.asking = false;
+        pane.refresh.answered();
     }
-    model.stale.flight_asking = false;
-    model.stale.counts_asking = false;
-    model.stale.timeline_asking = false;
+    model.flight_refresh.answered();
+    model.counts_refresh.answered();
+    model.timeline_refresh.answered();
     events::again(model, &mut cmds);
-    windows::reopen(model, &mut cmds);
-    ask(model, &mut cmds);
+    for place in 0..app.windows().len() {
+        app.with(place, |window, model| window.reopen(model, &mut cmds));
+    }
+    ask(&mut app.model, &mut cmds);
     cmds
 }
 
-/// Everything visible is to be asked for again, at once.
-fn everything(model: &mut Model) {
-    for pane in &mut model.panes {
-        pane.stale = true;
-        pane.asked_at = Timestamp::UNIX_EPOCH;
-    }
-    model.stale.flight = true;
-    model.stale.counts = true;
-    model.stale.asked_at = Timestamp::UNIX_EPOCH;
-    model.stale.timeline = true;
-    model.stale.timeline_asked_at = Timestamp::UNIX_EPOCH;
+/// What a message does.
+pub fn update(app: &mut App, msg: Msg) -> Vec<Cmd> {
+    let mut cmds = Vec::new();
+    take(app, msg, &mut cmds);
+    list::look(&mut app.model, &mut cmds);
+    let shown: Vec<_> = app.shown_operations().chain(app.model.beside).collect();
+    app.model.details.retain(|uid, _| shown.contains(uid));
+    ask(&mut app.model, &mut cmds);
+    cmds
 }
 
-/// What a message does.
-pub fn update(model: &mut Model, msg: Msg) -> Vec<Cmd> {
-    let mut cmds = Vec::new();
+fn take(app: &mut App, msg: Msg, cmds: &mut Vec<Cmd>) {
+    let model = &mut app.model;
     match msg {
         Msg::Now(now) => model.now = now,
-        Msg::Wake => wake(model, &mut cmds),
+        Msg::Wake => wake(app, cmds),
         Msg::Key(event) if event.kind != KeyEventKind::Release => {
             model.dirty = true;
-            key(model, event, &mut cmds);
+            key(app, event, cmds);
         }
         Msg::Key(_) => {}
         Msg::Paste(text) => {
             model.dirty = true;
-            windows::paste(model, &text, &mut cmds);
+            app.with_front(|window, model| window.paste(&text, model, cmds));
         }
-        Msg::Mouse(event) => mouse::mouse(model, event, &mut cmds),
+        Msg::Mouse(event) => {
+            for action in mouse::mouse(app, event, cmds) {
+                perform(app, &action, cmds);
+            }
+        }
         Msg::Resize(width, height) => {
             model.size = (width, height);
             model.dirty = true;
-            windows::resized(model);
-            list::keep_in_sight(model);
+            for place in 0..app.windows().len() {
+                app.with(place, |window, model| window.resize(model.size));
+            }
+            list::keep_in_sight(&mut app.model);
         }
-        Msg::Event(event) => events::event(model, *event, &mut cmds),
+        Msg::Event(event) => events::event(model, *event, cmds),
         Msg::EventsEnded => {
             model.lost = Some("the backend stopped".to_owned());
             model.dirty = true;
         }
-        Msg::Answer(ask, answer) => {
-            model.dirty = true;
-            answers::answer(model, ask, answer);
-        }
         Msg::Submitted(submit, answer) => {
             model.dirty = true;
-            answers::submitted(model, &submit, answer);
+            if !answers::submitted_of_many(model, &submit, &answer) {
+                let msg = Msg::Submitted(submit.clone(), answer.clone());
+                let told = offer(app, &msg, cmds);
+                answers::submitted(&mut app.model, &submit, answer, told);
+            }
         }
         Msg::Controlled(control, answer) => {
             model.dirty = true;
-            answers::controlled(model, &control, answer, &mut cmds);
+            if !answers::controlled_of_many(model, &control, &answer) {
+                let msg = Msg::Controlled(control.clone(), answer.clone());
+                let told = offer(app, &msg, cmds);
+                answers::controlled(&mut app.model, &control, answer, told, cmds);
+            }
+        }
+        Msg::Error(text) => {
+            model.dirty = true;
+            model.notify(super::model::notification::Severity::Error, text);
+        }
+        Msg::Reply(reply) => {
+            model.dirty = true;
+            let msg = Msg::Reply(reply);
+            offer(app, &msg, cmds);
+            if let Msg::Reply(reply) = msg {
+                answers::reply(&mut app.model, reply);
+            }
         }
         Msg::SerialOpened(..)
         | Msg::SerialOutput(..)
         | Msg::SerialEnded(_)
-        | Msg::SerialFailed(..) => windows::serial(model, msg),
-        Msg::Paths(typed, paths) => {
-            model.dirty = true;
-            form::paths(model, &typed, paths);
-        }
-        Msg::Trouble(text) => {
-            model.dirty = true;
-            tell(model, Tone::Bad, text);
-        }
+        | Msg::SerialFailed(..)
+        | Msg::Paths(..) => app.model.dirty |= offer(app, &msg, cmds),
     }
-    list::look(model, &mut cmds);
-    ask(model, &mut cmds);
-    cmds
 }
 
 /// The time the model asked to be woken at has come.
-fn wake(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    if model.message.as_ref().is_some_and(|message| message.until <= model.now) {
-        model.message = None;
+fn wake(app: &mut App, cmds: &mut Vec<Cmd>) {
+    let model = &mut app.model;
+    if model.notification.as_ref().is_some_and(|it| it.until <= model.now) {
+        model.notification = None;
         model.dirty = true;
     }
     if model.flight.running > 0 {
         model.dirty = true;
     }
-    form::preview(model, cmds);
+    app.with_front(|window, model| window.wake(model, cmds));
 }
 
 /// Asks what is wanted and due; of each question at most one is under way.
@@ -136,99 +144,112 @@ fn ask(model: &mut Model, cmds: &mut Vec<Cmd>) {
     let height = layout(model).list_rows();
     let (tab, here) = (model.tab, model.here());
     let pane = model.pane_mut();
-    if pane.stale && !pane.asking && is_due(pane.asked_at, now) {
-        pane.stale = false;
-        pane.asking = true;
-        pane.asked_at = now;
-        cmds.push(Cmd::Query(Ask::Rows(tab), Query::List(pane.question(height, &here))));
+    if pane.refresh.ask(now) {
+        cmds.push(Cmd::Fetch(Fetch::Rows(tab, pane.question(height, &here))));
     }
-    if is_due(model.stale.asked_at, now) {
-        // Both go together, or the second would wait for its own turn.
-        if model.stale.flight && !model.stale.flight_asking {
-            model.stale.flight = false;
-            model.stale.flight_asking = true;
-            model.stale.asked_at = now;
-            cmds.push(Cmd::Query(Ask::Flight, Query::InFlight));
-        }
-        if model.stale.counts && !model.stale.counts_asking {
-            model.stale.counts = false;
-            model.stale.counts_asking = true;
-            model.stale.asked_at = now;
-            cmds.push(Cmd::Query(Ask::Counts, Query::Counts));
-        }
+    if model.flight_refresh.ask(now) {
+        cmds.push(Cmd::Fetch(Fetch::InFlight));
     }
-    if model.timeline_due().is_some_and(|due| due <= now) {
-        model.stale.timeline = false;
-        model.stale.timeline_asking = true;
-        model.stale.timeline_asked_at = now;
-        cmds.push(Cmd::Query(Ask::Timeline, Query::Timeline));
+    if model.counts_refresh.ask(now) {
+        cmds.push(Cmd::Fetch(Fetch::Counts));
+    }
+    if model.shows_timeline() && model.timeline_refresh.ask(now) {
+        cmds.push(Cmd::Fetch(Fetch::Timeline));
     }
 }
 
-/// Says something at the bottom for a while.
-pub fn tell(model: &mut Model, tone: Tone, text: impl Into<String>) {
-    let stays = if tone == Tone::Bad { TROUBLE_STAYS } else { MESSAGE_STAYS };
-    model.message = Some(Message { text: text.into(), tone, until: model.now + stays });
+/// Offers a message to the windows, the front one first. Returns whether one took it.
+fn offer(app: &mut App, msg: &Msg, cmds: &mut Vec<Cmd>) -> bool {
+    (0..app.windows().len()).rev().any(|place| {
+        let response = app.with(place, |window, model| window.message(msg, model, cmds));
+        respond(app, place, response, cmds)
+    })
 }
 
-/// Says what nobody pressed a key for, unless what went wrong is still being read.
-fn hint(model: &mut Model, tone: Tone, text: impl Into<String>) {
-    let bad = |message: &Message| message.tone == Tone::Bad && message.until > model.now;
-    if !model.message.as_ref().is_some_and(bad) {
-        tell(model, tone, text);
-    }
-}
-
-/// Where keys are looked up now.
-#[must_use]
-pub fn scopes(model: &Model) -> Vec<Scope> {
-    match model.modals.last() {
-        None if model.focus == Focus::Flight => vec![Scope::Everywhere, Scope::Operation],
-        // What can be done to the row can be done to it in its own window too.
-        None | Some(Modal::Detail { .. }) => {
-            vec![Scope::Everywhere, Scope::Operation, Scope::Tab(model.tab)]
+/// Does what a window at a place wants. Returns whether it took what it was given.
+fn respond(app: &mut App, place: usize, response: Option<Response>, cmds: &mut Vec<Cmd>) -> bool {
+    match response {
+        None | Some(Response::Ignored) => return false,
+        Some(Response::Taken) => {}
+        Some(Response::Close) => app.close_from(place),
+        Some(Response::CloseAnd(then)) => {
+            app.close_from(place);
+            follow(app, then, cmds);
         }
-        Some(Modal::Operation(_)) => vec![Scope::Everywhere, Scope::Operation],
-        Some(Modal::Form(form)) if form.is_picking() => vec![Scope::Search],
-        Some(Modal::Form(_)) => vec![Scope::Form],
-        Some(Modal::Console(_)) => vec![Scope::Console],
-        Some(Modal::Lanes { .. }) => vec![Scope::Everywhere, Scope::Lanes],
-        Some(Modal::Sort { .. }) => vec![Scope::Everywhere, Scope::Sort],
-        Some(Modal::Quit { .. }) => vec![Scope::Everywhere, Scope::Leave],
-        Some(Modal::Confirm(confirm)) => match confirm.ask {
-            Question::YesNo { .. } => vec![Scope::Question],
-            Question::Type { .. } => vec![Scope::Search],
-        },
-        Some(Modal::Palette(_) | Modal::Filter { .. }) => vec![Scope::Search],
-        Some(_) => vec![Scope::Everywhere],
+        Some(Response::Open(window)) => app.open(window),
+    }
+    true
+}
+
+/// Does what a window wanted done when it closed.
+fn follow(app: &mut App, intent: Intent, cmds: &mut Vec<Cmd>) {
+    let model = &mut app.model;
+    match intent {
+        Intent::Act(action) => perform(app, &action, cmds),
+        Intent::Create(kind) => {
+            let tab = model.tab;
+            let window = act::open_kind(model, &kind, cmds);
+            if model.tab != tab {
+                app.close_from(0);
+            }
+            open(app, window);
+        }
+        Intent::Fill(kind, subjects) => {
+            if let Some(spec) = model.catalogue.get(&kind).cloned() {
+                let form = windows::form::open::on(model, &spec, &subjects, cmds);
+                app.open(form);
+            }
+        }
+        Intent::GoTo(tab, id) => {
+            list::go_to(model, tab, id, cmds);
+            app.close_from(0);
+        }
+        Intent::Show(uid) => {
+            let window = Operation::new(uid, model, cmds);
+            app.open(Box::new(window));
+        }
+        Intent::Submit(submits) => {
+            let front = app.windows().len().saturating_sub(1);
+            let response = app.with_front(|window, _| window.confirmed(&submits));
+            respond(app, front, response, cmds);
+            requests::submit(&mut app.model, submits, cmds);
+        }
+        Intent::Control(controls) => requests::control(model, controls, cmds),
     }
 }
 
 /// A key: the front window may take it as text, else the key map says what it asks for.
-fn key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) {
-    if windows::take_key(model, event, cmds) {
-        model.pending.clear();
+fn key(app: &mut App, event: KeyEvent, cmds: &mut Vec<Cmd>) {
+    let front = app.windows().len().saturating_sub(1);
+    let response = app.with_front(|window, model| window.key(event, model, cmds));
+    if respond(app, front, response, cmds) {
+        app.model.pending.clear();
         return;
     }
-    model.pending.push(Key::from(event));
-    let scopes = scopes(model);
-    let found = match model.keymap.find(&scopes, &model.pending) {
-        Found::Action(action) => Some(action.clone()),
-        Found::Prefix => return,
-        Found::Nothing => None,
+    app.model.pending.push(Key::from(event));
+    let action = match app.model.keymap.find(&app.scopes(), &app.model.pending) {
+        Lookup::Action(action) => Some(action.clone()),
+        Lookup::Prefix => return,
+        Lookup::Nothing => None,
     };
-    model.pending.clear();
-    match found {
-        Some(action) => perform(model, &action, cmds),
-        None => windows::unbound(model, event, cmds),
+    app.model.pending.clear();
+    match action {
+        Some(action) => perform(app, &action, cmds),
+        None => {
+            let response = app.with_front(|window, model| window.unbound(event, model, cmds));
+            respond(app, front, response, cmds);
+        }
     }
 }
 
-/// Does an action.
-pub fn perform(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
-    if windows::take_action(model, action, cmds) {
+/// Does an action, in the front window or else behind it.
+fn perform(app: &mut App, action: &Action, cmds: &mut Vec<Cmd>) {
+    let front = app.windows().len().saturating_sub(1);
+    let response = app.with_front(|window, model| window.action(action, model, cmds));
+    if respond(app, front, response, cmds) {
         return;
     }
+    let model = &mut app.model;
     match action {
         Action::Up
         | Action::Down
@@ -238,9 +259,9 @@ pub fn perform(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
         | Action::HalfDown
         | Action::Top
         | Action::Bottom => list::go(model, action),
-        Action::NextTab => list::open_tab(model, model.tab.step(1), cmds),
-        Action::PreviousTab => list::open_tab(model, model.tab.step(Tab::ALL.len() - 1), cmds),
-        Action::Tab(tab) => list::open_tab(model, *tab, cmds),
+        Action::NextTab => open_tab(app, app.model.tab.step(1), cmds),
+        Action::PreviousTab => open_tab(app, app.model.tab.step(Tab::ALL.len() - 1), cmds),
+        Action::Tab(tab) => open_tab(app, *tab, cmds),
         Action::Focus => {
             model.focus = match model.focus {
                 Focus::List if !model.flight.operations.is_empty() => Focus::Flight,
@@ -248,93 +269,77 @@ pub fn perform(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
             };
             list::keep_in_sight(model);
         }
-        Action::Open => list::open(model, cmds),
+        Action::Open => open_selected(app, cmds),
         Action::Back => list::back(model),
         Action::Mark => list::mark(model),
         Action::MarkRange => list::mark_range(model),
         Action::MarkAll => list::mark_all(model, cmds),
-        Action::Filter => list::filter(model),
-        Action::Sort => list::sort_menu(model),
         Action::SortNext => list::sort_step(model, true, cmds),
         Action::SortPrevious => list::sort_step(model, false, cmds),
-        Action::Palette => windows::palette(model, cmds),
-        Action::Help => {
-            model.modals.push(Modal::Help { scroll: 0, search: tui_input::Input::default() });
+        Action::Failed => {
+            list::failed(model, cmds);
+            app.close_from(0);
         }
-        Action::Doctor => model.modals.push(Modal::Doctor { scroll: 0 }),
-        Action::Lanes => {
-            model.modals.push(Modal::Lanes { at: 0 });
-            cmds.push(Cmd::Query(Ask::Lanes, Query::Lanes));
-        }
-        Action::Failed => list::failed(model, cmds),
         Action::Refresh => {
-            everything(model);
+            events::refresh(model);
             cmds.push(Cmd::Redraw);
         }
         Action::Suspend => cmds.push(Cmd::Suspend),
-        Action::Quit => quit(model, cmds),
-        Action::Do(kind) => act::kind(model, kind, cmds),
-        Action::Toggle => act::toggle(model, cmds),
-        Action::Serial => act::serial(model, cmds),
-        Action::Cancel => operate::cancel(model, cmds),
-        Action::Relaunch => operate::relaunch(model, cmds),
+        Action::Quit if model.embedded && model.flight.running + model.flight.waiting > 0 => {
+            app.open(Box::new(Quit::default()));
+        }
+        Action::Quit => cmds.push(Cmd::Exit(Exit::Quit)),
+        Action::Do(kind) => {
+            let window = act::kind(model, kind, cmds);
+            open(app, window);
+        }
+        Action::Toggle => {
+            let window = act::toggle(model, cmds);
+            open(app, window);
+        }
+        Action::Serial => {
+            let window = act::serial(model, cmds);
+            open(app, window);
+        }
+        Action::Cancel => {
+            let window = operate::cancel(model, cmds);
+            open(app, window);
+        }
+        Action::Relaunch => {
+            let window = operate::relaunch(model, cmds);
+            open(app, window);
+        }
         Action::Sooner => operate::priority(model, 1, cmds),
         Action::Later => operate::priority(model, -1, cmds),
-        // Whatever else there is belongs to a window, and none was there to take it.
-        _ => {}
+        Action::Window(_) => {
+            let does = |kind: &&windows::window::WindowKind| {
+                kind.actions.iter().any(|(other, ..)| other == action)
+            };
+            let window =
+                windows::ALL.iter().find(does).and_then(|kind| (kind.open)(action, model, cmds));
+            open(app, window);
+        }
     }
 }
 
-/// Leaves, after a question where work would be affected.
-fn quit(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    let busy = model.flight.running + model.flight.waiting > 0;
-    if model.embedded && busy {
-        model.modals.push(Modal::Quit { at: 0 });
-    } else {
-        cmds.push(Cmd::Exit(Exit::Quit));
+fn open(app: &mut App, window: Option<Box<dyn Window>>) {
+    if let Some(window) = window {
+        app.open(window);
     }
 }
 
-/// An answer to the question about work in flight was chosen.
-pub fn quit_with(model: &mut Model, answer: &Action, cmds: &mut Vec<Cmd>) {
-    model.modals.pop();
-    match answer {
-        Action::LeaveBackground => cmds.push(Cmd::Exit(Exit::Background)),
-        Action::LeaveStop => cmds.push(Cmd::Exit(Exit::Quit)),
-        _ => {}
+fn open_tab(app: &mut App, tab: Tab, cmds: &mut Vec<Cmd>) {
+    app.close_from(0);
+    list::open_tab(&mut app.model, tab, cmds);
+}
+
+/// Opens what is selected in a window of its own.
+fn open_selected(app: &mut App, cmds: &mut Vec<Cmd>) {
+    let model = &mut app.model;
+    if let Some(uid) = list::opened_operation(model) {
+        let window = Operation::new(uid, model, cmds);
+        app.open(Box::new(window));
+    } else if model.shown().and_then(super::model::Row::resource).is_some() {
+        app.open(Box::new(Detail::default()));
     }
-}
-
-/// The question for every row a tab's filter lets through, as far as a bulk action goes.
-fn all_rows(model: &Model, limit: u32) -> Query {
-    let pane = model.pane();
-    Query::List(List {
-        of: pane.tab.subject(),
-        filter: pane.filter(&model.here()),
-        sort: pane.sort.clone(),
-        offset: 0,
-        limit,
-        around: None,
-    })
-}
-
-/// Whether nothing may be asked for; says so.
-pub fn refuses(model: &mut Model) -> bool {
-    if model.read_only {
-        tell(model, Tone::Bad, "read-only: everything can be seen, nothing can be asked for");
-    }
-    model.read_only
-}
-
-/// The list of a tab's things whose name contains what was typed.
-pub fn named_like(tab: Tab, typed: &str, limit: u32) -> Query {
-    let filter = Filter::words(typed.split_whitespace());
-    Query::List(List {
-        of: tab.resource().map_or(Subject::Operations, Subject::Resources),
-        filter,
-        sort: None,
-        offset: 0,
-        limit,
-        around: None,
-    })
 }

@@ -2,19 +2,18 @@
 
 use ratatui::layout::Rect;
 
+use super::facts::{LABEL, fact};
 use super::{in_flight, operation};
 use crate::domain::{
-    Disk, Encoding, Image, ImageForm, Repeat, Resource, ResourceId, ResourceKind, RunOutcome,
-    State, Task, Vm,
+    Disk, Encoding, Image, ImageForm, OperationDetail, Repeat, Resource, ResourceId, ResourceKind,
+    RunOutcome, State, Task, Vm,
 };
-use crate::ui::model::{Model, PLOT_POINTS, Row};
+use crate::ui::model::in_flight::PLOT_POINTS;
+use crate::ui::model::{Model, Row};
 use crate::ui::style::canvas::{Canvas, Line, spark};
 use crate::ui::style::text;
 use crate::ui::style::theme::{Role, Theme};
 use crate::ui::view::columns::{mib, state};
-
-/// How wide the names of facts are.
-const LABEL: usize = 9;
 
 /// What stands over it.
 #[must_use]
@@ -39,30 +38,14 @@ pub fn beside(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
 pub fn lines(model: &Model, theme: &Theme, width: u16) -> Vec<Line> {
     match model.shown() {
         Some(Row::Resource(resource)) => of_resource(model, theme, resource, width),
-        Some(Row::Operation(selected)) => match &model.beside {
-            Some(view) if view.uid == selected.uid => operation::lines(model, theme, view, width),
-            _ => {
-                let view = crate::ui::model::OperationView {
-                    uid: selected.uid,
-                    detail: Some(crate::domain::OperationDetail {
-                        operation: selected.clone(),
-                        steps: Vec::new(),
-                    }),
-                    scroll: 0,
-                };
-                operation::lines(model, theme, &view, width)
+        Some(Row::Operation(selected)) => match model.details.get(&selected.uid) {
+            Some(detail) => operation::lines(model, theme, detail.as_ref(), width),
+            None => {
+                let detail = OperationDetail { operation: selected.clone(), steps: Vec::new() };
+                operation::lines(model, theme, Some(&detail), width)
             }
         },
         None => Vec::new(),
-    }
-}
-
-/// A fact: its name and its value, which goes on below itself where it is long.
-pub fn fact(lines: &mut Vec<Line>, label: &str, value: &str, role: Role, width: u16) {
-    let room = usize::from(width).saturating_sub(LABEL + 1).max(8);
-    for (number, part) in text::wrap(value, room).into_iter().enumerate() {
-        let label = if number == 0 { label } else { "" };
-        lines.push(Line::new(format!("{label:<LABEL$} "), Role::Quiet).with(part, role));
     }
 }
 

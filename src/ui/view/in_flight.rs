@@ -2,12 +2,11 @@
 
 use ratatui::layout::Rect;
 
-use super::shell::columns;
 use crate::domain::{Operation, State};
 use crate::ui::model::layout::layout;
 use crate::ui::model::{Focus, Model};
 use crate::ui::style::canvas::Canvas;
-use crate::ui::style::text;
+use crate::ui::style::text::{self, columns};
 use crate::ui::style::theme::Role;
 use crate::ui::view::columns::operation_state;
 

@@ -2,28 +2,27 @@
 
 pub mod columns;
 pub mod detail;
+pub mod facts;
 mod footer;
+pub mod hints;
 pub mod in_flight;
 mod list;
-mod operation;
-mod shell;
+pub mod operation;
+pub mod shell;
 mod timeline;
 mod welcome;
-
-pub use in_flight::top as flight_top;
-pub use shell::tab_places;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Position;
 
-use crate::ui::model::layout::{full, layout, too_small};
-use crate::ui::model::{Modal, Model};
-use crate::ui::style::canvas::Canvas;
-use crate::ui::style::theme::{Role, Theme};
-use crate::ui::windows::{form, palette_view, view as windows_view};
+use super::app::App;
+use super::model::layout::{layout, too_small};
+use super::style::canvas::Canvas;
+use super::style::theme::{Role, Theme};
 
 /// Draws everything. Returns where the terminal's cursor stands, if it is to be seen.
-pub fn draw(model: &Model, theme: &Theme, buffer: &mut Buffer) -> Option<Position> {
+pub fn draw(app: &App, theme: &Theme, buffer: &mut Buffer) -> Option<Position> {
+    let model = &app.model;
     let mut canvas = Canvas::new(buffer, theme);
     let area = canvas.area();
     canvas.fill(area, Role::Text);
@@ -48,64 +47,10 @@ pub fn draw(model: &Model, theme: &Theme, buffer: &mut Buffer) -> Option<Positio
         detail::beside(model, &mut canvas, area);
     }
     in_flight::draw(model, &mut canvas, places.flight);
-    for modal in &model.modals {
-        draw_modal(model, modal, &mut canvas);
+    for window in app.windows() {
+        window.draw(model, &mut canvas);
     }
-    footer::message(model, &mut canvas, places.footer);
-    footer::footer(model, &mut canvas, places.footer);
+    footer::notification(model, &mut canvas, places.footer);
+    footer::footer(app, &mut canvas, places.footer);
     canvas.cursor
-}
-
-fn draw_modal(model: &Model, modal: &Modal, canvas: &mut Canvas<'_>) {
-    match modal {
-        Modal::Help { scroll, search } => windows_view::help(model, *scroll, search, canvas),
-        Modal::Doctor { scroll } => {
-            windows_view::scrolled(
-                model,
-                "Doctor",
-                &windows_view::doctor(model, canvas.theme),
-                *scroll,
-                canvas,
-            );
-        }
-        Modal::Detail { scroll } => {
-            let width = full(model.size).width.saturating_sub(4);
-            let lines = detail::lines(model, canvas.theme, width);
-            windows_view::scrolled(model, &detail::title(model), &lines, *scroll, canvas);
-        }
-        Modal::Operation(view) => {
-            let width = full(model.size).width.saturating_sub(4);
-            let lines = operation::lines(model, canvas.theme, view, width);
-            let title = format!("Operation {}", view.uid);
-            windows_view::scrolled(model, &title, &lines, view.scroll, canvas);
-        }
-        Modal::Lanes { at } => windows_view::lanes(model, *at, canvas),
-        Modal::Sort { at } => windows_view::sort(model, *at, canvas),
-        Modal::Palette(palette) => palette_view::draw(model, palette, canvas),
-        // The filter is typed into the footer.
-        Modal::Filter { .. } => {}
-        Modal::Form(form) => form::view::draw(model, form, canvas),
-        Modal::Confirm(confirm) => windows_view::confirm(model, confirm, canvas),
-        Modal::Quit { at } => windows_view::quit(model, *at, canvas),
-        Modal::Console(console) => windows_view::console(model, console, canvas),
-    }
-}
-
-/// How far the front window can be scrolled.
-#[must_use]
-pub fn scroll_limit(model: &Model) -> u16 {
-    let area = full(model.size);
-    let Some(modal) = model.modals.last() else { return 0 };
-    // Only the number of lines matters here, so any theme does.
-    let theme = Theme::plain();
-    let width = area.width.saturating_sub(4);
-    let lines = match modal {
-        Modal::Help { search, .. } => windows_view::help_lines(model, search.value(), width).len(),
-        Modal::Doctor { .. } => windows_view::doctor(model, &theme).len(),
-        Modal::Detail { .. } => detail::lines(model, &theme, width).len(),
-        Modal::Operation(view) => operation::lines(model, &theme, view, width).len(),
-        _ => 0,
-    };
-    let room = usize::from(area.height.saturating_sub(2));
-    u16::try_from(lines.saturating_sub(room)).unwrap_or(u16::MAX)
 }

@@ -1,9 +1,9 @@
 //! An operation with its steps: what was run, what it said, what undo did.
 
-use super::detail::fact;
+use super::facts::fact;
 use super::in_flight;
-use crate::domain::{Operation, Step, StepState};
-use crate::ui::model::{Model, OperationView};
+use crate::domain::{Operation, OperationDetail, Step, StepState};
+use crate::ui::model::Model;
 use crate::ui::style::canvas::Line;
 use crate::ui::style::text;
 use crate::ui::style::theme::{Role, Theme};
@@ -14,8 +14,13 @@ const TAIL: usize = 20;
 
 /// Its lines.
 #[must_use]
-pub fn lines(model: &Model, theme: &Theme, view: &OperationView, width: u16) -> Vec<Line> {
-    let Some(detail) = &view.detail else {
+pub fn lines(
+    model: &Model,
+    theme: &Theme,
+    detail: Option<&OperationDetail>,
+    width: u16,
+) -> Vec<Line> {
+    let Some(detail) = detail else {
         return vec![Line::new(theme.glyphs.more, Role::Quiet)];
     };
     let mut lines = head(model, theme, &detail.operation, width);

@@ -9,13 +9,8 @@ use crate::domain::filter::head;
 use crate::ui::model::layout::Layout;
 use crate::ui::model::{Focus, Model, Tab};
 use crate::ui::style::canvas::{Canvas, Line, spark};
-use crate::ui::style::text::{self, width};
+use crate::ui::style::text::{self, columns, width};
 use crate::ui::style::theme::Role;
-
-/// How many columns a text takes on a screen.
-pub fn columns(text: &str) -> u16 {
-    u16::try_from(width(text)).unwrap_or(u16::MAX)
-}
 
 /// The first line: the box, what it can do, how loaded it is, how much is in flight.
 pub fn header(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {

@@ -14,10 +14,10 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use ratatui::layout::Rect;
 
-use super::shell::columns;
 use crate::domain::Timeline;
 use crate::ui::model::{Model, Row};
 use crate::ui::style::canvas::Canvas;
+use crate::ui::style::text::columns;
 use crate::ui::style::theme::Role;
 
 /// How many cells an hour may have; the first that fits is taken.

@@ -8,6 +8,7 @@ use crate::ui::model::Model;
 use crate::ui::style::canvas::{Canvas, Line};
 use crate::ui::style::text;
 use crate::ui::style::theme::Role;
+use crate::ui::windows::{doctor, help};
 
 /// Draws it in the place of the list.
 pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
@@ -67,8 +68,8 @@ pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         &Action::Tab(crate::ui::model::Tab::Encodings),
         "encode a video: no image needed",
     ));
-    lines.extend(one(&Action::Doctor, "what this box can and cannot do"));
-    lines.extend(one(&Action::Help, "every key"));
+    lines.extend(one(&doctor::OPEN, "what this box can and cannot do"));
+    lines.extend(one(&help::OPEN, "every key"));
     for (line, y) in lines.iter().zip(area.y..area.bottom()) {
         canvas.line(area.x + 2, y, width, line);
     }

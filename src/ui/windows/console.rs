@@ -3,7 +3,35 @@
 use std::fmt;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::layout::Position;
+use ratatui::widgets::Widget;
 use tui_term::vt100::Parser;
+use tui_term::widget::PseudoTerminal;
+
+use super::window::{Response, Window, WindowKind, never};
+use crate::ui::input::action::{Action, Row, Scope};
+use crate::ui::model::Model;
+use crate::ui::model::layout::full;
+use crate::ui::model::notification::Severity;
+use crate::ui::msg::{Cmd, Msg};
+use crate::ui::style::canvas::Canvas;
+use crate::ui::style::theme::Role;
+use crate::ui::view::hints::{self, Hint};
+
+const SCOPE: Scope = Scope::Alone("In a serial console");
+
+const LEAVE: Action = Action::Window("console_leave");
+const UP: Action = Action::Window("console_up");
+const DOWN: Action = Action::Window("console_down");
+
+const ACTIONS: &[Row] = &[
+    (LEAVE, "console_leave", "leave", "Leave the serial console; the guest goes on.", SCOPE, 1),
+    (UP, "console_up", "scroll up", "Look at what scrolled away.", SCOPE, 2),
+    (DOWN, "console_down", "scroll down", "Scroll back down.", SCOPE, 0),
+];
+
+/// A guest's serial console.
+pub const KIND: WindowKind = WindowKind { actions: ACTIONS, open: never };
 
 /// Lines kept above the screen.
 const SCROLLBACK: usize = 2000;
@@ -29,32 +57,26 @@ impl fmt::Debug for Console {
 }
 
 impl Console {
-    /// A console for a VM, with a screen of that size in columns and rows.
+    /// Opens the serial line of a VM, on a screen of that size in columns and rows.
     #[must_use]
-    pub fn new(vm: u64, name: String, size: (u16, u16)) -> Self {
+    pub fn open(vm: u64, name: String, size: (u16, u16), cmds: &mut Vec<Cmd>) -> Self {
+        cmds.push(Cmd::SerialOpen(vm));
+        Self::new(vm, name, inside(size))
+    }
+
+    fn new(vm: u64, name: String, size: (u16, u16)) -> Self {
         let parser = Parser::new(size.1.max(1), size.0.max(2), SCROLLBACK);
         Self { vm, name, parser, open: false, ended: None }
     }
 
-    /// Gives the screen another size.
-    pub fn resize(&mut self, size: (u16, u16)) {
-        self.parser.screen_mut().set_size(size.1.max(1), size.0.max(2));
-    }
-
-    /// Shows what the guest wrote.
-    pub fn write(&mut self, bytes: &[u8]) {
-        self.parser.process(bytes);
-    }
-
     /// Scrolls up (or, negative, down) through what was written before.
-    pub fn scroll(&mut self, rows: isize) {
+    fn scroll(&mut self, rows: isize) {
         let at = self.parser.screen().scrollback().saturating_add_signed(rows);
         self.parser.screen_mut().set_scrollback(at);
     }
 
     /// What is sent to the guest for pasted text.
-    #[must_use]
-    pub fn pasted(&self, text: &str) -> Vec<u8> {
+    fn pasted(&self, text: &str) -> Vec<u8> {
         let text = text.replace("\r\n", "\r").replace('\n', "\r");
         if self.parser.screen().bracketed_paste() {
             format!("\x1b[200~{text}\x1b[201~").into_bytes()
@@ -64,8 +86,7 @@ impl Console {
     }
 
     /// What a terminal sends for a key; `None` for keys that send nothing.
-    #[must_use]
-    pub fn typed(&self, key: KeyEvent) -> Option<Vec<u8>> {
+    fn typed(&self, key: KeyEvent) -> Option<Vec<u8>> {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         let mut bytes = match key.code {
             KeyCode::Char(character) if control => vec![control_byte(character)?],
@@ -104,6 +125,133 @@ impl Console {
     }
 }
 
+impl Window for Console {
+    fn scopes(&self, _model: &Model) -> Vec<Scope> {
+        vec![SCOPE]
+    }
+
+    fn unbound(&mut self, key: KeyEvent, _model: &mut Model, cmds: &mut Vec<Cmd>) -> Response {
+        let leaves = matches!(key.code, KeyCode::Esc | KeyCode::Enter);
+        if self.open {
+            if let Some(bytes) = self.typed(key) {
+                self.parser.screen_mut().set_scrollback(0);
+                cmds.push(Cmd::SerialSend(bytes));
+            }
+        } else if self.ended.is_some() && leaves {
+            cmds.push(Cmd::SerialClose);
+            return Response::Close;
+        }
+        Response::Taken
+    }
+
+    fn action(&mut self, action: &Action, _model: &mut Model, cmds: &mut Vec<Cmd>) -> Response {
+        match *action {
+            LEAVE => {
+                cmds.push(Cmd::SerialClose);
+                return Response::Close;
+            }
+            UP => self.scroll(10),
+            DOWN => self.scroll(-10),
+            _ => {}
+        }
+        Response::Taken
+    }
+
+    fn paste(&mut self, text: &str, _model: &mut Model, cmds: &mut Vec<Cmd>) {
+        if self.open {
+            cmds.push(Cmd::SerialSend(self.pasted(text)));
+        }
+    }
+
+    fn wheel(&mut self, up: bool) -> Response {
+        self.scroll(if up { 3 } else { -3 });
+        Response::Taken
+    }
+
+    fn message(&mut self, msg: &Msg, model: &mut Model, _cmds: &mut Vec<Cmd>) -> Response {
+        match msg {
+            Msg::SerialOpened(vm, Ok(())) if *vm == self.vm => self.open = true,
+            Msg::SerialOpened(vm, Err(error)) if *vm == self.vm => {
+                self.ended = Some(error.to_string());
+            }
+            Msg::SerialOutput(vm, bytes) if *vm == self.vm => self.parser.process(bytes),
+            Msg::SerialEnded(vm) if *vm == self.vm => {
+                self.open = false;
+                self.ended = Some("the guest's serial line is closed".to_owned());
+            }
+            Msg::SerialFailed(vm, error) if *vm == self.vm => {
+                model.notify(Severity::Error, error.to_string());
+            }
+            _ => return Response::Ignored,
+        }
+        Response::Taken
+    }
+
+    fn resize(&mut self, size: (u16, u16)) {
+        let (columns, rows) = inside(size);
+        self.parser.screen_mut().set_size(rows.max(1), columns.max(2));
+    }
+
+    /// The line begins with the last of what the guest wrote.
+    fn reopen(&mut self, model: &Model, cmds: &mut Vec<Cmd>) {
+        *self = Self::open(self.vm, std::mem::take(&mut self.name), model.size, cmds);
+    }
+
+    fn covers_all(&self) -> bool {
+        true
+    }
+
+    fn draw(&self, model: &Model, canvas: &mut Canvas<'_>) {
+        let area = full(model.size);
+        let leave = model.keymap.key(&LEAVE).unwrap_or_default();
+        let title = format!("{} · serial console · {leave} leaves", self.name);
+        let inside = canvas.window(area, &title, Role::Focus);
+        let screen = self.parser.screen();
+        let mut terminal = PseudoTerminal::new(screen);
+        let mut cursor = tui_term::widget::Cursor::default();
+        cursor.hide();
+        terminal = terminal.cursor(cursor);
+        terminal.render(inside, canvas.buffer());
+        if screen.scrollback() > 0 {
+            let told = format!(" {} lines up ", screen.scrollback());
+            let wide = u16::try_from(told.len()).unwrap_or(0);
+            canvas.text(area.right().saturating_sub(wide + 2), area.y, wide, &told, Role::Waiting);
+        }
+        match (&self.ended, self.open) {
+            (Some(why), _) => {
+                let told = format!(" {why} · enter leaves ");
+                canvas.text(
+                    area.x + 2,
+                    area.bottom() - 1,
+                    area.width.saturating_sub(4),
+                    &told,
+                    Role::Bad,
+                );
+            }
+            (None, false) => {
+                canvas.text(area.x + 2, area.bottom() - 1, 12, " opening ", Role::Waiting);
+            }
+            (None, true) => {
+                let (row, column) = screen.cursor_position();
+                if !screen.hide_cursor() && screen.scrollback() == 0 {
+                    let at = Position { x: inside.x + column, y: inside.y + row };
+                    canvas.cursor = inside.contains(at).then_some(at);
+                }
+            }
+        }
+    }
+
+    fn hints(&self, model: &Model) -> Vec<Hint> {
+        hints::narrowed(hints::bound(model, &[SCOPE], |_| true), model.size.0)
+    }
+}
+
+/// Returns the size of the guest's screen on a screen of that size.
+fn inside(size: (u16, u16)) -> (u16, u16) {
+    let area = full(size);
+    (area.width.saturating_sub(2), area.height.saturating_sub(2))
+}
+
 /// The control character a letter makes with Ctrl.
 fn control_byte(character: char) -> Option<u8> {
     match character.to_ascii_lowercase() {
@@ -139,7 +287,7 @@ mod tests {
         ] {
             assert_eq!(console.typed(key(code, modifiers)).unwrap(), bytes);
         }
-        console.write(b"\x1b[?1h");
+        console.parser.process(b"\x1b[?1h");
         assert_eq!(console.typed(key(KeyCode::Up, KeyModifiers::NONE)).unwrap(), b"\x1bOA");
     }
 
@@ -147,7 +295,7 @@ mod tests {
     fn pastes_pass_bracketed_where_the_guest_asks() {
         let mut console = Console::new(1, "web-1".into(), (80, 24));
         assert_eq!(console.pasted("a\nb"), b"a\rb");
-        console.write(b"\x1b[?2004h");
+        console.parser.process(b"\x1b[?2004h");
         assert_eq!(console.pasted("a"), b"\x1b[200~a\x1b[201~");
     }
 }

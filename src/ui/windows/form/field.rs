@@ -5,7 +5,7 @@ use tui_input::Input;
 
 use crate::domain::{Catalogue, Every, Field, FieldType, Operation, ResourceKind};
 
-use crate::ui::windows::palette::rank;
+use crate::ui::input::fuzzy::rank;
 
 /// Something that can be chosen.
 #[derive(Debug, Clone, PartialEq)]

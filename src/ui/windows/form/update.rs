@@ -2,29 +2,22 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use super::field::{Candidate, Pick, Widget};
+use super::state::{Form, Purpose};
 use crate::domain::{
-    Control, FieldType, Filter, List, OperationSpec, Preview, Query, Resource, Rows, Subject,
+    Control, FieldType, Filter, List, OperationSpec, Preview, Resource, Rows, Subject, Submit,
 };
 use crate::ui::input::action::Action;
-use crate::ui::input::edit::edit;
-use crate::ui::model::{Modal, Model, Row};
-use crate::ui::msg::{Ask, Cmd};
+use crate::ui::input::edit::{edit, paste as paste_line};
+use crate::ui::model::{Model, Row};
+use crate::ui::msg::{Cmd, Fetch};
+use crate::ui::update::requests;
 use crate::ui::windows::confirm::Confirm;
-use crate::ui::windows::form::field::{Candidate, Pick, Widget};
-use crate::ui::windows::form::state::{Form, Purpose};
-
-use crate::ui::update::{act, operate};
+use crate::ui::windows::search::{self, CLEAR, CLOSE, TAKE};
+use crate::ui::windows::window::Response;
 
 /// How many things a field offers without being searched.
 const CANDIDATES: u32 = 500;
-
-/// The form in front.
-fn front(model: &mut Model) -> Option<&mut Form> {
-    match model.modals.last_mut() {
-        Some(Modal::Form(form)) => Some(form),
-        _ => None,
-    }
-}
 
 /// Asks for the things its fields may name.
 pub fn ask_candidates(form: &Form, cmds: &mut Vec<Cmd>) {
@@ -38,15 +31,15 @@ pub fn ask_candidates(form: &Form, cmds: &mut Vec<Cmd>) {
             [state] => Filter::default().and_state(false, state),
             _ => Filter::default(),
         };
-        let query = Query::List(List {
+        let list = List {
             of: Subject::Resources(*of),
             filter,
             sort: None,
             offset: 0,
             limit: CANDIDATES,
             around: None,
-        });
-        cmds.push(Cmd::Query(Ask::Candidates(form.number, at), query));
+        };
+        cmds.push(Cmd::Fetch(Fetch::Candidates(form.number, at, list)));
     }
 }
 
@@ -89,15 +82,8 @@ fn candidate(resource: &Resource) -> Candidate {
 }
 
 /// Takes the things a field may name.
-pub fn candidates(model: &mut Model, number: u64, at: usize, rows: &Rows) {
-    let now = model.now;
+pub fn candidates(form: &mut Form, at: usize, rows: &Rows, model: &Model) {
     let Rows::Resources(rows) = rows else { return };
-    let Some(form) = model.modals.iter_mut().find_map(|modal| match modal {
-        Modal::Form(form) if form.number == number => Some(form),
-        _ => None,
-    }) else {
-        return;
-    };
     let Some(entry) = form.entries.get_mut(at) else { return };
     let Widget::Pick(pick) = &mut entry.widget else { return };
     let Some((of, states)) = &pick.live else { return };
@@ -125,27 +111,24 @@ pub fn candidates(model: &mut Model, number: u64, at: usize, rows: &Rows) {
         && let Widget::Pick(pick) = &mut form.entries[at].widget
     {
         pick.chosen = first;
-        form.preview_due = Some(now);
+        form.preview_due = Some(model.now);
     }
 }
 
 /// Asks what the form would do, once nothing was typed for a moment.
-pub fn preview(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    let (now, actor) = (model.now, model.actor.clone());
-    let Some(form) = front(model) else { return };
-    if form.preview_due.is_some_and(|due| due <= now) {
+pub fn preview(form: &mut Form, model: &Model, cmds: &mut Vec<Cmd>) {
+    if form.preview_due.is_some_and(|due| due <= model.now) {
         form.preview_due = None;
-        if let [submit] = form.submits(&actor).as_slice() {
-            let ask = Ask::Preview(form.number, form.revision);
-            cmds.push(Cmd::Query(ask, Query::Preview(submit.clone())));
+        if let [submit] = form.submits(&model.actor).as_slice() {
+            let fetch = Fetch::Preview(form.number, form.revision, submit.clone());
+            cmds.push(Cmd::Fetch(fetch));
         }
     }
 }
 
 /// Takes what the form would do, unless it has changed since.
-pub fn previewed(model: &mut Model, number: u64, revision: u64, preview: Preview) {
-    let Some(form) = front(model) else { return };
-    if form.number != number || form.revision != revision {
+pub fn previewed(form: &mut Form, revision: u64, preview: &Preview) {
+    if form.revision != revision {
         return;
     }
     // What is merely still missing is not worth red while it is being filled in.
@@ -154,24 +137,21 @@ pub fn previewed(model: &mut Model, number: u64, revision: u64, preview: Preview
     {
         form.refuse(refusal, false);
     }
-    form.preview = Some(preview);
+    form.preview = Some(preview.clone());
 }
 
 /// Takes the paths that begin with what is typed.
-pub fn paths(model: &mut Model, typed: &str, paths: Vec<String>) {
-    let Some(form) = front(model) else { return };
+pub fn paths(form: &mut Form, typed: &str, paths: &[String]) {
     if let Some(entry) = form.current()
         && matches!(&entry.widget, Widget::Line(input) if input.value() == typed)
     {
-        entry.paths = paths;
+        entry.paths = paths.to_vec();
     }
 }
 
-/// The form in front was changed.
-fn changed(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    let (now, catalogue) = (model.now, model.catalogue.clone());
-    let Some(form) = front(model) else { return };
-    form.changed(now, &catalogue);
+/// The form was changed.
+fn changed(form: &mut Form, model: &Model, cmds: &mut Vec<Cmd>) {
+    form.changed(model.now, &model.catalogue);
     ask_candidates(form, cmds);
     if let Some(entry) = form.current()
         && entry.is_path()
@@ -184,8 +164,7 @@ fn changed(model: &mut Model, cmds: &mut Vec<Cmd>) {
 }
 
 /// Lets a key change the field it is in. Returns whether it did.
-pub fn key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
-    let Some(form) = front(model) else { return false };
+pub fn key(form: &mut Form, event: KeyEvent, model: &Model, cmds: &mut Vec<Cmd>) -> bool {
     if form.sending {
         return event.code != KeyCode::Esc;
     }
@@ -247,39 +226,37 @@ pub fn key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
         _ => false,
     };
     if took {
-        changed(model, cmds);
+        changed(form, model, cmds);
     }
     took
 }
 
 /// What is being chosen for the field with the keys.
-fn picking(model: &mut Model) -> Option<&mut Pick> {
-    match &mut front(model)?.current()?.widget {
+fn picking(form: &mut Form) -> Option<&mut Pick> {
+    match &mut form.current()?.widget {
         Widget::Pick(pick) if pick.search.is_some() => Some(pick),
         _ => None,
     }
 }
 
 /// Does an action among the choices of a field.
-pub fn pick(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
-    let Some(pick) = picking(model) else { return };
-    let last = pick.matches.len().saturating_sub(1);
-    match action {
-        Action::SearchUp => pick.at = pick.at.saturating_sub(1),
-        Action::SearchDown => pick.at = (pick.at + 1).min(last),
-        Action::SearchPageUp => pick.at = pick.at.saturating_sub(10),
-        Action::SearchPageDown => pick.at = (pick.at + 10).min(last),
-        Action::SearchTake => pick.take(),
-        Action::SearchClose | Action::SearchClear => pick.close(),
-        _ => return,
+pub fn pick(form: &mut Form, action: &Action, model: &Model, cmds: &mut Vec<Cmd>) {
+    let Some(pick) = picking(form) else { return };
+    match *action {
+        TAKE => pick.take(),
+        CLOSE | CLEAR => pick.close(),
+        _ => match search::moved(pick.at, action, pick.matches.len()) {
+            Some(at) => pick.at = at,
+            None => return,
+        },
     }
-    changed(model, cmds);
+    changed(form, model, cmds);
 }
 
 /// Searches the choices of a field for what is typed. The key that leads to the next field takes
 /// what is selected.
-pub fn search_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) {
-    let Some(pick) = picking(model) else { return };
+pub fn search_key(form: &mut Form, event: KeyEvent, model: &Model, cmds: &mut Vec<Cmd>) {
+    let Some(pick) = picking(form) else { return };
     if event.code == KeyCode::Tab {
         pick.take();
     } else {
@@ -289,7 +266,7 @@ pub fn search_key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) {
         pick.at = 0;
         pick.find();
     }
-    changed(model, cmds);
+    changed(form, model, cmds);
 }
 
 /// What is typed with as much more as all paths that begin with it have in common; the first of
@@ -328,64 +305,58 @@ fn lines_key(
 }
 
 /// Puts pasted text into the field with the keys.
-pub fn paste(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
-    let Some(entry) = front(model).and_then(Form::current) else { return };
+pub fn paste(form: &mut Form, text: &str, model: &Model, cmds: &mut Vec<Cmd>) {
+    let Some(entry) = form.current() else { return };
     match &mut entry.widget {
-        Widget::Line(input) | Widget::Secret { input, .. } => {
-            crate::ui::input::edit::paste(input, text)
-        }
+        Widget::Line(input) | Widget::Secret { input, .. } => paste_line(input, text),
         Widget::Lines { lines, at } => {
             for (number, line) in text.lines().enumerate() {
                 if number > 0 {
                     *at += 1;
                     lines.insert(*at, tui_input::Input::default());
                 }
-                crate::ui::input::edit::paste(&mut lines[*at], line);
+                paste_line(&mut lines[*at], line);
             }
         }
         Widget::Pick(pick) => pick.open(text.trim()),
         Widget::Flag(_) | Widget::Nested => {}
     }
-    changed(model, cmds);
+    changed(form, model, cmds);
 }
 
 /// Sends the form, after a question where the kind is dangerous.
-pub fn submit(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    let actor = model.actor.clone();
-    let Some(form) = front(model) else { return };
+pub fn submit(form: &mut Form, model: &mut Model, cmds: &mut Vec<Cmd>) -> Response {
     if form.sending || !form.check() {
-        return;
+        return Response::Taken;
     }
     if let Purpose::Relaunch { uid, before } = &form.purpose {
         let params = form.changes(before);
         let control = Control::Relaunch { uid: *uid, params };
         form.sending = true;
-        operate::control(model, vec![control], cmds);
-        return;
+        requests::control(model, vec![control], cmds);
+        return Response::Taken;
     }
-    let (submits, spec, things) = (form.submits(&actor), form.spec.clone(), form.things());
-    let stakes = act::stakes(model, &spec, &submits);
-    match Confirm::needed(&spec, stakes, things, submits.clone(), false) {
-        Some(confirm) => model.modals.push(Modal::Confirm(Box::new(confirm))),
-        None => send(model, submits, cmds),
+    let submits = form.submits(&model.actor);
+    let hazard = requests::hazard(model, &form.spec, &submits);
+    match Confirm::needed(&form.spec, &hazard, form.things(), submits.clone(), false) {
+        Some(confirm) => Response::Open(Box::new(confirm)),
+        None => {
+            let response = sent(form, &submits);
+            requests::submit(model, submits, cmds);
+            response
+        }
     }
 }
 
-/// Sends what a form asks for; one request keeps the form open until it is answered.
-pub fn send(model: &mut Model, submits: Vec<crate::domain::Submit>, cmds: &mut Vec<Cmd>) {
-    if submits.len() > 1 {
-        if front(model).is_some() {
-            model.modals.pop();
-        }
-    } else if let Some(form) = front(model) {
-        form.sending = true;
-    }
-    act::submit(model, submits, cmds);
+/// What the form asks for is sent: one request keeps it open until that is answered.
+pub fn sent(form: &mut Form, submits: &[Submit]) -> Response {
+    form.sending = submits.len() == 1;
+    if form.sending { Response::Taken } else { Response::Close }
 }
 
 /// Shows or masks what is typed into a secret field.
-pub fn reveal(model: &mut Model) {
-    if let Some(entry) = front(model).and_then(Form::current)
+pub fn reveal(form: &mut Form) {
+    if let Some(entry) = form.current()
         && let Widget::Secret { shown, .. } = &mut entry.widget
     {
         *shown = !*shown;
@@ -393,8 +364,7 @@ pub fn reveal(model: &mut Model) {
 }
 
 /// Shows or hides the fields rarely needed.
-pub fn advanced(model: &mut Model) {
-    let Some(form) = front(model) else { return };
+pub fn advanced(form: &mut Form) {
     form.advanced = !form.advanced;
     if !form.visible().any(|place| place == form.at) {
         form.begin();

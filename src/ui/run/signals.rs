@@ -82,10 +82,10 @@ pub(super) async fn terminal_gone() {
 /// Whether a shell would notice that this process stopped, and can bring it back. A terminal may
 /// also have been opened for the console alone; stopped, it would hang there for ever.
 pub(super) fn has_shell() -> bool {
-    let Some(own) = Kin::of(rustix::process::getpid().as_raw_pid()) else { return false };
+    let Some(own) = ProcessStat::of(rustix::process::getpid().as_raw_pid()) else { return false };
     let mut parent = own.parent;
     // What was started together (`cargo run`) stops together; who started it is further up.
-    while let Some(above) = Kin::of(parent) {
+    while let Some(above) = ProcessStat::of(parent) {
         if above.session != own.session {
             return false;
         }
@@ -105,13 +105,13 @@ pub(super) fn has_terminal() -> bool {
 }
 
 /// Where a process stands among the others, as job control sees it.
-struct Kin {
+struct ProcessStat {
     parent: i32,
     group: i32,
     session: i32,
 }
 
-impl Kin {
+impl ProcessStat {
     /// From `/proc/PID/stat`, see proc(5): `PID (NAME) STATE PARENT GROUP SESSION …`.
     fn of(pid: i32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use super::choices::save;
+use super::preferences::save;
 use crate::domain::{Backend, EventStream, Serial};
 use crate::ui::msg::{Cmd, Msg};
 
@@ -16,12 +16,12 @@ use crate::ui::msg::{Cmd, Msg};
 const REQUESTS: usize = 32;
 
 /// What is under way outside the model.
-pub(super) struct Hands {
+pub(super) struct Effects {
     backend: Arc<dyn Backend>,
     requests: Arc<Semaphore>,
     msgs: UnboundedSender<Msg>,
     serial: Option<OpenSerial>,
-    choices: Option<PathBuf>,
+    preferences: Option<PathBuf>,
 }
 
 /// A serial line that is open or being opened.
@@ -36,15 +36,15 @@ impl Drop for OpenSerial {
     }
 }
 
-impl Hands {
-    /// Hands for a backend; what comes of their work goes to `msgs`.
+impl Effects {
+    /// Returns the effects on a backend; what comes of them goes to `msgs`.
     pub(super) fn new(
         backend: Arc<dyn Backend>,
         msgs: UnboundedSender<Msg>,
-        choices: Option<PathBuf>,
+        preferences: Option<PathBuf>,
     ) -> Self {
         let requests = Arc::new(Semaphore::new(REQUESTS));
-        Self { backend, requests, msgs, serial: None, choices }
+        Self { backend, requests, msgs, serial: None, preferences }
     }
 
     /// What the backend tells from now on.
@@ -53,9 +53,9 @@ impl Hands {
     }
 
     /// Says that something outside the backend failed.
-    pub(super) fn tell(&self, trouble: String) {
+    pub(super) fn tell(&self, error: String) {
         // As with answers: once the loop has ended, nobody waits for it.
-        let _ = self.msgs.send(Msg::Trouble(trouble));
+        let _ = self.msgs.send(Msg::Error(error));
     }
 
     /// Does what `update` wants done, and sends what comes of it back as a message.
@@ -65,8 +65,8 @@ impl Hands {
         // The loop owns the receiver; once it has ended, nobody waits for answers.
         let answer = move |msg| drop(msgs.send(msg));
         match cmd {
-            Cmd::Query(ask, query) => {
-                tokio::spawn(async move { answer(Msg::Answer(ask, backend.query(query).await)) });
+            Cmd::Fetch(fetch) => {
+                tokio::spawn(async move { answer(Msg::Reply(fetch.from(&*backend).await)) });
             }
             Cmd::Submit(submit) => {
                 let requests = self.requests.clone();
@@ -99,12 +99,12 @@ impl Hands {
                     answer(Msg::Paths(typed, paths));
                 });
             }
-            Cmd::Save(choices) => {
-                let Some(file) = self.choices.clone() else { return };
+            Cmd::Save(preferences) => {
+                let Some(file) = self.preferences.clone() else { return };
                 tokio::task::spawn_blocking(move || {
-                    if let Err(error) = save(&file, &choices) {
+                    if let Err(error) = save(&file, &preferences) {
                         let told = format!("cannot remember this in {}: {error}", file.display());
-                        answer(Msg::Trouble(told));
+                        answer(Msg::Error(told));
                     }
                 });
             }

@@ -1,0 +1,91 @@
+//! Questions that know the type of their answer.
+//!
+//! [`Query`] and [`Answer`] are how questions and answers are sent; a question here is one of them
+//! with its answer's type. [`BackendExt::ask`](super::BackendExt::ask) takes it there and back.
+
+use super::query::{self, Answer, List, OperationDetail, Page, Query};
+use super::{Lane, ResourceId, Submit, Uid};
+
+/// A question to a backend.
+pub trait Question: Send {
+    /// What it is answered with.
+    type Answer;
+
+    /// Returns it as it is sent.
+    fn into_query(self) -> Query;
+
+    /// Returns the answer from how it was sent.
+    ///
+    /// # Errors
+    /// The answer itself, when it belongs to another question: the backend is of another version.
+    fn from_answer(answer: Answer) -> Result<Self::Answer, Answer>;
+}
+
+/// Implements [`Question`]: its type, what is sent, the answer's type and variant.
+macro_rules! question {
+    ($type:ty, $this:ident => $query:expr, $answer:ty, $variant:ident) => {
+        impl Question for $type {
+            type Answer = $answer;
+
+            fn into_query(self) -> Query {
+                let $this = self;
+                $query
+            }
+
+            fn from_answer(answer: Answer) -> Result<Self::Answer, Answer> {
+                match answer {
+                    Answer::$variant(answer) => Ok(answer),
+                    other => Err(other),
+                }
+            }
+        }
+    };
+}
+
+/// One resource, whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resource {
+    /// Which.
+    pub id: ResourceId,
+}
+
+/// One operation with its steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Operation {
+    /// Which.
+    pub uid: Uid,
+}
+
+/// What is in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InFlight;
+
+/// How many there are of everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts;
+
+/// The lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lanes;
+
+/// What the box can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Host;
+
+/// When tasks fire within a day from now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeline;
+
+/// What a request would do, without doing it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preview(pub Submit);
+
+question!(List, list => Query::List(list), Page, Page);
+question!(Resource, it => Query::Resource { id: it.id }, Box<super::Resource>, Resource);
+question!(Operation, it => Query::Operation { uid: it.uid }, Box<OperationDetail>, Operation);
+question!(InFlight, _it => Query::InFlight, query::InFlight, InFlight);
+question!(Counts, _it => Query::Counts, query::Counts, Counts);
+question!(Lanes, _it => Query::Lanes, Vec<Lane>, Lanes);
+question!(Host, _it => Query::Host, Box<super::Host>, Host);
+question!(Timeline, _it => Query::Timeline, super::Timeline, Timeline);
+question!(Preview, it => Query::Preview(it.0), query::Preview, Preview);
