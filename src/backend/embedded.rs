@@ -1,5 +1,6 @@
 //! The embedded backend: starts the parts and implements [`Backend`].
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::{
@@ -8,16 +9,19 @@ use crate::domain::{
     Result, Rows, Serial, State, Subject, Submit, Task, VmState,
 };
 
+use super::engine::secrets::{hidden, hide};
+use super::engine::storage::Change;
+use super::engine::store::{Store, reader};
+use super::engine::{self, Engine, Live, Options, Parts};
+use super::environment::Environment;
+use super::operations::Entry;
 use super::ownership::{Guard, Owned};
 use super::ports::{Guest, Ports};
 use super::settings::Settings;
 use super::state_files;
-use crate::backend::engine::kind::Entry;
-use crate::backend::engine::secrets::shown;
-use crate::backend::engine::store::{Store, reader};
-use crate::backend::engine::{Engine, detached};
-use crate::backend::watchers::scheduler;
-use crate::backend::watchers::timekeeper::Timekeeper;
+use super::watchers::keeper::{self, Keeper};
+use super::watchers::timekeeper::Timekeeper;
+use super::watchers::{Site, observer, scheduler};
 
 /// The most rows a list answers with.
 const MOST_ROWS: u32 = 10_000;
@@ -27,9 +31,13 @@ const FARTHEST_ROW: u64 = i64::MAX as u64 / 2;
 const MOST_IN_FLIGHT: usize = 200;
 
 /// The embedded backend.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Embedded {
     pub(super) engine: Arc<Engine>,
+    /// What answers questions about what the engine does not hold in memory.
+    store: Store,
+    site: Arc<Site>,
+    keeper: Arc<Keeper>,
     /// Nothing once it has been left.
     owned: Arc<Mutex<Option<Owned>>>,
     /// Nothing where it cannot be watched.
@@ -50,23 +58,34 @@ impl Embedded {
     ) -> Result<Self> {
         let (store, mut opened) = Store::open(&settings.state_dir)?;
         state_files::raise(&mut opened.counters, &settings.state_dir);
+        follow(&settings.state_dir, &store, &mut opened.resources);
         let guard = owned.guard().inspect_err(|error| {
             tracing::warn!(%error, "whether the state directory stays where it is is not watched");
         });
-        crate::backend::watchers::keeper::clear_unwritten(&settings.state_dir);
-        let engine = Arc::new(Engine::new(ports, settings, kinds, store, opened));
+        keeper::clear_unwritten(&settings.state_dir);
+        let env = Arc::new(Environment { ports, settings });
+        let engine = engine::open(Parts {
+            options: Options { lanes: env.settings.lanes.clone(), shown },
+            kinds: kinds.into_iter().map(|entry| entry.bind(&env)).collect(),
+            clock: env.ports.clock.clone(),
+            storage: Arc::new(store.clone()),
+            opened,
+        });
+        let site = Arc::new(Site::new(engine.clone(), env));
+        let keeper = Arc::new(Keeper::new(site.clone(), store.clone()));
+        let observed = engine.watch(observer::concerns);
+        let scheduled = engine.watch(scheduler::concerns);
         engine.dispatch();
-        let (dir, clock) = (&engine.settings().state_dir, &*engine.ports().clock);
+        let (dir, clock) = (&site.settings().state_dir, &*site.ports().clock);
         let time = Timekeeper::resume(dir, clock);
-        engine.running.spawn(crate::backend::watchers::keeper::run(engine.clone()));
-        engine.running.spawn(crate::backend::watchers::observer::run(engine.clone(), time.clone()));
-        engine.running.spawn(scheduler::run(engine.clone(), time));
-        engine.running.spawn(crate::backend::engine::wait_for_room(engine.clone()));
-        let (dir, pid) = (engine.settings().state_dir.display(), std::process::id());
+        engine.spawn(keeper.clone().run());
+        engine.spawn(observer::run(site.clone(), observed, time.clone()));
+        engine.spawn(scheduler::run(site.clone(), scheduled, time));
+        let (dir, pid) = (dir.display(), std::process::id());
         let version = env!("CARGO_PKG_VERSION");
         tracing::info!("hostler {version}, process {pid}, owns {dir}");
         let owned = Arc::new(Mutex::new(Some(owned)));
-        Ok(Self { engine, owned, guard: Arc::new(guard.ok()) })
+        Ok(Self { engine, store, site, keeper, owned, guard: Arc::new(guard.ok()) })
     }
 
     /// Goes, leaving everything so that the next owner of the state directory goes on with it: the
@@ -74,20 +93,14 @@ impl Embedded {
     /// that are being taken are dropped where they are, or finished first when `after_steps`. QEMU
     /// and ffmpeg live on.
     pub async fn leave(&self, after_steps: bool) {
-        self.engine.pausing.cancel();
-        if !after_steps {
-            self.engine.leaving.cancel();
-        }
-        self.engine.running.close();
-        self.engine.running.wait().await;
-        self.engine.leaving.cancel();
-        crate::backend::watchers::keeper::keep(&self.engine).await;
-        if let Err(error) = self.engine.store.close().await {
+        self.engine.stop(after_steps).await;
+        self.keeper.keep().await;
+        if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the last changes could not be written");
         }
         let owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner).take();
         if owned.is_some() {
-            let dir = self.engine.settings().state_dir.display();
+            let dir = self.site.settings().state_dir.display();
             tracing::info!("hostler, process {}, lets go of {dir}", std::process::id());
         }
     }
@@ -104,15 +117,15 @@ impl Embedded {
         };
         tokio::select! {
             error = taken_away => error,
-            error = self.engine.store.broken() => error,
+            error = self.store.broken() => error,
         }
     }
 
     /// Returns when what lies in the state directory is in step with what happened until now.
     #[cfg(test)]
     pub(super) async fn resource_after(&self) {
-        crate::backend::watchers::keeper::sweep_once(&self.engine).await;
-        crate::backend::watchers::keeper::keep(&self.engine).await;
+        self.keeper.sweep_once().await;
+        self.keeper.keep().await;
     }
 
     /// Whether anybody listens to the events.
@@ -125,28 +138,23 @@ impl Embedded {
     /// are to fire by themselves, guests that are up.
     #[must_use]
     pub fn is_needed(&self) -> bool {
-        let live = self.engine.live();
-        if live.queue.counts() != (0, 0) {
-            return true;
-        }
-        let mut tasks = live.inventory.of(ResourceKind::Task);
-        let mut vms = live.inventory.of(ResourceKind::Vm);
-        tasks.any(|task| matches!(&**task, Resource::Task(task) if task.active))
-            || vms.any(|vm| {
-                matches!(&**vm, Resource::Vm(vm)
-                    if matches!(vm.state, VmState::Running | VmState::Paused))
-            })
+        self.engine.look(|live| {
+            let mut tasks = live.inventory().of(ResourceKind::Task);
+            let mut vms = live.inventory().of(ResourceKind::Vm);
+            live.queue().counts() != (0, 0)
+                || tasks.any(|task| matches!(&**task, Resource::Task(task) if task.active))
+                || vms.any(|vm| {
+                    matches!(&**vm, Resource::Vm(vm)
+                        if matches!(vm.state, VmState::Running | VmState::Paused))
+                })
+        })
     }
 
     /// Returns when there is nothing to do or to watch over, see [`is_needed`](Self::is_needed).
     pub async fn until_unneeded(&self) {
-        loop {
-            let mut changed = std::pin::pin!(self.engine.changed.notified());
-            changed.as_mut().enable();
-            if !self.is_needed() {
-                return;
-            }
-            changed.await;
+        let watch = self.engine.watch(|_| true);
+        while self.is_needed() {
+            watch.next().await;
         }
     }
 
@@ -167,10 +175,8 @@ impl Embedded {
                         Page { total, offset, rows: Rows::Resources(rows) }
                     }
                     Subject::Operations => {
-                        let (total, offset, mut rows) = engine
-                            .store
-                            .read(move |store| reader::operations(store, &list))
-                            .await?;
+                        let (total, offset, mut rows) =
+                            self.store.read(move |store| reader::operations(store, &list)).await?;
                         self.overlay(&mut rows);
                         Page { total, offset, rows: Rows::Operations(rows) }
                     }
@@ -183,7 +189,7 @@ impl Embedded {
                 Answer::Resource(Box::new(shown(found)))
             }
             Query::Operation { uid } => {
-                let (operation, steps) = engine
+                let (operation, steps) = self
                     .store
                     .read(move |store| {
                         Ok((reader::operation(store, uid)?, reader::steps(store, uid)?))
@@ -199,19 +205,17 @@ impl Embedded {
             }
             Query::InFlight => Answer::InFlight(self.in_flight()),
             Query::Counts => {
-                let operations = engine.store.read(reader::count).await?;
+                let operations = self.store.read(reader::count).await?;
                 let resources = engine.inventory(|inventory| {
                     ResourceKind::ALL.map(|kind| (kind, inventory.count(kind))).to_vec()
                 });
                 Answer::Counts(Counts { resources, operations })
             }
-            Query::Lanes => Answer::Lanes(engine.live().queue.lanes().collect()),
-            Query::Host => {
-                let host = engine.host.lock().unwrap_or_else(PoisonError::into_inner);
-                Answer::Host(Box::new((**host).clone()))
-            }
+            Query::Lanes => Answer::Lanes(engine.look(|live| live.queue().lanes().collect())),
+            Query::Host => Answer::Host(Box::new((*self.site.host()).clone())),
             Query::Timeline => {
-                let (now, zone) = (engine.ports().clock.now(), engine.settings().time_zone.clone());
+                let now = self.site.ports().clock.now();
+                let zone = self.site.settings().time_zone.clone();
                 let tasks: Vec<Task> = engine.inventory(|inventory| {
                     let tasks = inventory.of(ResourceKind::Task).filter_map(|it| match &**it {
                         Resource::Task(task) if task.active => Some(task.clone()),
@@ -232,45 +236,81 @@ impl Embedded {
 
     /// Puts what only memory knows over what the store knows, and hides secrets.
     fn overlay(&self, rows: &mut [Operation]) {
-        let live = self.engine.live();
-        for row in rows {
-            match live.open.get(&row.uid) {
-                Some(open) => {
-                    *row = (*open.operation).clone();
-                    row.wait = row.wait.take().or_else(|| live.queue.wait_reason(row.uid));
+        self.engine.look(|live| {
+            for row in rows {
+                match live.operation(row.uid) {
+                    Some(operation) => *row = waiting(live, operation),
+                    None => row.params = hidden(&row.params),
                 }
-                None => row.params = crate::backend::engine::secrets::hidden(&row.params),
             }
-        }
+        });
     }
 
     fn in_flight(&self) -> InFlight {
-        let live = self.engine.live();
-        let of = |state| {
-            live.open.values().map(|open| &*open.operation).filter(move |it| it.state == state)
-        };
-        let mut waiting: Vec<&Operation> = of(State::Pending).collect();
-        waiting.sort_by_key(|operation| (std::cmp::Reverse(operation.priority), operation.uid));
-        let counted =
-            (of(State::Run).count() as u64, waiting.len() as u64, of(State::Error).count() as u64);
-        let operations = of(State::Run)
-            .chain(waiting)
-            .chain(of(State::Error))
-            .take(MOST_IN_FLIGHT)
-            .cloned()
-            .map(|mut operation| {
-                operation.wait = operation.wait.or_else(|| live.queue.wait_reason(operation.uid));
-                operation
-            })
-            .collect();
-        let resources = ResourceKind::ALL.into_iter().flat_map(|kind| live.inventory.of(kind));
-        let troubled = resources
-            .filter(|resource| resource.problem().is_some())
-            .map(|resource| resource.id())
-            .take(MOST_IN_FLIGHT)
-            .collect();
-        let (running, waiting, failed) = counted;
-        InFlight { operations, running, waiting, failed, troubled }
+        self.engine.look(|live| {
+            let of = |state| live.operations().filter(move |it| it.state == state);
+            let mut pending: Vec<_> = of(State::Pending).collect();
+            pending.sort_by_key(|operation| (std::cmp::Reverse(operation.priority), operation.uid));
+            let (running, failed) = (of(State::Run).count(), of(State::Error).count());
+            let waits = pending.len();
+            let operations = of(State::Run).chain(pending).chain(of(State::Error));
+            let operations =
+                operations.take(MOST_IN_FLIGHT).map(|operation| waiting(live, operation)).collect();
+            let resources =
+                ResourceKind::ALL.into_iter().flat_map(|kind| live.inventory().of(kind));
+            let troubled = resources
+                .filter(|resource| resource.problem().is_some())
+                .map(|resource| resource.id())
+                .take(MOST_IN_FLIGHT)
+                .collect();
+            InFlight {
+                operations,
+                running: running as u64,
+                waiting: waits as u64,
+                failed: failed as u64,
+                troubled,
+            }
+        })
+    }
+}
+
+impl std::fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Embedded").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
+
+/// An operation in flight, with why it does not start.
+fn waiting(live: &Live, operation: &Operation) -> Operation {
+    let mut operation = operation.clone();
+    operation.wait = operation.wait.or_else(|| live.queue().wait_reason(operation.uid));
+    operation
+}
+
+/// A resource as it may be seen: the secrets in a task's parameters hidden.
+fn shown(resource: Resource) -> Resource {
+    match resource {
+        Resource::Task(task) => {
+            let params = hide(&task.params);
+            Resource::Task(Task { params, ..task })
+        }
+        other => other,
+    }
+}
+
+/// Brings the paths in records to where the state directory is now, which may have been moved.
+fn follow(state_dir: &Path, store: &Store, resources: &mut [Resource]) {
+    let mut changes = Vec::new();
+    for resource in resources {
+        if state_files::moved::follow(state_dir, resource) {
+            changes.push(Change::Put(Arc::new(resource.clone())));
+        }
+    }
+    if !changes.is_empty() {
+        let (dir, count) = (state_dir.display(), changes.len());
+        tracing::info!("the state directory was moved to {dir}: {count} records follow it");
+        // Whatever is acknowledged later is written after it.
+        store.writer().send_unanswered(changes);
     }
 }
 
@@ -285,19 +325,12 @@ impl Backend for Embedded {
 
     fn submit(&self, submit: Submit) -> BoxFuture<'_, Result<Accepted>> {
         let engine = self.engine.clone();
-        Box::pin(detached(async move { engine.submit(submit).await }))
+        Box::pin(async move { engine.submit(submit).await })
     }
 
     fn control(&self, control: Control) -> BoxFuture<'_, Result<()>> {
         let engine = self.engine.clone();
-        Box::pin(detached(async move {
-            match control {
-                Control::Cancel { uid } => engine.cancel(uid).await,
-                Control::Relaunch { uid, params } => engine.relaunch(uid, params).await,
-                Control::Priority { uid, priority } => engine.prioritise(uid, priority).await,
-                Control::Lane { name, change } => engine.change_lane(&name, change).await,
-            }
-        }))
+        Box::pin(async move { engine.control(control).await })
     }
 
     fn subscribe(&self) -> EventStream {
@@ -315,8 +348,8 @@ impl Backend for Embedded {
                     found.state.word()
                 )));
             }
-            let guest = Guest { id: vm, uuid: found.uuid, dir: self.engine.settings().vm_dir(vm) };
-            let serial = self.engine.ports().hypervisor.serial(&guest).await;
+            let guest = Guest { id: vm, uuid: found.uuid, dir: self.site.settings().vm_dir(vm) };
+            let serial = self.site.ports().hypervisor.serial(&guest).await;
             serial.map_err(|failure| BackendError::failed(failure.message))
         })
     }

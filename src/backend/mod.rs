@@ -10,6 +10,7 @@
 pub mod drivers;
 mod embedded;
 pub mod engine;
+pub mod environment;
 mod nothing;
 pub mod operations;
 pub mod os;

@@ -11,8 +11,8 @@ use crate::domain::{
 };
 
 use super::settings::Settings;
-use crate::backend::engine::kind::Entry;
 use crate::backend::engine::queue::Queue;
+use crate::backend::operations::Entry;
 
 /// A backend that has nothing and does nothing.
 pub struct Nothing {

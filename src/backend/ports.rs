@@ -9,20 +9,24 @@
 
 #![warn(missing_docs)]
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::Stream;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::{
-    Accelerator, BoxFuture, Command, Disk, DiskFormat, Failure, FsType, ImageForm, Serial, Tool,
+    Accelerator, BoxFuture, Disk, DiskFormat, Failure, FsType, ImageForm, Serial, Tool,
 };
+
+use super::engine::clock;
+pub use super::engine::report::{Begun, CommandLog, ProgressReport, Report};
 
 /// What a port's call comes back with.
 pub type PortFuture<'a, T> = BoxFuture<'a, Result<T, Failure>>;
@@ -42,84 +46,6 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Looks for the programs that are driven.
     pub toolbox: Arc<dyn Toolbox>,
-}
-
-/// How far a call is; the latest replaces the one before.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct ProgressReport {
-    /// How much of this call is done, 0 to 1, where that can be known.
-    pub fraction: Option<f64>,
-    /// How much longer this call takes, in seconds, where that can be told.
-    pub left_s: Option<u64>,
-    /// Figures worth seeing: `2.3× · 58 fps`.
-    pub detail: Option<String>,
-    /// The mean speed so far in seconds of media per second, where there is one.
-    pub speed: Option<f64>,
-}
-
-/// Where a call reports how far it is. Called often; must not block.
-pub type Report<'a> = &'a (dyn Fn(ProgressReport) + Send + Sync);
-
-/// Collects the commands that are run on the operator's behalf, for the step they belong to.
-#[derive(Clone, Default)]
-pub struct CommandLog {
-    commands: Arc<Mutex<Vec<Command>>>,
-    changed: Option<Arc<dyn Fn(Vec<Command>) + Send + Sync>>,
-}
-
-/// A command of a [`CommandLog`] that has begun.
-#[derive(Debug, Clone, Copy)]
-pub struct Begun(usize);
-
-impl CommandLog {
-    /// A log that calls `changed` with all its commands whenever one begins or ends.
-    pub fn watched(changed: impl Fn(Vec<Command>) + Send + Sync + 'static) -> Self {
-        Self { commands: Arc::default(), changed: Some(Arc::new(changed)) }
-    }
-
-    /// Notes that a command begins. `line` holds no secrets.
-    pub fn begin(&self, line: impl Into<String>) -> Begun {
-        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
-        commands.push(Command { line: line.into(), ended: None, tail: String::new(), took_ms: 0 });
-        let begun = Begun(commands.len() - 1);
-        self.tell(&commands);
-        begun
-    }
-
-    /// Notes how a command ended and the last of what it printed.
-    pub fn end(
-        &self,
-        begun: Begun,
-        ended: impl Into<String>,
-        tail: impl Into<String>,
-        took_ms: u64,
-    ) {
-        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(command) = commands.get_mut(begun.0) {
-            command.ended = Some(ended.into());
-            command.tail = tail.into();
-            command.took_ms = took_ms;
-        }
-        self.tell(&commands);
-    }
-
-    /// The commands so far.
-    #[must_use]
-    pub fn commands(&self) -> Vec<Command> {
-        self.commands.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn tell(&self, commands: &[Command]) {
-        if let Some(changed) = &self.changed {
-            changed(commands.to_vec());
-        }
-    }
-}
-
-impl std::fmt::Debug for CommandLog {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.commands()).finish()
-    }
 }
 
 /// A VM as the hypervisor knows it.
@@ -270,6 +196,9 @@ pub trait Hypervisor: Send + Sync {
         log: &'a CommandLog,
     ) -> PortFuture<'a, ()>;
 
+    /// The ids of the devices plugged into a running VM, its disks' among them.
+    fn plugged<'a>(&'a self, guest: &'a Guest) -> PortFuture<'a, BTreeSet<String>>;
+
     /// Opens the serial line. Any number may watch one VM at once.
     fn serial<'a>(&'a self, guest: &'a Guest) -> PortFuture<'a, Serial>;
 
@@ -320,8 +249,19 @@ pub trait DiskTool: Send + Sync {
         log: &'a CommandLog,
     ) -> PortFuture<'a, ()>;
 
-    /// Makes a qcow2 overlay of another disk; takes the same time whatever that one's size.
+    /// Makes a qcow2 overlay of another disk of `bytes` as a guest sees it; takes the same time
+    /// whatever that is. Both may be moved together.
     fn overlay<'a>(
+        &'a self,
+        path: &'a Path,
+        backing: &'a Path,
+        format: DiskFormat,
+        bytes: u64,
+        log: &'a CommandLog,
+    ) -> PortFuture<'a, ()>;
+
+    /// Tells an overlay that is not in use where the disk under it is now, or finds that it knows.
+    fn rebase<'a>(
         &'a self,
         path: &'a Path,
         backing: &'a Path,
@@ -528,17 +468,13 @@ pub trait Encoder: Send + Sync {
 /// clocks drift, and are put right little by little.
 pub const CLOCK_SET: SignedDuration = SignedDuration::from_mins(5);
 
-/// What tells the time, so that tests can say what time it is.
-pub trait Clock: Send + Sync {
-    /// Now, by the clock on the wall: anybody may set it at any moment.
-    fn now(&self) -> Timestamp;
+/// The clocks of the box. What the engine needs of them is its own [`clock::Clock`]; its `until`
+/// ends early when the clock was set by more than [`CLOCK_SET`].
+pub trait Clock: clock::Clock {
     /// How long the box has been up, awake or asleep: goes on evenly, whoever sets the clock.
     fn uptime(&self) -> Duration;
     /// Names this boot of the box: uptimes can be compared within one.
     fn boot(&self) -> String;
-    /// Returns when that moment has come, or before that when the clock was set by more than
-    /// [`CLOCK_SET`]: whoever waits looks again.
-    fn until(&self, at: Timestamp) -> BoxFuture<'_, ()>;
 }
 
 /// What looks for the programs that are driven.

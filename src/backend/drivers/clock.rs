@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::backend::engine::clock;
 use crate::backend::ports::{CLOCK_SET, Clock};
 use crate::domain::BoxFuture;
 
@@ -18,15 +19,11 @@ pub struct SystemClock;
 impl SystemClock {
     /// By how much the clock on the wall is ahead of the uptime: the same until somebody sets it.
     fn ahead(&self) -> SignedDuration {
-        self.now().as_duration() - SignedDuration::try_from(self.uptime()).unwrap_or_default()
+        Timestamp::now().as_duration() - SignedDuration::try_from(self.uptime()).unwrap_or_default()
     }
 }
 
 impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::now()
-    }
-
     fn uptime(&self) -> Duration {
         Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
     }
@@ -35,13 +32,21 @@ impl Clock for SystemClock {
         // Where the kernel does not tell, one boot looks like the other.
         std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
     }
+}
+
+impl clock::Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
 
     fn until(&self, at: Timestamp) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let ahead = self.ahead();
             while (self.ahead() - ahead).abs() <= CLOCK_SET {
                 // Negative once the moment has passed.
-                let Ok(left) = Duration::try_from(at.duration_since(self.now())) else { return };
+                let Ok(left) = Duration::try_from(at.duration_since(Timestamp::now())) else {
+                    return;
+                };
                 if left.is_zero() {
                     return;
                 }

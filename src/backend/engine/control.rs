@@ -2,98 +2,90 @@
 
 use std::sync::Arc;
 
+use tokio::sync::OwnedMutexGuard;
+
 use super::admission;
+use super::core::{Engine, Transaction, run_to_completion};
+use super::ending::{Ending, Kept};
+use super::kind::{Kind, subject};
+use super::live::{Failed, Live, Open, Replaced};
 use super::queue;
 use super::secrets::hidden;
-use super::store::{Change, reader};
+use super::storage::Change;
 use crate::domain::{
-    BackendError, Effect, Fact, LaneChange, LaneState, Operation, Params, Reason, Refusal, State,
-    Uid,
+    BackendError, Control, Effect, Fact, LaneChange, LaneState, Operation, Params, Reason, Refusal,
+    State, Uid,
 };
 
-use super::submit::{no_kind, queue_entry, subject};
-use super::{Engine, Live};
-
 impl Engine {
+    /// Does what somebody asks for. Returns when that is on disk.
+    ///
+    /// # Errors
+    /// When the state of things does not allow it, or it cannot be written: nothing has changed.
+    pub(in crate::backend) async fn control(
+        self: &Arc<Self>,
+        control: Control,
+    ) -> Result<(), BackendError> {
+        match control {
+            Control::Cancel { uid } => {
+                let engine = self.clone();
+                // What a cancelled operation kept is removed also when nobody waits for that.
+                run_to_completion(async move { engine.cancel(uid).await }).await
+            }
+            Control::Relaunch { uid, params } => self.relaunch(uid, params).await,
+            Control::Priority { uid, priority } => self.prioritise(uid, priority).await,
+            Control::Lane { name, change } => self.change_lane(name, change).await,
+        }
+    }
+
     /// Calls an operation off: one that has done nothing at once, any other by undoing it.
-    pub(in crate::backend) async fn cancel(self: &Arc<Self>, uid: Uid) -> Result<(), BackendError> {
-        let undoing = {
-            let mut live = self.live();
-            match live.open.get(&uid) {
-                None => None,
-                Some(open) if open.ending => {
-                    let state = open.operation.state;
-                    return Err(state_refusal(uid, state, "it is ending at this moment"));
-                }
-                Some(open) => {
-                    let failed = open.operation.state == State::Error;
-                    let begun = !failed && (open.resume || open.ran);
-                    self.may_cancel(&live, uid)?;
-                    let undoing = !failed && (begun || !live.queue.hold(uid));
-                    if let Some(open) = live.open.get_mut(&uid) {
-                        open.ending = !undoing;
-                    }
-                    Some(undoing.then(|| self.store.writer().send(vec![Change::Cancelling(uid)])))
-                }
+    async fn cancel(self: &Arc<Self>, uid: Uid) -> Result<(), BackendError> {
+        let cancelled = self.transact(|live| {
+            let Some(open) = live.open(uid) else { return Ok((Vec::new(), None)) };
+            let state = open.operation().state;
+            if open.is_ending() {
+                return Err(state_refusal(uid, state, "it is ending at this moment"));
             }
-        };
-        match undoing {
+            let begun = open.may_have_begun() || !live.queue().awaits(uid);
+            self.may_cancel(live, uid)?;
+            if state != State::Error && begun {
+                return Ok((vec![Change::Cancelling(uid)], Some(Cancelling::ToUndo(uid))));
+            }
+            let (changes, ending) = self.stage_end(live, uid, State::Cancel, None);
+            Ok((changes, Some(Cancelling::AtOnce(ending))))
+        });
+        match cancelled.await? {
+            Some(kept) => self.remove_leftovers(kept).await,
             None => self.not_open(uid).await,
-            Some(None) => self.remove_leftovers(self.end(uid, State::Cancel, None).await?).await,
-            Some(Some(written)) => {
-                written.await?;
-                let mut live = self.live();
-                if let Some(open) = live.open.get_mut(&uid) {
-                    open.operation_mut().cancelling = true;
-                    if let Some(cancel) = &open.cancel {
-                        cancel.cancel();
-                    }
-                    live.queue.mark_cancelled(uid);
-                    self.publish_operation(&live, uid);
-                    self.start_due(&mut live);
-                }
-                Ok(())
-            }
         }
     }
 
     /// Whether an operation may be called off: a creation that failed is not taken away under one
     /// that works with what there is of it.
     fn may_cancel(&self, live: &Live, uid: Uid) -> Result<(), BackendError> {
-        let Some(operation) = live.open.get(&uid).map(|open| &open.operation) else {
+        let failed = live.operation(uid).filter(|operation| operation.state == State::Error);
+        let Some(id) = failed.and_then(|operation| self.kinds.makes(operation)) else {
             return Ok(());
         };
-        let Some(id) = self.makes(operation).filter(|_| operation.state == State::Error) else {
-            return Ok(());
-        };
-        let begun = |uid: &Uid| live.open.get(uid).is_some_and(|open| open.resume);
-        let holder = live.queue.holders(id).chain(live.queue.awaiting(id).filter(begun)).next();
-        match holder {
+        let resumes = |uid: &Uid| live.open(*uid).is_some_and(Open::resumes);
+        let queue = live.queue();
+        match queue.holders(id).chain(queue.awaiting(id).filter(resumes)).next() {
             Some(other) => {
                 let why = format!("{other} works with {id}; wait for it or cancel it first");
-                Err(state_refusal(uid, operation.state, &why))
+                Err(state_refusal(uid, State::Error, &why))
             }
             None => Ok(()),
         }
     }
 
     /// Queues an operation in `ERROR` again, with some parameters changed.
-    pub(in crate::backend) async fn relaunch(
-        self: &Arc<Self>,
-        uid: Uid,
-        changed: Params,
-    ) -> Result<(), BackendError> {
-        let found = {
-            let live = self.live();
-            live.open.get(&uid).map(|open| {
-                (open.operation.state, open.operation.kind.clone(), open.params.clone())
-            })
-        };
-        let Some((state, kind, params)) = found else { return self.not_open(uid).await };
-        if state != State::Error {
-            return Err(state_refusal(uid, state, "only one in ERROR can be relaunched"));
-        }
-        let kind = self.kind(&kind).ok_or_else(|| no_kind(&kind))?;
+    async fn relaunch(self: &Arc<Self>, uid: Uid, changed: Params) -> Result<(), BackendError> {
+        let found = self.look(|live| {
+            live.open(uid).map(|open| (open.operation().clone(), open.params().clone()))
+        });
+        let Some((operation, params)) = found else { return self.not_open(uid).await };
+        may_relaunch(uid, operation.state)?;
+        let kind = self.kinds.requested(&operation.kind)?;
         admission::from_outside(&changed)?;
         let mut merged = (*params).clone();
         for (name, value) in changed {
@@ -103,121 +95,79 @@ impl Engine {
             }
         }
         let params = self.check(&kind, merged).await?;
-        let (written, put, before) = {
-            let mut live = self.live();
-            let mut reserved = None;
-            let Some(resource) = live.open.get(&uid).map(|open| open.operation.resource) else {
-                return Ok(());
-            };
-            if let (Effect::Creates, Some(id)) = (kind.spec.effect, resource) {
-                // Its own reservation is no obstacle to itself.
-                let own = live.inventory.get(id).cloned().map(Arc::new);
-                live.inventory.remove(id);
-                let admitted = self.admit(&kind, &params, &live, Some(uid));
-                if let Some(own) = own {
-                    live.inventory.put(own);
-                }
-                admitted?;
-                reserved = (kind.reserve)(&params, id.id, &self.world(&live)).map(Arc::new);
-            } else {
-                self.admit(&kind, &params, &live, Some(uid))?;
-            }
-            let Live { queue, open, inventory, .. } = &mut *live;
-            let Some(open) = open.get_mut(&uid) else { return Ok(()) };
-            if open.operation.state != State::Error || open.ending {
-                return Err(state_refusal(uid, open.operation.state, "somebody was faster"));
-            }
-            let before = (open.operation.clone(), open.params.clone());
-            let operation = open.operation_mut();
-            operation.attempt += 1;
-            operation.state = State::Pending;
-            operation.comment = None;
-            operation.started = None;
-            operation.finished = None;
-            let params = Arc::new(params);
-            operation.params = hidden(&params);
-            // What it acts on, or what that is called, may be another now.
-            if reserved.is_none() {
-                operation.resource = subject(&kind.spec, &params).or(operation.resource);
-            }
-            let is = reserved.as_deref().or(operation.resource.and_then(|id| inventory.get(id)));
-            operation.resource_name = is.map(|resource| resource.name().to_owned());
-            queue.accept(queue_entry(&kind.spec, operation, &params));
-            let operation = open.operation.clone();
-            let mut changes = vec![Change::Relaunch { operation, params: params.clone() }];
-            open.cancel = None;
-            open.params = params;
-            open.ran = false;
-            open.written = false;
-            let mut own = None;
-            if let Some(resource) = &reserved {
-                own = inventory.get(resource.id()).cloned();
-                inventory.put(resource.clone());
-                changes.push(Change::Put(resource.clone()));
-            }
-            (self.store.writer().send(changes), reserved, (before, own))
-        };
-        if let Err(error) = written.await {
-            let mut live = self.live();
-            let ((operation, params), own) = before;
-            // Unless somebody cancelled it meanwhile.
-            if live.queue.withdraw(uid)
-                && let Some(open) = live.open.get_mut(&uid)
-            {
-                open.operation = operation;
-                open.params = params;
-                open.written = true;
-            }
-            if let Some(put) = &put {
-                live.inventory.put_back(put, own);
-            }
-            drop(live);
-            self.dispatch();
-            return Err(error);
+        let relaunched = self.transact(|live| self.requeue(live, &*kind, uid, params));
+        match relaunched.await? {
+            Some(()) => Ok(()),
+            None => self.not_open(uid).await,
         }
-        let mut live = self.live();
-        live.written(uid);
-        self.publish_operation(&live, uid);
-        if let Some(resource) = put {
-            self.publish_resource(&resource);
+    }
+
+    /// Takes a relaunch in whose parameters are checked.
+    fn requeue(
+        &self,
+        live: &mut Live,
+        kind: &dyn Kind,
+        uid: Uid,
+        params: Params,
+    ) -> Result<(Vec<Change>, Option<Relaunching>), BackendError> {
+        let Some(open) = live.open(uid) else { return Ok((Vec::new(), None)) };
+        if open.is_ending() {
+            return Err(state_refusal(uid, open.operation().state, "it is ending at this moment"));
         }
-        self.start_due(&mut live);
-        Ok(())
+        let mut operation = open.operation().clone();
+        may_relaunch(uid, operation.state)?;
+        let mut reserved = None;
+        if let (Effect::Creates, Some(id)) = (kind.spec().effect, operation.resource) {
+            // Its own reservation is no obstacle to itself.
+            live.without(id, |live| self.admit(kind, &params, live, Some(uid)))?;
+            reserved = kind.reserve(&params, id.id, &self.admission(live)).map(Arc::new);
+        } else {
+            self.admit(kind, &params, live, Some(uid))?;
+        }
+        let params = Arc::new(params);
+        let again = Arc::make_mut(&mut operation);
+        again.attempt += 1;
+        again.state = State::Pending;
+        again.comment = None;
+        again.started = None;
+        again.finished = None;
+        again.params = hidden(&params);
+        // What it acts on, or what that is called, may be another now.
+        if reserved.is_none() {
+            again.resource = subject(kind.spec(), &params).or(again.resource);
+        }
+        let living = again.resource.and_then(|id| live.inventory().get(id));
+        again.resource_name = reserved.as_deref().or(living).map(|it| it.name().to_owned());
+        let entry = self.kinds.queue_entry(&operation, &params);
+        let mut changes =
+            vec![Change::Relaunch { operation: operation.clone(), params: params.clone() }];
+        changes.extend(reserved.clone().map(Change::Put));
+        let put = reserved.into_iter().collect();
+        let requeued = live.requeue(operation, params, entry, put);
+        Ok((changes, requeued.map(|(failed, replaced)| Relaunching { uid, failed, replaced })))
     }
 
     /// Changes the priority of an operation that has not started.
-    pub(in crate::backend) async fn prioritise(
-        self: &Arc<Self>,
-        uid: Uid,
-        priority: i32,
-    ) -> Result<(), BackendError> {
-        // One at a time, so that memory gets them in the order in which they were written.
-        let _turn = self.turn.lock().await;
-        let written = {
-            let live = self.live();
-            live.open.get(&uid).map(|open| {
-                if !live.queue.awaits(uid) {
-                    let state = open.operation.state;
-                    return Err(state_refusal(uid, state, "it does not wait any more"));
-                }
-                Ok(self.store.writer().send(vec![Change::Priority(uid, priority)]))
-            })
-        };
-        let Some(written) = written else { return self.not_open(uid).await };
-        written?.await?;
-        let mut live = self.live();
-        live.queue.prioritise(uid, priority);
-        if let Some(open) = live.open.get_mut(&uid) {
-            open.operation_mut().priority = priority;
+    async fn prioritise(self: &Arc<Self>, uid: Uid, priority: i32) -> Result<(), BackendError> {
+        let turn = self.turn.clone().lock_owned().await;
+        let prioritised = self.transact(|live| {
+            let Some(operation) = live.operation(uid) else { return Ok((Vec::new(), None)) };
+            if !live.queue().awaits(uid) {
+                return Err(state_refusal(uid, operation.state, "it does not wait any more"));
+            }
+            let prioritising = Prioritising { uid, priority, _turn: turn };
+            Ok((vec![Change::Priority(uid, priority)], Some(prioritising)))
+        });
+        match prioritised.await? {
+            Some(()) => Ok(()),
+            None => self.not_open(uid).await,
         }
-        self.publish_operation(&live, uid);
-        Ok(())
     }
 
     /// Changes a lane.
-    pub(in crate::backend) async fn change_lane(
+    async fn change_lane(
         self: &Arc<Self>,
-        name: &str,
+        name: String,
         change: LaneChange,
     ) -> Result<(), BackendError> {
         if let LaneChange::Width(width) = change
@@ -231,34 +181,128 @@ impl Engine {
             )
             .into());
         }
-        // One at a time: what is written follows from what the one before has made of the lane.
-        let _turn = self.turn.lock().await;
-        let Some(lane) = self.live().queue.changed(name, change) else {
-            return Err(BackendError::not_found(format_args!("lane '{name}'")));
-        };
-        // A lane that drained to its end is paused for whoever starts next.
-        let state = match lane.state {
-            LaneState::Draining => LaneState::Paused,
-            state => state,
-        };
-        let written = Change::Lane { name: lane.name, width: lane.width, state };
-        self.store.writer().send(vec![written]).await?;
-        let mut live = self.live();
-        if let Some(lane) = live.queue.change(name, change) {
-            self.events.publish(Fact::Lane(lane));
-        }
-        self.start_due(&mut live);
-        Ok(())
+        let turn = self.turn.clone().lock_owned().await;
+        self.transact(|live| {
+            let Some(lane) = live.queue().changed(&name, change) else {
+                return Err(BackendError::not_found(format_args!("lane '{name}'")));
+            };
+            // A lane that drained to its end is paused for whoever starts next.
+            let state = match lane.state {
+                LaneState::Draining => LaneState::Paused,
+                state => state,
+            };
+            let written = Change::Lane { name: lane.name, width: lane.width, state };
+            Ok((vec![written], ChangingLane { name, change, _turn: turn }))
+        })
+        .await
     }
 
     /// The answer about an operation that is not in flight: it has ended, or never was.
     async fn not_open<T>(&self, uid: Uid) -> Result<T, BackendError> {
-        let found = self.store.read(move |it| reader::operation(it, uid)).await?;
-        match found {
+        match self.stored_operation(uid).await? {
             Some(operation) => Err(state_refusal(uid, operation.state, "it has ended")),
             None => Err(BackendError::not_found(format_args!("operation {uid}"))),
         }
     }
+}
+
+/// An operation that is being called off.
+enum Cancelling {
+    /// It has done nothing.
+    AtOnce(Ending),
+    /// It has done something, or may have.
+    ToUndo(Uid),
+}
+
+impl Transaction for Cancelling {
+    type Output = Vec<Kept>;
+
+    fn commit(self, engine: &Engine, live: &mut Live) -> Vec<Kept> {
+        match self {
+            Self::AtOnce(ending) => ending.commit(engine, live),
+            Self::ToUndo(uid) => {
+                live.call_off(uid);
+                engine.publish_open(live, uid);
+                Vec::new()
+            }
+        }
+    }
+
+    fn roll_back(self, engine: &Engine, live: &mut Live) {
+        if let Self::AtOnce(ending) = self {
+            ending.roll_back(engine, live);
+        }
+    }
+}
+
+/// A relaunch on its way to the disk.
+struct Relaunching {
+    uid: Uid,
+    failed: Failed,
+    replaced: Replaced,
+}
+
+impl Transaction for Relaunching {
+    type Output = ();
+
+    fn commit(self, engine: &Engine, live: &mut Live) {
+        live.written(self.uid);
+        engine.publish_open(live, self.uid);
+        for resource in self.replaced.living(live) {
+            engine.publish_resource(resource);
+        }
+    }
+
+    fn roll_back(self, _: &Engine, live: &mut Live) {
+        live.fail_again(self.failed, self.replaced);
+    }
+}
+
+/// A priority on its way to the disk. One at a time, so that memory gets them in the order in which
+/// they were written.
+struct Prioritising {
+    uid: Uid,
+    priority: i32,
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl Transaction for Prioritising {
+    type Output = ();
+
+    fn commit(self, engine: &Engine, live: &mut Live) {
+        live.prioritise(self.uid, self.priority);
+        engine.publish_open(live, self.uid);
+    }
+
+    fn roll_back(self, _: &Engine, _: &mut Live) {}
+}
+
+/// A lane's change on its way to the disk. One at a time: what is written follows from what the one
+/// before has made of the lane.
+struct ChangingLane {
+    name: String,
+    change: LaneChange,
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl Transaction for ChangingLane {
+    type Output = ();
+
+    fn commit(self, engine: &Engine, live: &mut Live) {
+        if let Some(lane) = live.change_lane(&self.name, self.change) {
+            engine.events.publish(Fact::Lane(lane));
+        }
+    }
+
+    fn roll_back(self, _: &Engine, _: &mut Live) {}
+}
+
+/// Whether an operation may be queued again.
+fn may_relaunch(uid: Uid, state: State) -> Result<(), BackendError> {
+    if state == State::Error {
+        return Ok(());
+    }
+    Err(state_refusal(uid, state, "only one in ERROR can be relaunched"))
 }
 
 fn state_refusal(uid: Uid, state: State, why: &str) -> BackendError {

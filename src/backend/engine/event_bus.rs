@@ -1,20 +1,20 @@
 //! The events: tells everyone who listens what happened, in one order.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::stream;
-use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
 
+use super::clock::Clock;
 use crate::domain::{Event, EventStream, Fact};
 
 /// How many events a slow listener may be behind before it is told that it missed some.
 const BACKLOG: usize = 1024;
 
 /// Tells everyone who listens.
-#[derive(Debug)]
 pub struct EventBus {
     life: u64,
+    clock: Arc<dyn Clock>,
     /// The sequence number of the latest event. Held while sending, so that numbers and order agree.
     seq: Mutex<u64>,
     events: broadcast::Sender<Event>,
@@ -23,11 +23,12 @@ pub struct EventBus {
 }
 
 impl EventBus {
-    /// A events for this life of the backend.
+    /// A bus for this life of the backend.
     #[must_use]
-    pub fn new(life: u64) -> Self {
+    pub fn new(life: u64, clock: Arc<dyn Clock>) -> Self {
         Self {
             life,
+            clock,
             seq: Mutex::new(0),
             events: broadcast::channel(BACKLOG).0,
             heard: Notify::new(),
@@ -60,22 +61,22 @@ impl EventBus {
         let mut seq = self.seq.lock().unwrap_or_else(PoisonError::into_inner);
         *seq += 1;
         // Nobody listening any more is no failure.
-        let _ = self.events.send(Event { life: self.life, seq: *seq, at: Timestamp::now(), fact });
+        let _ = self.events.send(Event { life: self.life, seq: *seq, at: self.clock.now(), fact });
     }
 
     /// Events from now on. A listener that fell behind gets [`Fact::Missed`] in the place of those
     /// it missed.
     #[must_use]
     pub fn subscribe(&self) -> EventStream {
-        let life = self.life;
+        let (life, clock) = (self.life, self.clock.clone());
         let events = self.events.subscribe();
         self.heard.notify_waiters();
-        Box::pin(stream::unfold(events, move |mut events| async move {
+        Box::pin(stream::unfold((events, clock), move |(mut events, clock)| async move {
             match events.recv().await {
-                Ok(event) => Some((event, events)),
+                Ok(event) => Some((event, (events, clock))),
                 Err(broadcast::error::RecvError::Lagged(_)) => {
-                    let event = Event { life, seq: 0, at: Timestamp::now(), fact: Fact::Missed };
-                    Some((event, events))
+                    let event = Event { life, seq: 0, at: clock.now(), fact: Fact::Missed };
+                    Some((event, (events, clock)))
                 }
                 Err(broadcast::error::RecvError::Closed) => None,
             }

@@ -16,25 +16,33 @@ use futures_util::FutureExt;
 
 use crate::domain::{Failure, State};
 
+use super::core::Engine;
 use super::journal::{Context, Stop};
-use super::store::reader;
-use super::{Engine, Run};
+use super::live::Run;
 
-/// Runs an operation that the queue has started.
-pub(in crate::backend) async fn run(engine: Arc<Engine>, run: Run) {
-    let Run { operation, params, cancel, resume } = run;
+/// Starts an operation whose turn has come.
+pub(super) fn execute(engine: &Arc<Engine>, run: Run) {
+    let execution = self::run(engine.clone(), run);
+    engine.running.spawn(execution);
+}
+
+async fn run(engine: Arc<Engine>, run: Run) {
+    let Run { operation, params, cancel, resume, obstacle } = run;
     let uid = operation.uid;
-    let Some(kind) = engine.kind(&operation.kind) else {
+    if let Some((state, why)) = obstacle {
+        return engine.finish_with_retry(uid, state, Some(why)).await;
+    }
+    let Some(kind) = engine.kinds.get(&operation.kind).cloned() else {
         let why = format!("this hostler does not know the operation '{}'", operation.kind);
         return engine.finish_with_retry(uid, State::Error, Some(why)).await;
     };
     tokio::select! {
         biased;
-        () = engine.while_observed(uid) => {}
+        () = engine.until_unleased(uid) => {}
         () = engine.leaving.cancelled() => return,
     }
     let recorded = if resume {
-        match engine.store.read(move |store| reader::steps(store, uid)).await {
+        match engine.storage.steps(uid).await {
             Ok(recorded) => recorded,
             Err(error) => {
                 let why = format!("its steps cannot be read: {error}");
@@ -44,9 +52,9 @@ pub(in crate::backend) async fn run(engine: Arc<Engine>, run: Run) {
     } else {
         Vec::new()
     };
-    let cx = Context::new(engine.clone(), kind.clone(), &operation, cancel, recorded);
+    let cx = Context::new(engine.clone(), kind.spec().clone(), &operation, cancel, recorded);
     drop(operation);
-    let function = (kind.run)(cx.clone(), &params);
+    let function = kind.run(cx.clone(), &params);
     let function = AssertUnwindSafe(cx.tracked(function)).catch_unwind();
     // The function comes first: what it has done is recorded, and its next step looks whether it is
     // to stop.
@@ -62,10 +70,12 @@ pub(in crate::backend) async fn run(engine: Arc<Engine>, run: Run) {
         // Nobody else gets the state directory while a thread of ours still works in it.
         Err(Stop::Leaving) => return cx.quiet().await,
         Err(stop) => {
+            // Boxed: few operations need the room, and the others are started faster without it.
+            let undo = Box::pin(cx.tracked(cx.undo()));
             let undone = tokio::select! {
                 biased;
                 () = engine.leaving.cancelled() => return cx.quiet().await,
-                left = cx.tracked(cx.undo()) => left,
+                left = undo => left,
             };
             conclude(stop, &undone)
         }

@@ -13,6 +13,7 @@
 //! Each step's undo is known before its effect begins, so that a step which was cut short is undone
 //! like one that was done. An undo must therefore find nothing to undo and call that success.
 
+mod recorder;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -26,20 +27,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::domain::{
-    Accepted, BackendError, BoxFuture, Disk, Encoding, Failure, Image, Progress, Resource,
-    ResourceId, Step, StepState, Submit, Task, Uid, Vm,
+    Accepted, BackendError, BoxFuture, Disk, Encoding, Failure, Image, Operation, OperationSpec,
+    Progress, Resource, ResourceId, Step, StepState, Submit, Task, Text, Uid, Vm,
 };
 
 use super::inventory::Inventory;
-use super::kind::Entry;
-use super::store::StepChange;
+use super::storage::{Changed, RecordedStep, StepChange};
 use super::work;
-use super::{Engine, detached};
-use crate::backend::ports::Ports;
-use crate::backend::settings::Settings;
-use crate::backend::state_files::mark::Mark;
 
-pub(in crate::backend) use step::Changed;
+pub(super) use recorder::{Put, Recorder};
 pub use step::{StepBuilder, StepContext};
 
 /// Why an operation stops before its last step.
@@ -78,11 +74,11 @@ pub struct Context {
 }
 
 struct Inner {
-    engine: Arc<Engine>,
+    recorder: Arc<dyn Recorder>,
+    spec: Arc<OperationSpec>,
     uid: Uid,
-    mark: Mark,
-    kind: Arc<Entry>,
     attempt: u32,
+    created: Timestamp,
     resource: Option<ResourceId>,
     cancel: CancellationToken,
     /// Steps recorded as done by an earlier life, in order.
@@ -97,13 +93,14 @@ struct Inner {
 }
 
 impl Context {
-    /// The context of one run of an operation. `recorded` are the steps an earlier life has done.
-    pub(in crate::backend) fn new(
-        engine: Arc<Engine>,
-        kind: Arc<Entry>,
-        operation: &crate::domain::Operation,
+    /// The context of one run of an operation of a kind. `recorded` are the steps an earlier life
+    /// has taken.
+    pub(super) fn new(
+        recorder: Arc<dyn Recorder>,
+        spec: Arc<OperationSpec>,
+        operation: &Operation,
         cancel: CancellationToken,
-        recorded: Vec<(Step, serde_json::Value)>,
+        recorded: Vec<RecordedStep>,
     ) -> Self {
         let recorded = recorded
             .into_iter()
@@ -111,11 +108,11 @@ impl Context {
             .collect();
         Self {
             inner: Arc::new(Inner {
-                engine,
+                recorder,
+                spec,
                 uid: operation.uid,
-                mark: Mark::from(operation),
-                kind,
                 attempt: operation.attempt,
+                created: operation.created,
                 resource: operation.resource,
                 cancel,
                 recorded: Mutex::new(recorded),
@@ -133,18 +130,18 @@ impl Context {
         self.inner.uid
     }
 
-    /// What its files are known by as its own.
+    /// When the operation was asked for.
     #[must_use]
-    pub fn mark(&self) -> Mark {
-        self.inner.mark
+    pub fn created(&self) -> Timestamp {
+        self.inner.created
     }
 
     /// Names this attempt of this operation as nothing else is named, also when an older database
     /// is restored and numbers come again: for marking what the attempt makes.
     #[must_use]
     pub fn attempt_name(&self) -> String {
-        let Mark { operation, created_ms } = self.inner.mark;
-        format!("{operation}.{}.{created_ms}", self.inner.attempt)
+        let Inner { uid, attempt, created, .. } = &*self.inner;
+        format!("{uid}.{attempt}.{}", created.as_millisecond())
     }
 
     /// The number of the resource it acts on or makes.
@@ -152,27 +149,16 @@ impl Context {
     /// # Errors
     /// When the operation is about none.
     pub fn id(&self) -> Result<u64, Failure> {
-        self.inner.resource.map(|resource| resource.id).ok_or_else(|| {
-            Failure::new(format!("operation {} is about no resource", self.inner.uid))
-        })
-    }
-
-    /// What it may ask the world for.
-    #[must_use]
-    pub fn ports(&self) -> &Ports {
-        self.inner.engine.ports()
-    }
-
-    /// The settings.
-    #[must_use]
-    pub fn settings(&self) -> &Settings {
-        self.inner.engine.settings()
+        self.inner
+            .resource
+            .map(|resource| resource.id)
+            .ok_or_else(|| Failure::new(format!("operation {} is about no resource", self.uid())))
     }
 
     /// Now.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.ports().clock.now()
+        self.inner.recorder.now()
     }
 
     /// A resource as it is now.
@@ -180,15 +166,18 @@ impl Context {
     /// # Errors
     /// When it does not exist.
     pub fn resource(&self, id: ResourceId) -> Result<Resource, Failure> {
-        self.inner
-            .engine
-            .inventory(|inventory| inventory.get(id).cloned())
+        self.inventory(|inventory| inventory.get(id).cloned())
             .ok_or_else(|| Failure::new(format!("{id} does not exist any more")))
     }
 
     /// Looks at every living resource.
     pub fn inventory<T>(&self, look: impl FnOnce(&Inventory) -> T) -> T {
-        self.inner.engine.inventory(look)
+        let (mut look, mut seen) = (Some(look), None);
+        self.inner.recorder.show(&mut |inventory| seen = look.take().map(|look| look(inventory)));
+        match seen {
+            Some(seen) => seen,
+            None => unreachable!("a recorder shows the inventory once"),
+        }
     }
 
     /// A VM as it is now.
@@ -237,9 +226,7 @@ impl Context {
         id: u64,
         get: impl FnOnce(&Inventory) -> Option<T>,
     ) -> Result<T, Failure> {
-        self.inner
-            .engine
-            .inventory(get)
+        self.inventory(get)
             .ok_or_else(|| Failure::new(format!("{word}/{id} does not exist any more")))
     }
 
@@ -253,37 +240,30 @@ impl Context {
         submit: Submit,
         put: impl FnOnce(Uid, &Inventory) -> Vec<Resource> + Send + 'static,
     ) -> Result<Accepted, BackendError> {
-        let engine = self.inner.engine.clone();
-        detached(async move {
-            engine.submit_with(submit, |uid, live| Ok(put(uid, &live.inventory))).await
-        })
-        .await
+        self.inner.recorder.clone().submit(submit, Box::new(put)).await
     }
 
     /// A step: a name from the kind's catalogue entry, then what it does.
-    pub fn step(&self, name: &'static str) -> StepBuilder<'_> {
-        StepBuilder::new(self, name)
+    pub fn step(&self, name: impl Into<Text>) -> StepBuilder<'_> {
+        StepBuilder::new(self, name.into())
     }
 
     /// Returns when somebody called the operation off and its function may be dropped for it: when
     /// every step that an earlier life recorded has been passed, so that its undo is known. Up to
     /// there the next step itself says that it was called off.
-    pub(in crate::backend) async fn cancelled(&self) {
+    pub(super) async fn cancelled(&self) {
         self.inner.begun.notified().await;
         self.inner.cancel.cancelled().await;
     }
 
     /// A future of this operation's, whose blocking work is known to [`Context::quiet`].
-    pub(in crate::backend) fn tracked<F: Future>(
-        &self,
-        future: F,
-    ) -> impl Future<Output = F::Output> + use<F> {
+    pub(super) fn tracked<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         work::tracked(&self.inner.working, future)
     }
 
     /// Returns when nothing that the function began is under way any more, also where the function
     /// was dropped: no record and no blocking work.
-    pub(in crate::backend) async fn quiet(&self) {
+    pub(super) async fn quiet(&self) {
         for tracker in [&self.inner.working, &self.inner.recording] {
             tracker.close();
             tracker.wait().await;
@@ -294,7 +274,7 @@ impl Context {
     ///
     /// # Errors
     /// [`Stop::Mismatch`], naming those it has not asked for.
-    pub(in crate::backend) fn all_read(&self) -> Result<(), Stop> {
+    pub(super) fn all_read(&self) -> Result<(), Stop> {
         let unread = self.unread();
         if unread.is_empty() {
             return Ok(());
@@ -309,7 +289,7 @@ impl Context {
     }
 
     /// Undoes what was begun, the latest first. Gives what could not be undone.
-    pub(in crate::backend) async fn undo(&self) -> Vec<String> {
+    pub(super) async fn undo(&self) -> Vec<String> {
         self.quiet().await;
         let mut left = Vec::new();
         let unread = self.unread();
@@ -350,22 +330,16 @@ impl Context {
         result: Option<serde_json::Value>,
         changed: Vec<Changed>,
     ) -> Result<(), BackendError> {
-        let change = StepChange { uid: self.inner.uid, step: step.clone(), result };
-        let (engine, uid) = (self.inner.engine.clone(), self.inner.uid);
-        // The backend does not close the store under it either.
-        let record = self.inner.engine.running.track_future(async move {
-            engine.record_step(change, changed).await?;
-            engine.publish_step(uid, step);
-            Ok(())
-        });
-        let recorded = self.inner.recording.spawn(record);
+        let change = StepChange { uid: self.uid(), step, result };
+        let recorded = self.inner.recorder.clone().record_step(change, changed);
+        let recorded = self.inner.recording.spawn(recorded);
         recorded.await.unwrap_or_else(|error| {
             Err(BackendError::failed(format!("the record of a step was lost: {error}")))
         })
     }
 
     fn progress(&self, progress: Progress) {
-        self.inner.engine.progress(self.inner.uid, progress);
+        self.inner.recorder.progress(self.uid(), progress);
     }
 }
 

@@ -1,51 +1,49 @@
 //! What a kind of operation is: its catalogue entry, its checks, its steps.
 //!
-//! The kinds themselves are in `operations`; the engine knows them only through this.
+//! The engine knows kinds only through this. Parameters are JSON here; whoever offers kinds may give
+//! them a type.
 
 #![warn(missing_docs)]
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::domain::{
-    BoxFuture, Catalogue, Failure, OperationSpec, Params, Preview, Refusal, Resource, State,
+    BackendError, BoxFuture, Catalogue, Effect, Failure, FieldType, LockMode, Operation,
+    OperationSpec, Params, Preview, Reason, Refusal, Resource, ResourceId, State, Text,
 };
 
+use super::admission::short;
 use super::inventory::Inventory;
 use super::journal::{Context, Stop};
-use crate::backend::ports::{PortFuture, Ports};
-use crate::backend::settings::Settings;
+use super::queue::QueueEntry;
+
+/// The lane of operations whose kind is not known: each fails when its turn comes.
+const UNKNOWN: Text = Text::Borrowed("unknown");
 
 /// What a kind may look at before its operation is queued.
 #[derive(Clone, Copy)]
 pub struct AdmissionContext<'a> {
     /// Every living resource.
     pub inventory: &'a Inventory,
-    /// The settings.
-    pub settings: &'a Settings,
     /// What can be asked for, for kinds that ask for other kinds.
     pub catalogue: &'a Catalogue,
-    /// What the world can be asked without waiting: the command a preview shows.
-    pub ports: &'a Ports,
     /// The time of the request.
     pub now: Timestamp,
 }
 
-/// A kind of operation.
-pub trait Kind: 'static {
-    /// Its parameters, as its fields say and as [`super::admission`] has checked them.
-    type Params: Serialize + DeserializeOwned + Send + Sync + 'static;
-
-    /// Its catalogue entry.
-    fn spec(settings: &Settings) -> OperationSpec;
+/// A kind of operation. Its parameters have passed [`super::admission`]: they are what the fields of
+/// its catalogue entry say.
+pub trait Kind: Send + Sync {
+    /// Its catalogue entry; the same whenever it is asked for.
+    fn spec(&self) -> &Arc<OperationSpec>;
 
     /// Fills in what was left out and follows from what is: so that it is locked, stored and shown
     /// like everything that was given. Comes before [`Kind::admit`].
-    #[must_use]
-    fn fill(params: Self::Params, world: &AdmissionContext<'_>) -> Self::Params {
-        let _ = world;
+    fn fill(&self, params: Params, cx: &AdmissionContext<'_>) -> Params {
+        let _ = cx;
         params
     }
 
@@ -54,135 +52,144 @@ pub trait Kind: 'static {
     ///
     /// # Errors
     /// The first check that fails.
-    fn admit(params: &Self::Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
-        let _ = (params, world);
+    fn admit(&self, params: &Params, cx: &AdmissionContext<'_>) -> Result<(), Refusal> {
+        let _ = (params, cx);
         Ok(())
     }
 
-    /// The resource that a kind with [`crate::domain::Effect::Creates`] makes, as it stands until
-    /// the operation is done. It gets the number `id`.
-    fn reserve(params: &Self::Params, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
-        let _ = (params, id, world);
+    /// The resource that a kind with [`Effect::Creates`] makes, as it stands until the operation is
+    /// done. It gets the number `id`.
+    fn reserve(&self, params: &Params, id: u64, cx: &AdmissionContext<'_>) -> Option<Resource> {
+        let _ = (params, id, cx);
         None
     }
 
     /// What becomes of a reserved resource when the operation ends in `ERROR` or `CANCEL`. By
     /// default it stays through an error, because the operation may be relaunched, and goes with a
     /// cancelled one.
-    #[must_use]
-    fn resource_after(resource: Resource, end: State) -> Option<Resource> {
+    fn resource_after(&self, resource: Resource, end: State) -> Option<Resource> {
         (end != State::Cancel).then_some(resource)
     }
 
     /// Removes what failed attempts kept for a relaunch, when a failed operation of a kind with
-    /// [`crate::domain::Effect::Creates`] is called off after all. `id` is the number its resource
-    /// had.
-    fn remove_leftovers<'a>(
-        ports: &'a Ports,
-        settings: &'a Settings,
-        id: u64,
-    ) -> PortFuture<'a, ()> {
-        let _ = (ports, settings, id);
-        Box::pin(async { Ok(()) })
+    /// [`Effect::Creates`] is called off after all. `id` is the number its resource had.
+    fn remove_leftovers(&self, id: u64) -> BoxFuture<'_, Result<(), Failure>> {
+        let _ = id;
+        Box::pin(std::future::ready(Ok(())))
     }
 
     /// What a request would do: sentences, commands, space.
-    fn preview(params: &Self::Params, world: &AdmissionContext<'_>) -> Preview {
-        let _ = (params, world);
+    fn preview(&self, params: &Params, cx: &AdmissionContext<'_>) -> Preview {
+        let _ = (params, cx);
         Preview::default()
     }
 
     /// Takes the steps. Every effect goes through [`Context::step`]; after a crash this runs again
     /// from the top, and recorded steps return what they returned before.
-    fn run(
-        cx: Context,
-        params: Self::Params,
-    ) -> impl Future<Output = Result<(), Stop>> + Send + 'static;
+    fn run(&self, cx: Context, params: &Params) -> BoxFuture<'static, Result<(), Stop>>;
 }
 
-/// A kind without its parameter type, as the backend holds it.
-pub struct Entry {
-    /// Its catalogue entry.
-    pub spec: OperationSpec,
-    pub(in crate::backend) fill: fn(Params, &AdmissionContext<'_>) -> Params,
-    pub(in crate::backend) admit: fn(&Params, &AdmissionContext<'_>) -> Result<(), Refusal>,
-    pub(in crate::backend) reserve: fn(&Params, u64, &AdmissionContext<'_>) -> Option<Resource>,
-    pub(in crate::backend) resource_after: fn(Resource, State) -> Option<Resource>,
-    pub(in crate::backend) remove_leftovers:
-        for<'a> fn(&'a Ports, &'a Settings, u64) -> PortFuture<'a, ()>,
-    pub(in crate::backend) preview: fn(&Params, &AdmissionContext<'_>) -> Preview,
-    pub(in crate::backend) run: fn(Context, &Params) -> BoxFuture<'static, Result<(), Stop>>,
+/// Every kind there is.
+pub(super) struct Kinds {
+    catalogue: Catalogue,
+    by_name: HashMap<Text, Arc<dyn Kind>>,
 }
 
-impl Entry {
-    /// A kind's entry.
-    #[must_use]
-    pub fn of<K: Kind>(settings: &Settings) -> Self {
-        Self {
-            spec: K::spec(settings),
-            fill: |params, world| match typed::<K>(&params) {
-                Ok(it) => untyped_params(&K::fill(it, world)).unwrap_or(params),
-                // The admission that comes next tells what does not fit.
-                Err(_) => params,
-            },
-            admit: |params, world| K::admit(&typed::<K>(params).map_err(untyped)?, world),
-            reserve: |params, id, world| K::reserve(&typed::<K>(params).ok()?, id, world),
-            resource_after: K::resource_after,
-            remove_leftovers: K::remove_leftovers,
-            preview: |params, world| {
-                typed::<K>(params).map_or_else(|_| Preview::default(), |it| K::preview(&it, world))
-            },
-            run: |cx, params| match typed::<K>(params) {
-                Ok(params) => Box::pin(K::run(cx, params)),
-                Err(failure) => Box::pin(async { Err(Stop::Failed(failure)) }),
-            },
+impl Kinds {
+    /// These, in the order of the catalogue.
+    pub(super) fn new(kinds: Vec<Arc<dyn Kind>>) -> Self {
+        let catalogue = Catalogue::new(kinds.iter().map(|kind| (**kind.spec()).clone()));
+        let by_name = kinds.into_iter().map(|kind| (kind.spec().kind.clone(), kind)).collect();
+        Self { catalogue, by_name }
+    }
+
+    pub(super) const fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// The kind of that name, where this version knows it.
+    pub(super) fn get(&self, name: &str) -> Option<&Arc<dyn Kind>> {
+        self.by_name.get(name)
+    }
+
+    /// The kind that somebody asks for.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub(super) fn requested(&self, name: &str) -> Result<Arc<dyn Kind>, BackendError> {
+        self.get(name).cloned().ok_or_else(|| {
+            let name = short(name);
+            let message =
+                format!("there is no operation '{name}'; `hostler run --help` lists them");
+            Refusal::field(Reason::Type, "kind", name, message).into()
+        })
+    }
+
+    /// The resource an operation makes.
+    pub(super) fn makes(&self, operation: &Operation) -> Option<ResourceId> {
+        let spec = self.get(&operation.kind)?.spec();
+        operation.resource.filter(|_| spec.effect == Effect::Creates)
+    }
+
+    /// What the queue needs to know of an operation. One of a kind that this version does not know
+    /// fails when its turn comes.
+    pub(super) fn queue_entry(&self, operation: &Operation, params: &Params) -> QueueEntry {
+        let kind = self.get(&operation.kind).map(|kind| kind.spec());
+        let Some(spec) = kind else {
+            return QueueEntry {
+                uid: operation.uid,
+                kind: operation.kind.clone().into(),
+                lane: UNKNOWN,
+                priority: operation.priority,
+                locks: operation.resource.map(|it| (it, LockMode::Exclusive)).into_iter().collect(),
+                subject: operation.resource,
+                state_after: None,
+            };
+        };
+        QueueEntry {
+            uid: operation.uid,
+            kind: spec.kind.clone(),
+            lane: spec.lane.clone(),
+            priority: operation.priority,
+            locks: locks(spec, operation.resource, params),
+            subject: operation.resource,
+            state_after: spec.state_after.clone(),
         }
     }
 }
 
-/// Parameters as a kind's own type.
-fn typed<K: Kind>(params: &Params) -> Result<K::Params, Failure> {
-    K::Params::deserialize(params).map_err(|error| {
-        Failure::new(format!("the parameters do not fit this version of hostler: {error}"))
-    })
+/// The resource an operation acts on, as its parameters name it.
+pub(super) fn subject(spec: &OperationSpec, params: &Params) -> Option<ResourceId> {
+    let id = params.get(&**spec.subject.as_ref()?)?.as_u64()?;
+    Some(ResourceId::new(spec.resource, id))
 }
 
-/// A kind's own type as parameters.
-fn untyped_params(params: &impl Serialize) -> Option<Params> {
-    match serde_json::to_value(params) {
-        Ok(serde_json::Value::Object(params)) => Some(params),
-        _ => None,
+/// What an operation holds while it runs; each resource once.
+fn locks(
+    spec: &OperationSpec,
+    resource: Option<ResourceId>,
+    params: &Params,
+) -> Vec<(ResourceId, LockMode)> {
+    let mut locks: Vec<(ResourceId, LockMode)> = Vec::new();
+    let mut hold = |resource: ResourceId, mode: LockMode| match locks
+        .iter_mut()
+        .find(|(held, _)| *held == resource)
+    {
+        Some((_, held)) if mode == LockMode::Exclusive => *held = mode,
+        Some(_) => {}
+        None => locks.push((resource, mode)),
+    };
+    if spec.effect == Effect::Creates
+        && let Some(resource) = resource
+    {
+        hold(resource, LockMode::Exclusive);
     }
-}
-
-/// A refusal for parameters that passed the catalogue's checks and still do not fit: a kind whose
-/// fields and parameter type disagree, which the catalogue tests look for.
-fn untyped(failure: Failure) -> Refusal {
-    Refusal::new(crate::domain::Reason::Type, failure.message)
-}
-
-/// A secret as it is stored: hashed. A preview is made before anything is hashed; what was typed is
-/// dropped then, and the hash is empty.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(from = "Given")]
-pub struct Sealed {
-    /// The hash, as `crypt(3)` writes it.
-    pub hashed: String,
-}
-
-/// What may stand for a [`Sealed`] in JSON.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Given {
-    Hashed { hashed: String },
-    Typed(#[allow(dead_code, reason = "it is read to be dropped")] String),
-}
-
-impl From<Given> for Sealed {
-    fn from(given: Given) -> Self {
-        match given {
-            Given::Hashed { hashed } => Self { hashed },
-            Given::Typed(_) => Self { hashed: String::new() },
+    for rule in &spec.locks {
+        if let Some(FieldType::Resource { of, .. }) = spec.field(&rule.field).map(|field| &field.of)
+            && let Some(id) = params.get(&*rule.field).and_then(serde_json::Value::as_u64)
+        {
+            hold(ResourceId::new(*of, id), rule.mode);
         }
     }
+    locks
 }

@@ -1,20 +1,33 @@
-//! Secrets as they may be seen: not at all.
+//! Secrets as they are stored, and as they may be seen: not at all.
 //!
-//! They are stored as `{"hashed": …}`, at any depth of an operation's or a task's parameters.
+//! They are stored as `{"hashed": …}`, at any depth of an operation's parameters.
 
 use std::sync::Arc;
 
-use crate::domain::{Operation, Params, Resource, Task};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{Operation, Params};
 
 /// Parameters with every secret replaced by [`Operation::HIDDEN`]: the same ones where there is none.
 #[must_use]
 pub fn hidden(params: &Arc<Params>) -> Arc<Params> {
-    let hidden = hide(params);
-    if hidden == **params { params.clone() } else { Arc::new(hidden) }
+    if params.values().any(holds_secret) { Arc::new(hide(params)) } else { params.clone() }
+}
+
+/// Whether a value is a secret or holds one.
+fn holds_secret(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::Object(object) => {
+            object.contains_key("hashed") || object.values().any(holds_secret)
+        }
+        serde_json::Value::Array(values) => values.iter().any(holds_secret),
+        _ => false,
+    }
 }
 
 /// The same for parameters that stand in something else.
-fn hide(params: &Params) -> Params {
+#[must_use]
+pub fn hide(params: &Params) -> Params {
     fn hidden_in(value: &serde_json::Value) -> serde_json::Value {
         match value {
             serde_json::Value::Object(object) if object.contains_key("hashed") => {
@@ -30,15 +43,29 @@ fn hide(params: &Params) -> Params {
     params.iter().map(|(name, value)| (name.clone(), hidden_in(value))).collect()
 }
 
-/// A resource as it may be seen: the secrets in a task's parameters hidden.
-#[must_use]
-pub(in crate::backend) fn shown(resource: Resource) -> Resource {
-    match resource {
-        Resource::Task(task) => {
-            let params = hide(&task.params);
-            Resource::Task(Task { params, ..task })
+/// A secret as it is stored: hashed. A preview is made before anything is hashed; what was typed is
+/// dropped then, and the hash is empty.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(from = "Given")]
+pub struct Sealed {
+    /// The hash, as `crypt(3)` writes it.
+    pub hashed: String,
+}
+
+/// What may stand for a [`Sealed`] in JSON.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Given {
+    Hashed { hashed: String },
+    Typed(#[allow(dead_code, reason = "it is read to be dropped")] String),
+}
+
+impl From<Given> for Sealed {
+    fn from(given: Given) -> Self {
+        match given {
+            Given::Hashed { hashed } => Self { hashed },
+            Given::Typed(_) => Self { hashed: String::new() },
         }
-        other => other,
     }
 }
 

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
-use super::{AdmissionContext, Entry, all};
+use super::{Entry, all};
 use crate::backend::engine::admission;
 use crate::backend::engine::inventory::Inventory;
+use crate::backend::engine::kind::AdmissionContext;
+use crate::backend::environment::Environment;
 use crate::backend::settings::Settings;
 use crate::backend::testing::harness as testing;
 use crate::domain::{
@@ -274,15 +276,15 @@ fn defaults_pass_their_own_checks_and_parameters_come_back_as_they_were() {
     let inventory = inventory();
     let find = |of, value: &serde_json::Value| inventory.find(of, value);
     let ports = crate::backend::testing::fake::Fake::default().ports();
-    let world = AdmissionContext {
-        ports: &ports,
+    let env = Arc::new(Environment { ports, settings });
+    let cx = AdmissionContext {
         inventory: &inventory,
-        settings: &settings,
         catalogue: &catalogue,
         now: Timestamp::UNIX_EPOCH,
     };
-    for entry in &kinds {
-        let spec = &entry.spec;
+    for entry in kinds {
+        let kind = entry.bind(&env);
+        let spec = kind.spec();
         for required_only in [true, false] {
             let given = spec.fields.iter().filter(|field| {
                 // Whether another kind's parameters may be left out is that kind's to say.
@@ -300,7 +302,7 @@ fn defaults_pass_their_own_checks_and_parameters_come_back_as_they_were() {
             assert_eq!(again.as_ref(), Ok(&checked), "{}", spec.kind);
             let mut sealed = checked;
             admission::seal(spec, &mut sealed, &catalogue).unwrap();
-            let filled = (entry.fill)(sealed.clone(), &world);
+            let filled = kind.fill(sealed.clone(), &cx);
             for (name, value) in &sealed {
                 if !value.is_null() {
                     // A repeat field may be written as a number or as text.
@@ -311,16 +313,16 @@ fn defaults_pass_their_own_checks_and_parameters_come_back_as_they_were() {
             }
             let names = |params: &Params| params.keys().cloned().collect::<HashSet<_>>();
             assert_eq!(names(&filled), names(&sealed), "{}", spec.kind);
-            if let Err(refusal) = (entry.admit)(&filled, &world) {
+            if let Err(refusal) = kind.admit(&filled, &cx) {
                 assert!(!refusal.message.contains("do not fit"), "{}: {refusal}", spec.kind);
             }
             if spec.effect == Effect::Creates
-                && let Some(reserved) = (entry.reserve)(&filled, 7, &world)
+                && let Some(reserved) = kind.reserve(&filled, 7, &cx)
             {
                 assert_eq!((reserved.kind(), reserved.id().id), (spec.resource, 7));
             }
             // A preview is asked for while people still type: it never fails.
-            (entry.preview)(&filled, &world);
+            kind.preview(&filled, &cx);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::backend::watchers::load;
 use crate::domain::{
@@ -10,7 +10,7 @@ use crate::domain::{
     Reason, Refusal, Resource, ResourceId, ResourceKind, Risk,
 };
 
-use super::{AdmissionContext, Kind, files, guests};
+use super::{AdmissionContext, Context, Kind, files, guests};
 
 /// The kind.
 pub struct DiskCreate;

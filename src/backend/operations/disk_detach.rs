@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Disk, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, Reason,
     Refusal, ResourceKind, Risk, VmState,
 };
 
-use super::{AdmissionContext, Kind, disks};
+use super::{AdmissionContext, Context, Kind, disks};
 
 /// The kind.
 pub struct DiskDetach;

@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
     DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
     ResourceId, ResourceKind, Risk,
 };
 
-use super::{AdmissionContext, Kind, files};
+use super::{AdmissionContext, Context, Kind, files};
 
 /// The kind.
 pub struct DiskPurge;

@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, Refusal,
     ResourceKind, Risk,
 };
 
-use super::{AdmissionContext, Kind, disks, guests};
+use super::{AdmissionContext, Context, Kind, disks, guests};
 
 /// The kind.
 pub struct DiskRestore;

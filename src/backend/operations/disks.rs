@@ -3,11 +3,10 @@
 
 use jiff::Timestamp;
 
-use crate::backend::engine::journal::StepContext;
 use crate::backend::ports::Drive;
 use crate::domain::{Disk, DiskState, Failure, Resource, Vm};
 
-use super::{files, guests};
+use super::{StepContext, files, guests};
 
 /// Gives a disk to a VM: it is plugged in where that is up.
 ///

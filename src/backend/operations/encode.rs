@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::inventory::Inventory;
-use crate::backend::engine::journal::{Context, StepContext, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::ports::{EncodeJob, Encoded, MediaInfo};
 use crate::backend::presets::Preset;
 use crate::backend::settings::Settings;
@@ -22,7 +22,7 @@ use crate::domain::{
     Reason, Refusal, Resource, ResourceId, ResourceKind, Risk, State,
 };
 
-use super::{AdmissionContext, Kind};
+use super::{AdmissionContext, Context, Kind, StepContext};
 
 /// The kind.
 pub(super) struct Encode;

@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Effect, EncodingState, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
     ResourceId, ResourceKind, Risk,
 };
 
-use super::{AdmissionContext, Kind};
+use super::{AdmissionContext, Context, Kind};
 
 /// The kind.
 pub(super) struct EncodingDelete;

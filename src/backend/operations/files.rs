@@ -8,12 +8,14 @@ use std::path::Path;
 use rustix::fs::{FileType, FlockOperation};
 use rustix::io::Errno;
 
-use crate::backend::engine::journal::{Context, StepContext, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::backend::state_files::beneath::Folder;
 use crate::backend::state_files::mark::Mark;
 use crate::backend::state_files::{self, TRASH, description, folder_of};
 use crate::domain::{Failure, ResourceId, ResourceKind};
+
+use super::{Context, StepContext};
 
 /// Marks the place of a resource as being filled by this operation, or finds that it did. What lies
 /// there from then on is its own.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Choice, Effect, Field, FieldType, OperationSpec, Preview, Reason, Refusal, Resource,
@@ -10,7 +10,7 @@ use crate::domain::{
 };
 
 use super::images::{self, Undone};
-use super::{AdmissionContext, Kind, guests};
+use super::{AdmissionContext, Context, Kind, guests};
 
 /// What can be built: name, label, login.
 const RECIPES: [(&str, &str, &str); 2] = [

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::inventory::Inventory;
-use crate::backend::engine::journal::{Context, StepContext, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::backend::state_files::description;
 use crate::domain::{
@@ -11,7 +11,7 @@ use crate::domain::{
     Resource, ResourceId, ResourceKind, Risk,
 };
 
-use super::{AdmissionContext, Kind, files};
+use super::{AdmissionContext, Context, Kind, StepContext, files};
 
 /// The kind.
 pub struct ImageDelete;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::ports::{Checksum, PortFuture, Ports};
 use crate::backend::settings::{OsImage, Settings};
 use crate::domain::{
@@ -11,7 +11,7 @@ use crate::domain::{
 };
 
 use super::images::{self, Undone};
-use super::{AdmissionContext, Kind, guests};
+use super::{AdmissionContext, Context, Kind, guests};
 
 /// How often a download is taken up again before a person is asked.
 const RETRIES: u32 = 6;

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Effect, Field, FieldType, OperationSpec, Preview, Refusal, Resource, ResourceKind, Risk,
 };
 
 use super::images::{self, Undone};
-use super::{AdmissionContext, Kind, files, guests};
+use super::{AdmissionContext, Context, Kind, files, guests};
 
 /// The kind.
 pub struct ImageImport;

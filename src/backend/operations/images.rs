@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::backend::engine::journal::{Context, StepBuilder, StepContext, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::ports::{MadeImage, Ports};
 use crate::backend::settings::Settings;
 use crate::backend::state_files::mark::Mark;
 use crate::domain::{Failure, Image, ImageState, Resource, ResourceId, ResourceKind};
 
-use super::{AdmissionContext, files};
+use super::{AdmissionContext, Context, StepBuilder, StepContext, files};
 
 /// An image that is not made yet.
 pub fn reserved(

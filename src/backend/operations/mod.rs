@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod catalogue_tests;
+mod context;
 mod disk_attach;
 mod disk_create;
 mod disk_delete;
@@ -21,6 +22,7 @@ mod image_delete;
 mod image_fetch;
 mod image_import;
 mod images;
+mod kind;
 mod task_create;
 mod task_delete;
 mod task_run;
@@ -36,7 +38,9 @@ mod vm_stop;
 pub(super) use guests::{crashed, guest, halted};
 
 use super::settings::Settings;
-pub use crate::backend::engine::kind::{AdmissionContext, Entry, Kind, Sealed};
+pub use crate::backend::engine::journal::Stop;
+pub use context::{Context, StepBuilder, StepContext};
+pub use kind::{AdmissionContext, Entry, Kind};
 
 /// Every kind hostler has, in the order of the catalogue.
 #[must_use]

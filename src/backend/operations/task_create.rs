@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Effect, Field, FieldType, OperationSpec, Params as Nested, Preview, Reason, Refusal, Repeat,
@@ -10,7 +10,7 @@ use crate::domain::{
 };
 
 use super::timetable::{self, Timetable};
-use super::{AdmissionContext, Kind};
+use super::{AdmissionContext, Context, Kind};
 
 /// The kind.
 pub(super) struct TaskCreate;

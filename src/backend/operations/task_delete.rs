@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{Effect, OperationSpec, ResourceId, ResourceKind, Risk};
 
-use super::{Kind, timetable};
+use super::{Context, Kind, timetable};
 
 /// The kind.
 pub(super) struct TaskDelete;

@@ -4,12 +4,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::inventory::Inventory;
-use crate::backend::engine::journal::{Context, StepContext, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::backend::watchers::scheduler;
 use crate::domain::{Failure, OperationSpec, Preview, Resource, Risk, Run, RunOutcome, Submit};
 
-use super::{AdmissionContext, Kind, timetable};
+use super::{AdmissionContext, Context, Kind, StepContext, timetable};
 
 /// The kind.
 pub(super) struct TaskRun;

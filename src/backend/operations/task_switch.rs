@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{OperationSpec, Preview, Refusal, Resource, Task};
 
-use super::{AdmissionContext, Kind, timetable};
+use super::{AdmissionContext, Context, Kind, timetable};
 
 /// The kind that makes a task fire by itself.
 pub(super) struct TaskEnable;

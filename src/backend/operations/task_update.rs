@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Failure, Field, FieldType, OperationSpec, Params as Nested, Preview, Reason, Refusal, Resource,
@@ -11,7 +11,7 @@ use crate::domain::{
 };
 
 use super::timetable::{self, Timetable};
-use super::{AdmissionContext, Kind};
+use super::{AdmissionContext, Context, Kind};
 
 /// The kind.
 pub(super) struct TaskUpdate;

@@ -11,7 +11,7 @@ use crate::domain::{
     ResourceKind, Risk, Task,
 };
 
-use super::AdmissionContext;
+use super::{AdmissionContext, Context};
 
 /// When a task fires, as it is asked for. What is not given stays as it is.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -115,7 +115,7 @@ pub(super) fn says_next(repeat: &Repeat, world: &AdmissionContext<'_>) -> String
 
 /// A task that fires by itself from now on. Firings before now are not owed to it, and what went
 /// wrong with them does not count any more.
-pub(super) fn awake(task: Task, cx: &crate::backend::engine::journal::Context) -> Task {
+pub(super) fn awake(task: Task, cx: &Context) -> Task {
     // Later than now when the clock was set back and some that are to come have fired already.
     let settled = scheduler::settled(&task, cx.now()).max(cx.now());
     let next = scheduler::upcoming(&task, settled, &cx.settings().time_zone);

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
+use crate::backend::engine::secrets::Sealed;
 use crate::backend::ports::Seed;
 use crate::backend::settings::Settings;
 use crate::backend::watchers::load;
@@ -12,7 +13,7 @@ use crate::domain::{
     Preview, Reason, Refusal, Resource, ResourceId, ResourceKind, Risk, Vm, VmState,
 };
 
-use super::{AdmissionContext, Kind, Sealed, files, guests};
+use super::{AdmissionContext, Context, Kind, files, guests};
 
 /// The root disk of an image without one, in MB. It takes what is written to it, no more.
 const BLANK_MB: u64 = 8 * 1024;
@@ -185,7 +186,7 @@ impl Kind for VmCreate {
             ));
         }
         let root = "root.qcow2";
-        let (command, space) = match image.form.as_ref().and_then(backing) {
+        let (command, space) = match image.form.as_ref().and_then(guests::backing) {
             Some((path, format)) => (
                 format!(
                     "qemu-img create -f qcow2 -b {} -F {} {root}",
@@ -222,9 +223,10 @@ impl Kind for VmCreate {
                     files::claim(step.cx(), resource)?;
                     files::make_room(step.cx().settings(), root)?;
                     let root = async {
-                        match backing(guests::form(image)?) {
+                        match guests::backing(guests::form(image)?) {
                             Some((path, format)) => {
-                                disks.overlay(root, path, format, step.log()).await
+                                let bytes = image.virtual_bytes;
+                                disks.overlay(root, path, format, bytes, step.log()).await
                             }
                             None => {
                                 disks.create(root, BLANK_MB, FsType::None, name, step.log()).await
@@ -279,16 +281,6 @@ fn check_login(login: &str) -> Result<(), Refusal> {
 
 fn memory_mib(params: &Parameters, settings: &Settings) -> u64 {
     u64::from(params.shares) * settings.share_mib
-}
-
-/// The disk a root disk is an overlay of.
-fn backing(form: &ImageForm) -> Option<(&std::path::Path, crate::domain::DiskFormat)> {
-    match form {
-        ImageForm::Disk { path, format } | ImageForm::DirectDisk { path, format, .. } => {
-            Some((path, *format))
-        }
-        ImageForm::Direct { .. } | ImageForm::Iso { .. } => None,
-    }
 }
 
 /// Who can log in, in a sentence. What starts without a root disk of its own makes no accounts.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::journal::{Context, StepContext, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::ports::GuestStatus;
 use crate::backend::settings::Settings;
 use crate::domain::{
@@ -10,7 +10,7 @@ use crate::domain::{
     Resource, ResourceId, ResourceKind, Risk,
 };
 
-use super::{AdmissionContext, Kind, files, guests};
+use super::{AdmissionContext, Context, Kind, StepContext, files, guests};
 
 /// The kind.
 pub struct VmDelete;

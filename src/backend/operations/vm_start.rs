@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::journal::{Context, Stop};
+use crate::backend::engine::journal::Stop;
 use crate::backend::ports::GuestStatus;
 use crate::backend::settings::Settings;
 use crate::backend::watchers::load;
@@ -11,7 +11,7 @@ use crate::domain::{
     Risk, Vm, VmState,
 };
 
-use super::{AdmissionContext, Kind, guests};
+use super::{AdmissionContext, Context, Kind, guests};
 
 /// The kind.
 pub struct VmStart;
@@ -90,7 +90,9 @@ impl Kind for VmStart {
                 Ok(())
             })
             .run(|step| async move {
-                let spec = guests::launchable(step.cx(), &step.cx().vm(id)?)?;
+                let vm = step.cx().vm(id)?;
+                let spec = guests::launchable(step.cx(), &vm)?;
+                guests::settle_root(&step, &vm).await?;
                 let launched = step.cx().ports().hypervisor.launch(&spec, step.log()).await?;
                 step.put(guests::running(step.cx(), id, launched)?);
                 Ok(())

@@ -8,6 +8,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{Operation, ResourceId, ResourceKind, Uid};
@@ -29,11 +30,17 @@ pub struct Mark {
 
 impl From<&Operation> for Mark {
     fn from(operation: &Operation) -> Self {
-        Self { operation: operation.uid, created_ms: operation.created.as_millisecond() }
+        Self::of(operation.uid, operation.created)
     }
 }
 
 impl Mark {
+    /// The mark of the operation of that number, asked for at that moment.
+    #[must_use]
+    pub fn of(operation: Uid, created: Timestamp) -> Self {
+        Self { operation, created_ms: created.as_millisecond() }
+    }
+
     /// The mark at a resource's place.
     ///
     /// # Errors

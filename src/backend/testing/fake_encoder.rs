@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use super::fake::Clocks;
+use crate::backend::engine::clock;
 use crate::backend::ports::{
     Checksum, Clock, CommandLog, DiskInfo, DiskTool, Drive, EncodeJob, Encoded, Encoder, Guest,
     GuestEvent, GuestSpec, GuestStatus, GuestUsage, Hypervisor, ImageTool, MadeImage, MediaInfo,
@@ -169,16 +170,18 @@ impl FakeClock {
 }
 
 impl Clock for FakeClock {
-    fn now(&self) -> Timestamp {
-        self.0.borrow().wall
-    }
-
     fn uptime(&self) -> Duration {
         self.0.borrow().uptime
     }
 
     fn boot(&self) -> String {
         "a boot".to_owned()
+    }
+}
+
+impl clock::Clock for FakeClock {
+    fn now(&self) -> Timestamp {
+        self.0.borrow().wall
     }
 
     fn until(&self, at: Timestamp) -> BoxFuture<'_, ()> {
@@ -237,6 +240,9 @@ impl Hypervisor for Absent {
     fn detach<'a>(&'a self, _: &'a Guest, _: &'a str, _: &'a CommandLog) -> PortFuture<'a, ()> {
         absent()
     }
+    fn plugged<'a>(&'a self, _: &'a Guest) -> PortFuture<'a, std::collections::BTreeSet<String>> {
+        absent()
+    }
     fn serial<'a>(&'a self, _: &'a Guest) -> PortFuture<'a, Serial> {
         absent()
     }
@@ -260,6 +266,16 @@ impl DiskTool for Absent {
         absent()
     }
     fn overlay<'a>(
+        &'a self,
+        _: &'a Path,
+        _: &'a Path,
+        _: DiskFormat,
+        _: u64,
+        _: &'a CommandLog,
+    ) -> PortFuture<'a, ()> {
+        absent()
+    }
+    fn rebase<'a>(
         &'a self,
         _: &'a Path,
         _: &'a Path,

@@ -1,115 +1,148 @@
 //! The keeper: keeps what lies in the state directory in step with what the database says.
 //!
 //! It writes descriptions when resources change, takes marks away when what they stand for is
-//! atomic_file, and removes at start what a called-off operation left when an earlier life ended. What
-//! the database does not know is left where it is. It wakes on changes, never by polling.
+//! whole, and removes at start what a called-off operation left when an earlier life ended. What
+//! the database does not know is left where it is, and so is what a later database said of what it
+//! does know: an older copy was put back, and `hostler recover` takes in what is true. It wakes on
+//! changes, never by polling.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rustix::fs::FlockOperation;
-use tokio::sync::Notify;
+use tokio::sync::Mutex;
 
-use crate::domain::{Failure, ResourceId, ResourceKind, State};
-
-use crate::backend::engine::Engine;
-use crate::backend::engine::store::reader;
+use super::Site;
+use crate::backend::engine::notices::{Notice, Watch};
+use crate::backend::engine::store::Store;
 use crate::backend::state_files::beneath::Folder;
 use crate::backend::state_files::mark::Mark;
 use crate::backend::state_files::{self, FOLDERS, TRASH, description};
+use crate::domain::{Failure, ResourceId, ResourceKind, State};
 
-/// The resources whose files may be out of step.
-#[derive(Default)]
-pub(in crate::backend) struct Due {
-    ids: Mutex<BTreeSet<ResourceId>>,
-    woken: Notify,
-    /// Held by whoever brings them into step; whether what an earlier life left is removed.
-    swept: tokio::sync::Mutex<bool>,
+/// Keeps the files of a site in step.
+pub(in crate::backend) struct Keeper {
+    site: Arc<Site>,
+    /// What descriptions are compared with.
+    store: Store,
+    watch: Watch,
+    /// Held by whoever brings them into step.
+    work: Mutex<Work>,
 }
 
-impl Due {
-    /// These, at the start of a life.
-    pub(in crate::backend) fn new(ids: impl IntoIterator<Item = ResourceId>) -> Self {
-        let due = Self::default();
-        ids.into_iter().for_each(|id| due.add(id));
-        due
-    }
-
-    /// A resource has changed, or an operation on it has ended.
-    pub(in crate::backend) fn add(&self, id: ResourceId) {
-        if FOLDERS.iter().any(|(kind, _)| *kind == id.kind) {
-            self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-            self.woken.notify_one();
-        }
-    }
-
-    fn take(&self) -> BTreeSet<ResourceId> {
-        std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner))
-    }
+/// What is to be done.
+struct Work {
+    /// The resources whose files may be out of step.
+    due: BTreeSet<ResourceId>,
+    /// Whether what an earlier life left is removed.
+    swept: bool,
 }
 
-/// Keeps until the backend leaves.
-pub(in crate::backend) async fn run(engine: Arc<Engine>) {
-    tokio::select! {
-        () = engine.pausing.cancelled() => return,
-        () = sweep_once(&engine) => {}
+/// What may concern the keeper.
+fn concerns(notice: Notice) -> bool {
+    let kept = |id: ResourceId| FOLDERS.iter().any(|(kind, _)| *kind == id.kind);
+    matches!(notice, Notice::Resource(id) if kept(id))
+}
+
+impl Keeper {
+    /// A keeper to whom everything is due that there is.
+    pub(in crate::backend) fn new(site: Arc<Site>, store: Store) -> Self {
+        let watch = site.engine.watch(concerns);
+        let due = site.engine.inventory(|inventory| {
+            let kinds = FOLDERS.iter().map(|(kind, _)| *kind);
+            kinds.flat_map(|kind| inventory.of(kind)).map(|resource| resource.id()).collect()
+        });
+        Self { site, store, watch, work: Mutex::new(Work { due, swept: false }) }
     }
-    loop {
-        keep(&engine).await;
+
+    /// Keeps until the backend leaves.
+    pub(in crate::backend) async fn run(self: Arc<Self>) {
+        let engine = &self.site.engine;
         tokio::select! {
-            () = engine.pausing.cancelled() => return,
-            () = engine.due.woken.notified() => {}
+            () = engine.paused() => return,
+            () = self.sweep_once() => {}
+        }
+        loop {
+            self.keep().await;
+            tokio::select! {
+                () = engine.paused() => return,
+                () = self.watch.noticed() => {}
+            }
         }
     }
-}
 
-/// Removes what an earlier life left, once in ours.
-pub(in crate::backend) async fn sweep_once(engine: &Arc<Engine>) {
-    let mut swept = engine.due.swept.lock().await;
-    if !*swept {
-        sweep(engine).await;
-        *swept = true;
+    /// Removes what an earlier life left, once in ours.
+    pub(in crate::backend) async fn sweep_once(&self) {
+        let mut work = self.work.lock().await;
+        if !work.swept {
+            sweep(&self.site).await;
+            work.swept = true;
+        }
     }
-}
 
-/// Brings everything that is due into step. What fails is tried again with the next change.
-pub(in crate::backend) async fn keep(engine: &Arc<Engine>) {
-    let _turn = engine.due.swept.lock().await;
-    let (due, this) = (engine.due.take(), engine.clone());
-    if due.is_empty() {
-        return;
-    }
-    let kept = tokio::task::spawn_blocking(move || {
-        let mut left = Vec::new();
-        for id in due {
-            match keep_one(&this, id) {
-                Ok(mark) => left.extend(mark.map(|mark| (id, mark))),
-                Err(error) => {
-                    tracing::warn!(%id, %error, "its description cannot be kept");
-                    this.due.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    /// Brings everything that is due into step. What fails is tried again with the next change.
+    pub(in crate::backend) async fn keep(&self) {
+        let mut work = self.work.lock().await;
+        work.due.extend(self.watch.take().into_iter().filter_map(|notice| match notice {
+            Notice::Resource(id) => Some(id),
+            Notice::Ended(_) => None,
+        }));
+        let due = std::mem::take(&mut work.due);
+        if due.is_empty() {
+            return;
+        }
+        let (site, store) = (self.site.clone(), self.store.clone());
+        match tokio::task::spawn_blocking(move || keep_all(&site, &store, due)).await {
+            Ok((left, failed)) => {
+                work.due.extend(failed);
+                for (id, mark) in left {
+                    sweep_one(&self.site, id, mark, true).await;
                 }
             }
+            Err(error) => tracing::error!(%error, "the keeper broke"),
         }
-        left
-    });
-    match kept.await {
-        Ok(left) => {
-            for (id, mark) in left {
-                sweep_one(engine, id, mark, true).await;
+    }
+}
+
+/// Brings resources' descriptions and marks into step. Returns the marks of those that are gone, and
+/// those that failed.
+fn keep_all(
+    site: &Site,
+    store: &Store,
+    due: BTreeSet<ResourceId>,
+) -> (Vec<(ResourceId, Mark)>, Vec<ResourceId>) {
+    let (mut left, mut failed) = (Vec::new(), Vec::new());
+    for id in due {
+        match keep_one(site, store, id) {
+            Ok(mark) => left.extend(mark.map(|mark| (id, mark))),
+            Err(error) => {
+                tracing::warn!(%id, %error, "its description cannot be kept");
+                failed.push(id);
             }
         }
-        Err(error) => tracing::error!(%error, "the keeper broke"),
     }
+    (left, failed)
 }
 
 /// Brings a resource's description and mark into step. Gives the mark of one that is gone.
-fn keep_one(engine: &Engine, id: ResourceId) -> io::Result<Option<Mark>> {
-    let dir = &engine.settings().state_dir;
-    let resource = engine.inventory(|inventory| inventory.get(id).cloned());
-    description::keep(dir, id, resource.as_ref())?;
-    let Some(mark) = Mark::read(dir, id)?.filter(|mark| !is_open(engine, *mark)) else {
+fn keep_one(site: &Site, store: &Store, id: ResourceId) -> io::Result<Option<Mark>> {
+    let dir = &site.settings().state_dir;
+    let resource = site.engine.inventory(|inventory| inventory.get(id).cloned());
+    let later = match &resource {
+        Some(resource) => description::later(dir, resource, store)?,
+        None => None,
+    };
+    if later.is_some() {
+        tracing::warn!(
+            "an older database was put back: a later one said something else of {id}, which is \
+             kept beside its files; stop hostler and run `hostler recover`"
+        );
+    } else {
+        description::keep(dir, id, resource.as_ref(), store)?;
+    }
+    let Some(mark) = Mark::read(dir, id)?.filter(|mark| !is_open(site, *mark)) else {
         return Ok(None);
     };
     match resource {
@@ -121,31 +154,31 @@ fn keep_one(engine: &Engine, id: ResourceId) -> io::Result<Option<Mark>> {
 }
 
 /// Whether the operation that left a mark is in flight.
-fn is_open(engine: &Engine, mark: Mark) -> bool {
-    let live = engine.live();
-    live.open.get(&mark.operation).is_some_and(|open| Mark::from(&*open.operation) == mark)
+fn is_open(site: &Site, mark: Mark) -> bool {
+    let open = site.engine.look(|live| live.operation(mark.operation).map(|it| Mark::from(&**it)));
+    open == Some(mark)
 }
 
 /// Removes what operations left that were called off while an earlier life ended: what carries the
 /// mark of one that this very database knows as cancelled, and nothing else.
-async fn sweep(engine: &Arc<Engine>) {
-    let dir = &engine.settings().state_dir;
+async fn sweep(site: &Site) {
+    let dir = &site.settings().state_dir;
     for (id, mark) in Mark::all(dir) {
-        if !is_open(engine, mark) && engine.inventory(|inventory| inventory.get(id).is_none()) {
-            sweep_one(engine, id, mark, false).await;
+        if !is_open(site, mark) && site.engine.inventory(|inventory| inventory.get(id).is_none()) {
+            sweep_one(site, id, mark, false).await;
         }
     }
 }
 
 /// Removes what a cancelled operation left of a resource that there is not. `ours`: the operation
 /// may have ended in this life.
-async fn sweep_one(engine: &Arc<Engine>, id: ResourceId, mark: Mark, ours: bool) {
-    let asked = engine.store.read(move |store| reader::operation(store, mark.operation)).await;
+async fn sweep_one(site: &Site, id: ResourceId, mark: Mark, ours: bool) {
+    let asked = site.engine.stored_operation(mark.operation).await;
     let known = asked.ok().flatten().filter(|operation| Mark::from(operation) == mark);
     let swept = match known.map(|operation| operation.state) {
         // An image's folder is still being removed by whoever cancelled its operation.
         Some(State::Cancel) if ours && id.kind == ResourceKind::Image => return,
-        Some(State::Cancel) => clear(engine, id).await,
+        Some(State::Cancel) => clear(site, id).await,
         // Made, and deleted since.
         Some(State::Done) => Ok(()),
         _ => {
@@ -158,7 +191,7 @@ async fn sweep_one(engine: &Arc<Engine>, id: ResourceId, mark: Mark, ours: bool)
         }
     };
     let swept = swept.and_then(|()| {
-        Mark::remove(&engine.settings().state_dir, id)
+        Mark::remove(&site.settings().state_dir, id)
             .map_err(|error| Failure::io(format!("unmark {id}"), &error))
     });
     if let Err(failure) = swept {
@@ -167,10 +200,10 @@ async fn sweep_one(engine: &Arc<Engine>, id: ResourceId, mark: Mark, ours: bool)
 }
 
 /// Removes the files of a resource that was never made.
-async fn clear(engine: &Arc<Engine>, id: ResourceId) -> Result<(), Failure> {
-    let settings = engine.settings();
+async fn clear(site: &Site, id: ResourceId) -> Result<(), Failure> {
+    let settings = site.settings();
     if id.kind == ResourceKind::Image {
-        return engine.ports().images.remove_leftovers(&settings.image_dir(id.id)).await;
+        return site.ports().images.remove_leftovers(&settings.image_dir(id.id)).await;
     }
     if id.kind == ResourceKind::Vm && is_locked(&settings.vm_dir(id.id).join("qemu.pid")) {
         return Err(Failure::new(format!("a QEMU still runs in the folder of {id}; end it")));

@@ -8,4 +8,7 @@ pub mod load;
 pub mod observer;
 pub mod sampler;
 pub mod scheduler;
+mod site;
 pub mod timekeeper;
+
+pub use site::Site;

@@ -25,9 +25,10 @@ use crate::domain::{
     Fact, Failure, Params, Reason, Resource, ResourceId, ResourceKind, Submit, Vm, VmState,
 };
 
+use super::Site;
 use super::timekeeper::Timekeeper;
-use crate::backend::engine::journal::Changed;
-use crate::backend::engine::{Engine, detached};
+use crate::backend::engine::Lease;
+use crate::backend::engine::notices::{Notice, Watch};
 use crate::backend::operations::{crashed, guest, halted};
 use crate::backend::ports::{GuestEvent, GuestStatus};
 
@@ -39,10 +40,11 @@ const AGAIN: Duration = Duration::from_secs(5);
 const WAITING: usize = 256;
 
 /// Observes until the backend leaves. `keeper` is where an earlier life left the clock.
-pub(in crate::backend) async fn run(engine: Arc<Engine>, keeper: Timekeeper) {
+pub(in crate::backend) async fn run(site: Arc<Site>, watch: Watch, keeper: Timekeeper) {
     let (heard, events) = mpsc::channel(WAITING);
     let mut observer = Observer {
-        engine: engine.clone(),
+        site: site.clone(),
+        watch,
         heard,
         watched: HashMap::new(),
         due: HashSet::new(),
@@ -50,15 +52,23 @@ pub(in crate::backend) async fn run(engine: Arc<Engine>, keeper: Timekeeper) {
         clock: trash::Followed::new(keeper),
     };
     tokio::select! {
-        () = engine.pausing.cancelled() => {}
-        _ = async { tokio::join!(observer.observe(events), super::sampler::run(&engine)) } => {}
+        () = site.engine.paused() => {}
+        _ = async { tokio::join!(observer.observe(events), super::sampler::run(&site)) } => {}
     }
-    observer.clock.follow(&engine).await;
-    observer.clock.keep(&engine);
+    observer.clock.follow(&site).await;
+    observer.clock.keep(&site);
+}
+
+/// What may concern the observer. A disk in the trash has its time, an image that is gone leaves its
+/// folder, and an operation on a disk holds the VM it is attached to.
+pub(in crate::backend) fn concerns(notice: Notice) -> bool {
+    use ResourceKind::{Disk, Image, Vm};
+    matches!(notice, Notice::Resource(ResourceId { kind: Vm | Disk | Image, .. }))
 }
 
 struct Observer {
-    engine: Arc<Engine>,
+    site: Arc<Site>,
+    watch: Watch,
     /// Where the watchers tell of their VMs.
     heard: mpsc::Sender<(u64, GuestEvent)>,
     /// The VMs that are watched.
@@ -74,12 +84,12 @@ struct Observer {
 impl Observer {
     async fn observe(&mut self, mut events: mpsc::Receiver<(u64, GuestEvent)>) {
         loop {
-            self.clock.follow(&self.engine).await;
+            self.clock.follow(&self.site).await;
             let failed = self.look().await;
             let purge = self.purge().await;
-            let clock = self.engine.ports().clock.clone();
+            let clock = self.site.ports().clock.clone();
             tokio::select! {
-                () = self.engine.vms_changed.notified() => {}
+                _ = self.watch.next() => {}
                 Some((vm, event)) = events.recv() => self.hear(vm, event),
                 () = async { clock.until(purge.unwrap_or_default()).await }, if purge.is_some() => {}
                 () = tokio::time::sleep(AGAIN), if failed => {}
@@ -101,21 +111,20 @@ impl Observer {
     async fn look(&mut self) -> bool {
         let mut up = HashSet::new();
         let mut now = Vec::new();
-        {
-            let live = self.engine.live();
-            for resource in live.inventory.of(ResourceKind::Vm) {
+        self.site.engine.look(|live| {
+            for resource in live.inventory().of(ResourceKind::Vm) {
                 let Resource::Vm(vm) = &**resource else { continue };
                 if !matches!(vm.state, VmState::Running | VmState::Paused) {
                     continue;
                 }
                 up.insert(vm.id);
-                if live.queue.is_held(resource.id()) {
+                if live.queue().is_held(resource.id()) {
                     self.due.insert(vm.id);
                 } else if self.due.contains(&vm.id) || !self.watched.contains_key(&vm.id) {
                     now.push(vm.id);
                 }
             }
-        }
+        });
         self.due.retain(|vm| up.contains(vm));
         self.watched.retain(|vm, _| up.contains(vm));
         let mut failed = false;
@@ -131,14 +140,14 @@ impl Observer {
 
     /// Finds out what a VM is doing, and makes the record say so.
     async fn put_right(&mut self, id: u64) -> Result<(), Failure> {
-        let engine = self.engine.clone();
-        let Some((vm, _hold)) = hold(&engine, id) else {
+        let site = self.site.clone();
+        let Some((vm, lease)) = lease(&site, id) else {
             self.due.insert(id);
             return Ok(());
         };
         self.due.remove(&id);
-        let settings = engine.settings();
-        let hypervisor = &engine.ports().hypervisor;
+        let settings = site.settings();
+        let hypervisor = &site.ports().hypervisor;
         let guest = guest(settings, &vm);
         // Watched before it is asked, so that nothing falls between the two.
         if !self.watched.contains_key(&id) {
@@ -188,7 +197,7 @@ impl Observer {
                 });
                 let log = guest.dir.join("qemu.log");
                 let note = format!("QEMU ended unexpectedly: {cause}; see {}", log.display());
-                crashed(vm, engine.ports().clock.now(), note)
+                crashed(vm, site.ports().clock.now(), note)
             }
         };
         if let Some(note) = &right.note {
@@ -201,19 +210,18 @@ impl Observer {
             } else {
                 tracing::warn!("{message}");
             }
-            engine.events.publish(Fact::Notice { message });
+            site.engine.events.publish(Fact::Notice { message });
         }
-        let changed = vec![Changed::Put(Arc::new(Resource::Vm(right)))];
-        let written = engine.commit(Vec::new(), changed, None).await;
+        let written = lease.put(Resource::Vm(right)).await;
         written.map_err(|error| Failure::new(error.to_string()))
     }
 
     /// Asks for the removal of every disk whose time in the trash is over. Gives when the next one's
     /// is.
     async fn purge(&mut self) -> Option<Timestamp> {
-        let keep = SignedDuration::from_hours(24 * i64::from(self.engine.settings().trash_days));
-        let now = self.engine.ports().clock.now();
-        let mut trashed: Vec<(u64, Timestamp)> = trash::disks(&self.engine)
+        let keep = SignedDuration::from_hours(24 * i64::from(self.site.settings().trash_days));
+        let now = self.site.ports().clock.now();
+        let mut trashed: Vec<(u64, Timestamp)> = trash::disks(&self.site)
             .into_iter()
             .filter_map(|disk| Some((disk.id, disk.trashed?.checked_add(keep).ok()?)))
             .collect();
@@ -230,9 +238,7 @@ impl Observer {
             let params = Params::from_iter([("disk".to_owned(), disk.into())]);
             let actor = ACTOR.to_owned();
             let submit = Submit { kind: "disk_purge".into(), params, actor, priority: 0 };
-            let engine = self.engine.clone();
-            let asked = async move { engine.submit_with(submit, |_, _| Ok(Vec::new())).await };
-            match detached(asked).await {
+            match self.site.engine.submit_with(submit, |_, _| Ok(Vec::new())).await {
                 Ok(_) => {}
                 // Somebody was faster.
                 Err(crate::domain::BackendError::Refused(refusal))
@@ -247,27 +253,13 @@ impl Observer {
     }
 }
 
-/// Holds a VM while it is put right: operations on it that start now wait. `None` when a running one
-/// holds it, or it is not up any more.
-fn hold(engine: &Arc<Engine>, id: u64) -> Option<(Vm, Hold<'_>)> {
-    let resource = ResourceId::new(ResourceKind::Vm, id);
-    let mut live = engine.live();
-    if live.queue.is_held(resource) {
-        return None;
-    }
-    let vm = live.inventory.vm(id).cloned()?;
-    live.observed = Some(resource);
-    Some((vm, Hold { engine }))
-}
-
-struct Hold<'c> {
-    engine: &'c Engine,
-}
-
-impl Drop for Hold<'_> {
-    fn drop(&mut self) {
-        self.engine.live().observed = None;
-        self.engine.unobserved.notify_waiters();
+/// A VM, and a hold on it while it is put right: operations on it that start now wait. `None` when a
+/// running one holds it, or it is gone.
+fn lease(site: &Site, id: u64) -> Option<(Vm, Lease)> {
+    let lease = site.engine.lease(ResourceId::new(ResourceKind::Vm, id))?;
+    match lease.resource() {
+        Resource::Vm(vm) => Some((vm.clone(), lease)),
+        _ => None,
     }
 }
 

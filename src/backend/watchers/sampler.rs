@@ -2,13 +2,12 @@
 //! rests, and while nothing changes enough to show it says nothing.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::domain::{Fact, Host, Load, Resource, ResourceKind, Tool, ToolState, VmState};
+use crate::domain::{Fact, Load, Resource, ResourceId, ResourceKind, Tool, ToolState, VmState};
 
+use super::Site;
 use super::load::{self, CpuTime};
-use crate::backend::engine::Engine;
 use crate::backend::operations::guest;
 use crate::backend::ports::GuestUsage;
 
@@ -18,34 +17,36 @@ const EVERY: Duration = Duration::from_secs(2);
 const TOOLS_EVERY: Duration = Duration::from_secs(300);
 
 /// Samples for ever.
-pub(in crate::backend) async fn run(engine: &Engine) {
-    let load = read_load(engine, 0.0);
-    change(engine, |host| {
+pub(in crate::backend) async fn run(site: &Site) {
+    let load = read_load(site, 0.0);
+    site.change_host(|host| {
         host.name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         host.version = env!("CARGO_PKG_VERSION").to_owned();
-        host.state_dir = engine.settings().state_dir.clone();
+        host.state_dir = site.settings().state_dir.clone();
         host.load = load;
     });
-    tokio::join!(tools(engine), samples(engine));
+    tokio::join!(tools(site), samples(site));
 }
 
 /// Keeps up with which tools are there and what guests run under.
-async fn tools(engine: &Engine) {
+async fn tools(site: &Site) {
     loop {
-        let found = engine.ports().toolbox.tools().await;
-        let before = current(engine);
+        let found = site.ports().toolbox.tools().await;
+        let before = site.host();
         if before.tools != found {
             let probe = before.accelerator.is_none();
-            change(engine, |host| host.tools = found);
-            if probe && has_hypervisor(&current(engine).tools) {
-                match engine.ports().hypervisor.accelerator().await {
-                    Ok(accelerator) => change(engine, |host| host.accelerator = Some(accelerator)),
+            site.change_host(|host| host.tools = found);
+            if probe && has_hypervisor(&site.host().tools) {
+                match site.ports().hypervisor.accelerator().await {
+                    Ok(accelerator) => {
+                        site.change_host(|host| host.accelerator = Some(accelerator));
+                    }
                     Err(failure) => tracing::warn!(%failure, "the accelerator was not found out"),
                 }
             }
         }
         tokio::time::sleep(TOOLS_EVERY).await;
-        engine.events.until_subscribed().await;
+        site.engine.events.until_subscribed().await;
     }
 }
 
@@ -56,15 +57,15 @@ fn has_hypervisor(tools: &[Tool]) -> bool {
     })
 }
 
-async fn samples(engine: &Engine) {
+async fn samples(site: &Site) {
     let mut sampler = Sampler::default();
     loop {
-        if !engine.events.has_subscribers() {
-            engine.events.until_subscribed().await;
+        if !site.engine.events.has_subscribers() {
+            site.engine.events.until_subscribed().await;
             sampler = Sampler::default();
         }
-        sampler.vms(engine);
-        sampler.host(engine);
+        sampler.vms(site);
+        sampler.host(site);
         tokio::time::sleep(EVERY).await;
     }
 }
@@ -83,17 +84,17 @@ struct Seen {
 }
 
 impl Sampler {
-    fn vms(&mut self, engine: &Engine) {
-        let guests: Vec<_> = engine.inventory(|inventory| {
+    fn vms(&mut self, site: &Site) {
+        let guests: Vec<_> = site.engine.inventory(|inventory| {
             let vms = inventory.of(ResourceKind::Vm).filter_map(|it| match &**it {
                 Resource::Vm(vm) if vm.state == VmState::Running => Some(vm),
                 _ => None,
             });
-            vms.map(|vm| guest(engine.settings(), vm)).collect()
+            vms.map(|vm| guest(site.settings(), vm)).collect()
         });
         self.vms.retain(|id, _| guests.iter().any(|guest| guest.id == *id));
         for guest in guests {
-            let Some(usage) = engine.ports().hypervisor.usage(&guest) else { continue };
+            let Some(usage) = site.ports().hypervisor.usage(&guest) else { continue };
             let at = Instant::now();
             let Some(seen) = self.vms.get_mut(&guest.id) else {
                 self.vms.insert(guest.id, Seen { at, usage, told: None });
@@ -107,39 +108,39 @@ impl Sampler {
                 continue;
             }
             seen.told = Some(now);
-            note_usage(engine, guest.id, now);
+            note_usage(site, guest.id, now);
             let (cpu_percent, memory_mib) = now;
-            engine.events.publish(Fact::Usage { vm: guest.id, cpu_percent, memory_mib });
+            site.engine.events.publish(Fact::Usage { vm: guest.id, cpu_percent, memory_mib });
         }
     }
 
-    fn host(&mut self, engine: &Engine) {
+    fn host(&mut self, site: &Site) {
         let Some(cpu) = load::cpu_time() else { return };
         let percent = self.cpu.map_or(0.0, |earlier| cpu.percent_since(earlier));
         self.cpu = Some(cpu);
-        let now = read_load(engine, percent);
-        let busy = engine.live().queue.counts().0 > 0;
-        if !load_shows(&current(engine).load, &now, busy) {
+        let now = read_load(site, percent);
+        let busy = site.engine.look(|live| live.queue().counts().0 > 0);
+        if !load_shows(&site.host().load, &now, busy) {
             return;
         }
-        let mut host = engine.host.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::make_mut(&mut host).load = now;
-        engine.events.publish(Fact::Load(now));
+        site.change_load(now);
     }
 }
 
 /// Lets filters and lists know what a VM uses. It is observed, never stored.
-fn note_usage(engine: &Engine, id: u64, (cpu_percent, memory_mib): (f32, u64)) {
-    let mut live = engine.live();
-    let Some(mut vm) = live.inventory.vm(id).cloned() else { return };
-    vm.cpu_percent = Some(cpu_percent);
-    vm.memory_used_mib = Some(memory_mib);
-    live.inventory.put(Arc::new(Resource::Vm(vm)));
+fn note_usage(site: &Site, id: u64, (cpu_percent, memory_mib): (f32, u64)) {
+    site.engine.observe(ResourceId::new(ResourceKind::Vm, id), |resource| {
+        let Resource::Vm(vm) = resource else { return None };
+        let mut vm = vm.clone();
+        vm.cpu_percent = Some(cpu_percent);
+        vm.memory_used_mib = Some(memory_mib);
+        Some(Resource::Vm(vm))
+    });
 }
 
-fn read_load(engine: &Engine, cpu_percent: f32) -> Load {
+fn read_load(site: &Site, cpu_percent: f32) -> Load {
     let (memory_used, memory_total) = load::memory().unwrap_or_default();
-    let (pool_used, pool_total) = load::pool(&engine.settings().state_dir).unwrap_or_default();
+    let (pool_used, pool_total) = load::pool(&site.settings().state_dir).unwrap_or_default();
     Load { cpu_percent, memory_used, memory_total, pool_used, pool_total }
 }
 
@@ -158,20 +159,6 @@ fn load_shows(told: &Load, now: &Load, busy: bool) -> bool {
         || told.pool_total != now.pool_total
         || percent(told.memory_used, now.memory_used, now.memory_total)
         || percent(told.pool_used, now.pool_used, now.pool_total)
-}
-
-fn current(engine: &Engine) -> Arc<Host> {
-    engine.host.lock().unwrap_or_else(PoisonError::into_inner).clone()
-}
-
-/// Changes what is known of the box, and tells it.
-fn change(engine: &Engine, how: impl FnOnce(&mut Host)) {
-    let told = {
-        let mut host = engine.host.lock().unwrap_or_else(PoisonError::into_inner);
-        how(Arc::make_mut(&mut host));
-        host.clone()
-    };
-    engine.events.publish(Fact::Host(told));
 }
 
 #[cfg(test)]

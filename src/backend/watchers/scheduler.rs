@@ -36,9 +36,10 @@ use crate::domain::{
 pub use pattern::next;
 use pattern::{A_DAY, Pattern, firings};
 
+use super::Site;
 use super::timekeeper::{Jump, Timekeeper};
-use crate::backend::engine::store::Change;
-use crate::backend::engine::{Engine, Live, detached};
+use crate::backend::engine::Live;
+use crate::backend::engine::notices::{Notice, Watch};
 
 /// How late a firing may be and still happen.
 const GRACE: SignedDuration = SignedDuration::from_secs(60);
@@ -176,39 +177,43 @@ fn times(count: u64) -> String {
     }
 }
 
+/// What may concern the scheduler.
+pub(in crate::backend) fn concerns(notice: Notice) -> bool {
+    matches!(notice, Notice::Resource(ResourceId { kind: ResourceKind::Task, .. }))
+}
+
 /// Runs until the backend stops starting things. `keeper` is where an earlier life left the clock.
-pub(in crate::backend) async fn run(engine: Arc<Engine>, mut keeper: Timekeeper) {
+pub(in crate::backend) async fn run(site: Arc<Site>, watch: Watch, mut keeper: Timekeeper) {
     // The tasks that have not followed a clock that was set ahead, because an operation held them.
     let mut behind = HashMap::new();
-    while !engine.is_pausing() {
-        if let Some(jump) = keeper.look(&*engine.ports().clock) {
-            tell(&engine, jump);
+    while !site.engine.is_pausing() {
+        if let Some(jump) = keeper.look(&*site.ports().clock) {
+            tell(&site, jump);
             if jump.is_ahead() && (jump.proven || jump.by() > AWAY) {
-                for task in active(&engine) {
+                for task in active(&site) {
                     behind.entry(task.id).or_insert(jump).to = jump.to;
                 }
             }
         }
-        let wake = round(&engine, &mut behind).await;
+        let wake = round(&site, &mut behind).await;
         let sleep = async {
             match wake {
-                Some(at) => engine.ports().clock.until(at).await,
+                Some(at) => site.ports().clock.until(at).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
-            () = engine.pausing.cancelled() => {}
-            () = engine.leaving.cancelled() => return,
-            () = engine.tasks_changed.notified() => {}
+            () = site.engine.paused() => {}
+            _ = watch.next() => {}
             () = sleep => {}
         }
     }
 }
 
 /// Says that the clock was set.
-fn tell(engine: &Engine, jump: Jump) {
-    let zone = &engine.settings().time_zone;
+fn tell(site: &Site, jump: Jump) {
+    let zone = &site.settings().time_zone;
     let show = |at: Timestamp| at.to_zoned(zone.clone()).strftime("%F %H:%M %Z").to_string();
     let (from, to) = (show(jump.from), show(jump.to));
     let message = match (jump.proven, jump.is_ahead()) {
@@ -225,11 +230,11 @@ fn tell(engine: &Engine, jump: Jump) {
         ),
     };
     tracing::warn!("{message}");
-    engine.events.publish(Fact::Notice { message });
+    site.engine.events.publish(Fact::Notice { message });
 }
 
-fn active(engine: &Engine) -> Vec<Task> {
-    engine.inventory(|inventory| {
+fn active(site: &Site) -> Vec<Task> {
+    site.engine.inventory(|inventory| {
         let tasks = inventory.of(ResourceKind::Task).filter_map(|row| match &**row {
             Resource::Task(task) if task.active => Some(task.clone()),
             _ => None,
@@ -239,26 +244,26 @@ fn active(engine: &Engine) -> Vec<Task> {
 }
 
 /// Deals with every task once and says when there is something to do again.
-async fn round(engine: &Arc<Engine>, behind: &mut HashMap<u64, Jump>) -> Option<Timestamp> {
-    let now = engine.ports().clock.now();
+async fn round(site: &Site, behind: &mut HashMap<u64, Jump>) -> Option<Timestamp> {
+    let now = site.ports().clock.now();
     let mut wake: Option<Timestamp> = None;
-    let tasks = active(engine);
+    let tasks = active(site);
     behind.retain(|id, _| tasks.iter().any(|task| task.id == *id));
     for task in tasks {
         let (id, name) = (task.id, task.name.clone());
         let settled = async {
             if let Some(jump) = behind.get(&id).copied() {
                 // What came until the clock was set came in time.
-                deal(engine, task, jump.from).await?;
-                if follow(engine, id, |task| task.settled.max(jump.to)).await? {
+                deal(site, task, jump.from).await?;
+                if follow(site, id, |task| task.settled.max(jump.to)).await? {
                     behind.remove(&id);
                 }
             } else if task.settled > now + GRACE {
-                follow(engine, id, |task| settled(task, now)).await?;
+                follow(site, id, |task| settled(task, now)).await?;
             }
-            let task = engine.inventory(|inventory| inventory.task(id).cloned());
+            let task = site.engine.inventory(|inventory| inventory.task(id).cloned());
             match task.filter(|_| !behind.contains_key(&id)) {
-                Some(task) => deal(engine, task, now).await,
+                Some(task) => deal(site, task, now).await,
                 None => Ok(None),
             }
         };
@@ -276,80 +281,72 @@ async fn round(engine: &Arc<Engine>, behind: &mut HashMap<u64, Jump>) -> Option<
 
 /// Makes a task follow a clock that was set. Says whether it could: not while it is being changed.
 async fn follow(
-    engine: &Engine,
+    site: &Site,
     id: u64,
     settled: impl FnOnce(&Task) -> Timestamp,
 ) -> Result<bool, BackendError> {
-    let zone = &engine.settings().time_zone;
+    let zone = &site.settings().time_zone;
     let change = |task: &Task| {
         let settled = settled(task);
         Task { settled, next: upcoming(task, settled, zone), ..task.clone() }
     };
-    change_task(engine, id, |_| true, change).await
+    change_task(site, id, |_| true, change).await
 }
 
 /// Deals with what a task is owed and says when it is due next. A task that an operation is
 /// changing is left alone: the end of that operation wakes the scheduler.
-async fn deal(
-    engine: &Arc<Engine>,
-    task: Task,
-    now: Timestamp,
-) -> Result<Option<Timestamp>, BackendError> {
+async fn deal(site: &Site, task: Task, now: Timestamp) -> Result<Option<Timestamp>, BackendError> {
     // Nothing to count: the usual case, in which the search need not be made.
     if let Some(next) = task.next.filter(|next| *next > now) {
         return Ok(Some(next));
     }
-    let (id, zone) = (task.id, engine.settings().time_zone.clone());
+    let (id, zone) = (task.id, site.settings().time_zone.clone());
     // After years of absence there are thousands of days to look at.
     let owed = tokio::task::spawn_blocking(move || owed(&task, now, &zone))
         .await
         .map_err(|error| BackendError::failed(format!("the schedule broke: {error}")))?;
     if let Some((count, latest)) = owed.missed {
         let run = Run { due: latest, outcome: RunOutcome::Missed, by_hand: false };
-        record(engine, id, run, count).await?;
+        record(site, id, run, count).await?;
     }
     if let Some(due) = owed.due {
-        fire(engine, id, due).await?;
+        fire(site, id, due).await?;
     }
-    let next = engine.inventory(|inventory| inventory.task(id).and_then(|task| task.next));
+    let next = site.engine.inventory(|inventory| inventory.task(id).and_then(|task| task.next));
     // What is still owed is so because the task is held.
     Ok(next.filter(|next| *next > now))
 }
 
 /// Fires a task, or records why it could not be.
-async fn fire(engine: &Arc<Engine>, id: u64, due: Timestamp) -> Result<(), BackendError> {
-    let Some(task) = engine.inventory(|inventory| inventory.task(id).cloned()) else {
+async fn fire(site: &Site, id: u64, due: Timestamp) -> Result<(), BackendError> {
+    let Some(task) = site.engine.inventory(|inventory| inventory.task(id).cloned()) else {
         return Ok(());
     };
     let submit =
         Submit { kind: task.kind, params: task.params, actor: format!("task/{id}"), priority: 0 };
-    let (firing, zone) = (engine.clone(), engine.settings().time_zone.clone());
-    let fired = detached(async move {
-        let put = |uid: Uid, live: &Live| {
-            let run = Run { due, outcome: RunOutcome::Queued { uid }, by_hand: false };
-            match owing(live, id, due) {
-                Some(task) => Ok(vec![Resource::Task(after(task, run, 0, &zone))]),
-                None => Err(Refusal::new(Reason::State, "the task is being changed")),
-            }
-        };
-        firing.submit_with(submit, put).await
-    })
-    .await;
-    match fired {
+    let zone = &site.settings().time_zone;
+    let put = |uid: Uid, live: &Live| {
+        let run = Run { due, outcome: RunOutcome::Queued { uid }, by_hand: false };
+        match owing(live, id, due) {
+            Some(task) => Ok(vec![Resource::Task(after(task, run, 0, zone))]),
+            None => Err(Refusal::new(Reason::State, "the task is being changed")),
+        }
+    };
+    match site.engine.submit_with(submit, put).await {
         Ok(_) => Ok(()),
         // Not the task's fault; whoever starts next fires it or counts it as missed.
-        Err(_) if engine.is_pausing() => Ok(()),
+        Err(_) if site.engine.is_pausing() => Ok(()),
         Err(BackendError::Refused(refusal)) => {
             let outcome = RunOutcome::Refused { why: refusal.message };
-            record(engine, id, Run { due, outcome, by_hand: false }, 0).await
+            record(site, id, Run { due, outcome, by_hand: false }, 0).await
         }
         Err(error) => Err(error),
     }
 }
 
 /// Records a firing that queued nothing.
-async fn record(engine: &Arc<Engine>, id: u64, run: Run, missed: u64) -> Result<(), BackendError> {
-    let (zone, due) = (&engine.settings().time_zone, run.due);
+async fn record(site: &Site, id: u64, run: Run, missed: u64) -> Result<(), BackendError> {
+    let (zone, due) = (&site.settings().time_zone, run.due);
     let change = |task: &Task| {
         let task = after(task, run, missed, zone);
         if let Some(problem) = &task.problem {
@@ -357,43 +354,31 @@ async fn record(engine: &Arc<Engine>, id: u64, run: Run, missed: u64) -> Result<
         }
         task
     };
-    change_task(engine, id, |task| task.settled < due, change).await.map(drop)
+    change_task(site, id, |task| task.settled < due, change).await.map(drop)
 }
 
 /// Changes a task, in memory and on disk, that is active, as `wanted`, and changed by nobody else.
 /// Says whether it was.
 async fn change_task(
-    engine: &Engine,
+    site: &Site,
     id: u64,
     wanted: impl FnOnce(&Task) -> bool,
     change: impl FnOnce(&Task) -> Task,
 ) -> Result<bool, BackendError> {
-    let (written, task, before) = {
-        let mut live = engine.live();
-        let Some(before) = free(&live, id).filter(|it| wanted(it)).cloned() else {
-            return Ok(false);
-        };
-        let task = Arc::new(Resource::Task(change(&before)));
-        live.inventory.put(task.clone());
-        (engine.store.writer().send(vec![Change::Put(task.clone())]), task, before)
+    let Some(lease) = site.engine.lease(ResourceId::new(ResourceKind::Task, id)) else {
+        return Ok(false);
     };
-    if let Err(error) = written.await {
-        engine.live().inventory.put_back(&task, Some(Resource::Task(before)));
-        return Err(error);
-    }
-    engine.publish_resource(&task);
-    Ok(true)
+    let task = match lease.resource() {
+        Resource::Task(task) if task.active && wanted(task) => change(task),
+        _ => return Ok(false),
+    };
+    lease.put(Resource::Task(task)).await.map(|()| true)
 }
 
-/// A task, if nobody is changing it and a firing is still owed to it.
+/// An active task, if nobody is changing it and a firing is still owed to it.
 fn owing(live: &Live, id: u64, due: Timestamp) -> Option<&Task> {
-    free(live, id).filter(|task| task.settled < due)
-}
-
-/// An active task, if nobody is changing it.
-fn free(live: &Live, id: u64) -> Option<&Task> {
-    let held = live.queue.is_held(ResourceId::new(ResourceKind::Task, id));
-    live.inventory.task(id).filter(|task| !held && task.active)
+    let held = live.queue().is_held(ResourceId::new(ResourceKind::Task, id));
+    live.inventory().task(id).filter(|task| !held && task.active && task.settled < due)
 }
 
 #[cfg(test)]

@@ -100,19 +100,23 @@ impl Timekeeper {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::engine::clock;
     use crate::domain::BoxFuture;
 
     struct Shows(&'static str, u64, &'static str);
 
     impl Clock for Shows {
-        fn now(&self) -> Timestamp {
-            self.2.parse().unwrap()
-        }
         fn uptime(&self) -> Duration {
             Duration::from_secs(self.1)
         }
         fn boot(&self) -> String {
             self.0.to_owned()
+        }
+    }
+
+    impl clock::Clock for Shows {
+        fn now(&self) -> Timestamp {
+            self.2.parse().unwrap()
         }
         fn until(&self, _: Timestamp) -> BoxFuture<'_, ()> {
             Box::pin(std::future::ready(()))

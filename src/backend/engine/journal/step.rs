@@ -6,45 +6,13 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::backend::engine::store::Change;
-use crate::backend::ports::{CommandLog, ProgressReport};
-use crate::domain::{Command, Failure, Progress, Resource, ResourceId, Step, StepState, Wait};
+use crate::backend::engine::report::{CommandLog, ProgressReport};
+use crate::backend::engine::storage::Changed;
+use crate::domain::{
+    Command, Failure, Progress, Resource, ResourceId, Step, StepState, Text, Wait,
+};
 
 use super::{Context, ExecutedStep, Stop, Undo, mismatch};
-
-/// A change to a resource that is committed with the step that made it.
-#[derive(Debug, Clone)]
-pub(in crate::backend) enum Changed {
-    Put(Arc<Resource>),
-    Remove(ResourceId),
-}
-
-impl Changed {
-    /// The resource that is new or changed.
-    pub(in crate::backend) fn put(&self) -> Option<ResourceId> {
-        match self {
-            Self::Put(resource) => Some(resource.id()),
-            Self::Remove(_) => None,
-        }
-    }
-
-    /// The resource that is gone.
-    pub(in crate::backend) const fn removed(&self) -> Option<ResourceId> {
-        match self {
-            Self::Put(_) => None,
-            Self::Remove(id) => Some(*id),
-        }
-    }
-}
-
-impl From<&Changed> for Change {
-    fn from(changed: &Changed) -> Self {
-        match changed {
-            Changed::Put(resource) => Self::Put(resource.clone()),
-            Changed::Remove(id) => Self::Remove(*id),
-        }
-    }
-}
 
 /// What a step's function works with.
 #[derive(Clone)]
@@ -54,16 +22,16 @@ pub struct StepContext {
     changed: Arc<Mutex<Vec<Changed>>>,
     progress_range: (f64, f64),
     step: Step,
-    label: Option<&'static str>,
+    label: Option<Text>,
 }
 
 impl StepContext {
     pub(super) fn new(cx: &Context, progress_range: (f64, f64), step: Step) -> Self {
-        let (engine, uid, shown) = (cx.inner.engine.clone(), cx.inner.uid, step.clone());
+        let (recorder, uid, shown) = (cx.inner.recorder.clone(), cx.uid(), step.clone());
         let log = CommandLog::watched(move |commands| {
             let mut step = shown.clone();
             step.commands.extend(commands);
-            engine.publish_step(uid, step);
+            recorder.publish_step(uid, step);
         });
         Self { cx: cx.clone(), log, changed: Arc::default(), progress_range, step, label: None }
     }
@@ -85,7 +53,7 @@ impl StepContext {
         let (from, to) = self.progress_range;
         let inner = &self.cx.inner;
         self.cx.progress(Progress {
-            phase: self.label.unwrap_or(&self.step.name).replace('_', " "),
+            phase: self.label.as_deref().unwrap_or(&self.step.name).replace('_', " "),
             // At the very start nothing is known but that it began.
             fraction: match meter.fraction {
                 Some(fraction) => Some(from + (to - from) * fraction.clamp(0.0, 1.0)),
@@ -95,7 +63,7 @@ impl StepContext {
             detail: meter.detail,
             speed: meter.speed,
             step: self.step.number,
-            steps: u32::try_from(inner.kind.spec.steps.len()).ok(),
+            steps: u32::try_from(inner.spec.steps.len()).ok(),
         });
     }
 
@@ -132,8 +100,8 @@ impl StepContext {
 #[must_use = "a step does nothing until it is run"]
 pub struct StepBuilder<'c> {
     cx: &'c Context,
-    name: &'static str,
-    label: Option<&'static str>,
+    name: Text,
+    label: Option<Text>,
     undo: Option<Undo>,
     retries: u32,
     progress_range: Option<(f64, f64)>,
@@ -141,13 +109,13 @@ pub struct StepBuilder<'c> {
 
 impl<'c> StepBuilder<'c> {
     /// A step of an operation, by its name in the kind's catalogue entry.
-    pub(super) fn new(cx: &'c Context, name: &'static str) -> Self {
+    pub(super) fn new(cx: &'c Context, name: Text) -> Self {
         Self { cx, name, label: None, undo: None, retries: 0, progress_range: None }
     }
 
     /// What to show people while it is taken, where its name does not say enough.
-    pub fn label(mut self, phase: &'static str) -> Self {
-        self.label = Some(phase);
+    pub fn label(mut self, phase: impl Into<Text>) -> Self {
+        self.label = Some(phase.into());
         self
     }
 
@@ -198,7 +166,7 @@ impl<'c> StepBuilder<'c> {
         let mut step = Step {
             attempt: inner.attempt,
             number,
-            name: self.name.to_owned(),
+            name: self.name.to_string(),
             state: StepState::Running,
             started: self.cx.now(),
             finished: None,
@@ -211,20 +179,20 @@ impl<'c> StepBuilder<'c> {
         if inner.cancel.is_cancelled() {
             return Err(Stop::Cancelled);
         }
-        if inner.engine.is_pausing() {
+        if inner.recorder.is_pausing() {
             return Err(Stop::Leaving);
         }
         inner.begun.notify_one();
-        let steps = &inner.kind.spec.steps;
-        let place = steps.iter().position(|name| name == self.name).unwrap_or(0) as f64;
+        let steps = &inner.spec.steps;
+        let place = steps.iter().position(|name| *name == self.name).unwrap_or(0) as f64;
         let steps = steps.len().max(1) as f64;
         let spans = self.progress_range.unwrap_or((place / steps, (place + 1.0) / steps));
-        inner.engine.begin_step(inner.uid, &step);
-        crash(&inner.kind.spec.kind, self.name, "before");
+        inner.recorder.begin_step(self.cx.uid(), &step);
+        crash(&inner.spec.kind, &self.name, "before");
         let mut tries = 0;
         let (result, cx) = loop {
             let mut cx = StepContext::new(self.cx, spans, step.clone());
-            cx.label = self.label;
+            cx.label.clone_from(&self.label);
             cx.report(ProgressReport::default());
             let result = effect(cx.clone()).await;
             step.commands = cx.commands(&step);
@@ -234,9 +202,9 @@ impl<'c> StepBuilder<'c> {
                     tries += 1;
                     let at = self.cx.now() + pause;
                     let wait = Wait::Retry { at, why: failure.message };
-                    inner.engine.waits(inner.uid, Some(wait));
-                    self.cx.ports().clock.until(at).await;
-                    inner.engine.waits(inner.uid, None);
+                    inner.recorder.waits(self.cx.uid(), Some(wait));
+                    inner.recorder.until(at).await;
+                    inner.recorder.waits(self.cx.uid(), None);
                 }
                 result => break (result, cx),
             }
@@ -244,7 +212,7 @@ impl<'c> StepBuilder<'c> {
         step.finished = Some(self.cx.now());
         match result {
             Ok(value) => {
-                crash(&inner.kind.spec.kind, self.name, "between");
+                crash(&inner.spec.kind, &self.name, "between");
                 let result = serde_json::to_value(&value).map_err(|error| {
                     Failure::new(format!("step {} cannot be recorded: {error}", self.name))
                 })?;
@@ -254,7 +222,7 @@ impl<'c> StepBuilder<'c> {
                     .record(step, Some(result), cx.changes())
                     .await
                     .map_err(|error| Failure::new(error.to_string()))?;
-                crash(&inner.kind.spec.kind, self.name, "after");
+                crash(&inner.spec.kind, &self.name, "after");
                 Ok(value)
             }
             Err(failure) => {

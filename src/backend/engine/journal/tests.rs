@@ -8,14 +8,16 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::backend::engine::kind::{Entry, Kind};
+use crate::backend::operations::{Context, Entry, Kind, StepContext};
 use crate::backend::ports::ProgressReport;
+use crate::backend::settings::Settings;
 use crate::backend::testing::trial::{Trial, until};
 use crate::domain::{
     Backend, Effect, Fact, Field, FieldType, OperationSpec, ResourceKind, Risk, State,
 };
 
-use super::*;
+use super::{Stop, work};
+use crate::domain::{Failure, Progress, StepState, Uid};
 
 const NAMES: [&str; 5] = ["s0", "s1", "s2", "s3", "s4"];
 

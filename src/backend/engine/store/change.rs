@@ -1,85 +1,12 @@
-//! Changes to the store, and the statements that make them.
+//! The statements that make changes to the store.
 
-use std::sync::Arc;
-
-use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, params};
 
-use crate::domain::{LaneState, Operation, Params, Resource, ResourceId, State, Step, Uid};
+use crate::backend::engine::storage::{Change, StepChange};
+use crate::domain::LaneState;
 
 use super::fault::Faults;
 use super::row::{state_code, step_code, time};
-
-/// One change to the store.
-#[derive(Debug)]
-pub enum Change {
-    /// A new operation.
-    Insert {
-        /// The operation; its own `params` are not looked at.
-        operation: Arc<Operation>,
-        /// Its parameters, secrets hashed or sealed.
-        params: Arc<Params>,
-    },
-    /// An operation changed where it stands.
-    SetState {
-        /// Which.
-        uid: Uid,
-        /// Where it stands now.
-        state: State,
-        /// Why, if there is anything to say.
-        comment: Option<String>,
-        /// When its steps began.
-        started: Option<Timestamp>,
-        /// When it ended.
-        finished: Option<Timestamp>,
-    },
-    /// Somebody asked to cancel an operation.
-    Cancelling(Uid),
-    /// An operation's priority changed.
-    Priority(Uid, i32),
-    /// An operation in `ERROR` is queued again.
-    Relaunch {
-        /// As it is from now on; its own `params` are not looked at.
-        operation: Arc<Operation>,
-        /// Its parameters from now on.
-        params: Arc<Params>,
-    },
-    /// A step began, ended or was undone.
-    Step(Box<StepChange>),
-    /// A resource was made or changed.
-    Put(Arc<Resource>),
-    /// A resource is gone.
-    Remove(ResourceId),
-    /// A number was given out.
-    Count(&'static str, u64),
-    /// A lane was changed.
-    Lane {
-        /// Its name.
-        name: String,
-        /// Its width.
-        width: u32,
-        /// Whether it starts operations.
-        state: LaneState,
-    },
-}
-
-/// A step as it is to be recorded.
-#[derive(Debug)]
-pub struct StepChange {
-    /// Of which operation.
-    pub uid: Uid,
-    /// The step.
-    pub step: Step,
-    /// What it returned.
-    pub result: Option<serde_json::Value>,
-}
-
-impl Change {
-    /// Whether it brings new work: what a full disk must not take the room for that ends need.
-    pub(super) const fn is_new_work(&self) -> bool {
-        matches!(self, Self::Insert { .. } | Self::Relaunch { .. })
-    }
-}
 
 /// Whether an error spoils the whole transaction: a full disk, a failing one.
 fn is_fatal(error: &rusqlite::Error) -> bool {

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::backend::engine::storage::Opened;
 use crate::domain::{BackendError, Operation, Uid};
 
-use super::reader::{self, Opened};
-use super::{FILE, broken};
+use super::{FILE, broken, reader};
 
 /// A store that is looked at.
 pub struct Look {
@@ -64,6 +64,14 @@ impl Look {
     /// When it cannot be read.
     pub fn operation(&self, uid: Uid) -> Result<Option<Operation>, BackendError> {
         reader::operation(&self.connection, uid).map_err(|error| broken(&self.path, &error))
+    }
+
+    /// The newest operation, where there is any.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn newest(&self) -> Result<Option<Operation>, BackendError> {
+        reader::newest(&self.connection).map_err(|error| broken(&self.path, &error))
     }
 
     /// What SQLite finds wrong with the whole file.

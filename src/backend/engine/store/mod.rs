@@ -6,6 +6,7 @@
 
 mod change;
 mod fault;
+pub mod known;
 mod look;
 pub mod reader;
 mod reserve;
@@ -16,16 +17,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags};
+use tokio::sync::watch;
 
-use crate::domain::BackendError;
+use super::storage::{Answer, Change, Damaged, Health, Opened, RecordedStep, Storage};
+use crate::domain::{BackendError, BoxFuture, Operation, Uid};
 
-pub use change::{Change, StepChange};
 #[cfg(any(test, feature = "failpoints"))]
 pub use fault::{Fault, Faults, How};
 pub use look::Look;
-pub use reader::{Damaged, Opened, Reader};
-pub use reserve::{FILE as RESERVE, FREE_MIB};
-pub use writer::{Health, Writer};
+pub use reader::Reader;
+pub use reserve::FILE as RESERVE;
+pub use writer::Writer;
 
 /// The file in the state directory.
 pub const FILE: &str = "hostler.db";
@@ -70,18 +72,6 @@ impl Store {
         &self.writer
     }
 
-    /// Whether the disk is full: new work is neither taken nor to be started.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.writer.is_full()
-    }
-
-    /// Whether nothing will ever be written again.
-    #[must_use]
-    pub fn is_dead(&self) -> bool {
-        matches!(&*self.writer.health().borrow(), Health::Dead(_))
-    }
-
     /// Returns, with a sentence, when nothing will ever be written again although it was not closed.
     pub async fn broken(&self) -> BackendError {
         let mut health = self.writer.health();
@@ -104,18 +94,62 @@ impl Store {
         self.writer.close().await
     }
 
+    /// Asks a question of the store. Blocks.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn ask<T>(
+        &self,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, BackendError> {
+        self.reader.read(question)
+    }
+
     /// Asks a question of the store on a thread where blocking does no harm.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub async fn read<T: Send + 'static>(
+    pub fn read<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, BackendError> {
+    ) -> impl Future<Output = Result<T, BackendError>> + Send + 'static {
         let reader = self.reader.clone();
-        tokio::task::spawn_blocking(move || reader.read(question))
-            .await
-            .map_err(|error| broke(&error))?
+        async move {
+            tokio::task::spawn_blocking(move || reader.read(question))
+                .await
+                .map_err(|error| broke(&error))?
+        }
+    }
+}
+
+impl Storage for Store {
+    fn send(&self, changes: Vec<Change>) -> Answer {
+        self.writer.request(changes)
+    }
+
+    fn send_unanswered(&self, changes: Vec<Change>) {
+        self.writer.send_unanswered(changes);
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.writer.health()
+    }
+
+    fn place(&self) -> String {
+        let path = self.reader.path();
+        path.parent().unwrap_or(path).display().to_string()
+    }
+
+    fn needed_mib(&self) -> u64 {
+        reserve::FREE_MIB
+    }
+
+    fn operation(&self, uid: Uid) -> BoxFuture<'static, Result<Option<Operation>, BackendError>> {
+        Box::pin(self.read(move |connection| reader::operation(connection, uid)))
+    }
+
+    fn steps(&self, uid: Uid) -> BoxFuture<'static, Result<Vec<RecordedStep>, BackendError>> {
+        Box::pin(self.read(move |connection| reader::steps(connection, uid)))
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
+use crate::backend::engine::storage::{Damaged, Opened};
 use crate::domain::filter::{cases, row_number};
 use crate::domain::{
     BackendError, FilterTest, LaneState, List, Operation, Quantity, Resource, ResourceId, State,
@@ -17,41 +18,6 @@ use super::row;
 
 /// The most idle connections that are kept; two are enough for a screen and a script.
 const KEPT: usize = 2;
-
-/// What a store holds that is not at its end.
-#[derive(Debug, Default)]
-pub struct Opened {
-    /// Operations in `PENDING`, `RUN` and `ERROR`, by number.
-    pub operations: Vec<Operation>,
-    /// Every resource.
-    pub resources: Vec<Resource>,
-    /// The highest operation number.
-    pub last_uid: u64,
-    /// The highest number ever given out, by kind of resource.
-    pub counters: Vec<(String, u64)>,
-    /// Lanes as operators left them: name, width, state.
-    pub lanes: Vec<(String, u32, LaneState)>,
-    /// Rows that cannot be read. They are left where they are, and everything else goes on.
-    pub damaged: Vec<Damaged>,
-}
-
-/// A row that cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damaged {
-    /// The resource it holds, if it is one.
-    pub resource: Option<ResourceId>,
-    /// Which row, as people call it: `operation #12`.
-    pub row: String,
-    /// Why it cannot be read.
-    pub why: String,
-}
-
-impl std::fmt::Display for Damaged {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { row, why, .. } = self;
-        write!(f, "{row} is damaged and left out: {why}")
-    }
-}
 
 /// Reads what is open. Costs what is open, not what there is.
 pub(super) fn open(connection: &Connection) -> rusqlite::Result<Opened> {
@@ -167,6 +133,11 @@ impl Reader {
         Self { path, idle: Mutex::new(Vec::new()), open: RwLock::new(true) }
     }
 
+    /// The file.
+    pub(super) fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
     /// Asks a question on a connection of its own. Blocks.
     ///
     /// # Errors
@@ -210,6 +181,17 @@ pub fn operation(connection: &Connection, uid: Uid) -> rusqlite::Result<Option<O
     connection
         .prepare_cached(&format!("SELECT {} FROM operation WHERE uid = ?1", row::OPERATION))?
         .query_row([uid], row::operation_or_what_is_left)
+        .optional()
+}
+
+/// The newest operation, where there is any.
+pub fn newest(connection: &Connection) -> rusqlite::Result<Option<Operation>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {} FROM operation ORDER BY uid DESC LIMIT 1",
+            row::OPERATION
+        ))?
+        .query_row([], row::operation_or_what_is_left)
         .optional()
 }
 

@@ -59,7 +59,7 @@ async fn asks(harness: &Harness, kind: &str, given: Json) -> Option<Uid> {
 /// Says whether it worked, or can work no more.
 async fn may(harness: &Harness, control: Control) -> bool {
     let done = harness.backend.control(control).await;
-    done.is_ok() || harness.backend.engine.store.is_dead()
+    done.is_ok() || harness.backend.engine.is_dead()
 }
 
 async fn rest(harness: &mut Harness, uids: &[Uid]) {
@@ -167,14 +167,14 @@ async fn play(fault: Fault) -> Vec<String> {
     let lived = tokio::select! {
         biased;
         () = a_day(&mut harness, &mut accepted) => true,
-        _ = backend.engine.store.broken() => false,
+        _ = backend.lost() => false,
     };
     let struck = faults.plan(None);
     // What was to go wrong with a request that never came does not any more.
     harness.fake.trouble(usize::MAX, Trouble::Before);
     let what = format!("{fault:?} {struck:?}");
     println!("{what}");
-    if lived && !backend.engine.store.is_dead() {
+    if lived && !backend.engine.is_dead() {
         in_order(&mut events, &harness).await;
         let before = told(&harness).await;
         whole(&before);

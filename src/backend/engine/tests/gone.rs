@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::backend::engine::journal::Changed;
+use crate::backend::engine::core::Committing;
+use crate::backend::engine::storage::Changed;
 use crate::backend::engine::store::FILE;
 use crate::backend::testing::fake::Trouble;
 use crate::backend::testing::harness::Harness;
@@ -183,7 +184,9 @@ async fn a_put_of_what_is_gone_is_refused_and_not_written() {
     harness.done("vm_delete", json!({ "vm": 1 })).await;
     let changed = || vec![Changed::Put(Arc::new(Resource::Vm(phantom.clone())))];
     let engine = &harness.backend.engine;
-    let error = engine.commit(Vec::new(), changed(), None).await.unwrap_err();
+    let phantom = Committing { changed: changed(), runs: None };
+    let put = engine.transact(|live| phantom.stage(live, None, Vec::new()));
+    let error = put.await.unwrap_err();
     assert_eq!(error.to_string(), "vm/1 does not exist");
     let (reason, field, _) = harness.refused("vm_start", json!({ "vm": 1 })).await;
     assert_eq!((reason, field.as_str()), (Reason::Existence, "vm"));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Fake;
+use crate::backend::engine::clock;
 use crate::backend::ports::{CLOCK_SET, Clock};
 use crate::domain::BoxFuture;
 
@@ -36,16 +37,18 @@ impl Clocks {
 }
 
 impl Clock for Fake {
-    fn now(&self) -> Timestamp {
-        self.clocks.borrow().wall
-    }
-
     fn uptime(&self) -> Duration {
         self.clocks.borrow().uptime
     }
 
     fn boot(&self) -> String {
         "a boot".to_owned()
+    }
+}
+
+impl clock::Clock for Fake {
+    fn now(&self) -> Timestamp {
+        self.clocks.borrow().wall
     }
 
     fn until(&self, at: Timestamp) -> BoxFuture<'_, ()> {

@@ -2,12 +2,10 @@
 //! sooner because somebody set the clock.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use super::Changed;
-use crate::backend::engine::Engine;
+use super::Site;
 use crate::backend::watchers::timekeeper::{Jump, Timekeeper};
 use crate::domain::{Disk, DiskState, Resource, ResourceId, ResourceKind};
 
@@ -36,12 +34,12 @@ impl Followed {
     /// Moves the times of what lies in the trash along with a clock that was set, so that its age
     /// stays the time that passed. Between two boots of the box nobody knows how much that was:
     /// then the age begins anew rather than that anything is removed too early.
-    pub(super) async fn follow(&mut self, engine: &Engine) {
-        let disks = disks(engine);
+    pub(super) async fn follow(&mut self, site: &Site) {
+        let disks = disks(site);
         if !self.kept {
             self.seen = disks.iter().map(|disk| disk.id).collect();
         }
-        let jump = self.keeper.look(&*engine.ports().clock);
+        let jump = self.keeper.look(&*site.ports().clock);
         if let Some(jump) = jump {
             for disk in &disks {
                 if let Some(by) = self.moves(jump, disk) {
@@ -53,13 +51,13 @@ impl Followed {
         self.owed.retain(|disk, _| self.seen.contains(disk));
         for disk in disks {
             if let Some(by) = self.owed.get(&disk.id).copied()
-                && tell(engine, disk.clone(), by).await
+                && tell(site, disk.id, by).await
             {
                 self.owed.remove(&disk.id);
             }
         }
         if jump.is_some() || !self.kept {
-            self.keep(engine);
+            self.keep(site);
         }
     }
 
@@ -75,11 +73,11 @@ impl Followed {
     }
 
     /// Keeps what the clock shows for the next life.
-    pub(super) fn keep(&mut self, engine: &Engine) {
+    pub(super) fn keep(&mut self, site: &Site) {
         self.kept = true;
         // While a disk has not been told, the next life is to see that the clock was set.
         if self.owed.is_empty()
-            && let Err(error) = self.keeper.keep(&engine.settings().state_dir)
+            && let Err(error) = self.keeper.keep(&site.settings().state_dir)
         {
             tracing::warn!(%error, "the time cannot be kept for the next start");
         }
@@ -88,14 +86,13 @@ impl Followed {
 
 /// Moves the time since when a disk is in the trash. Says whether that was done: not while an
 /// operation holds it.
-async fn tell(engine: &Engine, mut disk: Disk, by: SignedDuration) -> bool {
-    let id = ResourceId::new(ResourceKind::Disk, disk.id);
-    if engine.live().queue.is_held(id) {
-        return false;
-    }
-    disk.trashed = disk.trashed.and_then(|at| at.checked_add(by).ok());
-    let changed = vec![Changed::Put(Arc::new(Resource::Disk(disk)))];
-    let told = engine.commit(Vec::new(), changed, None).await;
+async fn tell(site: &Site, id: u64, by: SignedDuration) -> bool {
+    let id = ResourceId::new(ResourceKind::Disk, id);
+    let Some(lease) = site.engine.lease(id) else { return false };
+    let Resource::Disk(disk) = lease.resource() else { return false };
+    let trashed = disk.trashed.and_then(|at| at.checked_add(by).ok());
+    let disk = Disk { trashed, ..disk.clone() };
+    let told = lease.put(Resource::Disk(disk)).await;
     if let Err(error) = &told {
         tracing::warn!(%id, %error, "its time in the trash is not right yet");
     }
@@ -103,8 +100,8 @@ async fn tell(engine: &Engine, mut disk: Disk, by: SignedDuration) -> bool {
 }
 
 /// The disks in the trash.
-pub(super) fn disks(engine: &Engine) -> Vec<Disk> {
-    engine.inventory(|inventory| {
+pub(super) fn disks(site: &Site) -> Vec<Disk> {
+    site.engine.inventory(|inventory| {
         let disks = inventory.of(ResourceKind::Disk).filter_map(|it| match &**it {
             Resource::Disk(disk) if disk.state == DiskState::Trashed => Some(disk.clone()),
             _ => None,

@@ -1,0 +1,424 @@
+//! The engine itself, and the one way in which what is in flight changes.
+//!
+//! ```text
+//!  lock ─▶ stage ─▶ send ─▶ unlock ─▶ on disk? ─▶ lock ─┬▶ commit ──▶ events ─▶ start what is due
+//!                                                        └▶ roll back ──────────▶
+//! ```
+//!
+//! The lock is held for microseconds and never while waiting: changes are *sent* to the storage
+//! under it, which fixes their order, and awaited after. Events are published under it, so that they
+//! come in the order of what they tell.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::domain::{
+    BackendError, BoxFuture, Catalogue, Fact, Operation, Resource, ResourceId, Uid,
+};
+
+use super::clock::Clock;
+use super::event_bus::EventBus;
+use super::inventory::Inventory;
+use super::kind::{AdmissionContext, Kind, Kinds};
+use super::live::{Live, Run};
+use super::notices::{Notice, Notices, Watch};
+use super::storage::{Change, Changed, Health, Opened, Storage};
+
+/// The engine's own settings.
+pub struct Options {
+    /// The lanes there are, and how many operations may run at once in each.
+    pub lanes: Vec<(String, u32)>,
+    /// How a resource may be seen by those who listen: without its secrets.
+    pub shown: fn(Resource) -> Resource,
+}
+
+/// What the engine works with.
+pub(in crate::backend) struct Parts {
+    pub(in crate::backend) options: Options,
+    pub(in crate::backend) kinds: Vec<Arc<dyn Kind>>,
+    pub(in crate::backend) clock: Arc<dyn Clock>,
+    pub(in crate::backend) storage: Arc<dyn Storage>,
+    /// What the storage held when it was opened.
+    pub(in crate::backend) opened: Opened,
+}
+
+/// Takes an operation whose turn has come through its steps to its end.
+pub(super) type Execute = fn(&Arc<Engine>, Run);
+
+/// The engine of an embedded backend.
+pub struct Engine {
+    pub(super) kinds: Kinds,
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(in crate::backend) events: EventBus,
+    notices: Notices,
+    health: watch::Receiver<Health>,
+    live: Mutex<Live>,
+    execute: Execute,
+    shown: fn(Resource) -> Resource,
+    /// Whose turn it is to change a lane or a priority.
+    pub(super) turn: Arc<tokio::sync::Mutex<()>>,
+    /// Tells operations that a lease has ended.
+    pub(super) lease_ended: Notify,
+    /// Set when the backend is to go at once: running functions are dropped where they are.
+    pub(super) leaving: CancellationToken,
+    /// Set when no further step may begin.
+    pub(super) pausing: CancellationToken,
+    /// The running operations, and whatever else is to end before the storage is closed.
+    pub(super) running: TaskTracker,
+}
+
+/// A change to what is in flight that is on its way to the disk.
+pub(super) trait Transaction: Send + 'static {
+    /// What comes of it.
+    type Output: Send + 'static;
+
+    /// It is on disk: takes it into memory and publishes it.
+    fn commit(self, engine: &Engine, live: &mut Live) -> Self::Output;
+
+    /// It is not on disk: puts everything back as it was.
+    fn roll_back(self, engine: &Engine, live: &mut Live);
+}
+
+/// One that may turn out to be none.
+impl<T: Transaction> Transaction for Option<T> {
+    type Output = Option<T::Output>;
+
+    fn commit(self, engine: &Engine, live: &mut Live) -> Self::Output {
+        self.map(|it| it.commit(engine, live))
+    }
+
+    fn roll_back(self, engine: &Engine, live: &mut Live) {
+        if let Some(it) = self {
+            it.roll_back(engine, live);
+        }
+    }
+}
+
+impl Engine {
+    /// An engine that goes on with what its storage held. Nothing starts before
+    /// [`dispatch`](Self::dispatch).
+    pub(super) fn new(parts: Parts, execute: Execute) -> Self {
+        let Parts { options, kinds, clock, storage, opened } = parts;
+        let kinds = Kinds::new(kinds);
+        let life = u64::try_from(clock.now().as_millisecond()).unwrap_or(1);
+        Self {
+            live: Mutex::new(Live::new(&kinds, &options.lanes, opened)),
+            kinds,
+            health: storage.health(),
+            storage,
+            events: EventBus::new(life, clock.clone()),
+            clock,
+            notices: Notices::default(),
+            execute,
+            shown: options.shown,
+            turn: Arc::default(),
+            lease_ended: Notify::new(),
+            leaving: CancellationToken::new(),
+            pausing: CancellationToken::new(),
+            running: TaskTracker::new(),
+        }
+    }
+
+    /// What can be asked for.
+    pub(in crate::backend) const fn catalogue(&self) -> &Catalogue {
+        self.kinds.catalogue()
+    }
+
+    /// Looks at what is in flight, at one moment.
+    pub(in crate::backend) fn look<T>(&self, look: impl FnOnce(&Live) -> T) -> T {
+        look(&self.lock())
+    }
+
+    /// Looks at the inventory.
+    pub(in crate::backend) fn inventory<T>(&self, look: impl FnOnce(&Inventory) -> T) -> T {
+        self.look(|live| look(live.inventory()))
+    }
+
+    /// An operation as it is stored, also one that has ended; `None`: there is none of that number.
+    ///
+    /// # Errors
+    /// When the storage cannot be read.
+    pub(in crate::backend) fn stored_operation(
+        &self,
+        uid: Uid,
+    ) -> impl Future<Output = Result<Option<Operation>, BackendError>> + Send + use<> {
+        self.storage.operation(uid)
+    }
+
+    /// Gives notice of what is `wanted` from now on.
+    pub(in crate::backend) fn watch(&self, wanted: fn(Notice) -> bool) -> Watch {
+        self.notices.watch(wanted)
+    }
+
+    /// Changes what is in flight, on disk and in memory, or nothing at all. `stage` looks at how
+    /// things stand, sets aside what nobody else may touch meanwhile, and returns what is to be
+    /// written; where that is nothing, the transaction is committed at once.
+    ///
+    /// By the time this returns, everything is staged and sent. What comes of it happens also when
+    /// nobody waits for it: a caller that hangs up between a change on disk and its way into memory
+    /// would leave the two apart.
+    pub(super) fn transact<T: Transaction>(
+        self: &Arc<Self>,
+        stage: impl FnOnce(&mut Live) -> Result<(Vec<Change>, T), BackendError>,
+    ) -> RunToCompletion<Result<T::Output, BackendError>> {
+        let sent = {
+            let mut live = self.lock();
+            stage(&mut live).map(|(changes, transaction)| {
+                let sent = (!changes.is_empty()).then(|| self.storage.send(changes));
+                self.start_due(&mut live);
+                (transaction, sent)
+            })
+        };
+        let engine = self.clone();
+        run_to_completion(async move {
+            let (transaction, sent) = sent?;
+            let written = match sent {
+                Some(answer) => answer.await.unwrap_or_else(|_| Err(engine.health().error())),
+                None => Ok(()),
+            };
+            let mut live = engine.lock();
+            let result = match written {
+                Ok(()) => Ok(transaction.commit(&engine, &mut live)),
+                Err(error) => {
+                    transaction.roll_back(&engine, &mut live);
+                    Err(error)
+                }
+            };
+            engine.start_due(&mut live);
+            result
+        })
+    }
+
+    /// Changes what only memory knows, and is not worth a trip to the disk.
+    pub(super) fn note<T>(&self, change: impl FnOnce(&mut Live) -> T) -> T {
+        change(&mut self.lock())
+    }
+
+    /// Starts every operation whose turn it is.
+    pub(in crate::backend) fn dispatch(self: &Arc<Self>) {
+        self.start_due(&mut self.lock());
+    }
+
+    fn start_due(self: &Arc<Self>, live: &mut Live) {
+        while !self.is_pausing()
+            && !self.is_full()
+            && let Some(run) = live.start(&self.kinds, || self.clock.now())
+        {
+            if run.obstacle.is_none() {
+                let operation = &run.operation;
+                tracing::info!("{} starts, asked for by {}", Title(operation), operation.actor);
+                self.publish_operation(operation);
+            }
+            (self.execute)(self, run);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How it is.
+impl Engine {
+    /// Whether no further step may begin.
+    pub(in crate::backend) fn is_pausing(&self) -> bool {
+        self.pausing.is_cancelled()
+    }
+
+    fn health(&self) -> watch::Ref<'_, Health> {
+        self.health.borrow()
+    }
+
+    /// Whether the disk is full: new work is neither taken nor to be started.
+    fn is_full(&self) -> bool {
+        *self.health() == Health::Full
+    }
+
+    /// Whether nothing will ever be written again.
+    pub(in crate::backend) fn is_dead(&self) -> bool {
+        matches!(&*self.health(), Health::Dead(_))
+    }
+
+    /// Returns when no further step may begin.
+    pub(in crate::backend) async fn paused(&self) {
+        self.pausing.cancelled().await;
+    }
+
+    /// Does something that is to end before the storage is closed.
+    pub(in crate::backend) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.running.spawn(work);
+    }
+
+    /// Lets no further step begin, and returns when nothing is at work any more. Steps that are
+    /// being taken are dropped where they are, or finished first when `after_steps`.
+    pub(in crate::backend) async fn stop(&self, after_steps: bool) {
+        self.pausing.cancel();
+        if !after_steps {
+            self.leaving.cancel();
+        }
+        self.running.close();
+        self.running.wait().await;
+        self.leaving.cancel();
+    }
+
+    /// What a kind may look at while nothing else can change.
+    pub(super) fn admission<'a>(&'a self, live: &'a Live) -> AdmissionContext<'a> {
+        AdmissionContext {
+            inventory: live.inventory(),
+            catalogue: self.kinds.catalogue(),
+            now: self.clock.now(),
+        }
+    }
+}
+
+/// What it tells. All of it is told under the lock.
+impl Engine {
+    /// Tells how an operation stands.
+    pub(super) fn publish_operation(&self, operation: &Arc<Operation>) {
+        if self.events.has_subscribers() {
+            self.events.publish(Fact::Operation(operation.clone()));
+        }
+    }
+
+    /// Tells how an operation stands, if it is in flight.
+    pub(super) fn publish_open(&self, live: &Live, uid: Uid) {
+        if let Some(operation) = live.operation(uid) {
+            self.publish_operation(operation);
+        }
+    }
+
+    /// Tells a new or changed resource.
+    pub(super) fn publish_resource(&self, resource: &Resource) {
+        if self.events.has_subscribers() {
+            let resource = Arc::new((self.shown)(resource.clone()));
+            self.events.publish(Fact::Resource(resource));
+        }
+        self.notices.give(Notice::Resource(resource.id()));
+    }
+
+    /// Takes changed resources, which are on disk, into memory and tells them.
+    pub(super) fn apply(&self, live: &mut Live, changed: &[Changed]) {
+        for change in changed {
+            live.apply(change);
+            match change {
+                Changed::Put(resource) => self.publish_resource(resource),
+                Changed::Remove(id) => {
+                    self.events.publish(Fact::Gone(*id));
+                    self.notices.give(Notice::Resource(*id));
+                }
+            }
+        }
+    }
+
+    /// Tells that an operation has ended, and that what it was about is free.
+    pub(super) fn publish_end(&self, operation: &Arc<Operation>) {
+        self.notices.give(Notice::Ended(operation.uid));
+        if let Some(id) = operation.resource {
+            self.notices.give(Notice::Resource(id));
+        }
+        self.publish_operation(operation);
+    }
+}
+
+/// Changes to resources alone, and perhaps to the step that made them.
+pub(super) struct Committing {
+    pub(super) changed: Vec<Changed>,
+    /// The operation that the store knows to run from now on.
+    pub(super) runs: Option<Uid>,
+}
+
+impl Committing {
+    /// Stages changes: what is put must be there, because nothing comes back that is gone. `makes`
+    /// is the resource that may be put for the first time.
+    ///
+    /// # Errors
+    /// When something that is put is gone.
+    pub(super) fn stage(
+        self,
+        live: &mut Live,
+        makes: Option<ResourceId>,
+        mut changes: Vec<Change>,
+    ) -> Result<(Vec<Change>, Self), BackendError> {
+        live.check(&self.changed, makes)?;
+        live.mark_removing(&self.changed);
+        changes.extend(self.changed.iter().map(Change::from));
+        Ok((changes, self))
+    }
+}
+
+impl Transaction for Committing {
+    type Output = ();
+
+    fn commit(self, engine: &Engine, live: &mut Live) {
+        live.unmark_removing(&self.changed);
+        engine.apply(live, &self.changed);
+        if let Some(uid) = self.runs {
+            live.run_recorded(uid);
+        }
+    }
+
+    fn roll_back(self, _: &Engine, live: &mut Live) {
+        live.unmark_removing(&self.changed);
+    }
+}
+
+/// Does work to its end even when nobody waits for it any more.
+pub(super) fn run_to_completion<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> RunToCompletion<T> {
+    RunToCompletion(Some(Box::pin(work)))
+}
+
+/// A future that goes on by itself when it is dropped half-way. Costs nothing when it is not.
+pub(super) struct RunToCompletion<T: Send + 'static>(Option<BoxFuture<'static, T>>);
+
+impl<T: Send + 'static> Future for RunToCompletion<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<T> {
+        let Some(work) = &mut self.0 else { return Poll::Pending };
+        let polled = work.as_mut().poll(cx);
+        if polled.is_ready() {
+            self.0 = None;
+        }
+        polled
+    }
+}
+
+impl<T: Send + 'static> Drop for RunToCompletion<T> {
+    fn drop(&mut self) {
+        if let (Some(rest), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(rest);
+        }
+    }
+}
+
+/// An operation as the log names it: `#12 disk_create disk/3 'data'`. Costs nothing where no log is.
+pub(super) struct Title<'o>(pub(super) &'o Operation);
+
+impl fmt::Display for Title<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Operation { uid, kind, resource, resource_name, .. } = self.0;
+        write!(f, "{uid} {kind}")?;
+        if let Some(resource) = resource {
+            write!(f, " {resource}")?;
+        }
+        if let Some(name) = resource_name {
+            write!(f, " '{name}'")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("storage", &self.storage.place()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,57 @@
+//! What the journal asks of whoever keeps its record.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::backend::engine::inventory::Inventory;
+use crate::backend::engine::storage::{Changed, StepChange};
+use crate::domain::{
+    Accepted, BackendError, BoxFuture, Progress, Resource, Step, Submit, Uid, Wait,
+};
+
+/// What is written together with an operation that another one asks for.
+pub(in crate::backend::engine) type Put = Box<dyn FnOnce(Uid, &Inventory) -> Vec<Resource> + Send>;
+
+/// Keeps the record of operations under way, and tells how they stand.
+pub(in crate::backend::engine) trait Recorder: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+
+    /// Returns when that moment has come, or a little before that.
+    fn until(&self, at: Timestamp) -> BoxFuture<'_, ()>;
+
+    /// Shows every living resource, once.
+    fn show(&self, look: &mut dyn FnMut(&Inventory));
+
+    /// Whether no further step may begin.
+    fn is_pausing(&self) -> bool;
+
+    /// Notes that a step begins, and tells it. That may be lost in a crash.
+    fn begin_step(&self, uid: Uid, step: &Step);
+
+    /// Records how a step stands, with what it changed, all or nothing, and tells it. What it
+    /// changed must be there, but for the resource that the operation makes. The record is kept
+    /// waiting for as long as this goes on, whoever waits for it.
+    fn record_step(
+        self: Arc<Self>,
+        change: StepChange,
+        changed: Vec<Changed>,
+    ) -> BoxFuture<'static, Result<(), BackendError>>;
+
+    /// Tells how a step stands.
+    fn publish_step(&self, uid: Uid, step: Step);
+
+    /// Notes and tells how far an operation is.
+    fn progress(&self, uid: Uid, progress: Progress);
+
+    /// Notes and tells why a running operation waits; `None`: it goes on.
+    fn waits(&self, uid: Uid, wait: Option<Wait>);
+
+    /// Queues another operation. What `put` gives is written together with it or not at all.
+    fn submit(
+        self: Arc<Self>,
+        submit: Submit,
+        put: Put,
+    ) -> BoxFuture<'static, Result<Accepted, BackendError>>;
+}

@@ -1,0 +1,88 @@
+//! Leases: how a part of the backend works with a resource without an operation.
+//!
+//! While it does, operations on that resource that start now wait; one that runs already has the
+//! resource, and then there is no lease.
+
+use std::sync::Arc;
+
+use crate::domain::{BackendError, Resource, ResourceId, Uid};
+
+use super::core::{Committing, Engine, run_to_completion};
+use super::storage::Changed;
+
+/// A resource, for as long as this is held.
+pub struct Lease {
+    engine: Arc<Engine>,
+    id: ResourceId,
+    resource: Resource,
+}
+
+impl Engine {
+    /// Leases a resource. `None` when a running operation holds it for itself, somebody else has
+    /// it, or it is gone: whoever watches hears when that may have changed.
+    pub(in crate::backend) fn lease(self: &Arc<Self>, id: ResourceId) -> Option<Lease> {
+        self.note(|live| {
+            let resource = live.inventory().get(id)?.clone();
+            live.lease(id).then(|| Lease { engine: self.clone(), id, resource })
+        })
+    }
+
+    /// Returns when nobody leases what an operation needs. Leases are short.
+    pub(super) async fn until_unleased(&self, uid: Uid) {
+        loop {
+            let mut ended = std::pin::pin!(self.lease_ended.notified());
+            ended.as_mut().enable();
+            if !self.look(|live| live.awaits_lease(uid)) {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Takes in what is seen of a resource and never stored, such as how much of the box it uses:
+    /// so that lists and filters know it. Events of it are the caller's.
+    pub(in crate::backend) fn observe(
+        &self,
+        id: ResourceId,
+        see: impl FnOnce(&Resource) -> Option<Resource>,
+    ) {
+        self.note(|live| {
+            if let Some(seen) = live.inventory().get(id).and_then(see) {
+                live.observe(seen);
+            }
+        });
+    }
+}
+
+impl Lease {
+    /// The resource as it was when it was leased.
+    #[must_use]
+    pub const fn resource(&self) -> &Resource {
+        &self.resource
+    }
+
+    /// Changes the resource, on disk and then in memory. The lease ends with that.
+    ///
+    /// # Errors
+    /// When it cannot be written: it stays as it was.
+    pub(in crate::backend) fn put(
+        self,
+        resource: Resource,
+    ) -> impl Future<Output = Result<(), BackendError>> + Send {
+        let changed = vec![Changed::Put(Arc::new(resource))];
+        let committing = Committing { changed, runs: None };
+        let put = self.engine.transact(|live| committing.stage(live, None, Vec::new()));
+        run_to_completion(async move {
+            let put = put.await;
+            drop(self);
+            put
+        })
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.engine.note(|live| live.end_lease(self.id));
+        self.engine.lease_ended.notify_waiters();
+    }
+}

@@ -1,0 +1,583 @@
+//! What is in flight: the open operations, the queue, every living resource. Pure and synchronous.
+//!
+//! Everybody may look. Only the engine changes it, through [`super::core`], so that what memory says
+//! and what the disk says go the same way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{
+    BackendError, Lane, LaneChange, Operation, Params, Progress, Resource, ResourceId,
+    ResourceKind, State, Uid, Wait,
+};
+
+use super::inventory::Inventory;
+use super::kind::Kinds;
+use super::queue::{Queue, QueueEntry};
+use super::secrets::hidden;
+use super::storage::{Change, Changed, Opened};
+
+/// What is in flight.
+pub(in crate::backend) struct Live {
+    queue: Queue,
+    inventory: Inventory,
+    /// Operations in `PENDING`, `RUN` and `ERROR`.
+    open: BTreeMap<Uid, Open>,
+    last_uid: u64,
+    /// Numbers below `last_uid` whose operations could not be written.
+    unwritten: BTreeSet<Uid>,
+    /// Resources whose removal is on its way to the disk. They are there until it is, and nothing
+    /// new may be done with them.
+    removing: BTreeSet<ResourceId>,
+    /// Resources that are there and could not be read.
+    unreadable: BTreeSet<ResourceId>,
+    /// Resources that a part of the backend works with: operations on them that start wait.
+    leased: BTreeSet<ResourceId>,
+}
+
+/// An operation that is not at its end.
+pub(super) struct Open {
+    /// As lists show it: secrets hidden. Shared with the events that tell it.
+    operation: Arc<Operation>,
+    /// Its parameters as stored: secrets hashed.
+    params: Arc<Params>,
+    /// Set when somebody calls it off; there is none before it starts.
+    cancel: Option<CancellationToken>,
+    /// Whether an earlier life took some of its steps.
+    resume: bool,
+    /// Whether an earlier life may have begun it: what a step notes at its beginning is not waited
+    /// for, so that a crash may come between the effect and the first that the store knows of it.
+    ran: bool,
+    /// Whether the store knows that it runs.
+    run_recorded: bool,
+    /// Whether the store knows of it, or of its relaunch.
+    written: bool,
+    /// Whether its end is on its way to the disk.
+    ending: bool,
+}
+
+impl Open {
+    /// An operation that has not run and is not written.
+    const fn new(operation: Arc<Operation>, params: Arc<Params>) -> Self {
+        Self {
+            operation,
+            params,
+            cancel: None,
+            resume: false,
+            ran: false,
+            run_recorded: false,
+            written: false,
+            ending: false,
+        }
+    }
+
+    pub(super) const fn operation(&self) -> &Arc<Operation> {
+        &self.operation
+    }
+
+    pub(super) const fn params(&self) -> &Arc<Params> {
+        &self.params
+    }
+
+    /// Whether an earlier life took some of its steps.
+    pub(super) const fn resumes(&self) -> bool {
+        self.resume
+    }
+
+    /// Whether an earlier life may have begun it.
+    pub(super) const fn may_have_begun(&self) -> bool {
+        self.resume || self.ran
+    }
+
+    /// Whether its end is on its way to the disk.
+    pub(super) const fn is_ending(&self) -> bool {
+        self.ending
+    }
+
+    /// The operation, to be changed: copied first where an event still tells it as it was.
+    fn operation_mut(&mut self) -> &mut Operation {
+        Arc::make_mut(&mut self.operation)
+    }
+}
+
+/// An operation whose turn has come.
+pub(super) struct Run {
+    /// The operation as it stands now.
+    pub(super) operation: Arc<Operation>,
+    /// Its parameters as stored: secrets hashed.
+    pub(super) params: Arc<Params>,
+    /// Set when somebody calls it off.
+    pub(super) cancel: CancellationToken,
+    /// Whether an earlier life took some of its steps.
+    pub(super) resume: bool,
+    /// Where it ends without a step, and why: it can never work, or not now.
+    pub(super) obstacle: Option<(State, String)>,
+}
+
+/// Resources that were put, and what was there before.
+pub(super) struct Replaced(Vec<(Arc<Resource>, Option<Resource>)>);
+
+/// An operation as it was before it was queued again.
+pub(super) struct Failed {
+    operation: Arc<Operation>,
+    params: Arc<Params>,
+}
+
+/// How the look at what is in flight begins.
+impl Live {
+    /// What a storage held. Operations that were running or waiting are queued again: those that
+    /// ran before all others.
+    pub(super) fn new(kinds: &Kinds, lanes: &[(String, u32)], opened: Opened) -> Self {
+        let mut queue = Queue::new(lanes.iter().map(|(name, width)| (&**name, *width)));
+        for (name, width, state) in &opened.lanes {
+            queue.restore(name, *width, *state);
+        }
+        let mut open = BTreeMap::new();
+        // Those that ran hold their resources already, so they stand before those that wait.
+        let mut operations = opened.operations;
+        operations.sort_by_key(|operation| (operation.state != State::Run, operation.uid));
+        for mut operation in operations {
+            let params = std::mem::take(&mut operation.params);
+            operation.params = hidden(&params);
+            let resume = operation.state == State::Run;
+            if operation.state != State::Error {
+                let mut entry = kinds.queue_entry(&operation, &params);
+                if resume {
+                    entry.priority = i32::MAX;
+                }
+                queue.accept(entry);
+                if operation.cancelling {
+                    queue.mark_cancelled(operation.uid);
+                }
+                queue.commit(operation.uid);
+                operation.state = State::Pending;
+            }
+            let (uid, ran) = (operation.uid, operation.state == State::Pending);
+            let it = Open {
+                ran,
+                resume,
+                run_recorded: resume,
+                written: true,
+                ..Open::new(Arc::new(operation), params)
+            };
+            open.insert(uid, it);
+        }
+        Self {
+            queue,
+            inventory: Inventory::new(opened.resources, &opened.counters),
+            open,
+            last_uid: opened.last_uid,
+            unwritten: BTreeSet::new(),
+            removing: BTreeSet::new(),
+            unreadable: opened.damaged.iter().filter_map(|row| row.resource).collect(),
+            leased: BTreeSet::new(),
+        }
+    }
+
+    pub(in crate::backend) const fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    pub(in crate::backend) const fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    /// An operation that is not at its end.
+    pub(in crate::backend) fn operation(&self, uid: Uid) -> Option<&Arc<Operation>> {
+        self.open.get(&uid).map(Open::operation)
+    }
+
+    /// Every operation that is not at its end, by number.
+    pub(in crate::backend) fn operations(&self) -> impl Iterator<Item = &Arc<Operation>> {
+        self.open.values().map(Open::operation)
+    }
+
+    pub(super) fn open(&self, uid: Uid) -> Option<&Open> {
+        self.open.get(&uid)
+    }
+
+    /// Whether a resource is there and stays.
+    pub(super) fn is_present(&self, id: ResourceId) -> bool {
+        self.inventory.get(id).is_some() && !self.removing.contains(&id)
+    }
+
+    /// Whether a part of the backend works with a resource that an operation needs.
+    pub(super) fn awaits_lease(&self, uid: Uid) -> bool {
+        !self.leased.is_empty() && self.queue.locks(uid).any(|id| self.leased.contains(&id))
+    }
+
+    /// What tells the store that an operation runs, unless it knows.
+    pub(super) fn unrecorded_run(&self, uid: Uid) -> Option<Change> {
+        let open = self.open.get(&uid).filter(|open| !open.run_recorded)?;
+        Some(Change::SetState {
+            uid,
+            state: State::Run,
+            comment: None,
+            started: open.operation.started,
+            finished: None,
+        })
+    }
+
+    /// The operations that can never work once a resource is gone that was never made: those that
+    /// wait for it, and those that failed on it.
+    pub(super) fn stranded(&self, id: ResourceId) -> Vec<Uid> {
+        let failed = self
+            .operations()
+            .filter(|operation| operation.state == State::Error && operation.resource == Some(id));
+        let uids = self.queue.awaiting(id).chain(failed.map(|operation| operation.uid));
+        uids.filter(|uid| self.open.get(uid).is_some_and(|open| !open.ending)).collect()
+    }
+
+    /// Why an operation whose turn has come can never work, or not now: what it needs is not there.
+    /// One that an earlier life began looks for itself: it may have taken away what is gone.
+    fn obstacle(&self, kinds: &Kinds, uid: Uid) -> Option<(State, String)> {
+        let open = self.open.get(&uid).filter(|open| !open.resume)?;
+        let operation = &open.operation;
+        let own = |id| kinds.makes(operation) == Some(id);
+        if let Some(id) =
+            self.queue.locks(uid).find(|id| !own(*id) && self.inventory.get(*id).is_none())
+        {
+            return Some(if self.unreadable.contains(&id) {
+                let why =
+                    format!("{id} cannot be read from the store; `hostler doctor` tells more");
+                (State::Error, why)
+            } else {
+                (State::Cancel, format!("{id} is gone, so this can never work"))
+            });
+        }
+        let spec = kinds.get(&operation.kind)?.spec();
+        let subject = operation.resource.filter(|id| !own(*id))?;
+        let resource = self.inventory.get(subject)?;
+        if spec.requires.is_empty() || spec.requires.iter().any(|it| *it == resource.state()) {
+            return None;
+        }
+        let maker = self
+            .operations()
+            .find(|it| it.state == State::Error && kinds.makes(it) == Some(subject))?;
+        let why = format!(
+            "{subject} '{}' is not made yet: its creation {} failed; relaunch that first, then this",
+            resource.name(),
+            maker.uid
+        );
+        Some((State::Error, why))
+    }
+}
+
+/// How it changes when somebody asks for something.
+impl Live {
+    /// The number of the next operation.
+    pub(super) const fn next_uid(&self) -> Uid {
+        Uid(self.last_uid + 1)
+    }
+
+    /// Gives out the next number of a kind of resource.
+    pub(super) fn next_id(&mut self, kind: ResourceKind) -> u64 {
+        self.inventory.next(kind)
+    }
+
+    /// Shows how it would be without a resource.
+    pub(super) fn without<T>(&mut self, id: ResourceId, look: impl FnOnce(&Self) -> T) -> T {
+        let own = self.inventory.get(id).cloned().map(Arc::new);
+        self.inventory.remove(id);
+        let seen = look(self);
+        if let Some(own) = own {
+            self.inventory.put(own);
+        }
+        seen
+    }
+
+    /// Takes a new operation in, which is on its way to the disk, with what is put together with
+    /// it.
+    pub(super) fn accept(
+        &mut self,
+        operation: Arc<Operation>,
+        params: Arc<Params>,
+        entry: QueueEntry,
+        put: Vec<Arc<Resource>>,
+    ) -> Replaced {
+        let uid = operation.uid;
+        self.last_uid = uid.0;
+        self.queue.accept(entry);
+        self.open.insert(uid, Open::new(operation, params));
+        self.put(put)
+    }
+
+    /// Takes a new operation out again, which could not be written. Its number is free as soon as no
+    /// later one is in use, so that numbers have no gaps.
+    pub(super) fn retract(&mut self, uid: Uid, replaced: Replaced) {
+        self.queue.withdraw(uid);
+        self.open.remove(&uid);
+        self.unwritten.insert(uid);
+        while self.unwritten.remove(&Uid(self.last_uid)) {
+            self.last_uid -= 1;
+        }
+        self.put_back(replaced);
+    }
+
+    /// Queues an operation in `ERROR` again, as `operation`; that is on its way to the disk.
+    ///
+    /// # Errors
+    /// When it is not in `ERROR` any more: the state it is in.
+    pub(super) fn requeue(
+        &mut self,
+        operation: Arc<Operation>,
+        params: Arc<Params>,
+        entry: QueueEntry,
+        put: Vec<Arc<Resource>>,
+    ) -> Option<(Failed, Replaced)> {
+        let open = self.open.get_mut(&operation.uid)?;
+        let failed = Failed {
+            operation: std::mem::replace(&mut open.operation, operation),
+            params: std::mem::replace(&mut open.params, params),
+        };
+        open.cancel = None;
+        open.ran = false;
+        open.written = false;
+        self.queue.accept(entry);
+        Some((failed, self.put(put)))
+    }
+
+    /// An operation that was queued again could not be written: it is as it was, unless somebody
+    /// called it off meanwhile.
+    pub(super) fn fail_again(&mut self, failed: Failed, replaced: Replaced) {
+        let uid = failed.operation.uid;
+        if self.queue.withdraw(uid)
+            && let Some(open) = self.open.get_mut(&uid)
+        {
+            open.operation = failed.operation;
+            open.params = failed.params;
+            open.written = true;
+        }
+        self.put_back(replaced);
+    }
+
+    /// An operation, or its relaunch, is on disk.
+    pub(super) fn written(&mut self, uid: Uid) {
+        if let Some(open) = self.open.get_mut(&uid) {
+            open.written = true;
+        }
+        self.release(uid);
+    }
+
+    /// An operation is to be undone, and that is on disk.
+    pub(super) fn call_off(&mut self, uid: Uid) {
+        if let Some(open) = self.open.get_mut(&uid) {
+            open.operation_mut().cancelling = true;
+            if let Some(cancel) = &open.cancel {
+                cancel.cancel();
+            }
+            self.queue.mark_cancelled(uid);
+        }
+    }
+
+    /// Changes the priority of an operation that has not started.
+    pub(super) fn prioritise(&mut self, uid: Uid, priority: i32) {
+        self.queue.prioritise(uid, priority);
+        if let Some(open) = self.open.get_mut(&uid) {
+            open.operation_mut().priority = priority;
+        }
+    }
+
+    /// Changes a lane. Returns it as it is then, if there is one of that name.
+    pub(super) fn change_lane(&mut self, name: &str, change: LaneChange) -> Option<Lane> {
+        self.queue.change(name, change)
+    }
+
+    /// An operation may start when its turn comes, if it is on disk and nobody calls it off at this
+    /// moment.
+    fn release(&mut self, uid: Uid) {
+        if self.open.get(&uid).is_some_and(|open| open.written && !open.ending) {
+            self.queue.commit(uid);
+        }
+    }
+}
+
+/// How it changes as operations run and end.
+impl Live {
+    /// The next operation whose turn it is, which counts as running from now on.
+    pub(super) fn start(&mut self, kinds: &Kinds, now: impl Fn() -> Timestamp) -> Option<Run> {
+        while let Some(uid) = self.queue.start() {
+            let obstacle = self.obstacle(kinds, uid);
+            let Some(open) = self.open.get_mut(&uid) else {
+                self.queue.finish(uid);
+                continue;
+            };
+            let cancel = CancellationToken::new();
+            if obstacle.is_none() {
+                let operation = open.operation_mut();
+                operation.state = State::Run;
+                operation.wait = None;
+                operation.started.get_or_insert_with(now);
+                if operation.cancelling {
+                    cancel.cancel();
+                }
+                open.cancel = Some(cancel.clone());
+            }
+            return Some(Run {
+                operation: open.operation.clone(),
+                params: open.params.clone(),
+                cancel,
+                resume: open.resume,
+                obstacle,
+            });
+        }
+        None
+    }
+
+    /// The store knows that an operation runs.
+    pub(super) fn run_recorded(&mut self, uid: Uid) {
+        if let Some(open) = self.open.get_mut(&uid) {
+            open.run_recorded = true;
+        }
+    }
+
+    /// How far an operation is.
+    pub(super) fn progress(&mut self, uid: Uid, progress: Progress) {
+        if let Some(open) = self.open.get_mut(&uid) {
+            open.operation_mut().progress = Some(progress);
+        }
+    }
+
+    /// Why a running operation waits.
+    pub(super) fn waits(&mut self, uid: Uid, wait: Option<Wait>) {
+        if let Some(open) = self.open.get_mut(&uid) {
+            open.operation_mut().wait = wait;
+        }
+    }
+
+    /// The end of an operation is on its way to the disk: it does not start meanwhile.
+    pub(super) fn begin_end(&mut self, uid: Uid) {
+        self.queue.hold(uid);
+        if let Some(open) = self.open.get_mut(&uid) {
+            open.ending = true;
+        }
+    }
+
+    /// The end of an operation could not be written: it goes on.
+    pub(super) fn abandon_end(&mut self, uid: Uid) {
+        if let Some(open) = self.open.get_mut(&uid) {
+            open.ending = false;
+        }
+        self.release(uid);
+    }
+
+    /// Frees what an operation held or waited for. Returns its lane where that is paused now,
+    /// because this was the last to drain from it.
+    pub(super) fn free(&mut self, uid: Uid) -> Option<Lane> {
+        let drained = self.queue.finish(uid);
+        self.queue.withdraw(uid);
+        drained
+    }
+
+    /// The end of an operation is on disk. Returns it as it stands then.
+    pub(super) fn end(
+        &mut self,
+        uid: Uid,
+        state: State,
+        comment: Option<String>,
+        now: Timestamp,
+    ) -> Option<Arc<Operation>> {
+        let open = self.open.get_mut(&uid)?;
+        open.resume = false;
+        open.ran = false;
+        open.ending = false;
+        open.run_recorded = false;
+        open.cancel = None;
+        let operation = open.operation_mut();
+        operation.state = state;
+        operation.comment = comment;
+        operation.finished = Some(now);
+        operation.progress = None;
+        operation.wait = None;
+        operation.cancelling = false;
+        let operation = open.operation.clone();
+        if state.is_end() {
+            self.open.remove(&uid);
+        }
+        Some(operation)
+    }
+}
+
+/// How resources change.
+impl Live {
+    /// Looks whether changes may be written: what is put must be there, because nothing comes back
+    /// that is gone. `makes` is the resource that may be put for the first time.
+    ///
+    /// # Errors
+    /// Names what is gone.
+    pub(super) fn check(
+        &self,
+        changed: &[Changed],
+        makes: Option<ResourceId>,
+    ) -> Result<(), BackendError> {
+        let gone = changed
+            .iter()
+            .filter_map(Changed::put)
+            .find(|id| !self.is_present(*id) && (makes != Some(*id) || self.removing.contains(id)));
+        gone.map_or(Ok(()), |id| Err(BackendError::not_found(id)))
+    }
+
+    /// The removals among these changes have been sent to the store.
+    pub(super) fn mark_removing(&mut self, changed: &[Changed]) {
+        self.removing.extend(changed.iter().filter_map(Changed::removed));
+    }
+
+    /// The store has answered.
+    pub(super) fn unmark_removing(&mut self, changed: &[Changed]) {
+        for id in changed.iter().filter_map(Changed::removed) {
+            self.removing.remove(&id);
+        }
+    }
+
+    /// Takes in a change that is on disk.
+    pub(super) fn apply(&mut self, changed: &Changed) {
+        match changed {
+            Changed::Put(resource) => self.inventory.put(resource.clone()),
+            Changed::Remove(id) => drop(self.inventory.remove(*id)),
+        }
+    }
+
+    /// Takes in what was seen of a resource, which is never stored.
+    pub(super) fn observe(&mut self, resource: Resource) {
+        self.inventory.put(Arc::new(resource));
+    }
+
+    /// Keeps operations on a resource from starting. Says whether that could be: not while one runs
+    /// that holds it, or somebody else keeps it.
+    pub(super) fn lease(&mut self, id: ResourceId) -> bool {
+        self.is_present(id) && !self.queue.is_held(id) && self.leased.insert(id)
+    }
+
+    /// Lets operations on a resource start again.
+    pub(super) fn end_lease(&mut self, id: ResourceId) {
+        self.leased.remove(&id);
+    }
+
+    /// Puts resources that are on their way to the disk.
+    fn put(&mut self, put: Vec<Arc<Resource>>) -> Replaced {
+        let replaced = put.into_iter().map(|resource| {
+            let before = self.inventory.get(resource.id()).cloned();
+            self.inventory.put(resource.clone());
+            (resource, before)
+        });
+        Replaced(replaced.collect())
+    }
+
+    /// What was put could not be written.
+    fn put_back(&mut self, replaced: Replaced) {
+        for (put, before) in replaced.0 {
+            self.inventory.put_back(&put, before);
+        }
+    }
+}
+
+impl Replaced {
+    /// What was put and is still there.
+    pub(super) fn living<'a>(&'a self, live: &'a Live) -> impl Iterator<Item = &'a Arc<Resource>> {
+        let put = self.0.iter().map(|(put, _)| put);
+        put.filter(|it| live.inventory.get(it.id()).is_some())
+    }
+}
