@@ -4,6 +4,9 @@
 //! purpose: it cuts comments and texts away and looks at every path that is left.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in tests, a panic is the report")]
 
+#[path = "architecture/circles.rs"]
+mod circles;
+
 use std::path::{Path, PathBuf};
 
 /// A file may have this many lines.

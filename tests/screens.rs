@@ -13,12 +13,18 @@ mod events;
 mod fake_backend;
 #[path = "screens/filters.rs"]
 mod filters;
+#[path = "screens/forms.rs"]
+mod forms;
 #[path = "screens/keys.rs"]
 mod keys;
+#[path = "screens/lists.rs"]
+mod lists;
 #[path = "screens/many.rs"]
 mod many;
 #[path = "screens/plots.rs"]
 mod plots;
+#[path = "screens/questions.rs"]
+mod questions;
 #[path = "support/stage.rs"]
 mod stage;
 

@@ -1,0 +1,113 @@
+//! The lists: what rows and the lines around them say, and where keys lead in them.
+
+use hostler::domain::*;
+use hostler::ui::model::{Row, Tab};
+use hostler::ui::msg::Cmd;
+
+use super::fake_backend::Fake;
+use super::stage::Stage;
+
+#[test]
+fn what_is_told_leaves_the_keys_in_sight_however_long_it_is() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let message = "a long sentence ".repeat(12) + "with an end";
+    stage.event(1, Fact::Notice { message });
+    let text = stage.text();
+    let last = text.lines().last().unwrap();
+    assert!(last.contains("? help") && last.contains("n new"), "{last}");
+    assert!(text.contains("with an end"), "{text}");
+}
+
+#[test]
+fn the_footer_shows_only_what_the_row_allows() {
+    let mut stage = Stage::new(Fake::full(), (120, 40));
+    let last = |stage: &Stage| stage.text().lines().last().unwrap().to_owned();
+    assert!(last(&stage).contains("S stop") && !last(&stage).contains("s start"));
+    stage.keys("/ \"state:halted\" enter");
+    assert!(last(&stage).contains("s start") && !last(&stage).contains("S stop"));
+    let bare = Stage::new(Fake::bare(), (120, 40));
+    assert!(!last(&bare).contains("stop") && last(&bare).contains("n new"));
+}
+
+#[test]
+fn a_failed_operation_is_one_key_away_from_anywhere() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("6 D !");
+    assert_eq!(stage.app.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
+    stage.keys("enter");
+    assert!(stage.text().contains("Operation #48190"));
+}
+
+#[test]
+fn what_crashed_or_did_not_fire_is_found_like_what_failed() {
+    let mut fake = Fake::full();
+    let mut crashed = None;
+    for resource in &mut fake.resources {
+        match resource {
+            Resource::Vm(vm) if vm.name == "db-1" => {
+                vm.state = VmState::Crashed;
+                crashed = Some(vm.id);
+            }
+            Resource::Vm(vm) if vm.state == VmState::Invalid => vm.state = VmState::Halted,
+            Resource::Task(task) => {
+                task.problem = (task.id == 2).then(|| "a firing was refused".to_owned());
+            }
+            _ => {}
+        }
+    }
+    let mut stage = Stage::new(fake, (120, 40));
+    assert!(stage.text().lines().next().unwrap().contains("✖3"), "{}", stage.text());
+    let at = |stage: &Stage| (stage.app.model.tab, stage.app.model.pane().selected);
+    // Around the end, and out of a list that is filtered.
+    stage.keys("/ \"web\" enter !");
+    assert_eq!(stage.app.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
+    stage.keys("!");
+    assert_eq!(at(&stage), (Tab::Vms, crashed));
+    assert_eq!(stage.app.model.pane().current().map(Row::name), Some("db-1".to_owned()));
+    stage.keys("!");
+    assert_eq!(at(&stage), (Tab::Tasks, Some(2)));
+    stage.keys("!");
+    assert_eq!(stage.app.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
+    // What is mended while we look on is found no more.
+    let mended = stage.fake.resources.iter().find_map(|resource| match resource {
+        Resource::Vm(vm) if Some(vm.id) == crashed => {
+            Some(Resource::Vm(Vm { state: VmState::Running, ..vm.clone() }))
+        }
+        _ => None,
+    });
+    stage.event(1, Fact::Resource(mended.unwrap().into()));
+    stage.keys("!");
+    assert_eq!(at(&stage), (Tab::Tasks, Some(2)));
+}
+
+#[test]
+fn a_row_leads_to_the_operation_that_happens_to_it() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("/ \"web-3\" enter x y");
+    let cancel = Cmd::Control(Control::Cancel { uid: Uid(48_211) });
+    assert_eq!(stage.cmds, [cancel]);
+    stage.cmds.clear();
+    stage.keys("esc g x");
+    assert_eq!(stage.cmds, []);
+    assert!(stage.text().contains("no operation is happening to this row"));
+}
+
+#[test]
+fn the_row_says_what_is_happening_to_it() {
+    let stage = Stage::new(Fake::full(), (80, 24));
+    let text = stage.text();
+    let row = text.lines().find(|line| line.contains("web-3") && !line.contains('#')).unwrap();
+    assert!(row.contains("rebooting"), "{row}");
+}
+
+#[test]
+fn control_characters_in_names_never_reach_the_screen() {
+    let mut fake = Fake::full();
+    if let Resource::Vm(vm) = &mut fake.resources[0] {
+        vm.name = "a\u{1b}[31mevil\u{202e}".to_owned();
+    }
+    let stage = Stage::new(fake, (80, 24));
+    let text = stage.text();
+    assert!(text.contains("a\u{fffd}[31mevil\u{fffd}"));
+    assert!(!text.contains('\u{1b}'));
+}
