@@ -225,9 +225,11 @@ fn options(place: &Place) -> anyhow::Result<ui::Options> {
         let keys = toml::to_string(&config.keymap).context("cannot read the key map")?;
         keymap.push((file.unwrap_or_default(), keys));
     }
+    let kinds = operations::all(&place.settings()).into_iter();
     Ok(ui::Options {
         theme: config.theme.clone(),
         keymap,
+        others: kinds.map(|entry| entry.spec.kind.into_owned()).collect(),
         read_only: place.read_only,
         mouse: config.mouse,
         ascii: config.ascii,

@@ -277,3 +277,66 @@ fn what_is_allowed_is_not_found() {
         assert!(found.is_empty(), "{path}: {code}: {found:?}");
     }
 }
+
+/// The rooms in which no kind of resource and no kind of operation has a name: what they show and
+/// do of one is in its description.
+const NAMELESS: &[&str] = &["ui", "cli", "wire", "domain", "config", "lib"];
+
+/// Where kinds of resources are named after all: their own files, and what the console shows of
+/// single kinds beyond their descriptions.
+const NAMED: &[&str] = &["domain/resources/", "ui/model/special.rs", "ui/view/special.rs"];
+
+/// The kinds that code names; `types` are those of resources, `operations` the words of the others.
+fn kinds_in(text: &str, types: &[String], operations: &[String]) -> Vec<String> {
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let code = code_only(text);
+    let words: Vec<&str> = code.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let types = types.iter().filter(|name| words.contains(&name.as_str()));
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let texts: Vec<&str> = lines.collect();
+    let operations = operations.iter().filter(|kind| {
+        let quoted = format!("\"{kind}\"");
+        texts.iter().any(|line| line.contains(&quoted))
+    });
+    types.chain(operations).cloned().collect()
+}
+
+/// The types and operations there are.
+fn kinds() -> (Vec<String>, Vec<String>) {
+    use hostler::backend::{operations, settings::Settings};
+    let types = hostler::domain::ResourceKind::ALL.iter().map(|kind| {
+        let (first, rest) = kind.word().split_at(1);
+        first.to_uppercase() + rest
+    });
+    let operations = operations::all(&Settings::new("/nowhere".into())).into_iter();
+    (types.collect(), operations.map(|entry| entry.spec.kind.into_owned()).collect())
+}
+
+#[test]
+fn a_kind_is_named_in_its_own_file_and_in_named_special_views() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (types, operations) = kinds();
+    let mut all = Vec::new();
+    files(&src, &mut all);
+    let mut found = Vec::new();
+    for file in all {
+        let name = file.strip_prefix(&src).unwrap().display().to_string();
+        let room = name.split(['/', '.']).next().unwrap_or_default();
+        if NAMELESS.contains(&room) && !NAMED.iter().any(|own| name.starts_with(own)) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let kinds = kinds_in(&text, &types, &operations);
+            found.extend(kinds.into_iter().map(|kind| format!("{name} names {kind}")));
+        }
+    }
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn a_name_is_found() {
+    let (types, operations) = kinds();
+    let find = |code: &str| kinds_in(code, &types, &operations);
+    assert_eq!(find("match kind { Vm::KIND => 1 }"), ["Vm"]);
+    assert_eq!(find("if spec.kind == \"disk_attach\" {}"), ["disk_attach"]);
+    assert!(find("// Vm, \"disk_attach\"\nlet text = \"a Vm\";").is_empty());
+    assert!(find("#[cfg(test)]\nmod tests { use Vm; }").is_empty());
+}

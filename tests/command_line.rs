@@ -279,8 +279,16 @@ async fn lists_are_tables_or_one_document() {
     let ended = run(&fake, "list vms --filter state:running --sort -memory --limit 2").await;
     ended.with(0);
     let lines: Vec<&str> = ended.out.lines().collect();
-    assert!(lines[0].starts_with("ID  NAME   STATE    OS         VCPU  MEMORY"), "{}", ended.out);
-    assert!(lines[1].starts_with("3   web-3  running  debian-12  2     1 GiB"), "{}", ended.out);
+    assert!(
+        lines[0].starts_with("ID  NAME   STATE    CPU  MEMORY  RESIDENT  VCPU  OS"),
+        "{}",
+        ended.out
+    );
+    assert!(
+        lines[1].starts_with("3   web-3  running  —    1 GiB   —         2     debian-12"),
+        "{}",
+        ended.out
+    );
     assert!(lines[2].starts_with("12  日本   running"), "{}", ended.out);
     assert_eq!(ended.err, "2 of 7; see --limit and --filter\n");
     let Some(Asked::Query(Query::List(list))) = fake.asked().pop() else { panic!() };

@@ -22,8 +22,8 @@ use hostler::backend::settings::Settings;
 use hostler::backend::{operations, watchers::scheduler};
 use hostler::config::{Config, Origin};
 use hostler::domain::{
-    Answer, Catalogue, Control, Event, Every, Filter, Query, Repeat, ResourceId, ResourceKind,
-    Subject, Submit, Uid, Value,
+    Answer, Catalogue, Control, Event, Every, Filter, OperationSpec, Query, Repeat, ResourceId,
+    ResourceSpec, Subject, Submit, Uid, Value, Vm,
 };
 use hostler::wire::native;
 use jiff::tz::TimeZone;
@@ -77,7 +77,8 @@ fn native_answers() {
     check!().with_test_time(SHORT).for_each(|bytes: &[u8]| {
         there_and_back::<Event>(bytes);
         there_and_back::<Answer>(bytes);
-        there_and_back::<Catalogue>(bytes);
+        there_and_back::<Vec<OperationSpec>>(bytes);
+        there_and_back::<Vec<ResourceSpec>>(bytes);
         let error = native::error_from(500, bytes).to_string();
         assert!(error.len() <= bytes.len() * 3 + 1000, "{error}");
         if let Ok(event) = serde_json::from_slice::<Event>(bytes) {
@@ -104,7 +105,7 @@ fn config() {
 fn filter() {
     check!().with_test_time(SHORT).for_each(|bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
-        let (of, now) = (Subject::Resources(ResourceKind::Vm), Zoned::default());
+        let (of, now) = (Subject::Resources(Vm::KIND), Zoned::default());
         let filter = match Filter::parse(&text, of, &now) {
             Ok(filter) => filter,
             Err(error) => return assert!(!error.to_string().contains('\n'), "{error:?}"),
@@ -114,14 +115,14 @@ fn filter() {
             "cpu" => Some(Value::Number(62.5)),
             _ => None,
         };
-        let matches = filter.matches(&["name", "cpu"], field);
+        let matches = filter.matches(of.columns(), field);
         there_and_back::<Filter>(&serde_json::to_vec(&filter).expect("it is printed"));
         // What was typed twice says no more than once, unless a quote is open or it is too long.
         let is_closed = text.matches('"').count().is_multiple_of(2);
         if let Ok(twice) = Filter::parse(&format!("{text} {text}"), of, &now)
             && is_closed
         {
-            assert_eq!(twice.matches(&["name", "cpu"], field), matches, "{text:?}");
+            assert_eq!(twice.matches(of.columns(), field), matches, "{text:?}");
         }
     });
 }

@@ -68,10 +68,10 @@ async fn nothing_is_lost_between_client_and_backend() {
 
     let questions = [
         Query::List(List {
-            of: Subject::Resources(ResourceKind::Vm),
+            of: Subject::Resources(Vm::KIND),
             filter: Filter::parse(
                 "web state:running -cpu>50.5 created:today",
-                Subject::Resources(ResourceKind::Vm),
+                Subject::Resources(Vm::KIND),
                 &jiff::Zoned::now(),
             )
             .unwrap(),

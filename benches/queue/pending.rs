@@ -8,7 +8,7 @@ use hostler::backend::operations::{Context, Stop};
 use hostler::backend::settings::Settings;
 use hostler::domain::{
     Answer, Backend, Effect, Field, FieldType, LaneChange, LockMode, LockRule, OperationSpec,
-    Params, Query, Repeat, Resource, ResourceKind, Submit, Task,
+    Params, Query, Repeat, Resource, Submit, Task,
 };
 
 use super::{Nothing, change_lane, ended, fresh, no_op, runtime, settled, spec, start, submits};
@@ -63,7 +63,7 @@ impl Kind for Touch {
     type Params = Touched;
 
     fn spec(_: &Settings) -> OperationSpec {
-        let of = FieldType::Resource { of: ResourceKind::Task, states: vec![] };
+        let of = FieldType::Resource { of: Task::KIND, states: vec![] };
         OperationSpec {
             subject: Some("task".into()),
             fields: vec![Field::required("task", of, "What is touched.")],

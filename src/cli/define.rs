@@ -130,9 +130,6 @@ impl Command {
 #[derive(Debug, Clone, Args)]
 pub struct ListArgs {
     /// Of what.
-    #[arg(value_parser = [
-        "vms", "disks", "images", "tasks", "encodings", "operations", "lanes"
-    ])]
     pub what: String,
     /// Only rows that match every term: `web`, `state:running`, `name~web`, `size>=1GiB`, `-old`.
     ///
@@ -307,9 +304,13 @@ impl Args for RunArgs {
 /// The whole command line: the fixed commands, and one kind of `run` per catalogue entry.
 #[must_use]
 pub fn command(catalogue: &Catalogue) -> clap::Command {
-    Cli::command().mut_subcommand("run", |run| {
-        run.subcommands(catalogue.iter().map(kind)).subcommand_help_heading("Kinds")
-    })
+    let lists = catalogue.resources().iter().map(|kind| kind.plural());
+    let lists: Vec<&'static str> = lists.chain(["operations", "lanes"]).collect();
+    Cli::command()
+        .mut_subcommand("list", |list| list.mut_arg("what", |what| what.value_parser(lists)))
+        .mut_subcommand("run", |run| {
+            run.subcommands(catalogue.iter().map(kind)).subcommand_help_heading("Kinds")
+        })
 }
 
 /// Reads the command line.

@@ -35,7 +35,6 @@ pub use manual::{complete, man};
 pub use recover::{Recovered, recovered};
 
 use crate::domain::Subject;
-use crate::domain::filter::{columns, head, named};
 use crate::domain::{
     Backend, BackendError, BackendExt, Control, Event, EventStream, Fact, Filter, FilterError,
     List, ResourceId, Rows, Sort, question,
@@ -152,7 +151,7 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), Trouble> 
     let filter = filter(&args.filter, of)?;
     let sort = args.sort.map(|given| {
         let word = given.trim_start_matches('-');
-        let column = named(of, word).unwrap_or(word).to_owned();
+        let column = of.called(word).map_or(word, |column| &column.name).to_owned();
         Sort { column, descending: given.starts_with('-') }
     });
     let list = List { of, filter, sort, offset: 0, limit: args.limit, around: None };
@@ -181,15 +180,12 @@ fn filter(text: &str, of: Subject) -> Result<Filter, Trouble> {
 
 /// A filter or an order that these rows cannot have.
 fn misread(error: FilterError, of: Subject) -> Trouble {
-    let what = match of {
-        Subject::Operations => "operations",
-        Subject::Resources(kind) => kind.plural(),
-    };
+    let what = of.plural();
     Trouble::Usage(match error {
         FilterError::Column(column) => format!(
             "{what} have no column '{column}'; there are {}; a text with a sign in it is looked \
              for in quotes: '\"{column}:…\"'",
-            columns(of).into_iter().map(|column| head(of, column)).collect::<Vec<_>>().join(", ")
+            of.columns().iter().map(|column| &*column.title).collect::<Vec<_>>().join(", ")
         ),
         FilterError::Value(why) => format!("the filter is not understood: {why}"),
     })
@@ -263,8 +259,13 @@ impl Events {
 
 async fn serial(vm: &str, session: &mut Session<'_>) -> Result<(), Trouble> {
     let id: ResourceId = vm.parse().map_err(Trouble::Usage)?;
-    if id.kind != crate::domain::ResourceKind::Vm {
-        return Err(Trouble::Usage(format!("{id} has no serial line; only VMs have one")));
+    if id.kind.spec().serial.is_empty() {
+        let catalogue = session.backend.catalogue();
+        let kinds = catalogue.resources().iter().map(|kind| kind.spec());
+        let kinds: Vec<&str> =
+            kinds.filter(|spec| !spec.serial.is_empty()).map(|spec| &*spec.many).collect();
+        let kinds = kinds.join(" and ");
+        return Err(Trouble::Usage(format!("{id} has no serial line; only {kinds} have one")));
     }
     allowed(session)?;
     let line = session.backend.serial(id.id).await?;

@@ -88,18 +88,8 @@ pub trait BackendExt: Backend {
     /// another version may give.
     fn ask<Q: Question>(&self, question: Q) -> impl Future<Output = Result<Q::Answer>> + Send {
         let answer = self.query(question.into_query());
-        async { Q::from_answer(answer.await?).map_err(|other| mismatch(&other)) }
+        async { Q::from_answer(answer.await?) }
     }
 }
 
 impl<B: Backend + ?Sized> BackendExt for B {}
-
-fn mismatch(answer: &Answer) -> BackendError {
-    let word = serde_json::to_value(answer)
-        .ok()
-        .and_then(|value| value.get("answer").and_then(|word| word.as_str().map(str::to_owned)))
-        .unwrap_or_default();
-    BackendError::failed(format!(
-        "the backend answered '{word}' to another question; is it of another version?"
-    ))
-}

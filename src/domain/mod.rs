@@ -7,33 +7,27 @@
 
 pub mod backend;
 pub mod catalogue;
-pub mod disk;
-pub mod encoding;
 pub mod error;
 pub mod event;
 pub mod filter;
 pub mod host;
-pub mod image;
 pub mod operation;
 pub mod query;
 pub mod question;
 pub mod resource;
+pub mod resources;
 pub mod subject;
-pub mod task;
 pub mod value;
-pub mod vm;
 
 pub use backend::{Backend, BackendExt, BoxFuture, EventStream, Serial, SerialInput};
 pub use catalogue::{
-    Catalogue, Choice, Effect, Field, FieldType, LockMode, LockRule, OperationSpec, Risk, Text,
+    Catalogue, Choice, Effect, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Risk,
+    Text,
 };
-pub use disk::{Disk, DiskFormat, DiskState, FsType};
-pub use encoding::{Encoding, EncodingState};
 pub use error::{BackendError, Failure, Reason, Refusal, Result};
 pub use event::{Event, Fact};
-pub use filter::{Filter, FilterError, FilterTerm, FilterTest, Misread, Quantity};
+pub use filter::{Filter, FilterError, FilterTerm, FilterTest, Misread};
 pub use host::{Accelerator, Host, Load, Tool, ToolState};
-pub use image::{Image, ImageForm, ImageState};
 pub use operation::{
     Accepted, Command, Control, Lane, LaneChange, LaneState, Operation, Params, Progress, State,
     Step, StepState, Submit, Uid, Wait,
@@ -42,8 +36,10 @@ pub use query::{
     Answer, Counts, InFlight, List, OperationDetail, Page, Preview, Query, Rows, Sort,
 };
 pub use question::Question;
-pub use resource::{Resource, ResourceId, ResourceKind};
+pub use resource::{
+    Column, Detail, Emphasis, Foreign, Piece, Quantity, ResourceId, ResourceKind, ResourceSpec,
+    ResourceType, StateSpec, StateTone, Switch,
+};
+pub use resources::*;
 pub use subject::Subject;
-pub use task::{Every, Firings, Repeat, Run, RunOutcome, Task, Timeline};
 pub use value::Value;
-pub use vm::{Vm, VmState};

@@ -4,10 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::filter::{FilterError, columns};
-use super::resource::{Resource, ResourceId, ResourceKind};
+use super::filter::FilterError;
+use super::resource::{ResourceId, ResourceKind};
 use super::subject::Subject;
-use super::{Filter, Host, Lane, Operation, Refusal, Step, Submit, Timeline, Uid};
+use super::{Filter, Host, Lane, Operation, Refusal, Resource, Step, Submit, Timeline, Uid};
 
 /// A question as it is sent. Whoever asks uses [`Question`](super::Question), which knows the type
 /// of its answer.
@@ -92,9 +92,8 @@ impl List {
     /// # Errors
     /// When there is no such column, or it cannot be compared so.
     pub fn check(&self) -> Result<(), FilterError> {
-        let columns = columns(self.of);
         let sorted = self.sort.as_ref().map(|sort| sort.column.as_str());
-        match sorted.filter(|column| !columns.contains(column)) {
+        match sorted.filter(|column| self.of.column(column).is_none()) {
             Some(column) => Err(FilterError::Column(column.to_owned())),
             None => self.filter.check(self.of),
         }

@@ -4,7 +4,7 @@
 //! with its answer's type. [`BackendExt::ask`](super::BackendExt::ask) takes it there and back.
 
 use super::query::{self, Answer, List, OperationDetail, Page, Query};
-use super::{Lane, ResourceId, Submit, Uid};
+use super::{BackendError, Lane, ResourceId, Result, Submit, Uid};
 
 /// A question to a backend.
 pub trait Question: Send {
@@ -17,8 +17,8 @@ pub trait Question: Send {
     /// Returns the answer from how it was sent.
     ///
     /// # Errors
-    /// The answer itself, when it belongs to another question: the backend is of another version.
-    fn from_answer(answer: Answer) -> Result<Self::Answer, Answer>;
+    /// When it belongs to another question: the backend is of another version.
+    fn from_answer(answer: Answer) -> Result<Self::Answer>;
 }
 
 /// Implements [`Question`]: its type, what is sent, the answer's type and variant.
@@ -32,10 +32,10 @@ macro_rules! question {
                 $query
             }
 
-            fn from_answer(answer: Answer) -> Result<Self::Answer, Answer> {
+            fn from_answer(answer: Answer) -> Result<Self::Answer> {
                 match answer {
                     Answer::$variant(answer) => Ok(answer),
-                    other => Err(other),
+                    other => Err(mismatch(&other)),
                 }
             }
         }
@@ -89,3 +89,13 @@ question!(Lanes, _it => Query::Lanes, Vec<Lane>, Lanes);
 question!(Host, _it => Query::Host, Box<super::Host>, Host);
 question!(Timeline, _it => Query::Timeline, super::Timeline, Timeline);
 question!(Preview, it => Query::Preview(it.0), query::Preview, Preview);
+
+fn mismatch(answer: &Answer) -> BackendError {
+    let word = serde_json::to_value(answer)
+        .ok()
+        .and_then(|value| value.get("answer").and_then(|word| word.as_str().map(str::to_owned)))
+        .unwrap_or_default();
+    BackendError::failed(format!(
+        "the backend answered '{word}' to another question; is it of another version?"
+    ))
+}

@@ -15,4 +15,5 @@ pub mod update;
 pub mod view;
 pub mod windows;
 
-pub use run::{Exit, Options, Session, UiError};
+pub use msg::Exit;
+pub use run::{Options, Session, UiError};

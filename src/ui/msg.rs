@@ -9,7 +9,6 @@ use crate::domain::{
     question,
 };
 
-use super::Exit;
 use super::model::{Preferences, Tab};
 
 /// Something that happened. Nothing else changes the model.
@@ -150,4 +149,20 @@ pub enum Cmd {
     Suspend,
     /// Leave.
     Exit(Exit),
+}
+
+/// Why the console closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// The operator left, with nothing in flight or wanting it stopped after the running steps.
+    Quit,
+    /// The operator left and wants what is in flight to go on in the background.
+    Background,
+    /// The process was told to end (SIGTERM): nobody decided anything, so the work goes on.
+    Told,
+    /// The operator wants the shell (Ctrl-Z, SIGTSTP): whoever called sees to the work, and then
+    /// to [`Session::stop`](super::Session::stop).
+    Stop,
+    /// The terminal vanished: nobody decided anything, so the work goes on.
+    HangUp,
 }

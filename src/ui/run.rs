@@ -29,7 +29,7 @@ use self::preferences::remembered;
 use self::signals::{Reader, Signals, has_shell, has_terminal, terminal_gone};
 use super::app::App;
 use super::model::{Model, Setup};
-use super::msg::{Cmd, Msg};
+use super::msg::{Cmd, Exit, Msg};
 use super::terminal::{Screen, last_words};
 use super::update::{start, update};
 use super::view::draw;
@@ -45,6 +45,8 @@ pub struct Options {
     pub theme: String,
     /// Key maps that change the default one, each as the file's name and its text.
     pub keymap: Vec<(String, String)>,
+    /// Actions that key maps may name although the backend does not offer them.
+    pub others: Vec<String>,
     /// Everything can be seen, nothing can be asked for.
     pub read_only: bool,
     /// Whether the mouse is used.
@@ -66,6 +68,7 @@ impl Default for Options {
         Self {
             theme: "terminal".to_owned(),
             keymap: Vec::new(),
+            others: Vec::new(),
             read_only: false,
             mouse: true,
             ascii: None,
@@ -75,22 +78,6 @@ impl Default for Options {
             actor: "console".to_owned(),
         }
     }
-}
-
-/// Why the console closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// The operator left, with nothing in flight or wanting it stopped after the running steps.
-    Quit,
-    /// The operator left and wants what is in flight to go on in the background.
-    Background,
-    /// The process was told to end (SIGTERM): nobody decided anything, so the work goes on.
-    Told,
-    /// The operator wants the shell (Ctrl-Z, SIGTSTP): whoever called sees to the work, and then
-    /// to [`Session::stop`].
-    Stop,
-    /// The terminal vanished: nobody decided anything, so the work goes on.
-    HangUp,
 }
 
 /// Why the console could not be opened or went wrong.
@@ -137,8 +124,8 @@ impl Session {
     /// When a theme or key map is wrong, or there is no terminal.
     pub fn new(catalogue: Catalogue, options: Options) -> Result<Self, UiError> {
         let theme = theme(&options).map_err(UiError::Settings)?;
-        let keymap =
-            Keymap::new(actions(&catalogue), &options.keymap).map_err(UiError::Settings)?;
+        let keymap = Keymap::with_others(actions(&catalogue), &options.keymap, &options.others);
+        let keymap = keymap.map_err(UiError::Settings)?;
         let (preferences, error) = remembered(options.preferences.as_deref());
         let screen = Screen::new(options.mouse);
         let (msgs, replies) = unbounded_channel();

@@ -24,7 +24,7 @@ use super::address::{Address, Silent};
 use super::native;
 use crate::domain::{
     Accepted, Answer, Backend, BackendError, BoxFuture, Catalogue, Control, Event, EventStream,
-    Fact, Query, Result, Serial, SerialInput, Submit,
+    Fact, Query, ResourceSpec, Result, Serial, SerialInput, Submit,
 };
 
 /// How long an answer may take.
@@ -91,7 +91,7 @@ impl Client {
         let (socket, address) = (Arc::new(socket.to_owned()), Arc::new(address));
         let wire = Wire { http, socket, address };
         let here = wire.open(native::HERE).await?;
-        let catalogue = wire.get(native::CATALOGUE).await?;
+        let catalogue = wire.catalogue().await?;
         let (known, reachable) = watch::channel(true);
         let stays = tokio::spawn(wire.clone().stay(here, known));
         let stays = Arc::new(AbortOnDropHandle::new(stays));
@@ -115,6 +115,26 @@ impl Wire {
         let request = self.http.get(Self::url(path)).timeout(ANSWER);
         let answer = self.send(request, ANSWER).await;
         self.read(self.look_at(answer).await?).await
+    }
+
+    /// What the backend offers.
+    async fn catalogue(&self) -> Result<Catalogue> {
+        let (resources, operations) = tokio::join!(
+            self.get::<Vec<ResourceSpec>>(native::RESOURCES),
+            self.get(native::CATALOGUE)
+        );
+        let resources = match resources {
+            // One of before there were descriptions has no resources but those we have ourselves.
+            Err(BackendError::NotFound { .. }) => {
+                Catalogue::default().descriptions().into_iter().cloned().collect()
+            }
+            resources => resources?,
+        };
+        Catalogue::read(&resources, operations?).map_err(|why| {
+            BackendError::failed(format!(
+                "the backend's catalogue is not understood: {why}; is it of another version?"
+            ))
+        })
     }
 
     /// Opens a stream.

@@ -7,7 +7,8 @@
 //! | request | body | answer |
 //! |---|---|---|
 //! | `GET /v1/here` | – | a stream: nothing; open for as long as the client is there |
-//! | `GET /v1/catalogue` | – | `Catalogue` |
+//! | `GET /v1/resources` | – | a list of `ResourceSpec` |
+//! | `GET /v1/catalogue` | – | a list of `OperationSpec` |
 //! | `POST /v1/query` | `Query` | `Answer` |
 //! | `POST /v1/operations` | `Submit` | `Accepted`, status 202 |
 //! | `POST /v1/control` | `Control` | nothing, status 204 |
@@ -25,7 +26,9 @@ use crate::domain::{BackendError, Event, Reason};
 
 /// Where a client says that it is there.
 pub const HERE: &str = "/v1/here";
-/// Where the catalogue is.
+/// Where the descriptions of the kinds of resources are.
+pub const RESOURCES: &str = "/v1/resources";
+/// Where the kinds of operations are.
 pub const CATALOGUE: &str = "/v1/catalogue";
 /// Where questions go.
 pub const QUERY: &str = "/v1/query";

@@ -165,6 +165,7 @@ impl Served {
 fn router(served: Served) -> Router {
     Router::new()
         .route(native::HERE, get(here))
+        .route(native::RESOURCES, get(resources))
         .route(native::CATALOGUE, get(catalogue))
         .route(native::QUERY, post(query))
         .route(native::OPERATIONS, post(submit))
@@ -242,8 +243,12 @@ async fn here(State(served): State<Served>) -> Response {
     served.streamed("application/octet-stream", silence)
 }
 
+async fn resources(State(served): State<Served>) -> Response {
+    success(StatusCode::OK, &served.backend.catalogue().descriptions())
+}
+
 async fn catalogue(State(served): State<Served>) -> Response {
-    success(StatusCode::OK, &served.backend.catalogue())
+    success(StatusCode::OK, &served.backend.catalogue().operations())
 }
 
 async fn query(

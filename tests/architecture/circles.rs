@@ -6,8 +6,10 @@ use std::path::Path;
 
 use super::{code_only, files, module_path, paths, tree};
 
-/// The rooms without circles.
-const ROOMS: [&str; 1] = ["ui"];
+/// The rooms, and what begins the names of modules that may be in a circle: a kind of resource is
+/// found in the list of all kinds, which names each of them.
+const ROOMS: [(&str, &[&str]); 2] =
+    [("domain", &["domain::catalogue", "domain::operation", "domain::resource"]), ("ui", &[])];
 
 /// A module: the code of its file without tests, and what it makes others' names its own with.
 struct Module {
@@ -107,12 +109,13 @@ fn read(room: &str) -> Modules {
 
 #[test]
 fn no_file_is_used_by_what_it_uses() {
-    for room in ROOMS {
+    for (room, allowed) in ROOMS {
         let modules = read(room);
         assert!(modules.len() > 10, "{room} is not where it was");
-        let circles = circles(&modules);
-        let told: Vec<String> = circles.iter().map(|circle| circle.join(" ↔ ")).collect();
-        assert!(circles.is_empty(), "\n{}\n", told.join("\n"));
+        let is_allowed = |name: &String| allowed.iter().any(|begins| name.starts_with(begins));
+        let circles = circles(&modules).into_iter().filter(|it| !it.iter().all(is_allowed));
+        let told: Vec<String> = circles.map(|circle| circle.join(" ↔ ")).collect();
+        assert!(told.is_empty(), "\n{}\n", told.join("\n"));
     }
 }
 

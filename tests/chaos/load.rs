@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hostler::domain::{
-    Accepted, Backend, BackendError, BackendExt, Control, Effect, Field, FieldType, Filter,
-    LaneChange, List, Operation, OperationSpec, Params, Resource, ResourceKind, Rows, State,
-    Subject, Submit, Uid, question,
+    Accepted, Backend, BackendError, BackendExt, Control, Disk, Effect, Field, FieldType, Filter,
+    Image, LaneChange, List, Operation, OperationSpec, Params, Resource, ResourceKind, Rows, State,
+    Subject, Submit, Uid, Vm, question,
 };
 use hostler::wire::client::Client;
 use serde_json::{Value, json};
@@ -112,7 +112,7 @@ impl Load {
         let all = async {
             let mut resources = Vec::new();
             for kind in ResourceKind::ALL {
-                resources.extend(self::resources(&self.client, kind).await?);
+                resources.extend(self::resources(&self.client, *kind).await?);
             }
             Ok::<_, BackendError>((resources, latest(&self.client).await?))
         };
@@ -207,10 +207,10 @@ impl Load {
                     it.kind() == *of && (states.is_empty() || states.iter().any(|it| it == state))
                 };
                 let mut fits: Vec<&Resource> = self.resources.iter().filter(fits).collect();
-                if *of == ResourceKind::Image && !subject {
+                if *of == Image::KIND && !subject {
                     // Guests that do not boot would only be waited for.
                     fits.retain(|it| it.name() == BASE || it.name().starts_with("image-build"));
-                } else if *of == ResourceKind::Image {
+                } else if *of == Image::KIND {
                     fits.retain(|it| it.name() != BASE);
                 }
                 json!(self.dice.one_of(&fits)?.id().id)
@@ -280,12 +280,12 @@ fn weight(kind: &str) -> u64 {
 }
 
 /// How many of a resource there may be before some must go.
-const fn most(of: ResourceKind) -> usize {
+fn most(of: ResourceKind) -> usize {
     match of {
-        ResourceKind::Vm => 3,
-        ResourceKind::Image => 5,
-        ResourceKind::Disk => 14,
-        ResourceKind::Task | ResourceKind::Encoding => 10,
+        Vm::KIND => 3,
+        Image::KIND => 5,
+        Disk::KIND => 14,
+        _ => 10,
     }
 }
 

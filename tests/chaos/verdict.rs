@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hostler::domain::{
-    BackendError, BackendExt, EncodingState, Operation, OperationDetail, Resource, ResourceKind,
-    State, StepState, Uid, VmState, question,
+    BackendError, BackendExt, Disk, Encoding, EncodingState, Image, Operation, OperationDetail,
+    Resource, ResourceKind, State, StepState, Uid, Vm, VmState, question,
 };
 use hostler::wire::client::Client;
 
@@ -30,7 +30,7 @@ impl Rest {
         let operations = operations(client).await?;
         let mut found = Vec::new();
         for kind in ResourceKind::ALL {
-            found.extend(resources(client, kind).await?);
+            found.extend(resources(client, *kind).await?);
         }
         let mut encodings = Vec::new();
         for operation in operations.iter().filter(|it| it.kind == "encode") {
@@ -157,11 +157,11 @@ impl Rest {
             of_kind.map(|resource| resource.id().id).collect()
         };
         for (folder, kind) in [
-            ("vms", ResourceKind::Vm),
-            ("disks", ResourceKind::Disk),
-            ("trash", ResourceKind::Disk),
-            ("images", ResourceKind::Image),
-            ("encodings", ResourceKind::Encoding),
+            ("vms", Vm::KIND),
+            ("disks", Disk::KIND),
+            ("trash", Disk::KIND),
+            ("images", Image::KIND),
+            ("encodings", Encoding::KIND),
         ] {
             let known = known(kind);
             for name in names(&arena.state().join(folder)) {

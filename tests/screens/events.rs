@@ -77,7 +77,7 @@ fn at_most_one_question_for_rows_is_under_way() {
     for seq in 1..200 {
         let later = stage.app.model.now + jiff::SignedDuration::from_millis(5);
         asked += asks(&update(&mut stage.app, Msg::Now(later)));
-        let fact = Fact::Gone(ResourceId::new(ResourceKind::Vm, seq));
+        let fact = Fact::Gone(ResourceId::new(Vm::KIND, seq));
         let event = Event { life: 1, seq, at: now(), fact };
         asked += asks(&update(&mut stage.app, Msg::Event(Box::new(event))));
     }
@@ -95,7 +95,8 @@ fn a_console_that_comes_back_asks_for_everything_again() {
     for wanted in [Fetch::Host, Fetch::Lanes, Fetch::InFlight, Fetch::Counts] {
         assert!(cmds.contains(&Cmd::Fetch(wanted.clone())), "{wanted:?} of {cmds:?}");
     }
-    let is_rows = |cmd: &Cmd| matches!(cmd, Cmd::Fetch(Fetch::Rows(Tab::Vms, _)));
+    let vms = Tab::Resources(Vm::KIND);
+    let is_rows = |cmd: &Cmd| matches!(cmd, Cmd::Fetch(Fetch::Rows(tab, _)) if *tab == vms);
     assert!(cmds.iter().any(is_rows), "{cmds:?}");
     assert!(cmds.iter().any(|cmd| matches!(cmd, Cmd::SerialOpen(_))), "{cmds:?}");
     assert!(!stage.text().contains("connection lost"), "{}", stage.text());

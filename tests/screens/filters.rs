@@ -21,7 +21,7 @@ fn a_word_finds_the_name_of_what_a_row_refers_to() {
         _ => None,
     });
     let (disk, vm) = attached.unwrap();
-    let vm = ResourceId::new(ResourceKind::Vm, vm);
+    let vm = ResourceId::new(Vm::KIND, vm);
     let vm = stage.fake.resources.iter().find(|it| it.id() == vm).unwrap().name().to_owned();
     stage.keys(&format!("2 / \"{vm}\" enter"));
     assert!(shown(&stage).contains(&disk), "{}", stage.text());
@@ -44,9 +44,9 @@ fn what_stands_over_a_column_means_it_and_tab_goes_on_with_it() {
     assert!(footer.starts_with(" /size>1"), "{footer}");
     assert!(!footer.contains("no column"), "{footer}");
     assert_eq!(stage.app.model.pane().filter, "size>1");
-    assert!(stage.text().contains("columns id name state what source size created age"));
+    assert!(stage.text().contains("columns id name state size what source created age"));
     stage.keys("esc ? \"columns\"");
-    assert!(stage.text().contains("id name state what source size created age"));
+    assert!(stage.text().contains("id name state size what source created age"));
     // The order is chosen by the same words.
     stage.keys("esc o");
     assert!(stage.text().contains("what") && !stage.text().contains("bytes"), "{}", stage.text());
@@ -84,7 +84,7 @@ fn filters_and_sorting_are_asked_of_the_backend_and_remembered() {
     assert!(stage.text().contains("no column 'colour'"));
     stage.keys("esc > >");
     assert!(
-        matches!(stage.cmds.last(), Some(Cmd::Save(preferences)) if preferences.sort[&Tab::Vms].column == "name")
+        matches!(stage.cmds.last(), Some(Cmd::Save(preferences)) if preferences.sort[&Tab::Resources(Vm::KIND)].column == "name")
     );
 }
 

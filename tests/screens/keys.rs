@@ -103,6 +103,28 @@ fn the_serial_console_sends_keys_and_leaves_by_its_chord() {
     );
 }
 
+#[test]
+fn every_key_of_the_catalogue_asks_for_what_it_stands_at() {
+    let keymap = Keymap::new(actions(&catalogue()), &[]).unwrap();
+    for entry in keymap.entries().iter().filter(|entry| !entry.keys.is_empty()) {
+        assert_eq!(keymap.keys(&entry.action), entry.keys, "{}", entry.name);
+    }
+}
+
+#[test]
+fn a_key_of_the_operators_own_is_not_lost_to_one_of_the_catalogue() {
+    let mine =
+        |map: &str| Keymap::new(actions(&catalogue()), &[("mine.toml".to_owned(), map.to_owned())]);
+    let error = mine("help = \"S\"").unwrap_err();
+    assert!(error.contains("'S'") && error.contains("vm_stop"), "{error}");
+    assert!(mine("help = \"S\"\nvm_stop = \"Z\"").is_ok());
+    // Names that another backend offers are none of a mistake.
+    let files = [("mine.toml".to_owned(), "pool_scrub = \"Z\"".to_owned())];
+    assert!(Keymap::new(actions(&catalogue()), &files).is_err());
+    let others = ["pool_scrub".to_owned()];
+    assert!(Keymap::with_others(actions(&catalogue()), &files, &others).is_ok());
+}
+
 fn any_key() -> impl Strategy<Value = KeyEvent> {
     let bound: Vec<char> = "nsSrcadXet x/:?DLovjkgGhlq123456*+-<>R yb".chars().collect();
     let code = prop_oneof![

@@ -62,10 +62,10 @@ fn what_crashed_or_did_not_fire_is_found_like_what_failed() {
     stage.keys("/ \"web\" enter !");
     assert_eq!(stage.app.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
     stage.keys("!");
-    assert_eq!(at(&stage), (Tab::Vms, crashed));
+    assert_eq!(at(&stage), (Tab::Resources(Vm::KIND), crashed));
     assert_eq!(stage.app.model.pane().current().map(Row::name), Some("db-1".to_owned()));
     stage.keys("!");
-    assert_eq!(at(&stage), (Tab::Tasks, Some(2)));
+    assert_eq!(at(&stage), (Tab::Resources(Task::KIND), Some(2)));
     stage.keys("!");
     assert_eq!(stage.app.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
     // What is mended while we look on is found no more.
@@ -77,7 +77,7 @@ fn what_crashed_or_did_not_fire_is_found_like_what_failed() {
     });
     stage.event(1, Fact::Resource(mended.unwrap().into()));
     stage.keys("!");
-    assert_eq!(at(&stage), (Tab::Tasks, Some(2)));
+    assert_eq!(at(&stage), (Tab::Resources(Task::KIND), Some(2)));
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn marks_mean_the_operations_of_their_rows() {
 #[test]
 fn the_one_that_failed_on_a_marked_row_is_opened_with_what_it_was_asked_with() {
     let mut fake = Fake::full();
-    let is_of_a_vm = |id: ResourceId| id.kind == ResourceKind::Vm;
+    let is_of_a_vm = |id: ResourceId| id.kind == Vm::KIND;
     let ended = fake.operations.iter_mut().find(|operation| {
         operation.state == State::Done && operation.resource.is_some_and(is_of_a_vm)
     });

@@ -38,8 +38,13 @@ pub enum Asked {
 
 impl Fake {
     pub fn new() -> Arc<Self> {
+        Self::with(catalogue())
+    }
+
+    /// One that offers this.
+    pub fn with(catalogue: Catalogue) -> Arc<Self> {
         Arc::new(Self {
-            catalogue: catalogue(),
+            catalogue,
             asked: Mutex::default(),
             answers: Mutex::default(),
             accepted: Mutex::default(),
@@ -150,7 +155,7 @@ pub fn operation(uid: u64, state: State) -> Operation {
         kind: "vm_create".into(),
         state,
         params: Arc::default(),
-        resource: Some(ResourceId::new(ResourceKind::Vm, 3)),
+        resource: Some(ResourceId::new(Vm::KIND, 3)),
         resource_name: Some("web-3".into()),
         actor: "console:root".into(),
         priority: 0,
@@ -190,6 +195,9 @@ pub fn catalogue() -> Catalogue {
         risk: Risk::None,
         warning: "".into(),
         fields,
+        offered_on: Vec::new(),
+        edits: false,
+        hint: Hint::default(),
         locks: Vec::new(),
         requires: Vec::new(),
         state_after: None,
@@ -202,11 +210,11 @@ pub fn catalogue() -> Catalogue {
     ];
     let mut delete = spec(
         "vm_delete",
-        ResourceKind::Vm,
+        Vm::KIND,
         Effect::Deletes,
         vec![Field::required(
             "vm",
-            FieldType::Resource { of: ResourceKind::Vm, states: vec!["halted".into()] },
+            FieldType::Resource { of: Vm::KIND, states: vec!["halted".into()] },
             "The virtual machine.",
         )],
     );
@@ -216,7 +224,7 @@ pub fn catalogue() -> Catalogue {
     Catalogue::new([
         spec(
             "vm_create",
-            ResourceKind::Vm,
+            Vm::KIND,
             Effect::Creates,
             vec![
                 Field::required("hostname", FieldType::Hostname, "The guest's host name."),
@@ -227,7 +235,7 @@ pub fn catalogue() -> Catalogue {
                 ),
                 Field::required(
                     "os",
-                    FieldType::Resource { of: ResourceKind::Image, states: vec!["ready".into()] },
+                    FieldType::Resource { of: Image::KIND, states: vec!["ready".into()] },
                     "The image.",
                 ),
                 Field::optional(
@@ -243,7 +251,7 @@ pub fn catalogue() -> Catalogue {
         delete,
         spec(
             "disk_create",
-            ResourceKind::Disk,
+            Disk::KIND,
             Effect::Creates,
             vec![
                 Field::required("name", FieldType::Name, "Its name."),
@@ -252,7 +260,7 @@ pub fn catalogue() -> Catalogue {
         ),
         spec(
             "task_create",
-            ResourceKind::Task,
+            Task::KIND,
             Effect::Creates,
             vec![
                 Field::required("name", FieldType::Name, "Its name."),
@@ -268,7 +276,7 @@ pub fn catalogue() -> Catalogue {
         ),
         spec(
             "encode",
-            ResourceKind::Encoding,
+            Encoding::KIND,
             Effect::Creates,
             vec![
                 Field::required("source", FieldType::File, "The file to encode."),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use hostler::backend::operations;
 use hostler::backend::settings::Settings;
-use hostler::domain::{Effect, Field, FieldType, OperationSpec, ResourceKind};
+use hostler::domain::{Effect, Field, FieldType, Image, OperationSpec, ResourceKind};
 use serde_json::{Value, json};
 
 use super::media;
@@ -74,7 +74,7 @@ fn hurried(kind: &str, field: &str) -> Option<Given> {
 
 /// The kind that makes what others need, where more than one could: one whose guest boots.
 fn preferred(of: ResourceKind) -> Option<&'static str> {
-    (of == ResourceKind::Image).then_some("image_build")
+    (of == Image::KIND).then_some("image_build")
 }
 
 /// The requests that lead to a kind, itself the last, on an empty box.

@@ -201,7 +201,7 @@ impl Live {
 
     /// Whether a resource is there and stays.
     pub(super) fn is_present(&self, id: ResourceId) -> bool {
-        self.inventory.get(id).is_some() && !self.removing.contains(&id)
+        self.inventory.resource(id).is_some() && !self.removing.contains(&id)
     }
 
     /// Whether a part of the backend works with a resource that an operation needs.
@@ -238,7 +238,7 @@ impl Live {
         let operation = &open.operation;
         let own = |id| kinds.makes(operation) == Some(id);
         if let Some(id) =
-            self.queue.locks(uid).find(|id| !own(*id) && self.inventory.get(*id).is_none())
+            self.queue.locks(uid).find(|id| !own(*id) && self.inventory.resource(*id).is_none())
         {
             return Some(if self.unreadable.contains(&id) {
                 let why =
@@ -250,7 +250,7 @@ impl Live {
         }
         let spec = kinds.get(&operation.kind)?.spec();
         let subject = operation.resource.filter(|id| !own(*id))?;
-        let resource = self.inventory.get(subject)?;
+        let resource = self.inventory.resource(subject)?;
         if spec.requires.is_empty() || spec.requires.iter().any(|it| *it == resource.state()) {
             return None;
         }
@@ -280,7 +280,7 @@ impl Live {
 
     /// Shows how it would be without a resource.
     pub(super) fn without<T>(&mut self, id: ResourceId, look: impl FnOnce(&Self) -> T) -> T {
-        let own = self.inventory.get(id).cloned().map(Arc::new);
+        let own = self.inventory.resource(id).cloned().map(Arc::new);
         self.inventory.remove(id);
         let seen = look(self);
         if let Some(own) = own {
@@ -559,7 +559,7 @@ impl Live {
     /// Puts resources that are on their way to the disk.
     fn put(&mut self, put: Vec<Arc<Resource>>) -> Replaced {
         let replaced = put.into_iter().map(|resource| {
-            let before = self.inventory.get(resource.id()).cloned();
+            let before = self.inventory.resource(resource.id()).cloned();
             self.inventory.put(resource.clone());
             (resource, before)
         });
@@ -578,6 +578,6 @@ impl Replaced {
     /// What was put and is still there.
     pub(super) fn living<'a>(&'a self, live: &'a Live) -> impl Iterator<Item = &'a Arc<Resource>> {
         let put = self.0.iter().map(|(put, _)| put);
-        put.filter(|it| live.inventory.get(it.id()).is_some())
+        put.filter(|it| live.inventory.resource(it.id()).is_some())
     }
 }

@@ -57,7 +57,7 @@ impl Engine {
         };
         let name = match (&reserved, subject) {
             (Some(resource), _) => Some(resource.name().to_owned()),
-            (None, Some(id)) => live.inventory().get(id).map(|it| it.name().to_owned()),
+            (None, Some(id)) => live.inventory().resource(id).map(|it| it.name().to_owned()),
             (None, None) => None,
         };
         let params = Arc::new(params);
@@ -140,10 +140,11 @@ impl Engine {
                     format!("{} of {subject} is pending already as {uid}; wait for it", spec.kind),
                 ));
             }
-            let is = live.inventory().get(subject).map(Resource::state).unwrap_or_default();
+            let is = live.inventory().resource(subject).map(Resource::state).unwrap_or_default();
             let will_be = live.queue().projected_state(subject).unwrap_or(is);
             if !spec.requires.is_empty() && !spec.requires.iter().any(|state| *state == will_be) {
-                let name = live.inventory().get(subject).map(Resource::name).unwrap_or_default();
+                let name =
+                    live.inventory().resource(subject).map(Resource::name).unwrap_or_default();
                 let then = if will_be == is { "is" } else { "will be" };
                 return Err(Refusal::field(
                     Reason::State,

@@ -12,8 +12,7 @@ use crate::backend::testing::fake_encoder::Encoding;
 use crate::backend::testing::harness::Harness;
 use crate::backend::testing::trial::{Trial, until};
 use crate::domain::{
-    Answer, Backend, Control, Fact, LaneChange, LaneState, Params, Query, ResourceKind, State,
-    Submit, Wait,
+    Answer, Backend, Control, Fact, LaneChange, LaneState, Params, Query, State, Submit, Vm, Wait,
 };
 
 fn encode(trial: &Trial) -> Submit {
@@ -36,7 +35,7 @@ async fn a_request_that_cannot_be_written_leaves_nothing() {
         "CREATE TRIGGER no BEFORE INSERT ON operation BEGIN SELECT RAISE(ABORT, 'no'); END",
     );
     trial.backend().submit(encode(&trial)).await.unwrap_err();
-    assert!(trial.resource(ResourceKind::Encoding, 1).await.is_none());
+    assert!(trial.resource(crate::domain::Encoding::KIND, 1).await.is_none());
     trigger(&trial, "DROP TRIGGER no");
     let accepted = trial.backend().submit(encode(&trial)).await.unwrap();
     assert_eq!(accepted.uid.0, 1, "numbers have no gaps");
@@ -191,7 +190,7 @@ async fn a_relaunch_of_something_else_says_what_it_is_about() {
     assert_eq!(harness.ends(uid).await.state, State::Done);
     for _ in 0..2 {
         let about = harness.detail(uid).await.operation;
-        let id = crate::domain::ResourceId::new(ResourceKind::Vm, two);
+        let id = crate::domain::ResourceId::new(Vm::KIND, two);
         assert_eq!((about.resource, about.resource_name.as_deref()), (Some(id), Some("web-2")));
         harness = harness.restart().await;
     }

@@ -149,15 +149,7 @@ fn sample(of: &FieldType) -> Json {
 
 /// The states a resource of a kind can be in, by their words.
 fn states(kind: ResourceKind) -> Vec<&'static str> {
-    match kind {
-        ResourceKind::Vm => {
-            vec!["being_created", "halted", "crashed", "running", "paused", "invalid"]
-        }
-        ResourceKind::Disk => vec!["being_created", "free", "attached", "trashed"],
-        ResourceKind::Image => vec!["being_created", "ready"],
-        ResourceKind::Task => vec!["active", "inactive"],
-        ResourceKind::Encoding => vec!["waiting", "encoding", "finished", "failed", "cancelled"],
-    }
+    kind.spec().states.iter().map(|state| &*state.word).collect()
 }
 
 #[test]

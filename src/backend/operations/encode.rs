@@ -18,8 +18,8 @@ use crate::backend::ports::{EncodeJob, Encoded, MediaInfo};
 use crate::backend::presets::Preset;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Choice, Effect, Encoding, EncodingState, Failure, Field, FieldType, OperationSpec, Preview,
-    Reason, Refusal, Resource, ResourceId, ResourceKind, Risk, State,
+    Choice, Effect, Encoding, EncodingState, Failure, Field, FieldType, Hint, OperationSpec,
+    Preview, Reason, Refusal, Resource, ResourceId, Risk, State,
 };
 
 use super::{AdmissionContext, Context, Kind, StepContext};
@@ -90,7 +90,7 @@ impl Kind for Encode {
             title: "Encode".into(),
             doc: "Encodes an audio or video file with a preset into a new file.".into(),
             doing: "encoding".into(),
-            resource: ResourceKind::Encoding,
+            resource: Encoding::KIND,
             effect: Effect::Creates,
             subject: None,
             lane: "encode".into(),
@@ -111,6 +111,9 @@ impl Kind for Encode {
                     "The file it becomes; without one, beside the source with the preset's ending.",
                 ),
             ],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::new("new", &["n"], 10).first("encode a video: no image needed"),
             locks: vec![],
             requires: vec![],
             state_after: None,
@@ -263,7 +266,7 @@ impl Kind for Encode {
                 let job = job.clone();
                 async move {
                     step.cx().ports().encoder.finish(&job, &encoded).await?;
-                    let mut encoding = step.cx().encoding(id)?;
+                    let mut encoding = step.cx().get::<Encoding>(id)?;
                     encoding.state = EncodingState::Finished;
                     encoding.output_bytes = Some(encoded.bytes);
                     encoding.speed = Some(encoded.speed);
@@ -297,7 +300,7 @@ async fn probe(
             job.output.display()
         )));
     }
-    let mut encoding = cx.encoding(id)?;
+    let mut encoding = cx.get::<Encoding>(id)?;
     encoding.state = EncodingState::Encoding;
     encoding.duration_s = media.duration_s;
     encoding.source_bytes = Some(media.bytes);
@@ -325,7 +328,7 @@ fn maker(inventory: &Inventory, output: &Path) -> Option<ResourceId> {
         }
         _ => false,
     };
-    inventory.of(ResourceKind::Encoding).find(|row| made(row)).map(|row| row.id())
+    inventory.of(Encoding::KIND).find(|row| made(row)).map(|row| row.id())
 }
 
 /// Whether two names, of which there may be no file yet, are of one: the same in the same folder,

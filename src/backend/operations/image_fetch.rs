@@ -6,8 +6,8 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::ports::{Checksum, PortFuture, Ports};
 use crate::backend::settings::{OsImage, Settings};
 use crate::domain::{
-    Choice, Effect, Field, FieldType, OperationSpec, Preview, Reason, Refusal, Resource,
-    ResourceKind, Risk,
+    Choice, Effect, Field, FieldType, Hint, Image, OperationSpec, Preview, Reason, Refusal,
+    Resource, Risk,
 };
 
 use super::images::{self, Undone};
@@ -82,7 +82,7 @@ impl Kind for ImageFetch {
                   download that was broken off goes on where it stopped."
                     .into(),
             doing: "being fetched".into(),
-            resource: ResourceKind::Image,
+            resource: Image::KIND,
             effect: Effect::Creates,
             subject: None,
             lane: "image".into(),
@@ -139,6 +139,9 @@ impl Kind for ImageFetch {
                 )
                 .advanced(),
             ],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::new("fetch", &["f"], 11).first("fetch an OS image from its distribution"),
             locks: vec![],
             requires: vec![],
             state_after: Some("ready".into()),
@@ -187,7 +190,7 @@ impl Kind for ImageFetch {
                 message: "name is needed: the url tells none".to_owned(),
             });
         }
-        guests::free_name(world, "name", ResourceKind::Image, name)
+        guests::free_name(world, "name", Image::KIND, name)
     }
 
     fn reserve(params: &Parameters, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {

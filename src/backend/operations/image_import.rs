@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Effect, Field, FieldType, OperationSpec, Preview, Refusal, Resource, ResourceKind, Risk,
+    Effect, Field, FieldType, Hint, Image, OperationSpec, Preview, Refusal, Resource, Risk,
 };
 
 use super::images::{self, Undone};
@@ -36,7 +36,7 @@ impl Kind for ImageImport {
                   it. The file itself stays as it is."
                 .into(),
             doing: "being imported".into(),
-            resource: ResourceKind::Image,
+            resource: Image::KIND,
             effect: Effect::Creates,
             subject: None,
             lane: "image".into(),
@@ -62,6 +62,10 @@ impl Kind for ImageImport {
                     "The user account VMs get when none is named.",
                 ),
             ],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::new("import", &["i"], 12)
+                .first("take an image from a file of yours"),
             locks: vec![],
             requires: vec![],
             state_after: Some("ready".into()),
@@ -71,7 +75,7 @@ impl Kind for ImageImport {
     }
 
     fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
-        guests::free_name(world, "name", ResourceKind::Image, &params.name)
+        guests::free_name(world, "name", Image::KIND, &params.name)
     }
 
     fn reserve(params: &Parameters, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {

@@ -9,8 +9,8 @@ use crate::backend::ports::Seed;
 use crate::backend::settings::Settings;
 use crate::backend::watchers::load;
 use crate::domain::{
-    Effect, Field, FieldType, FsType, ImageForm, ImageState, LockMode, LockRule, OperationSpec,
-    Preview, Reason, Refusal, Resource, ResourceId, ResourceKind, Risk, Vm, VmState,
+    Effect, Field, FieldType, FsType, Hint, Image, ImageForm, ImageState, LockMode, LockRule,
+    OperationSpec, Preview, Reason, Refusal, Resource, ResourceId, Risk, Vm, VmState,
 };
 
 use super::{AdmissionContext, Context, Kind, files, guests};
@@ -48,7 +48,7 @@ impl Kind for VmCreate {
                   of the image's, so this takes the same time whatever the image's size."
                 .into(),
             doing: "being created".into(),
-            resource: ResourceKind::Vm,
+            resource: Vm::KIND,
             effect: Effect::Creates,
             subject: None,
             lane: "vm".into(),
@@ -68,7 +68,7 @@ impl Kind for VmCreate {
                 ),
                 Field::required(
                     "os",
-                    FieldType::Resource { of: ResourceKind::Image, states: vec!["ready".into()] },
+                    FieldType::Resource { of: Image::KIND, states: vec!["ready".into()] },
                     "The image the VM is created from.",
                 ),
                 Field::optional(
@@ -98,6 +98,9 @@ impl Kind for VmCreate {
                 )
                 .advanced(),
             ],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::new("new", &["n"], 10),
             locks: vec![LockRule { field: "os".into(), mode: LockMode::Shared }],
             requires: vec![],
             state_after: Some("running".into()),
@@ -124,8 +127,8 @@ impl Kind for VmCreate {
                 ));
             }
         }
-        guests::free_name(world, "hostname", ResourceKind::Vm, &params.hostname)?;
-        match world.inventory.image(params.os) {
+        guests::free_name(world, "hostname", Vm::KIND, &params.hostname)?;
+        match world.inventory.get::<Image>(params.os) {
             Some(image) if image.state != ImageState::Ready => Err(Refusal::field(
                 Reason::State,
                 "os",
@@ -142,7 +145,7 @@ impl Kind for VmCreate {
     }
 
     fn reserve(params: &Parameters, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
-        let image = world.inventory.image(params.os)?;
+        let image = world.inventory.get::<Image>(params.os)?;
         Some(Resource::Vm(Vm {
             id,
             name: params.hostname.clone(),
@@ -166,7 +169,9 @@ impl Kind for VmCreate {
     }
 
     fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
-        let Some(image) = world.inventory.image(params.os) else { return Preview::default() };
+        let Some(image) = world.inventory.get::<Image>(params.os) else {
+            return Preview::default();
+        };
         let memory = memory_mib(params, world.settings);
         let login = params.login.as_deref().unwrap_or(&image.login);
         let mut effects = vec![
@@ -201,10 +206,10 @@ impl Kind for VmCreate {
     }
 
     async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
-        let vm = cx.vm(cx.id()?)?;
-        let image = cx.image(params.os)?;
+        let vm = cx.get::<Vm>(cx.id()?)?;
+        let image = cx.get::<Image>(params.os)?;
         let settings = cx.settings();
-        let resource = ResourceId::new(ResourceKind::Vm, vm.id);
+        let resource = ResourceId::new(Vm::KIND, vm.id);
         let root = guests::root_path(settings, vm.id);
         let seed_path = guests::seed_path(settings, vm.id);
         let seed = seed(&vm, &params);
@@ -243,7 +248,7 @@ impl Kind for VmCreate {
         cx.step("start")
             .label("starting QEMU")
             .undo(move |step| async move {
-                let mut vm = step.cx().vm(id)?;
+                let mut vm = step.cx().get::<Vm>(id)?;
                 let guest = guests::guest(step.cx().settings(), &vm);
                 step.cx().ports().hypervisor.quit(&guest, step.log()).await?;
                 vm = guests::halted(vm, None);
@@ -252,7 +257,7 @@ impl Kind for VmCreate {
                 Ok(())
             })
             .run(|step| async move {
-                let spec = guests::launchable(step.cx(), &step.cx().vm(id)?)?;
+                let spec = guests::launchable(step.cx(), &step.cx().get::<Vm>(id)?)?;
                 let launched = step.cx().ports().hypervisor.launch(&spec, step.log()).await?;
                 step.put(guests::running(step.cx(), id, launched)?);
                 Ok(())

@@ -3,7 +3,7 @@
 //! An action is either something the console itself does, or an operation kind of the catalogue
 //! done to what is selected.
 
-use crate::domain::{Catalogue, ResourceKind};
+use crate::domain::{Catalogue, Hint, OperationSpec, ResourceKind, Switch};
 
 use crate::ui::model::Tab;
 
@@ -36,8 +36,8 @@ pub enum Action {
     Quit,
     /// An operation kind, done to what is selected.
     Do(String),
-    /// `task_enable` or `task_disable`, whichever fits.
-    Toggle,
+    /// The switch of that name, done to what is selected.
+    Switch(String),
     Serial,
     Cancel,
     Relaunch,
@@ -45,6 +45,15 @@ pub enum Action {
     Later,
     /// An action of a window, by its name in key maps.
     Window(&'static str),
+}
+
+impl Action {
+    /// Opens the line a filter is typed into.
+    pub const FILTER: Self = Self::Window("filter");
+    /// Opens the help.
+    pub const HELP: Self = Self::Window("help");
+    /// Opens the palette.
+    pub const PALETTE: Self = Self::Window("palette");
 }
 
 /// Where an action makes sense. Two actions may share a key only where they cannot meet.
@@ -100,6 +109,8 @@ pub struct Entry {
     pub scopes: Vec<Scope>,
     /// Its place in the footer, from 1; 0 keeps it out.
     pub footer: u8,
+    /// Its keys where no key map names it. One that is taken already is left to whom it has.
+    pub keys: Vec<String>,
 }
 
 /// Action, name, footer title, what it does, where, place in the footer.
@@ -120,12 +131,6 @@ const LISTS: &[Row] = {
         (A::Bottom, "bottom", "bottom", "Go to the last row.", E, 0),
         (A::PreviousTab, "previous_tab", "left", "Go to the tab on the left.", E, 0),
         (A::NextTab, "next_tab", "right", "Go to the tab on the right.", E, 0),
-        (A::Tab(Tab::Vms), "vms", "VMs", "Go to the virtual machines.", E, 0),
-        (A::Tab(Tab::Disks), "disks", "disks", "Go to the disks.", E, 0),
-        (A::Tab(Tab::Tasks), "tasks", "tasks", "Go to the scheduled tasks.", E, 0),
-        (A::Tab(Tab::Encodings), "encodings", "encodings", "Go to the encodings.", E, 0),
-        (A::Tab(Tab::Operations), "operations", "operations", "Go to the operations.", E, 0),
-        (A::Tab(Tab::Images), "images", "images", "Go to the images.", E, 0),
         (
             A::Focus,
             "focus",
@@ -179,22 +184,6 @@ const OTHERS: &[Row] = {
             0,
         ),
         (A::Quit, "quit", "quit", "Leave the console.", E, 83),
-        (
-            A::Toggle,
-            "task_toggle",
-            "on/off",
-            "Let the task fire by itself, or stop it from doing so.",
-            Scope::Tab(Tab::Tasks),
-            12,
-        ),
-        (
-            A::Serial,
-            "serial",
-            "serial",
-            "Open the guest's serial console.",
-            Scope::Tab(Tab::Vms),
-            14,
-        ),
         (A::Cancel, "cancel", "cancel", "Call the operation off and undo what it did.", O, 10),
         (
             A::Relaunch,
@@ -209,40 +198,6 @@ const OTHERS: &[Row] = {
     ]
 };
 
-/// What the footer calls kinds that are used often, and in which order; others take their title
-/// and stay out of it.
-const KINDS: &[(&str, &str, u8)] = &[
-    ("vm_create", "new", 10),
-    ("vm_start", "start", 11),
-    ("vm_stop", "stop", 12),
-    ("vm_reboot", "reboot", 13),
-    ("vm_delete", "delete", 30),
-    ("disk_create", "new", 10),
-    ("disk_attach", "attach", 15),
-    ("disk_detach", "detach", 16),
-    ("disk_restore", "restore", 17),
-    ("disk_delete", "delete", 30),
-    ("disk_purge", "purge", 31),
-    ("task_create", "new", 10),
-    ("task_run", "run now", 11),
-    ("task_update", "change", 13),
-    ("task_enable", "enable", 0),
-    ("task_disable", "disable", 0),
-    ("task_delete", "delete", 30),
-    ("encode", "new", 10),
-    ("encoding_delete", "delete", 30),
-    ("image_build", "build", 10),
-    ("image_fetch", "fetch", 11),
-    ("image_import", "import", 12),
-    ("image_delete", "delete", 30),
-];
-
-/// Whether a name in a key map means something, even where this backend does not offer it.
-#[must_use]
-pub fn is_known(name: &str) -> bool {
-    KINDS.iter().any(|row| row.0 == name)
-}
-
 /// Returns the table: the actions of the lists and of these windows, then every kind of the
 /// catalogue.
 #[must_use]
@@ -255,22 +210,74 @@ pub fn table(windows: &[&Row], catalogue: &Catalogue) -> Vec<Entry> {
         doc: (*doc).to_owned(),
         scopes: vec![*scope],
         footer: *footer,
+        keys: Vec::new(),
     });
-    let kinds = catalogue.iter().map(|spec| {
-        let known = KINDS.iter().find(|(kind, ..)| spec.kind == *kind);
-        let mut scopes = vec![Scope::Tab(Tab::of(spec.resource))];
-        // What is done between a disk and a VM can be begun from either.
-        if matches!(spec.kind.as_ref(), "disk_attach" | "disk_detach") {
-            scopes.push(Scope::Tab(Tab::of(ResourceKind::Vm)));
-        }
-        Entry {
-            action: Action::Do(spec.kind.to_string()),
-            name: spec.kind.to_string(),
-            title: known.map_or_else(|| spec.title.to_lowercase(), |row| row.1.to_owned()),
-            doc: spec.doc.to_string(),
-            scopes,
-            footer: known.map_or(0, |row| row.2),
-        }
-    });
-    own.chain(kinds).collect()
+    let mut entries: Vec<Entry> = own.collect();
+    let place = entries.iter().position(|entry| entry.action == Action::NextTab);
+    let place = place.map_or(entries.len(), |place| place + 1);
+    entries.splice(place..place, Tab::all(catalogue).into_iter().enumerate().map(tab));
+    for kind in catalogue.resources() {
+        entries.extend(kind.spec().switches.iter().map(|it| switch(*kind, it)));
+    }
+    entries.extend(serial(catalogue));
+    entries.extend(catalogue.iter().map(operation));
+    entries
+}
+
+/// Opens a tab, by its number as far as there is one key for that.
+fn tab((place, tab): (usize, Tab)) -> Entry {
+    let doc = match tab {
+        Tab::Resources(kind) => &kind.spec().doc,
+        Tab::Operations => "operations",
+    };
+    Entry {
+        action: Action::Tab(tab),
+        name: tab.subject().plural().to_owned(),
+        title: tab.many().to_owned(),
+        doc: format!("Go to the {doc}."),
+        scopes: vec![Scope::Everywhere],
+        footer: 0,
+        keys: (place < 9).then(|| (place + 1).to_string()).into_iter().collect(),
+    }
+}
+
+fn switch(of: ResourceKind, switch: &Switch) -> Entry {
+    Entry {
+        action: Action::Switch(switch.name.to_string()),
+        name: switch.name.to_string(),
+        title: switch.title.to_string(),
+        doc: switch.doc.to_string(),
+        scopes: vec![Scope::Tab(Tab::Resources(of))],
+        footer: switch.rank,
+        keys: switch.keys.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// The serial console of what has one.
+fn serial(catalogue: &Catalogue) -> Option<Entry> {
+    let kinds = catalogue.resources().iter().filter(|kind| !kind.spec().serial.is_empty());
+    let scopes: Vec<_> = kinds.map(|kind| Scope::Tab(Tab::Resources(*kind))).collect();
+    (!scopes.is_empty()).then(|| Entry {
+        action: Action::Serial,
+        name: "serial".to_owned(),
+        title: "serial".to_owned(),
+        doc: "Open the guest's serial console.".to_owned(),
+        scopes,
+        footer: 14,
+        keys: vec!["c".to_owned()],
+    })
+}
+
+fn operation(spec: &OperationSpec) -> Entry {
+    let on = std::iter::once(&spec.resource).chain(&spec.offered_on);
+    let Hint { title, keys, rank, .. } = &spec.hint;
+    Entry {
+        action: Action::Do(spec.kind.to_string()),
+        name: spec.kind.to_string(),
+        title: if title.is_empty() { spec.title.to_lowercase() } else { title.to_string() },
+        doc: spec.doc.to_string(),
+        scopes: on.map(|kind| Scope::Tab(Tab::Resources(*kind))).collect(),
+        footer: *rank,
+        keys: keys.iter().map(ToString::to_string).collect(),
+    }
 }

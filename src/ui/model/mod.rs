@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::domain::{
     Catalogue, Counts, Filter, Host, Lane, Misread, Operation, OperationDetail, Resource,
-    ResourceId, Sort, Timeline, Uid, Vm, VmState,
+    ResourceId, Sort, Timeline, Uid,
 };
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ pub mod notification;
 mod pane;
 pub mod refresh;
 mod requests;
+pub mod special;
 mod tab;
 
 use self::in_flight::{Flight, held};
@@ -95,7 +96,7 @@ pub struct Model {
     /// What is in flight.
     pub flight: Flight,
     /// The lists.
-    pub panes: [Pane; 6],
+    pub panes: Vec<Pane>,
     /// The open tab.
     pub tab: Tab,
     /// Where the keys go.
@@ -165,12 +166,14 @@ impl Model {
     pub fn new(setup: Setup) -> Self {
         let Setup { size, now, zone, catalogue, keymap, read_only, embedded, actor, preferences } =
             setup;
-        let mut panes = Tab::ALL.map(Pane::new);
+        let mut panes: Vec<Pane> = Tab::all(&catalogue).into_iter().map(Pane::new).collect();
+        let is_there = panes.iter().any(|pane| pane.tab == preferences.tab);
+        let tab = if is_there { preferences.tab } else { panes[0].tab };
         for pane in &mut panes {
             pane.sort = preferences
                 .sort
                 .get(&pane.tab)
-                .filter(|sort| pane.tab.columns().contains(&sort.column.as_str()))
+                .filter(|sort| pane.tab.subject().column(&sort.column).is_some())
                 .cloned();
         }
         Self {
@@ -188,7 +191,7 @@ impl Model {
             lanes: Vec::new(),
             flight: Flight::default(),
             panes,
-            tab: preferences.tab,
+            tab,
             focus: Focus::List,
             front: Front::Lists,
             beside: None,
@@ -213,12 +216,36 @@ impl Model {
     /// The open list.
     #[must_use]
     pub fn pane(&self) -> &Pane {
-        &self.panes[self.tab.place()]
+        &self.panes[self.place(self.tab)]
     }
 
     /// The open list, to change.
     pub fn pane_mut(&mut self) -> &mut Pane {
-        &mut self.panes[self.tab.place()]
+        let place = self.place(self.tab);
+        &mut self.panes[place]
+    }
+
+    /// The place of a tab, from 0; that of the first for one there is not.
+    #[must_use]
+    pub fn place(&self, tab: Tab) -> usize {
+        self.panes.iter().position(|pane| pane.tab == tab).unwrap_or(0)
+    }
+
+    /// The tab `by` places further than the open one, around the end.
+    #[must_use]
+    pub fn tab_after(&self, by: usize) -> Tab {
+        self.panes[(self.place(self.tab) + by) % self.panes.len()].tab
+    }
+
+    /// The list of a tab, if there is that tab.
+    #[must_use]
+    pub fn list(&self, tab: Tab) -> Option<&Pane> {
+        self.panes.iter().find(|pane| pane.tab == tab)
+    }
+
+    /// The list of a tab, to change.
+    pub fn list_mut(&mut self, tab: Tab) -> Option<&mut Pane> {
+        self.panes.iter_mut().find(|pane| pane.tab == tab)
     }
 
     /// The moment and the place: what days and ages in filters are meant as of.
@@ -322,17 +349,12 @@ impl Model {
         self.focus == Focus::List && self.front == Front::Lists && !self.pane().marks.is_empty()
     }
 
-    /// The selected VM, where it has a serial console now.
+    /// The selected guest, where it has a serial console now.
     #[must_use]
-    pub fn serial_vm(&self) -> Option<&Vm> {
-        match self.pane().current() {
-            Some(Row::Resource(Resource::Vm(vm)))
-                if matches!(vm.state, VmState::Running | VmState::Paused) =>
-            {
-                Some(vm)
-            }
-            _ => None,
-        }
+    pub fn serial(&self) -> Option<&Resource> {
+        let resource = self.pane().current()?.resource()?;
+        let serial = &resource.kind().spec().serial;
+        serial.iter().any(|state| state == resource.state()).then_some(resource)
     }
 
     /// The name of a resource, where it is known.
@@ -374,7 +396,7 @@ impl Model {
     /// Whether the list has a timeline under it, so that it is to be asked for.
     #[must_use]
     pub fn shows_timeline(&self) -> bool {
-        self.tab == Tab::Tasks
+        self.tab == Tab::Resources(special::TIMELINE)
     }
 
     /// Tells something at the bottom for a while.

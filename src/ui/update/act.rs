@@ -1,18 +1,15 @@
 //! Asking for operations: on what is selected or marked, with a form or a question where needed.
 
-use crate::domain::{FieldType, OperationSpec, Params, Resource, Submit};
+use crate::domain::{FieldType, OperationSpec, Params, Submit, Text};
 use crate::ui::model::notification::Severity;
 use crate::ui::model::{Focus, Model, Row, Tab};
 use crate::ui::msg::Cmd;
 use crate::ui::windows::confirm::Confirm;
 use crate::ui::windows::console::Console;
 use crate::ui::windows::form::open;
-use crate::ui::windows::window::Window;
+use crate::ui::windows::window::Opened;
 
 use super::{list, requests};
-
-/// The window that comes up, if any does.
-type Opened = Option<Box<dyn Window>>;
 
 /// Asks for an operation kind on what is selected or marked.
 pub fn kind(model: &mut Model, kind: &str, cmds: &mut Vec<Cmd>) -> Opened {
@@ -71,45 +68,47 @@ fn subjects(model: &Model, spec: &OperationSpec) -> Vec<(u64, String)> {
 fn needs_form(spec: &OperationSpec) -> bool {
     let others = || spec.fields.iter().filter(|field| Some(&field.name) != spec.subject.as_ref());
     others().any(|field| field.required && field.default.is_null())
-        || (spec.kind.ends_with("_update") && others().next().is_some())
+        || (spec.edits && others().next().is_some())
 }
 
-/// Lets the selected task fire by itself, or stops it from doing so. Of marked tasks, all are
-/// stopped as long as any is active.
-pub fn toggle(model: &mut Model, cmds: &mut Vec<Cmd>) -> Opened {
-    let active = match model.pane().current() {
-        _ if model.means_marks() => {
-            model.pane().marked().values().any(|mark| mark.state == "active")
-        }
-        Some(Row::Resource(Resource::Task(task))) => task.active,
-        _ => return None,
+/// Asks for the first of a switch's kinds that the state of the selected row allows, or that of any
+/// marked one; for the last where it is neither.
+pub fn switch(model: &mut Model, name: &str, cmds: &mut Vec<Cmd>) -> Opened {
+    let switch = model.tab.resource()?.spec().switches.iter().find(|it| it.name == name)?;
+    let states: Vec<String> = if model.means_marks() {
+        model.pane().marked().into_values().map(|mark| mark.state).collect()
+    } else {
+        let row = model.pane().current().and_then(Row::resource);
+        row.map(|resource| resource.state().to_owned()).into_iter().collect()
     };
-    kind(model, if active { "task_disable" } else { "task_enable" }, cmds)
+    let fits = |wanted: &&Text| {
+        let spec = model.catalogue.get(wanted);
+        spec.is_some_and(|spec| states.iter().any(|is| spec.requires.iter().any(|it| it == is)))
+    };
+    let found = switch.kinds.iter().find(fits).or(switch.kinds.last());
+    found.filter(|_| !states.is_empty()).and_then(|found| kind(model, found, cmds))
 }
 
-/// Opens the selected VM's serial console.
+/// Opens the selected guest's serial console.
 pub fn serial(model: &mut Model, cmds: &mut Vec<Cmd>) -> Opened {
-    let Some(Row::Resource(Resource::Vm(vm))) = model.pane().current() else { return None };
-    let vm = vm.clone();
-    if model.serial_vm().is_none() {
-        let text = format!(
-            "{} is {}: there is a serial console only while it runs",
-            vm.name,
-            vm.state.word()
-        );
+    let resource = model.pane().current().and_then(Row::resource)?;
+    let (id, name) = (resource.id().id, resource.name().to_owned());
+    if model.serial().is_none() {
+        let state = resource.state();
+        let text = format!("{name} is {state}: there is a serial console only while it runs");
         model.notify(Severity::Error, text);
         return None;
     }
     if model.refuses() {
         return None;
     }
-    Some(Box::new(Console::open(vm.id, vm.name, model.size, cmds)))
+    Some(Box::new(Console::open(id, name, model.size, cmds)))
 }
 
 /// Opens the form of a kind from anywhere, such as the first screen or the palette.
 pub fn open_kind(model: &mut Model, kind_name: &str, cmds: &mut Vec<Cmd>) -> Opened {
     if let Some(spec) = model.catalogue.get(kind_name) {
-        let tab = Tab::of(spec.resource);
+        let tab = Tab::Resources(spec.resource);
         if model.tab != tab && model.focus == Focus::List && spec.subject.is_none() {
             list::open_tab(model, tab, cmds);
         }

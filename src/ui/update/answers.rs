@@ -14,7 +14,9 @@ const OWN: usize = 256;
 pub fn reply(model: &mut Model, reply: Reply) {
     match reply {
         Reply::Rows(tab, page) => {
-            model.panes[tab.place()].refresh.answered();
+            if let Some(pane) = model.list_mut(tab) {
+                pane.refresh.answered();
+            }
             if let Some(page) = good(model, page) {
                 list::take(model, tab, page);
             }

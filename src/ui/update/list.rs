@@ -1,6 +1,5 @@
 //! Moving in the lists, filtering, sorting and marking.
 
-use crate::domain::filter::head;
 use crate::domain::{List, Page, ResourceId, Sort, State, Uid};
 use crate::ui::input::action::Action;
 use crate::ui::model::layout::layout;
@@ -70,7 +69,7 @@ pub fn keep_in_sight(model: &mut Model) {
 
 /// Takes the rows the backend answered with. The selection stays on its row.
 pub fn take(model: &mut Model, tab: Tab, page: Page) {
-    let pane = &mut model.panes[tab.place()];
+    let Some(pane) = model.list_mut(tab) else { return };
     pane.total = page.total;
     pane.offset = page.offset;
     pane.rows = page.rows;
@@ -181,7 +180,7 @@ pub fn failed(model: &mut Model, cmds: &mut Vec<Cmd>) {
             model.flight.select(*place);
             keep_in_sight(model);
         }
-        Some(Problem::Resource(id)) => go_to(model, Tab::of(id.kind), id.id, cmds),
+        Some(Problem::Resource(id)) => go_to(model, Tab::Resources(id.kind), id.id, cmds),
     }
 }
 
@@ -267,7 +266,7 @@ pub fn mark_all(model: &mut Model, cmds: &mut Vec<Cmd>) {
 pub fn marked(model: &mut Model, tab: Tab, page: &Page) {
     let mut whole = Pane::new(tab);
     whole.rows = page.rows.clone();
-    let pane = &mut model.panes[tab.place()];
+    let Some(pane) = model.list_mut(tab) else { return };
     pane.marks.extend(whole.iter().map(|(_, row)| (row.id(), row.mark())));
     let number = pane.marks.len();
     if page.total > u64::from(MARKS) {
@@ -297,7 +296,7 @@ pub fn set_filter(model: &mut Model, text: &str) {
 #[must_use]
 pub fn sorted_by(model: &Model) -> Option<usize> {
     let sort = model.pane().sort.as_ref()?;
-    model.tab.columns().iter().position(|column| *column == sort.column)
+    model.tab.subject().columns().iter().position(|column| column.name == sort.column)
 }
 
 /// Takes the usual order.
@@ -320,7 +319,7 @@ pub fn sort_by(model: &mut Model, column: &str, cmds: &mut Vec<Cmd>) {
 
 /// Sorts by the next column, or the one before.
 pub fn sort_step(model: &mut Model, forward: bool, cmds: &mut Vec<Cmd>) {
-    let columns = model.tab.columns();
+    let columns = model.tab.subject().columns();
     let number = columns.len();
     let at = sorted_by(model);
     let next = match (at, forward) {
@@ -330,6 +329,7 @@ pub fn sort_step(model: &mut Model, forward: bool, cmds: &mut Vec<Cmd>) {
         (Some(at), false) => (at + number - 1) % number,
     };
     model.pane_mut().sort = None;
-    sort_by(model, columns[next], cmds);
-    model.notify(Severity::Info, format!("sorted by {}", head(model.tab.subject(), columns[next])));
+    let column = &columns[next];
+    sort_by(model, &column.name, cmds);
+    model.notify(Severity::Info, format!("sorted by {}", column.title));
 }

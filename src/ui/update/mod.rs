@@ -13,17 +13,16 @@ pub mod requests;
 
 use crossterm::event::{KeyEvent, KeyEventKind};
 
-use super::Exit;
 use super::app::App;
 use super::input::action::Action;
 use super::input::keymap::{Key, Lookup};
 use super::model::layout::layout;
 use super::model::{Focus, Model, Tab};
-use super::msg::{Cmd, Fetch, Msg};
+use super::msg::{Cmd, Exit, Fetch, Msg};
 use super::windows::detail::Detail;
 use super::windows::operation::Operation;
 use super::windows::quit::Quit;
-use super::windows::window::{Intent, Response, Window};
+use super::windows::window::{Intent, Opened, Response};
 use super::windows::{self};
 
 /// What is asked when the console opens, or comes back and what it had asked before is void.
@@ -259,8 +258,8 @@ fn perform(app: &mut App, action: &Action, cmds: &mut Vec<Cmd>) {
         | Action::HalfDown
         | Action::Top
         | Action::Bottom => list::go(model, action),
-        Action::NextTab => open_tab(app, app.model.tab.step(1), cmds),
-        Action::PreviousTab => open_tab(app, app.model.tab.step(Tab::ALL.len() - 1), cmds),
+        Action::NextTab => open_tab(app, app.model.tab_after(1), cmds),
+        Action::PreviousTab => open_tab(app, app.model.tab_after(app.model.panes.len() - 1), cmds),
         Action::Tab(tab) => open_tab(app, *tab, cmds),
         Action::Focus => {
             model.focus = match model.focus {
@@ -293,8 +292,8 @@ fn perform(app: &mut App, action: &Action, cmds: &mut Vec<Cmd>) {
             let window = act::kind(model, kind, cmds);
             open(app, window);
         }
-        Action::Toggle => {
-            let window = act::toggle(model, cmds);
+        Action::Switch(name) => {
+            let window = act::switch(model, name, cmds);
             open(app, window);
         }
         Action::Serial => {
@@ -322,7 +321,7 @@ fn perform(app: &mut App, action: &Action, cmds: &mut Vec<Cmd>) {
     }
 }
 
-fn open(app: &mut App, window: Option<Box<dyn Window>>) {
+fn open(app: &mut App, window: Opened) {
     if let Some(window) = window {
         app.open(window);
     }

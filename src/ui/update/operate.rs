@@ -10,12 +10,9 @@ use crate::ui::model::{Mark, Model, Row, Tab};
 use crate::ui::msg::Cmd;
 use crate::ui::windows::confirm::{Challenge, Confirm};
 use crate::ui::windows::form::open;
-use crate::ui::windows::window::{Intent, Window};
+use crate::ui::windows::window::{Intent, Opened};
 
 use super::requests;
-
-/// The window that comes up, if any does.
-type Opened = Option<Box<dyn Window>>;
 
 /// The operations something is to be done to.
 enum Targets {
@@ -61,7 +58,7 @@ fn fitting(
     needs: &str,
 ) -> Vec<(Uid, Mark)> {
     let all = marked.len();
-    let fitting: Vec<_> = marked.into_iter().filter(|(_, mark)| is(mark.state)).collect();
+    let fitting: Vec<_> = marked.into_iter().filter(|(_, mark)| is(&mark.state)).collect();
     if fitting.is_empty() {
         let what = many(model);
         model.notify(Severity::Error, format!("none of the {all} {what} {needs}"));
@@ -200,7 +197,7 @@ pub fn relaunch(model: &mut Model, cmds: &mut Vec<Cmd>) -> Opened {
 
 /// An operation of that number, if all of it is known here.
 fn at_hand(model: &Model, uid: Uid) -> Option<&Operation> {
-    let listed = match model.panes[Tab::Operations.place()].find(uid.0) {
+    let listed = match model.list(Tab::Operations).and_then(|pane| pane.find(uid.0)) {
         Some(Row::Operation(operation)) => Some(operation),
         _ => None,
     };

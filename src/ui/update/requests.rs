@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use crate::domain::{Control, OperationSpec, Risk, Submit};
 use crate::ui::model::notification::Severity;
-use crate::ui::model::{Batch, Model, Request, Row, Tab};
+use crate::ui::model::{Batch, Model, Pane, Request, Row, Tab};
 use crate::ui::msg::Cmd;
 
 /// How dangerous something is, and what is lost.
@@ -23,10 +23,10 @@ pub fn hazard(model: &Model, spec: &OperationSpec, submits: &[Submit]) -> Hazard
     if spec.risk != Risk::OfTask {
         return hazard;
     }
-    let pane = &model.panes[Tab::Tasks.place()];
+    let pane = model.list(Tab::Resources(spec.resource));
     let fires = |submit: &Submit| {
         let id = submit.params.get(spec.subject.as_deref()?)?.as_u64()?;
-        let mark = pane.find(id).map(Row::mark).or_else(|| pane.marks.get(&id).cloned());
+        let mark = pane?.find(id).map(Row::mark).or_else(|| pane?.marks.get(&id).cloned());
         model.catalogue.get(&mark?.kind?)
     };
     hazard = Hazard { risk: Risk::None, warning: String::new() };
@@ -65,10 +65,12 @@ pub fn submit(model: &mut Model, submits: Vec<Submit>, cmds: &mut Vec<Cmd>) {
 /// Takes the mark off what something is done to: the next key is not meant for it any more.
 fn unmark(model: &mut Model, submit: &Submit) {
     let Some(spec) = model.catalogue.get(&submit.kind) else { return };
-    let of = Tab::of(spec.resource);
+    let of = Tab::Resources(spec.resource);
     let subject = spec.subject.as_deref().and_then(|field| submit.params.get(field));
-    if let Some(id) = subject.and_then(Json::as_u64) {
-        model.panes[of.place()].marks.remove(&id);
+    if let Some(id) = subject.and_then(Json::as_u64)
+        && let Some(pane) = model.list_mut(of)
+    {
+        pane.marks.remove(&id);
     }
 }
 
@@ -86,8 +88,17 @@ pub fn control(model: &mut Model, controls: Vec<Control>, cmds: &mut Vec<Cmd>) {
         model.batches.push(Batch { done, asked, awaited, refused: Vec::new() });
     }
     unmark_rows(model, &controls);
-    let marks = &mut model.panes[Tab::Operations.place()].marks;
-    for control in &controls {
+    if let Some(pane) = model.list_mut(Tab::Operations) {
+        mark_again(pane, &controls);
+    }
+    cmds.extend(controls.into_iter().map(Cmd::Control));
+}
+
+/// Takes the marks off operations that are called off or run again, and lets others know their new
+/// priority.
+fn mark_again(pane: &mut Pane, controls: &[Control]) {
+    let marks = &mut pane.marks;
+    for control in controls {
         match control {
             Control::Cancel { uid } | Control::Relaunch { uid, .. } => {
                 marks.remove(&uid.0);
@@ -100,7 +111,6 @@ pub fn control(model: &mut Model, controls: Vec<Control>, cmds: &mut Vec<Cmd>) {
             Control::Lane { .. } => {}
         }
     }
-    cmds.extend(controls.into_iter().map(Cmd::Control));
 }
 
 /// Takes the marks off the rows whose operations are called off or run again.

@@ -4,7 +4,6 @@ use crate::domain::State;
 use crate::ui::input::action::{Action, Entry, Scope};
 use crate::ui::model::{Focus, Model, Row, Tab};
 use crate::ui::style::text::{self, columns, width};
-use crate::ui::windows::{filter, help, palette};
 
 /// Returns how many marked rows the keys are meant for, where they are and there is room to say it.
 #[must_use]
@@ -62,7 +61,7 @@ pub fn of_one(model: &Model, scopes: &[Scope]) -> Vec<Hint> {
     let makes = |kind: &str| model.catalogue.get(kind).is_some_and(|it| it.subject.is_none());
     let mut keys = bound(model, scopes, |entry| match entry.action {
         Action::Do(ref kind) => !makes(kind),
-        palette::OPEN | help::OPEN => true,
+        Action::PALETTE | Action::HELP => true,
         _ => !entry.scopes.contains(&Scope::Everywhere),
     });
     keys.insert(0, (hint("esc", "close"), 0));
@@ -114,21 +113,21 @@ fn fits(model: &Model, entry: &Entry) -> bool {
         if !model.means_marks() {
             model.operation().is_some_and(|operation| is(operation.state.word()))
         } else if model.tab == Tab::Operations {
-            model.pane().marks.values().any(|mark| is(mark.state))
+            model.pane().marks.values().any(|mark| is(&mark.state))
         } else {
             model.marked_operations().iter().any(|operation| is(operation.state.word()))
         }
     };
     match entry.action {
-        A::Do(_) | A::Cancel | A::Relaunch | A::Sooner | A::Later | A::Toggle
+        A::Do(_) | A::Cancel | A::Relaunch | A::Sooner | A::Later | A::Switch(_)
             if model.read_only =>
         {
             false
         }
         A::Do(ref kind) => is_possible(model, kind),
-        A::Toggle | A::Mark => model.pane().current().is_some() && model.focus == Focus::List,
-        filter::OPEN => !model.is_bare(),
-        A::Serial => !model.read_only && !model.means_marks() && model.serial_vm().is_some(),
+        A::Switch(_) | A::Mark => model.pane().current().is_some() && model.focus == Focus::List,
+        Action::FILTER => !model.is_bare(),
+        A::Serial => !model.read_only && !model.means_marks() && model.serial().is_some(),
         A::Cancel => any(&|state| ![State::Done, State::Cancel].map(State::word).contains(&state)),
         A::Relaunch => any(&|state| state == State::Error.word()),
         A::Sooner | A::Later => any(&|state| state == State::Pending.word()),

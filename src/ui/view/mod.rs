@@ -9,6 +9,7 @@ pub mod in_flight;
 mod list;
 pub mod operation;
 pub mod shell;
+mod special;
 mod timeline;
 mod welcome;
 

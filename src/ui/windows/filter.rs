@@ -18,7 +18,7 @@ use crate::ui::update::list;
 use crate::ui::view::hints::Hint;
 
 /// Opens it.
-pub const OPEN: Action = Action::Window("filter");
+pub const OPEN: Action = Action::FILTER;
 
 const ACTIONS: &[Row] = &[(
     OPEN,

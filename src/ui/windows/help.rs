@@ -7,7 +7,7 @@ use super::scroll;
 use super::window::{Response, Window, WindowKind};
 use crate::ui::input::action::{Action, Row, Scope};
 use crate::ui::input::{completion, edit};
-use crate::ui::model::{Model, Tab};
+use crate::ui::model::Model;
 use crate::ui::msg::Cmd;
 use crate::ui::style::canvas::{Canvas, Line};
 use crate::ui::style::text;
@@ -15,7 +15,7 @@ use crate::ui::style::theme::Role;
 use crate::ui::view::hints::{Hint, hint};
 
 /// Opens it.
-pub const OPEN: Action = Action::Window("help");
+pub const OPEN: Action = Action::HELP;
 
 const ACTIONS: &[Row] = &[(OPEN, "help", "help", "Show every key.", Scope::Everywhere, 82)];
 
@@ -73,7 +73,7 @@ fn lines(model: &Model, search: &str, width: u16) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut groups: Vec<(Scope, String)> =
         vec![(Scope::Tab(model.tab), format!("On {}", model.tab.title()))];
-    for tab in Tab::ALL {
+    for tab in model.panes.iter().map(|pane| pane.tab) {
         if tab != model.tab {
             groups.push((Scope::Tab(tab), format!("On {}", tab.title())));
         }
@@ -112,7 +112,7 @@ fn lines(model: &Model, search: &str, width: u16) -> Vec<Line> {
             beside(&mut lines, &keys, Role::Key, &entry.doc, width);
         }
     }
-    columns(&search, width, &mut lines);
+    columns(model, &search, width, &mut lines);
     if lines.is_empty() {
         lines.push(Line::new(format!("nothing is called '{search}'"), Role::Quiet));
     }
@@ -133,20 +133,23 @@ fn beside(lines: &mut Vec<Line>, word: &str, role: Role, told: &str, width: u16)
 }
 
 /// The names of the columns of each list, as far as they match.
-fn columns(search: &str, width: u16, lines: &mut Vec<Line>) {
-    let columns = Tab::ALL.map(|tab| {
-        let names = completion::names(tab.subject(), &Input::default());
-        (tab.title(), names.join(" "))
+fn columns(model: &Model, search: &str, width: u16, lines: &mut Vec<Line>) {
+    const TITLE: &str = "Columns a filter takes";
+    let is_wanted = |(_, names): &(String, String)| {
+        TITLE.to_lowercase().contains(search) || names.contains(search)
+    };
+    let all = model.panes.iter().map(|pane| {
+        let names = completion::names(pane.tab.subject(), &Input::default());
+        (pane.tab.title(), names.join(" "))
     });
-    let title = "Columns a filter takes";
-    let wanted = |names: &str| title.to_lowercase().contains(search) || names.contains(search);
-    if columns.iter().any(|(_, names)| wanted(names)) {
+    let mut wanted = all.filter(is_wanted).peekable();
+    if wanted.peek().is_some() {
         if !lines.is_empty() {
             lines.push(Line::empty());
         }
-        lines.push(Line::new(title, Role::Title));
-        for (tab, names) in columns.iter().filter(|(_, names)| wanted(names)) {
-            beside(lines, tab, Role::Quiet, names, width);
-        }
+        lines.push(Line::new(TITLE, Role::Title));
+    }
+    for (tab, names) in wanted {
+        beside(lines, &tab, Role::Quiet, &names, width);
     }
 }

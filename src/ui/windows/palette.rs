@@ -18,7 +18,7 @@ use crate::ui::style::theme::Role;
 use crate::ui::view::hints::{self, Hint};
 
 /// Opens it.
-pub const OPEN: Action = Action::Window("palette");
+pub const OPEN: Action = Action::PALETTE;
 
 const ACTIONS: &[Row] = &[(
     OPEN,
@@ -97,14 +97,14 @@ impl Palette {
     }
 
     /// What is typed has changed: asks the backend for rows that match it as well.
-    fn changed(&mut self, cmds: &mut Vec<Cmd>) {
+    fn changed(&mut self, model: &Model, cmds: &mut Vec<Cmd>) {
         self.search();
         let typed = self.input.value().trim();
         if typed.is_empty() {
             self.found.clear();
             return;
         }
-        for tab in Tab::ALL {
+        for tab in model.panes.iter().map(|pane| pane.tab) {
             let list = List {
                 of: tab.subject(),
                 filter: Filter::words(typed.split_whitespace()),
@@ -118,10 +118,10 @@ impl Palette {
     }
 
     /// Takes the rows of a tab that the backend found.
-    fn take(&mut self, tab: Tab, page: &Page) {
+    fn take(&mut self, tab: Tab, page: &Page, model: &Model) {
         self.found.retain(|(other, _)| *other != tab);
         self.found.push((tab, items(tab, &page.rows)));
-        self.found.sort_by_key(|(tab, _)| *tab);
+        self.found.sort_by_key(|(tab, _)| model.place(*tab));
         self.search();
     }
 }
@@ -180,11 +180,11 @@ impl Window for Palette {
         vec![search::SCOPE]
     }
 
-    fn unbound(&mut self, key: KeyEvent, _model: &mut Model, cmds: &mut Vec<Cmd>) -> Response {
+    fn unbound(&mut self, key: KeyEvent, model: &mut Model, cmds: &mut Vec<Cmd>) -> Response {
         self.at = 0;
         self.found.clear();
         edit::edit(&mut self.input, key);
-        self.changed(cmds);
+        self.changed(model, cmds);
         Response::Taken
     }
 
@@ -203,16 +203,16 @@ impl Window for Palette {
         }
     }
 
-    fn paste(&mut self, text: &str, _model: &mut Model, cmds: &mut Vec<Cmd>) {
+    fn paste(&mut self, text: &str, model: &mut Model, cmds: &mut Vec<Cmd>) {
         edit::paste(&mut self.input, text);
-        self.changed(cmds);
+        self.changed(model, cmds);
     }
 
-    fn message(&mut self, msg: &Msg, _model: &mut Model, _cmds: &mut Vec<Cmd>) -> Response {
+    fn message(&mut self, msg: &Msg, model: &mut Model, _cmds: &mut Vec<Cmd>) -> Response {
         match msg {
             Msg::Reply(Reply::Find(tab, typed, Ok(page))) => {
                 if self.input.value().trim() == typed {
-                    self.take(*tab, page);
+                    self.take(*tab, page, model);
                 }
                 Response::Taken
             }

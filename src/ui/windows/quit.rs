@@ -3,11 +3,10 @@
 use ratatui::layout::Rect;
 
 use super::window::{Response, Window, WindowKind, never};
-use crate::ui::Exit;
 use crate::ui::input::action::{Action, Row, Scope};
 use crate::ui::model::Model;
 use crate::ui::model::layout::window;
-use crate::ui::msg::Cmd;
+use crate::ui::msg::{Cmd, Exit};
 use crate::ui::style::canvas::Canvas;
 use crate::ui::style::theme::Role;
 use crate::ui::view::hints::{self, Hint};

@@ -3,7 +3,6 @@
 use ratatui::layout::Rect;
 
 use super::window::{Response, Window, WindowKind};
-use crate::domain::filter::head;
 use crate::ui::input::action::{Action, Row, Scope};
 use crate::ui::model::Model;
 use crate::ui::model::layout::window;
@@ -52,13 +51,13 @@ impl Window for Sort {
     }
 
     fn action(&mut self, action: &Action, model: &mut Model, cmds: &mut Vec<Cmd>) -> Response {
-        let columns = model.tab.columns();
+        let columns = model.tab.subject().columns();
         match *action {
             Action::Up => self.at = self.at.saturating_sub(1),
             Action::Down => self.at = (self.at + 1).min(columns.len() - 1),
             Action::Open => {
-                let column = columns[self.at.min(columns.len() - 1)];
-                list::sort_by(model, column, cmds);
+                let column = &columns[self.at.min(columns.len() - 1)];
+                list::sort_by(model, &column.name, cmds);
                 return Response::Close;
             }
             CLEAR => {
@@ -73,15 +72,16 @@ impl Window for Sort {
 
     fn draw(&self, model: &Model, canvas: &mut Canvas<'_>) {
         let g = canvas.glyphs();
-        let columns = model.tab.columns();
+        let columns = model.tab.subject().columns();
         let height = u16::try_from(columns.len() + 2).unwrap_or(u16::MAX);
         let inside = canvas.window(window(model.size, 30, height), "Sort by", Role::Focus);
         let from = (self.at + 1).saturating_sub(usize::from(inside.height));
         let shown = columns.iter().enumerate().skip(from);
         for ((number, column), y) in shown.zip(inside.y..inside.bottom()) {
-            let name = head(model.tab.subject(), column);
+            let name = &column.title;
             canvas.text(inside.x + 2, y, inside.width.saturating_sub(4), name, Role::Text);
-            if let Some(sort) = model.pane().sort.as_ref().filter(|sort| sort.column == *column) {
+            if let Some(sort) = model.pane().sort.as_ref().filter(|sort| sort.column == column.name)
+            {
                 let arrow = if sort.descending { g.down } else { g.up };
                 canvas.text(inside.right() - 3, y, 1, arrow, Role::Text);
             }

@@ -120,16 +120,19 @@ pub enum Intent {
     Control(Vec<Control>),
 }
 
+/// The window that comes up, if any does.
+pub type Opened = Option<Box<dyn Window>>;
+
 /// A kind of window.
 #[derive(Debug)]
 pub struct WindowKind {
     /// Its actions: those that open it, and those that mean something in it.
     pub actions: &'static [Row],
     /// Does one of its actions while it is not in front: opens it, as a rule.
-    pub open: fn(&Action, &mut Model, &mut Vec<Cmd>) -> Option<Box<dyn Window>>,
+    pub open: fn(&Action, &mut Model, &mut Vec<Cmd>) -> Opened,
 }
 
 /// For a kind of window that no action opens: it comes up by itself.
-pub fn never(_: &Action, _: &mut Model, _: &mut Vec<Cmd>) -> Option<Box<dyn Window>> {
+pub fn never(_: &Action, _: &mut Model, _: &mut Vec<Cmd>) -> Opened {
     None
 }

@@ -13,7 +13,7 @@ use crate::backend::ports::ProgressReport;
 use crate::backend::settings::Settings;
 use crate::backend::testing::trial::{Trial, until};
 use crate::domain::{
-    Backend, Effect, Fact, Field, FieldType, OperationSpec, ResourceKind, Risk, State,
+    Backend, Effect, Fact, Field, FieldType, Hint, OperationSpec, Risk, State, Task,
 };
 
 use super::{Stop, work};
@@ -56,7 +56,7 @@ impl Kind for Walk {
             title: "Walk".into(),
             doc: "Walks.".into(),
             doing: "walking".into(),
-            resource: ResourceKind::Task,
+            resource: Task::KIND,
             effect: Effect::Changes,
             subject: None,
             lane: "task".into(),
@@ -67,6 +67,9 @@ impl Kind for Walk {
                 Field::required("steps", number(), "How many steps."),
                 Field::optional("fail", number(), serde_json::Value::Null, "Which fails."),
             ],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::default(),
             locks: vec![],
             requires: vec![],
             state_after: None,

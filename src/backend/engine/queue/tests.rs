@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
-use crate::domain::ResourceKind;
+use crate::domain::Vm;
 
 use super::*;
 
@@ -148,7 +148,7 @@ impl ReferenceStateMachine for Model {
                     .into_iter()
                     .map(|(id, exclusive)| {
                         let mode = if exclusive { LockMode::Exclusive } else { LockMode::Shared };
-                        (ResourceId::new(ResourceKind::Vm, id), mode)
+                        (ResourceId::new(Vm::KIND, id), mode)
                     })
                     .collect();
                 Do::Accept(QueueEntry {
@@ -351,7 +351,7 @@ impl StateMachineTest for Under {
                 }
             }
         }
-        for resource in (1..4).map(|id| ResourceId::new(ResourceKind::Vm, id)) {
+        for resource in (1..4).map(|id| ResourceId::new(Vm::KIND, id)) {
             let about = |it: &&Known| it.entry.subject == Some(resource);
             let leaves =
                 model.known.iter().rev().filter(about).find_map(|it| it.entry.state_after.clone());
@@ -410,7 +410,7 @@ prop_state_machine! {
 #[test]
 fn a_long_line_at_one_resource_is_joined_and_left_at_once() {
     const WAITING: u64 = 100_000;
-    let vm = ResourceId::new(ResourceKind::Vm, 1);
+    let vm = ResourceId::new(Vm::KIND, 1);
     let mut queue = Queue::new([("vm", 2)]);
     for uid in (1..=WAITING).map(Uid) {
         // Two that share it, then one that needs it alone.

@@ -332,7 +332,7 @@ proptest! {
             let filter = Filter::parse(&filter, Subject::Operations, &now).unwrap();
             let mut naive: Vec<&Operation> = rows
                 .iter()
-                .filter(|row| filter.matches(Operation::COLUMNS, |name| row.field(name)))
+                .filter(|row| filter.matches(Operation::columns(), |name| row.field(name)))
                 .collect();
             if !ascending {
                 naive.reverse();

@@ -10,15 +10,15 @@ use crate::backend::engine::store::FILE;
 use crate::backend::testing::fake::Trouble;
 use crate::backend::testing::harness::Harness;
 use crate::domain::{
-    Accepted, Control, LaneChange, Params, Reason, Resource, ResourceId, ResourceKind, State, Uid,
+    Accepted, Control, Disk, LaneChange, Params, Reason, Resource, ResourceId, State, Uid, Vm,
 };
 
 const fn vm(id: u64) -> ResourceId {
-    ResourceId::new(ResourceKind::Vm, id)
+    ResourceId::new(Vm::KIND, id)
 }
 
 const fn disk(id: u64) -> ResourceId {
-    ResourceId::new(ResourceKind::Disk, id)
+    ResourceId::new(Disk::KIND, id)
 }
 
 fn lane(name: &str, change: LaneChange) -> Control {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::backend::testing::trial::{Trial, until};
-use crate::domain::{Backend, Every, Fact, Repeat};
+use crate::domain::{Backend, Every, Fact, Repeat, Task};
 
 use super::*;
 
@@ -150,7 +150,7 @@ fn a_day_outside_its_week_never_fires() {
 }
 
 async fn task(trial: &Trial, id: u64) -> Task {
-    match trial.resource(ResourceKind::Task, id).await {
+    match trial.resource(Task::KIND, id).await {
         Some(Resource::Task(task)) => task,
         other => panic!("{other:?}"),
     }

@@ -73,12 +73,11 @@ pub fn select_this(spec: &OperationSpec, (id, name): &(u64, String), form: &mut 
 }
 
 fn candidate(resource: &Resource) -> Candidate {
-    let note = match resource {
-        Resource::Image(image) => image.label.clone(),
-        Resource::Disk(disk) => format!("{} · {} MB", resource.state(), disk.size_mb),
-        _ => resource.state().to_owned(),
-    };
-    Candidate { value: resource.id().id.into(), label: resource.name().to_owned(), note }
+    Candidate {
+        value: resource.id().id.into(),
+        label: resource.name().to_owned(),
+        note: resource.note(),
+    }
 }
 
 /// Takes the things a field may name.

@@ -48,7 +48,7 @@ pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
 /// What stands over it: what is done, and to what.
 fn title(model: &Model, form: &Form) -> String {
     let what = &form.spec.title;
-    let of = text::thing(form.spec.resource);
+    let of = &form.spec.resource.spec().one;
     match &form.purpose {
         Purpose::New if what.to_lowercase().contains(&of.to_lowercase()) => what.to_string(),
         Purpose::New => format!("{what} · {of}"),
@@ -272,10 +272,10 @@ fn draw_pick(entry: &Entry, pick: &Pick, active: bool, canvas: &mut Canvas<'_>, 
     let Some(chosen) = &pick.chosen else {
         let told = match (&pick.live, pick.options.is_empty()) {
             (Some((of, states)), true) if states.is_empty() => {
-                format!("there is no {} to choose", text::thing(*of))
+                format!("there is no {} to choose", of.spec().one)
             }
             (Some((of, states)), true) => {
-                format!("there is no {} that is {}", text::thing(*of), states.join(" or "))
+                format!("there is no {} that is {}", of.spec().one, states.join(" or "))
             }
             _ if entry.field.required => "enter opens the list; or type".to_owned(),
             _ => "none; space opens the list".to_owned(),
