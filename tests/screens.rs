@@ -48,6 +48,11 @@ const SCENES: &[(&str, bool, &str)] = &[
     ("operation", false, "5 j enter"),
     ("form", false, "n \"web-9\" tab \"secret\" tab"),
     ("form_picker", false, "n tab tab space"),
+    (
+        "form_list",
+        false,
+        "n \"web-9\" enter \"correct-horse\" ctrl-o up up space \"80\" ctrl-n \"443\" tab",
+    ),
     ("form_nested", false, "3 n \"nightly\" tab \"vm_stop\" enter"),
     ("palette", false, ": \"start\""),
     ("filter", false, "/ \"state:running\""),

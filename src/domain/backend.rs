@@ -7,9 +7,7 @@ use std::pin::Pin;
 
 use futures_core::Stream;
 
-use super::{
-    Accepted, Answer, BackendError, Catalogue, Control, Event, Query, Question, Result, Submit,
-};
+use super::{Accepted, Answer, Catalogue, Control, Event, Query, Question, Result, Submit};
 
 /// A future on the heap, so that the trait can be a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,4 +1,5 @@
-//! The catalogue: every kind of operation the backend offers, with its fields, risk, locks and lane.
+//! The catalogue: every kind of operation the backend offers, with its fields, risk, locks and
+//! lane.
 //!
 //! Forms, the palette, confirmations, the command line and its help are all derived from it, so an
 //! operation is described in one place and nowhere else.
@@ -50,10 +51,11 @@ pub enum LockMode {
     Exclusive,
 }
 
-/// A resource an operation holds while it runs: the one named in a field.
+/// The resources an operation holds while it runs: those named in a field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockRule {
-    /// The field that names the resource; its type is [`FieldType::Resource`].
+    /// The field that names them. Its type is [`FieldType::Resource`] or a list of that; one inside
+    /// records is named by its path, without the numbers of items: `drives.disk`.
     pub field: Text,
     /// How it is held.
     pub mode: LockMode,
@@ -132,11 +134,36 @@ pub enum FieldType {
         /// The largest allowed.
         max: u8,
     },
+    /// Several values of one type, in order. JSON array.
+    List {
+        /// The type of each.
+        of: Box<FieldType>,
+        /// How many at least.
+        min: u32,
+        /// How many at most.
+        max: u32,
+    },
+    /// Several fields that belong together. JSON object.
+    Record {
+        /// The fields, in the order a form shows them.
+        fields: Vec<Field>,
+    },
 }
 
 impl FieldType {
     /// The most bytes a secret has: hashing takes longer with each, and nobody types more.
     pub const LONGEST_SECRET: usize = 1024;
+
+    /// Returns whether a value of this type may hold a secret, at any depth.
+    #[must_use]
+    pub fn may_hold_secret(&self) -> bool {
+        match self {
+            Self::Secret { .. } | Self::Params { .. } => true,
+            Self::List { of, .. } => of.may_hold_secret(),
+            Self::Record { fields } => fields.iter().any(|field| field.of.may_hold_secret()),
+            _ => false,
+        }
+    }
 }
 
 /// One parameter of an operation.

@@ -5,6 +5,7 @@
 
 #![warn(missing_docs)]
 
+pub mod arguments;
 pub mod backend;
 pub mod catalogue;
 pub mod error;
@@ -19,6 +20,7 @@ pub mod resources;
 pub mod subject;
 pub mod value;
 
+pub use arguments::{Argument, argument_mut, arguments, arguments_in};
 pub use backend::{Backend, BackendExt, BoxFuture, EventStream, Serial, SerialInput};
 pub use catalogue::{
     Catalogue, Choice, Effect, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Risk,

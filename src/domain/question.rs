@@ -44,51 +44,51 @@ macro_rules! question {
 
 /// One resource, whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Resource {
+pub struct GetResource {
     /// Which.
     pub id: ResourceId,
 }
 
 /// One operation with its steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Operation {
+pub struct GetOperation {
     /// Which.
     pub uid: Uid,
 }
 
 /// What is in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InFlight;
+pub struct GetInFlight;
 
 /// How many there are of everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counts;
+pub struct GetCounts;
 
 /// The lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lanes;
+pub struct GetLanes;
 
 /// What the box can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Host;
+pub struct GetHost;
 
 /// When tasks fire within a day from now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeline;
+pub struct GetTimeline;
 
 /// What a request would do, without doing it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Preview(pub Submit);
+pub struct GetPreview(pub Submit);
 
 question!(List, list => Query::List(list), Page, Page);
-question!(Resource, it => Query::Resource { id: it.id }, Box<super::Resource>, Resource);
-question!(Operation, it => Query::Operation { uid: it.uid }, Box<OperationDetail>, Operation);
-question!(InFlight, _it => Query::InFlight, query::InFlight, InFlight);
-question!(Counts, _it => Query::Counts, query::Counts, Counts);
-question!(Lanes, _it => Query::Lanes, Vec<Lane>, Lanes);
-question!(Host, _it => Query::Host, Box<super::Host>, Host);
-question!(Timeline, _it => Query::Timeline, super::Timeline, Timeline);
-question!(Preview, it => Query::Preview(it.0), query::Preview, Preview);
+question!(GetResource, it => Query::Resource { id: it.id }, Box<super::Resource>, Resource);
+question!(GetOperation, it => Query::Operation { uid: it.uid }, Box<OperationDetail>, Operation);
+question!(GetInFlight, _it => Query::InFlight, query::InFlight, InFlight);
+question!(GetCounts, _it => Query::Counts, query::Counts, Counts);
+question!(GetLanes, _it => Query::Lanes, Vec<Lane>, Lanes);
+question!(GetHost, _it => Query::Host, Box<super::Host>, Host);
+question!(GetTimeline, _it => Query::Timeline, super::Timeline, Timeline);
+question!(GetPreview, it => Query::Preview(it.0), query::Preview, Preview);
 
 fn mismatch(answer: &Answer) -> BackendError {
     let word = serde_json::to_value(answer)

@@ -12,7 +12,7 @@ use hostler::wire::server::{Clients, Server};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{PATIENCE, Place};
+use super::{Place, SERVE_TIMEOUT};
 
 /// The socket being served beside whatever else we do.
 pub(crate) struct Serving {
@@ -141,7 +141,7 @@ pub(crate) async fn stop_after_steps(place: &Place, embedded: Embedded) -> anyho
 }
 
 pub(crate) async fn in_flight(backend: &dyn Backend) -> anyhow::Result<InFlight> {
-    Ok(backend.ask(question::InFlight).await?)
+    Ok(backend.ask(question::GetInFlight).await?)
 }
 
 /// Lets go of the state directory and waits until a backend in the background has it.
@@ -151,7 +151,7 @@ pub(crate) async fn leave_to_the_background(
 ) -> anyhow::Result<()> {
     embedded.leave(false).await;
     place.hand_over()?;
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + SERVE_TIMEOUT;
     loop {
         match place.attach().await {
             Ok(_) => return Ok(()),

@@ -71,8 +71,8 @@ pub enum Fetch {
     Operation(Uid),
     /// The name of a resource shown only by number.
     Name(ResourceId),
-    /// What the form's field may hold; the number tells forms apart.
-    Candidates(u64, usize, List),
+    /// What the form's field at a path may hold; the number tells forms apart.
+    Candidates(u64, String, List),
     /// What the form would do, in the state of that revision.
     Preview(u64, u64, Submit),
     /// Things of a tab for the palette, and what is typed there.
@@ -92,7 +92,7 @@ pub enum Reply {
     Host(Result<Box<Host>>),
     Operation(Result<Box<OperationDetail>>),
     Name(ResourceId, Result<Box<Resource>>),
-    Candidates(u64, usize, Result<Page>),
+    Candidates(u64, String, Result<Page>),
     Preview(u64, u64, Result<Preview>),
     Find(Tab, String, Result<Page>),
 }
@@ -103,20 +103,20 @@ impl Fetch {
         match self {
             Self::Rows(tab, list) => Reply::Rows(tab, backend.ask(list).await),
             Self::Marks(tab, list) => Reply::Marks(tab, backend.ask(list).await),
-            Self::InFlight => Reply::InFlight(backend.ask(question::InFlight).await),
-            Self::Counts => Reply::Counts(backend.ask(question::Counts).await),
-            Self::Lanes => Reply::Lanes(backend.ask(question::Lanes).await),
-            Self::Timeline => Reply::Timeline(backend.ask(question::Timeline).await),
-            Self::Host => Reply::Host(backend.ask(question::Host).await),
+            Self::InFlight => Reply::InFlight(backend.ask(question::GetInFlight).await),
+            Self::Counts => Reply::Counts(backend.ask(question::GetCounts).await),
+            Self::Lanes => Reply::Lanes(backend.ask(question::GetLanes).await),
+            Self::Timeline => Reply::Timeline(backend.ask(question::GetTimeline).await),
+            Self::Host => Reply::Host(backend.ask(question::GetHost).await),
             Self::Operation(uid) => {
-                Reply::Operation(backend.ask(question::Operation { uid }).await)
+                Reply::Operation(backend.ask(question::GetOperation { uid }).await)
             }
-            Self::Name(id) => Reply::Name(id, backend.ask(question::Resource { id }).await),
+            Self::Name(id) => Reply::Name(id, backend.ask(question::GetResource { id }).await),
             Self::Candidates(form, field, list) => {
                 Reply::Candidates(form, field, backend.ask(list).await)
             }
             Self::Preview(form, revision, submit) => {
-                let preview = backend.ask(question::Preview(submit)).await;
+                let preview = backend.ask(question::GetPreview(submit)).await;
                 Reply::Preview(form, revision, preview)
             }
             Self::Find(tab, typed, list) => Reply::Find(tab, typed, backend.ask(list).await),

@@ -320,14 +320,7 @@ async fn event_loop(session: &mut Session, mut effects: Effects) -> Exit {
                         }
                         app.model.dirty = true;
                     }
-                    Cmd::Suspend => {
-                        // What the terminal itself does on this key as long as it is nobody's: the
-                        // signal comes to us as well, and is answered above.
-                        let stop = rustix::process::Signal::TSTP;
-                        if let Err(error) = rustix::process::kill_current_process_group(stop) {
-                            effects.tell(format!("the console cannot be stopped: {error}"));
-                        }
-                    }
+                    Cmd::Suspend => suspend(&effects),
                     cmd => effects.take(cmd),
                 }
             }
@@ -338,6 +331,15 @@ async fn event_loop(session: &mut Session, mut effects: Effects) -> Exit {
             keyed = Some(now);
             drawn = None;
         }
+    }
+}
+
+/// Does what the terminal itself does on Ctrl-Z as long as the key is nobody's: the signal comes to
+/// us as well, and is answered in [`turn`].
+fn suspend(effects: &Effects) {
+    let stop = rustix::process::Signal::TSTP;
+    if let Err(error) = rustix::process::kill_current_process_group(stop) {
+        effects.tell(format!("the console cannot be stopped: {error}"));
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::{code_only, files, module_path, paths, tree};
+use super::source::{code_only, files, module_path, paths, tree};
 
 /// The rooms, and what begins the names of modules that may be in a circle: a kind of resource is
 /// found in the list of all kinds, which names each of them.
@@ -96,9 +96,8 @@ fn circles(modules: &Modules) -> Vec<Vec<String>> {
 
 fn read(room: &str) -> Modules {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut all = Vec::new();
-    files(&src.join(room), &mut all);
-    all.iter()
+    files(&src.join(room))
+        .iter()
         .map(|file| {
             let place = module_path(file.strip_prefix(&src).unwrap());
             let module = module(&place, &std::fs::read_to_string(file).unwrap());

@@ -4,7 +4,7 @@ use hostler::domain::*;
 use hostler::ui::model::Tab;
 use hostler::ui::msg::Cmd;
 use hostler::ui::style::theme::Theme;
-use hostler::ui::windows::filter::Filter as FilterLine;
+use hostler::ui::windows::filter::FilterWindow;
 
 use super::fake_backend::Fake;
 use super::stage::Stage;
@@ -104,7 +104,7 @@ fn a_filter_that_is_not_understood_says_so_and_changes_nothing() {
         assert!(footer.contains(typed) && footer.contains(said), "{footer}");
         // It cannot be taken, and the list stays as it was last understood.
         stage.keys("enter");
-        assert!(stage.app.front_as::<FilterLine>().is_some());
+        assert!(stage.app.front_as::<FilterWindow>().is_some());
     }
     stage.keys("esc");
     assert_eq!(stage.app.model.pane().total, 14);

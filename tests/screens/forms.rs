@@ -2,7 +2,7 @@
 
 use hostler::domain::*;
 use hostler::ui::msg::{Cmd, Msg};
-use hostler::ui::windows::detail::Detail;
+use hostler::ui::windows::detail::DetailWindow;
 use hostler::ui::windows::form::state::{Form, Purpose};
 
 use serde_json::Value as Json;
@@ -50,7 +50,7 @@ fn a_refusal_is_shown_at_its_field() {
 fn the_form_of_a_marked_row_is_about_that_row() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     stage.keys("3 space enter");
-    assert!(stage.app.front_as::<Detail>().is_some());
+    assert!(stage.app.front_as::<DetailWindow>().is_some());
     stage.keys("esc");
     let marked = *stage.app.model.pane().marks.keys().next().unwrap();
     assert_ne!(stage.app.model.pane().selected, Some(marked));

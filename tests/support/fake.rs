@@ -222,32 +222,7 @@ pub fn catalogue() -> Catalogue {
     delete.risk = Risk::Destructive;
     delete.warning = "Its root disk is lost.".into();
     Catalogue::new([
-        spec(
-            "vm_create",
-            Vm::KIND,
-            Effect::Creates,
-            vec![
-                Field::required("hostname", FieldType::Hostname, "The guest's host name."),
-                Field::required(
-                    "password",
-                    FieldType::Secret { min: 8 },
-                    "The password of the login.",
-                ),
-                Field::required(
-                    "os",
-                    FieldType::Resource { of: Image::KIND, states: vec!["ready".into()] },
-                    "The image.",
-                ),
-                Field::optional(
-                    "shares",
-                    FieldType::Integer { min: 1, max: 64, unit: "shares".into() },
-                    1,
-                    "Shares of the box.",
-                ),
-                Field::optional("start", FieldType::Flag, true, "Start it when it is there."),
-                Field::optional("ssh_keys", FieldType::Lines, json!([]), "SSH public keys."),
-            ],
-        ),
+        spec("vm_create", Vm::KIND, Effect::Creates, vm_fields()),
         delete,
         spec(
             "disk_create",
@@ -291,4 +266,37 @@ pub fn catalogue() -> Catalogue {
             ],
         ),
     ])
+}
+
+/// The fields of `vm_create`.
+fn vm_fields() -> Vec<Field> {
+    let list = |of| FieldType::List { of: Box::new(of), min: 0, max: 8 };
+    let disk = FieldType::Resource { of: Disk::KIND, states: vec![] };
+    let number = FieldType::Integer { min: 1, max: 65_535, unit: "".into() };
+    let port = FieldType::Record {
+        fields: vec![
+            Field::required("port", number.clone(), "The port of the box."),
+            Field::optional("guest", number, 22, "The port of the guest."),
+            Field::optional("key", FieldType::Secret { min: 1 }, json!(null), "Who may knock."),
+        ],
+    };
+    vec![
+        Field::required("hostname", FieldType::Hostname, "The guest's host name."),
+        Field::required("password", FieldType::Secret { min: 8 }, "The password of the login."),
+        Field::required(
+            "os",
+            FieldType::Resource { of: Image::KIND, states: vec!["ready".into()] },
+            "The image.",
+        ),
+        Field::optional(
+            "shares",
+            FieldType::Integer { min: 1, max: 64, unit: "shares".into() },
+            1,
+            "Shares of the box.",
+        ),
+        Field::optional("start", FieldType::Flag, true, "Start it when it is there."),
+        Field::optional("ssh_keys", FieldType::Lines, json!([]), "SSH public keys."),
+        Field::optional("disks", list(disk), json!([]), "Disks it has."),
+        Field::optional("ports", list(port), json!([]), "Ports that lead to it."),
+    ]
 }

@@ -31,7 +31,9 @@ impl Kind for DiskDelete {
         OperationSpec {
             kind: "disk_delete".into(),
             title: "Delete".into(),
-            doc: "Moves a disk into the trash, from where it can be restored until its time there is over.".into(),
+            doc: "Moves a disk into the trash, from where it can be restored until its time there \
+                  is over."
+                .into(),
             doing: "being deleted".into(),
             resource: Disk::KIND,
             effect: Effect::Changes,
@@ -39,7 +41,11 @@ impl Kind for DiskDelete {
             lane: "disk".into(),
             risk: Risk::Destructive,
             warning: warning.into(),
-            fields: vec![Field::required("disk", FieldType::Resource { of: Disk::KIND, states: vec!["free".into()] }, "The disk to delete."),],
+            fields: vec![Field::required(
+                "disk",
+                FieldType::Resource { of: Disk::KIND, states: vec!["free".into()] },
+                "The disk to delete.",
+            )],
             offered_on: Vec::new(),
             edits: false,
             hint: Hint::new("delete", &["X", "delete"], 30),

@@ -28,19 +28,40 @@ impl Kind for DiskDetach {
         OperationSpec {
             kind: "disk_detach".into(),
             title: "Detach".into(),
-            doc: "Takes a disk from the virtual machine it is attached to. A running guest is asked to let go of it first.".into(),
+            doc: "Takes a disk from the virtual machine it is attached to. A running guest is \
+                  asked to let go of it first."
+                .into(),
             doing: "detaching".into(),
             resource: Disk::KIND,
             effect: Effect::Changes,
             subject: Some("disk".into()),
             lane: "disk".into(),
             risk: Risk::Disruptive,
-            warning: "A filesystem on it that the guest still has mounted breaks: unmount it there first.".into(),
-            fields: vec![Field::required("disk", FieldType::Resource { of: Disk::KIND, states: vec!["attached".into()] }, "The disk to detach."),Field::optional("vm", FieldType::Resource { of: Vm::KIND, states: vec![] }, serde_json::Value::Null, "The VM to take it from; the one it is attached to when left out.").advanced(),],
+            warning:
+                "A filesystem on it that the guest still has mounted breaks: unmount it there \
+                 first."
+                    .into(),
+            fields: vec![
+                Field::required(
+                    "disk",
+                    FieldType::Resource { of: Disk::KIND, states: vec!["attached".into()] },
+                    "The disk to detach.",
+                ),
+                Field::optional(
+                    "vm",
+                    FieldType::Resource { of: Vm::KIND, states: vec![] },
+                    serde_json::Value::Null,
+                    "The VM to take it from; the one it is attached to when left out.",
+                )
+                .advanced(),
+            ],
             offered_on: vec![Vm::KIND],
             edits: false,
             hint: Hint::new("detach", &["d"], 16),
-            locks: vec![LockRule { field: "disk".into(), mode: LockMode::Exclusive },LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
+            locks: vec![
+                LockRule { field: "disk".into(), mode: LockMode::Exclusive },
+                LockRule { field: "vm".into(), mode: LockMode::Exclusive },
+            ],
             requires: vec!["attached".into()],
             state_after: Some("free".into()),
             reject_duplicates: true,
@@ -119,7 +140,7 @@ mod tests {
     use crate::domain::{DiskState, Vm};
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "disk_detach",
             params: json!({ "disk": "data" }),
@@ -131,7 +152,7 @@ mod tests {
             },
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]

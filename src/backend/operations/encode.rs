@@ -139,6 +139,11 @@ impl Kind for Encode {
         if same_file(&output, &params.source) {
             return wrong(Reason::Value, "is the source itself; name another output");
         }
+        let dir = output.parent().unwrap_or(Path::new("/"));
+        if is_below(dir, &world.settings.state_dir) {
+            let why = "would lie among hostler's own files; choose a folder elsewhere";
+            return wrong(Reason::Value, why);
+        }
         match std::fs::symlink_metadata(&output) {
             Ok(_) => return wrong(Reason::Existence, "exists already; name another output"),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -146,13 +151,8 @@ impl Kind for Encode {
                 return wrong(Reason::Existence, &format!("cannot be looked at: {error}"));
             }
         }
-        let dir = output.parent().unwrap_or(Path::new("/"));
         if !dir.is_dir() {
             return wrong(Reason::Existence, "would be in a folder that does not exist; make it");
-        }
-        if is_below(dir, &world.settings.state_dir) {
-            let why = "would lie among hostler's own files; choose a folder elsewhere";
-            return wrong(Reason::Value, why);
         }
         if let Some(other) = maker(world.inventory, &output) {
             let why = format!("is being made already by {other}; name another output");

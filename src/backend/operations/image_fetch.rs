@@ -151,24 +151,21 @@ impl Kind for ImageFetch {
     }
 
     fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
-        match (&params.os, &params.url) {
-            (Some(_), Some(url)) => {
-                return Err(Refusal::field(
-                    Reason::Value,
-                    "url",
-                    url,
-                    "url: os names an image already; give one of the two",
-                ));
-            }
-            (None, None) => {
-                return Err(Refusal {
-                    reason: Reason::Type,
-                    field: Some("os".to_owned()),
-                    value: None,
-                    message: "os is needed, or the url of another image".to_owned(),
-                });
-            }
-            _ => {}
+        let needed = |field: &str, message: &str| {
+            Err(Refusal {
+                reason: Reason::Type,
+                field: Some(field.to_owned()),
+                value: None,
+                message: message.to_owned(),
+            })
+        };
+        if params.os.is_none() && params.url.is_none() {
+            return needed("os", "os is needed, or the url of another image");
+        }
+        let name = params.name().unwrap_or_default();
+        let inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(inside) {
+            return needed("name", "name is needed: the url tells none");
         }
         if let Some(sha256) = &params.sha256
             && (sha256.len() != SHA256_DIGITS || !sha256.chars().all(|c| c.is_ascii_hexdigit()))
@@ -180,15 +177,13 @@ impl Kind for ImageFetch {
                 format!("sha256 must be {SHA256_DIGITS} hexadecimal digits"),
             ));
         }
-        let name = params.name().unwrap_or_default();
-        let inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-        if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(inside) {
-            return Err(Refusal {
-                reason: Reason::Type,
-                field: Some("name".to_owned()),
-                value: None,
-                message: "name is needed: the url tells none".to_owned(),
-            });
+        if let (Some(_), Some(url)) = (&params.os, &params.url) {
+            return Err(Refusal::field(
+                Reason::Value,
+                "url",
+                url,
+                "url: os names an image already; give one of the two",
+            ));
         }
         guests::free_name(world, "name", Image::KIND, name)
     }
@@ -255,14 +250,14 @@ mod tests {
     const URL: &str = "https://images.example/other.qcow2";
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "image_fetch",
             params: json!({ "os": "debian-12" }),
             setup: |_| Box::pin(async {}),
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]

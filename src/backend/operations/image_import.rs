@@ -32,8 +32,8 @@ impl Kind for ImageImport {
         OperationSpec {
             kind: "image_import".into(),
             title: "Import".into(),
-            doc: "Copies a qcow2, raw or ISO file, or a kernel with an initrd, and makes an image of \
-                  it. The file itself stays as it is."
+            doc: "Copies a qcow2, raw or ISO file, or a kernel with an initrd, and makes an image \
+                  of it. The file itself stays as it is."
                 .into(),
             doing: "being imported".into(),
             resource: Image::KIND,
@@ -64,8 +64,7 @@ impl Kind for ImageImport {
             ],
             offered_on: Vec::new(),
             edits: false,
-            hint: Hint::new("import", &["i"], 12)
-                .first("take an image from a file of yours"),
+            hint: Hint::new("import", &["i"], 12).first("take an image from a file of yours"),
             locks: vec![],
             requires: vec![],
             state_after: Some("ready".into()),
@@ -109,14 +108,14 @@ mod tests {
     use crate::domain::Reason;
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "image_import",
             params: json!({ "name": "mine", "source": "/etc/hostname", "login": "me" }),
             setup: |_| Box::pin(async {}),
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Failure, Field, FieldType, Hint, OperationSpec, Params as Nested, Preview, Reason, Refusal,
-    Resource, Task,
+    Repeat, Resource, Task,
 };
 
 use super::timetable::{self, Timetable};
@@ -66,6 +66,10 @@ impl Kind for TaskUpdate {
     }
 
     fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
+        params.when.apply(&Repeat::default())?;
+        if let Some(kind) = &params.kind {
+            timetable::admit_kind(kind, world)?;
+        }
         let Some(task) = world.inventory.get::<Task>(params.task).cloned() else { return Ok(()) };
         let was = task.kind.clone();
         let task = params.apply(task)?;
@@ -81,7 +85,6 @@ impl Kind for TaskUpdate {
             }
             _ => {}
         }
-        timetable::admit_kind(&task.kind, world)?;
         timetable::admit_repeat(&task.repeat, world)?;
         match world.inventory.named(Task::KIND, &task.name) {
             Some(id) if id != task.id => {

@@ -29,15 +29,32 @@ impl Kind for VmReboot {
         OperationSpec {
             kind: "vm_reboot".into(),
             title: "Reboot".into(),
-            doc: "Presses the power button until the guest has shut down, then starts it anew in the same process. By force, it is reset at once.".into(),
+            doc: "Presses the power button until the guest has shut down, then starts it anew in \
+                  the same process. By force, it is reset at once."
+                .into(),
             doing: "rebooting".into(),
             resource: Vm::KIND,
             effect: Effect::Changes,
             subject: Some("vm".into()),
             lane: "vm".into(),
             risk: Risk::Disruptive,
-            warning: "Whatever runs in the guest is ended; by force, what it has not written to its disks is lost.".into(),
-            fields: vec![Field::required("vm", FieldType::Resource { of: Vm::KIND, states: vec!["running".into()] }, "The VM to reboot."),Field::optional("force", FieldType::Flag, false, "Reset it at once instead of asking the guest."), guests::timeout(settings),],
+            warning: "Whatever runs in the guest is ended; by force, what it has not written to \
+                      its disks is lost."
+                .into(),
+            fields: vec![
+                Field::required(
+                    "vm",
+                    FieldType::Resource { of: Vm::KIND, states: vec!["running".into()] },
+                    "The VM to reboot.",
+                ),
+                Field::optional(
+                    "force",
+                    FieldType::Flag,
+                    false,
+                    "Reset it at once instead of asking the guest.",
+                ),
+                guests::timeout(settings),
+            ],
             offered_on: Vec::new(),
             edits: false,
             hint: Hint::new("reboot", &["r"], 13),

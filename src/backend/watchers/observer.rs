@@ -35,7 +35,7 @@ use crate::backend::ports::{GuestEvent, GuestStatus};
 /// Who asks when nobody does.
 const ACTOR: &str = "hostler";
 /// How long to wait before a VM that could not be looked at is looked at again.
-const AGAIN: Duration = Duration::from_secs(5);
+const LOOK_RETRY: Duration = Duration::from_secs(5);
 /// How many events of guests may wait to be looked at.
 const WAITING: usize = 256;
 
@@ -59,8 +59,8 @@ pub(in crate::backend) async fn run(site: Arc<Site>, watch: Watch, keeper: Timek
     observer.clock.keep(&site);
 }
 
-/// What may concern the observer. A disk in the trash has its time, an image that is gone leaves its
-/// folder, and an operation on a disk holds the VM it is attached to.
+/// What may concern the observer. A disk in the trash has its time, an image that is gone leaves
+/// its folder, and an operation on a disk holds the VM it is attached to.
 pub(in crate::backend) fn concerns(notice: Notice) -> bool {
     let Notice::Resource(id) = notice else { return false };
     [Vm::KIND, Disk::KIND, Image::KIND].contains(&id.kind)
@@ -91,8 +91,8 @@ impl Observer {
             tokio::select! {
                 _ = self.watch.next() => {}
                 Some((vm, event)) = events.recv() => self.hear(vm, event),
-                () = async { clock.until(purge.unwrap_or_default()).await }, if purge.is_some() => {}
-                () = tokio::time::sleep(AGAIN), if failed => {}
+                () = clock.until(purge.unwrap_or_default()), if purge.is_some() => {}
+                () = tokio::time::sleep(LOOK_RETRY), if failed => {}
             }
         }
     }
@@ -216,8 +216,8 @@ impl Observer {
         written.map_err(|error| Failure::new(error.to_string()))
     }
 
-    /// Asks for the removal of every disk whose time in the trash is over. Gives when the next one's
-    /// is.
+    /// Asks for the removal of every disk whose time in the trash is over. Gives when the next
+    /// one's is.
     async fn purge(&mut self) -> Option<Timestamp> {
         let keep = SignedDuration::from_hours(24 * i64::from(self.site.settings().trash_days));
         let now = self.site.ports().clock.now();
@@ -253,8 +253,8 @@ impl Observer {
     }
 }
 
-/// A VM, and a hold on it while it is put right: operations on it that start now wait. `None` when a
-/// running one holds it, or it is gone.
+/// A VM, and a hold on it while it is put right: operations on it that start now wait. `None` when
+/// a running one holds it, or it is gone.
 fn lease(site: &Site, id: u64) -> Option<(Vm, Lease)> {
     let lease = site.engine.lease(ResourceId::new(Vm::KIND, id))?;
     match lease.resource() {

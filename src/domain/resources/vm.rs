@@ -1,5 +1,7 @@
 //! Virtual machines.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -53,6 +55,44 @@ impl VmState {
     }
 }
 
+/// What a forwarded port carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// Connections.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+impl Protocol {
+    /// The word for it on screens and on the wire.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// A port of the box's loopback address that leads to a port of a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    /// The port of the box, from 1.
+    pub port: u16,
+    /// The port of the guest, from 1.
+    pub guest: u16,
+    /// What it carries.
+    pub protocol: Protocol,
+}
+
+impl fmt::Display for Forward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "127.0.0.1:{} → {}/{}", self.port, self.guest, self.protocol.word())
+    }
+}
+
 /// A virtual machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Vm {
@@ -79,6 +119,9 @@ pub struct Vm {
     /// Numbers of the attached disks, in the order they were attached. The root disk is not one.
     #[serde(default)]
     pub disks: Vec<u64>,
+    /// Ports of the box that lead to it while it runs.
+    #[serde(default)]
+    pub ports: Vec<Forward>,
     /// The accelerator QEMU was started with (`kvm` or `tcg`), while it runs.
     #[serde(default)]
     pub accelerator: Option<String>,
@@ -183,6 +226,10 @@ impl ResourceType for Vm {
             Detail::text("login", &self.login),
             Detail::pieces("disks", self.disks_named()),
         ]);
+        if !self.ports.is_empty() {
+            let ports: Vec<String> = self.ports.iter().map(Forward::to_string).collect();
+            details.push(Detail::text("ports", ports.join(", ")));
+        }
         if let Some(started) = self.started {
             // When, not how long: a screen need not change while nothing happens.
             let mut up = vec![Piece::text("since "), Piece::moment(started)];

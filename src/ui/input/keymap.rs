@@ -14,7 +14,7 @@ use crate::ui::input::action::{Action, Entry, Scope};
 const DEFAULTS: &str = include_str!("../../../assets/keymap.toml");
 
 /// What the default keys are called, in place of a file.
-const BUILT_IN: &str = "the built-in key map";
+const DEFAULT_MAP: &str = "the built-in key map";
 
 /// A key, with what is held down beside it. Shift is part of a character, not beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -128,7 +128,7 @@ impl fmt::Display for Key {
     }
 }
 
-/// Keys as written in a file: one or several.
+/// Sequences as written in a file: one or several.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum OneOrMany {
@@ -156,12 +156,12 @@ struct Binding {
 }
 
 /// The keys of an action, and the file that says so.
-struct Keys {
+struct Sequences {
     sequences: Vec<Vec<Key>>,
     file: String,
 }
 
-impl Keys {
+impl Sequences {
     fn read(written: &[String], file: &str, action: &str) -> Result<Self, String> {
         let sequences = written.iter().map(|sequence| {
             let keys = sequence.split_whitespace();
@@ -207,8 +207,8 @@ impl Keymap {
             entries.iter().any(|entry| entry.name == action)
                 || others.iter().any(|other| other == action)
         };
-        let mut written: BTreeMap<String, Keys> = BTreeMap::new();
-        let own = (BUILT_IN.to_owned(), DEFAULTS.to_owned());
+        let mut written: BTreeMap<String, Sequences> = BTreeMap::new();
+        let own = (DEFAULT_MAP.to_owned(), DEFAULTS.to_owned());
         for (file, text) in std::iter::once(&own).chain(files) {
             let table: BTreeMap<String, OneOrMany> = toml::from_str(text)
                 .map_err(|error| format!("{file} cannot be read: {}", error.message()))?;
@@ -220,7 +220,7 @@ impl Keymap {
                     OneOrMany::One(one) => vec![one],
                     OneOrMany::Many(many) => many,
                 };
-                let keys = Keys::read(&keys, file, &action)?;
+                let keys = Sequences::read(&keys, file, &action)?;
                 written.insert(action, keys);
             }
         }
@@ -228,9 +228,9 @@ impl Keymap {
         for (place, entry) in keymap.entries.iter().enumerate() {
             let keys = match written.remove(&entry.name) {
                 Some(keys) => keys,
-                None => Keys::read(&entry.keys, BUILT_IN, &entry.name)?,
+                None => Sequences::read(&entry.keys, DEFAULT_MAP, &entry.name)?,
             };
-            let is_own = keys.file == BUILT_IN;
+            let is_own = keys.file == DEFAULT_MAP;
             for sequence in keys.sequences {
                 let Some(taken) = keymap.conflict(place, &sequence) else {
                     keymap.bindings.push(Binding { keys: sequence, entry: place, is_own });

@@ -67,7 +67,6 @@ pub struct Preferences {
 
 /// Everything drawable.
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools)] // Each is a fact of its own, not a state machine.
 pub struct Model {
     /// The terminal's size in columns and rows.
     pub size: (u16, u16),

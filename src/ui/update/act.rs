@@ -7,12 +7,12 @@ use crate::ui::msg::Cmd;
 use crate::ui::windows::confirm::Confirm;
 use crate::ui::windows::console::Console;
 use crate::ui::windows::form::open;
-use crate::ui::windows::window::Opened;
+use crate::ui::windows::window::OpenedWindow;
 
 use super::{list, requests};
 
 /// Asks for an operation kind on what is selected or marked.
-pub fn kind(model: &mut Model, kind: &str, cmds: &mut Vec<Cmd>) -> Opened {
+pub fn kind(model: &mut Model, kind: &str, cmds: &mut Vec<Cmd>) -> OpenedWindow {
     if model.refuses() {
         return None;
     }
@@ -73,7 +73,7 @@ fn needs_form(spec: &OperationSpec) -> bool {
 
 /// Asks for the first of a switch's kinds that the state of the selected row allows, or that of any
 /// marked one; for the last where it is neither.
-pub fn switch(model: &mut Model, name: &str, cmds: &mut Vec<Cmd>) -> Opened {
+pub fn switch(model: &mut Model, name: &str, cmds: &mut Vec<Cmd>) -> OpenedWindow {
     let switch = model.tab.resource()?.spec().switches.iter().find(|it| it.name == name)?;
     let states: Vec<String> = if model.means_marks() {
         model.pane().marked().into_values().map(|mark| mark.state).collect()
@@ -90,7 +90,7 @@ pub fn switch(model: &mut Model, name: &str, cmds: &mut Vec<Cmd>) -> Opened {
 }
 
 /// Opens the selected guest's serial console.
-pub fn serial(model: &mut Model, cmds: &mut Vec<Cmd>) -> Opened {
+pub fn serial(model: &mut Model, cmds: &mut Vec<Cmd>) -> OpenedWindow {
     let resource = model.pane().current().and_then(Row::resource)?;
     let (id, name) = (resource.id().id, resource.name().to_owned());
     if model.serial().is_none() {
@@ -106,7 +106,7 @@ pub fn serial(model: &mut Model, cmds: &mut Vec<Cmd>) -> Opened {
 }
 
 /// Opens the form of a kind from anywhere, such as the first screen or the palette.
-pub fn open_kind(model: &mut Model, kind_name: &str, cmds: &mut Vec<Cmd>) -> Opened {
+pub fn open_kind(model: &mut Model, kind_name: &str, cmds: &mut Vec<Cmd>) -> OpenedWindow {
     if let Some(spec) = model.catalogue.get(kind_name) {
         let tab = Tab::Resources(spec.resource);
         if model.tab != tab && model.focus == Focus::List && spec.subject.is_none() {

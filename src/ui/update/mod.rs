@@ -19,10 +19,10 @@ use super::input::keymap::{Key, Lookup};
 use super::model::layout::layout;
 use super::model::{Focus, Model, Tab};
 use super::msg::{Cmd, Exit, Fetch, Msg};
-use super::windows::detail::Detail;
-use super::windows::operation::Operation;
+use super::windows::detail::DetailWindow;
+use super::windows::operation::OperationWindow;
 use super::windows::quit::Quit;
-use super::windows::window::{Intent, Opened, Response};
+use super::windows::window::{Intent, OpenedWindow, Response};
 use super::windows::{self};
 
 /// What is asked when the console opens, or comes back and what it had asked before is void.
@@ -204,7 +204,7 @@ fn follow(app: &mut App, intent: Intent, cmds: &mut Vec<Cmd>) {
             app.close_from(0);
         }
         Intent::Show(uid) => {
-            let window = Operation::new(uid, model, cmds);
+            let window = OperationWindow::new(uid, model, cmds);
             app.open(Box::new(window));
         }
         Intent::Submit(submits) => {
@@ -321,7 +321,7 @@ fn perform(app: &mut App, action: &Action, cmds: &mut Vec<Cmd>) {
     }
 }
 
-fn open(app: &mut App, window: Opened) {
+fn open(app: &mut App, window: OpenedWindow) {
     if let Some(window) = window {
         app.open(window);
     }
@@ -336,9 +336,9 @@ fn open_tab(app: &mut App, tab: Tab, cmds: &mut Vec<Cmd>) {
 fn open_selected(app: &mut App, cmds: &mut Vec<Cmd>) {
     let model = &mut app.model;
     if let Some(uid) = list::opened_operation(model) {
-        let window = Operation::new(uid, model, cmds);
+        let window = OperationWindow::new(uid, model, cmds);
         app.open(Box::new(window));
     } else if model.shown().and_then(super::model::Row::resource).is_some() {
-        app.open(Box::new(Detail::default()));
+        app.open(Box::new(DetailWindow::default()));
     }
 }

@@ -10,7 +10,7 @@ use crate::ui::model::{Mark, Model, Row, Tab};
 use crate::ui::msg::Cmd;
 use crate::ui::windows::confirm::{Challenge, Confirm};
 use crate::ui::windows::form::open;
-use crate::ui::windows::window::{Intent, Opened};
+use crate::ui::windows::window::{Intent, OpenedWindow};
 
 use super::requests;
 
@@ -89,7 +89,7 @@ fn ask(
     warning: &str,
     fitting: &[(Uid, Mark)],
     control: impl Fn(Uid) -> Control,
-) -> Opened {
+) -> OpenedWindow {
     let mut warning = match left(model, fitting) {
         0 => warning.to_owned(),
         1 => format!("{warning} One more is marked, and left as it is."),
@@ -115,7 +115,7 @@ fn ask(
 }
 
 /// Calls operations off. What already ran is lost, so that is asked first.
-pub fn cancel(model: &mut Model, cmds: &mut Vec<Cmd>) -> Opened {
+pub fn cancel(model: &mut Model, cmds: &mut Vec<Cmd>) -> OpenedWindow {
     const UNDONE: &str = "What has been done so far is undone.";
     let operation = match targets(model)? {
         Targets::One(operation) => operation,
@@ -163,7 +163,7 @@ fn title(model: &Model, operation: &Operation) -> String {
 
 /// Opens the form of a failed operation with what it was asked with; asks whether marked ones are
 /// to run again as they were.
-pub fn relaunch(model: &mut Model, cmds: &mut Vec<Cmd>) -> Opened {
+pub fn relaunch(model: &mut Model, cmds: &mut Vec<Cmd>) -> OpenedWindow {
     let operation = match targets(model)? {
         Targets::One(operation) => *operation,
         Targets::Marked(marked) => {

@@ -15,7 +15,7 @@ pub fn marks(model: &Model) -> String {
 }
 
 /// A key and what it does, in a word or two.
-pub type Hint = (String, String);
+pub type KeyHint = (String, String);
 
 /// An arrow key as it looks on the keyboard.
 fn arrow(key: String) -> String {
@@ -31,13 +31,13 @@ pub const ALWAYS: u8 = 79;
 
 /// Returns the hint for a key that no key map changes.
 #[must_use]
-pub fn hint(key: &str, title: &str) -> Hint {
+pub fn hint(key: &str, title: &str) -> KeyHint {
     (key.to_owned(), title.to_owned())
 }
 
 /// Returns the keys of these actions, whatever the key map says they are.
 #[must_use]
-pub fn of(model: &Model, keys: &[(&[Action], &str)]) -> Vec<Hint> {
+pub fn of(model: &Model, keys: &[(&[Action], &str)]) -> Vec<KeyHint> {
     let shown = |actions: &[Action]| {
         let keys: Vec<_> =
             actions.iter().filter_map(|action| model.keymap.key(action)).map(arrow).collect();
@@ -50,14 +50,14 @@ pub fn of(model: &Model, keys: &[(&[Action], &str)]) -> Vec<Hint> {
 
 /// Returns the keys that apply in the lists.
 #[must_use]
-pub fn of_lists(model: &Model) -> Vec<Hint> {
+pub fn of_lists(model: &Model) -> Vec<KeyHint> {
     let room = model.size.0.saturating_sub(columns(&marks(model)));
     narrowed(bound(model, &model.scopes(), |_| true), room)
 }
 
 /// Returns the keys that matter where one row or operation is shown alone.
 #[must_use]
-pub fn of_one(model: &Model, scopes: &[Scope]) -> Vec<Hint> {
+pub fn of_one(model: &Model, scopes: &[Scope]) -> Vec<KeyHint> {
     let makes = |kind: &str| model.catalogue.get(kind).is_some_and(|it| it.subject.is_none());
     let mut keys = bound(model, scopes, |entry| match entry.action {
         Action::Do(ref kind) => !makes(kind),
@@ -70,7 +70,11 @@ pub fn of_one(model: &Model, scopes: &[Scope]) -> Vec<Hint> {
 
 /// Returns the keys of the key map that apply in these scopes, with their places in the footer.
 #[must_use]
-pub fn bound(model: &Model, scopes: &[Scope], wanted: impl Fn(&Entry) -> bool) -> Vec<(Hint, u8)> {
+pub fn bound(
+    model: &Model,
+    scopes: &[Scope],
+    wanted: impl Fn(&Entry) -> bool,
+) -> Vec<(KeyHint, u8)> {
     model
         .keymap
         .footer(scopes)
@@ -86,8 +90,8 @@ pub fn bound(model: &Model, scopes: &[Scope], wanted: impl Fn(&Entry) -> bool) -
 
 /// Returns as many as there is room for; those that lead everywhere else go last.
 #[must_use]
-pub fn narrowed(keys: Vec<(Hint, u8)>, width_of_screen: u16) -> Vec<Hint> {
-    let wide = |(key, title): &Hint| width(key) + width(title) + 3;
+pub fn narrowed(keys: Vec<(KeyHint, u8)>, width_of_screen: u16) -> Vec<KeyHint> {
+    let wide = |(key, title): &KeyHint| width(key) + width(title) + 3;
     let tail: usize =
         keys.iter().filter(|(_, place)| *place >= ALWAYS).map(|(hint, _)| wide(hint)).sum();
     let mut room = usize::from(width_of_screen).saturating_sub(tail);

@@ -15,7 +15,7 @@ use crate::ui::style::canvas::{Canvas, Line};
 use crate::ui::style::text;
 use crate::ui::style::theme::Role;
 use crate::ui::update::requests::Hazard;
-use crate::ui::view::hints::{self, Hint};
+use crate::ui::view::hints::{self, KeyHint};
 
 const SCOPE: Scope = Scope::Alone("In a question");
 
@@ -236,7 +236,7 @@ impl Window for Confirm {
         }
     }
 
-    fn hints(&self, model: &Model) -> Vec<Hint> {
+    fn hints(&self, model: &Model) -> Vec<KeyHint> {
         match self.challenge {
             Challenge::YesNo { .. } if self.form.is_some() => {
                 hints::of(model, &[(&[YES], "yes"), (&[NO], "no"), (&[OPTIONS], "options")])

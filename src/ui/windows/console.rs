@@ -16,7 +16,7 @@ use crate::ui::model::notification::Severity;
 use crate::ui::msg::{Cmd, Msg};
 use crate::ui::style::canvas::Canvas;
 use crate::ui::style::theme::Role;
-use crate::ui::view::hints::{self, Hint};
+use crate::ui::view::hints::{self, KeyHint};
 
 const SCOPE: Scope = Scope::Alone("In a serial console");
 
@@ -241,7 +241,7 @@ impl Window for Console {
         }
     }
 
-    fn hints(&self, model: &Model) -> Vec<Hint> {
+    fn hints(&self, model: &Model) -> Vec<KeyHint> {
         hints::narrowed(hints::bound(model, &[SCOPE], |_| true), model.size.0)
     }
 }

@@ -8,19 +8,19 @@ use crate::ui::msg::Cmd;
 use crate::ui::style::canvas::Canvas;
 use crate::ui::style::theme::Theme;
 use crate::ui::view::detail;
-use crate::ui::view::hints::{self, Hint};
+use crate::ui::view::hints::{self, KeyHint};
 
 /// The selected row.
 pub const KIND: WindowKind = WindowKind { actions: &[], open: never };
 
 /// Everything about the selected row.
 #[derive(Debug, Default)]
-pub struct Detail {
+pub struct DetailWindow {
     /// The first line shown.
     at: u16,
 }
 
-impl Window for Detail {
+impl Window for DetailWindow {
     fn front(&self) -> Front {
         Front::Row
     }
@@ -41,7 +41,7 @@ impl Window for Detail {
         scroll::draw(model, &detail::title(model), &lines, self.at, canvas);
     }
 
-    fn hints(&self, model: &Model) -> Vec<Hint> {
+    fn hints(&self, model: &Model) -> Vec<KeyHint> {
         hints::of_one(model, &self.scopes(model))
     }
 }

@@ -10,7 +10,7 @@ use crate::ui::msg::Cmd;
 use crate::ui::style::canvas::{Canvas, Line};
 use crate::ui::style::text;
 use crate::ui::style::theme::{Glyphs, Role, Theme};
-use crate::ui::view::hints::{self, Hint};
+use crate::ui::view::hints::{self, KeyHint};
 
 /// Opens it.
 pub const OPEN: Action = Action::Window("doctor");
@@ -50,7 +50,7 @@ impl Window for Doctor {
         scroll::draw(model, "Doctor", &lines(model, canvas.glyphs()), self.at, canvas);
     }
 
-    fn hints(&self, model: &Model) -> Vec<Hint> {
+    fn hints(&self, model: &Model) -> Vec<KeyHint> {
         hints::of(model, &[(&[Action::Down, Action::Up], "scroll"), (&[Action::Back], "close")])
     }
 }

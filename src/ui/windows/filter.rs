@@ -15,7 +15,7 @@ use crate::ui::style::canvas::{Canvas, Line};
 use crate::ui::style::text;
 use crate::ui::style::theme::Role;
 use crate::ui::update::list;
-use crate::ui::view::hints::Hint;
+use crate::ui::view::hints::KeyHint;
 
 /// Opens it.
 pub const OPEN: Action = Action::FILTER;
@@ -31,24 +31,24 @@ const ACTIONS: &[Row] = &[(
 
 /// The line a filter is typed into.
 pub const KIND: WindowKind =
-    WindowKind { actions: ACTIONS, open: |_, model, _| Some(Box::new(Filter::new(model))) };
+    WindowKind { actions: ACTIONS, open: |_, model, _| Some(Box::new(FilterWindow::new(model))) };
 
 /// Typing a filter.
 #[derive(Debug)]
-pub struct Filter {
+pub struct FilterWindow {
     input: Input,
     /// The filter there was before.
     before: String,
 }
 
-impl Filter {
+impl FilterWindow {
     fn new(model: &Model) -> Self {
         let before = model.pane().filter.clone();
         Self { input: Input::from(before.as_str()), before }
     }
 }
 
-impl Window for Filter {
+impl Window for FilterWindow {
     fn front(&self) -> Front {
         Front::Filter(self.input.value().to_owned())
     }
@@ -127,7 +127,7 @@ impl Window for Filter {
         true
     }
 
-    fn hints(&self, _model: &Model) -> Vec<Hint> {
+    fn hints(&self, _model: &Model) -> Vec<KeyHint> {
         Vec::new()
     }
 }

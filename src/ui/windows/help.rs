@@ -12,7 +12,7 @@ use crate::ui::msg::Cmd;
 use crate::ui::style::canvas::{Canvas, Line};
 use crate::ui::style::text;
 use crate::ui::style::theme::Role;
-use crate::ui::view::hints::{Hint, hint};
+use crate::ui::view::hints::{KeyHint, hint};
 
 /// Opens it.
 pub const OPEN: Action = Action::HELP;
@@ -62,7 +62,7 @@ impl Window for Help {
         scroll::draw(model, &title, &lines, self.at, canvas);
     }
 
-    fn hints(&self, _model: &Model) -> Vec<Hint> {
+    fn hints(&self, _model: &Model) -> Vec<KeyHint> {
         vec![hint("↑↓", "scroll"), hint("a-z", "search"), hint("esc", "close")]
     }
 }

@@ -10,7 +10,7 @@ use crate::ui::model::layout::window;
 use crate::ui::msg::{Cmd, Fetch};
 use crate::ui::style::canvas::Canvas;
 use crate::ui::style::theme::Role;
-use crate::ui::view::hints::{self, Hint};
+use crate::ui::view::hints::{self, KeyHint};
 
 const SCOPE: Scope = Scope::Window("In the lanes");
 
@@ -43,18 +43,18 @@ pub const KIND: WindowKind = WindowKind {
     actions: ACTIONS,
     open: |_, _, cmds| {
         cmds.push(Cmd::Fetch(Fetch::Lanes));
-        Some(Box::new(Lanes::default()))
+        Some(Box::new(LanesWindow::default()))
     },
 };
 
 /// The lanes.
 #[derive(Debug, Default)]
-pub struct Lanes {
+pub struct LanesWindow {
     /// The selected one.
     at: usize,
 }
 
-impl Window for Lanes {
+impl Window for LanesWindow {
     fn scopes(&self, _model: &Model) -> Vec<Scope> {
         vec![Scope::Everywhere, SCOPE]
     }
@@ -108,7 +108,7 @@ impl Window for Lanes {
         }
     }
 
-    fn hints(&self, model: &Model) -> Vec<Hint> {
+    fn hints(&self, model: &Model) -> Vec<KeyHint> {
         let lane = model.lanes.get(self.at).map(|lane| lane.state);
         let turn = if lane == Some(LaneState::Paused) { "resume" } else { "pause" };
         hints::of(

@@ -8,7 +8,7 @@ use crate::ui::model::{Front, Model};
 use crate::ui::msg::{Cmd, Fetch};
 use crate::ui::style::canvas::{Canvas, Line};
 use crate::ui::style::theme::Theme;
-use crate::ui::view::hints::{self, Hint};
+use crate::ui::view::hints::{self, KeyHint};
 use crate::ui::view::operation;
 
 /// An operation.
@@ -16,13 +16,13 @@ pub const KIND: WindowKind = WindowKind { actions: &[], open: never };
 
 /// An operation with its steps.
 #[derive(Debug)]
-pub struct Operation {
+pub struct OperationWindow {
     uid: Uid,
     /// The first line shown.
     at: u16,
 }
 
-impl Operation {
+impl OperationWindow {
     /// Returns the window of an operation, and asks for its steps.
     #[must_use]
     pub fn new(uid: Uid, model: &mut Model, cmds: &mut Vec<Cmd>) -> Self {
@@ -38,7 +38,7 @@ impl Operation {
     }
 }
 
-impl Window for Operation {
+impl Window for OperationWindow {
     fn front(&self) -> Front {
         Front::Operation(self.uid)
     }
@@ -57,7 +57,7 @@ impl Window for Operation {
         scroll::draw(model, &title, &self.lines(model, canvas.theme), self.at, canvas);
     }
 
-    fn hints(&self, model: &Model) -> Vec<Hint> {
+    fn hints(&self, model: &Model) -> Vec<KeyHint> {
         hints::of_one(model, &self.scopes(model))
     }
 }

@@ -15,7 +15,7 @@ use crate::ui::msg::{Cmd, Fetch, Msg, Reply};
 use crate::ui::style::canvas::Canvas;
 use crate::ui::style::text;
 use crate::ui::style::theme::Role;
-use crate::ui::view::hints::{self, Hint};
+use crate::ui::view::hints::{self, KeyHint};
 
 /// Opens it.
 pub const OPEN: Action = Action::PALETTE;
@@ -251,7 +251,7 @@ impl Window for Palette {
         }
     }
 
-    fn hints(&self, model: &Model) -> Vec<Hint> {
+    fn hints(&self, model: &Model) -> Vec<KeyHint> {
         let choose = [search::UP, search::DOWN];
         hints::of(model, &[(&[TAKE], "go"), (&choose, "choose"), (&[CLOSE], "close")])
     }

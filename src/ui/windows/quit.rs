@@ -9,7 +9,7 @@ use crate::ui::model::layout::window;
 use crate::ui::msg::{Cmd, Exit};
 use crate::ui::style::canvas::Canvas;
 use crate::ui::style::theme::Role;
-use crate::ui::view::hints::{self, Hint};
+use crate::ui::view::hints::{self, KeyHint};
 
 const SCOPE: Scope = Scope::Window("Leaving with work in flight");
 
@@ -95,7 +95,7 @@ impl Window for Quit {
         }
     }
 
-    fn hints(&self, model: &Model) -> Vec<Hint> {
+    fn hints(&self, model: &Model) -> Vec<KeyHint> {
         hints::of(model, &[(&[Action::Open], "choose"), (&[Action::Back], "stay")])
     }
 }

@@ -10,7 +10,7 @@ use crate::ui::msg::Cmd;
 use crate::ui::style::canvas::Canvas;
 use crate::ui::style::theme::Role;
 use crate::ui::update::list;
-use crate::ui::view::hints::{self, Hint};
+use crate::ui::view::hints::{self, KeyHint};
 
 const SCOPE: Scope = Scope::Window("In the columns to sort by");
 
@@ -35,17 +35,17 @@ const ACTIONS: &[Row] = &[
 /// The columns to sort by.
 pub const KIND: WindowKind = WindowKind {
     actions: ACTIONS,
-    open: |_, model, _| Some(Box::new(Sort { at: list::sorted_by(model).unwrap_or(0) })),
+    open: |_, model, _| Some(Box::new(SortWindow { at: list::sorted_by(model).unwrap_or(0) })),
 };
 
 /// The columns to sort by.
 #[derive(Debug)]
-pub struct Sort {
+pub struct SortWindow {
     /// The selected one.
     at: usize,
 }
 
-impl Window for Sort {
+impl Window for SortWindow {
     fn scopes(&self, _model: &Model) -> Vec<Scope> {
         vec![Scope::Everywhere, SCOPE]
     }
@@ -94,7 +94,7 @@ impl Window for Sort {
         }
     }
 
-    fn hints(&self, model: &Model) -> Vec<Hint> {
+    fn hints(&self, model: &Model) -> Vec<KeyHint> {
         hints::of(
             model,
             &[

@@ -12,7 +12,7 @@ use crate::ui::input::action::{Action, Row, Scope};
 use crate::ui::model::{Front, Model, Tab};
 use crate::ui::msg::{Cmd, Msg};
 use crate::ui::style::canvas::Canvas;
-use crate::ui::view::hints::Hint;
+use crate::ui::view::hints::KeyHint;
 
 /// A window over the lists. Only the front one is given keys.
 pub trait Window: Any + Debug {
@@ -83,7 +83,7 @@ pub trait Window: Any + Debug {
     }
 
     /// Returns the keys the last line shows.
-    fn hints(&self, model: &Model) -> Vec<Hint>;
+    fn hints(&self, model: &Model) -> Vec<KeyHint>;
 }
 
 /// What a window made of what it was given.
@@ -121,7 +121,7 @@ pub enum Intent {
 }
 
 /// The window that comes up, if any does.
-pub type Opened = Option<Box<dyn Window>>;
+pub type OpenedWindow = Option<Box<dyn Window>>;
 
 /// A kind of window.
 #[derive(Debug)]
@@ -129,10 +129,10 @@ pub struct WindowKind {
     /// Its actions: those that open it, and those that mean something in it.
     pub actions: &'static [Row],
     /// Does one of its actions while it is not in front: opens it, as a rule.
-    pub open: fn(&Action, &mut Model, &mut Vec<Cmd>) -> Opened,
+    pub open: fn(&Action, &mut Model, &mut Vec<Cmd>) -> OpenedWindow,
 }
 
 /// For a kind of window that no action opens: it comes up by itself.
-pub fn never(_: &Action, _: &mut Model, _: &mut Vec<Cmd>) -> Opened {
+pub fn never(_: &Action, _: &mut Model, _: &mut Vec<Cmd>) -> OpenedWindow {
     None
 }

@@ -55,6 +55,7 @@ pub fn vms() -> Vec<Resource> {
                 cpu: 2,
                 login: "admin".to_owned(),
                 disks: if at == 6 { vec![1, 3] } else { Vec::new() },
+                ports: vec![],
                 accelerator: running.then(|| "tcg".to_owned()),
                 created: ago(86_400 * 9),
                 started: running.then(|| ago(86_400 * 4 + 7_300)),
@@ -202,7 +203,11 @@ pub fn operations() -> Vec<Operation> {
     stop.wait = Some(Wait::Operation { uid: Uid(48_211), resource: web3 });
     let data4 = ResourceId::new(Disk::KIND, 4);
     let mut failed = operation(48_190, "disk_create", State::Error, data4, "data4");
-    failed.comment = Some("cannot write /var/lib/hostler/disks/4.partial: no space left on device; free some space and relaunch".to_owned());
+    failed.comment = Some(
+        "cannot write /var/lib/hostler/disks/4.partial: no space left on device; free some space \
+         and relaunch"
+            .to_owned(),
+    );
     failed.params = Params::from_iter([
         ("name".to_owned(), json!("data4")),
         ("size_mb".to_owned(), json!(4096)),

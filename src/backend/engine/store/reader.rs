@@ -213,7 +213,8 @@ pub fn steps(
 /// How many operations there are. Numbers have no gaps, so nothing is counted.
 pub fn count(connection: &Connection) -> rusqlite::Result<u64> {
     connection.query_row(
-        "SELECT coalesce((SELECT max(uid) FROM operation) - (SELECT min(uid) FROM operation) + 1, 0)",
+        "SELECT coalesce((SELECT max(uid) FROM operation) - (SELECT min(uid) FROM operation) + 1, \
+         0)",
         [],
         |row| row.get(0),
     )
@@ -276,7 +277,8 @@ pub fn operations(
         };
         values = vec![integer(offset), integer(list.limit.into())];
         format!(
-            "SELECT {} FROM operation WHERE uid {compare} {first} ORDER BY uid {direction} LIMIT ?2",
+            "SELECT {} FROM operation WHERE uid {compare} {first} ORDER BY uid {direction} LIMIT \
+             ?2",
             row::OPERATION
         )
     } else {

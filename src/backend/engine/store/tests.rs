@@ -319,7 +319,8 @@ proptest! {
             .collect();
         for row in &rows {
             connection.execute(
-                "INSERT INTO operation VALUES (?1, ?2, ?3, '{}', ?4, ?5, ?6, ?7, 0, 0, NULL, ?8, NULL, ?9)",
+                "INSERT INTO operation VALUES (?1, ?2, ?3, '{}', ?4, ?5, ?6, ?7, 0, 0, NULL, ?8, \
+                 NULL, ?9)",
                 rusqlite::params![
                     row.uid.0, row.kind, row::state_code(row.state),
                     row.resource.map(|it| it.to_string()), row.resource_name, row.actor,
@@ -339,7 +340,8 @@ proptest! {
             }
             let around = around.filter(|around| naive.iter().any(|row| row.uid.0 == *around));
             let sort = ascending.then(|| Sort { column: "uid".into(), descending: false });
-            let list = List { of: Subject::Operations, filter: filter.clone(), sort, offset, limit, around };
+            let of = Subject::Operations;
+            let list = List { of, filter: filter.clone(), sort, offset, limit, around };
             let (total, at, found) = reader::operations(&connection, &list).unwrap();
             prop_assert_eq!(total, naive.len() as u64, "{:?}", filter);
             let window: Vec<Operation> = naive

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use self::field::Widget;
 use self::state::Form;
+use self::update::ItemChange;
 use super::search::{self, CLOSE, TAKE};
 use super::window::{Response, Window, WindowKind, never};
 use crate::domain::{BackendError, Control, Submit};
@@ -18,7 +19,7 @@ use crate::ui::input::action::{Action, Row, Scope};
 use crate::ui::model::Model;
 use crate::ui::msg::{Cmd, Msg, Reply};
 use crate::ui::style::canvas::Canvas;
-use crate::ui::view::hints::{self, Hint, hint};
+use crate::ui::view::hints::{self, KeyHint, hint};
 
 const SCOPE: Scope = Scope::Alone("In a form");
 
@@ -27,13 +28,21 @@ const PREVIOUS: Action = Action::Window("form_previous");
 const SUBMIT: Action = Action::Window("form_submit");
 const ADVANCED: Action = Action::Window("form_advanced");
 const REVEAL: Action = Action::Window("form_reveal");
+const ADD: Action = Action::Window("form_add");
+const REMOVE: Action = Action::Window("form_remove");
+const UP: Action = Action::Window("form_up");
+const DOWN: Action = Action::Window("form_down");
 
 const ACTIONS: &[Row] = &[
     (NEXT, "form_next", "next", "Go to the next field.", SCOPE, 2),
     (PREVIOUS, "form_previous", "previous", "Go to the field before.", SCOPE, 0),
     (SUBMIT, "form_submit", "submit", "Queue it.", SCOPE, 1),
-    (ADVANCED, "form_advanced", "more fields", "Show or hide the fields rarely needed.", SCOPE, 3),
-    (REVEAL, "form_reveal", "look", "Show or mask what is typed into a secret field.", SCOPE, 4),
+    (ADVANCED, "form_advanced", "more fields", "Show or hide the fields rarely needed.", SCOPE, 7),
+    (REVEAL, "form_reveal", "look", "Show or mask what is typed into a secret field.", SCOPE, 8),
+    (ADD, "form_add", "add", "Add an item to the list.", SCOPE, 3),
+    (REMOVE, "form_remove", "remove", "Take the item out of its list.", SCOPE, 4),
+    (UP, "form_up", "up", "Move the item up in its list.", SCOPE, 5),
+    (DOWN, "form_down", "down", "Move the item down in its list.", SCOPE, 6),
 ];
 
 /// The form.
@@ -72,6 +81,10 @@ impl Window for Form {
             SUBMIT => return update::submit(self, model, cmds),
             ADVANCED => update::advanced(self),
             REVEAL => update::reveal(self),
+            ADD => update::items(self, ItemChange::Add, model, cmds),
+            REMOVE => update::items(self, ItemChange::Remove, model, cmds),
+            UP => update::items(self, ItemChange::Up, model, cmds),
+            DOWN => update::items(self, ItemChange::Down, model, cmds),
             _ => {}
         }
         Response::Taken
@@ -87,8 +100,8 @@ impl Window for Form {
 
     fn message(&mut self, msg: &Msg, model: &mut Model, _cmds: &mut Vec<Cmd>) -> Response {
         match msg {
-            Msg::Reply(Reply::Candidates(form, at, Ok(page))) if *form == self.number => {
-                update::candidates(self, *at, &page.rows, model);
+            Msg::Reply(Reply::Candidates(form, path, Ok(page))) if *form == self.number => {
+                update::candidates(self, path, &page.rows, model);
             }
             Msg::Reply(Reply::Preview(form, revision, Ok(preview))) if *form == self.number => {
                 update::previewed(self, *revision, preview);
@@ -121,7 +134,7 @@ impl Window for Form {
         view::draw(model, self, canvas);
     }
 
-    fn hints(&self, model: &Model) -> Vec<Hint> {
+    fn hints(&self, model: &Model) -> Vec<KeyHint> {
         if self.is_picking() {
             let choose = [search::UP, search::DOWN];
             let mut keys = hints::of(model, &[(&[TAKE], "take"), (&choose, "choose")]);
@@ -133,9 +146,17 @@ impl Window for Form {
             .entries
             .get(self.at)
             .is_some_and(|entry| matches!(entry.widget, Widget::Secret { .. }));
+        let list = self.list_here();
+        let item = list.and_then(|(list, number)| Some((list, number?)));
         let mut keys = hints::bound(model, &[SCOPE], |entry| match entry.action {
             ADVANCED => self.has_advanced(),
             REVEAL => is_secret,
+            ADD => list.is_some(),
+            REMOVE => item.is_some(),
+            UP => item.is_some_and(|(_, number)| number > 0),
+            DOWN => {
+                item.is_some_and(|(list, number)| number + 1 < self.items(&self.entries[list].path))
+            }
             _ => true,
         });
         keys.push((hint("esc", "cancel"), hints::ALWAYS));

@@ -21,7 +21,7 @@ const CANDIDATES: u32 = 500;
 
 /// Asks for the things its fields may name.
 pub fn ask_candidates(form: &Form, cmds: &mut Vec<Cmd>) {
-    for (at, entry) in form.entries.iter().enumerate() {
+    for entry in &form.entries {
         let Widget::Pick(pick) = &entry.widget else { continue };
         let Some((of, states)) = pick.live.as_ref().filter(|_| pick.options.is_empty()) else {
             continue;
@@ -39,7 +39,7 @@ pub fn ask_candidates(form: &Form, cmds: &mut Vec<Cmd>) {
             limit: CANDIDATES,
             around: None,
         };
-        cmds.push(Cmd::Fetch(Fetch::Candidates(form.number, at, list)));
+        cmds.push(Cmd::Fetch(Fetch::Candidates(form.number, entry.path.clone(), list)));
     }
 }
 
@@ -47,7 +47,7 @@ pub fn ask_candidates(form: &Form, cmds: &mut Vec<Cmd>) {
 pub fn select_here(model: &Model, form: &mut Form) {
     let Some(Row::Resource(resource)) = model.pane().current() else { return };
     let state = resource.state();
-    for entry in form.entries.iter_mut().filter(|entry| entry.within.is_none()) {
+    for entry in form.entries.iter_mut().filter(|entry| !entry.path.contains('.')) {
         let FieldType::Resource { of, states } = &entry.field.of else { continue };
         if *of != resource.kind() || !(states.is_empty() || states.iter().any(|s| s == state)) {
             continue;
@@ -61,8 +61,8 @@ pub fn select_here(model: &Model, form: &mut Form) {
 
 /// Puts a thing into the field that says what it is done to.
 pub fn select_this(spec: &OperationSpec, (id, name): &(u64, String), form: &mut Form) {
-    let subject = |field: &str| Some(field) == spec.subject.as_deref();
-    let entry = form.entries.iter_mut().find(|it| it.within.is_none() && subject(&it.field.name));
+    let subject = spec.subject.as_deref();
+    let entry = form.entries.iter_mut().find(|entry| Some(entry.path.as_str()) == subject);
     if let Some(entry) = entry
         && let Widget::Pick(pick) = &mut entry.widget
         && pick.chosen.as_ref().is_none_or(|chosen| chosen.value != *id)
@@ -81,9 +81,10 @@ fn candidate(resource: &Resource) -> Candidate {
 }
 
 /// Takes the things a field may name.
-pub fn candidates(form: &mut Form, at: usize, rows: &Rows, model: &Model) {
+pub fn candidates(form: &mut Form, path: &str, rows: &Rows, model: &Model) {
     let Rows::Resources(rows) = rows else { return };
-    let Some(entry) = form.entries.get_mut(at) else { return };
+    let Some(at) = form.entries.iter().position(|entry| entry.path == path) else { return };
+    let entry = &mut form.entries[at];
     let Widget::Pick(pick) = &mut entry.widget else { return };
     let Some((of, states)) = &pick.live else { return };
     pick.options = rows
@@ -168,6 +169,11 @@ pub fn key(form: &mut Form, event: KeyEvent, model: &Model, cmds: &mut Vec<Cmd>)
         return event.code != KeyCode::Esc;
     }
     let plain = !event.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+    let is_list = form.current().is_some_and(|entry| matches!(entry.widget, Widget::Items));
+    if is_list && plain && event.code == KeyCode::Char(' ') {
+        items(form, ItemChange::Add, model, cmds);
+        return true;
+    }
     let Some(entry) = form.current() else { return false };
     let is_integer = matches!(entry.field.of, FieldType::Integer { .. });
     let took = match (&mut entry.widget, event.code) {
@@ -228,6 +234,35 @@ pub fn key(form: &mut Form, event: KeyEvent, model: &Model, cmds: &mut Vec<Cmd>)
         changed(form, model, cmds);
     }
     took
+}
+
+/// What a key does to the list the keys are in.
+#[derive(Debug, Clone, Copy)]
+pub enum ItemChange {
+    /// Adds an item.
+    Add,
+    /// Takes the item out.
+    Remove,
+    /// Moves the item up.
+    Up,
+    /// Moves the item down.
+    Down,
+}
+
+/// Adds, removes or moves an item of the list the keys are in.
+pub fn items(form: &mut Form, change: ItemChange, model: &Model, cmds: &mut Vec<Cmd>) {
+    if form.sending {
+        return;
+    }
+    let done = match change {
+        ItemChange::Add => form.add_item(&model.catalogue),
+        ItemChange::Remove => form.remove_item(),
+        ItemChange::Up => form.move_item(false),
+        ItemChange::Down => form.move_item(true),
+    };
+    if done {
+        changed(form, model, cmds);
+    }
 }
 
 /// What is being chosen for the field with the keys.
@@ -318,7 +353,7 @@ pub fn paste(form: &mut Form, text: &str, model: &Model, cmds: &mut Vec<Cmd>) {
             }
         }
         Widget::Pick(pick) => pick.open(text.trim()),
-        Widget::Flag(_) | Widget::Nested => {}
+        Widget::Flag(_) | Widget::Nested | Widget::Group | Widget::Items => {}
     }
     changed(form, model, cmds);
 }
