@@ -7,9 +7,12 @@ use std::path::Path;
 use super::source::{code_only, files, module_path, paths, tree};
 
 /// The rooms, and what begins the names of modules that may be in a circle: a kind of resource is
-/// found in the list of all kinds, which names each of them.
-const ROOMS: [(&str, &[&str]); 2] =
-    [("domain", &["domain::catalogue", "domain::operation", "domain::resource"]), ("ui", &[])];
+/// found in the list of all kinds, which names each of them; the state of a form has its nested
+/// fields in a file of their own.
+const CHECKED: [(&str, &[&str]); 2] = [
+    ("domain", &["domain::catalogue", "domain::operation", "domain::resource"]),
+    ("ui", &["ui::windows::form::state"]),
+];
 
 /// A module: the code of its file without tests, and what it makes others' names its own with.
 struct Module {
@@ -108,7 +111,7 @@ fn read(room: &str) -> Modules {
 
 #[test]
 fn no_file_is_used_by_what_it_uses() {
-    for (room, allowed) in ROOMS {
+    for (room, allowed) in CHECKED {
         let modules = read(room);
         assert!(modules.len() > 10, "{room} is not where it was");
         let is_allowed = |name: &String| allowed.iter().any(|begins| name.starts_with(begins));

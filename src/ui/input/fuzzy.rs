@@ -4,7 +4,7 @@ use nucleo_matcher::pattern::{CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
 
 /// The most matches that are shown.
-pub const MOST: usize = 100;
+pub const MOST_MATCHES: usize = 100;
 
 /// The items that match what is typed, best first.
 pub fn rank<'a, T: Clone + 'a>(
@@ -22,5 +22,5 @@ pub fn rank<'a, T: Clone + 'a>(
         })
         .collect();
     scored.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
-    scored.into_iter().take(MOST).map(|(_, item)| item.clone()).collect()
+    scored.into_iter().take(MOST_MATCHES).map(|(_, item)| item.clone()).collect()
 }

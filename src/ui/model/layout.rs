@@ -12,7 +12,7 @@ pub const SMALLEST: (u16, u16) = (40, 10);
 const BESIDE_FROM: u16 = 100;
 
 /// How many lines the timeline takes, the one that sets it apart included.
-const TIMELINE: u16 = 4;
+const TIMELINE_ROWS: u16 = 4;
 
 /// How many lines the list keeps, its headings included, where there is a timeline.
 const LIST_KEEPS: u16 = 6;
@@ -75,15 +75,15 @@ pub fn layout(model: &Model) -> Layout {
     let beside = width >= BESIDE_FROM;
     let list_width =
         if beside { width.saturating_sub(detail_width + 3) } else { width.saturating_sub(2) };
-    let timeline = has_timeline(model) && list_rows >= LIST_KEEPS + TIMELINE;
+    let timeline = has_timeline(model) && list_rows >= LIST_KEEPS + TIMELINE_ROWS;
     let list = Rect { x: 1, y: frame.y + 1, width: list_width, height: list_rows };
-    let above = list_rows - if timeline { TIMELINE } else { 0 };
+    let above = list_rows - if timeline { TIMELINE_ROWS } else { 0 };
     Layout {
         header: line(0),
         tabs: line(1),
         frame,
         list: Rect { height: above, ..list },
-        timeline: timeline.then_some(Rect { y: list.y + above, height: TIMELINE, ..list }),
+        timeline: timeline.then_some(Rect { y: list.y + above, height: TIMELINE_ROWS, ..list }),
         detail: beside.then_some(Rect {
             x: list_width + 2,
             y: frame.y + 1,

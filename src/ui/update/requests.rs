@@ -16,8 +16,8 @@ pub struct Hazard {
     pub warning: String,
 }
 
-/// Returns how dangerous it is to request these. What fires a task is as dangerous as what that task
-/// asks for; of a task not at hand nothing is known, so that it is asked about.
+/// Returns how dangerous it is to request these. What fires a task is as dangerous as what that
+/// task asks for; of a task not at hand nothing is known, so that it is asked about.
 pub fn hazard(model: &Model, spec: &OperationSpec, submits: &[Submit]) -> Hazard {
     let mut hazard = Hazard { risk: spec.risk, warning: spec.warning.to_string() };
     if spec.risk != Risk::OfTask {

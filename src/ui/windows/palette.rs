@@ -78,7 +78,7 @@ impl Palette {
         let found = self.found.iter().flat_map(|(_, items)| items);
         let all = self.actions.iter().chain(found);
         let mut matches = if typed.is_empty() {
-            all.take(fuzzy::MOST).cloned().collect()
+            all.take(fuzzy::MOST_MATCHES).cloned().collect()
         } else {
             fuzzy::rank(typed, all, |item| item.text.as_str())
         };
