@@ -8,6 +8,9 @@ mod source;
 
 use std::path::Path;
 
+#[path = "architecture/circles.rs"]
+mod circles;
+
 use source::{code_only, files, module_path, paths};
 
 /// The rooms below `src`, and the other rooms each may know. Only `main` knows all.
@@ -149,7 +152,7 @@ const NAMELESS: &[&str] = &["ui", "cli", "wire", "domain", "config", "lib"];
 
 /// Where kinds of resources are named after all: their own files, and what the console shows of
 /// single kinds beyond their descriptions.
-const NAMED: &[&str] = &["domain/resources/", "ui/special.rs"];
+const NAMED: &[&str] = &["domain/resources/", "ui/model/special.rs", "ui/view/special.rs"];
 
 /// The kinds that code names; `types` are those of resources, `operations` the words of the others.
 fn kinds_in(text: &str, types: &[String], operations: &[String]) -> Vec<String> {

@@ -395,7 +395,7 @@ impl Peer {
             )
         })?;
         serde_json::from_slice(&bytes).map_err(|error| {
-            let mut message = format!("the request is not understood: {error}");
+            let mut message = format!("the request is not understood: {}", complaint(&error));
             let version = Version::told(headers, header::USER_AGENT);
             // Another version asks in other words; of anybody else it is a slip.
             if matches!(version, Version::Other(_)) {
@@ -403,6 +403,21 @@ impl Peer {
             }
             Refusal::new(Reason::Type, message).into()
         })
+    }
+}
+
+/// Why a request cannot be read, without a word of what was sent: that may be a secret.
+fn complaint(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    if !error.is_data() || said.starts_with("missing field") {
+        return said;
+    }
+    match said.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("expected {expected}"),
+        None => {
+            let (line, column) = (error.line(), error.column());
+            format!("it is not as it must be at line {line} column {column}")
+        }
     }
 }
 

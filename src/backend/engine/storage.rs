@@ -140,7 +140,7 @@ pub enum Change {
         params: Arc<Params>,
     },
     /// A step began, ended or was undone.
-    Step(Box<StepChange>),
+    Step(Arc<StepChange>),
     /// A resource was made or changed.
     Put(Arc<Resource>),
     /// A resource is gone.
@@ -159,7 +159,7 @@ pub enum Change {
 }
 
 /// A step as it is to be recorded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StepChange {
     /// Of which operation.
     pub uid: Uid,

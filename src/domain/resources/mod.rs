@@ -16,8 +16,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::query::Value;
 use super::resource::{Detail, Foreign, ResourceId, ResourceKind, ResourceSpec, ResourceType};
+use super::value::Value;
 
 /// Makes of the list of kinds what everybody else uses.
 macro_rules! kinds {
