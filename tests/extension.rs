@@ -175,7 +175,7 @@ fn a_kind_with_a_field_of_an_unknown_type_is_there_and_says_why_it_cannot_be_ask
     let mut fake = fake_backend::Fake::full();
     fake.resources.extend(pools());
     let mut stage = Stage::with(fake, (120, 30), |setup| {
-        setup.keymap = Keymap::new(table(&newer), &[]).unwrap();
+        setup.keymap = Keymap::new(actions(&newer), &[]).unwrap();
         setup.catalogue = newer;
     });
     stage.keys("2");
