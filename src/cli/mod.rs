@@ -14,6 +14,7 @@ mod operate;
 mod recover;
 mod show;
 mod table;
+mod value;
 mod wait;
 
 use std::io::Write;

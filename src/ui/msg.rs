@@ -81,7 +81,7 @@ pub enum Fetch {
 
 /// The answer to a [`Fetch`] of the same name.
 #[derive(Debug)]
-#[allow(missing_docs)] // Each says what the question of its name was answered with.
+#[allow(missing_docs, reason = "each says what the question of its name was answered with")]
 pub enum Reply {
     Rows(Tab, Result<Page>),
     Marks(Tab, Result<Page>),

@@ -38,7 +38,7 @@ macro_rules! kinds {
         /// Any resource, whole.
         #[derive(Debug, Clone, PartialEq, Serialize)]
         #[serde(rename_all = "snake_case", tag = "resource")]
-        #[allow(missing_docs)] // Each is described in its own file.
+        #[allow(missing_docs, reason = "each is described in its own file")]
         pub enum Resource {
             $($kind($kind),)+
             /// One of a kind that only a backend's description tells of.
