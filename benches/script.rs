@@ -1,7 +1,7 @@
 //! What a script's command costs beside a backend that runs: from exec to exit.
 //!
-//! `cargo bench --bench script` runs the real program, each command in turns with `--version`, which
-//! is the least it can do, and prints one line a figure with the limit beside it.
+//! `cargo bench --bench script` runs the real program, each command in turns with `--version`,
+//! which is the least it can do, and prints one line a figure with the limit beside it.
 
 #![allow(
     clippy::expect_used,

@@ -23,7 +23,7 @@ use serde_json::{Value as Json, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-const OURS: &str = env!("CARGO_PKG_VERSION");
+const THIS_VERSION: &str = env!("CARGO_PKG_VERSION");
 const NEWER: &str = "hostler/99.1.0";
 const OLDER: &str = "hostler/0.0.1";
 
@@ -120,7 +120,8 @@ fn page(resources: &Json) -> (&'static str, Json) {
 
 /// The error says it in one sentence, with both versions and what to do.
 fn names_both(error: &str, theirs: &str) {
-    let both = format!("is hostler {theirs} and this is hostler {OURS}; restart the older one");
+    let both =
+        format!("is hostler {theirs} and this is hostler {THIS_VERSION}; restart the older one");
     assert!(error.contains(&both) && !error.contains('\n'), "{error}");
 }
 
@@ -167,7 +168,7 @@ async fn a_backend_of_before_versions_were_told_works() {
     let Answer::Page(page) = client.query(Query::Counts).await.unwrap() else { panic!("no page") };
     assert_eq!(page.total, 1);
     let error = client.submit(Submit::default()).await.unwrap_err().to_string();
-    let said = format!("does not say which version of hostler it is, and this is {OURS}");
+    let said = format!("does not say which version of hostler it is, and this is {THIS_VERSION}");
     assert!(error.contains(&said), "{error}");
 }
 
@@ -188,10 +189,11 @@ async fn a_newer_client_that_is_not_understood_hears_both_versions() {
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.contains(&format!("server: hostler/{OURS}\r\n")), "{answer}");
+        assert!(answer.contains(&format!("server: hostler/{THIS_VERSION}\r\n")), "{answer}");
         assert!(answer.contains("the request is not understood: "), "{answer}");
-        let both =
-            format!("the client is hostler 99.1.0 and this is hostler {OURS}; restart the older");
+        let both = format!(
+            "the client is hostler 99.1.0 and this is hostler {THIS_VERSION}; restart the older"
+        );
         assert_eq!(answer.contains(&both), says_both, "{answer}");
     }
     stop.cancel();
@@ -273,5 +275,5 @@ async fn only_the_kind_with_an_unknown_type_cannot_be_asked_for() {
     let beyond = |kind| catalogue.get(kind).unwrap().beyond_us();
     assert_eq!(beyond("pool_scrub"), None);
     let why = beyond("pool_warp").unwrap();
-    assert!(why.contains("its field 'speed'") && why.contains(OURS), "{why}");
+    assert!(why.contains("its field 'speed'") && why.contains(THIS_VERSION), "{why}");
 }

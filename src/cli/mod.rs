@@ -14,6 +14,7 @@ mod operate;
 mod recover;
 mod show;
 mod table;
+mod unread;
 mod value;
 mod wait;
 
@@ -28,13 +29,13 @@ use serde::Serialize;
 
 pub use ask::{Keyboard, Terminal};
 pub use define::{
-    Cli, Command, LaneCommand, ListArgs, ManyArgs, OperationCommand, RunArgs, command, config_file,
-    is_about_a_kind, parse, state_dir,
+    Cli, Command, LaneCommand, ListArgs, ManyArgs, OperationCommand, RunArgs, command, parse,
 };
 pub use doctor::{Check, checks, doctor, tell as tell_checks};
 pub use fields::parse as parse_fields;
 pub use manual::{complete, man};
 pub use recover::{Recovered, recovered};
+pub use unread::{config_file, is_about_a_kind, state_dir};
 
 use crate::domain::display::one_line;
 use crate::domain::{

@@ -1,8 +1,9 @@
 //! The client: a [`Backend`] that is somewhere else.
 //!
-//! The catalogue is fetched once, at connect, unless one is there already that is as good. The event stream looks after itself: when the
-//! connection breaks it says [`Fact::Lost`], tries again, and says [`Fact::Missed`] when it has the
-//! backend again, so that the receiver asks for everything anew.
+//! The catalogue is fetched once, at connect, unless one is there already that is as good. The
+//! event stream looks after itself: when the connection breaks it says [`Fact::Lost`], tries again,
+//! and says [`Fact::Missed`] when it has the backend again, so that the receiver asks for
+//! everything anew.
 //!
 //! No wait is without an end. A backend that is gone is noticed at once, one that is stopped within
 //! seconds, and one that hangs when its time is over.

@@ -10,7 +10,7 @@ use axum::http::HeaderMap;
 use axum::http::header::AsHeaderName;
 
 /// The version of this program.
-const OURS: &str = env!("CARGO_PKG_VERSION");
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// What this program says in either header.
 pub(super) const PRODUCT: &str = concat!("hostler/", env!("CARGO_PKG_VERSION"));
 
@@ -32,7 +32,7 @@ impl Version {
         let product = headers.get(header).and_then(|value| value.to_str().ok());
         match product.and_then(|product| product.strip_prefix("hostler/")) {
             None => Self::Untold,
-            Some(OURS) => Self::Same,
+            Some(VERSION) => Self::Same,
             Some(other) => Self::Other(other.chars().filter(char::is_ascii_graphic).collect()),
         }
     }
@@ -55,17 +55,17 @@ impl fmt::Display for Advice<'_> {
         match self.version {
             Version::Untold => write!(
                 f,
-                "{who} does not say which version of hostler it is, and this is {OURS}; restart \
+                "{who} does not say which version of hostler it is, and this is {VERSION}; restart \
                  {who} if it is an older one"
             ),
             Version::Same => write!(
                 f,
-                "{who} is hostler {OURS} like this one, so this is a fault in hostler; please \
+                "{who} is hostler {VERSION} like this one, so this is a fault in hostler; please \
                  report it"
             ),
             Version::Other(theirs) => write!(
                 f,
-                "{who} is hostler {theirs} and this is hostler {OURS}; restart the older one"
+                "{who} is hostler {theirs} and this is hostler {VERSION}; restart the older one"
             ),
         }
     }
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(
             told("hostler/99.1.0").advice("the backend").to_string(),
             format!(
-                "the backend is hostler 99.1.0 and this is hostler {OURS}; restart the older one"
+                "the backend is hostler 99.1.0 and this is hostler {VERSION}; restart the older one"
             )
         );
     }
