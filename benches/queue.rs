@@ -122,7 +122,10 @@ fn bare(dir: &Path, count: u64) -> f64 {
     connection.pragma_update(None, "synchronous", "FULL").expect("FULL");
     connection.pragma_update(None, "wal_autocheckpoint", 4096).expect("checkpoint");
     connection
-        .execute_batch(include_str!("../src/backend/engine/store/schema.sql"))
+        .execute_batch(concat!(
+            include_str!("../src/backend/engine/store/schema.sql"),
+            include_str!("../src/backend/engine/store/migrations/2.sql"),
+        ))
         .expect("the same tables");
     let (requests, waiting) = mpsc::channel::<(u64, tokio::sync::oneshot::Sender<()>)>();
     let writer = std::thread::spawn(move || {

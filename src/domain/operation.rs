@@ -169,6 +169,18 @@ impl fmt::Display for Wait {
     }
 }
 
+/// What an operation returns at its end.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Outcome {
+    /// For people, in one sentence; empty where there is nothing to say.
+    #[serde(default)]
+    pub message: String,
+    /// The same for programs, in the form that the operation's kind gives it; `null` where there is
+    /// none.
+    #[serde(default)]
+    pub data: serde_json::Value,
+}
+
 /// An operation, as lists show it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Operation {
@@ -201,8 +213,19 @@ pub struct Operation {
     /// Why it failed, or what else should be known, in one sentence.
     #[serde(default)]
     pub comment: Option<String>,
+    /// What it returned, once it is DONE, where it has anything to say.
+    #[serde(default)]
+    pub outcome: Option<Outcome>,
+    /// The operation that asked for it, whose child it is.
+    #[serde(default)]
+    pub parent: Option<Uid>,
     /// When it was accepted.
     pub created: Timestamp,
+    /// When it last changed: its state, parameters, priority, or whether it is to be cancelled.
+    /// Progress, steps and reasons to wait change nothing of it. 1970 where an older backend does
+    /// not say.
+    #[serde(default)]
+    pub updated: Timestamp,
     /// When its steps began.
     #[serde(default)]
     pub started: Option<Timestamp>,

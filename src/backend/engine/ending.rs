@@ -206,6 +206,8 @@ impl Ending {
             comment: last.comment.clone(),
             started: live.operation(last.uid).and_then(|operation| operation.started),
             finished: Some(self.now),
+            outcome: None,
+            updated: self.now,
         });
         stands.chain(self.changed.iter().map(Change::from)).collect()
     }

@@ -218,6 +218,8 @@ impl Live {
             comment: None,
             started: open.operation.started,
             finished: None,
+            outcome: None,
+            updated: open.operation.updated,
         })
     }
 
@@ -363,9 +365,11 @@ impl Live {
     }
 
     /// An operation is to be undone, and that is on disk.
-    pub(super) fn call_off(&mut self, uid: Uid) {
+    pub(super) fn call_off(&mut self, uid: Uid, now: Timestamp) {
         if let Some(open) = self.open.get_mut(&uid) {
-            open.operation_mut().cancelling = true;
+            let operation = open.operation_mut();
+            operation.cancelling = true;
+            operation.updated = now;
             if let Some(cancel) = &open.cancel {
                 cancel.cancel();
             }
@@ -374,10 +378,12 @@ impl Live {
     }
 
     /// Changes the priority of an operation that has not started.
-    pub(super) fn prioritise(&mut self, uid: Uid, priority: i32) {
+    pub(super) fn prioritise(&mut self, uid: Uid, priority: i32, now: Timestamp) {
         self.queue.prioritise(uid, priority);
         if let Some(open) = self.open.get_mut(&uid) {
-            open.operation_mut().priority = priority;
+            let operation = open.operation_mut();
+            operation.priority = priority;
+            operation.updated = now;
         }
     }
 
@@ -410,7 +416,8 @@ impl Live {
                 let operation = open.operation_mut();
                 operation.state = State::Run;
                 operation.wait = None;
-                operation.started.get_or_insert_with(now);
+                operation.updated = now();
+                operation.started.get_or_insert(operation.updated);
                 if operation.cancelling {
                     cancel.cancel();
                 }
@@ -490,6 +497,7 @@ impl Live {
         operation.state = state;
         operation.comment = comment;
         operation.finished = Some(now);
+        operation.updated = now;
         operation.progress = None;
         operation.wait = None;
         operation.cancelling = false;

@@ -12,7 +12,8 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::domain::{
-    BackendError, BoxFuture, LaneState, Operation, Params, Resource, ResourceId, State, Step, Uid,
+    BackendError, BoxFuture, LaneState, Operation, Outcome, Params, Resource, ResourceId, State,
+    Step, Uid,
 };
 
 /// What keeps operations, resources and lanes.
@@ -112,11 +113,27 @@ pub enum Change {
         started: Option<Timestamp>,
         /// When it ended.
         finished: Option<Timestamp>,
+        /// What it returned.
+        outcome: Option<Outcome>,
+        /// When it changed.
+        updated: Timestamp,
     },
     /// Somebody asked to cancel an operation.
-    Cancelling(Uid),
+    Cancelling {
+        /// Which.
+        uid: Uid,
+        /// When.
+        updated: Timestamp,
+    },
     /// An operation's priority changed.
-    Priority(Uid, i32),
+    Priority {
+        /// Which.
+        uid: Uid,
+        /// Higher runs sooner.
+        priority: i32,
+        /// When it changed.
+        updated: Timestamp,
+    },
     /// An operation in `ERROR` is queued again.
     Relaunch {
         /// As it is from now on; its own `params` are not looked at.

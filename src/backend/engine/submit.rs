@@ -60,7 +60,7 @@ impl Engine {
             (None, Some(id)) => live.inventory().get(id).map(|it| it.name().to_owned()),
             (None, None) => None,
         };
-        let params = Arc::new(params);
+        let (params, now) = (Arc::new(params), self.clock.now());
         let operation = Arc::new(Operation {
             uid,
             kind: submit.kind,
@@ -73,7 +73,10 @@ impl Engine {
             attempt: 0,
             cancelling: false,
             comment: None,
-            created: self.clock.now(),
+            outcome: None,
+            parent: None,
+            created: now,
+            updated: now,
             started: None,
             finished: None,
             progress: None,

@@ -36,7 +36,7 @@ pub const FILE: &str = "hostler.db";
 const APPLICATION_ID: i32 = 0x6873_746c;
 
 /// Migrations in order; the file's `user_version` says how many it has seen.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("migrations/2.sql")];
 
 /// The store, open.
 #[derive(Clone)]
@@ -241,15 +241,16 @@ fn recognise(connection: &Connection, path: &Path) -> Result<usize, BackendError
 
 /// Brings the file to the newest version, each step in a transaction of its own.
 fn migrate(connection: &mut Connection, version: usize, path: &Path) -> Result<(), BackendError> {
-    for (index, migration) in MIGRATIONS.iter().enumerate().skip(version) {
-        (|| {
-            let transaction = connection.transaction()?;
-            transaction.execute_batch(migration)?;
-            transaction.pragma_update(None, "user_version", index + 1)?;
-            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-            transaction.commit()
-        })()
-        .map_err(|error: rusqlite::Error| broken(path, &error))?;
+    apply(connection, &MIGRATIONS, version).map_err(|error| broken(path, &error))
+}
+
+fn apply(connection: &mut Connection, migrations: &[&str], version: usize) -> rusqlite::Result<()> {
+    for (index, migration) in migrations.iter().enumerate().skip(version) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "user_version", index + 1)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.commit()?;
     }
     Ok(())
 }
