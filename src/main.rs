@@ -405,6 +405,7 @@ async fn doctor(cli: &Cli, read: &Read, json: bool) -> anyhow::Result<ExitCode> 
         checks.push(Check::bad("state directory", error.to_string(), "hostler --state OTHER_DIR"));
     }
     checks.extend(mending::unknown(&place));
+    checks.extend(mending::outdated(&place));
     let mut settings = place.settings();
     // What is tried out leaves nothing where there is nothing of ours yet.
     let scratch = match find(&place.state_dir) {

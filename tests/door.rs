@@ -186,17 +186,18 @@ fn a_state_directory_never_has_two_owners() {
         }
         None => println!("left out: nothing can be mounted here"),
     }
-    // Nobody can be asked any more, and still it has an owner, who is named.
-    std::fs::remove_file(place.dir().join("hostler.sock")).expect("removed");
-    for arguments in [&["serve"][..], &["list", "vms"]] {
-        let output = end(begin(&place, arguments));
-        if output.status.code() == Some(3) {
-            let said = complaint(&output, 3);
-            assert!(said.contains("process") && said.contains("kill"), "{said}");
-        } else {
-            // It has made itself a new socket.
-            assert!(place.is_served(), "{output:?}");
+    // A socket that is removed or replaced is made anew.
+    let socket = place.dir().join("hostler.sock");
+    for replace in [false, true] {
+        std::fs::remove_file(&socket).expect("removed");
+        if replace {
+            std::fs::write(&socket, "").expect("another");
         }
+        place.ok(&["list", "vms"]);
+        let mode = std::fs::metadata(&socket).expect("a socket").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let said = complaint(&end(begin(&place, &["serve"])), 1);
+        assert!(said.contains("another hostler runs"), "{said}");
     }
     assert_eq!(place.pid().to_string(), owner);
     assert_eq!(place.hostlers().len(), 1);
@@ -204,9 +205,19 @@ fn a_state_directory_never_has_two_owners() {
 
 #[test]
 fn an_owner_whose_database_or_directory_is_taken_away_stops() {
-    for what in ["removed", "replaced", "moved"] {
+    for what in ["removed", "replaced", "moved", "unmounted"] {
         let place = Box7::new();
         let state = place.dir().join("state");
+        let beneath = place.dir().join("beneath");
+        std::fs::create_dir(&beneath).expect("a directory");
+        let mount = match what {
+            "unmounted" => Again::mount(&beneath, &state),
+            _ => None,
+        };
+        if what == "unmounted" && mount.is_none() {
+            println!("left out: nothing can be mounted here");
+            continue;
+        }
         let mut command = place.command();
         command.env("HOSTLER_STATE", &state).arg("serve");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -226,10 +237,12 @@ fn an_owner_whose_database_or_directory_is_taken_away_stops() {
                 std::fs::copy(&database, &copy).expect("a copy");
                 std::fs::rename(&copy, &database).expect("replaced");
             }
+            // It holds the filesystem open, and nothing in that changes.
+            "unmounted" => drop(mount),
             _ => std::fs::rename(&state, place.dir().join("old")).expect("moved"),
         }
         let said = complaint(&end(owner), 1);
-        let name = if what == "moved" { "state" } else { "hostler.db" };
+        let name = if what.starts_with("re") { "hostler.db" } else { "state directory" };
         assert!(said.contains(name) && said.contains(state.to_str().unwrap()), "{what}: {said}");
     }
 }

@@ -412,15 +412,16 @@ async fn disks_of_every_filesystem_are_made_at_their_smallest() {
 async fn overlays_name_their_backing_file() {
     let (tool, log, dir) = (QemuImg::new(), CommandLog::default(), tempfile::tempdir().unwrap());
     let (base, over) = (dir.path().join("base,1.qcow2"), dir.path().join("over.qcow2"));
-    let failure = tool.overlay(&over, &base, DiskFormat::Qcow2, &log).await.unwrap_err();
+    let overlay = |over, base| tool.overlay(over, base, DiskFormat::Qcow2, 8 << 20, &log);
+    let failure = overlay(&over, &base).await.unwrap_err();
     assert!(failure.message.contains("No such file"), "{failure}");
     tool.create(&base, 8, FsType::None, "", &log).await.unwrap();
     for _ in 0..2 {
-        tool.overlay(&over, &base, DiskFormat::Qcow2, &log).await.unwrap();
+        overlay(&over, &base).await.unwrap();
     }
     let info = tool.info(&over, &log).await.unwrap();
     assert_eq!((info.backing.as_ref(), info.virtual_bytes), (Some(&base), 8 << 20));
-    let failure = tool.overlay(&over, &over, DiskFormat::Qcow2, &log).await.unwrap_err();
+    let failure = overlay(&over, &over).await.unwrap_err();
     assert!(failure.message.contains("another file of that name"), "{failure}");
     assert_eq!(names(dir.path()), ["base,1.qcow2", "over.qcow2"]);
 }

@@ -9,11 +9,15 @@
 
 #[path = "support/hostler.rs"]
 mod hostler;
+#[path = "support/screen.rs"]
+mod screen;
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use hostler::{Box7, alone};
+use screen::Screen;
 use serde_json::Value;
 
 /// The files of VMs, disks and images, without what only a running guest has.
@@ -117,4 +121,118 @@ fn a_damaged_database_costs_history_and_nothing_else() {
     place.done("vm_delete", &["vm=web-1"]);
     place.done("image_delete", &["image=tiny"]);
     sound(&place);
+}
+
+/// What a QEMU has open is in use whatever the database says, and is attached again.
+#[test]
+fn an_older_database_put_back_while_a_guest_runs_loses_nothing() {
+    let _alone = alone();
+    let mut place = Box7::new();
+    place.serve(&[]);
+    place.done("image_build", &["recipe=tiny"]);
+    let password = place.secret("correct horse battery");
+    place.done("vm_create", &["hostname=web-1", &password, "os=tiny"]);
+    for name in ["data", "spare"] {
+        place.done("disk_create", &[&format!("name={name}"), "size_mb=5"]);
+    }
+    place.done("disk_attach", &["disk=spare", "vm=web-1"]);
+    place.end();
+    let older = place.dir().with_extension("db");
+    let database = place.dir().join("hostler.db");
+    fs::copy(&database, &older).unwrap();
+
+    place.serve(&[]);
+    let screen = Screen::open(&place, 100, 30, &["serial", "vm/1"]);
+    screen.wait_for("# ");
+    drop(screen);
+    place.done("disk_detach", &["disk=spare", "vm=web-1"]);
+    place.done("disk_attach", &["disk=data", "vm=web-1"]);
+    place.done("disk_create", &["name=new", "size_mb=5"]);
+    place.done("disk_attach", &["disk=new", "vm=web-1"]);
+    let (before, guests) = (resources(&place), place.guests());
+    place.kill();
+    for log in ["hostler.db-wal", "hostler.db-shm"] {
+        let _ = fs::remove_file(place.dir().join(log));
+    }
+    fs::rename(&older, &database).unwrap();
+
+    place.serve(&[]);
+    // Free, as far as this database knows.
+    let refused = place.run(&["run", "disk_delete", "disk=data", "--wait"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("in use by a QEMU"), "{said}");
+    place.ok(&["operation", "cancel", &place.newest("disk_delete").to_string()]);
+    let told = place.run(&["doctor"]);
+    let told = String::from_utf8_lossy(&told.stdout);
+    assert!(told.contains("the database is older than what lies beside it"), "{told}");
+    assert!(!place.run(&["doctor", "--deep"]).status.success());
+    place.end();
+
+    let done = place.json(&["recover"]);
+    assert_eq!(done["left"], serde_json::json!({}), "{done:#}");
+    place.serve(&[]);
+    assert_eq!(resources(&place), before);
+    assert_eq!(place.guests(), guests, "the guest ran all the time");
+    sound(&place);
+    place.done("disk_detach", &["disk=data", "vm=web-1"]);
+    place.done("disk_delete", &["disk=data"]);
+    place.done("vm_stop", &["vm=web-1", "force=true"]);
+    sound(&place);
+}
+
+/// A state directory can be moved: also while a guest runs, and with root disks that name their
+/// image where it was.
+#[test]
+fn a_state_directory_that_is_moved_goes_on_where_it_is() {
+    let _alone = alone();
+    let mut place = Box7::new();
+    place.serve(&[]);
+    let cloud = place.dir().join("cloud.qcow2");
+    qemu_img(&["create", "-q", "-f", "qcow2", cloud.to_str().unwrap(), "16M"]);
+    place.done("image_import", &["name=cloud", &format!("source={}", cloud.display())]);
+    fs::remove_file(&cloud).unwrap();
+    let password = place.secret("correct horse battery");
+    for name in ["web-1", "web-2"] {
+        place.done("vm_create", &[&format!("hostname={name}"), &password, "os=cloud"]);
+    }
+    place.done("disk_create", &["name=data", "size_mb=5"]);
+    place.done("disk_attach", &["disk=data", "vm=web-1"]);
+    place.done("vm_stop", &["vm=web-2", "force=true"]);
+    fs::remove_file(place.dir().join("secret.txt")).unwrap();
+    let guests = place.guests();
+    place.end();
+    // As roots were made once: with the image's full path.
+    let root = place.dir().join("vms/2/root.qcow2");
+    let image = place.dir().join("images/1/disk.qcow2");
+    let (root, image) = (root.to_str().unwrap(), image.to_str().unwrap());
+    qemu_img(&["rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b", image, root]);
+
+    place.move_away();
+    let told = place.json(&["recover", "--dry-run"]);
+    assert_eq!(
+        (&told["taken"], &told["left"]),
+        (&Value::from(serde_json::Map::new()), &told["taken"])
+    );
+    place.serve(&[]);
+    assert_eq!(place.guests(), guests, "the guest runs on");
+    place.done("vm_start", &["vm=web-2"]);
+    // The root disk that was made today needs no mending.
+    place.done("vm_stop", &["vm=web-1", "force=true"]);
+    place.done("vm_start", &["vm=web-1"]);
+    let steps = place.json(&["show", &format!("operation/{}", place.newest("vm_start"))]);
+    assert!(!steps.to_string().contains("rebase"), "{steps:#}");
+    place.done("disk_create", &["name=more", "size_mb=5"]);
+    place.done("disk_delete", &["disk=more"]);
+    place.done("disk_restore", &["disk=more"]);
+    place.wait("everything is settled", || place.run(&["doctor", "--deep"]).status.success());
+    for vm in ["vm=web-1", "vm=web-2"] {
+        place.done("vm_stop", &[vm, "force=true"]);
+    }
+    place.done("disk_detach", &["disk=data", "vm=web-1"]);
+    sound(&place);
+}
+
+fn qemu_img(arguments: &[&str]) {
+    let status = Command::new("qemu-img").args(arguments).status().expect("qemu-img is installed");
+    assert!(status.success(), "{arguments:?}");
 }

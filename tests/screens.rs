@@ -11,8 +11,12 @@
 mod events;
 #[path = "support/fake_backend.rs"]
 mod fake_backend;
+#[path = "screens/filters.rs"]
+mod filters;
 #[path = "screens/keys.rs"]
 mod keys;
+#[path = "screens/many.rs"]
+mod many;
 #[path = "screens/plots.rs"]
 mod plots;
 #[path = "support/stage.rs"]
@@ -41,6 +45,8 @@ const SCENES: &[(&str, bool, &str)] = &[
     ("form_nested", false, "3 n \"nightly\" tab \"vm_stop\" enter"),
     ("palette", false, ": \"start\""),
     ("filter", false, "/ \"state:running\""),
+    ("filter_names", false, "/ \"s\""),
+    ("filter_misread", false, "/ \"state:running\" space \"memory>big\""),
     ("marks", false, "space space"),
     ("sort", false, "o j"),
     ("confirm", false, "S"),

@@ -1,5 +1,6 @@
 //! The embedded backend: starts the parts and implements [`Backend`].
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::{
@@ -9,6 +10,7 @@ use crate::domain::{
 };
 
 use super::engine::secrets::{hidden, hide};
+use super::engine::storage::Change;
 use super::engine::store::{Store, reader};
 use super::engine::{self, Engine, Live, Options, Parts};
 use super::environment::Environment;
@@ -56,6 +58,7 @@ impl Embedded {
     ) -> Result<Self> {
         let (store, mut opened) = Store::open(&settings.state_dir)?;
         state_files::raise(&mut opened.counters, &settings.state_dir);
+        follow(&settings.state_dir, &store, &mut opened.resources);
         let guard = owned.guard().inspect_err(|error| {
             tracing::warn!(%error, "whether the state directory stays where it is is not watched");
         });
@@ -69,7 +72,7 @@ impl Embedded {
             opened,
         });
         let site = Arc::new(Site::new(engine.clone(), env));
-        let keeper = Arc::new(Keeper::new(site.clone()));
+        let keeper = Arc::new(Keeper::new(site.clone(), store.clone()));
         let observed = engine.watch(observer::concerns);
         let scheduled = engine.watch(scheduler::concerns);
         engine.dispatch();
@@ -292,6 +295,22 @@ fn shown(resource: Resource) -> Resource {
             Resource::Task(Task { params, ..task })
         }
         other => other,
+    }
+}
+
+/// Brings the paths in records to where the state directory is now, which may have been moved.
+fn follow(state_dir: &Path, store: &Store, resources: &mut [Resource]) {
+    let mut changes = Vec::new();
+    for resource in resources {
+        if state_files::moved::follow(state_dir, resource) {
+            changes.push(Change::Put(Arc::new(resource.clone())));
+        }
+    }
+    if !changes.is_empty() {
+        let (dir, count) = (state_dir.display(), changes.len());
+        tracing::info!("the state directory was moved to {dir}: {count} records follow it");
+        // Whatever is acknowledged later is written after it.
+        store.writer().send_unanswered(changes);
     }
 }
 

@@ -20,6 +20,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat, inotify};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
 use crate::backend::engine::store;
@@ -30,6 +32,8 @@ use crate::domain::{BackendError, Result};
 const LOCK: &str = "hostler.lock";
 /// By these a directory is known as ours. Both are there from the first moment on, or soon after.
 const MARKS: [&str; 2] = [LOCK, store::FILE];
+/// What is mounted where, as we see it.
+const MOUNTS: &str = "/proc/self/mountinfo";
 /// What may lie in a directory that nobody has used yet.
 const HARMLESS: [&str; 2] = ["config.toml", "lost+found"];
 
@@ -132,6 +136,8 @@ impl Owned {
             dir: Known::at("state directory", &self.path)?,
             database: Known::at("database", &self.path.join(store::FILE))?,
             changes: pipe::Receiver::from_owned_fd_unchecked(inotify)?,
+            // Before anything is looked at, so that it tells of every change from now on.
+            mounts: urgent(File::open(MOUNTS)?.into())?,
         })
     }
 }
@@ -143,6 +149,9 @@ pub(super) struct Guard {
     database: Known,
     /// Not a pipe, but read as one.
     changes: pipe::Receiver,
+    /// Urgent whenever something was mounted or unmounted: of a filesystem that is taken away while
+    /// we hold it open, nothing else tells.
+    mounts: AsyncFd<OwnedFd>,
 }
 
 impl Guard {
@@ -153,7 +162,13 @@ impl Guard {
                 return lost;
             }
             // That something changed is enough; what has, is looked at.
-            if self.changes.readable().await.is_err() {
+            let readable = tokio::select! {
+                readable = self.changes.readable() => readable,
+                urgent = self.mounts.ready(Interest::PRIORITY) => {
+                    urgent.map(|mut urgent| urgent.clear_ready())
+                }
+            };
+            if readable.is_err() {
                 return std::future::pending().await;
             }
             let mut changes = [0; 4096];
@@ -165,6 +180,14 @@ impl Guard {
     fn look(&self) -> Option<BackendError> {
         self.dir.lost().or_else(|| self.database.lost())
     }
+}
+
+/// Waits for what is urgent about a descriptor.
+// Deprecated for types that may lie about their descriptor. An OwnedFd cannot, and what takes the
+// function's place is unsafe, which this crate forbids.
+#[allow(deprecated)]
+fn urgent(held: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(held, Interest::PRIORITY)
 }
 
 /// Opens a state directory and finds out whose it is; `None` where there is nothing.

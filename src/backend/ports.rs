@@ -9,6 +9,7 @@
 
 #![warn(missing_docs)]
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -195,6 +196,9 @@ pub trait Hypervisor: Send + Sync {
         log: &'a CommandLog,
     ) -> PortFuture<'a, ()>;
 
+    /// The ids of the devices plugged into a running VM, its disks' among them.
+    fn plugged<'a>(&'a self, guest: &'a Guest) -> PortFuture<'a, BTreeSet<String>>;
+
     /// Opens the serial line. Any number may watch one VM at once.
     fn serial<'a>(&'a self, guest: &'a Guest) -> PortFuture<'a, Serial>;
 
@@ -245,8 +249,19 @@ pub trait DiskTool: Send + Sync {
         log: &'a CommandLog,
     ) -> PortFuture<'a, ()>;
 
-    /// Makes a qcow2 overlay of another disk; takes the same time whatever that one's size.
+    /// Makes a qcow2 overlay of another disk of `bytes` as a guest sees it; takes the same time
+    /// whatever that is. Both may be moved together.
     fn overlay<'a>(
+        &'a self,
+        path: &'a Path,
+        backing: &'a Path,
+        format: DiskFormat,
+        bytes: u64,
+        log: &'a CommandLog,
+    ) -> PortFuture<'a, ()>;
+
+    /// Tells an overlay that is not in use where the disk under it is now, or finds that it knows.
+    fn rebase<'a>(
         &'a self,
         path: &'a Path,
         backing: &'a Path,

@@ -361,7 +361,7 @@ fn kind(spec: &OperationSpec) -> clap::Command {
             .help(help)
             .action(clap::ArgAction::SetTrue)
     };
-    let brief = spec.doc.split_inclusive(['.', ';']).next().unwrap_or_default();
+    let brief = spec.doc.split_inclusive(". ").next().unwrap_or_default().trim_end();
     let mut long = spec.doc.to_string();
     match spec.risk {
         Risk::None => {}

@@ -34,7 +34,7 @@ pub use fields::parse as parse_fields;
 pub use manual::{complete, man};
 pub use recover::{Recovered, recovered};
 
-use crate::domain::filter::columns;
+use crate::domain::filter::{columns, head, named};
 use crate::domain::query::Subject;
 use crate::domain::{
     Answer, Backend, BackendError, Control, Event, EventStream, Fact, Filter, FilterError, List,
@@ -150,9 +150,10 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), Trouble> 
         kind => Subject::Resources(kind.parse().map_err(Trouble::Usage)?),
     };
     let filter = filter(&args.filter, of)?;
-    let sort = args.sort.map(|column| Sort {
-        descending: column.starts_with('-'),
-        column: column.trim_start_matches('-').to_owned(),
+    let sort = args.sort.map(|given| {
+        let word = given.trim_start_matches('-');
+        let column = named(of, word).unwrap_or(word).to_owned();
+        Sort { column, descending: given.starts_with('-') }
     });
     let list = List { of, filter, sort, offset: 0, limit: args.limit, around: None };
     list.check().map_err(|error| misread(error, of))?;
@@ -191,7 +192,7 @@ fn misread(error: FilterError, of: Subject) -> Trouble {
         FilterError::Column(column) => format!(
             "{what} have no column '{column}'; there are {}; a text with a sign in it is looked \
              for in quotes: '\"{column}:…\"'",
-            columns(of).join(", ")
+            columns(of).into_iter().map(|column| head(of, column)).collect::<Vec<_>>().join(", ")
         ),
         FilterError::Value(why) => format!("the filter is not understood: {why}"),
     })

@@ -6,7 +6,10 @@ use jiff::{Timestamp, tz::TimeZone};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::one_line;
-use crate::domain::{Lane, LaneState, Operation, Quantity, Resource, ResourceKind, Rows, Value};
+use crate::domain::filter::head;
+use crate::domain::{
+    Lane, LaneState, Operation, Quantity, Resource, ResourceKind, Rows, Subject, Value,
+};
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -22,23 +25,24 @@ pub(super) fn rows(out: &mut dyn Write, rows: &Rows, width: Option<u16>) -> std:
                 "comment" => operation.comment.clone().unwrap_or_default(),
                 _ => text(operation.field(column), column),
             };
-            table(out, &columns, operations, cell, width)
+            table(out, &columns, heads(Subject::Operations, &columns), operations, cell, width)
         }
         Rows::Resources(resources) => {
-            let columns: &[&str] = match resources.first().map(Resource::kind) {
-                None => return Ok(()),
-                Some(ResourceKind::Vm) => {
+            let Some(kind) = resources.first().map(Resource::kind) else { return Ok(()) };
+            let columns: &[&str] = match kind {
+                ResourceKind::Vm => {
                     &["id", "name", "state", "os", "vcpu", "memory", "cpu", "used", "created"]
                 }
-                Some(ResourceKind::Disk) => &["id", "name", "state", "size", "fstype", "vm"],
-                Some(ResourceKind::Image) => &["id", "name", "state", "label", "bytes", "source"],
-                Some(ResourceKind::Task) => &["id", "name", "state", "kind", "next", "missed"],
-                Some(ResourceKind::Encoding) => {
+                ResourceKind::Disk => &["id", "name", "state", "size", "fstype", "vm"],
+                ResourceKind::Image => &["id", "name", "state", "label", "bytes", "source"],
+                ResourceKind::Task => &["id", "name", "state", "kind", "next", "missed"],
+                ResourceKind::Encoding => {
                     &["id", "name", "state", "preset", "duration", "bytes", "output"]
                 }
             };
             let cell = |resource: &Resource, column: &str| text(resource.field(column), column);
-            table(out, columns, resources, cell, width)
+            let heads = heads(Subject::Resources(kind), columns);
+            table(out, columns, heads, resources, cell, width)
         }
     }
 }
@@ -61,7 +65,8 @@ pub(super) fn lanes(
         "running" => lane.running.to_string(),
         _ => lane.waiting.to_string(),
     };
-    table(out, &columns, lanes, cell, width)
+    let heads = columns.map(str::to_uppercase);
+    table(out, &columns, heads.to_vec(), lanes, cell, width)
 }
 
 /// A column's value for people, in the unit of its column.
@@ -101,9 +106,15 @@ pub(super) fn bytes(size: f64) -> String {
     format!("{size:.1} PiB")
 }
 
+/// What stands over columns, as on the console's lists.
+fn heads(of: Subject, columns: &[&str]) -> Vec<String> {
+    columns.iter().map(|column| head(of, column).to_uppercase()).collect()
+}
+
 fn table<T>(
     out: &mut dyn Write,
     columns: &[&str],
+    heads: Vec<String>,
     rows: &[T],
     cell: impl Fn(&T, &str) -> String,
     width: Option<u16>,
@@ -111,8 +122,7 @@ fn table<T>(
     if rows.is_empty() {
         return Ok(());
     }
-    let mut lines: Vec<Vec<String>> =
-        vec![columns.iter().map(|name| name.to_uppercase()).collect()];
+    let mut lines = vec![heads];
     for row in rows {
         lines.push(columns.iter().map(|column| one_line(&cell(row, column))).collect());
     }
@@ -168,8 +178,9 @@ mod tests {
 
     fn shown(rows: &[[&str; 2]], width: Option<u16>) -> String {
         let mut out = Vec::new();
+        let heads = ["A", "B"].map(str::to_owned);
         let cell = |row: &[&str; 2], column: &str| row[usize::from(column == "b")].to_owned();
-        table(&mut out, &["a", "b"], rows, cell, width).unwrap();
+        table(&mut out, &["a", "b"], heads.to_vec(), rows, cell, width).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::query::Value;
 
+/// How the ids of disks' devices begin, before the number.
+const DEVICE: &str = "hostler-disk-";
+
 /// The filesystem a disk is made with, on the whole disk, without a partition table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -156,6 +159,12 @@ impl Disk {
     /// knows the device by.
     #[must_use]
     pub fn device_id(&self) -> String {
-        format!("hostler-disk-{}", self.id)
+        format!("{DEVICE}{}", self.id)
+    }
+
+    /// Returns the number of the disk whose device has this id; `None` where it is no disk's.
+    #[must_use]
+    pub fn number_of(device: &str) -> Option<u64> {
+        device.strip_prefix(DEVICE)?.parse().ok()
     }
 }

@@ -6,12 +6,19 @@
 
 mod parse;
 
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, Range, RangeBounds};
 
 use serde::{Deserialize, Serialize};
 
 use super::query::{Subject, Value};
-use super::{Operation, Resource};
+use super::{Operation, Resource, ResourceKind};
+
+/// What stands for the names of what a row refers to where its columns are read: a disk's VM, a
+/// VM's disks, one a line. Every word looks into it, and a comparison of a disk's VM with a name.
+pub const REFERRED: &str = "referred to";
+
+/// What a filter calls the time since a row came to be, which is no column.
+pub const AGE: &str = "age";
 
 /// The most characters a filter may have, and any text in it.
 pub const LONGEST: usize = 1000;
@@ -39,7 +46,8 @@ pub struct FilterTerm {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FilterTest {
-    /// `web`: a word that any column of text may contain; `22` and `#22`: also the row's number.
+    /// `web`: a word that any column of text may contain, or the name of what the row refers to;
+    /// `22` and `#22`: also the row's number.
     Word(String),
     /// `state:running`: the whole text of a column, without regard to case.
     Is {
@@ -101,6 +109,15 @@ impl Quantity {
             _ => Self::Text,
         }
     }
+}
+
+/// A filter that cannot be understood: which part of it, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misread {
+    /// Where the part stands in the text, in bytes.
+    pub part: Range<usize>,
+    /// Why it cannot be understood.
+    pub why: FilterError,
 }
 
 /// Why a filter cannot be understood, in a few words.
@@ -167,7 +184,7 @@ impl Filter {
                 }
                 FilterTest::Within { column, .. } => (column, false),
             };
-            if !columns.contains(&column.as_str()) {
+            if column != REFERRED && !columns.contains(&column.as_str()) {
                 return Err(FilterError::Column(column.clone()));
             }
             if is_text != (Quantity::of(column) == Quantity::Text) {
@@ -207,6 +224,7 @@ impl FilterTest {
                 is_number
                     || columns
                         .iter()
+                        .chain([&REFERRED])
                         .any(|column| text(column).is_some_and(|text| contains(&text, word)))
             }
             Self::Is { column, text: wanted } => {
@@ -229,6 +247,37 @@ pub fn columns(of: Subject) -> Vec<&'static str> {
         Subject::Operations => Operation::COLUMNS.to_vec(),
         Subject::Resources(kind) => Resource::columns(kind),
     }
+}
+
+/// The word that stands over a column wherever its list is shown, and that means the column in a
+/// filter and an order as its own name does. For most columns both are the same.
+#[must_use]
+pub fn head(of: Subject, column: &str) -> &str {
+    match (of, column) {
+        (_, "used") => "resident",
+        (_, "fstype") => "fs",
+        (_, "bytes") => "size",
+        (_, "duration") => "length",
+        (_, "label") => "what",
+        (_, "actor") => "by",
+        (Subject::Resources(ResourceKind::Task), "kind") => "does",
+        (Subject::Operations, "created") => "when",
+        _ => column,
+    }
+}
+
+/// The column that a person means by a word, without regard to case: its name, or what stands
+/// over it.
+#[must_use]
+pub fn named(of: Subject, word: &str) -> Option<&'static str> {
+    let word = match (of, word) {
+        (Subject::Operations, word) if word.eq_ignore_ascii_case("id") => "uid",
+        (_, word) => word,
+    };
+    let columns = columns(of);
+    let own = columns.iter().find(|column| column.eq_ignore_ascii_case(word));
+    let by_head = || columns.iter().find(|column| head(of, column).eq_ignore_ascii_case(word));
+    own.or_else(by_head).copied()
 }
 
 /// The number of the row that a word may be: `22` or `#22`.
@@ -333,6 +382,46 @@ mod tests {
             assert_eq!(read.matches(&columns(VMS), row), expected, "{filter}: {read:?}");
             let wire = serde_json::to_string(&read).unwrap();
             assert_eq!(serde_json::from_str::<Filter>(&wire).unwrap(), read, "{wire}");
+        }
+    }
+
+    #[test]
+    fn what_stands_over_a_column_means_it_and_no_other() {
+        let subjects = ResourceKind::ALL.map(Subject::Resources);
+        for of in subjects.into_iter().chain([Subject::Operations]) {
+            for column in columns(of) {
+                assert_eq!(named(of, column), Some(column));
+                assert_eq!(named(of, &head(of, column).to_uppercase()), Some(column), "{of:?}");
+            }
+        }
+        let now = "2026-11-20T12:00+01[Europe/Berlin]".parse::<jiff::Zoned>().unwrap();
+        for (of, filter, column) in [
+            (Subject::Resources(ResourceKind::Image), "SIZE>1GiB", "bytes"),
+            (VMS, "resident>1GiB", "used"),
+            (Subject::Resources(ResourceKind::Disk), "vm:3", "vm"),
+            (Subject::Operations, "when:today", "created"),
+        ] {
+            let read = Filter::parse(filter, of, &now).unwrap();
+            let FilterTest::Within { column: is, .. } = &read.terms[0].test else {
+                panic!("{read:?}");
+            };
+            assert_eq!(is, column);
+        }
+        assert_eq!(named(VMS, "last"), None);
+    }
+
+    #[test]
+    fn the_part_that_cannot_be_understood_is_pointed_at() {
+        let now = "2026-11-20T12:00+01[Europe/Berlin]".parse::<jiff::Zoned>().unwrap();
+        for (filter, part) in [
+            ("web memory>big state:running", "memory>big"),
+            ("web -colour:\"dark red\" x", "-colour:\"dark red\""),
+            ("state:running ~x", "~x"),
+            ("web state:", "state:"),
+            ("a\tb", "a\tb"),
+        ] {
+            let misread = Filter::read(filter, VMS, &now).unwrap_err();
+            assert_eq!(&filter[misread.part], part, "{filter}");
         }
     }
 

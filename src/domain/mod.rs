@@ -28,7 +28,7 @@ pub use disk::{Disk, DiskFormat, DiskState, FsType};
 pub use encoding::{Encoding, EncodingState};
 pub use error::{BackendError, Failure, Reason, Refusal, Result};
 pub use event::{Event, Fact};
-pub use filter::{Filter, FilterError, FilterTerm, FilterTest, Quantity};
+pub use filter::{Filter, FilterError, FilterTerm, FilterTest, Misread, Quantity};
 pub use host::{Accelerator, Host, Load, Tool, ToolState};
 pub use image::{Image, ImageForm, ImageState};
 pub use operation::{

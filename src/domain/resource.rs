@@ -212,6 +212,21 @@ impl Resource {
         }
     }
 
+    /// The resources it refers to, which it knows only by number: a disk's VM, a VM's disks. A VM's
+    /// image is not among them; it has its name.
+    #[must_use]
+    pub fn refers_to(&self) -> Vec<ResourceId> {
+        match self {
+            Self::Vm(vm) => {
+                vm.disks.iter().map(|disk| ResourceId::new(ResourceKind::Disk, *disk)).collect()
+            }
+            Self::Disk(disk) => {
+                disk.vm.iter().map(|vm| ResourceId::new(ResourceKind::Vm, *vm)).collect()
+            }
+            Self::Image(_) | Self::Task(_) | Self::Encoding(_) => Vec::new(),
+        }
+    }
+
     /// The columns filters and sorting know for a kind, `id`, `name` and `state` first.
     #[must_use]
     pub fn columns(kind: ResourceKind) -> Vec<&'static str> {

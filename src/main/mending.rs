@@ -31,6 +31,18 @@ pub(crate) fn unknown(place: &Place) -> Option<Check> {
     }
 }
 
+/// What a later database said otherwise, where an older one was put back.
+pub(crate) fn outdated(place: &Place) -> Option<Check> {
+    let outdated = check::outdated(&place.settings()).ok()?;
+    let first = outdated.first()?;
+    let found = format!(
+        "the database is older than what lies beside it: a later one said something else of {} \
+         resources, such as {first}; what it said is kept",
+        outdated.len(),
+    );
+    Some(Check::bad("database", found, "stop hostler, then: hostler recover"))
+}
+
 /// The deep check: exit status 1 when anything is found.
 pub(crate) async fn deep(place: &Place, json: bool) -> anyhow::Result<ExitCode> {
     if !place.state_dir.is_dir() {

@@ -2,7 +2,7 @@
 
 use crate::domain::{
     Disk, DiskState, Encoding, EncodingState, Image, ImageState, Operation, Resource, ResourceId,
-    ResourceKind, Run, RunOutcome, State, Task, Vm, VmState,
+    ResourceKind, Run, RunOutcome, State, Subject, Task, Vm, VmState, filter::head,
 };
 
 use super::model::{Model, Row, Tab};
@@ -12,9 +12,7 @@ use super::theme::{Glyphs, Role};
 /// A column of a list.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
-    /// Its heading.
-    pub title: &'static str,
-    /// The name filters and sorting use.
+    /// The name filters and sorting use, where they know it.
     pub name: &'static str,
     /// How wide it is; 0 takes what is left.
     pub width: u16,
@@ -24,12 +22,20 @@ pub struct Column {
     pub from: u16,
 }
 
-const fn column(title: &'static str, name: &'static str, width: u16, from: u16) -> Column {
-    Column { title, name, width, right: false, from }
+impl Column {
+    /// What stands over it: the word that means it in a filter too.
+    #[must_use]
+    pub fn title(&self, of: Subject) -> String {
+        head(of, self.name).to_uppercase()
+    }
 }
 
-const fn number(title: &'static str, name: &'static str, width: u16, from: u16) -> Column {
-    Column { title, name, width, right: true, from }
+const fn column(name: &'static str, width: u16, from: u16) -> Column {
+    Column { name, width, right: false, from }
+}
+
+const fn number(name: &'static str, width: u16, from: u16) -> Column {
+    Column { name, width, right: true, from }
 }
 
 /// The columns of a tab, as many as a list of that width has room for.
@@ -37,48 +43,48 @@ const fn number(title: &'static str, name: &'static str, width: u16, from: u16) 
 pub fn columns(tab: Tab, width: u16) -> Vec<Column> {
     let all: &[Column] = match tab {
         Tab::Vms => &[
-            column("NAME", "name", 0, 0),
-            column("STATE", "state", 14, 0),
-            number("CPU", "cpu", 5, 44),
-            number("MEMORY", "memory", 6, 50),
-            number("RESIDENT", "used", 8, 60),
-            number("VCPU", "vcpu", 4, 90),
-            column("OS", "os", 14, 66),
+            column("name", 0, 0),
+            column("state", 14, 0),
+            number("cpu", 5, 44),
+            number("memory", 6, 50),
+            number("used", 8, 60),
+            number("vcpu", 4, 90),
+            column("os", 14, 66),
         ],
         Tab::Disks => &[
-            column("NAME", "name", 0, 0),
-            column("STATE", "state", 14, 0),
-            number("SIZE", "size", 9, 38),
-            column("FS", "fstype", 8, 52),
-            column("VM", "vm", 14, 60),
+            column("name", 0, 0),
+            column("state", 14, 0),
+            number("size", 9, 38),
+            column("fstype", 8, 52),
+            column("vm", 14, 60),
         ],
         Tab::Tasks => &[
-            column("NAME", "name", 0, 0),
-            column("STATE", "state", 11, 0),
-            column("NEXT", "next", 12, 38),
-            column("DOES", "kind", 13, 72),
-            column("LAST", "", 14, 56),
+            column("name", 0, 0),
+            column("state", 11, 0),
+            column("next", 12, 38),
+            column("kind", 13, 72),
+            column("last", 14, 56),
         ],
         Tab::Encodings => &[
-            column("NAME", "name", 0, 0),
-            column("STATE", "state", 14, 0),
-            column("PRESET", "preset", 8, 46),
-            number("SIZE", "bytes", 9, 56),
-            number("LENGTH", "duration", 8, 66),
+            column("name", 0, 0),
+            column("state", 14, 0),
+            column("preset", 8, 46),
+            number("bytes", 9, 56),
+            number("duration", 8, 66),
         ],
         Tab::Operations => &[
-            number("UID", "uid", 7, 0),
-            column("KIND", "kind", 13, 0),
-            column("NAME", "name", 0, 0),
-            column("STATE", "state", 10, 0),
-            column("BY", "actor", 13, 74),
-            column("WHEN", "created", 12, 58),
+            number("uid", 7, 0),
+            column("kind", 13, 0),
+            column("name", 0, 0),
+            column("state", 10, 0),
+            column("actor", 13, 90),
+            column("created", 12, 58),
         ],
         Tab::Images => &[
-            column("NAME", "name", 0, 0),
-            column("STATE", "state", 14, 0),
-            number("SIZE", "bytes", 9, 44),
-            column("WHAT", "label", 24, 62),
+            column("name", 0, 0),
+            column("state", 14, 0),
+            number("bytes", 9, 44),
+            column("label", 24, 62),
         ],
     };
     all.iter().filter(|column| width >= column.from).copied().collect()
@@ -266,19 +272,5 @@ fn of_operation(
         }
         "actor" => (operation.actor.clone(), Role::Quiet),
         _ => (text::moment(operation.created, model.now, &model.zone), Role::Quiet),
-    }
-}
-
-/// The resources a resource is tied to, which it knows only by number.
-#[must_use]
-pub fn ties(resource: &Resource) -> Vec<ResourceId> {
-    match resource {
-        Resource::Vm(vm) => {
-            vm.disks.iter().map(|disk| ResourceId::new(ResourceKind::Disk, *disk)).collect()
-        }
-        Resource::Disk(disk) => {
-            disk.vm.iter().map(|vm| ResourceId::new(ResourceKind::Vm, *vm)).collect()
-        }
-        _ => Vec::new(),
     }
 }

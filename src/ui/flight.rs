@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::domain::{
-    Catalogue, FieldType, InFlight, Operation, Progress, Resource, ResourceId, ResourceKind, State,
-    Uid,
+    Catalogue, FieldType, InFlight, LockMode, Operation, Progress, Resource, ResourceId,
+    ResourceKind, State, Uid,
 };
+use serde_json::Value as Json;
 
 use super::model::PLOT_POINTS;
 
@@ -62,7 +63,7 @@ impl Flight {
     /// Takes one operation's new state. Returns whether the backend must be asked again because
     /// not all of them are at hand.
     pub fn take(&mut self, operation: &Operation, catalogue: &Catalogue) -> bool {
-        let partial = (self.operations.len() as u64) < self.running + self.waiting + self.failed;
+        let partial = self.is_partial();
         let at = self.operations.iter().position(|other| other.uid == operation.uid);
         if let Some(at) = at {
             let before = self.operations.remove(at);
@@ -87,6 +88,12 @@ impl Flight {
         }
         self.index(catalogue);
         ask
+    }
+
+    /// Whether there are more than are at hand.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        (self.operations.len() as u64) < self.running + self.waiting + self.failed
     }
 
     fn count(&mut self, state: State) -> Option<&mut u64> {
@@ -180,43 +187,47 @@ impl Flight {
     }
 
     /// Works out which operation is happening to which resource, and forgets the figures of what
-    /// runs no more. The order makes running ones come
-    /// first, and an operation's own resource goes before those it merely names.
+    /// runs no more. The order makes running ones come first, and an operation's own resource goes
+    /// before those it merely names.
     fn index(&mut self, catalogue: &Catalogue) {
         let operations = &self.operations;
         let runs = |uid| operations.iter().any(|it| it.uid == uid && it.state == State::Run);
         self.speeds.retain(|uid, _| runs(*uid));
         self.touching.clear();
         self.touching_names.clear();
-        for own in [true, false] {
-            for operation in &self.operations {
-                if operation.state == State::Error {
-                    continue;
-                }
-                if own {
-                    if let Some(id) = operation.resource {
-                        self.touching.entry(id).or_insert(operation.uid);
-                    }
-                    continue;
-                }
-                let Some(spec) = catalogue.get(&operation.kind) else { continue };
-                for field in &spec.fields {
-                    let FieldType::Resource { of, .. } = field.of else { continue };
-                    // An image or a source is used by what is made of it; nothing happens to it.
-                    let held = spec.locks.iter().any(|lock| {
-                        lock.field == field.name && lock.mode == crate::domain::LockMode::Exclusive
-                    });
-                    let Some(value) = operation.params.get(field.name.as_ref()).filter(|_| held)
-                    else {
-                        continue;
-                    };
-                    if let Some(id) = value.as_u64() {
-                        self.touching.entry(ResourceId::new(of, id)).or_insert(operation.uid);
-                    } else if let Some(name) = value.as_str() {
-                        self.touching_names.entry((of, name.to_owned())).or_insert(operation.uid);
-                    }
+        let happening = || operations.iter().filter(|it| it.state != State::Error);
+        for operation in happening() {
+            if let Some(id) = operation.resource {
+                self.touching.entry(id).or_insert(operation.uid);
+            }
+        }
+        for operation in happening() {
+            for (of, value) in held(operation, catalogue) {
+                if let Some(id) = value.as_u64() {
+                    self.touching.entry(ResourceId::new(of, id)).or_insert(operation.uid);
+                } else if let Some(name) = value.as_str() {
+                    self.touching_names.entry((of, name.to_owned())).or_insert(operation.uid);
                 }
             }
         }
     }
+}
+
+/// The resources that an operation names and has for itself. An image or a source is used by what
+/// is made of it; nothing happens to it.
+pub fn held<'a>(
+    operation: &'a Operation,
+    catalogue: &'a Catalogue,
+) -> impl Iterator<Item = (ResourceKind, &'a Json)> {
+    catalogue.get(&operation.kind).into_iter().flat_map(move |spec| {
+        spec.fields.iter().filter_map(move |field| {
+            let FieldType::Resource { of, .. } = field.of else { return None };
+            let is_held = spec
+                .locks
+                .iter()
+                .any(|lock| lock.field == field.name && lock.mode == LockMode::Exclusive);
+            let value = operation.params.get(field.name.as_ref())?;
+            is_held.then_some((of, value))
+        })
+    })
 }

@@ -10,6 +10,7 @@ mod confirm;
 mod console;
 mod edit;
 mod field;
+mod filter_line;
 mod flight;
 pub mod form;
 pub mod keymap;

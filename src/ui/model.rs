@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::domain::{
-    Catalogue, Counts, Filter, FilterError, Host, Lane, Operation, Resource, ResourceId, Sort,
-    State, Timeline, Uid, Vm, VmState,
+    Catalogue, Control, Counts, Filter, Host, Lane, Misread, Operation, Resource, ResourceId, Sort,
+    State, Submit, Timeline, Uid, Vm, VmState,
 };
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
-use super::flight::Flight;
+use super::flight::{Flight, held};
 use super::keymap::{Key, Keymap};
 
 mod modal;
@@ -121,8 +121,8 @@ pub struct Model {
     pub mine: VecDeque<Uid>,
     /// The life and number of the last event.
     pub heard: Option<(u64, u64)>,
-    /// Requests made together, whose answers are told together.
-    pub batch: Option<Batch>,
+    /// Requests made together, whose answers are told together; those that are under way.
+    pub batches: Vec<Batch>,
     /// What should be asked again as soon as it is due.
     pub stale: Stale,
     /// Numbers forms, so that late answers to old ones are known.
@@ -217,7 +217,7 @@ impl Model {
             pending: Vec::new(),
             mine: VecDeque::new(),
             heard: None,
-            batch: None,
+            batches: Vec::new(),
             stale: Stale::default(),
             forms: 0,
             dirty: true,
@@ -241,10 +241,51 @@ impl Model {
         self.now.to_zoned(self.zone.clone())
     }
 
-    /// Why the open list cannot be filtered so.
+    /// Which part of a filter the open list cannot be filtered by, and why.
     #[must_use]
-    pub fn misread(&self, filter: &str) -> Option<FilterError> {
-        Filter::parse(filter, self.tab.subject(), &self.here()).err()
+    pub fn misread(&self, filter: &str) -> Option<Misread> {
+        Filter::read(filter, self.tab.subject(), &self.here()).err()
+    }
+
+    /// Whether what is being typed is no filter, so that the list shows what was understood before.
+    #[must_use]
+    pub fn is_misread(&self) -> bool {
+        matches!(self.modals.last(), Some(Modal::Filter { input, .. })
+            if self.misread(input.value()).is_some())
+    }
+
+    /// What everything is shown about beside the list: what the keys are on.
+    #[must_use]
+    pub fn shown(&self) -> Option<Row<'_>> {
+        match self.focus {
+            Focus::Flight => self.flight.current().map(Row::Operation),
+            Focus::List => self.pane().current(),
+        }
+    }
+
+    /// The marked rows of a list of resources that an operation happens to, waits for or failed on.
+    #[must_use]
+    pub fn marks_of(&self, operation: &Operation) -> Vec<u64> {
+        let marks = &self.pane().marks;
+        let Some(kind) = self.tab.resource() else { return Vec::new() };
+        let named = |name: &str| marks.iter().find(|(_, mark)| mark.name == name);
+        let held = held(operation, &self.catalogue)
+            .filter(|(of, _)| *of == kind)
+            .filter_map(|(_, value)| value.as_u64().or_else(|| Some(*named(value.as_str()?)?.0)));
+        let own = operation.resource.filter(|resource| resource.kind == kind);
+        own.map(|resource| resource.id)
+            .into_iter()
+            .chain(held)
+            .filter(|id| marks.contains_key(id))
+            .collect()
+    }
+
+    /// The operations in flight and failed of the marked rows, each once, in the order they have
+    /// in flight.
+    #[must_use]
+    pub fn marked_operations(&self) -> Vec<&Operation> {
+        let operations = self.flight.operations.iter();
+        operations.filter(|operation| !self.marks_of(operation).is_empty()).collect()
     }
 
     /// The choices worth remembering.
@@ -378,14 +419,23 @@ pub const REFRESH_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_milli
 const TIMELINE_STAYS: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 
 /// Requests made together.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Batch {
     /// What became of those that were accepted: `queued`.
     pub done: &'static str,
-    /// How many answers are awaited.
-    pub left: usize,
-    /// How many were accepted.
-    pub accepted: usize,
-    /// Why others were not.
+    /// How many were asked for.
+    pub asked: usize,
+    /// Those whose answer is awaited, in the order they were asked for.
+    pub awaited: VecDeque<Request>,
+    /// Why those that were refused were.
     pub refused: Vec<String>,
+}
+
+/// One of many requests made together.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// For an operation.
+    Submit(Submit),
+    /// For a change.
+    Control(Control),
 }

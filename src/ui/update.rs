@@ -90,7 +90,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Cmd> {
         }
         Msg::Answer(ask, answer) => {
             model.dirty = true;
-            answers::answer(model, ask, answer, &mut cmds);
+            answers::answer(model, ask, answer);
         }
         Msg::Submitted(submit, answer) => {
             model.dirty = true;
@@ -113,6 +113,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Cmd> {
             tell(model, Tone::Bad, text);
         }
     }
+    list::look(model, &mut cmds);
     ask(model, &mut cmds);
     cmds
 }
@@ -168,6 +169,14 @@ fn ask(model: &mut Model, cmds: &mut Vec<Cmd>) {
 fn tell(model: &mut Model, tone: Tone, text: impl Into<String>) {
     let stays = if tone == Tone::Bad { TROUBLE_STAYS } else { MESSAGE_STAYS };
     model.message = Some(Message { text: text.into(), tone, until: model.now + stays });
+}
+
+/// Says what nobody pressed a key for, unless what went wrong is still being read.
+fn hint(model: &mut Model, tone: Tone, text: impl Into<String>) {
+    let bad = |message: &Message| message.tone == Tone::Bad && message.until > model.now;
+    if !model.message.as_ref().is_some_and(bad) {
+        tell(model, tone, text);
+    }
 }
 
 /// Where keys are looked up now.
@@ -228,7 +237,7 @@ fn perform(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
         | Action::HalfUp
         | Action::HalfDown
         | Action::Top
-        | Action::Bottom => list::go(model, action, cmds),
+        | Action::Bottom => list::go(model, action),
         Action::NextTab => list::open_tab(model, model.tab.step(1), cmds),
         Action::PreviousTab => list::open_tab(model, model.tab.step(Tab::ALL.len() - 1), cmds),
         Action::Tab(tab) => list::open_tab(model, *tab, cmds),
@@ -241,7 +250,7 @@ fn perform(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
         }
         Action::Open => list::open(model, cmds),
         Action::Back => list::back(model),
-        Action::Mark => list::mark(model, cmds),
+        Action::Mark => list::mark(model),
         Action::MarkRange => list::mark_range(model),
         Action::MarkAll => list::mark_all(model, cmds),
         Action::Filter => list::filter(model),

@@ -4,13 +4,15 @@
 //! after that finds nobody; a connection that was not taken yet is reset by the kernel, which tells
 //! its client that nothing was heard; and one that was taken is served to its end.
 //!
+//! A socket that somebody removed is made anew, or nobody could come any more.
+//!
 //! Whoever connects must say what it wants: of those that have not, only so many are kept, the
 //! oldest goes for the next, and none stays for long.
 
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,8 +20,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::fs::inotify;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::unix::{SocketAddr, UCred};
+use tokio::net::unix::{SocketAddr, UCred, pipe};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
@@ -40,6 +43,11 @@ pub(super) struct Socket {
     /// Nothing once it is closed.
     listener: Option<(UnixListener, TaskTrackerToken)>,
     path: PathBuf,
+    /// Device and inode of what lies there.
+    made: (u64, u64),
+    /// Tells that something in its folder came or went. Not a pipe, but read as one. Nothing where
+    /// that cannot be watched.
+    changes: Option<pipe::Receiver>,
     close: CancellationToken,
     open: TaskTracker,
     /// Those that may not have said yet what they want, the oldest first.
@@ -49,17 +57,15 @@ pub(super) struct Socket {
 impl Socket {
     /// Makes the socket, mode 0600, and replaces one that lies there.
     pub(super) fn bind(path: &Path) -> io::Result<Self> {
-        // Beside, then renamed: at no moment is there a socket in place that others may open.
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let beside = path.with_file_name(format!(".{name}"));
-        remove(&beside)?;
-        let listener = UnixListener::bind(Address::of(&beside)?.path())?;
-        std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))?;
-        std::fs::rename(&beside, path)?;
+        let changes = watch(path).inspect_err(|error| {
+            tracing::warn!(%error, "whether {} stays there is not watched", path.display());
+        });
+        let (listener, made) = listen(path)?;
         let open = TaskTracker::new();
         let listener = Some((listener, open.token()));
         let (path, close) = (path.to_owned(), CancellationToken::new());
-        Ok(Self { listener, path, close, open, unheard: VecDeque::new() })
+        let (changes, unheard) = (changes.ok(), VecDeque::new());
+        Ok(Self { listener, path, made, changes, close, open, unheard })
     }
 
     /// Where it is.
@@ -88,6 +94,24 @@ impl Socket {
         let deadline = Box::pin(tokio::time::sleep(REQUEST));
         let patience = Some(Patience { enough, deadline });
         Connection { stream, visit, patience, _open: self.open.token() }
+    }
+
+    /// Makes the socket anew where it was removed, or another lies in its place.
+    fn look(&mut self) {
+        let is_there = place(&self.path).is_ok_and(|found| found == self.made);
+        if is_there || self.listener.is_none() {
+            return;
+        }
+        let path = self.path.display();
+        match listen(&self.path) {
+            Ok((listener, made)) => {
+                tracing::warn!("the socket {path} was taken away and is made anew");
+                self.listener = Some((listener, self.open.token()));
+                self.made = made;
+            }
+            // The next change in the folder is the next occasion.
+            Err(error) => tracing::error!(%error, "the socket {path} cannot be made anew"),
+        }
     }
 
     fn shut(&mut self) {
@@ -124,14 +148,13 @@ impl axum::serve::Listener for Socket {
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         loop {
             let Some((listener, _)) = &mut self.listener else { return pending().await };
-            let accepted = tokio::select! {
+            tokio::select! {
                 biased;
-                () = self.close.cancelled() => None,
-                accepted = axum::serve::Listener::accept(listener) => Some(accepted),
-            };
-            match accepted {
-                Some((stream, address)) => return (self.welcome(stream), address),
-                None => self.shut(),
+                () = self.close.cancelled() => self.shut(),
+                (stream, address) = axum::serve::Listener::accept(listener) => {
+                    return (self.welcome(stream), address);
+                }
+                () = changed(&mut self.changes) => self.look(),
             }
         }
     }
@@ -247,6 +270,45 @@ impl AsyncWrite for Connection {
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
+}
+
+/// Makes a socket, and tells what it is.
+fn listen(path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
+    // Beside, then renamed: at no moment is there a socket in place that others may open.
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}"));
+    remove(&beside)?;
+    let listener = UnixListener::bind(Address::of(&beside)?.path())?;
+    std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))?;
+    let made = place(&beside)?;
+    std::fs::rename(&beside, path)?;
+    Ok((listener, made))
+}
+
+/// Device and inode of what lies at a path.
+fn place(path: &Path) -> io::Result<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
+}
+
+/// Watches what comes and goes in the folder of a socket.
+fn watch(path: &Path) -> io::Result<pipe::Receiver> {
+    use inotify::{CreateFlags as Create, WatchFlags as Watch};
+    let inotify = inotify::init(Create::CLOEXEC | Create::NONBLOCK)?;
+    let what = Watch::DELETE | Watch::MOVED_FROM | Watch::MOVED_TO | Watch::ONLYDIR;
+    inotify::add_watch(&inotify, path.parent().unwrap_or(path), what)?;
+    pipe::Receiver::from_owned_fd_unchecked(inotify)
+}
+
+/// Returns when something came or went.
+async fn changed(changes: &mut Option<pipe::Receiver>) {
+    let Some(watched) = changes else { return pending().await };
+    if watched.readable().await.is_err() {
+        *changes = None;
+        return;
+    }
+    let mut told = [0; 4096];
+    while watched.try_read(&mut told).is_ok_and(|read| read > 0) {}
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -147,6 +147,12 @@ impl Fake {
         Timeline { from: now(), tasks: tasks.collect() }
     }
 
+    fn names_of(&self, resource: &Resource) -> Value {
+        let named = |id| self.resources.iter().find(|other| other.id() == id).map(Resource::name);
+        let names: Vec<&str> = resource.refers_to().into_iter().filter_map(named).collect();
+        Value::Text(names.join("\n"))
+    }
+
     fn list(&self, list: &List) -> Page {
         fn window<T: Clone>(
             mut rows: Vec<T>,
@@ -179,7 +185,12 @@ impl Fake {
                     .resources
                     .iter()
                     .filter(|resource| resource.kind() == kind)
-                    .filter(|resource| list.filter.matches(&columns, |name| resource.field(name)))
+                    .filter(|resource| {
+                        list.filter.matches(&columns, |name| match name {
+                            filter::REFERRED => Some(self.names_of(resource)),
+                            _ => resource.field(name),
+                        })
+                    })
                     .cloned()
                     .collect();
                 rows.sort_by_key(|resource| resource.name().to_lowercase());

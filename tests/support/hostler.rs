@@ -19,6 +19,8 @@ pub const PATIENCE: Duration = Duration::from_secs(240);
 /// A state directory, and whatever lives in it.
 pub struct Box7 {
     dir: tempfile::TempDir,
+    /// Where it was before it was moved.
+    before: Vec<PathBuf>,
     serving: Option<Child>,
 }
 
@@ -26,7 +28,15 @@ impl Box7 {
     /// An empty state directory. Its path is short, because unix sockets want it so.
     pub fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("hb").tempdir_in("/tmp").expect("a directory");
-        Self { dir, serving: None }
+        Self { dir, before: Vec::new(), serving: None }
+    }
+
+    /// Moves the state directory, which nobody serves now, to another place.
+    pub fn move_away(&mut self) {
+        let to = tempfile::Builder::new().prefix("hb").tempdir_in("/tmp").expect("a directory");
+        std::fs::rename(self.dir(), to.path()).expect("moved");
+        self.before.push(self.dir().to_owned());
+        self.dir = to;
     }
 
     /// The state directory.
@@ -95,6 +105,12 @@ impl Box7 {
         let Some(mut child) = self.serving.take() else { return };
         child.kill().expect("killed");
         child.wait().expect("gone");
+    }
+
+    /// Ends the server as whoever watches over services does.
+    pub fn end(&mut self) {
+        signal(self.pid(), Signal::TERM);
+        assert!(self.wait_for_death().success(), "{}", self.log());
     }
 
     /// Runs a command to its end.
@@ -172,7 +188,10 @@ impl Box7 {
     /// Processes of a program that were started for this state directory: they name it in their
     /// command line, or were given it in their environment. A zombie has neither.
     fn processes(&self, program: &str) -> Vec<u32> {
-        let here = self.dir().to_string_lossy().into_owned();
+        let here: Vec<String> = std::iter::once(self.dir())
+            .chain(self.before.iter().map(PathBuf::as_path))
+            .map(|dir| dir.to_string_lossy().into_owned())
+            .collect();
         let mut found = Vec::new();
         for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
             let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
@@ -181,8 +200,9 @@ impl Box7 {
             let environment = String::from_utf8_lossy(&read("environ")).into_owned();
             let first = line.split('\0').next().unwrap_or_default();
             let name = first.rsplit('/').next().unwrap_or_default();
-            let told = format!("HOSTLER_STATE={here}");
-            let ours = line.contains(&here) || environment.split('\0').any(|set| set == told);
+            let told =
+                |here| environment.split('\0').any(|set| set == format!("HOSTLER_STATE={here}"));
+            let ours = here.iter().any(|here| line.contains(here) || told(here));
             if ours && (name.starts_with(program) || program.is_empty()) {
                 found.push(pid);
             }

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
@@ -47,9 +47,20 @@ impl DiskTool for QemuImg {
         path: &'a Path,
         backing: &'a Path,
         format: DiskFormat,
+        bytes: u64,
         log: &'a CommandLog,
     ) -> PortFuture<'a, ()> {
-        Box::pin(overlay(path, backing, format, log))
+        Box::pin(overlay(path, backing, format, bytes, log))
+    }
+
+    fn rebase<'a>(
+        &'a self,
+        path: &'a Path,
+        backing: &'a Path,
+        format: DiskFormat,
+        log: &'a CommandLog,
+    ) -> PortFuture<'a, ()> {
+        Box::pin(rebase(path, backing, format, log))
     }
 
     fn info<'a>(&'a self, path: &'a Path, log: &'a CommandLog) -> PortFuture<'a, DiskInfo> {
@@ -124,10 +135,11 @@ async fn overlay(
     path: &Path,
     backing: &Path,
     format: DiskFormat,
+    bytes: u64,
     log: &CommandLog,
 ) -> Result<(), Failure> {
     let what = format!("create {} over {}", path.display(), backing.display());
-    // An overlay names its backing file as seen from its own folder, unless the path is absolute.
+    let path = &std::path::absolute(path).map_err(|error| Failure::io(&what, &error))?;
     let backing = std::path::absolute(backing).map_err(|error| Failure::io(&what, &error))?;
     fs::metadata(&backing)
         .map_err(|error| Failure::io(format!("read {}", backing.display()), &error))?;
@@ -140,11 +152,56 @@ async fn overlay(
     }
     let partial = Partial::begin(path)?;
     let qcow2 = partial.file("qcow2");
-    let create =
-        ["create", "-q", "-f", "qcow2", "-F", format.word(), "-b", text(&backing)?, text(&qcow2)?];
+    let (backing, size) = (seen_from(path, &backing), bytes.to_string());
+    // -u: the name is as seen from where the overlay will be, and leads nowhere from here.
+    let mut create = vec!["create", "-q", "-u", "-f", "qcow2", "-F", format.word()];
+    create.extend(["-b", text(&backing)?, text(&qcow2)?, &size]);
     let made = process::run_ok(log, &what, PROGRAM, &create).await;
     made.map_err(|failure| fuller(path, &what, failure))?;
     publish(partial, "qcow2").await
+}
+
+async fn rebase(
+    path: &Path,
+    backing: &Path,
+    format: DiskFormat,
+    log: &CommandLog,
+) -> Result<(), Failure> {
+    let what = format!("put {} over {}", path.display(), backing.display());
+    let absolute = |path| std::path::absolute(path).map_err(|error| Failure::io(&what, &error));
+    let (path, backing) = (absolute(path)?, absolute(backing)?);
+    if info(&path, log).await?.backing.as_deref() == Some(&backing) {
+        return Ok(());
+    }
+    fs::metadata(&backing)
+        .map_err(|error| Failure::io(format!("read {}", backing.display()), &error))?;
+    let backing = seen_from(&path, &backing);
+    // -u: only the name changes, what it is over is the same.
+    let mut rebase = vec!["rebase", "-q", "-u", "-f", "qcow2", "-F", format.word()];
+    rebase.extend(["-b", text(&backing)?, text(&path)?]);
+    process::run_ok(log, &what, PROGRAM, &rebase).await.map(drop)
+}
+
+/// The name an overlay has for its backing file: as seen from its own folder where both are in one
+/// state directory, the overlay two folders deep, so that this can be moved.
+fn seen_from(path: &Path, backing: &Path) -> PathBuf {
+    let state_dir = path.ancestors().nth(3).filter(|dir| dir.parent().is_some());
+    match state_dir.and_then(|dir| backing.strip_prefix(dir).ok()) {
+        Some(beneath) => Path::new("../..").join(beneath),
+        None => backing.to_owned(),
+    }
+}
+
+/// A path without the folders that it leaves again; none of those may be a link.
+fn folded(path: &Path) -> PathBuf {
+    let mut folded = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => _ = folded.pop(),
+            part => folded.push(part),
+        }
+    }
+    folded
 }
 
 async fn info(path: &Path, log: &CommandLog) -> Result<DiskInfo, Failure> {
@@ -197,7 +254,7 @@ pub(super) fn parse_info(json: &str) -> Option<DiskInfo> {
         format: told["format"].as_str()?.to_owned(),
         virtual_bytes: told["virtual-size"].as_u64()?,
         actual_bytes: told["actual-size"].as_u64()?,
-        backing: backing.map(PathBuf::from),
+        backing: backing.map(|backing| folded(Path::new(backing))),
     })
 }
 
@@ -300,6 +357,17 @@ fn text(path: &Path) -> Result<&str, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn overlays_see_what_may_be_moved_with_them_from_their_own_folder() {
+        let seen = |backing| seen_from(Path::new("/s/vms/1/root.qcow2"), Path::new(backing));
+        assert_eq!(seen("/s/images/2/disk.raw"), Path::new("../../images/2/disk.raw"));
+        assert_eq!(seen("/t/images/2/disk.raw"), Path::new("/t/images/2/disk.raw"));
+        let shallow = seen_from(Path::new("/a/b/over"), Path::new("/c/base"));
+        assert_eq!(shallow, Path::new("/c/base"));
+        let found = folded(Path::new("/s/vms/1/../../images/2/disk.raw"));
+        assert_eq!(found, Path::new("/s/images/2/disk.raw"));
+    }
 
     #[test]
     fn labels_are_cut_where_the_filesystem_ends_them() {

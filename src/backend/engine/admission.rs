@@ -46,7 +46,7 @@ pub fn check(
             format!("{} has no field '{}'; it has {}", spec.kind, short(name), names(spec)),
         ));
     }
-    let mut normal = Params::new();
+    let mut normal = Params::with_capacity(spec.fields.len());
     for field in &spec.fields {
         let given = params.remove(&*field.name).filter(|value| !value.is_null());
         let value = match given {

@@ -180,7 +180,7 @@ impl Engine {
         run_to_completion(async move {
             let (transaction, sent) = sent?;
             let written = match sent {
-                Some(sent) => sent.await,
+                Some(answer) => answer.await.unwrap_or_else(|_| Err(engine.health().error())),
                 None => Ok(()),
             };
             let mut live = engine.lock();
@@ -232,14 +232,18 @@ impl Engine {
         self.pausing.is_cancelled()
     }
 
+    fn health(&self) -> watch::Ref<'_, Health> {
+        self.health.borrow()
+    }
+
     /// Whether the disk is full: new work is neither taken nor to be started.
     fn is_full(&self) -> bool {
-        *self.health.borrow() == Health::Full
+        *self.health() == Health::Full
     }
 
     /// Whether nothing will ever be written again.
     pub(in crate::backend) fn is_dead(&self) -> bool {
-        matches!(&*self.health.borrow(), Health::Dead(_))
+        matches!(&*self.health(), Health::Dead(_))
     }
 
     /// Returns when no further step may begin.

@@ -70,10 +70,12 @@ async fn run(engine: Arc<Engine>, run: Run) {
         // Nobody else gets the state directory while a thread of ours still works in it.
         Err(Stop::Leaving) => return cx.quiet().await,
         Err(stop) => {
+            // Boxed: few operations need the room, and the others are started faster without it.
+            let undo = Box::pin(cx.tracked(cx.undo()));
             let undone = tokio::select! {
                 biased;
                 () = engine.leaving.cancelled() => return cx.quiet().await,
-                left = cx.tracked(cx.undo()) => left,
+                left = undo => left,
             };
             conclude(stop, &undone)
         }

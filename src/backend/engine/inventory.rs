@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::domain::filter::REFERRED;
 use crate::domain::{
     Disk, DiskState, Encoding, Filter, Image, List, Resource, ResourceId, ResourceKind, Sort, Task,
-    Vm,
+    Value, Vm,
 };
 
 /// Every living resource.
@@ -163,7 +164,7 @@ impl Inventory {
     pub fn list(&self, kind: ResourceKind, list: &List) -> (u64, u64, Vec<Resource>) {
         let columns = Resource::columns(kind);
         let mut rows: Vec<&Arc<Resource>> =
-            self.of(kind).filter(|row| matches(&list.filter, &columns, row)).collect();
+            self.of(kind).filter(|row| self.matches(&list.filter, &columns, row)).collect();
         sort(&mut rows, list.sort.as_ref());
         let limit = list.limit as usize;
         let mut offset = usize::try_from(list.offset).unwrap_or(usize::MAX).min(rows.len());
@@ -175,6 +176,20 @@ impl Inventory {
         }
         let window = rows.iter().skip(offset).take(limit).map(|row| (***row).clone()).collect();
         (rows.len() as u64, offset as u64, window)
+    }
+
+    fn matches(&self, filter: &Filter, columns: &[&str], row: &Resource) -> bool {
+        filter.is_empty()
+            || filter.matches(columns, |name| match name {
+                REFERRED => Some(Value::Text(self.names_of(&row.refers_to()))),
+                _ => row.field(name),
+            })
+    }
+
+    /// The names of these, one a line.
+    fn names_of(&self, ids: &[ResourceId]) -> String {
+        let names: Vec<&str> = ids.iter().filter_map(|id| Some(self.get(*id)?.name())).collect();
+        names.join("\n")
     }
 
     fn forget_name(&mut self, id: ResourceId) {
@@ -197,10 +212,6 @@ fn holds_name(resource: &Resource) -> bool {
     }
 }
 
-fn matches(filter: &Filter, columns: &[&str], row: &Resource) -> bool {
-    filter.is_empty() || filter.matches(columns, |name| row.field(name))
-}
-
 /// By the column asked for, or by name; equals by number, so that rows never trade places.
 fn sort(rows: &mut [&Arc<Resource>], by: Option<&Sort>) {
     let (column, descending) = by.map_or(("name", false), |by| (&by.column, by.descending));
@@ -211,7 +222,7 @@ fn sort(rows: &mut [&Arc<Resource>], by: Option<&Sort>) {
 }
 
 /// Sorts rows without a value in the column before all others.
-struct SortKey(Option<crate::domain::Value>, u64);
+struct SortKey(Option<Value>, u64);
 
 impl Ord for SortKey {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {

@@ -11,10 +11,16 @@
 //! one resource therefore run in the order they were accepted, whatever their priority. One that is
 //! relaunched is accepted anew, behind all others.
 
+mod line;
+#[cfg(test)]
+mod tests;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::domain::{Lane, LaneChange, LaneState, LockMode, ResourceId, Text, Uid, Wait};
+
+use line::Line;
 
 /// The widest a lane can be.
 pub const WIDEST: u32 = 64;
@@ -53,8 +59,8 @@ struct Queued {
     entry: QueueEntry,
     stage: Stage,
     ticket: Ticket,
-    /// How many earlier operations stand before it on its resources.
-    before: usize,
+    /// On how many of its resources it is not its turn yet.
+    blocked: usize,
     /// Whether it is only to be undone, which needs no place in its lane.
     cancelled: bool,
 }
@@ -68,7 +74,7 @@ struct LaneQueue {
     state: LaneState,
     running: u32,
     waiting: u32,
-    /// On disk, and nothing stands before them.
+    /// On disk, and it is their turn on every resource.
     ready: BTreeSet<Place>,
 }
 
@@ -82,10 +88,11 @@ impl LaneQueue {
 #[derive(Debug, Default)]
 pub struct Queue {
     lanes: BTreeMap<Text, LaneQueue>,
-    queued: HashMap<Uid, Queued>,
-    /// Who holds or awaits a resource, in the order they were accepted.
-    lines: HashMap<ResourceId, BTreeMap<Ticket, (Uid, LockMode)>>,
-    /// On disk and only to be undone, and nothing stands before them.
+    /// Apart from the table, which moves all it holds whenever it grows.
+    queued: HashMap<Uid, Box<Queued>>,
+    /// Who holds or awaits a resource; none is empty.
+    lines: HashMap<ResourceId, Line>,
+    /// On disk and only to be undone, and it is their turn on every resource.
     cancelled: BTreeSet<Place>,
     last_ticket: Ticket,
 }
@@ -106,15 +113,15 @@ impl Queue {
         let uid = entry.uid;
         self.last_ticket += 1;
         let ticket = self.last_ticket;
-        let mut before = 0;
+        let mut blocked = 0;
         for (resource, mode) in &entry.locks {
             let line = self.lines.entry(*resource).or_default();
-            before += line.values().filter(|(_, other)| excludes(*other, *mode)).count();
-            line.insert(ticket, (uid, *mode));
+            line.join(ticket, &entry, *mode, entry.subject == Some(*resource));
+            blocked += usize::from(!line.is_turn_of(ticket));
         }
         self.lane(&entry.lane).waiting += 1;
-        let queued = Queued { entry, stage: Stage::Held, ticket, before, cancelled: false };
-        self.queued.insert(uid, queued);
+        let queued = Queued { entry, stage: Stage::Held, ticket, blocked, cancelled: false };
+        self.queued.insert(uid, Box::new(queued));
     }
 
     /// The operation is on disk: it may start when its turn comes.
@@ -237,11 +244,9 @@ impl Queue {
     #[must_use]
     pub fn wait_reason(&self, uid: Uid) -> Option<Wait> {
         let queued = self.queued.get(&uid).filter(|queued| queued.stage != Stage::Running)?;
-        let holder = queued.entry.locks.iter().find_map(|(resource, mode)| {
-            let line = self.lines.get(resource)?;
-            let (_, (first, _)) =
-                line.range(..queued.ticket).find(|(_, (_, other))| excludes(*other, *mode))?;
-            Some(Wait::Operation { uid: *first, resource: *resource })
+        let holder = queued.entry.locks.iter().find_map(|(resource, _)| {
+            let uid = self.lines.get(resource)?.blocker(queued.ticket)?;
+            Some(Wait::Operation { uid, resource: *resource })
         });
         if holder.is_some() {
             return holder;
@@ -261,27 +266,14 @@ impl Queue {
     /// A like operation on the same subject that has not ended.
     #[must_use]
     pub fn find_duplicate(&self, kind: &str, subject: ResourceId) -> Option<Uid> {
-        self.lines.get(&subject)?.values().map(|(uid, _)| *uid).find(|uid| {
-            self.queued
-                .get(uid)
-                .is_some_and(|it| it.entry.kind == kind && it.entry.subject == Some(subject))
-        })
+        self.lines.get(&subject)?.first_of(kind)
     }
 
     /// The state a resource will be in when everything accepted so far is done, where one of those
     /// operations changes it.
     #[must_use]
     pub fn projected_state(&self, resource: ResourceId) -> Option<&str> {
-        self.lines.get(&resource)?.values().rev().find_map(|(uid, _)| {
-            let entry = &self.queued.get(uid)?.entry;
-            (entry.subject == Some(resource)).then_some(entry.state_after.as_deref()).flatten()
-        })
-    }
-
-    /// Whether an operation holds or awaits a resource.
-    #[must_use]
-    pub fn concerns(&self, uid: Uid, resource: ResourceId) -> bool {
-        self.lines.get(&resource).is_some_and(|line| line.values().any(|(it, _)| *it == uid))
+        self.lines.get(&resource)?.will_be()
     }
 
     /// Whether an operation has not started.
@@ -292,12 +284,14 @@ impl Queue {
 
     /// Who awaits a resource and has not started, in the order they were accepted.
     pub fn awaiting(&self, resource: ResourceId) -> impl Iterator<Item = Uid> {
-        self.line(resource).filter(|(_, stage)| *stage != Stage::Running).map(|(uid, _)| uid)
+        let all = self.lines.get(&resource).into_iter().flat_map(Line::all);
+        all.filter(|uid| !self.runs(*uid))
     }
 
     /// Who runs and holds a resource, alone or with others.
     pub fn holders(&self, resource: ResourceId) -> impl Iterator<Item = Uid> {
-        self.line(resource).filter(|(_, stage)| *stage == Stage::Running).map(|(uid, _)| uid)
+        let turn = self.lines.get(&resource).into_iter().flat_map(Line::turn);
+        turn.filter(|uid| self.runs(*uid))
     }
 
     /// The resources an operation holds or awaits.
@@ -309,12 +303,7 @@ impl Queue {
     /// Whether a running operation holds a resource for itself.
     #[must_use]
     pub fn is_held(&self, resource: ResourceId) -> bool {
-        self.lines.get(&resource).is_some_and(|line| {
-            line.values().any(|(uid, mode)| {
-                *mode == LockMode::Exclusive
-                    && self.queued.get(uid).is_some_and(|queued| queued.stage == Stage::Running)
-            })
-        })
+        self.lines.get(&resource).and_then(Line::alone).is_some_and(|uid| self.runs(uid))
     }
 
     /// Every lane, by name.
@@ -340,15 +329,14 @@ impl Queue {
         self.lanes.entry(name.clone()).or_insert_with(|| LaneQueue::new(1))
     }
 
-    fn line(&self, resource: ResourceId) -> impl Iterator<Item = (Uid, Stage)> {
-        let line = self.lines.get(&resource).into_iter().flat_map(BTreeMap::values);
-        line.filter_map(|(uid, _)| Some((*uid, self.queued.get(uid)?.stage)))
+    fn runs(&self, uid: Uid) -> bool {
+        self.queued.get(&uid).is_some_and(|queued| queued.stage == Stage::Running)
     }
 
-    /// Puts an operation among those that start next, if nothing stands before it.
+    /// Puts an operation among those that start next, if it may.
     fn line_up(&mut self, uid: Uid) {
         let Some(queued) = self.queued.get(&uid) else { return };
-        if queued.before > 0 || queued.stage != Stage::Waiting {
+        if queued.blocked > 0 || queued.stage != Stage::Waiting {
             return;
         }
         let (lane, place) = (queued.entry.lane.clone(), place(queued));
@@ -380,21 +368,16 @@ impl Queue {
         } else {
             lane.waiting -= 1;
         }
-        for (resource, mode) in &gone.entry.locks {
+        for (resource, _) in &gone.entry.locks {
             let Some(line) = self.lines.get_mut(resource) else { continue };
-            line.remove(&gone.ticket);
-            let freed: Vec<Uid> = line
-                .range(gone.ticket..)
-                .filter(|(_, (_, other))| excludes(*mode, *other))
-                .map(|(_, (later, _))| *later)
-                .collect();
+            let next = line.leave(gone.ticket);
             if line.is_empty() {
                 self.lines.remove(resource);
             }
-            for later in freed {
-                let Some(queued) = self.queued.get_mut(&later) else { continue };
-                queued.before -= 1;
-                self.line_up(later);
+            for uid in next {
+                let Some(queued) = self.queued.get_mut(&uid) else { continue };
+                queued.blocked -= 1;
+                self.line_up(uid);
             }
         }
     }
@@ -403,11 +386,3 @@ impl Queue {
 fn place(queued: &Queued) -> Place {
     (Reverse(queued.entry.priority), queued.ticket, queued.entry.uid)
 }
-
-/// Whether one way of holding a resource excludes the other.
-fn excludes(one: LockMode, other: LockMode) -> bool {
-    one == LockMode::Exclusive || other == LockMode::Exclusive
-}
-
-#[cfg(test)]
-mod tests;

@@ -11,8 +11,18 @@ use crate::domain::{Operation, Params};
 /// Parameters with every secret replaced by [`Operation::HIDDEN`]: the same ones where there is none.
 #[must_use]
 pub fn hidden(params: &Arc<Params>) -> Arc<Params> {
-    let hidden = hide(params);
-    if hidden == **params { params.clone() } else { Arc::new(hidden) }
+    if params.values().any(holds_secret) { Arc::new(hide(params)) } else { params.clone() }
+}
+
+/// Whether a value is a secret or holds one.
+fn holds_secret(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::Object(object) => {
+            object.contains_key("hashed") || object.values().any(holds_secret)
+        }
+        serde_json::Value::Array(values) => values.iter().any(holds_secret),
+        _ => false,
+    }
 }
 
 /// The same for parameters that stand in something else.

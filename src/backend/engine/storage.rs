@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::domain::{
     BackendError, BoxFuture, LaneState, Operation, Outcome, Params, Resource, ResourceId, State,
@@ -21,7 +21,7 @@ pub trait Storage: Send + Sync {
     /// Sends changes that belong together; the answer comes when they are on disk, or none of them
     /// is. The order of calls is the order of writing, also when nobody waits for the answer, and
     /// changes are never on disk without all those sent before them.
-    fn send(&self, changes: Vec<Change>) -> BoxFuture<'static, Result<(), BackendError>>;
+    fn send(&self, changes: Vec<Change>) -> Answer;
 
     /// Sends changes whose answer nobody needs: what follows them is acknowledged after them.
     fn send_unanswered(&self, changes: Vec<Change>);
@@ -42,6 +42,10 @@ pub trait Storage: Send + Sync {
     fn steps(&self, uid: Uid) -> BoxFuture<'static, Result<Vec<RecordedStep>, BackendError>>;
 }
 
+/// Tells whether changes are on disk. Where no answer comes, nothing is written any more, and
+/// [`Health::error`] says why.
+pub type Answer = oneshot::Receiver<Result<(), BackendError>>;
+
 /// A step as it was recorded, and what it returned.
 pub type RecordedStep = (Step, serde_json::Value);
 
@@ -54,6 +58,17 @@ pub enum Health {
     Full,
     /// It writes no more, and why. What it acknowledged is on disk.
     Dead(String),
+}
+
+impl Health {
+    /// Why there is no answer any more.
+    #[must_use]
+    pub fn error(&self) -> BackendError {
+        match self {
+            Self::Dead(why) => BackendError::failed(why.as_str()),
+            _ => BackendError::failed("the writer of the store has stopped; restart hostler"),
+        }
+    }
 }
 
 /// What a store holds that is not at its end.

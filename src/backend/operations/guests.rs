@@ -1,6 +1,6 @@
 //! What the kinds about VMs share: a VM as the hypervisor knows it, and how one is powered down.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -50,6 +50,17 @@ pub fn form(image: &Image) -> Result<&ImageForm, Failure> {
     })
 }
 
+/// The disk a root disk is an overlay of.
+#[must_use]
+pub fn backing(form: &ImageForm) -> Option<(&Path, DiskFormat)> {
+    match form {
+        ImageForm::Disk { path, format } | ImageForm::DirectDisk { path, format, .. } => {
+            Some((path, *format))
+        }
+        ImageForm::Direct { .. } | ImageForm::Iso { .. } => None,
+    }
+}
+
 /// Everything needed to launch a VM.
 ///
 /// # Errors
@@ -77,6 +88,22 @@ pub fn launchable(cx: &Context, vm: &Vm) -> Result<GuestSpec, Failure> {
         disks,
         launch: cx.attempt_name(),
     })
+}
+
+/// Sees to it that the root disk of a VM that rests is over its image, also after the state
+/// directory was moved.
+///
+/// # Errors
+/// When the image is gone, or the root disk cannot be told where it is.
+pub async fn settle_root(step: &StepContext, vm: &Vm) -> Result<(), Failure> {
+    let image = step.cx().image(vm.image)?;
+    let Some((path, format)) = backing(form(&image)?) else { return Ok(()) };
+    // What lives behind our back is only found started.
+    if is_up(step, vm).await? {
+        return Ok(());
+    }
+    let root = root_path(step.cx().settings(), vm.id);
+    step.cx().ports().disks.rebase(&root, path, format, step.log()).await
 }
 
 /// A VM that has just been launched.

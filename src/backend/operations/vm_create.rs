@@ -63,7 +63,8 @@ impl Kind for VmCreate {
                 Field::required(
                     "password",
                     FieldType::Secret { min: 8 },
-                    "The password of the user account in the guest; it is kept hashed.",
+                    "The password of the user account in the guest, where the image makes one; it \
+                     is kept hashed.",
                 ),
                 Field::required(
                     "os",
@@ -86,7 +87,8 @@ impl Kind for VmCreate {
                     "login",
                     FieldType::Name,
                     serde_json::Value::Null,
-                    "The user account to make in the guest; the image's own when left out.",
+                    "The user account to make in the guest, where the image makes one; the image's \
+                     own when left out.",
                 ),
                 Field::optional(
                     "ssh_keys",
@@ -184,7 +186,7 @@ impl Kind for VmCreate {
             ));
         }
         let root = "root.qcow2";
-        let (command, space) = match image.form.as_ref().and_then(backing) {
+        let (command, space) = match image.form.as_ref().and_then(guests::backing) {
             Some((path, format)) => (
                 format!(
                     "qemu-img create -f qcow2 -b {} -F {} {root}",
@@ -221,9 +223,10 @@ impl Kind for VmCreate {
                     files::claim(step.cx(), resource)?;
                     files::make_room(step.cx().settings(), root)?;
                     let root = async {
-                        match backing(guests::form(image)?) {
+                        match guests::backing(guests::form(image)?) {
                             Some((path, format)) => {
-                                disks.overlay(root, path, format, step.log()).await
+                                let bytes = image.virtual_bytes;
+                                disks.overlay(root, path, format, bytes, step.log()).await
                             }
                             None => {
                                 disks.create(root, BLANK_MB, FsType::None, name, step.log()).await
@@ -278,16 +281,6 @@ fn check_login(login: &str) -> Result<(), Refusal> {
 
 fn memory_mib(params: &Parameters, settings: &Settings) -> u64 {
     u64::from(params.shares) * settings.share_mib
-}
-
-/// The disk a root disk is an overlay of.
-fn backing(form: &ImageForm) -> Option<(&std::path::Path, crate::domain::DiskFormat)> {
-    match form {
-        ImageForm::Disk { path, format } | ImageForm::DirectDisk { path, format, .. } => {
-            Some((path, *format))
-        }
-        ImageForm::Direct { .. } | ImageForm::Iso { .. } => None,
-    }
 }
 
 /// Who can log in, in a sentence. What starts without a root disk of its own makes no accounts.

@@ -90,7 +90,9 @@ impl Kind for VmStart {
                 Ok(())
             })
             .run(|step| async move {
-                let spec = guests::launchable(step.cx(), &step.cx().vm(id)?)?;
+                let vm = step.cx().vm(id)?;
+                let spec = guests::launchable(step.cx(), &vm)?;
+                guests::settle_root(&step, &vm).await?;
                 let launched = step.cx().ports().hypervisor.launch(&spec, step.log()).await?;
                 step.put(guests::running(step.cx(), id, launched)?);
                 Ok(())

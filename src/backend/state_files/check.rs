@@ -21,6 +21,7 @@ use crate::domain::{
 use super::beneath::Folder;
 use super::description;
 use super::mark::Mark;
+use super::moved;
 use crate::backend::engine::inventory::Inventory;
 use crate::backend::engine::store::Look;
 use crate::backend::ports::{CommandLog, DiskInfo, Ports};
@@ -81,6 +82,17 @@ pub fn unknown(settings: &Settings) -> Result<Vec<PathBuf>, BackendError> {
     Ok(files::unknown(&Known::of(settings, store)?))
 }
 
+/// The resources of which a later database said something else than this one: an older copy was
+/// put back. Cheap, without any tool.
+///
+/// # Errors
+/// When the database cannot be read at all.
+pub fn outdated(settings: &Settings) -> Result<Vec<ResourceId>, BackendError> {
+    let store = Look::at(&settings.state_dir)?;
+    let known = Known::of(settings, store)?;
+    Ok(known.resources.iter().filter(|it| known.is_outdated(it)).map(Resource::id).collect())
+}
+
 async fn look(settings: &Settings, ports: &Ports, live: bool) -> Result<Findings, BackendError> {
     let store = Look::at(&settings.state_dir)?;
     let damage = store.as_ref().map_or(Ok(Vec::new()), Look::damage)?;
@@ -113,10 +125,13 @@ struct Known<'s> {
 
 impl<'s> Known<'s> {
     fn of(settings: &'s Settings, store: Option<Look>) -> Result<Self, BackendError> {
-        let opened = match &store {
+        let mut opened = match &store {
             Some(store) => store.opened()?,
             None => Default::default(),
         };
+        for resource in &mut opened.resources {
+            moved::follow(&settings.state_dir, resource);
+        }
         Ok(Self {
             settings,
             inventory: Inventory::new(opened.resources.clone(), &opened.counters),
@@ -130,6 +145,13 @@ impl<'s> Known<'s> {
 
     fn dir(&self) -> &Path {
         &self.settings.state_dir
+    }
+
+    /// Whether a later database said something else of a resource.
+    fn is_outdated(&self, resource: &Resource) -> bool {
+        let Some(store) = &self.store else { return false };
+        // What cannot be read is found elsewhere.
+        matches!(description::later(self.dir(), resource, store), Ok(Some(_)))
     }
 
     /// Whether an operation is, or may be, at work on the files of a resource.
@@ -149,6 +171,13 @@ struct Check<'c> {
     ports: &'c Ports,
     known: &'c Known<'c>,
     found: Findings,
+}
+
+/// Whether a root disk is over the right file of an image, where the state directory once was.
+fn is_moved(named: Option<&Path>, backing: Option<&Path>) -> bool {
+    let Some((named, backing)) = named.zip(backing) else { return false };
+    let last: PathBuf = backing.iter().skip(backing.iter().count().saturating_sub(3)).collect();
+    named.ends_with(last) && !named.exists()
 }
 
 /// What mends a file that is lost or broken: a person.
@@ -186,7 +215,10 @@ impl Check<'_> {
             Resource::Image(image) => self.image(image).await,
             Resource::Task(_) | Resource::Encoding(_) => {}
         }
-        if strict {
+        if self.known.is_outdated(resource) {
+            let found = "a later database said something else of it: an older one was put back";
+            self.finds(id, found, "stop hostler and run `hostler recover`");
+        } else if strict {
             self.described(resource);
         }
     }
@@ -239,13 +271,18 @@ impl Check<'_> {
             let shown = |path: Option<PathBuf>| {
                 path.map_or_else(|| "nothing".to_owned(), |path| path.display().to_string())
             };
+            let mend = if is_moved(info.backing.as_deref(), backing.as_deref()) {
+                "start it: that puts right what is left of a state directory that was moved"
+            } else {
+                BROKEN
+            };
             let found = format!(
                 "{} is an overlay of {}, and should be one of {}",
                 root.display(),
                 shown(info.backing),
                 shown(backing)
             );
-            self.finds(id, found, BROKEN);
+            self.finds(id, found, mend);
         }
         self.is_file(id, &dir.join("seed.img"));
     }

@@ -1,13 +1,29 @@
 //! Descriptions: each VM, disk and image leaves a small JSON document beside its files, which is
 //! the resource as the database keeps it, so that a lost database costs no more than history.
+//!
+//! Each also names the newest operation there was when it was written. Where the database does not
+//! know that one, it is older than the description: a copy of it was put back.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::{DiskState, ImageState, Resource, ResourceId, ResourceKind, Vm, VmState};
 
 use super::beneath::Folder;
-use super::{TRASH, folder_of};
+use super::mark::Mark;
+use super::{TRASH, folder_of, moved};
+
+/// What lies on disk.
+#[derive(Debug, Serialize, Deserialize)]
+struct Description {
+    #[serde(flatten)]
+    resource: Resource,
+    /// The newest operation there was; `None` where there was none, or nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    newest: Option<Mark>,
+}
 
 /// The description in a VM's folder.
 pub const VM: &str = "vm.json";
@@ -56,17 +72,76 @@ pub fn of(resource: &Resource) -> Resource {
     }
 }
 
-/// Reads a description; `None`: there is none.
+/// Reads a description; `None`: there is none. Paths in it are as if it had been written where the
+/// state directory is now.
 ///
 /// # Errors
 /// When it is a link or cannot be read, or is no description.
 pub fn read(state_dir: &Path, path: &Path) -> io::Result<Option<Resource>> {
+    Ok(open(state_dir, path)?.map(|found| found.resource))
+}
+
+fn open(state_dir: &Path, path: &Path) -> io::Result<Option<Description>> {
     let (folder, name) = match Folder::of(state_dir, path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         found => found?,
     };
     let found = folder.read(name)?;
-    Ok(found.map(|json| serde_json::from_slice(&json)).transpose()?)
+    let found: Option<Description> = found.map(|json| serde_json::from_slice(&json)).transpose()?;
+    Ok(found.map(|mut found| {
+        moved::follow(state_dir, &mut found.resource);
+        found
+    }))
+}
+
+/// What a database knows of what happened until now.
+pub trait History {
+    /// Whether it knows an operation.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    fn knows(&self, mark: Mark) -> io::Result<bool>;
+
+    /// The newest operation; `None` where there is none.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    fn newest(&self) -> io::Result<Option<Mark>>;
+}
+
+/// Returns what a later database said of a resource, where that is something else: its description
+/// was written after an operation that this one does not know.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub fn later(
+    state_dir: &Path,
+    resource: &Resource,
+    history: &impl History,
+) -> io::Result<Option<Resource>> {
+    for path in places(state_dir, resource.id()) {
+        // What cannot be read says nothing.
+        let Ok(Some(found)) = open(state_dir, &path) else { continue };
+        if found.resource != of(resource)
+            && let Some(newest) = found.newest
+            && !history.knows(newest)?
+        {
+            return Ok(Some(found.resource));
+        }
+    }
+    Ok(None)
+}
+
+/// Everywhere a description of a resource may lie.
+fn places(state_dir: &Path, id: ResourceId) -> Vec<PathBuf> {
+    match id.kind {
+        ResourceKind::Vm => vec![state_dir.join(format!("vms/{}/{VM}", id.id))],
+        ResourceKind::Image => vec![state_dir.join(format!("images/{}/{IMAGE}", id.id))],
+        ResourceKind::Disk => {
+            [folder_of(id.kind), TRASH].map(|folder| of_disk(state_dir, folder, id.id)).to_vec()
+        }
+        ResourceKind::Task | ResourceKind::Encoding => Vec::new(),
+    }
 }
 
 /// Every VM that is described.
@@ -89,25 +164,23 @@ pub fn vms(state_dir: &Path) -> io::Result<Vec<Vm>> {
     Ok(vms)
 }
 
-/// Brings the description of a resource up to date; one without files gets none.
+/// Brings the description of a resource up to date; one without files gets none. `history` is
+/// asked only now, so that it knows what made `resource` what it is.
 ///
 /// # Errors
-/// Whatever the filesystem says.
-pub fn keep(state_dir: &Path, id: ResourceId, resource: Option<&Resource>) -> io::Result<()> {
+/// Whatever the filesystem says, and when the database cannot be asked.
+pub fn keep(
+    state_dir: &Path,
+    id: ResourceId,
+    resource: Option<&Resource>,
+    history: &impl History,
+) -> io::Result<()> {
     let described = resource.filter(|resource| is_whole(resource));
     let kept = described.and_then(|resource| path(state_dir, resource));
     if let (Some(resource), Some(path)) = (described, &kept) {
-        write(state_dir, path, &of(resource))?;
+        write(state_dir, path, of(resource), history)?;
     }
-    let stale = match id.kind {
-        ResourceKind::Vm => vec![state_dir.join(format!("vms/{}/{VM}", id.id))],
-        ResourceKind::Image => vec![state_dir.join(format!("images/{}/{IMAGE}", id.id))],
-        ResourceKind::Disk => {
-            [folder_of(id.kind), TRASH].map(|folder| of_disk(state_dir, folder, id.id)).to_vec()
-        }
-        ResourceKind::Task | ResourceKind::Encoding => Vec::new(),
-    };
-    for path in stale.iter().filter(|path| Some(*path) != kept.as_ref()) {
+    for path in places(state_dir, id).iter().filter(|path| Some(*path) != kept.as_ref()) {
         match Folder::of(state_dir, path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             found => {
@@ -119,28 +192,43 @@ pub fn keep(state_dir: &Path, id: ResourceId, resource: Option<&Resource>) -> io
     Ok(())
 }
 
-fn write(state_dir: &Path, path: &Path, resource: &Resource) -> io::Result<()> {
+fn write(
+    state_dir: &Path,
+    path: &Path,
+    resource: Resource,
+    history: &impl History,
+) -> io::Result<()> {
     let (folder, name) = match Folder::of(state_dir, path) {
         // Without the folder there is nothing to describe.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         found => found?,
     };
-    if let Resource::Disk(disk) = resource
-        && folder.found(format!("{}.qcow2", disk.id))?.is_none()
+    let file = match &resource {
+        Resource::Disk(disk) => Some(format!("{}.qcow2", disk.id)),
+        _ => None,
+    };
+    let is_gone = || match &file {
+        Some(file) => folder.found(file).map(|found| found.is_none()),
+        None => Ok(false),
+    };
+    if is_gone()? {
+        return Ok(());
+    }
+    // One that cannot be read is written anew.
+    let said: Option<Description> =
+        folder.read(name).ok().flatten().and_then(|json| serde_json::from_slice(&json).ok());
+    // Also one of another database: what comes next would not be taken for later than that.
+    if let Some(said) = said
+        && said.resource == resource
+        && said.newest.map_or(Ok(true), |newest| history.knows(newest))?
     {
         return Ok(());
     }
-    let mut json = serde_json::to_vec_pretty(resource)?;
+    let mut json = serde_json::to_vec_pretty(&Description { resource, newest: history.newest()? })?;
     json.push(b'\n');
-    // One that cannot be read is written anew.
-    if folder.read(name).ok().flatten().as_deref() == Some(&*json) {
-        return Ok(());
-    }
     folder.write(name, &json)?;
     // It may have been removed for good meanwhile, with the description that was there.
-    if let Resource::Disk(disk) = resource
-        && folder.found(format!("{}.qcow2", disk.id))?.is_none()
-    {
+    if is_gone()? {
         folder.remove_file(name)?;
     }
     Ok(())

@@ -16,7 +16,9 @@
 pub mod beneath;
 pub mod check;
 pub mod description;
+mod history;
 pub mod mark;
+pub mod moved;
 pub mod recover;
 
 use std::io;

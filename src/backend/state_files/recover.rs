@@ -1,9 +1,12 @@
 //! Recovering: takes in the VMs, disks and images that lie in a state directory and that its
-//! database does not know, by the descriptions beside their files.
+//! database does not know, by the descriptions beside their files; and of those it does know, what
+//! was said later, where an older database was put back.
 //!
-//! Nothing is ever removed, and what the database knows is not changed: what collides with it by
-//! number or name is left. A VM whose QEMU still runs is taken in as running, and the next owner
-//! watches it again.
+//! Nothing is ever removed, and what collides with the database by number or name is left. Which
+//! disks a VM has, its QEMU is asked, where one runs: then neither database nor description can be
+//! right against it. Such a VM is taken in as running, and the next owner watches it again.
+
+mod relations;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -13,13 +16,13 @@ use std::sync::Arc;
 use rustix::fs::FileType;
 
 use crate::domain::{
-    BackendError, Disk, DiskFormat, DiskState, Image, ImageForm, Resource, ResourceId,
-    ResourceKind, Vm, VmState,
+    BackendError, Disk, DiskFormat, DiskState, Failure, ImageForm, Resource, ResourceId,
+    ResourceKind, State, Vm, VmState,
 };
 
 use super::beneath::Folder;
 use super::mark::Mark;
-use super::{self as state_files, FOLDERS, TRASH, description, folder_of};
+use super::{self as state_files, FOLDERS, TRASH, description, folder_of, moved};
 use crate::backend::engine::inventory::Inventory;
 use crate::backend::engine::storage::Change;
 use crate::backend::engine::store::{Look, Store};
@@ -36,8 +39,8 @@ pub struct Recovery {
     pub left: BTreeMap<String, String>,
 }
 
-/// Takes in what the database does not know; with `dry_run`, only says so. The caller owns the
-/// state directory.
+/// Takes in what the database does not know, or not any more; with `dry_run`, only says so. The
+/// caller owns the state directory.
 ///
 /// # Errors
 /// When the database cannot be read or written.
@@ -46,46 +49,74 @@ pub async fn recover(
     ports: &Ports,
     dry_run: bool,
 ) -> Result<Recovery, BackendError> {
-    let opened = match Look::at(&settings.state_dir)? {
+    let store = Look::at(&settings.state_dir)?;
+    let mut opened = match &store {
         Some(store) => store.opened()?,
         None => Default::default(),
     };
+    for resource in &mut opened.resources {
+        moved::follow(&settings.state_dir, resource);
+    }
+    let at_rest =
+        !opened.operations.iter().any(|it| matches!(it.state, State::Pending | State::Run));
     let mut plan = Plan {
         settings,
         inventory: Inventory::new(opened.resources, &opened.counters),
-        images: Vec::new(),
-        vms: Vec::new(),
-        disks: Vec::new(),
+        store,
+        at_rest,
+        taken: BTreeMap::new(),
+        plugged: BTreeMap::new(),
         done: Recovery::default(),
     };
     plan.images();
     plan.vms(ports).await;
     plan.disks(ports);
-    plan.attach();
-    let taken: Vec<Resource> = plan.taken();
+    plan.relate();
+    let taken = std::mem::take(&mut plan.taken);
     if !dry_run && !taken.is_empty() {
+        // Closed before it is written to.
+        plan.store = None;
         let (store, mut opened) = Store::open(&settings.state_dir)?;
         state_files::raise(&mut opened.counters, &settings.state_dir);
         let mut changes: Vec<Change> =
-            taken.into_iter().map(|resource| Change::Put(Arc::new(resource))).collect();
+            taken.values().map(|resource| Change::Put(Arc::new(resource.clone()))).collect();
         changes.extend(FOLDERS.iter().filter_map(|(kind, _)| {
             let (_, highest) = opened.counters.iter().find(|(name, _)| name == kind.word())?;
             Some(Change::Count(kind.word(), *highest))
         }));
         let written = store.writer().send(changes).await;
+        let described = written.and_then(|()| describe(settings, &store, &taken));
         let closed = store.close().await;
-        written.and(closed)?;
+        described.and(closed)?;
     }
     Ok(plan.done)
 }
 
+/// Describes what was taken in as the database has it now, so that it is not taken for later again.
+fn describe(
+    settings: &Settings,
+    store: &Store,
+    taken: &BTreeMap<ResourceId, Resource>,
+) -> Result<(), BackendError> {
+    for (id, resource) in taken {
+        description::keep(&settings.state_dir, *id, Some(resource), store).map_err(|error| {
+            BackendError::failed(format!("{id} was taken in, but not described: {error}"))
+        })?;
+    }
+    Ok(())
+}
+
 struct Plan<'s> {
     settings: &'s Settings,
-    /// What the database knows, and what was taken in so far.
+    /// What the database knows, and over it what was taken in so far.
     inventory: Inventory,
-    images: Vec<Image>,
-    vms: Vec<Vm>,
-    disks: Vec<Disk>,
+    store: Option<Look>,
+    /// Whether no operation goes on at the next start: then what a QEMU has is what is so.
+    at_rest: bool,
+    /// What is to be written.
+    taken: BTreeMap<ResourceId, Resource>,
+    /// The disks of each VM whose QEMU could be asked.
+    plugged: BTreeMap<u64, BTreeSet<u64>>,
     done: Recovery,
 }
 
@@ -103,16 +134,22 @@ impl Plan<'_> {
         let (id, name) = (resource.id(), resource.name());
         // Several may have one name in the trash.
         let trashed = matches!(resource, Resource::Disk(it) if it.state == DiskState::Trashed);
-        if let Some(other) = self.inventory.named(id.kind, name).filter(|_| !trashed) {
+        let other = self.inventory.named(id.kind, name).filter(|other| *other != id.id);
+        if let Some(other) = other.filter(|_| !trashed) {
             let kind = id.kind;
             let why =
                 format!("{kind}/{other} is called '{name}' too; delete that and recover again");
             self.leave(id, why);
             return false;
         }
-        self.inventory.put(Arc::new(resource.clone()));
+        self.put(resource.clone());
         self.done.taken.insert(format!("{id} '{name}'"), how.to_owned());
         true
+    }
+
+    fn put(&mut self, resource: Resource) {
+        self.inventory.put(Arc::new(resource.clone()));
+        self.taken.insert(resource.id(), resource);
     }
 
     /// The numbers in a folder of the state directory.
@@ -132,8 +169,8 @@ impl Plan<'_> {
         }
     }
 
-    /// What a description says of a resource that the database does not know; what cannot be taken
-    /// in is left.
+    /// What a description says of a resource that the database does not know, or not any more; what
+    /// cannot be taken in is left.
     fn described(&mut self, id: ResourceId, paths: &[&Path]) -> Option<Resource> {
         match self.read(id, paths) {
             Ok(found) => found,
@@ -154,7 +191,11 @@ impl Plan<'_> {
                     known.name(),
                     found.name()
                 )),
-                _ => Ok(None),
+                // Without a database there is nothing that is known.
+                _ => self.store.as_ref().map_or(Ok(None), |store| {
+                    let later = description::later(self.dir(), known, store);
+                    later.map_err(|error| format!("its description cannot be read: {error}"))
+                }),
             };
         }
         match found {
@@ -199,11 +240,7 @@ impl Plan<'_> {
                     let why = format!("its file {} is missing", missing.display());
                     self.leave(id, why);
                 }
-                None => {
-                    if self.take(&found, "taken in") {
-                        self.images.push(image.clone());
-                    }
-                }
+                None => _ = self.take(&found, "taken in"),
             }
         }
     }
@@ -216,6 +253,7 @@ impl Plan<'_> {
                 continue;
             }
             let Some(found) = self.described(id, &[&folder.join(description::VM)]) else {
+                self.known_vm(number, ports).await;
                 continue;
             };
             let Resource::Vm(mut vm) = found else { continue };
@@ -223,14 +261,13 @@ impl Plan<'_> {
                 self.leave(id, format!("its root disk in {} is missing", folder.display()));
                 continue;
             }
-            let status = ports.hypervisor.status(&guest(self.settings, &vm)).await;
-            let how = match status {
-                Ok(GuestStatus::Off) => {
+            let how = match self.runs(&vm, ports).await {
+                Ok(false) => {
                     vm = halted(vm, None);
                     "taken in, halted"
                 }
                 // Whatever its guest does, the next owner sees.
-                Ok(_) => {
+                Ok(true) => {
                     vm.state = VmState::Running;
                     "taken in; its QEMU runs and goes on"
                 }
@@ -248,9 +285,38 @@ impl Plan<'_> {
                     vm.note = Some(note);
                 }
             }
-            if self.take(&Resource::Vm(vm.clone()), &how) {
-                self.vms.push(vm);
+            self.take(&Resource::Vm(vm), &how);
+        }
+    }
+
+    /// Whether the QEMU of a VM runs; which disks it has is put down.
+    async fn runs(&mut self, vm: &Vm, ports: &Ports) -> Result<bool, Failure> {
+        let guest = guest(self.settings, vm);
+        match ports.hypervisor.status(&guest).await? {
+            GuestStatus::Off => return Ok(false),
+            GuestStatus::Unreachable => return Ok(true),
+            _ => {}
+        }
+        let plugged = ports.hypervisor.plugged(&guest).await?;
+        let disks = plugged.iter().filter_map(|device| Disk::number_of(device)).collect();
+        self.plugged.insert(vm.id, disks);
+        Ok(true)
+    }
+
+    /// A VM of which nothing else was said later may have been started since all the same.
+    async fn known_vm(&mut self, number: u64, ports: &Ports) {
+        let Some(vm) = self.inventory.vm(number).filter(|_| self.at_rest).cloned() else { return };
+        let rests = !matches!(vm.state, VmState::Running | VmState::Paused);
+        match self.runs(&vm, ports).await {
+            Ok(true) if rests => {
+                let vm = Vm { state: VmState::Running, crashed: None, note: None, ..vm };
+                self.take(&Resource::Vm(vm), "its QEMU runs and goes on");
             }
+            Ok(_) => {}
+            Err(failure) => self.leave(
+                ResourceId::new(ResourceKind::Vm, number),
+                format!("whether it runs is not known: {}", failure.message),
+            ),
         }
     }
 
@@ -294,48 +360,8 @@ impl Plan<'_> {
                 disk.trashed = None;
             }
             let how = if is_trashed { "taken in, into the trash" } else { "taken in" };
-            if self.take(&Resource::Disk(disk.clone()), how) {
-                self.disks.push(disk);
-            }
+            self.take(&Resource::Disk(disk), how);
         }
-    }
-
-    /// Attaches what either side says was attached; the two are not written at once. One that its
-    /// VM may still use must not be called free.
-    fn attach(&mut self) {
-        for disk in self.disks.iter_mut().filter(|disk| disk.state != DiskState::Trashed) {
-            let lists = self.vms.iter().position(|vm| vm.disks.contains(&disk.id));
-            let knows = self.vms.iter().position(|vm| Some(vm.id) == disk.vm);
-            match lists.or(knows) {
-                Some(at) => {
-                    let vm = &mut self.vms[at];
-                    if !vm.disks.contains(&disk.id) {
-                        vm.disks.push(disk.id);
-                    }
-                    (disk.state, disk.vm) = (DiskState::Attached, Some(vm.id));
-                }
-                None => (disk.state, disk.vm) = (DiskState::Free, None),
-            }
-        }
-        let owners: BTreeMap<u64, Option<u64>> = self
-            .inventory
-            .of(ResourceKind::Disk)
-            .filter_map(|disk| match &**disk {
-                Resource::Disk(disk) => Some((disk.id, disk.vm)),
-                _ => None,
-            })
-            .chain(self.disks.iter().map(|disk| (disk.id, disk.vm)))
-            .collect();
-        for vm in &mut self.vms {
-            vm.disks.retain(|disk| owners.get(disk) == Some(&Some(vm.id)));
-        }
-    }
-
-    fn taken(&mut self) -> Vec<Resource> {
-        let images = std::mem::take(&mut self.images).into_iter().map(Resource::Image);
-        let vms = std::mem::take(&mut self.vms).into_iter().map(Resource::Vm);
-        let disks = std::mem::take(&mut self.disks).into_iter().map(Resource::Disk);
-        images.chain(vms).chain(disks).collect()
     }
 }
 

@@ -319,6 +319,11 @@ impl Hypervisor for Fake {
         }))
     }
 
+    fn plugged<'a>(&'a self, guest: &'a Guest) -> PortFuture<'a, BTreeSet<String>> {
+        let plugged = self.world().process(guest).map(|it| it.plugged.clone());
+        Box::pin(async { plugged })
+    }
+
     fn serial<'a>(&'a self, guest: &'a Guest) -> PortFuture<'a, Serial> {
         let why = format!("vm/{} has no serial line: it is a fake", guest.id);
         Box::pin(async move { Err(Failure::new(why)) })
@@ -359,11 +364,21 @@ impl DiskTool for Fake {
         path: &'a Path,
         backing: &'a Path,
         _: DiskFormat,
+        _: u64,
         _: &'a CommandLog,
     ) -> PortFuture<'a, ()> {
-        Box::pin(self.call("overlay".to_owned(), |_| {
-            write(path, &format!("overlay of {}", backing.display()))
-        }))
+        let content = format!("overlay of {}", backing.display());
+        Box::pin(self.call("overlay".into(), move |_| write(path, &content)))
+    }
+
+    fn rebase<'a>(
+        &'a self,
+        path: &'a Path,
+        backing: &'a Path,
+        format: DiskFormat,
+        log: &'a CommandLog,
+    ) -> PortFuture<'a, ()> {
+        self.overlay(path, backing, format, 0, log)
     }
 
     fn info<'a>(&'a self, path: &'a Path, _: &'a CommandLog) -> PortFuture<'a, DiskInfo> {

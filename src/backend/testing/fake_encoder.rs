@@ -240,6 +240,9 @@ impl Hypervisor for Absent {
     fn detach<'a>(&'a self, _: &'a Guest, _: &'a str, _: &'a CommandLog) -> PortFuture<'a, ()> {
         absent()
     }
+    fn plugged<'a>(&'a self, _: &'a Guest) -> PortFuture<'a, std::collections::BTreeSet<String>> {
+        absent()
+    }
     fn serial<'a>(&'a self, _: &'a Guest) -> PortFuture<'a, Serial> {
         absent()
     }
@@ -263,6 +266,16 @@ impl DiskTool for Absent {
         absent()
     }
     fn overlay<'a>(
+        &'a self,
+        _: &'a Path,
+        _: &'a Path,
+        _: DiskFormat,
+        _: u64,
+        _: &'a CommandLog,
+    ) -> PortFuture<'a, ()> {
+        absent()
+    }
+    fn rebase<'a>(
         &'a self,
         _: &'a Path,
         _: &'a Path,

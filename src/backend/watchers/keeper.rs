@@ -1,8 +1,10 @@
 //! The keeper: keeps what lies in the state directory in step with what the database says.
 //!
 //! It writes descriptions when resources change, takes marks away when what they stand for is
-//! atomic_file, and removes at start what a called-off operation left when an earlier life ended. What
-//! the database does not know is left where it is. It wakes on changes, never by polling.
+//! whole, and removes at start what a called-off operation left when an earlier life ended. What
+//! the database does not know is left where it is, and so is what a later database said of what it
+//! does know: an older copy was put back, and `hostler recover` takes in what is true. It wakes on
+//! changes, never by polling.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -14,6 +16,7 @@ use tokio::sync::Mutex;
 
 use super::Site;
 use crate::backend::engine::notices::{Notice, Watch};
+use crate::backend::engine::store::Store;
 use crate::backend::state_files::beneath::Folder;
 use crate::backend::state_files::mark::Mark;
 use crate::backend::state_files::{self, FOLDERS, TRASH, description};
@@ -22,6 +25,8 @@ use crate::domain::{Failure, ResourceId, ResourceKind, State};
 /// Keeps the files of a site in step.
 pub(in crate::backend) struct Keeper {
     site: Arc<Site>,
+    /// What descriptions are compared with.
+    store: Store,
     watch: Watch,
     /// Held by whoever brings them into step.
     work: Mutex<Work>,
@@ -43,13 +48,13 @@ fn concerns(notice: Notice) -> bool {
 
 impl Keeper {
     /// A keeper to whom everything is due that there is.
-    pub(in crate::backend) fn new(site: Arc<Site>) -> Self {
+    pub(in crate::backend) fn new(site: Arc<Site>, store: Store) -> Self {
         let watch = site.engine.watch(concerns);
         let due = site.engine.inventory(|inventory| {
             let kinds = FOLDERS.iter().map(|(kind, _)| *kind);
             kinds.flat_map(|kind| inventory.of(kind)).map(|resource| resource.id()).collect()
         });
-        Self { site, watch, work: Mutex::new(Work { due, swept: false }) }
+        Self { site, store, watch, work: Mutex::new(Work { due, swept: false }) }
     }
 
     /// Keeps until the backend leaves.
@@ -88,8 +93,8 @@ impl Keeper {
         if due.is_empty() {
             return;
         }
-        let site = self.site.clone();
-        match tokio::task::spawn_blocking(move || keep_all(&site, due)).await {
+        let (site, store) = (self.site.clone(), self.store.clone());
+        match tokio::task::spawn_blocking(move || keep_all(&site, &store, due)).await {
             Ok((left, failed)) => {
                 work.due.extend(failed);
                 for (id, mark) in left {
@@ -103,10 +108,14 @@ impl Keeper {
 
 /// Brings resources' descriptions and marks into step. Returns the marks of those that are gone, and
 /// those that failed.
-fn keep_all(site: &Site, due: BTreeSet<ResourceId>) -> (Vec<(ResourceId, Mark)>, Vec<ResourceId>) {
+fn keep_all(
+    site: &Site,
+    store: &Store,
+    due: BTreeSet<ResourceId>,
+) -> (Vec<(ResourceId, Mark)>, Vec<ResourceId>) {
     let (mut left, mut failed) = (Vec::new(), Vec::new());
     for id in due {
-        match keep_one(site, id) {
+        match keep_one(site, store, id) {
             Ok(mark) => left.extend(mark.map(|mark| (id, mark))),
             Err(error) => {
                 tracing::warn!(%id, %error, "its description cannot be kept");
@@ -118,10 +127,21 @@ fn keep_all(site: &Site, due: BTreeSet<ResourceId>) -> (Vec<(ResourceId, Mark)>,
 }
 
 /// Brings a resource's description and mark into step. Gives the mark of one that is gone.
-fn keep_one(site: &Site, id: ResourceId) -> io::Result<Option<Mark>> {
+fn keep_one(site: &Site, store: &Store, id: ResourceId) -> io::Result<Option<Mark>> {
     let dir = &site.settings().state_dir;
     let resource = site.engine.inventory(|inventory| inventory.get(id).cloned());
-    description::keep(dir, id, resource.as_ref())?;
+    let later = match &resource {
+        Some(resource) => description::later(dir, resource, store)?,
+        None => None,
+    };
+    if later.is_some() {
+        tracing::warn!(
+            "an older database was put back: a later one said something else of {id}, which is \
+             kept beside its files; stop hostler and run `hostler recover`"
+        );
+    } else {
+        description::keep(dir, id, resource.as_ref(), store)?;
+    }
     let Some(mark) = Mark::read(dir, id)?.filter(|mark| !is_open(site, *mark)) else {
         return Ok(None);
     };

@@ -39,7 +39,7 @@ async fn tools(site: &Site) {
             if probe && has_hypervisor(&site.host().tools) {
                 match site.ports().hypervisor.accelerator().await {
                     Ok(accelerator) => {
-                        site.change_host(|host| host.accelerator = Some(accelerator))
+                        site.change_host(|host| host.accelerator = Some(accelerator));
                     }
                     Err(failure) => tracing::warn!(%failure, "the accelerator was not found out"),
                 }

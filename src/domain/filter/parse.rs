@@ -13,7 +13,9 @@ use std::ops::Bound;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::{Span, Timestamp, ToSpan, Zoned};
 
-use super::{Filter, FilterError, FilterTerm, FilterTest, LONGEST, Quantity, columns};
+use super::{
+    AGE, Filter, FilterError, FilterTerm, FilterTest, LONGEST, Misread, Quantity, REFERRED, named,
+};
 use crate::domain::query::Subject;
 
 /// The operators, longer ones before those they begin with.
@@ -80,23 +82,28 @@ impl Filter {
     /// # Errors
     /// What cannot be understood, in a few words.
     pub fn parse(text: &str, of: Subject, now: &Zoned) -> Result<Self, FilterError> {
+        Self::read(text, of, now).map_err(|misread| misread.why)
+    }
+
+    /// The same, for whoever points at what is wrong.
+    ///
+    /// # Errors
+    /// Which part cannot be understood, and why.
+    pub fn read(text: &str, of: Subject, now: &Zoned) -> Result<Self, Misread> {
+        let whole = |why: String| Misread { part: 0..text.len(), why: FilterError::Value(why) };
         if text.chars().count() > LONGEST {
-            return Err(FilterError::Value(format!("more than {LONGEST} characters")));
+            return Err(whole(format!("more than {LONGEST} characters")));
         }
         if text.contains(char::is_control) {
-            return Err(FilterError::Value("a control character".to_owned()));
+            return Err(whole("a control character".to_owned()));
         }
         let mut terms = Vec::new();
         let mut rest = text.trim_start();
         while !rest.is_empty() {
-            if let Some((sign, _, _)) = operator(rest) {
-                return Err(FilterError::Value(format!("no column before '{sign}'")));
-            }
-            let not = rest
-                .strip_prefix(['-', '!'])
-                .filter(|after| after.starts_with(|c: char| !c.is_whitespace()));
-            let (mut term, after) = term(not.unwrap_or(rest), of, now)?;
-            term.not ^= not.is_some();
+            let (term, after) = signed(rest, of, now).map_err(|why| {
+                let at = text.len() - rest.len();
+                Misread { part: at..text.len() - value(rest).1.len(), why }
+            })?;
             if term.test != FilterTest::Word(String::new()) {
                 terms.push(term);
             }
@@ -104,6 +111,23 @@ impl Filter {
         }
         Ok(Self { terms })
     }
+}
+
+/// The term a text begins with, its sign before it, and what follows it.
+fn signed<'a>(
+    text: &'a str,
+    of: Subject,
+    now: &Zoned,
+) -> Result<(FilterTerm, &'a str), FilterError> {
+    if let Some((sign, _, _)) = operator(text) {
+        return Err(FilterError::Value(format!("no column before '{sign}'")));
+    }
+    let not = text
+        .strip_prefix(['-', '!'])
+        .filter(|after| after.starts_with(|c: char| !c.is_whitespace()));
+    let (mut term, rest) = term(not.unwrap_or(text), of, now)?;
+    term.not ^= not.is_some();
+    Ok((term, rest))
 }
 
 /// The term a text begins with, and what follows it.
@@ -114,20 +138,19 @@ fn term<'a>(text: &'a str, of: Subject, now: &Zoned) -> Result<(FilterTerm, &'a 
         let (word, rest) = value(text);
         return Ok((FilterTerm { not: false, test: FilterTest::Word(word) }, rest));
     };
-    let column = match (name.to_ascii_lowercase(), of) {
-        (name, Subject::Operations) if name == "id" => "uid".to_owned(),
-        (name, _) => name,
-    };
-    let is_age = column == "age";
-    if !is_age && !columns(of).contains(&column.as_str()) {
-        return Err(FilterError::Column(column));
+    let name = name.to_ascii_lowercase();
+    let column = named(of, &name);
+    if column.is_none() && name != AGE {
+        return Err(FilterError::Column(name));
     }
     let (value, rest) = value(rest);
     if value.is_empty() {
-        return Err(FilterError::Value(format!("nothing follows '{column}{sign}'")));
+        return Err(FilterError::Value(format!("nothing follows '{name}{sign}'")));
     }
-    let term =
-        if is_age { age(operator, &value, now)? } else { test(column, operator, value, now)? };
+    let term = match column {
+        Some(column) => test(column, &name, operator, value, now)?,
+        None => age(operator, &value, now)?,
+    };
     Ok((term, rest))
 }
 
@@ -151,18 +174,24 @@ fn value(text: &str) -> (String, &str) {
     (value, "")
 }
 
-/// A comparison with a column there is.
+/// A comparison with a column there is, which was called `name`.
 fn test(
-    column: String,
+    column: &str,
+    name: &str,
     operator: Operator,
     value: String,
     now: &Zoned,
 ) -> Result<FilterTerm, FilterError> {
     use Operator as O;
-    let quantity = Quantity::of(&column);
+    // A number there is that of the VM, and what is shown is the VM's name.
+    let is_contained = matches!(operator, O::Contains | O::ContainsNot);
+    let is_name = column == "vm" && (is_contained || value.parse::<u64>().is_err());
+    let column = if is_name { REFERRED } else { column };
+    let quantity = Quantity::of(column);
+    let column = column.to_owned();
     let not = matches!(operator, O::IsNot | O::ContainsNot);
     let cannot = |what: &str, takes: &str| {
-        Err(FilterError::Value(format!("{column} is {what}: it takes {takes}")))
+        Err(FilterError::Value(format!("{name} is {what}: it takes {takes}")))
     };
     let test = match (quantity, operator) {
         (Quantity::Text, O::Is | O::IsNot) => FilterTest::Is { column, text: value },

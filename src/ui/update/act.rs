@@ -7,7 +7,7 @@ use crate::ui::confirm::{Confirm, Stakes};
 use crate::ui::console::Console;
 use crate::ui::form::{Form, Purpose};
 use crate::ui::layout::full;
-use crate::ui::model::{Batch, Focus, Modal, Model, Row, Tab, Tone};
+use crate::ui::model::{Batch, Focus, Modal, Model, Request, Row, Tab, Tone};
 use crate::ui::msg::Cmd;
 
 use super::{form, refuses, tell};
@@ -154,7 +154,13 @@ fn present(model: &Model, spec: &OperationSpec, things: &[(u64, String)]) -> Par
 /// Requests operations.
 pub fn submit(model: &mut Model, submits: Vec<Submit>, cmds: &mut Vec<Cmd>) {
     if submits.len() > 1 {
-        model.batch = Some(Batch { left: submits.len(), done: "queued", ..Batch::default() });
+        let awaited = submits.iter().cloned().map(Request::Submit).collect();
+        model.batches.push(Batch {
+            done: "queued",
+            asked: submits.len(),
+            awaited,
+            refused: Vec::new(),
+        });
     }
     for submit in &submits {
         unmark(model, submit);

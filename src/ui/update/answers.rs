@@ -3,7 +3,7 @@
 use crate::domain::{
     Accepted, Answer, BackendError, Control, Query, Rows, Submit, backend::unexpected,
 };
-use crate::ui::model::{Modal, Model, Row, Tab, Tone};
+use crate::ui::model::{Batch, Modal, Model, Request, Row, Tab, Tone};
 use crate::ui::msg::{Ask, Cmd};
 use crate::ui::palette::{Candidate, Target};
 
@@ -14,12 +14,7 @@ use super::{form, tell};
 const MINE: usize = 256;
 
 /// Takes an answer to a query.
-pub fn answer(
-    model: &mut Model,
-    ask: Ask,
-    answer: Result<Answer, BackendError>,
-    cmds: &mut Vec<Cmd>,
-) {
+pub fn answer(model: &mut Model, ask: Ask, answer: Result<Answer, BackendError>) {
     match &ask {
         Ask::Rows(tab) => model.panes[tab.place()].asking = false,
         Ask::Flight => model.stale.flight_asking = false,
@@ -32,7 +27,7 @@ pub fn answer(
         Err(error) => return failed(model, &ask, &error),
     };
     match (ask, answer) {
-        (Ask::Rows(tab), Answer::Page(page)) => list::take(model, tab, page, cmds),
+        (Ask::Rows(tab), Answer::Page(page)) => list::take(model, tab, page),
         (Ask::Mark(tab), Answer::Page(page)) => list::marked(model, tab, &page),
         (Ask::Flight, Answer::InFlight(flight)) => {
             let catalogue = model.catalogue.clone();
@@ -134,6 +129,7 @@ fn asked(model: &mut Model, uid: crate::domain::Uid) {
 /// Takes the answer to a request.
 pub fn submitted(model: &mut Model, submit: &Submit, answer: Result<Accepted, BackendError>) {
     let kind = submit.kind.as_str();
+    let request = Request::Submit(submit.clone());
     let sending = |modal: &Modal| matches!(modal, Modal::Form(form) if form.sending);
     let place = model.modals.iter().rposition(sending);
     let title = model.catalogue.get(kind).map_or_else(|| kind.to_owned(), |s| s.title.to_string());
@@ -143,7 +139,7 @@ pub fn submitted(model: &mut Model, submit: &Submit, answer: Result<Accepted, Ba
                 model.modals.truncate(place);
             }
             asked(model, accepted.uid);
-            if batched(model, None) {
+            if batched(model, &request, None) {
                 return;
             }
             let name = accepted.resource.and_then(|id| model.names.get(&id)?.clone());
@@ -161,7 +157,7 @@ pub fn submitted(model: &mut Model, submit: &Submit, answer: Result<Accepted, Ba
             }
         }
         Err(error) => {
-            if batched(model, Some(error.to_string())) {
+            if batched(model, &request, Some(error.to_string())) {
                 return;
             }
             let Some(Modal::Form(form)) = place.map(|place| &mut model.modals[place]) else {
@@ -177,27 +173,53 @@ pub fn submitted(model: &mut Model, submit: &Submit, answer: Result<Accepted, Ba
 }
 
 /// Counts an answer to one of several requests made together; tells once all are there.
-fn batched(model: &mut Model, refused: Option<String>) -> bool {
-    let Some(batch) = &mut model.batch else { return false };
-    batch.left = batch.left.saturating_sub(1);
-    match refused {
-        Some(why) => batch.refused.push(why),
-        None => batch.accepted += 1,
-    }
-    if batch.left == 0
-        && let Some(batch) = model.batch.take()
-    {
-        let accepted = batch.accepted;
-        match batch.refused.first() {
-            None => tell(model, Tone::Plain, format!("{accepted} {}", batch.done)),
-            Some(first) => {
-                let refused = batch.refused.len();
-                let done = batch.done;
-                tell(model, Tone::Bad, format!("{accepted} {done}, {refused} refused: {first}"));
-            }
-        }
+fn batched(model: &mut Model, request: &Request, refused: Option<String>) -> bool {
+    let awaited = model.batches.iter_mut().enumerate().find_map(|(number, batch)| {
+        let place = batch.awaited.iter().position(|awaited| awaited == request)?;
+        Some((number, place, batch))
+    });
+    let Some((number, place, batch)) = awaited else { return false };
+    batch.awaited.remove(place);
+    batch.refused.extend(refused);
+    if batch.awaited.is_empty() {
+        let batch = model.batches.remove(number);
+        let tone = if batch.refused.is_empty() { Tone::Plain } else { Tone::Bad };
+        tell(model, tone, outcome(&batch));
     }
     true
+}
+
+/// What became of requests made together: how many were refused of how many, and each reason, the
+/// commonest first.
+fn outcome(batch: &Batch) -> String {
+    /// More would not be read to the end.
+    const REASONS: usize = 2;
+    let Batch { done, asked, refused, .. } = batch;
+    let accepted = asked - refused.len();
+    let mut reasons: Vec<(usize, &str)> = Vec::new();
+    for why in refused {
+        match reasons.iter_mut().find(|(_, other)| other == why) {
+            Some((times, _)) => *times += 1,
+            None => reasons.push((1, why)),
+        }
+    }
+    if reasons.is_empty() {
+        return format!("{accepted} {done}");
+    }
+    reasons.sort_by_key(|(times, _)| std::cmp::Reverse(*times));
+    let mut told: Vec<String> = reasons
+        .iter()
+        .take(REASONS)
+        .map(|(times, why)| match times {
+            1 => (*why).to_owned(),
+            _ => format!("{why} ({times} times)"),
+        })
+        .collect();
+    if reasons.len() > REASONS {
+        told.push(format!("and {} more", reasons.len() - REASONS));
+    }
+    let (refused, why) = (refused.len(), told.join(" · "));
+    format!("{refused} of {asked} refused, {accepted} {done}: {why}")
 }
 
 /// Takes the answer to a change.
@@ -213,7 +235,8 @@ pub fn controlled(
         asked(model, *uid);
     }
     let is_one_of_many = !matches!(control, Control::Lane { .. });
-    if is_one_of_many && batched(model, answer.as_ref().err().map(ToString::to_string)) {
+    let refused = answer.as_ref().err().map(ToString::to_string);
+    if is_one_of_many && batched(model, &Request::Control(control.clone()), refused) {
         return;
     }
     match answer {

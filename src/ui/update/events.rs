@@ -7,7 +7,7 @@ use crate::ui::model::{Modal, Model, OperationView, PLOT_POINTS, Tab, Tone};
 use crate::ui::msg::{Ask, Cmd};
 
 use super::list::remember;
-use super::{everything, tell};
+use super::{everything, hint, tell};
 
 /// Takes an event.
 pub fn event(model: &mut Model, event: Event, cmds: &mut Vec<Cmd>) {
@@ -86,7 +86,7 @@ fn fact(model: &mut Model, fact: Fact) {
             model.dirty = true;
         }
         Fact::Notice { message } => {
-            tell(model, Tone::Plain, message);
+            hint(model, Tone::Plain, message);
             model.dirty = true;
         }
         Fact::Missed | Fact::Lost { .. } => {}
@@ -127,8 +127,8 @@ fn told(model: &mut Model, operation: &Operation) {
     };
     let uid = operation.uid;
     match operation.state {
-        State::Done => tell(model, Tone::Good, format!("{uid} {what}: done")),
-        State::Cancel => tell(model, Tone::Plain, format!("{uid} {what}: cancelled")),
+        State::Done => hint(model, Tone::Good, format!("{uid} {what}: done")),
+        State::Cancel => hint(model, Tone::Plain, format!("{uid} {what}: cancelled")),
         State::Error => {
             let why = operation.comment.as_deref().unwrap_or("failed");
             tell(model, Tone::Bad, format!("{uid} {what}: {why}"));

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use tui_input::Input;
 
+use crate::domain::filter::head;
 use crate::domain::{Page, Query, ResourceId, Sort, State};
 use crate::ui::action::Action;
 use crate::ui::layout::layout;
@@ -15,7 +16,7 @@ use super::{all_rows, tell};
 const MARKS: u32 = 10_000;
 
 /// Moves the selection.
-pub fn go(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
+pub fn go(model: &mut Model, action: &Action) {
     let page = if model.focus == Focus::Flight {
         u64::from(layout(model).flight.height)
     } else {
@@ -41,17 +42,16 @@ pub fn go(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
     if model.focus == Focus::Flight {
         model.flight.select(usize::try_from(place).unwrap_or(usize::MAX));
     } else {
-        select(model, place, cmds);
+        select(model, place);
     }
 }
 
 /// Selects the row at a place.
-pub fn select(model: &mut Model, place: u64, cmds: &mut Vec<Cmd>) {
+pub fn select(model: &mut Model, place: u64) {
     let pane = model.pane_mut();
     pane.cursor = place;
     pane.selected = pane.current().map(Row::id);
     keep_in_sight(model);
-    look(model, cmds);
 }
 
 /// Moves the window so that the selection is on the screen, and asks for rows not at hand.
@@ -79,7 +79,7 @@ pub fn hurry(pane: &mut Pane) {
 }
 
 /// Takes the rows the backend answered with. The selection stays on its row.
-pub fn take(model: &mut Model, tab: Tab, page: Page, cmds: &mut Vec<Cmd>) {
+pub fn take(model: &mut Model, tab: Tab, page: Page) {
     let pane = &mut model.panes[tab.place()];
     pane.total = page.total;
     pane.offset = page.offset;
@@ -101,14 +101,13 @@ pub fn take(model: &mut Model, tab: Tab, page: Page, cmds: &mut Vec<Cmd>) {
     }
     if tab == model.tab {
         keep_in_sight(model);
-        look(model, cmds);
     }
 }
 
-/// Asks for what the selected row's details need: the steps of an operation, the names of what a
+/// Asks for what is shown beside the list needs: the steps of an operation, the names of what a
 /// resource is tied to.
 pub fn look(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    let wanted: Vec<ResourceId> = match model.pane().current() {
+    let wanted: Vec<ResourceId> = match model.shown() {
         Some(Row::Operation(operation)) => {
             let uid = operation.uid;
             let beside = layout(model).detail.is_some();
@@ -118,7 +117,7 @@ pub fn look(model: &mut Model, cmds: &mut Vec<Cmd>) {
             }
             return;
         }
-        Some(Row::Resource(resource)) => crate::ui::columns::ties(resource),
+        Some(Row::Resource(resource)) => resource.refers_to(),
         None => return,
     };
     for id in wanted {
@@ -149,7 +148,6 @@ pub fn open_tab(model: &mut Model, tab: Tab, cmds: &mut Vec<Cmd>) {
     model.pane_mut().range = None;
     hurry(model.pane_mut());
     cmds.push(Cmd::Save(model.choices()));
-    look(model, cmds);
 }
 
 /// Opens what is selected.
@@ -233,7 +231,7 @@ pub fn back(model: &mut Model) {
 }
 
 /// Marks the row, or takes its mark away, and goes on to the next.
-pub fn mark(model: &mut Model, cmds: &mut Vec<Cmd>) {
+pub fn mark(model: &mut Model) {
     if model.focus == Focus::Flight {
         return;
     }
@@ -245,7 +243,6 @@ pub fn mark(model: &mut Model, cmds: &mut Vec<Cmd>) {
     pane.cursor = (pane.cursor + 1).min(pane.total.saturating_sub(1));
     pane.selected = pane.current().map(Row::id);
     keep_in_sight(model);
-    look(model, cmds);
 }
 
 /// Begins a range of marks, or marks every row from where it began to here.
@@ -350,5 +347,5 @@ pub fn sort_step(model: &mut Model, forward: bool, cmds: &mut Vec<Cmd>) {
     };
     model.pane_mut().sort = None;
     sort_by(model, columns[next], cmds);
-    tell(model, Tone::Plain, format!("sorted by {}", columns[next]));
+    tell(model, Tone::Plain, format!("sorted by {}", head(model.tab.subject(), columns[next])));
 }

@@ -68,7 +68,7 @@ fn click(model: &mut Model, at: Position, cmds: &mut Vec<Cmd>) {
         }
         let again = model.focus == Focus::List && model.pane().cursor == place;
         model.focus = Focus::List;
-        list::select(model, place, cmds);
+        list::select(model, place);
         if again {
             perform(model, &Action::Open, cmds);
         }

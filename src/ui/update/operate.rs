@@ -1,10 +1,13 @@
 //! What is done to operations: call them off, queue them again, move them in their lane. To the
-//! marked ones in their list, or to the one the keys mean.
+//! marked ones in their list, to those of the rows that are marked in another, or to the one the
+//! keys mean.
+
+use std::collections::BTreeSet;
 
 use crate::domain::{Control, Operation, Params, State, Uid};
 use crate::ui::confirm::{Ask as Question, Confirm, Then};
 use crate::ui::form::{Form, Purpose};
-use crate::ui::model::{Batch, Mark, Modal, Model, Row, Tab, Tone};
+use crate::ui::model::{Batch, Mark, Modal, Model, Request, Row, Tab, Tone};
 use crate::ui::msg::Cmd;
 
 use super::{form, refuses, tell};
@@ -22,15 +25,19 @@ fn meant(model: &mut Model) -> Option<Meant> {
     if refuses(model) {
         return None;
     }
-    let marks = model.tab == Tab::Operations && model.means_marks();
-    if marks && !model.pane().marks_are_here() {
-        let marked = model.pane().marked();
-        return Some(Meant::Marked(marked.into_iter().map(|(id, it)| (Uid(id), it)).collect()));
-    }
-    if model.tab != Tab::Operations && model.means_marks() && !model.pane().marks_are_here() {
-        let text = "this is about one operation, and the marks are on others: esc takes them off";
-        tell(model, Tone::Bad, text);
-        return None;
+    if model.means_marks() && !model.pane().marks_are_here() {
+        let marked: Vec<(Uid, Mark)> = if model.tab == Tab::Operations {
+            model.pane().marked().into_iter().map(|(id, mark)| (Uid(id), mark)).collect()
+        } else {
+            let operations = model.marked_operations().into_iter();
+            operations.map(|it| (it.uid, Row::Operation(it).mark())).collect()
+        };
+        if marked.is_empty() {
+            let text = "no operation is happening to the marked rows, and none failed on them";
+            tell(model, Tone::Plain, text);
+            return None;
+        }
+        return Some(Meant::Marked(marked));
     }
     let operation = model.operation().cloned();
     if operation.is_none() && model.pane().current().is_some() {
@@ -50,9 +57,26 @@ fn fitting(
     let all = marked.len();
     let fitting: Vec<_> = marked.into_iter().filter(|(_, mark)| is(mark.state)).collect();
     if fitting.is_empty() {
-        tell(model, Tone::Bad, format!("none of the {all} marked operations {needs}"));
+        let what = many(model);
+        tell(model, Tone::Bad, format!("none of the {all} {what} {needs}"));
     }
     fitting
+}
+
+/// What marks are on, as operations.
+fn many(model: &Model) -> &'static str {
+    if model.tab == Tab::Operations { "marked operations" } else { "operations of the marked rows" }
+}
+
+/// How many marks are left when it is done to these operations.
+fn left(model: &Model, fitting: &[(Uid, Mark)]) -> usize {
+    let marks = model.pane().marks.len();
+    if model.tab == Tab::Operations {
+        return marks - fitting.len();
+    }
+    let operations = fitting.iter().filter_map(|(uid, _)| model.flight.get(*uid));
+    let rows: BTreeSet<u64> = operations.flat_map(|it| model.marks_of(it)).collect();
+    marks - rows.len()
 }
 
 /// Asks whether something is to be done to marked operations.
@@ -63,16 +87,19 @@ fn ask(
     fitting: &[(Uid, Mark)],
     control: impl Fn(Uid) -> Control,
 ) {
-    let left = model.pane().marks.len() - fitting.len();
-    let warning = match left {
+    let mut warning = match left(model, fitting) {
         0 => warning.to_owned(),
         1 => format!("{warning} One more is marked, and left as it is."),
-        _ => format!("{warning} {left} more are marked, and left as they are."),
+        left => format!("{warning} {left} more are marked, and left as they are."),
     };
+    if model.tab != Tab::Operations && model.flight.is_partial() {
+        warning += " There is more in flight than is known here, which is left as it is too.";
+    }
     let number = fitting.len();
     let title = match number {
-        1 => format!("{verb} the marked operation"),
-        _ => format!("{verb} {number} marked operations"),
+        1 if model.tab == Tab::Operations => format!("{verb} the marked operation"),
+        1 => format!("{verb} the one operation of the marked rows"),
+        _ => format!("{verb} {number} {}", many(model)),
     };
     model.modals.push(Modal::Confirm(Box::new(Confirm {
         title,
@@ -93,8 +120,11 @@ pub fn control(model: &mut Model, controls: Vec<Control>, cmds: &mut Vec<Cmd>) {
         _ => "moved",
     };
     if controls.len() > 1 {
-        model.batch = Some(Batch { left: controls.len(), done, ..Batch::default() });
+        let awaited = controls.iter().cloned().map(Request::Control).collect();
+        let asked = controls.len();
+        model.batches.push(Batch { done, asked, awaited, refused: Vec::new() });
     }
+    unmark(model, &controls);
     let marks = &mut model.panes[Tab::Operations.place()].marks;
     for control in &controls {
         match control {
@@ -110,6 +140,19 @@ pub fn control(model: &mut Model, controls: Vec<Control>, cmds: &mut Vec<Cmd>) {
         }
     }
     cmds.extend(controls.into_iter().map(Cmd::Control));
+}
+
+/// Takes the marks off the rows whose operations are called off or run again.
+fn unmark(model: &mut Model, controls: &[Control]) {
+    let operations = controls.iter().filter_map(|control| match control {
+        Control::Cancel { uid } | Control::Relaunch { uid, .. } => model.flight.get(*uid),
+        Control::Priority { .. } | Control::Lane { .. } => None,
+    });
+    let rows: Vec<u64> = operations.flat_map(|it| model.marks_of(it)).collect();
+    let marks = &mut model.pane_mut().marks;
+    for row in rows {
+        marks.remove(&row);
+    }
 }
 
 /// Calls operations off. What already ran is lost, so that is asked first.
@@ -170,9 +213,9 @@ pub fn relaunch(model: &mut Model, cmds: &mut Vec<Cmd>) {
             match failed.as_slice() {
                 [] => return,
                 // Its form, if what it was asked with is at hand.
-                [(uid, _)] => match model.pane().find(uid.0) {
-                    Some(Row::Operation(operation)) => operation.clone(),
-                    _ => return ask(model, "Relaunch", again, &failed, as_it_was),
+                [(uid, _)] => match at_hand(model, *uid) {
+                    Some(operation) => operation.clone(),
+                    None => return ask(model, "Relaunch", again, &failed, as_it_was),
                 },
                 _ => return ask(model, "Relaunch", again, &failed, as_it_was),
             }
@@ -194,6 +237,15 @@ pub fn relaunch(model: &mut Model, cmds: &mut Vec<Cmd>) {
     form.refusal.clone_from(&operation.comment);
     form::ask_candidates(&form, cmds);
     model.modals.push(Modal::Form(Box::new(form)));
+}
+
+/// An operation of that number, if all of it is known here.
+fn at_hand(model: &Model, uid: Uid) -> Option<&Operation> {
+    let listed = match model.panes[Tab::Operations.place()].find(uid.0) {
+        Some(Row::Operation(operation)) => Some(operation),
+        _ => None,
+    };
+    listed.or_else(|| model.flight.get(uid))
 }
 
 fn as_it_was(uid: Uid) -> Control {

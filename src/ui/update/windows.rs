@@ -7,6 +7,7 @@ use crate::ui::action::{Action, Scope};
 use crate::ui::confirm::{Ask as Question, Confirm, Then};
 use crate::ui::console::Console;
 use crate::ui::edit;
+use crate::ui::filter_line;
 use crate::ui::layout::{full, layout};
 use crate::ui::model::{Modal, Model, QUIT_CHOICES, Tab, Tone};
 use crate::ui::msg::{Ask, Cmd, Msg};
@@ -65,7 +66,11 @@ pub fn unbound(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) {
             close_console(model, cmds);
         }
         Some(Modal::Filter { input, .. }) => {
-            edit::edit(input, event);
+            if event.code == KeyCode::Tab {
+                filter_line::complete(model.tab.subject(), input);
+            } else {
+                edit::edit(input, event);
+            }
             let text = input.value().to_owned();
             list::set_filter(model, &text);
         }

@@ -2,6 +2,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
+use ratatui::style::Style;
 use tui_input::Input;
 
 use crate::ui::text::{self, clean, fit};
@@ -80,7 +81,8 @@ impl<'a> Canvas<'a> {
         self.buffer.set_style(area, self.theme.style(role));
     }
 
-    /// Writes text into at most `max` columns. Returns the column after it.
+    /// Writes text into at most `max` columns, in its own look alone, whatever it is written over.
+    /// Returns the column after it.
     pub fn text(&mut self, x: u16, y: u16, max: u16, text: &str, role: Role) -> u16 {
         let area = self.buffer.area;
         if x >= area.right() || y >= area.bottom() {
@@ -90,7 +92,8 @@ impl<'a> Canvas<'a> {
         let text = clean(text);
         let text = if self.theme.is_ascii() { plain(&text) } else { text.into_owned() };
         let cut = fit(&text, usize::from(max), self.theme.glyphs.more);
-        let style = self.theme.style(role);
+        let plain = Style::reset().patch(self.theme.style(Role::Text));
+        let style = plain.patch(self.theme.style(role));
         self.buffer.set_stringn(x, y, &cut, usize::from(max), style).0
     }
 
@@ -175,8 +178,9 @@ impl<'a> Canvas<'a> {
         self.text(x + done, y, rest, &g.bar_rest.repeat(usize::from(rest)), Role::BarRest);
     }
 
-    /// Draws a line being typed, with the terminal's cursor in it.
-    pub fn input(&mut self, x: u16, y: u16, width: u16, input: &Input, masked: bool) {
+    /// Draws a line being typed, with the terminal's cursor in it. Returns how many columns of it
+    /// are out of sight on the left.
+    pub fn input(&mut self, x: u16, y: u16, width: u16, input: &Input, masked: bool) -> usize {
         let room = usize::from(width.max(1)).saturating_sub(1).max(1);
         let shown: String = if masked {
             self.glyphs().secret.repeat(input.value().chars().count())
@@ -205,6 +209,7 @@ impl<'a> Canvas<'a> {
         self.text(x, y, width, &visible, Role::Input);
         let at = u16::try_from(before - skip.min(before)).unwrap_or(0).min(width.saturating_sub(1));
         self.cursor = Some(Position { x: x + at, y });
+        dropped
     }
 }
 

@@ -1,4 +1,4 @@
-//! Everything about the selected row, beside the list or in a window of its own.
+//! Everything about what the keys are on, beside the list or in a window of its own.
 
 use ratatui::layout::Rect;
 
@@ -19,7 +19,7 @@ const LABEL: usize = 9;
 /// What stands over it.
 #[must_use]
 pub fn title(model: &Model) -> String {
-    match model.pane().current() {
+    match model.shown() {
         Some(Row::Resource(resource)) => format!("{} · {}", resource.name(), resource.id()),
         Some(Row::Operation(operation)) => format!("Operation {}", operation.uid),
         None => "Detail".to_owned(),
@@ -37,7 +37,7 @@ pub fn beside(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
 /// Its lines.
 #[must_use]
 pub fn lines(model: &Model, theme: &Theme, width: u16) -> Vec<Line> {
-    match model.pane().current() {
+    match model.shown() {
         Some(Row::Resource(resource)) => of_resource(model, theme, resource, width),
         Some(Row::Operation(selected)) => match &model.beside {
             Some(view) if view.uid == selected.uid => operation::lines(model, theme, view, width),
@@ -81,7 +81,12 @@ fn of_resource(model: &Model, theme: &Theme, resource: &Resource, width: u16) ->
             };
             let what = flight::what(operation);
             let head = format!("{glyph} {doing}");
-            let tail = if what.is_empty() { what } else { format!(" · {what}") };
+            // What it says of itself may begin with the same word.
+            let tail = match what.strip_prefix(doing) {
+                Some(rest) => rest.to_owned(),
+                None if what.is_empty() => what,
+                None => format!(" · {what}"),
+            };
             lines.push(Line::new(head, role).with(tail, Role::Text));
             if let Some(progress) = &operation.progress
                 && let Some(fraction) = progress.fraction

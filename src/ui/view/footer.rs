@@ -2,12 +2,15 @@
 
 use ratatui::layout::Rect;
 
-use super::canvas::Canvas;
+use super::canvas::{Canvas, Line};
 use super::shell::columns;
-use crate::domain::{LaneState, State};
+use tui_input::Input;
+
+use crate::domain::{LaneState, Misread, State};
 use crate::ui::action::{Action, Entry, Scope};
 use crate::ui::confirm::Ask;
 use crate::ui::field::Widget;
+use crate::ui::filter_line;
 use crate::ui::model::{Focus, Modal, Model, Row, Tab, Tone};
 use crate::ui::text::{self, width};
 use crate::ui::theme::Role;
@@ -16,24 +19,7 @@ use crate::ui::update::scopes;
 /// The last line: what is being typed, or which keys do what.
 pub fn footer(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     if let Some(Modal::Filter { input, .. }) = model.modals.last() {
-        let misread = model.misread(input.value()).map(|error| error.to_string());
-        let at = canvas.text(1, area.y, area.width, "/", Role::Key);
-        let rows = || format!("{} rows", text::count(model.pane().total));
-        let (told, role) = match misread {
-            Some(why) => (why, Role::Bad),
-            None if area.width >= 70 => {
-                (format!("{} · words, column:value != ~ > <, -not", rows()), Role::Quiet)
-            }
-            None => (rows(), Role::Quiet),
-        };
-        // What is typed keeps a third of the line.
-        let most = usize::from(area.width - area.width / 3);
-        let told = text::fit(&text::clean(&told), most, canvas.glyphs().more).into_owned();
-        let wide = columns(&told) + 2;
-        let room = area.width.saturating_sub(at + wide + 1);
-        canvas.input(at, area.y, room, input, false);
-        canvas.text(area.width.saturating_sub(wide), area.y, wide, &told, role);
-        return;
+        return filter(model, canvas, area, input);
     }
     let mut at = 1;
     let marks = marks(model);
@@ -49,6 +35,45 @@ pub fn footer(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         }
         at = canvas.text(at, area.y, wide, &key, Role::Key);
         at = canvas.text(at + 1, area.y, wide, &title, Role::Text) + 2;
+    }
+}
+
+/// The line a filter is typed into, and above it what the columns are called. What is not
+/// understood is pointed at, and told why.
+fn filter(model: &Model, canvas: &mut Canvas<'_>, area: Rect, input: &Input) {
+    let misread = model.misread(input.value());
+    if model.message.is_none() && model.lost.is_none() {
+        let names = filter_line::names(model.tab.subject(), input).join(" ");
+        let line =
+            Line::new(" columns ", Role::Quiet).with(names, Role::Text).with(" ", Role::Text);
+        canvas.line(2, area.y.saturating_sub(1), area.width.saturating_sub(4), &line);
+    }
+    let at = canvas.text(1, area.y, area.width, "/", Role::Key);
+    let rows = || match model.pane().total {
+        1 => "1 row".to_owned(),
+        total => format!("{} rows", text::count(total)),
+    };
+    let (told, role) = match &misread {
+        Some(misread) => (misread.why.to_string(), Role::Bad),
+        None if area.width >= 70 => {
+            (format!("{} · words, column:value != ~ > <, -not", rows()), Role::Quiet)
+        }
+        None => (rows(), Role::Quiet),
+    };
+    // What is typed keeps a third of the line.
+    let most = usize::from(area.width - area.width / 3);
+    let told = text::fit(&text::clean(&told), most, canvas.glyphs().more).into_owned();
+    let wide = columns(&told) + 2;
+    let room = area.width.saturating_sub(at + wide + 1);
+    let hidden = canvas.input(at, area.y, room, input, false);
+    canvas.text(area.width.saturating_sub(wide), area.y, wide, &told, role);
+    if let Some(Misread { part, .. }) = misread {
+        let columns_to = |end: usize| width(&text::clean(&input.value()[..end]));
+        let on_screen = |end: usize| {
+            at + u16::try_from(columns_to(end).saturating_sub(hidden)).unwrap_or(room).min(room)
+        };
+        let (from, to) = (on_screen(part.start), on_screen(part.end));
+        canvas.restyle(Rect { x: from, y: area.y, width: to - from, height: 1 }, Role::Bad);
     }
 }
 
@@ -82,7 +107,9 @@ pub fn message(model: &Model, canvas: &mut Canvas<'_>, footer: Rect) {
     let longest = lines.iter().map(|line| columns(line)).max().unwrap_or(0);
     let top = footer.y.saturating_sub(height);
     for (line, y) in lines.iter().zip(top..footer.y) {
-        let place = Rect { x: 2, y, width: longest + 2, height: 1 };
+        // The last stands in the frame's line; above it nothing of what is behind looks out.
+        let wide = if y + 1 == footer.y { columns(line) + 2 } else { longest.max(footer.width) };
+        let place = Rect { x: 2, y, width: wide.min(footer.width.saturating_sub(3)), height: 1 };
         canvas.fill(place, Role::Text);
         canvas.text(3, y, longest, line, role);
     }
@@ -204,7 +231,11 @@ fn bound(model: &Model, wanted: impl Fn(&Entry) -> bool) -> Vec<(Hint, u8)> {
         .footer(&scopes(model))
         .into_iter()
         .filter(|(_, entry)| wanted(entry) && fits(model, entry))
-        .map(|(key, entry)| ((key, entry.title.clone()), entry.footer))
+        .map(|(key, entry)| {
+            let leads_back = entry.action == Action::Focus && model.focus == Focus::Flight;
+            let title = if leads_back { "list".to_owned() } else { entry.title.clone() };
+            ((key, title), entry.footer)
+        })
         .collect()
 }
 
@@ -236,10 +267,14 @@ fn fits(model: &Model, entry: &Entry) -> bool {
         Some(Modal::Form(form)) => Some(form),
         _ => None,
     };
-    let marks = model.tab == Tab::Operations && model.means_marks();
-    let any = |is: &dyn Fn(&str) -> bool| match model.operation() {
-        _ if marks => model.pane().marks.values().any(|mark| is(mark.state)),
-        operation => operation.is_some_and(|operation| is(operation.state.word())),
+    let any = |is: &dyn Fn(&str) -> bool| {
+        if !model.means_marks() {
+            model.operation().is_some_and(|operation| is(operation.state.word()))
+        } else if model.tab == Tab::Operations {
+            model.pane().marks.values().any(|mark| is(mark.state))
+        } else {
+            model.marked_operations().iter().any(|operation| is(operation.state.word()))
+        }
     };
     match &entry.action {
         A::FormAdvanced => form().is_some_and(|form| form.has_advanced()),

@@ -16,10 +16,11 @@ pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     let columns = columns(model.tab, area.width);
     let places = spread(&columns, area);
     for (column, place) in columns.iter().zip(&places) {
+        let title = column.title(model.tab.subject());
         if column.right {
-            canvas.text_right(place.x, area.y, place.width, column.title, Role::Quiet);
+            canvas.text_right(place.x, area.y, place.width, &title, Role::Quiet);
         } else {
-            canvas.text(place.x, area.y, place.width, column.title, Role::Quiet);
+            canvas.text(place.x, area.y, place.width, &title, Role::Quiet);
         }
     }
     let rows = area.height.saturating_sub(1);
@@ -27,7 +28,7 @@ pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         let told = if pane.filter.is_empty() {
             nothing_yet(model)
         } else {
-            "nothing matches; esc shows everything again".to_owned()
+            "nothing matches; esc shows all".to_owned()
         };
         if rows > 0 {
             canvas.text(area.x + 2, area.y + 1, area.width.saturating_sub(3), &told, Role::Quiet);

@@ -6,6 +6,7 @@ use ratatui::layout::Rect;
 
 use super::canvas::{Canvas, Line, spark};
 use crate::domain::ToolState;
+use crate::domain::filter::head;
 use crate::ui::layout::Layout;
 use crate::ui::model::{Focus, Model, Tab};
 use crate::ui::text::{self, width};
@@ -197,13 +198,22 @@ fn list_title(model: &Model, canvas: &mut Canvas<'_>, places: &Layout) {
     let end = places.list.right();
     let title_role = if model.focus == Focus::List { Role::Title } else { Role::Quiet };
     let mut title = Line::new(format!(" {} ", model.tab.title()), title_role);
-    if !pane.filter.is_empty() {
+    if model.is_misread() {
+        // What is typed means nothing yet: what was understood before still holds.
+        let shown = if pane.filter.is_empty() { "all rows" } else { &*format!("/{}", pane.filter) };
+        title = title
+            .with(format!("{0}{0} ", g.horizontal), Role::Border)
+            .with(format!("still {shown} "), Role::Warning);
+    } else if !pane.filter.is_empty() {
         let shown = format!("{0}{0} /{1} ", g.horizontal, pane.filter);
         title = title.with(shown, Role::Waiting);
     }
     if let Some(sort) = &pane.sort {
         let arrow = if sort.descending { g.down } else { g.up };
-        title = title.with(format!("{0}{0} {1} {arrow} ", g.horizontal, sort.column), Role::Quiet);
+        title = title.with(
+            format!("{0}{0} {1} {arrow} ", g.horizontal, head(model.tab.subject(), &sort.column)),
+            Role::Quiet,
+        );
     }
     if !pane.marks.is_empty() {
         let marks = pane.marks.len();

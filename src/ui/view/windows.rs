@@ -7,10 +7,12 @@ use ratatui::layout::{Position, Rect};
 use ratatui::widgets::Widget;
 
 use super::canvas::{Canvas, Line};
+use crate::domain::filter::head;
 use crate::domain::{LaneState, ToolState};
 use crate::ui::action::{Action, Scope};
 use crate::ui::confirm::{Ask, Confirm};
 use crate::ui::console::Console;
+use crate::ui::filter_line;
 use crate::ui::layout::{full, window};
 use crate::ui::model::{Model, QUIT_CHOICES};
 use crate::ui::text;
@@ -78,20 +80,41 @@ pub fn help_lines(model: &Model, search: &str, width: u16) -> Vec<Line> {
         }
         lines.push(Line::new(title, Role::Title));
         for (keys, entry) in matching {
-            let room = usize::from(width).saturating_sub(19).max(10);
-            // Side by side, each as many lines as it needs.
-            let (keys, docs) = (text::wrap(&keys, 16), text::wrap(&entry.doc, room));
-            for number in 0..keys.len().max(docs.len()) {
-                let part = |lines: &[String]| lines.get(number).cloned().unwrap_or_default();
-                let keys = format!(" {:<16}  ", part(&keys));
-                lines.push(Line::new(keys, Role::Key).with(part(&docs), Role::Text));
-            }
+            beside(&mut lines, &keys, Role::Key, &entry.doc, width);
+        }
+    }
+    let columns = crate::ui::model::Tab::ALL.map(|tab| {
+        let names = filter_line::names(tab.subject(), &Input::default());
+        (tab.title(), names.join(" "))
+    });
+    let title = "Columns a filter takes";
+    let wanted = |names: &str| title.to_lowercase().contains(&search) || names.contains(&search);
+    if columns.iter().any(|(_, names)| wanted(names)) {
+        if !lines.is_empty() {
+            lines.push(Line::empty());
+        }
+        lines.push(Line::new(title, Role::Title));
+        for (tab, names) in columns.iter().filter(|(_, names)| wanted(names)) {
+            beside(&mut lines, tab, Role::Quiet, names, width);
         }
     }
     if lines.is_empty() {
         lines.push(Line::new(format!("nothing is called '{search}'"), Role::Quiet));
     }
     lines
+}
+
+/// A word or two and what is said of it, side by side, each in as many lines as it needs.
+fn beside(lines: &mut Vec<Line>, word: &str, role: Role, told: &str, width: u16) {
+    // The smallest screen leaves more room to what is said.
+    let left = if width < 60 { 9 } else { 16 };
+    let room = usize::from(width).saturating_sub(left + 3).max(10);
+    let (words, told) = (text::wrap(word, left), text::wrap(told, room));
+    for number in 0..words.len().max(told.len()) {
+        let part = |lines: &[String]| lines.get(number).cloned().unwrap_or_default();
+        let word = format!(" {:<left$}  ", part(&words));
+        lines.push(Line::new(word, role).with(part(&told), Role::Text));
+    }
 }
 
 /// Draws the help.
@@ -195,7 +218,8 @@ pub fn sort(model: &Model, at: usize, canvas: &mut Canvas<'_>) {
     let from = (at + 1).saturating_sub(usize::from(inside.height));
     let shown = columns.iter().enumerate().skip(from);
     for ((number, column), y) in shown.zip(inside.y..inside.bottom()) {
-        canvas.text(inside.x + 2, y, inside.width.saturating_sub(4), column, Role::Text);
+        let name = head(model.tab.subject(), column);
+        canvas.text(inside.x + 2, y, inside.width.saturating_sub(4), name, Role::Text);
         if let Some(sort) = model.pane().sort.as_ref().filter(|sort| sort.column == *column) {
             let arrow = if sort.descending { g.down } else { g.up };
             canvas.text(inside.right() - 3, y, 1, arrow, Role::Text);

@@ -3,6 +3,7 @@
 //! QEMU guards little: it adds one image twice, and forgets to unplug while the guest boots. So
 //! each call looks first, and unplugging is asked for until the device is seen to be gone.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
@@ -143,10 +144,24 @@ async fn nodes(control: &mut Control) -> Result<Vec<Node>, Failure> {
     Ok(nodes.filter(|node| !node.name.starts_with('#')).collect())
 }
 
+/// The ids of the devices that are plugged in.
+///
+/// # Errors
+/// When QEMU cannot be asked.
+pub async fn plugged_in(guest: &Guest) -> Result<BTreeSet<String>, Failure> {
+    devices(&mut Control::must(guest).await?).await
+}
+
+/// The ids of the devices that are plugged in.
+async fn devices(control: &mut Control) -> Result<BTreeSet<String>, Failure> {
+    let devices = control.ask("qom-list", json!({ "path": "/machine/peripheral" })).await?;
+    let names = devices.as_array().into_iter().flatten().filter_map(|it| it["name"].as_str());
+    Ok(names.map(str::to_owned).collect())
+}
+
 /// Whether a device is plugged in.
 async fn plugged(control: &mut Control, device: &str) -> Result<bool, Failure> {
-    let devices = control.ask("qom-list", json!({ "path": "/machine/peripheral" })).await?;
-    Ok(devices.as_array().into_iter().flatten().any(|it| it["name"] == device))
+    Ok(devices(control).await?.contains(device))
 }
 
 /// Whether two paths lead to one file.

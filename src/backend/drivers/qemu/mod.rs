@@ -23,7 +23,7 @@ mod logs;
 pub(super) mod qmp;
 mod serial;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -181,6 +181,14 @@ impl Hypervisor for Qemu {
         log: &'a CommandLog,
     ) -> PortFuture<'a, ()> {
         Box::pin(async move { disks::detach(&self.machine(guest), guest, device, log).await })
+    }
+
+    fn plugged<'a>(&'a self, guest: &'a Guest) -> PortFuture<'a, BTreeSet<String>> {
+        Box::pin(async move {
+            let machine = self.machine(guest);
+            let _turn = machine.control.lock().await;
+            disks::plugged_in(guest).await
+        })
     }
 
     fn serial<'a>(&'a self, guest: &'a Guest) -> PortFuture<'a, Serial> {

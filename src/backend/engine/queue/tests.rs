@@ -56,10 +56,25 @@ impl Model {
         self.known.iter().filter(runs).count() as u32
     }
 
-    /// The first operation accepted before the one at `at` that excludes it.
-    fn blocker(&self, at: usize) -> Option<Uid> {
+    /// What keeps the operation at `at` waiting: the first accepted before it that excludes it from
+    /// the first of its resources on which there is one.
+    fn blocker(&self, at: usize) -> Option<Wait> {
         let (before, rest) = self.known.split_at(at);
-        before.iter().find(|it| excluding(&it.entry, &rest[0].entry)).map(|it| it.entry.uid)
+        rest[0].entry.locks.iter().find_map(|(resource, mode)| {
+            let excluding = |it: &&Known| {
+                let mut locks = it.entry.locks.iter();
+                locks.any(|(also, other)| also == resource && excludes(*mode, *other))
+            };
+            let uid = before.iter().find(excluding)?.entry.uid;
+            Some(Wait::Operation { uid, resource: *resource })
+        })
+    }
+
+    /// Who holds a resource, if `running`, or awaits it, in the order of acceptance.
+    fn at_resource(&self, resource: ResourceId, running: bool) -> Vec<Uid> {
+        let locks = |it: &Known| it.entry.locks.iter().any(|(id, _)| *id == resource);
+        let is = |it: &&Known| locks(it) && (it.stage == Stage::Running) == running;
+        self.known.iter().filter(is).map(|it| it.entry.uid).collect()
     }
 
     fn open(&self, lane: &str) -> bool {
@@ -105,6 +120,11 @@ fn excluding(one: &QueueEntry, other: &QueueEntry) -> bool {
     one.locks.iter().any(|(resource, mode)| {
         other.locks.iter().any(|(also, other)| resource == also && excludes(*mode, *other))
     })
+}
+
+/// Whether one way of holding a resource excludes the other.
+fn excludes(one: LockMode, other: LockMode) -> bool {
+    one == LockMode::Exclusive || other == LockMode::Exclusive
 }
 
 const WAITS: [Stage; 2] = [Stage::Held, Stage::Waiting];
@@ -322,15 +342,11 @@ impl StateMachineTest for Under {
                 Stage::Running => assert_eq!(why, None),
                 // It is about to be on disk, and waits for nothing else.
                 Stage::Held | Stage::Waiting => {
-                    let free =
-                        model.blocker(at).is_none() && (it.cancelled || model.open(&it.entry.lane));
+                    let blocker = model.blocker(at);
+                    let free = blocker.is_none() && (it.cancelled || model.open(&it.entry.lane));
                     assert_eq!(why.is_none(), free, "{why:?}");
-                    if let Some(Wait::Operation { uid, resource }) = why {
-                        let holds =
-                            |it: &Known| it.entry.locks.iter().any(|(id, _)| *id == resource);
-                        assert!(
-                            model.known[..at].iter().any(|it| it.entry.uid == uid && holds(it))
-                        );
+                    if blocker.is_some() {
+                        assert_eq!(why, blocker);
                     }
                 }
             }
@@ -347,6 +363,10 @@ impl StateMachineTest for Under {
             let held =
                 running.iter().any(|it| it.entry.locks.contains(&(resource, LockMode::Exclusive)));
             assert_eq!(queue.is_held(resource), held);
+            let holders: Vec<Uid> = queue.holders(resource).collect();
+            assert_eq!(holders, model.at_resource(resource, true));
+            let awaiting: Vec<Uid> = queue.awaiting(resource).collect();
+            assert_eq!(awaiting, model.at_resource(resource, false));
         }
     }
 
@@ -384,4 +404,44 @@ prop_state_machine! {
 
     #[test]
     fn the_queue_does_what_its_model_does(sequential 1..60 => Under);
+}
+
+/// Were each compared with those before it, this would take the better part of an hour.
+#[test]
+fn a_long_line_at_one_resource_is_joined_and_left_at_once() {
+    const WAITING: u64 = 100_000;
+    let vm = ResourceId::new(ResourceKind::Vm, 1);
+    let mut queue = Queue::new([("vm", 2)]);
+    for uid in (1..=WAITING).map(Uid) {
+        // Two that share it, then one that needs it alone.
+        let alone = uid.0.is_multiple_of(3);
+        let mode = if alone { LockMode::Exclusive } else { LockMode::Shared };
+        queue.accept(QueueEntry {
+            uid,
+            kind: if alone { "vm_stop" } else { "vm_start" }.into(),
+            lane: "vm".into(),
+            priority: 0,
+            locks: vec![(vm, mode)],
+            subject: Some(vm),
+            state_after: alone.then(|| "halted".into()),
+        });
+        queue.commit(uid);
+        assert_eq!(queue.find_duplicate("vm_start", vm), Some(Uid(1)));
+        assert_eq!(queue.projected_state(vm), (uid.0 >= 3).then_some("halted"));
+        assert_eq!(queue.wait_reason(uid).is_some(), uid.0 >= 3);
+    }
+    let mut ended = 0;
+    loop {
+        let running: Vec<Uid> = std::iter::from_fn(|| queue.start()).collect();
+        if running.is_empty() {
+            break;
+        }
+        for uid in running {
+            ended += 1;
+            assert_eq!(uid, Uid(ended), "in the order they were accepted");
+            queue.finish(uid);
+        }
+    }
+    assert_eq!(ended, WAITING);
+    assert!(queue.lines.is_empty());
 }

@@ -66,6 +66,14 @@ impl Look {
         reader::operation(&self.connection, uid).map_err(|error| broken(&self.path, &error))
     }
 
+    /// The newest operation, where there is any.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn newest(&self) -> Result<Option<Operation>, BackendError> {
+        reader::newest(&self.connection).map_err(|error| broken(&self.path, &error))
+    }
+
     /// What SQLite finds wrong with the whole file.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
-use super::storage::{Change, Damaged, Health, Opened, RecordedStep, Storage};
+use super::storage::{Answer, Change, Damaged, Health, Opened, RecordedStep, Storage};
 use crate::domain::{BackendError, BoxFuture, Operation, Uid};
 
 #[cfg(any(test, feature = "failpoints"))]
@@ -94,6 +94,17 @@ impl Store {
         self.writer.close().await
     }
 
+    /// Asks a question of the store. Blocks.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn ask<T>(
+        &self,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, BackendError> {
+        self.reader.read(question)
+    }
+
     /// Asks a question of the store on a thread where blocking does no harm.
     ///
     /// # Errors
@@ -112,8 +123,8 @@ impl Store {
 }
 
 impl Storage for Store {
-    fn send(&self, changes: Vec<Change>) -> BoxFuture<'static, Result<(), BackendError>> {
-        Box::pin(self.writer.send(changes))
+    fn send(&self, changes: Vec<Change>) -> Answer {
+        self.writer.request(changes)
     }
 
     fn send_unanswered(&self, changes: Vec<Change>) {

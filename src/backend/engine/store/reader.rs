@@ -184,6 +184,17 @@ pub fn operation(connection: &Connection, uid: Uid) -> rusqlite::Result<Option<O
         .optional()
 }
 
+/// The newest operation, where there is any.
+pub fn newest(connection: &Connection) -> rusqlite::Result<Option<Operation>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {} FROM operation ORDER BY uid DESC LIMIT 1",
+            row::OPERATION
+        ))?
+        .query_row([], row::operation_or_what_is_left)
+        .optional()
+}
+
 /// The steps of an operation, of every attempt, each with what it returned.
 pub fn steps(
     connection: &Connection,

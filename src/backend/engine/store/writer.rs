@@ -17,7 +17,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{oneshot, watch};
 
 use super::known::Known;
-use crate::backend::engine::storage::{Change, Health};
+use crate::backend::engine::storage::{Answer, Change, Health};
 use crate::domain::BackendError;
 
 use super::change::Statements;
@@ -37,16 +37,16 @@ const MANY: usize = 8;
 /// Changes that are written together or not at all, and who wants to know.
 struct Request {
     changes: Vec<Change>,
-    answer: Option<Answer>,
+    answer: Option<Asker>,
     /// Whether the writer ends with it.
     last: bool,
 }
 
 /// The way back to who wants to know.
-type Answer = oneshot::Sender<Result<(), BackendError>>;
+type Asker = oneshot::Sender<Result<(), BackendError>>;
 
 /// Who is to be told, and what.
-type Told = (Answer, Result<(), BackendError>);
+type Told = (Asker, Result<(), BackendError>);
 
 /// The way to the writer thread.
 #[derive(Clone)]
@@ -108,21 +108,18 @@ impl Writer {
     pub fn send(
         &self,
         changes: Vec<Change>,
-    ) -> impl Future<Output = Result<(), BackendError>> + Send + 'static {
+    ) -> impl Future<Output = Result<(), BackendError>> + Send + '_ {
+        let answer = self.request(changes);
+        async { answer.await.unwrap_or_else(|_| Err(self.health.borrow().error())) }
+    }
+
+    /// The same, for those who look at the [`health`](Self::health) themselves where there is no
+    /// answer.
+    pub(super) fn request(&self, changes: Vec<Change>) -> Answer {
         let (answer, told) = oneshot::channel();
-        let request = Request { changes, answer: Some(answer), last: false };
-        let sent = self.requests.send(request).is_ok();
-        let health = self.health.clone();
-        async move {
-            let gone = || match &*health.borrow() {
-                Health::Dead(why) => BackendError::failed(why.as_str()),
-                _ => BackendError::failed("the writer of the store has stopped; restart hostler"),
-            };
-            if !sent {
-                return Err(gone());
-            }
-            told.await.unwrap_or_else(|_| Err(gone()))
-        }
+        // A writer that is gone drops the way back with the request.
+        let _ = self.requests.send(Request { changes, answer: Some(answer), last: false });
+        told
     }
 
     /// Ends the thread, or finds it ended. Everything sent before is in one whole file, and that is

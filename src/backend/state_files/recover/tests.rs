@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use super::*;
+use crate::backend::state_files::check;
 use crate::backend::testing::fake::{Fake, Trouble};
 use crate::backend::testing::harness::{Harness, settings};
 
@@ -66,6 +67,11 @@ async fn everything_but_history_survives_a_lost_database() {
     assert_eq!(harness.done("disk_create", json!({ "name": "n", "size_mb": 20 })).await, 4);
     harness.done("disk_detach", json!({ "disk": 1, "vm": 1 })).await;
     harness.done("disk_restore", json!({ "disk": 3 })).await;
+    // What they are now is not taken for older than what was taken in.
+    harness.backend.resource_after().await;
+    let (settings, ports) = (settings(harness.dir()), harness.fake.ports());
+    let deep = check::deep(&settings, &ports, true).await.unwrap();
+    assert_eq!(deep.findings.len(), 0, "{deep:#?}");
 }
 
 #[tokio::test]
@@ -100,4 +106,132 @@ async fn a_healthy_database_is_only_added_to_and_what_collides_is_left() {
     {
         assert!(harness.dir().join(kept).exists(), "{kept}");
     }
+}
+
+/// Puts a copy of the database back, over whatever it has become.
+fn put_back(dir: &Path, copy: &Path) {
+    lose_database(dir);
+    fs::copy(copy, dir.join(STORE[0])).unwrap();
+}
+
+#[tokio::test]
+async fn what_an_older_database_does_not_know_any_more_is_taken_in() {
+    let copies = tempfile::tempdir().unwrap();
+    let older = copies.path().join("older.db");
+    let mut harness = full().await;
+    let spare = json!({ "name": "spare", "size_mb": 20 });
+    assert_eq!(harness.done("disk_create", spare).await, 4);
+    let copy = |dir: &Path| fs::copy(dir.join(STORE[0]), &older).map(drop).unwrap();
+    let mut harness = harness.restart_after(copy).await;
+    // The VM that runs gives one disk away, and gets an old one and a new one.
+    harness.done("disk_detach", json!({ "disk": 1, "vm": 1 })).await;
+    harness.done("disk_attach", json!({ "disk": 2, "vm": 1 })).await;
+    let new = json!({ "name": "new", "size_mb": 20 });
+    assert_eq!(harness.done("disk_create", new).await, 5);
+    harness.done("disk_attach", json!({ "disk": 5, "vm": 1 })).await;
+    // The VM at rest gets what came free; a new VM gets one from the trash.
+    harness.done("disk_attach", json!({ "disk": 1, "vm": 2 })).await;
+    harness.done("disk_restore", json!({ "disk": 3 })).await;
+    let vm = json!({ "hostname": "web-3", "password": "correct horse", "os": "tiny" });
+    assert_eq!(harness.done("vm_create", vm).await, 3);
+    harness.done("disk_attach", json!({ "disk": 3, "vm": 3 })).await;
+    harness.done("vm_stop", json!({ "vm": 3, "force": true })).await;
+    harness.done("disk_delete", json!({ "disk": 4 })).await;
+    let before = harness.everything().await;
+    let fake = harness.fake.clone();
+
+    // Its owner starts, and does not write over what was said later.
+    let harness = harness.restart_after(|dir| put_back(dir, &older)).await;
+    assert_ne!(harness.everything().await, before);
+    let (found, ports) = (settings(harness.dir()), fake.ports());
+    let told = check::outdated(&found).unwrap();
+    let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["disk/1", "disk/2", "disk/3", "disk/4", "vm/1", "vm/2"]);
+    let deep = check::deep(&found, &ports, true).await.unwrap();
+    for told in &told {
+        let mends = |it: &check::Finding| it.what == *told && it.mend.contains("hostler recover");
+        assert!(deep.findings.iter().any(mends), "{told}: {deep:#?}");
+    }
+    let harness = harness
+        .restart_after(|dir| {
+            let told = recover_now(dir, &fake, true);
+            let done = recover_now(dir, &fake, false);
+            assert_eq!((&done.taken, done.left.len()), (&told.taken, 0), "{done:#?}");
+            assert_eq!(done.taken.len(), 8, "{done:#?}");
+            assert_eq!(recover_now(dir, &fake, false).taken.len(), 0, "a second time");
+        })
+        .await;
+    assert_eq!(harness.everything().await, before);
+    let deep = check::deep(&found, &ports, true).await.unwrap();
+    assert_eq!(deep.findings.len(), 0, "{deep:#?}");
+}
+
+#[tokio::test]
+async fn what_a_qemu_has_is_so_whatever_is_said() {
+    let mut harness = full().await;
+    harness.done("vm_stop", json!({ "vm": 1, "force": true })).await;
+    let fake = harness.fake.clone();
+    let harness = harness
+        .restart_after(|dir| {
+            // Started by nobody we know, without the disk that is said to be its.
+            fake.haunts(1);
+            let done = recover_now(dir, &fake, false);
+            assert_eq!(done.taken.len(), 2, "{done:?}");
+        })
+        .await;
+    assert_eq!((harness.vm(1).await.state, harness.vm(1).await.disks), (VmState::Running, vec![]));
+    assert_eq!((harness.disk(1).await.state, harness.disk(1).await.vm), (DiskState::Free, None));
+}
+
+#[tokio::test]
+async fn what_lags_behind_after_a_kill_is_not_taken_for_later() {
+    let mut harness = full().await;
+    harness.backend.resource_after().await;
+    let said = fs::read(harness.dir().join("disks/2.json")).unwrap();
+    harness.done("disk_attach", json!({ "disk": 2, "vm": 1 })).await;
+    let fake = harness.fake.clone();
+    let harness = harness
+        .restart_after(|dir| {
+            fs::write(dir.join("disks/2.json"), &said).unwrap();
+            assert_eq!(recover_now(dir, &fake, true).taken.len(), 0);
+        })
+        .await;
+    harness.backend.resource_after().await;
+    assert_ne!(fs::read(harness.dir().join("disks/2.json")).unwrap(), said);
+    assert_eq!(harness.disk(2).await.vm, Some(1));
+}
+
+#[tokio::test]
+async fn records_follow_a_state_directory_that_was_moved() {
+    let harness = full().await;
+    let before = harness.everything().await;
+    let fake = harness.fake.clone();
+    // As if it had been elsewhere until now.
+    let mut harness = harness
+        .restart_after(|dir| {
+            let runtime = || tokio::runtime::Runtime::new().unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| runtime().block_on(write_as_if_elsewhere(dir)));
+            });
+            assert_eq!(recover_now(dir, &fake, true).taken.len(), 0);
+        })
+        .await;
+    assert_eq!(harness.everything().await, before);
+    assert_eq!(harness.disk(1).await.path, harness.dir().join("disks/1.qcow2"));
+    harness.done("vm_start", json!({ "vm": 2 })).await;
+    let root = fs::read_to_string(harness.dir().join("vms/2/root.qcow2")).unwrap();
+    let image = harness.dir().join("images/1/disk.qcow2");
+    assert_eq!(root, format!("overlay of {}", image.display()));
+}
+
+/// Makes every path in the database, and the root disk of the second VM, name another folder.
+async fn write_as_if_elsewhere(dir: &Path) {
+    let (store, opened) = Store::open(dir).unwrap();
+    let moved = opened.resources.into_iter().map(|mut resource| {
+        moved::follow(Path::new("/elsewhere"), &mut resource);
+        Change::Put(Arc::new(resource))
+    });
+    store.writer().send(moved.collect()).await.unwrap();
+    store.close().await.unwrap();
+    fs::write(dir.join("vms/2/root.qcow2"), "overlay of /elsewhere/images/1/disk.qcow2").unwrap();
 }

@@ -1,0 +1,38 @@
+//! What a database knows of what happened, for the descriptions beside the files: between the
+//! store, which knows tables, and the state directory, which knows files.
+
+use std::io;
+
+use super::description::History;
+use super::mark::Mark;
+use crate::backend::engine::store::{Look, Store, reader};
+use crate::domain::{BackendError, Operation};
+
+impl History for Store {
+    fn knows(&self, mark: Mark) -> io::Result<bool> {
+        is(mark, self.ask(|store| reader::operation(store, mark.operation)))
+    }
+
+    fn newest(&self) -> io::Result<Option<Mark>> {
+        marked(self.ask(reader::newest))
+    }
+}
+
+impl History for Look {
+    fn knows(&self, mark: Mark) -> io::Result<bool> {
+        is(mark, self.operation(mark.operation))
+    }
+
+    fn newest(&self) -> io::Result<Option<Mark>> {
+        marked(Self::newest(self))
+    }
+}
+
+/// Whether what was found under a number is the operation that is meant.
+fn is(mark: Mark, found: Result<Option<Operation>, BackendError>) -> io::Result<bool> {
+    Ok(marked(found)? == Some(mark))
+}
+
+fn marked(found: Result<Option<Operation>, BackendError>) -> io::Result<Option<Mark>> {
+    Ok(found.map_err(io::Error::other)?.as_ref().map(Mark::from))
+}

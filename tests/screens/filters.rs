@@ -1,0 +1,73 @@
+//! Filters as they are typed: what words find, what the columns are called, what is not understood.
+
+use hostler::domain::*;
+use hostler::ui::theme::Theme;
+
+use super::fake_backend::Fake;
+use super::stage::Stage;
+
+fn shown(stage: &Stage) -> Vec<String> {
+    stage.model.pane().iter().map(|(_, row)| row.name()).collect()
+}
+
+#[test]
+fn a_word_finds_the_name_of_what_a_row_refers_to() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let attached = stage.fake.resources.iter().find_map(|resource| match resource {
+        Resource::Disk(disk) => Some((disk.name.clone(), disk.vm?)),
+        _ => None,
+    });
+    let (disk, vm) = attached.unwrap();
+    let vm = ResourceId::new(ResourceKind::Vm, vm);
+    let vm = stage.fake.resources.iter().find(|it| it.id() == vm).unwrap().name().to_owned();
+    stage.keys(&format!("2 / \"{vm}\" enter"));
+    assert!(shown(&stage).contains(&disk), "{}", stage.text());
+    stage.keys(&format!("/ ctrl-u \"vm:{vm}\" enter"));
+    let is = shown(&stage);
+    stage.keys(&format!("/ ctrl-u \"vm!={vm}\" enter"));
+    let others = shown(&stage);
+    assert!(is.contains(&disk) && !others.contains(&disk), "{is:?} {others:?}");
+    stage.keys("esc");
+    assert_eq!(is.len() + others.len(), shown(&stage).len());
+    stage.keys(&format!("1 / \"{disk}\" enter"));
+    assert_eq!(shown(&stage), [vm], "{}", stage.text());
+}
+
+#[test]
+fn what_stands_over_a_column_means_it_and_tab_goes_on_with_it() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("6 / \"si\" tab \">1\"");
+    let footer = stage.text().lines().last().unwrap().to_owned();
+    assert!(footer.starts_with(" /size>1"), "{footer}");
+    assert!(!footer.contains("no column"), "{footer}");
+    assert_eq!(stage.model.pane().filter, "size>1");
+    assert!(stage.text().contains("columns id name state what source size created age"));
+    stage.keys("esc ? \"columns\"");
+    assert!(stage.text().contains("id name state what source size created age"));
+    // The order is chosen by the same words.
+    stage.keys("esc o");
+    assert!(stage.text().contains("what") && !stage.text().contains("bytes"), "{}", stage.text());
+}
+
+#[test]
+fn what_is_not_understood_is_pointed_at_and_the_list_says_what_it_still_shows() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("/ \"state:running\"");
+    assert!(!stage.text().contains("still"), "{}", stage.text());
+    stage.keys("space \"memory>big\"");
+    let text = stage.text();
+    assert!(text.contains("still /state:running"), "{text}");
+    let theme = Theme::load("terminal", true, false).unwrap();
+    let buffer = stage.buffer(&theme);
+    let bad = theme.style(hostler::ui::theme::Role::Bad).fg;
+    let pointed: String = (0..50)
+        .map(|x| &buffer[(x, 23)])
+        .filter(|cell| Some(cell.fg) == bad)
+        .map(ratatui::buffer::Cell::symbol)
+        .collect();
+    assert!(pointed.starts_with("memory>big"), "{pointed}");
+    stage.keys("ctrl-c / \"~x\"");
+    assert!(stage.text().contains("still all rows"), "{}", stage.text());
+    stage.keys("esc");
+    assert!(!stage.text().contains("still"), "{}", stage.text());
+}
