@@ -22,7 +22,8 @@ use hostler::backend::operations::{Context, Entry, Kind, Stop};
 use hostler::backend::settings::Settings;
 use hostler::backend::{Embedded, drivers, own};
 use hostler::domain::{
-    Answer, Backend, Control, Effect, LaneChange, OperationSpec, Query, ResourceKind, Risk, Submit,
+    Answer, Backend, Control, Effect, LaneChange, OperationSpec, Outcome, Query, ResourceKind,
+    Risk, Submit,
 };
 
 /// Callers that submit at once, each waiting for its own acknowledgement.
@@ -45,8 +46,8 @@ impl Kind for NoOp {
         spec("no_op")
     }
 
-    async fn run(_: Context, _: Nothing) -> Result<(), Stop> {
-        Ok(())
+    async fn run(_: Context, _: Nothing) -> Result<Outcome, Stop> {
+        Ok(Outcome::default())
     }
 }
 

@@ -8,7 +8,7 @@ use hostler::backend::operations::{Context, Stop};
 use hostler::backend::settings::Settings;
 use hostler::domain::{
     Answer, Backend, Effect, Field, FieldType, LaneChange, LockMode, LockRule, OperationSpec,
-    Params, Query, Repeat, Resource, ResourceKind, Submit, Task,
+    Outcome, Params, Query, Repeat, Resource, ResourceKind, Submit, Task,
 };
 
 use super::{Nothing, change_lane, ended, fresh, no_op, runtime, settled, spec, start, submits};
@@ -46,8 +46,8 @@ impl Kind for Make {
         }))
     }
 
-    async fn run(_: Context, _: Nothing) -> Result<(), Stop> {
-        Ok(())
+    async fn run(_: Context, _: Nothing) -> Result<Outcome, Stop> {
+        Ok(Outcome::default())
     }
 }
 
@@ -74,8 +74,8 @@ impl Kind for Touch {
         }
     }
 
-    async fn run(_: Context, _: Touched) -> Result<(), Stop> {
-        Ok(())
+    async fn run(_: Context, _: Touched) -> Result<Outcome, Stop> {
+        Ok(Outcome::default())
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn rows(out: &mut dyn Write, rows: &Rows, width: Option<u16>) -> std:
         Rows::Operations(operations) => {
             let columns = ["uid", "kind", "name", "state", "actor", "created", "comment"];
             let cell = |operation: &Operation, column: &str| match column {
-                "comment" => operation.comment.clone().unwrap_or_default(),
+                "comment" => operation.message().to_owned(),
                 _ => text(operation.field(column), column),
             };
             table(out, &columns, heads(Subject::Operations, &columns), operations, cell, width)

@@ -22,6 +22,7 @@ pub(super) async fn run(args: RunArgs, session: &mut Session<'_>) -> Result<(), 
         params,
         actor: session.actor.clone(),
         priority: args.priority,
+        key: args.key,
     };
     if args.dry_run {
         return match session.backend.query(Query::Preview(submit)).await? {
@@ -140,7 +141,10 @@ fn ended(operation: &Operation, as_json: bool, session: &mut Session<'_>) -> Res
         ))),
         State::Cancel => Err(Trouble::Failed(format!("{title} was cancelled"))),
         _ if as_json => Ok(()),
-        state => Ok(writeln!(session.out, "{title} {state}")?),
+        state => match operation.message() {
+            "" => Ok(writeln!(session.out, "{title} {state}")?),
+            message => Ok(writeln!(session.out, "{title} {state}: {}", one_line(message))?),
+        },
     }
 }
 

@@ -181,6 +181,20 @@ pub struct Outcome {
     pub data: serde_json::Value,
 }
 
+impl Outcome {
+    /// One with a sentence and data.
+    #[must_use]
+    pub fn new(message: impl Into<String>, data: serde_json::Value) -> Self {
+        Self { message: message.into(), data }
+    }
+
+    /// Whether it says nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.message.is_empty() && self.data.is_null()
+    }
+}
+
 /// An operation, as lists show it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Operation {
@@ -245,8 +259,18 @@ impl Operation {
     pub const HIDDEN: &'static str = "(hidden)";
 
     /// The columns filters and sorting know.
-    pub const COLUMNS: &[&str] =
-        &["uid", "kind", "state", "name", "resource", "actor", "priority", "created", "finished"];
+    pub const COLUMNS: &[&str] = &[
+        "uid", "kind", "state", "name", "resource", "actor", "priority", "created", "finished",
+        "updated",
+    ];
+
+    /// What is to be said about it, in one sentence: why it failed, or what it returned. Empty where
+    /// there is nothing.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        let returned = self.outcome.as_ref().map(|outcome| outcome.message.as_str());
+        self.comment.as_deref().or(returned).unwrap_or_default()
+    }
 
     /// The value of a column.
     #[must_use]
@@ -261,6 +285,7 @@ impl Operation {
             "priority" => Some(Value::Number(f64::from(self.priority))),
             "created" => Some(Value::Number(self.created.as_second() as f64)),
             "finished" => self.finished.map(|at| Value::Number(at.as_second() as f64)),
+            "updated" => Some(Value::Number(self.updated.as_second() as f64)),
             _ => None,
         }
     }
@@ -350,6 +375,11 @@ pub struct Submit {
     /// Higher runs sooner.
     #[serde(default)]
     pub priority: i32,
+    /// An idempotency key: what asks again with the same key for the same gets the same answer, and
+    /// nothing is queued twice. 1 to 64 printable characters of the caller's choice. Kept for as
+    /// long as the operation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// The answer to a request that was queued. By the time it is given, the operation is on disk.

@@ -8,7 +8,7 @@
 mod outside;
 
 use serde_json::Value as Json;
-use sha_crypt::{PasswordHasher, ShaCrypt};
+use sha_crypt::{PasswordHasher, PasswordVerifier, ShaCrypt};
 
 use crate::domain::{
     Catalogue, Field, FieldType, Operation, OperationSpec, Params, Reason, Refusal, ResourceKind,
@@ -137,6 +137,18 @@ pub fn has_open_secret(spec: &OperationSpec, params: &Params, catalogue: &Catalo
             .is_some_and(|inner| has_open_secret(inner, nested, catalogue)),
         _ => false,
     })
+}
+
+/// Whether a secret, as it is given, is the one that was hashed.
+#[must_use]
+pub fn opens(given: &Json, sealed: &Params) -> bool {
+    let secret = match given {
+        Json::String(text) => text.clone(),
+        Json::Number(number) => number.to_string(),
+        _ => return false,
+    };
+    let hashed = sealed.get(HASHED).and_then(Json::as_str).unwrap_or_default();
+    ShaCrypt::default().verify_password(secret.as_bytes(), hashed).is_ok()
 }
 
 /// SHA-512 crypt, which every guest's `crypt(3)` reads.
@@ -420,7 +432,9 @@ fn file_exists(field: &Field, value: &Json) -> Result<(), Refusal> {
     ))
 }
 
-fn is_sealed(object: &Params) -> bool {
+/// Whether an object stands for a secret that was hashed.
+#[must_use]
+pub fn is_sealed(object: &Params) -> bool {
     object.len() == 1 && object.get(HASHED).and_then(Json::as_str).is_some_and(is_crypt)
 }
 

@@ -9,7 +9,7 @@ use super::admission;
 use super::core::{Engine, Transaction, run_to_completion};
 use super::ending::{Ending, Kept};
 use super::kind::{Kind, subject};
-use super::live::{Failed, Live, Open, Replaced};
+use super::live::{End, Failed, Live, Open, Replaced};
 use super::queue;
 use super::secrets::hidden;
 use super::storage::Change;
@@ -54,7 +54,7 @@ impl Engine {
                 let change = Change::Cancelling { uid, updated };
                 return Ok((vec![change], Some(Cancelling::ToUndo(uid, updated))));
             }
-            let (changes, ending) = self.stage_end(live, uid, State::Cancel, None);
+            let (changes, ending) = self.stage_end(live, uid, End::of(State::Cancel, None));
             Ok((changes, Some(Cancelling::AtOnce(ending))))
         });
         match cancelled.await? {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
-    BackendError, Lane, LaneChange, Operation, Params, Progress, Resource, ResourceId,
+    BackendError, Lane, LaneChange, Operation, Outcome, Params, Progress, Resource, ResourceId,
     ResourceKind, State, Uid, Wait,
 };
 
@@ -115,6 +115,29 @@ pub(super) struct Run {
     pub(super) resume: bool,
     /// Where it ends without a step, and why: it can never work, or not now.
     pub(super) obstacle: Option<(State, String)>,
+}
+
+/// How an operation ends.
+#[derive(Clone)]
+pub(super) struct End {
+    pub(super) state: State,
+    /// Why, where it is not done.
+    pub(super) comment: Option<String>,
+    /// What it returned, where it is done and has anything to say.
+    pub(super) outcome: Option<Outcome>,
+}
+
+impl End {
+    /// It is done.
+    pub(super) fn done(outcome: Outcome) -> Self {
+        let outcome = (!outcome.is_empty()).then_some(outcome);
+        Self { state: State::Done, comment: None, outcome }
+    }
+
+    /// It is not done.
+    pub(super) const fn of(state: State, comment: Option<String>) -> Self {
+        Self { state, comment, outcome: None }
+    }
 }
 
 /// Resources that were put, and what was there before.
@@ -480,13 +503,8 @@ impl Live {
     }
 
     /// The end of an operation is on disk. Returns it as it stands then.
-    pub(super) fn end(
-        &mut self,
-        uid: Uid,
-        state: State,
-        comment: Option<String>,
-        now: Timestamp,
-    ) -> Option<Arc<Operation>> {
+    pub(super) fn end(&mut self, uid: Uid, end: End, now: Timestamp) -> Option<Arc<Operation>> {
+        let End { state, comment, outcome } = end;
         let open = self.open.get_mut(&uid)?;
         open.resume = false;
         open.ran = false;
@@ -496,6 +514,7 @@ impl Live {
         let operation = open.operation_mut();
         operation.state = state;
         operation.comment = comment;
+        operation.outcome = outcome;
         operation.finished = Some(now);
         operation.updated = now;
         operation.progress = None;

@@ -17,6 +17,7 @@ mod core;
 mod ending;
 pub mod event_bus;
 mod executor;
+mod idempotency;
 pub mod inventory;
 pub mod journal;
 pub mod kind;

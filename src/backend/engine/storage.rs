@@ -38,8 +38,23 @@ pub trait Storage: Send + Sync {
     /// One operation; `None`: there is none of that number.
     fn operation(&self, uid: Uid) -> BoxFuture<'static, Result<Option<Operation>, BackendError>>;
 
+    /// The operation that was asked for with an idempotency key, and what came with the key.
+    fn keyed(
+        &self,
+        key: &str,
+    ) -> BoxFuture<'static, Result<Option<(Operation, Params)>, BackendError>>;
+
     /// The steps of an operation, of every attempt, each with what it returned.
     fn steps(&self, uid: Uid) -> BoxFuture<'static, Result<Vec<RecordedStep>, BackendError>>;
+}
+
+/// An idempotency key and what came with it.
+#[derive(Debug)]
+pub struct Keyed {
+    /// The key.
+    pub key: String,
+    /// The parameters as they were asked for, secrets hashed or sealed.
+    pub request: Params,
 }
 
 /// Tells whether changes are on disk. Where no answer comes, nothing is written any more, and
@@ -115,6 +130,8 @@ pub enum Change {
         operation: Arc<Operation>,
         /// Its parameters, secrets hashed or sealed.
         params: Arc<Params>,
+        /// What it is known by to whoever asks again.
+        keyed: Option<Keyed>,
     },
     /// An operation changed where it stands.
     SetState {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::admission;
 use super::core::{Engine, Transaction};
 use super::kind::{Kind, subject};
 use super::live::{Live, Replaced};
 use super::secrets::hidden;
-use super::storage::Change;
+use super::storage::{Change, Keyed};
+use super::{admission, idempotency};
 use crate::domain::{
     Accepted, BackendError, Effect, FieldType, Operation, OperationSpec, Params, Preview, Reason,
     Refusal, Resource, ResourceId, State, Submit, Uid,
@@ -28,7 +28,8 @@ impl Engine {
     ) -> Result<Accepted, BackendError> {
         let kind = self.kinds.requested(&submit.kind)?;
         let params = self.check(&kind, submit.params.clone()).await?;
-        self.transact(|live| self.accept(live, &*kind, submit, params, put)).await
+        let keyed = submit.key.clone().map(|key| idempotency::keyed(key, &submit.params, &params));
+        self.transact(|live| self.accept(live, &*kind, submit, params, keyed, put)).await
     }
 
     /// Takes a request in whose parameters are checked.
@@ -38,6 +39,7 @@ impl Engine {
         kind: &dyn Kind,
         submit: Submit,
         params: Params,
+        keyed: Option<Keyed>,
         put: impl FnOnce(Uid, &Live) -> Result<Vec<Resource>, Refusal>,
     ) -> Result<(Vec<Change>, Accepting), BackendError> {
         let spec = kind.spec();
@@ -83,7 +85,8 @@ impl Engine {
             wait: None,
         });
         let entry = self.kinds.queue_entry(&operation, &params);
-        changes.push(Change::Insert { operation: operation.clone(), params: params.clone() });
+        let (inserted, its_params) = (operation.clone(), params.clone());
+        changes.push(Change::Insert { operation: inserted, params: its_params, keyed });
         let put: Vec<_> = reserved.into_iter().chain(put).map(Arc::new).collect();
         changes.extend(put.iter().cloned().map(Change::Put));
         let replaced = live.accept(operation, params, entry, put);
@@ -96,7 +99,10 @@ impl Engine {
         submit: Submit,
     ) -> Result<Accepted, BackendError> {
         admission::from_outside(&submit.params)?;
-        self.submit_with(submit, |_, _| Ok(Vec::new())).await
+        match submit.key.clone() {
+            Some(key) => self.submit_once(key, submit).await,
+            None => self.submit_with(submit, |_, _| Ok(Vec::new())).await,
+        }
     }
 
     /// The checks that need no lock, or for a look only: the catalogue's, and the hashing of secrets.

@@ -2,6 +2,7 @@
 
 mod faults;
 mod gone;
+mod once;
 
 use futures_util::FutureExt;
 use serde_json::json;
@@ -195,4 +196,33 @@ async fn a_relaunch_of_something_else_says_what_it_is_about() {
         assert_eq!((about.resource, about.resource_name.as_deref()), (Some(id), Some("web-2")));
         harness = harness.restart().await;
     }
+}
+
+#[tokio::test]
+async fn every_change_says_when_in_memory_and_on_disk() {
+    let trial = Trial::new();
+    let lane = |change| Control::Lane { name: "encode".into(), change };
+    trial.backend().control(lane(LaneChange::Pause)).await.unwrap();
+    let uid = trial.backend().submit(encode(&trial)).await.unwrap().uid;
+    let check = async |at: &str| {
+        let at = at.parse().unwrap();
+        assert_eq!(trial.operation(uid).await.operation.updated, at);
+        let stored = trial.backend().engine.stored_operation(uid).await.unwrap().unwrap();
+        assert_eq!(stored.updated, at);
+    };
+    trial.clock.set("2026-03-01T12:01:00Z");
+    trial.backend().control(Control::Priority { uid, priority: 1 }).await.unwrap();
+    check("2026-03-01T12:01:00Z").await;
+
+    *trial.encoder.next.lock().unwrap() = Encoding::Hangs;
+    trial.clock.set("2026-03-01T12:02:00Z");
+    trial.backend().control(lane(LaneChange::Resume)).await.unwrap();
+    trial.encoder.hanging.notified().await;
+    check("2026-03-01T12:02:00Z").await;
+
+    trial.clock.set("2026-03-01T12:03:00Z");
+    let events = trial.backend().subscribe();
+    trial.backend().control(Control::Cancel { uid }).await.unwrap();
+    assert_eq!(trial.rest(events, uid).await.operation.state, State::Cancel);
+    check("2026-03-01T12:03:00Z").await;
 }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
-    Reason, Refusal, ResourceKind, Risk, VmState,
+    DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Outcome,
+    Preview, Reason, Refusal, ResourceKind, Risk, VmState,
 };
 
 use super::{AdmissionContext, Context, Kind, disks};
@@ -93,7 +93,7 @@ impl Kind for DiskAttach {
         Preview { effects, ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let Parameters { disk, vm } = params;
         cx.step("attach")
             .undo(move |step| async move {
@@ -120,7 +120,8 @@ impl Kind for DiskAttach {
                 }
                 disks::attach(&step, disk, vm).await
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }
 

@@ -6,8 +6,8 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::backend::watchers::load;
 use crate::domain::{
-    Choice, Disk, DiskFormat, DiskState, Effect, Field, FieldType, FsType, OperationSpec, Preview,
-    Reason, Refusal, Resource, ResourceId, ResourceKind, Risk,
+    Choice, Disk, DiskFormat, DiskState, Effect, Field, FieldType, FsType, OperationSpec, Outcome,
+    Preview, Reason, Refusal, Resource, ResourceId, ResourceKind, Risk,
 };
 
 use super::{AdmissionContext, Context, Kind, files, guests};
@@ -108,7 +108,7 @@ impl Kind for DiskCreate {
         Preview { effects, space: Some(most), ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let id = cx.id()?;
         let path = cx.settings().disk_path(id);
         let resource = ResourceId::new(ResourceKind::Disk, id);
@@ -134,7 +134,8 @@ impl Kind for DiskCreate {
                     Ok(())
                 }
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }
 

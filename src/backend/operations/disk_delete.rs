@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
-    ResourceKind, Risk,
+    DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Outcome,
+    Preview, ResourceKind, Risk,
 };
 
 use super::{AdmissionContext, Context, Kind, disks};
@@ -58,7 +58,7 @@ impl Kind for DiskDelete {
         Preview { effects: vec![effect], ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let id = params.disk;
         cx.step("trash")
             .label("moving it into the trash")
@@ -73,7 +73,8 @@ impl Kind for DiskDelete {
                 }
                 disks::trash(&step, disk, step.cx().now())
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }
 

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
-    ResourceId, ResourceKind, Risk,
+    DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Outcome,
+    Preview, ResourceId, ResourceKind, Risk,
 };
 
 use super::{AdmissionContext, Context, Kind, files};
@@ -55,7 +55,7 @@ impl Kind for DiskPurge {
         Preview { effects: vec![effect], ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let id = params.disk;
         cx.step("remove")
             .label("removing it")
@@ -70,7 +70,8 @@ impl Kind for DiskPurge {
                 step.remove(ResourceId::new(ResourceKind::Disk, id));
                 Ok(())
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }
 

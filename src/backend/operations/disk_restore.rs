@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, Refusal,
-    ResourceKind, Risk,
+    Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Outcome, Preview,
+    Refusal, ResourceKind, Risk,
 };
 
 use super::{AdmissionContext, Context, Kind, disks, guests};
@@ -75,7 +75,7 @@ impl Kind for DiskRestore {
         Preview { effects: vec![effect], ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let id = params.disk;
         let before = cx.disk(id)?;
         cx.step("restore")
@@ -105,7 +105,8 @@ impl Kind for DiskRestore {
                     disks::restore(&step, disk)
                 }
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }
 

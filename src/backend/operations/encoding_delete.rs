@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Effect, EncodingState, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
+    Effect, EncodingState, Field, FieldType, LockMode, LockRule, OperationSpec, Outcome, Preview,
     ResourceId, ResourceKind, Risk,
 };
 
@@ -73,7 +73,7 @@ impl Kind for EncodingDelete {
         Preview { effects, ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Params) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
         let id = ResourceId::new(ResourceKind::Encoding, params.encoding);
         cx.step("delete")
             .run(|step| async move {
@@ -85,6 +85,7 @@ impl Kind for EncodingDelete {
                 step.remove(id);
                 Ok(())
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }

@@ -7,8 +7,8 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::backend::state_files::description;
 use crate::domain::{
-    Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, Reason, Refusal,
-    Resource, ResourceId, ResourceKind, Risk,
+    Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Outcome, Preview, Reason,
+    Refusal, Resource, ResourceId, ResourceKind, Risk,
 };
 
 use super::{AdmissionContext, Context, Kind, StepContext, files};
@@ -67,7 +67,7 @@ impl Kind for ImageDelete {
         Preview { effects: vec![effect], ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let id = params.image;
         let dir = cx.settings().image_dir(id);
         let unused = |step: StepContext| async move {
@@ -81,7 +81,8 @@ impl Kind for ImageDelete {
             step.remove(ResourceId::new(ResourceKind::Image, id));
             Ok(())
         })
-        .await
+        .await?;
+        Ok(Outcome::default())
     }
 }
 

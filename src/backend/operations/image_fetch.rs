@@ -6,7 +6,7 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::ports::{Checksum, PortFuture, Ports};
 use crate::backend::settings::{OsImage, Settings};
 use crate::domain::{
-    Choice, Effect, Field, FieldType, OperationSpec, Preview, Reason, Refusal, Resource,
+    Choice, Effect, Field, FieldType, OperationSpec, Outcome, Preview, Reason, Refusal, Resource,
     ResourceKind, Risk,
 };
 
@@ -222,7 +222,7 @@ impl Kind for ImageFetch {
         Preview { effects: vec![format!("{url} is downloaded."), verified], ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let (url, checksum) = params.source(cx.settings()).ok_or_else(|| {
             let os = params.os.as_deref().unwrap_or_default();
             crate::domain::Failure::new(format!(

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Effect, Field, FieldType, OperationSpec, Params as Nested, Preview, Reason, Refusal, Repeat,
-    Resource, ResourceKind, Task,
+    Effect, Field, FieldType, OperationSpec, Outcome, Params as Nested, Preview, Reason, Refusal,
+    Repeat, Resource, ResourceKind, Task,
 };
 
 use super::timetable::{self, Timetable};
@@ -94,7 +94,7 @@ impl Kind for TaskCreate {
         Preview { effects, ..Preview::default() }
     }
 
-    async fn run(cx: Context, _: Params) -> Result<(), Stop> {
+    async fn run(cx: Context, _: Params) -> Result<Outcome, Stop> {
         let id = cx.id()?;
         cx.step("activate")
             .run(|step| async move {
@@ -102,6 +102,7 @@ impl Kind for TaskCreate {
                 step.put(Resource::Task(timetable::awake(task, step.cx())));
                 Ok(())
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }

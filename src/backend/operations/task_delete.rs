@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
-use crate::domain::{Effect, OperationSpec, ResourceId, ResourceKind, Risk};
+use crate::domain::{Effect, OperationSpec, Outcome, ResourceId, ResourceKind, Risk};
 
 use super::{Context, Kind, timetable};
 
@@ -34,12 +34,13 @@ impl Kind for TaskDelete {
         }
     }
 
-    async fn run(cx: Context, params: Params) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
         cx.step("delete")
             .run(|step| async move {
                 step.remove(ResourceId::new(ResourceKind::Task, params.task));
                 Ok(())
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }

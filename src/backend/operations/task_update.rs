@@ -6,8 +6,8 @@ use serde_json::Value as Json;
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Failure, Field, FieldType, OperationSpec, Params as Nested, Preview, Reason, Refusal, Resource,
-    ResourceKind, Task,
+    Failure, Field, FieldType, OperationSpec, Outcome, Params as Nested, Preview, Reason, Refusal,
+    Resource, ResourceKind, Task,
 };
 
 use super::timetable::{self, Timetable};
@@ -100,7 +100,7 @@ impl Kind for TaskUpdate {
         Preview { effects, ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Params) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
         cx.step("change")
             .run(|step| {
                 let changed = step
@@ -118,6 +118,7 @@ impl Kind for TaskUpdate {
                     Ok(())
                 }
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }

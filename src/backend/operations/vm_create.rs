@@ -10,7 +10,7 @@ use crate::backend::settings::Settings;
 use crate::backend::watchers::load;
 use crate::domain::{
     Effect, Field, FieldType, FsType, ImageForm, ImageState, LockMode, LockRule, OperationSpec,
-    Preview, Reason, Refusal, Resource, ResourceId, ResourceKind, Risk, Vm, VmState,
+    Outcome, Preview, Reason, Refusal, Resource, ResourceId, ResourceKind, Risk, Vm, VmState,
 };
 
 use super::{AdmissionContext, Context, Kind, files, guests};
@@ -200,7 +200,7 @@ impl Kind for VmCreate {
         Preview { refusal: None, effects, commands: vec![command], space: Some(space) }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let vm = cx.vm(cx.id()?)?;
         let image = cx.image(params.os)?;
         let settings = cx.settings();
@@ -257,7 +257,8 @@ impl Kind for VmCreate {
                 step.put(guests::running(step.cx(), id, launched)?);
                 Ok(())
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }
 

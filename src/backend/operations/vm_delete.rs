@@ -6,8 +6,8 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::ports::GuestStatus;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
-    Resource, ResourceId, ResourceKind, Risk,
+    DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Outcome,
+    Preview, Resource, ResourceId, ResourceKind, Risk,
 };
 
 use super::{AdmissionContext, Context, Kind, StepContext, files, guests};
@@ -63,7 +63,7 @@ impl Kind for VmDelete {
         Preview { effects, ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let id = params.vm;
         let dir = cx.settings().vm_dir(id);
         let off = |step: StepContext| async move {
@@ -87,7 +87,8 @@ impl Kind for VmDelete {
             step.remove(ResourceId::new(ResourceKind::Vm, id));
             Ok(())
         })
-        .await
+        .await?;
+        Ok(Outcome::default())
     }
 }
 

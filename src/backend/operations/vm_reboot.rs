@@ -6,8 +6,8 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::ports::GuestStatus;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, ResourceKind,
-    Risk,
+    Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Outcome, Preview,
+    ResourceKind, Risk,
 };
 
 use super::{AdmissionContext, Context, Kind, guests};
@@ -64,7 +64,7 @@ impl Kind for VmReboot {
         Preview { effects: vec![effect], commands, ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let id = params.vm;
         if !params.force {
             guests::shut_down(&cx, id, params.timeout_s).await?;
@@ -83,7 +83,8 @@ impl Kind for VmReboot {
                 }
                 hypervisor.reset(&guest, step.log()).await
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }
 

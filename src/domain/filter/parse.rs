@@ -18,6 +18,10 @@ use super::{
 };
 use crate::domain::query::Subject;
 
+/// Moments that may be compared with a length of time, which says how long ago: `updated<1h`. For
+/// when a row came to be there is [`AGE`].
+const AGED: [&str; 2] = ["finished", "updated"];
+
 /// The operators, longer ones before those they begin with.
 const OPERATORS: [(&str, Operator); 9] = [
     ("!=", Operator::IsNot),
@@ -148,8 +152,11 @@ fn term<'a>(text: &'a str, of: Subject, now: &Zoned) -> Result<(FilterTerm, &'a 
         return Err(FilterError::Value(format!("nothing follows '{name}{sign}'")));
     }
     let term = match column {
+        Some(column) if AGED.contains(&column) && is_length(&value) => {
+            age(column, &name, operator, &value, now)?
+        }
         Some(column) => test(column, &name, operator, value, now)?,
-        None => age(operator, &value, now)?,
+        None => age("created", AGE, operator, &value, now)?,
     };
     Ok((term, rest))
 }
@@ -211,8 +218,19 @@ fn test(
     Ok(FilterTerm { not, test })
 }
 
-/// A comparison with how long ago a row came to be.
-fn age(operator: Operator, value: &str, now: &Zoned) -> Result<FilterTerm, FilterError> {
+/// Whether a value is a length of time, with its unit.
+fn is_length(value: &str) -> bool {
+    value.ends_with(|c: char| c.is_ascii_alphabetic()) && seconds(value).is_some()
+}
+
+/// A comparison with how long ago the moment in a column was.
+fn age(
+    column: &str,
+    name: &str,
+    operator: Operator,
+    value: &str,
+    now: &Zoned,
+) -> Result<FilterTerm, FilterError> {
     // Older is earlier.
     let operator = match operator {
         Operator::Above => Operator::Below,
@@ -220,21 +238,16 @@ fn age(operator: Operator, value: &str, now: &Zoned) -> Result<FilterTerm, Filte
         Operator::Below => Operator::Above,
         Operator::AtMost => Operator::AtLeast,
         _ => {
-            let why = "age is a length of time: it takes > >= < <=";
-            return Err(FilterError::Value(why.to_owned()));
+            let why = format!("{name} is a length of time: it takes > >= < <=");
+            return Err(FilterError::Value(why));
         }
     };
-    let seconds = value
-        .ends_with(|c: char| c.is_ascii_alphabetic())
-        .then(|| seconds(value))
-        .flatten()
+    let seconds = seconds(value)
+        .filter(|_| is_length(value))
         .ok_or_else(|| no(value, "length of time, like 90m or 2h"))?;
     let began = now.timestamp().as_second() as f64 - seconds;
     let (from, to) = Extent::single(began).bounds(operator);
-    Ok(FilterTerm {
-        not: false,
-        test: FilterTest::Within { column: "created".to_owned(), from, to },
-    })
+    Ok(FilterTerm { not: false, test: FilterTest::Within { column: column.to_owned(), from, to } })
 }
 
 fn no(value: &str, what: &str) -> FilterError {

@@ -13,7 +13,7 @@ use crate::backend::ports::ProgressReport;
 use crate::backend::settings::Settings;
 use crate::backend::testing::trial::{Trial, until};
 use crate::domain::{
-    Backend, Effect, Fact, Field, FieldType, OperationSpec, ResourceKind, Risk, State,
+    Backend, Effect, Fact, Field, FieldType, OperationSpec, Outcome, ResourceKind, Risk, State,
 };
 
 use super::{Stop, work};
@@ -75,7 +75,7 @@ impl Kind for Walk {
         }
     }
 
-    async fn run(cx: Context, params: WalkParams) -> Result<(), Stop> {
+    async fn run(cx: Context, params: WalkParams) -> Result<Outcome, Stop> {
         for (at, name) in NAMES.into_iter().enumerate().take(params.steps) {
             let undone = params.clone();
             let seen: usize = cx
@@ -103,7 +103,7 @@ impl Kind for Walk {
                 .await?;
             assert_eq!(seen, at, "a recorded result is the one that was returned");
         }
-        Ok(())
+        Ok(Outcome::default())
     }
 }
 
@@ -338,7 +338,7 @@ impl Kind for Late {
         }
     }
 
-    async fn run(cx: Context, params: LateParams) -> Result<(), Stop> {
+    async fn run(cx: Context, params: LateParams) -> Result<Outcome, Stop> {
         let write = |params: &LateParams, line: &str| {
             WalkParams { log: params.log.clone(), steps: 0, fail: None }.write(line);
         };
@@ -363,7 +363,8 @@ impl Kind for Late {
                     Ok(())
                 }
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }
 

@@ -40,8 +40,9 @@ impl<'c> Statements<'c> {
             rollback: connection.prepare_cached("ROLLBACK TO request")?,
             insert: connection.prepare_cached(
                 "INSERT INTO operation (uid, kind, state, params, resource, resource_name, actor, \
-                 priority, attempt, cancelling, comment, created, updated, parent) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, ?9, ?10, ?11, ?12)",
+                 priority, attempt, cancelling, comment, created, updated, parent, \
+                 key, request) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, ?9, ?10, ?11, ?12, ?13, ?14)",
             )?,
             stand: connection.prepare_cached(
                 "UPDATE operation SET state = ?2, comment = ?3, started = ?4, finished = ?5, \
@@ -80,7 +81,7 @@ impl<'c> Statements<'c> {
     fn apply(&mut self, change: &Change) -> rusqlite::Result<()> {
         let other = |sql| self.connection.prepare_cached(sql);
         match change {
-            Change::Insert { operation, params } => self.insert.execute(params![
+            Change::Insert { operation, params, keyed } => self.insert.execute(params![
                 operation.uid.0,
                 operation.kind,
                 state_code(operation.state),
@@ -93,6 +94,8 @@ impl<'c> Statements<'c> {
                 time(operation.created),
                 time(operation.updated),
                 operation.parent.map(|parent| parent.0),
+                keyed.as_ref().map(|keyed| &keyed.key),
+                keyed.as_ref().map(|keyed| json(&keyed.request)).transpose()?,
             ])?,
             Change::SetState { uid, state, comment, started, finished, outcome, updated } => {
                 self.stand.execute(params![

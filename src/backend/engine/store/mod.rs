@@ -20,7 +20,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
 use super::storage::{Answer, Change, Damaged, Health, Opened, RecordedStep, Storage};
-use crate::domain::{BackendError, BoxFuture, Operation, Uid};
+use crate::domain::{BackendError, BoxFuture, Operation, Params, Uid};
 
 #[cfg(any(test, feature = "failpoints"))]
 pub use fault::{Fault, Faults, How};
@@ -146,6 +146,14 @@ impl Storage for Store {
 
     fn operation(&self, uid: Uid) -> BoxFuture<'static, Result<Option<Operation>, BackendError>> {
         Box::pin(self.read(move |connection| reader::operation(connection, uid)))
+    }
+
+    fn keyed(
+        &self,
+        key: &str,
+    ) -> BoxFuture<'static, Result<Option<(Operation, Params)>, BackendError>> {
+        let key = key.to_owned();
+        Box::pin(self.read(move |connection| reader::keyed(connection, &key)))
     }
 
     fn steps(&self, uid: Uid) -> BoxFuture<'static, Result<Vec<RecordedStep>, BackendError>> {

@@ -10,8 +10,8 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use crate::backend::engine::storage::{Damaged, Opened};
 use crate::domain::filter::{cases, row_number};
 use crate::domain::{
-    BackendError, FilterTest, LaneState, List, Operation, Quantity, Resource, ResourceId, State,
-    Step, Uid,
+    BackendError, FilterTest, LaneState, List, Operation, Params, Quantity, Resource, ResourceId,
+    State, Step, Uid,
 };
 
 use super::row;
@@ -184,6 +184,17 @@ pub fn operation(connection: &Connection, uid: Uid) -> rusqlite::Result<Option<O
         .optional()
 }
 
+/// The operation that was asked for with an idempotency key, and what came with the key.
+pub fn keyed(connection: &Connection, key: &str) -> rusqlite::Result<Option<(Operation, Params)>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {}, request FROM operation WHERE key = ?1",
+            row::OPERATION
+        ))?
+        .query_row([key], |row| Ok((row::operation(row)?, row::request(row)?)))
+        .optional()
+}
+
 /// The newest operation, where there is any.
 pub fn newest(connection: &Connection) -> rusqlite::Result<Option<Operation>> {
     connection
@@ -310,6 +321,7 @@ fn column(name: &str) -> Option<&'static str> {
         "priority" => "priority",
         "created" => "created",
         "finished" => "finished",
+        "updated" => "updated",
         _ => return None,
     })
 }

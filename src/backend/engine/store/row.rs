@@ -102,6 +102,11 @@ pub fn operation(row: &Row<'_>) -> rusqlite::Result<Operation> {
     })
 }
 
+/// Reads what came with an idempotency key from a row of [`OPERATION`] and the request after it.
+pub fn request(row: &Row<'_>) -> rusqlite::Result<Params> {
+    serde_json::from_str(row.get_ref(17)?.as_str()?).map_err(|error| damaged(17, error))
+}
+
 /// Reads an operation, or what can be read of one whose row is damaged: one such row does not hide
 /// all others.
 pub fn operation_or_what_is_left(row: &Row<'_>) -> rusqlite::Result<Operation> {

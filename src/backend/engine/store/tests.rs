@@ -38,7 +38,7 @@ fn is_full(store: &Store) -> bool {
 }
 
 fn insert(operation: &Operation) -> Change {
-    Change::Insert { operation: Arc::new(operation.clone()), params: Arc::default() }
+    Change::Insert { operation: Arc::new(operation.clone()), params: Arc::default(), keyed: None }
 }
 
 #[test]
@@ -289,13 +289,13 @@ fn filter() -> impl Strategy<Value = String> {
         ]),
     );
     let of_number = (
-        prop::sample::select(vec!["uid", "id", "priority", "created", "finished"]),
+        prop::sample::select(vec!["uid", "id", "priority", "created", "finished", "updated"]),
         prop::sample::select(vec![":", "=", "!=", ">", ">=", "<", "<="]),
         prop::sample::select(vec!["0", "1", "-1", "5", "7", "7.5", "12"]),
     )
         .prop_map(|(column, sign, value)| match column {
             // The rows are of one minute of 2023.
-            "created" | "finished" => {
+            "created" | "finished" | "updated" => {
                 (column, sign, format!("17000000{:02}", value.parse::<f64>().unwrap().abs() as u8))
             }
             _ => (column, sign, value.to_owned()),
@@ -318,6 +318,8 @@ fn filter() -> impl Strategy<Value = String> {
             "finished<2023-11-14T22:14:25Z",
             "age>1d",
             "age<9w",
+            "updated>2023-11-14T22:14:10Z",
+            "updated<1h",
         ])
         .prop_map(str::to_owned),
         of_text.prop_map(|(column, sign, value)| format!("{column}{sign}{value}")),
@@ -370,7 +372,9 @@ proptest! {
             .zip(1..)
             .map(|(row, uid)| {
                 let finished = row.state.is_end().then(|| operation(uid + 60).created);
-                Operation { uid: Uid(uid), created: operation(uid).created, finished, ..row }
+                let updated = finished.unwrap_or_else(|| operation(uid + 7).created);
+                let created = operation(uid).created;
+                Operation { uid: Uid(uid), created, finished, updated, ..row }
             })
             .collect();
         for row in &rows {
