@@ -4,6 +4,7 @@
 //! purpose: it cuts comments and texts away and looks at every path that is left.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in tests, a panic is the report")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A file may have this many lines.
@@ -23,6 +24,12 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// Within the backend: operations ask ports, and never see what is behind them.
 const OPERATIONS: (&str, &str) = ("backend/operations", "backend/drivers");
+
+/// Within the backend: what could be a crate of its own, and knows nothing of what lies beside it.
+const ENGINE: (&str, &str) = ("backend/engine", "backend");
+
+/// Folders in which no file may know, over others, itself.
+const WITHOUT_CIRCLES: &[&str] = &["backend/engine"];
 
 /// Everything wrong with a file; `path` is relative to `src`, `text` its content.
 fn breaches(path: &Path, text: &str) -> Vec<String> {
@@ -57,8 +64,79 @@ fn breaches(path: &Path, text: &str) -> Vec<String> {
         if place.join("/").starts_with(inside) && path.join("/").starts_with(outside) {
             found.push(format!("{name}:{line}: operations know ports, never drivers"));
         }
+        let (inside, around) = ENGINE;
+        // A visibility names the rooms around, and nothing in them.
+        let leaves = path.len() > 1 && is_below(&path, around) && !is_below(&path, inside);
+        if is_below(&place, inside) && leaves {
+            found.push(format!("{name}:{line}: the engine may not know {}", path.join("::")));
+        }
     }
     found
+}
+
+/// Whether a path leads to a folder or into it.
+fn is_below(path: &[String], folder: &str) -> bool {
+    folder.split('/').enumerate().all(|(at, part)| path.get(at).is_some_and(|is| is == part))
+}
+
+/// The files of a folder that know themselves over others, as `a → b → a`. A subfolder counts as
+/// one file with the file it belongs to, and `mod.rs` knows all.
+fn circles(folder: &str, files: &[(PathBuf, String)]) -> Vec<String> {
+    let depth = folder.split('/').count();
+    let node = |path: &[String]| path.get(depth).cloned().unwrap_or_else(|| "mod".to_owned());
+    let mut knows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (path, text) in files {
+        let place = module_path(path);
+        if !is_below(&place, folder) || place[depth..].iter().any(|part| part == "tests") {
+            continue;
+        }
+        let own = node(&place);
+        let code = code_only(text);
+        // What its own tests name with `super` is itself.
+        let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let known = paths(code, &place).into_iter().map(|(_, path)| path);
+        // A visibility names the folder, and nothing in it.
+        let known = known.filter(|path| is_below(path, folder) && path.len() > depth);
+        let known = known.map(|path| node(&path));
+        knows.entry(own.clone()).or_default().extend(known.filter(|it| *it != own));
+    }
+    // What is named of a folder without a file of that name stands in its `mod.rs`.
+    let all: BTreeSet<String> = knows.keys().cloned().collect();
+    for known in knows.values_mut() {
+        *known = known
+            .iter()
+            .map(|it| if all.contains(it) { it.clone() } else { "mod".to_owned() })
+            .collect();
+    }
+    let others = all.iter().filter(|it| *it != "mod").cloned();
+    knows.entry("mod".to_owned()).or_default().extend(others);
+    let mut found = Vec::new();
+    let (mut way, mut done) = (Vec::new(), BTreeSet::new());
+    for file in &all {
+        walk(file, &knows, &mut way, &mut done, &mut found);
+    }
+    found
+}
+
+/// Goes along what a file knows, and puts down where it comes back to the way it came.
+fn walk(
+    file: &str,
+    knows: &BTreeMap<String, BTreeSet<String>>,
+    way: &mut Vec<String>,
+    done: &mut BTreeSet<String>,
+    found: &mut Vec<String>,
+) {
+    if let Some(at) = way.iter().position(|it| it == file) {
+        found.push(format!("{} → {file}", way[at..].join(" → ")));
+    }
+    if !done.insert(file.to_owned()) {
+        return;
+    }
+    way.push(file.to_owned());
+    for known in knows.get(file).into_iter().flatten() {
+        walk(known, knows, way, done, found);
+    }
+    way.pop();
 }
 
 /// `backend/drivers/mod.rs` → `[backend, drivers]`; `cli.rs` → `[cli]`; `lib.rs` → `[lib]`.
@@ -202,20 +280,52 @@ fn files(dir: &Path, all: &mut Vec<PathBuf>) {
     }
 }
 
-#[test]
-fn nobody_knows_whom_they_may_not() {
+/// Every file below `src`, by its path from there, with its text.
+fn sources() -> Vec<(PathBuf, String)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut all = Vec::new();
     files(&src, &mut all);
     assert!(all.len() > 20, "the sources are not where they were");
-    let found: Vec<String> = all
-        .iter()
-        .flat_map(|file| {
-            let text = std::fs::read_to_string(file).unwrap();
-            breaches(file.strip_prefix(&src).unwrap(), &text)
-        })
-        .collect();
+    let text = |file: &PathBuf| std::fs::read_to_string(file).unwrap();
+    all.iter().map(|file| (file.strip_prefix(&src).unwrap().to_owned(), text(file))).collect()
+}
+
+#[test]
+fn nobody_knows_whom_they_may_not() {
+    let found: Vec<String> =
+        sources().iter().flat_map(|(path, text)| breaches(path, text)).collect();
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn no_file_knows_itself_over_others() {
+    let sources = sources();
+    let found: Vec<String> =
+        WITHOUT_CIRCLES.iter().flat_map(|folder| circles(folder, &sources)).collect();
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn a_circle_is_found() {
+    let of = |files: &[(&str, &str)]| {
+        let files: Vec<_> =
+            files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect();
+        circles("backend/engine", &files)
+    };
+    let (core, kind) = ("backend/engine/core.rs", "backend/engine/kind.rs");
+    assert_eq!(of(&[(core, "use super::kind::Kind;"), (kind, "use crate::domain::Uid;")]), [""; 0]);
+    let found = of(&[
+        (core, "use super::kind::Kind;"),
+        (kind, "use super::journal::{Stop, Context};"),
+        ("backend/engine/journal.rs", "use super::work;"),
+        ("backend/engine/journal/step.rs", "use crate::backend::engine::core::Engine;"),
+        ("backend/engine/work.rs", ""),
+    ]);
+    assert_eq!(found, ["core → kind → journal → core"]);
+    let found = of(&[("backend/engine/mod.rs", "mod core;"), (core, "use super::Stop;")]);
+    assert_eq!(found, ["core → mod → core"]);
+    let tests = "struct A;\n#[cfg(test)]\nmod tests {\n    use super::*;\n}\n";
+    assert_eq!(of(&[("backend/engine/mod.rs", "mod core;"), (core, tests)]), [""; 0]);
 }
 
 #[test]
@@ -247,6 +357,8 @@ fn a_breach_is_found() {
             "use crate::backend::{ports, drivers::qemu};",
             "never drivers",
         ),
+        ("backend/engine/core.rs", "use crate::backend::ports::Clock;", "the engine may not know"),
+        ("backend/engine/core.rs", "use super::super::settings;", "the engine may not know"),
         ("ui/mod.rs", "fn f() { todo!() }", "ui/mod.rs:2: something is left to do"),
         ("attic/mod.rs", "", "no room 'attic'"),
     ] {
@@ -267,6 +379,10 @@ fn what_is_allowed_is_not_found() {
         ("ui/help.rs", "const TEXT: &str = r#\"a \" crate::wire::Client\"#;"),
         ("backend/operations/vm.rs", "use crate::backend::ports::Hypervisor;"),
         ("backend/mod.rs", "use crate::backend::drivers::qemu;"),
+        (
+            "backend/engine/core.rs",
+            "use crate::backend::engine::live;\npub(in crate::backend) fn f() {}",
+        ),
         ("main.rs", "use hostler::{backend, cli, config, domain, ui, wire};"),
         ("wire/client.rs", "fn f() { mysuper::ui::x(); let c = '\"'; } // \" use crate::ui::x"),
     ] {

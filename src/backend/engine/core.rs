@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The lock is held for microseconds and never while waiting: changes are *sent* to the storage
-//! under it, which fixes their order, and awaited after. Events are published under it, so that they
-//! come in the order of what they tell.
+//! under it, which fixes their order, and awaited after. Events are published under it, so that
+//! they come in the order of what they tell.
 
 use std::fmt;
 use std::pin::Pin;

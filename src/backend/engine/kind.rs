@@ -1,7 +1,7 @@
 //! What a kind of operation is: its catalogue entry, its checks, its steps.
 //!
-//! The engine knows kinds only through this. Parameters are JSON here; whoever offers kinds may give
-//! them a type.
+//! The engine knows kinds only through this. Parameters are JSON here; whoever offers kinds may
+//! give them a type.
 
 #![warn(missing_docs)]
 
@@ -34,8 +34,8 @@ pub struct AdmissionContext<'a> {
     pub now: Timestamp,
 }
 
-/// A kind of operation. Its parameters have passed [`super::admission`]: they are what the fields of
-/// its catalogue entry say.
+/// A kind of operation. Its parameters have passed [`super::admission`]: they are what the fields
+/// of its catalogue entry say.
 pub trait Kind: Send + Sync {
     /// Its catalogue entry; the same whenever it is asked for.
     fn spec(&self) -> &Arc<OperationSpec>;
@@ -92,7 +92,7 @@ pub trait Kind: Send + Sync {
 }
 
 /// Every kind there is.
-pub(super) struct Kinds {
+pub struct Kinds {
     catalogue: Catalogue,
     by_name: HashMap<Text, Arc<dyn Kind>>,
 }

@@ -106,8 +106,8 @@ impl Keeper {
     }
 }
 
-/// Brings resources' descriptions and marks into step. Returns the marks of those that are gone, and
-/// those that failed.
+/// Brings resources' descriptions and marks into step. Returns the marks of those that are gone,
+/// and those that failed.
 fn keep_all(
     site: &Site,
     store: &Store,

@@ -59,8 +59,8 @@ pub(in crate::backend) async fn run(site: Arc<Site>, watch: Watch, keeper: Timek
     observer.clock.keep(&site);
 }
 
-/// What may concern the observer. A disk in the trash has its time, an image that is gone leaves its
-/// folder, and an operation on a disk holds the VM it is attached to.
+/// What may concern the observer. A disk in the trash has its time, an image that is gone leaves
+/// its folder, and an operation on a disk holds the VM it is attached to.
 pub(in crate::backend) fn concerns(notice: Notice) -> bool {
     use ResourceKind::{Disk, Image, Vm};
     matches!(notice, Notice::Resource(ResourceId { kind: Vm | Disk | Image, .. }))
@@ -254,8 +254,8 @@ impl Observer {
     }
 }
 
-/// A VM, and a hold on it while it is put right: operations on it that start now wait. `None` when a
-/// running one holds it, or it is gone.
+/// A VM, and a hold on it while it is put right: operations on it that start now wait. `None` when
+/// a running one holds it, or it is gone.
 fn lease(site: &Site, id: u64) -> Option<(Vm, Lease)> {
     let lease = site.engine.lease(ResourceId::new(ResourceKind::Vm, id))?;
     match lease.resource() {
