@@ -85,6 +85,10 @@ pub enum Command {
         /// says, and nothing else is. Reads only.
         #[arg(long)]
         deep: bool,
+        /// Give back instead what the database holds and does not use. No other hostler may run on
+        /// the state directory; there must be room for the database once more.
+        #[arg(long, conflicts_with = "deep")]
+        compact: bool,
         /// Print one JSON document.
         #[arg(long)]
         json: bool,

@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use hostler::backend::engine::store;
 use hostler::backend::state_files::check::{self, Finding};
 use hostler::backend::{Found, drivers, find, own, state_files::recover as recovery};
 use hostler::cli::{self, Check};
@@ -66,6 +67,27 @@ pub(crate) async fn deep(place: &Place, json: bool) -> anyhow::Result<ExitCode> 
         checks.push(Check::good(place.state_dir.display().to_string(), all));
     }
     match cli::tell_checks(&checks, json, &mut std::io::stdout()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(trouble) => Ok(trouble.tell(&mut std::io::stderr())),
+    }
+}
+
+/// Gives back what the database holds and does not use.
+pub(crate) fn compact(place: &Place, json: bool) -> anyhow::Result<ExitCode> {
+    let dir = place.state_dir.display();
+    if place.read_only {
+        anyhow::bail!("hostler is read-only here; leave out --read-only");
+    }
+    if find(&place.state_dir)? != Found::Ours {
+        anyhow::bail!("there is no state directory {dir}; choose another with --state");
+    }
+    let Some(_owned) = own(&place.state_dir)? else {
+        anyhow::bail!("another hostler runs on {dir}; stop it and try again");
+    };
+    let store::Compacted { before, after } = store::compact(&place.state_dir)?;
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let found = format!("{:.1} MiB, {:.1} MiB before", mib(after), mib(before));
+    match cli::tell_checks(&[Check::good("database", found)], json, &mut std::io::stdout()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(trouble) => Ok(trouble.tell(&mut std::io::stderr())),
     }

@@ -173,6 +173,13 @@ pub enum Change {
         /// Its parameters from now on.
         params: Arc<Params>,
     },
+    /// Operations that have ended are not kept any longer, nor their steps.
+    Prune {
+        /// Which.
+        uids: Vec<Uid>,
+        /// Up to which number operations are pruned, but for those that stay.
+        up_to: Uid,
+    },
     /// A step began, ended or was undone.
     Step(Box<StepChange>),
     /// A resource was made or changed.

@@ -163,7 +163,8 @@ async fn every_change_says_when_in_memory_and_on_disk() {
     world.script.stop_at("make");
     world.engine.control(lane(LaneChange::Resume)).await.unwrap();
     world.script.stopped().await;
-    is(2).await;
+    // That it runs is on disk with its first step at the latest.
+    assert_eq!(world.operation(uid).await.updated.as_second(), 2);
     world.clock.advance(1);
     world.engine.control(Control::Cancel { uid }).await.unwrap();
     assert_eq!(world.rest(uid).await.operation.state, State::Cancel);

@@ -6,6 +6,7 @@ use crate::backend::engine::storage::{Change, StepChange};
 use crate::domain::LaneState;
 
 use super::fault::Faults;
+use super::numbers::PRUNED;
 use super::row::{state_code, step_code, time};
 
 /// Whether an error spoils the whole transaction: a full disk, a failing one.
@@ -131,6 +132,19 @@ impl<'c> Statements<'c> {
                 operation.resource_name,
                 time(operation.updated),
             ])?,
+            Change::Prune { uids, up_to } => {
+                let mut steps = other("DELETE FROM step WHERE uid = ?1")?;
+                // What has not ended is kept, whoever says what.
+                let mut operation =
+                    other("DELETE FROM operation WHERE uid = ?1 AND state IN (2, 4)")?;
+                for uid in uids {
+                    if operation.execute([uid.0])? > 0 {
+                        steps.execute([uid.0])?;
+                    }
+                }
+                other("INSERT OR REPLACE INTO counter VALUES (?1, ?2)")?
+                    .execute(params![PRUNED, up_to.0])?
+            }
             Change::Step(change) => {
                 let StepChange { uid, step, result } = &**change;
                 other(

@@ -5,9 +5,12 @@
 //! and nothing of what operations mean.
 
 mod change;
+mod compact;
 mod fault;
 pub mod known;
 mod look;
+mod numbers;
+pub mod prune;
 pub mod reader;
 mod reserve;
 mod row;
@@ -22,9 +25,11 @@ use tokio::sync::watch;
 use super::storage::{Answer, Change, Damaged, Health, Opened, RecordedStep, Storage};
 use crate::domain::{BackendError, BoxFuture, Operation, Params, Uid};
 
+pub use compact::{Compacted, compact};
 #[cfg(any(test, feature = "failpoints"))]
 pub use fault::{Fault, Faults, How};
 pub use look::Look;
+pub use numbers::is_pruned;
 pub use reader::Reader;
 pub use reserve::FILE as RESERVE;
 pub use writer::Writer;

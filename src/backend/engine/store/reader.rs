@@ -14,6 +14,7 @@ use crate::domain::{
     State, Step, Uid,
 };
 
+use super::numbers::{self, Numbers};
 use super::row;
 
 /// The most idle connections that are kept; two are enough for a screen and a script.
@@ -48,9 +49,10 @@ pub(super) fn open(connection: &Connection) -> rusqlite::Result<Opened> {
             opened.resources.push(resource);
         }
     }
-    opened.last_uid =
+    let highest: u64 =
         connection
             .query_row("SELECT coalesce(max(uid), 0) FROM operation", [], |row| row.get(0))?;
+    opened.last_uid = highest.max(numbers::pruned(connection)?);
     let mut rows = connection.prepare("SELECT name, value FROM counter")?;
     let mut rows = rows.query([])?;
     while let Some(row) = rows.next()? {
@@ -206,6 +208,26 @@ pub fn newest(connection: &Connection) -> rusqlite::Result<Option<Operation>> {
         .optional()
 }
 
+/// The oldest operation, where there is any.
+pub fn oldest(connection: &Connection) -> rusqlite::Result<Option<Operation>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {} FROM operation WHERE uid > (SELECT coalesce(max(value), 0) FROM counter \
+             WHERE name = 'pruned') ORDER BY uid LIMIT 1",
+            row::OPERATION
+        ))?
+        .query_row([], row::operation_or_what_is_left)
+        .optional()
+}
+
+/// A counter, where anything was counted.
+pub fn counter(connection: &Connection, name: &str) -> rusqlite::Result<Option<u64>> {
+    connection
+        .prepare_cached("SELECT value FROM counter WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))
+        .optional()
+}
+
 /// The steps of an operation, of every attempt, each with what it returned.
 pub fn steps(
     connection: &Connection,
@@ -221,13 +243,9 @@ pub fn steps(
         .collect()
 }
 
-/// How many operations there are. Numbers have no gaps, so nothing is counted.
+/// How many operations there are. What is numbered without gaps is not counted.
 pub fn count(connection: &Connection) -> rusqlite::Result<u64> {
-    connection.query_row(
-        "SELECT coalesce((SELECT max(uid) FROM operation) - (SELECT min(uid) FROM operation) + 1, 0)",
-        [],
-        |row| row.get(0),
-    )
+    Ok(Numbers::read(connection)?.count())
 }
 
 /// A window onto the operations: how many match, the place of the first given, the rows.
@@ -262,13 +280,7 @@ pub fn operations(
                 .prepare(&sql)?
                 .query_row(params_from_iter(values.iter()), |row| row.get(0))?
         } else {
-            let edge = if descending { "max" } else { "min" };
-            let edge: u64 = connection.query_row(
-                &format!("SELECT coalesce({edge}(uid), 0) FROM operation"),
-                [],
-                |row| row.get(0),
-            )?;
-            edge.abs_diff(around)
+            Numbers::read(connection)?.before(connection, around, descending)?
         };
         let half = u64::from(list.limit / 2);
         let inside = before >= offset && before < offset + u64::from(list.limit);
@@ -279,17 +291,10 @@ pub fn operations(
     let direction = if descending { "DESC" } else { "ASC" };
     let unsorted = column == "uid" && !filtered;
     let sql = if unsorted {
-        // Numbers without gaps: the window's first number is known, nothing needs to be skipped.
-        let (first, compare) = if descending {
-            ("(SELECT max(uid) FROM operation) - ?1", "<=")
-        } else {
-            ("(SELECT min(uid) FROM operation) + ?1", ">=")
-        };
-        values = vec![integer(offset), integer(list.limit.into())];
-        format!(
-            "SELECT {} FROM operation WHERE uid {compare} {first} ORDER BY uid {direction} LIMIT ?2",
-            row::OPERATION
-        )
+        let numbers = Numbers::read(connection)?;
+        let (clause, bounds) = numbers.window(offset, list.limit, descending);
+        values = bounds.to_vec();
+        format!("SELECT {} FROM operation {clause}", row::OPERATION)
     } else {
         let at = values.len();
         values.push(integer(list.limit.into()));
