@@ -37,16 +37,16 @@ const ROUNDS: usize = 5;
 struct NoOp;
 
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Nothing {}
+struct Noop {}
 
 impl Kind for NoOp {
-    type Params = Nothing;
+    type Params = Noop;
 
     fn spec(_: &Settings) -> OperationSpec {
         spec("no_op")
     }
 
-    async fn run(_: Context, _: Nothing) -> Result<Outcome, Stop> {
+    async fn run(_: Context, _: Noop) -> Result<Outcome, Stop> {
         Ok(Outcome::default())
     }
 }

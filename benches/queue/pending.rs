@@ -10,7 +10,7 @@ use hostler::domain::{
     Outcome, Params, Query, Repeat, Resource, ResourceKind, Submit, Task,
 };
 
-use super::{Nothing, change_lane, ended, fresh, no_op, runtime, settled, spec, start, submits};
+use super::{Noop, change_lane, ended, fresh, no_op, runtime, settled, spec, start, submits};
 
 /// Operations that wait.
 const PENDING: u64 = 100_000;
@@ -21,13 +21,13 @@ const RESOURCES: u64 = 10_000;
 struct Make;
 
 impl Kind for Make {
-    type Params = Nothing;
+    type Params = Noop;
 
     fn spec(_: &Settings) -> OperationSpec {
         OperationSpec { effect: Effect::Creates, lane: "make".into(), ..spec("make") }
     }
 
-    fn reserve(_: &Nothing, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
+    fn reserve(_: &Noop, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
         Some(Resource::Task(Task {
             id,
             name: format!("task-{id}"),
@@ -45,7 +45,7 @@ impl Kind for Make {
         }))
     }
 
-    async fn run(_: Context, _: Nothing) -> Result<Outcome, Stop> {
+    async fn run(_: Context, _: Noop) -> Result<Outcome, Stop> {
         Ok(Outcome::default())
     }
 }

@@ -37,9 +37,6 @@ const STATUSES: &str = "Exit status: 0 done, 1 failed or refused, 2 not written 
 pub enum Command {
     /// Run the backend without a console.
     Serve {
-        /// Accept remote consoles on this address. Not there yet.
-        #[arg(long, value_name = "ADDR")]
-        listen: Option<String>,
         /// Wait for the hostler that is leaving to let go of the state directory.
         #[arg(long, hide = true)]
         take_over: bool,
@@ -323,8 +320,8 @@ pub fn command(catalogue: &Catalogue) -> clap::Command {
 /// Reads the command line.
 ///
 /// # Errors
-/// Help and version, to be printed as they are, and complaints; [`clap::Error::use_stderr`] tells
-/// them apart, and [`super::Trouble`] says the latter on one line.
+/// Help and version, to be printed as they are, and errors; [`clap::Error::use_stderr`] tells
+/// them apart, and [`super::CliError`] says the latter on one line.
 pub fn parse<I, T>(catalogue: &Catalogue, args: I) -> Result<Cli, clap::Error>
 where
     I: IntoIterator<Item = T>,
@@ -350,8 +347,8 @@ pub fn config_file(args: &[OsString]) -> Option<PathBuf> {
     std::env::var_os("HOSTLER_CONFIG").map(PathBuf::from)
 }
 
-/// A complaint of [`parse`] as one line.
-impl From<clap::Error> for super::Trouble {
+/// An error of [`parse`] as one line.
+impl From<clap::Error> for super::CliError {
     fn from(error: clap::Error) -> Self {
         let text = error.render().to_string();
         let text = text.split("\n\nUsage:").next().unwrap_or_default();

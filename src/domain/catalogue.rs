@@ -1,4 +1,5 @@
-//! The catalogue: every kind of operation the backend offers, with its fields, risk, locks and lane.
+//! The catalogue: every kind of operation the backend offers, with its fields, risk, locks and
+//! lane.
 //!
 //! Forms, the palette, confirmations, the command line and its help are all derived from it, so an
 //! operation is described in one place and nowhere else.

@@ -204,8 +204,8 @@ pub struct Operation {
     pub kind: String,
     /// Where it stands.
     pub state: State,
-    /// Its parameters. Secrets are replaced by [`Operation::HIDDEN`]. Shared, because operations are
-    /// copied with every event, and thousands that failed may wait for a person.
+    /// Its parameters. Secrets are replaced by [`Operation::HIDDEN`]. Shared, because operations
+    /// are copied with every event, and thousands that failed may wait for a person.
     pub params: Arc<Params>,
     /// The resource it acts on or makes.
     #[serde(default)]

@@ -9,7 +9,7 @@ use super::model::Tab;
 
 /// Something a key, the palette or the mouse may ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)] // Each is described by its row in the table.
+// Each is described by its row in the table.
 pub enum Action {
     Up,
     Down,

@@ -91,7 +91,7 @@ impl Pick {
 
 /// What is in a field.
 #[derive(Debug, Clone)]
-#[allow(clippy::large_enum_variant)] // A form has a handful of them.
+#[allow(clippy::large_enum_variant, reason = "a form has a handful of them")]
 pub enum Widget {
     /// A line of text; also numbers and repeat fields, checked as they are typed.
     Line(Input),

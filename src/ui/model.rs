@@ -67,7 +67,6 @@ pub const PLOT_POINTS: usize = 40;
 
 /// Everything drawable.
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools)] // Each is a fact of its own, not a state machine.
 pub struct Model {
     /// The terminal's size in columns and rows.
     pub size: (u16, u16),
@@ -133,7 +132,6 @@ pub struct Model {
 
 /// What besides the lists should be asked again, and what is under way.
 #[derive(Debug, Clone, Default)]
-#[allow(clippy::struct_excessive_bools)] // Questions, each wanted or under way.
 pub struct Stale {
     /// In flight is wanted.
     pub flight: bool,

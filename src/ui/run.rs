@@ -331,14 +331,7 @@ async fn turn(session: &mut Session, mut hands: Hands) -> Exit {
                         }
                         model.dirty = true;
                     }
-                    Cmd::Suspend => {
-                        // What the terminal itself does on this key as long as it is nobody's: the
-                        // signal comes to us as well, and is answered above.
-                        let stop = rustix::process::Signal::TSTP;
-                        if let Err(error) = rustix::process::kill_current_process_group(stop) {
-                            hands.tell(format!("the console cannot be stopped: {error}"));
-                        }
-                    }
+                    Cmd::Suspend => suspend(&hands),
                     cmd => hands.take(cmd),
                 }
             }
@@ -349,6 +342,15 @@ async fn turn(session: &mut Session, mut hands: Hands) -> Exit {
             keyed = Some(now);
             drawn = None;
         }
+    }
+}
+
+/// Does what the terminal itself does on Ctrl-Z as long as the key is nobody's: the signal comes to
+/// us as well, and is answered in [`turn`].
+fn suspend(hands: &Hands) {
+    let stop = rustix::process::Signal::TSTP;
+    if let Err(error) = rustix::process::kill_current_process_group(stop) {
+        hands.tell(format!("the console cannot be stopped: {error}"));
     }
 }
 

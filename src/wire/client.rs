@@ -28,7 +28,7 @@ use crate::domain::{
 };
 
 /// How long an answer may take.
-const ANSWER: Duration = Duration::from_secs(60);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a stream may take to begin.
 const HELLO: Duration = Duration::from_secs(30);
 /// How often whoever takes long to answer is looked at: a stopped process never will.
@@ -112,8 +112,8 @@ impl Wire {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        let request = self.http.get(Self::url(path)).timeout(ANSWER);
-        let answer = self.send(request, ANSWER).await;
+        let request = self.http.get(Self::url(path)).timeout(REPLY_TIMEOUT);
+        let answer = self.send(request, REPLY_TIMEOUT).await;
         self.read(self.look_at(answer).await?).await
     }
 
@@ -128,8 +128,8 @@ impl Wire {
     async fn post(&self, path: &str, body: &(impl Serialize + Sync)) -> Result<reqwest::Response> {
         let deadline = Instant::now() + HAND_OVER;
         loop {
-            let request = self.http.post(Self::url(path)).timeout(ANSWER).json(body);
-            match self.send(request, ANSWER).await {
+            let request = self.http.post(Self::url(path)).timeout(REPLY_TIMEOUT).json(body);
+            match self.send(request, REPLY_TIMEOUT).await {
                 Err(NoAnswer::Broke(error)) if is_unheard(&error) && Instant::now() < deadline => {
                     tokio::time::sleep(FIRST_PAUSE).await;
                 }
@@ -224,7 +224,7 @@ impl Wire {
             let next = lines.read_until(b'\n', &mut line);
             let read = tokio::select! {
                 () = events.closed() => return None,
-                read = tokio::time::timeout(native::SILENCE, next) => read,
+                read = tokio::time::timeout(native::STREAM_TIMEOUT, next) => read,
             };
             match read {
                 Err(_) => return Some(self.address.silent().await.to_string()),

@@ -1,5 +1,5 @@
-//! The load: requests of every kind, mixed with cancels, relaunches, priorities and changes to lanes,
-//! and a ledger of what was acknowledged.
+//! The load: requests of every kind, mixed with cancels, relaunches, priorities and changes to
+//! lanes, and a ledger of what was acknowledged.
 //!
 //! A request is marked in its actor's name, so that at the end each can be told from every other,
 //! also one whose answer was lost.
@@ -34,7 +34,7 @@ pub const BASE: &str = "base";
 
 /// What became of a request, as far as the one who asked knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum RequestOutcome {
     /// It was acknowledged under this number.
     Accepted(Uid),
     /// It was refused.
@@ -47,7 +47,7 @@ pub enum Told {
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Each request by its mark, with its kind.
-    pub asked: HashMap<String, (String, Told)>,
+    pub asked: HashMap<String, (String, RequestOutcome)>,
     pub cancels: u64,
     pub relaunches: u64,
     pub others: u64,
@@ -62,7 +62,7 @@ pub struct Sources {
     pub outputs: PathBuf,
 }
 
-pub struct Load {
+pub struct LoadGenerator {
     pub dice: Dice,
     pub client: Arc<Client>,
     pub sources: Sources,
@@ -76,7 +76,7 @@ pub struct Load {
     pub fresh: VecDeque<Accepted>,
 }
 
-impl Load {
+impl LoadGenerator {
     /// Asks for this and that until it is told to stop; what is on its way then is waited for.
     pub async fn run(mut self) {
         let mut waiting = JoinSet::new();
@@ -295,9 +295,9 @@ async fn ask(client: Arc<Client>, ledger: Arc<Mutex<Ledger>>, submit: Submit) ->
     let (mark, kind) = (submit.actor.clone(), submit.kind.clone());
     let answer = client.submit(submit).await;
     let told = match &answer {
-        Ok(accepted) => Told::Accepted(accepted.uid),
-        Err(BackendError::Refused(_)) => Told::Refused,
-        Err(_) => Told::Nothing,
+        Ok(accepted) => RequestOutcome::Accepted(accepted.uid),
+        Err(BackendError::Refused(_)) => RequestOutcome::Refused,
+        Err(_) => RequestOutcome::Nothing,
     };
     ledger.lock().expect("the ledger").asked.insert(mark, (kind, told));
     answer.ok()

@@ -217,32 +217,7 @@ pub fn catalogue() -> Catalogue {
     delete.risk = Risk::Destructive;
     delete.warning = "Its root disk is lost.".into();
     Catalogue::new([
-        spec(
-            "vm_create",
-            ResourceKind::Vm,
-            Effect::Creates,
-            vec![
-                Field::required("hostname", FieldType::Hostname, "The guest's host name."),
-                Field::required(
-                    "password",
-                    FieldType::Secret { min: 8 },
-                    "The password of the login.",
-                ),
-                Field::required(
-                    "os",
-                    FieldType::Resource { of: ResourceKind::Image, states: vec!["ready".into()] },
-                    "The image.",
-                ),
-                Field::optional(
-                    "shares",
-                    FieldType::Integer { min: 1, max: 64, unit: "shares".into() },
-                    1,
-                    "Shares of the box.",
-                ),
-                Field::optional("start", FieldType::Flag, true, "Start it when it is there."),
-                Field::optional("ssh_keys", FieldType::Lines, json!([]), "SSH public keys."),
-            ],
-        ),
+        spec("vm_create", ResourceKind::Vm, Effect::Creates, vm_fields()),
         delete,
         spec(
             "disk_create",
@@ -286,4 +261,25 @@ pub fn catalogue() -> Catalogue {
             ],
         ),
     ])
+}
+
+/// The fields of `vm_create`.
+fn vm_fields() -> Vec<Field> {
+    vec![
+        Field::required("hostname", FieldType::Hostname, "The guest's host name."),
+        Field::required("password", FieldType::Secret { min: 8 }, "The password of the login."),
+        Field::required(
+            "os",
+            FieldType::Resource { of: ResourceKind::Image, states: vec!["ready".into()] },
+            "The image.",
+        ),
+        Field::optional(
+            "shares",
+            FieldType::Integer { min: 1, max: 64, unit: "shares".into() },
+            1,
+            "Shares of the box.",
+        ),
+        Field::optional("start", FieldType::Flag, true, "Start it when it is there."),
+        Field::optional("ssh_keys", FieldType::Lines, json!([]), "SSH public keys."),
+    ]
 }

@@ -1,9 +1,8 @@
-//! How every kind of the catalogue is asked for on an empty box: which requests must come before it,
-//! and what its fields hold. Derived from the catalogue entries, so that a new kind needs nothing
-//! here, unless a field's type does not tell what it is to hold.
+//! How every kind of the catalogue is asked for on an empty box: which requests must come before
+//! it, and what its fields hold. Derived from the catalogue entries, so that a new kind needs
+//! nothing here, unless a field's type does not tell what it is to hold.
 
-// Each test file uses its own part of this.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::path::{Path, PathBuf};
 

@@ -153,8 +153,8 @@ pub fn opens(given: &Json, sealed: &Params) -> bool {
 
 /// SHA-512 crypt, which every guest's `crypt(3)` reads.
 fn hash(secret: &str) -> Result<String, Refusal> {
-    // `crypt(3)` takes at most 16 characters of salt and leaves the rest out of the hash it compares
-    // with, so that a longer salt locks everybody out. 12 bytes are 16 characters.
+    // `crypt(3)` takes at most 16 characters of salt and leaves the rest out of the hash it
+    // compares with, so that a longer salt locks everybody out. 12 bytes are 16 characters.
     let salt = uuid::Uuid::new_v4();
     let hashed =
         ShaCrypt::default().hash_password_with_salt(secret.as_bytes(), &salt.as_bytes()[..12]);
@@ -286,7 +286,8 @@ fn syntax(field: &Field, value: &Json) -> Result<(), Refusal> {
                     || !text.chars().all(inside)
                 {
                     return wrong(
-                        "may hold letters, digits, '-', '.' and '_', and starts with a letter or digit"
+                        "may hold letters, digits, '-', '.' and '_', and starts with a letter or \
+                         digit"
                             .to_owned(),
                     );
                 }

@@ -404,7 +404,8 @@ impl<T: Send + 'static> Drop for RunToCompletion<T> {
     }
 }
 
-/// An operation as the log names it: `#12 disk_create disk/3 'data'`. Costs nothing where no log is.
+/// An operation as the log names it: `#12 disk_create disk/3 'data'`. Costs nothing where no log
+/// is.
 pub(super) struct Title<'o>(pub(super) &'o Operation);
 
 impl fmt::Display for Title<'_> {

@@ -46,8 +46,8 @@ pub(super) type Kept = (Uid, Arc<dyn Kind>, ResourceId);
 
 impl Engine {
     /// An operation that ran has come to its end, and stays where it is until that is on disk: a
-    /// full disk costs time, and says what it waits for. When the backend leaves or the store breaks
-    /// before that, the next start takes the operation up again.
+    /// full disk costs time, and says what it waits for. When the backend leaves or the store
+    /// breaks before that, the next start takes the operation up again.
     pub(super) async fn finish_with_retry(self: &Arc<Self>, uid: Uid, end: End) {
         loop {
             match self.end(uid, end.clone()).await {

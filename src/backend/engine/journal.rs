@@ -15,8 +15,6 @@
 
 mod recorder;
 mod step;
-#[cfg(test)]
-mod tests;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -281,7 +281,8 @@ impl Live {
             .operations()
             .find(|it| it.state == State::Error && kinds.makes(it) == Some(subject))?;
         let why = format!(
-            "{subject} '{}' is not made yet: its creation {} failed; relaunch that first, then this",
+            "{subject} '{}' is not made yet: its creation {} failed; relaunch that first, then \
+             this",
             resource.name(),
             maker.uid
         );

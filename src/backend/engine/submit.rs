@@ -105,7 +105,8 @@ impl Engine {
         }
     }
 
-    /// The checks that need no lock, or for a look only: the catalogue's, and the hashing of secrets.
+    /// The checks that need no lock, or for a look only: the catalogue's, and the hashing of
+    /// secrets.
     pub(super) async fn check(
         &self,
         kind: &Arc<dyn Kind>,

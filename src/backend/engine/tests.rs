@@ -1,6 +1,7 @@
 //! Memory and disk tell the same story when writes fail and callers go: with kinds and things that
 //! are nobody's but the engine's.
 
+mod journal;
 mod once;
 pub mod world;
 
@@ -83,10 +84,10 @@ async fn an_end_that_cannot_be_written_is_waited_for_and_told() {
     let mut events = world.engine.events.subscribe();
     let make = world.submit("make", json!({ "name": "one" })).await.unwrap();
     let waits = |fact: &Fact| match fact {
-        Fact::Operation(operation) => {
-            let wait = operation.wait.as_ref();
-            wait.is_some_and(|it| matches!(it, Wait::Retry { why, .. } if why.contains("no room")))
-        }
+        Fact::Operation(operation) => match &operation.wait {
+            Some(Wait::Retry { why, .. }) => why.contains("no room"),
+            _ => false,
+        },
         _ => false,
     };
     while !waits(&events.next().await.unwrap().fact) {}

@@ -28,7 +28,9 @@ impl Kind for DiskAttach {
         OperationSpec {
             kind: "disk_attach".into(),
             title: "Attach".into(),
-            doc: "Attaches a disk to a virtual machine. A running guest sees it at once, under /dev/disk/by-id; a halted one when it is started.".into(),
+            doc: "Attaches a disk to a virtual machine. A running guest sees it at once, under \
+                  /dev/disk/by-id; a halted one when it is started."
+                .into(),
             doing: "attaching".into(),
             resource: ResourceKind::Disk,
             effect: Effect::Changes,
@@ -56,7 +58,10 @@ impl Kind for DiskAttach {
                     "The VM that gets it.",
                 ),
             ],
-            locks: vec![LockRule { field: "disk".into(), mode: LockMode::Exclusive },LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
+            locks: vec![
+                LockRule { field: "disk".into(), mode: LockMode::Exclusive },
+                LockRule { field: "vm".into(), mode: LockMode::Exclusive },
+            ],
             requires: vec!["free".into()],
             state_after: Some("attached".into()),
             reject_duplicates: false,
@@ -153,8 +158,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_endures_everything() {
-        hot().endure().await;
+    async fn it_survives_faults() {
+        hot().survives_faults().await;
     }
 
     #[tokio::test]

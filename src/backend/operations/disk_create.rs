@@ -40,7 +40,9 @@ impl Kind for DiskCreate {
         OperationSpec {
             kind: "disk_create".into(),
             title: "Create".into(),
-            doc: "Makes a disk with a filesystem on the whole of it, ready to be attached. Its file grows with what is written to it.".into(),
+            doc: "Makes a disk with a filesystem on the whole of it, ready to be attached. Its \
+                  file grows with what is written to it."
+                .into(),
             doing: "being created".into(),
             resource: ResourceKind::Disk,
             effect: Effect::Creates,
@@ -48,7 +50,25 @@ impl Kind for DiskCreate {
             lane: "disk".into(),
             risk: Risk::None,
             warning: "".into(),
-            fields: vec![Field::required("name", FieldType::Name, "The disk's name, which is also the label of its filesystem where that has room."),Field::required("size_mb", FieldType::Integer { min: 1, max: 1_048_576, unit: "MB".into() }, "Its size as the guest sees it, in MB of 1 MiB."),Field::optional("fstype", FieldType::Choice { choices }, "ext4", "The filesystem it is made with."),],
+            fields: vec![
+                Field::required(
+                    "name",
+                    FieldType::Name,
+                    "The disk's name, which is also the label of its filesystem where that has \
+                     room.",
+                ),
+                Field::required(
+                    "size_mb",
+                    FieldType::Integer { min: 1, max: 1_048_576, unit: "MB".into() },
+                    "Its size as the guest sees it, in MB of 1 MiB.",
+                ),
+                Field::optional(
+                    "fstype",
+                    FieldType::Choice { choices },
+                    "ext4",
+                    "The filesystem it is made with.",
+                ),
+            ],
             locks: vec![],
             requires: vec![],
             state_after: Some("free".into()),
@@ -147,14 +167,14 @@ mod tests {
     use crate::backend::testing::harness::{Harness, Trial};
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "disk_create",
             params: json!({ "name": "data", "size_mb": 20 }),
             setup: |_| Box::pin(async {}),
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]

@@ -31,7 +31,9 @@ impl Kind for DiskDelete {
         OperationSpec {
             kind: "disk_delete".into(),
             title: "Delete".into(),
-            doc: "Moves a disk into the trash, from where it can be restored until its time there is over.".into(),
+            doc: "Moves a disk into the trash, from where it can be restored until its time there \
+                  is over."
+                .into(),
             doing: "being deleted".into(),
             resource: ResourceKind::Disk,
             effect: Effect::Changes,
@@ -39,7 +41,11 @@ impl Kind for DiskDelete {
             lane: "disk".into(),
             risk: Risk::Destructive,
             warning: warning.into(),
-            fields: vec![Field::required("disk", FieldType::Resource { of: ResourceKind::Disk, states: vec!["free".into()] }, "The disk to delete."),],
+            fields: vec![Field::required(
+                "disk",
+                FieldType::Resource { of: ResourceKind::Disk, states: vec!["free".into()] },
+                "The disk to delete.",
+            )],
             locks: vec![LockRule { field: "disk".into(), mode: LockMode::Exclusive }],
             requires: vec!["free".into()],
             state_after: Some("trashed".into()),

@@ -28,16 +28,37 @@ impl Kind for DiskDetach {
         OperationSpec {
             kind: "disk_detach".into(),
             title: "Detach".into(),
-            doc: "Takes a disk from the virtual machine it is attached to. A running guest is asked to let go of it first.".into(),
+            doc: "Takes a disk from the virtual machine it is attached to. A running guest is \
+                  asked to let go of it first."
+                .into(),
             doing: "detaching".into(),
             resource: ResourceKind::Disk,
             effect: Effect::Changes,
             subject: Some("disk".into()),
             lane: "disk".into(),
             risk: Risk::Disruptive,
-            warning: "A filesystem on it that the guest still has mounted breaks: unmount it there first.".into(),
-            fields: vec![Field::required("disk", FieldType::Resource { of: ResourceKind::Disk, states: vec!["attached".into()] }, "The disk to detach."),Field::optional("vm", FieldType::Resource { of: ResourceKind::Vm, states: vec![] }, serde_json::Value::Null, "The VM to take it from; the one it is attached to when left out.").advanced(),],
-            locks: vec![LockRule { field: "disk".into(), mode: LockMode::Exclusive },LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
+            warning:
+                "A filesystem on it that the guest still has mounted breaks: unmount it there \
+                 first."
+                    .into(),
+            fields: vec![
+                Field::required(
+                    "disk",
+                    FieldType::Resource { of: ResourceKind::Disk, states: vec!["attached".into()] },
+                    "The disk to detach.",
+                ),
+                Field::optional(
+                    "vm",
+                    FieldType::Resource { of: ResourceKind::Vm, states: vec![] },
+                    serde_json::Value::Null,
+                    "The VM to take it from; the one it is attached to when left out.",
+                )
+                .advanced(),
+            ],
+            locks: vec![
+                LockRule { field: "disk".into(), mode: LockMode::Exclusive },
+                LockRule { field: "vm".into(), mode: LockMode::Exclusive },
+            ],
             requires: vec!["attached".into()],
             state_after: Some("free".into()),
             reject_duplicates: true,
@@ -117,7 +138,7 @@ mod tests {
     use crate::domain::DiskState;
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "disk_detach",
             params: json!({ "disk": "data" }),
@@ -129,7 +150,7 @@ mod tests {
             },
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]

@@ -174,8 +174,8 @@ async fn power_down(step: &StepContext, vm: &Vm, timeout: Duration) -> Result<()
             GuestStatus::Off | GuestStatus::ShutDown => return Ok(()),
             GuestStatus::Paused | GuestStatus::Broken => {
                 return Err(Failure::new(format!(
-                    "vm/{} '{}' stands still and hears no power button; relaunch with force=true to \
-                     cut its power",
+                    "vm/{} '{}' stands still and hears no power button; relaunch with force=true \
+                     to cut its power",
                     vm.id, vm.name
                 )));
             }
@@ -198,7 +198,8 @@ async fn power_down(step: &StepContext, vm: &Vm, timeout: Duration) -> Result<()
                 timeout.as_secs()
             )));
         }
-        // When the guest will be done nobody knows; the patience that is used up says nothing of it.
+        // When the guest will be done nobody knows; the patience that is used up says nothing of
+        // it.
         let detail = format!("gives up in {} s", left.as_secs());
         step.report(ProgressReport { detail: Some(detail), ..ProgressReport::default() });
         ports.hypervisor.power_button(&guest, step.log()).await?;

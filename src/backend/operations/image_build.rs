@@ -120,14 +120,14 @@ mod tests {
     use crate::domain::Reason;
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "image_build",
             params: json!({ "recipe": "debian" }),
             setup: |_| Box::pin(async {}),
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]

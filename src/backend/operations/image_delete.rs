@@ -100,8 +100,8 @@ fn in_use(image: u64, inventory: &Inventory) -> Option<String> {
     })
 }
 
-/// Looks for VMs of an image that the database does not know: after an older one was put back, their
-/// descriptions are all that tells of them.
+/// Looks for VMs of an image that the database does not know: after an older one was put back,
+/// their descriptions are all that tells of them.
 fn unknown_use(settings: &Settings, image: u64) -> Result<(), Failure> {
     let described = description::vms(&settings.state_dir)
         .map_err(|error| Failure::io("read the descriptions of VMs", &error))?;

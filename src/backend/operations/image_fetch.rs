@@ -252,14 +252,14 @@ mod tests {
     const URL: &str = "https://images.example/other.qcow2";
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "image_fetch",
             params: json!({ "os": "debian-12" }),
             setup: |_| Box::pin(async {}),
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]

@@ -33,8 +33,8 @@ impl Kind for ImageImport {
         OperationSpec {
             kind: "image_import".into(),
             title: "Import".into(),
-            doc: "Copies a qcow2, raw or ISO file, or a kernel with an initrd, and makes an image of \
-                  it. The file itself stays as it is."
+            doc: "Copies a qcow2, raw or ISO file, or a kernel with an initrd, and makes an image \
+                  of it. The file itself stays as it is."
                 .into(),
             doing: "being imported".into(),
             resource: ResourceKind::Image,
@@ -106,14 +106,14 @@ mod tests {
     use crate::domain::Reason;
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "image_import",
             params: json!({ "name": "mine", "source": "/etc/hostname", "login": "me" }),
             setup: |_| Box::pin(async {}),
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]

@@ -165,8 +165,8 @@ impl<K: Kind> kind::Kind for Bound<K> {
     }
 
     fn admit(&self, params: &Params, cx: &kind::AdmissionContext<'_>) -> Result<(), Refusal> {
-        // They passed the catalogue's checks: only a kind whose fields and parameter type disagree
-        // fails here, which the catalogue tests look for.
+        // They passed the catalogue's checks: a kind whose fields and parameter type disagree,
+        // which the catalogue tests look for.
         let params =
             typed::<K>(params).map_err(|failure| Refusal::new(Reason::Type, failure.message))?;
         K::admit(&params, &self.admission(cx))

@@ -52,7 +52,8 @@ impl Kind for TaskCreate {
             ..timetable::spec(
                 "task_create",
                 "New task",
-                "Makes a task that asks for an operation at the times that match all of its fields.",
+                "Makes a task that asks for an operation at the times that match all of its \
+                 fields.",
             )
         }
     }

@@ -33,8 +33,8 @@ impl Kind for TaskEnable {
             ..timetable::spec(
                 "task_enable",
                 "Enable",
-                "Lets a task fire by itself again; what it would have done meanwhile is not made up \
-                 for.",
+                "Lets a task fire by itself again; what it would have done meanwhile is not made \
+                 up for.",
             )
         }
     }

@@ -44,8 +44,8 @@ impl Kind for VmCreate {
         OperationSpec {
             kind: "vm_create".into(),
             title: "Create".into(),
-            doc: "Creates a virtual machine from an image and starts it. Its root disk is an overlay \
-                  of the image's, so this takes the same time whatever the image's size."
+            doc: "Creates a virtual machine from an image and starts it. Its root disk is an \
+                  overlay of the image's, so this takes the same time whatever the image's size."
                 .into(),
             doing: "being created".into(),
             resource: ResourceKind::Vm,
@@ -233,7 +233,8 @@ impl Kind for VmCreate {
                             }
                         }
                     };
-                    // The seed is written while qemu-img works; what failed is told when both have ended.
+                    // The seed is written while qemu-img works; what failed is told when both have
+                    // ended.
                     let (root, seed) = tokio::join!(root, disks.seed(seed_path, seed));
                     root.and(seed)
                 }
@@ -275,8 +276,8 @@ fn check_login(login: &str) -> Result<(), Refusal> {
         Reason::Syntax,
         "login",
         login,
-        "login may hold small letters, digits, '-' and '_', starts with a letter and has at most 32 \
-         characters",
+        "login may hold small letters, digits, '-' and '_', starts with a letter and has at most \
+         32 characters",
     ))
 }
 
@@ -288,8 +289,8 @@ fn memory_mib(params: &Parameters, settings: &Settings) -> u64 {
 fn logs_in(form: Option<&ImageForm>, login: &str) -> String {
     match form {
         Some(ImageForm::Direct { .. }) => {
-            "Its serial console is a shell of root's that asks for no password; the one given is not \
-             used."
+            "Its serial console is a shell of root's that asks for no password; the one given is \
+             not used."
                 .to_owned()
         }
         Some(ImageForm::Iso { .. }) => {
@@ -336,14 +337,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "vm_create",
             params: json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny" }),
             setup: |harness| Box::pin(async { assert_eq!(harness.some_image().await, 1) }),
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]

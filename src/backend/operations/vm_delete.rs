@@ -29,7 +29,10 @@ impl Kind for VmDelete {
         OperationSpec {
             kind: "vm_delete".into(),
             title: "Delete".into(),
-            doc: "Deletes a halted virtual machine with its root disk. Disks that were attached to it become free and keep what is on them.".into(),
+            doc:
+                "Deletes a halted virtual machine with its root disk. Disks that were attached to \
+                 it become free and keep what is on them."
+                    .into(),
             doing: "being deleted".into(),
             resource: ResourceKind::Vm,
             effect: Effect::Deletes,
@@ -128,7 +131,7 @@ mod tests {
         let mut harness = Harness::open();
         let vm = harness.some_vm().await;
         harness.done("vm_stop", json!({ "vm": vm, "force": true })).await;
-        harness.fake.haunts(vm);
+        harness.fake.orphan(vm);
         let before = harness.everything().await;
         let (_, why) = harness.fails("vm_delete", json!({ "vm": vm })).await;
         assert!(why.contains("runs again"), "{why}");

@@ -30,15 +30,32 @@ impl Kind for VmReboot {
         OperationSpec {
             kind: "vm_reboot".into(),
             title: "Reboot".into(),
-            doc: "Presses the power button until the guest has shut down, then starts it anew in the same process. By force, it is reset at once.".into(),
+            doc: "Presses the power button until the guest has shut down, then starts it anew in \
+                  the same process. By force, it is reset at once."
+                .into(),
             doing: "rebooting".into(),
             resource: ResourceKind::Vm,
             effect: Effect::Changes,
             subject: Some("vm".into()),
             lane: "vm".into(),
             risk: Risk::Disruptive,
-            warning: "Whatever runs in the guest is ended; by force, what it has not written to its disks is lost.".into(),
-            fields: vec![Field::required("vm", FieldType::Resource { of: ResourceKind::Vm, states: vec!["running".into()] }, "The VM to reboot."),Field::optional("force", FieldType::Flag, false, "Reset it at once instead of asking the guest."), guests::timeout(settings),],
+            warning: "Whatever runs in the guest is ended; by force, what it has not written to \
+                      its disks is lost."
+                .into(),
+            fields: vec![
+                Field::required(
+                    "vm",
+                    FieldType::Resource { of: ResourceKind::Vm, states: vec!["running".into()] },
+                    "The VM to reboot.",
+                ),
+                Field::optional(
+                    "force",
+                    FieldType::Flag,
+                    false,
+                    "Reset it at once instead of asking the guest.",
+                ),
+                guests::timeout(settings),
+            ],
             locks: vec![LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
             requires: vec!["running".into()],
             state_after: Some("running".into()),

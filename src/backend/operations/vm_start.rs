@@ -112,14 +112,14 @@ mod tests {
     use crate::domain::{Reason, ResourceId, ResourceKind, VmState};
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "vm_start",
             params: json!({ "vm": "web-1" }),
             setup: |harness| Box::pin(async { assert_eq!(harness.some_halted_vm().await, 1) }),
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]
@@ -139,7 +139,7 @@ mod tests {
         for trouble in [Trouble::Before, Trouble::After] {
             let mut harness = Harness::open();
             let vm = harness.some_halted_vm().await;
-            harness.fake.haunts(vm);
+            harness.fake.orphan(vm);
             harness.fake.trouble(0, trouble);
             harness.fails("vm_start", json!({ "vm": vm })).await;
             assert!(harness.fake.processes().contains_key(&vm), "{trouble:?}");

@@ -115,7 +115,7 @@ mod tests {
     use crate::backend::testing::harness::params;
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "vm_stop",
             params: json!({ "vm": "web-1" }),
@@ -123,7 +123,7 @@ mod tests {
             // What has been shut down cannot be woken up as it was.
             undoes: false,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]

@@ -23,6 +23,7 @@ use super::description;
 use super::mark::Mark;
 use super::moved;
 use crate::backend::engine::inventory::Inventory;
+use crate::backend::engine::storage::Opened;
 use crate::backend::engine::store::Look;
 use crate::backend::ports::{CommandLog, DiskInfo, Ports};
 use crate::backend::settings::Settings;
@@ -30,7 +31,7 @@ use crate::backend::settings::Settings;
 /// How often is looked while what is found may be in motion.
 const LOOKS: u32 = 6;
 /// How long between two looks.
-const PAUSE: Duration = Duration::from_millis(300);
+const LOOK_INTERVAL: Duration = Duration::from_millis(300);
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,7 +67,7 @@ pub async fn deep(
         if all.findings.is_empty() {
             break;
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(LOOK_INTERVAL).await;
         let again = look(settings, ports, live).await?;
         all.findings.retain(|finding| again.findings.contains(finding));
     }
@@ -127,7 +128,7 @@ impl<'s> Known<'s> {
     fn of(settings: &'s Settings, store: Option<Look>) -> Result<Self, BackendError> {
         let mut opened = match &store {
             Some(store) => store.opened()?,
-            None => Default::default(),
+            None => Opened::default(),
         };
         for resource in &mut opened.resources {
             moved::follow(&settings.state_dir, resource);

@@ -47,7 +47,8 @@ pub fn folder_of(kind: ResourceKind) -> &'static str {
     FOLDERS.iter().find(|(of, _)| *of == kind).map_or(ENCODINGS, |(_, name)| name)
 }
 
-/// The number a name in such a folder begins with: `3`, `3.deleted`, `3.qcow2`, `.3.qcow2.partial-…`.
+/// The number a name in such a folder begins with: `3`, `3.deleted`, `3.qcow2`,
+/// `.3.qcow2.partial-…`.
 #[must_use]
 pub fn number(name: &str) -> Option<u64> {
     let name = name.strip_prefix('.').unwrap_or(name);

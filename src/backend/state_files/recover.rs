@@ -24,7 +24,7 @@ use super::beneath::Folder;
 use super::mark::Mark;
 use super::{self as state_files, FOLDERS, TRASH, description, folder_of, moved};
 use crate::backend::engine::inventory::Inventory;
-use crate::backend::engine::storage::Change;
+use crate::backend::engine::storage::{Change, Opened};
 use crate::backend::engine::store::{Look, Store};
 use crate::backend::operations::{guest, halted};
 use crate::backend::ports::{GuestStatus, Ports};
@@ -52,7 +52,7 @@ pub async fn recover(
     let store = Look::at(&settings.state_dir)?;
     let mut opened = match &store {
         Some(store) => store.opened()?,
-        None => Default::default(),
+        None => Opened::default(),
     };
     for resource in &mut opened.resources {
         moved::follow(&settings.state_dir, resource);

@@ -1,5 +1,5 @@
 //! What the tests of kinds share: a whole backend over fakes in a folder of its own, and the trials
-//! every kind must endure. Nothing here sleeps: everything waits for events.
+//! every kind must survive. Nothing here sleeps: everything waits for events.
 
 use std::path::Path;
 
@@ -334,7 +334,7 @@ impl Trial {
     /// It fails at every call on the world, before and after the effect, is cancelled during every
     /// one, and loses its backend during every one. Whatever happens, nothing is left of it, or it
     /// ends as if nothing had happened.
-    pub async fn endure(&self) {
+    pub async fn survives_faults(&self) {
         let mut harness = self.harness().await;
         let before = harness.everything().await;
         harness.done(self.kind, self.params.clone()).await;

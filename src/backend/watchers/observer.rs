@@ -35,7 +35,7 @@ use crate::backend::ports::{GuestEvent, GuestStatus};
 /// Who asks when nobody does.
 const ACTOR: &str = "hostler";
 /// How long to wait before a VM that could not be looked at is looked at again.
-const AGAIN: Duration = Duration::from_secs(5);
+const LOOK_RETRY: Duration = Duration::from_secs(5);
 /// How many events of guests may wait to be looked at.
 const WAITING: usize = 256;
 
@@ -91,8 +91,8 @@ impl Observer {
             tokio::select! {
                 _ = self.watch.next() => {}
                 Some((vm, event)) = events.recv() => self.hear(vm, event),
-                () = async { clock.until(purge.unwrap_or_default()).await }, if purge.is_some() => {}
-                () = tokio::time::sleep(AGAIN), if failed => {}
+                () = clock.until(purge.unwrap_or_default()), if purge.is_some() => {}
+                () = tokio::time::sleep(LOOK_RETRY), if failed => {}
             }
         }
     }
@@ -216,8 +216,8 @@ impl Observer {
         written.map_err(|error| Failure::new(error.to_string()))
     }
 
-    /// Asks for the removal of every disk whose time in the trash is over. Gives when the next one's
-    /// is.
+    /// Asks for the removal of every disk whose time in the trash is over. Gives when the next
+    /// one's is.
     async fn purge(&mut self) -> Option<Timestamp> {
         let keep = SignedDuration::from_hours(24 * i64::from(self.site.settings().trash_days));
         let now = self.site.ports().clock.now();

@@ -149,8 +149,8 @@ fn usage_shows(told: (f32, u64), now: (f32, u64)) -> bool {
     (told.0 - now.0).abs() >= 1.0 || told.1.abs_diff(now.1) * 100 > told.1
 }
 
-/// Whether the box's load differs enough from what was told: 5 points of processor, 10 while nothing
-/// is in flight, or 1 % of memory or pool.
+/// Whether the box's load differs enough from what was told: 5 points of processor, 10 while
+/// nothing is in flight, or 1 % of memory or pool.
 fn load_shows(told: &Load, now: &Load, busy: bool) -> bool {
     let points = if busy { 5.0 } else { 10.0 };
     let percent = |told: u64, now: u64, total: u64| told.abs_diff(now) * 100 >= total.max(1);

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! A firing and its record are one transaction, so that it happens once whatever crashes. A firing
-//! that is more than `GRACE` late, because hostler was not running or the box slept, is missed and
-//! not made up for.
+//! that is more than `MAX_LATENESS` late, because hostler was not running or the box slept, is
+//! missed and not made up for.
 //!
 //! A clock that is set: what it skips when it is set ahead never came, and is not missed. When it
 //! is set back, `settled` comes back with it, and what is known to have fired does not fire again.
@@ -42,7 +42,7 @@ use crate::backend::engine::Live;
 use crate::backend::engine::notices::{Notice, Watch};
 
 /// How late a firing may be and still happen.
-const GRACE: SignedDuration = SignedDuration::from_secs(60);
+const MAX_LATENESS: SignedDuration = SignedDuration::from_secs(60);
 
 /// The minutes of a day.
 const DAY: u16 = 24 * 60;
@@ -52,7 +52,7 @@ const DAY: u16 = 24 * 60;
 const AWAY: SignedDuration = SignedDuration::from_hours(24 * 366);
 
 /// How long to wait after the store could not be written.
-const PAUSE: SignedDuration = SignedDuration::from_secs(60);
+const STORE_RETRY: SignedDuration = SignedDuration::from_secs(60);
 
 /// When active tasks fire within a day from now.
 #[must_use]
@@ -119,7 +119,7 @@ struct Owed {
 fn owed(task: &Task, now: Timestamp, zone: &TimeZone) -> Owed {
     let Some(pattern) = Pattern::of(&task.repeat) else { return Owed::default() };
     match firings(&task.repeat, &pattern, task.settled, now, zone) {
-        Some((count, last)) if now.duration_since(last) <= GRACE => {
+        Some((count, last)) if now.duration_since(last) <= MAX_LATENESS => {
             // Of two within the grace, a minute apart, the earlier one is late.
             let before = last - SignedDuration::from_secs(1);
             let earlier = (count > 1)
@@ -258,7 +258,7 @@ async fn round(site: &Site, behind: &mut HashMap<u64, Jump>) -> Option<Timestamp
                 if follow(site, id, |task| task.settled.max(jump.to)).await? {
                     behind.remove(&id);
                 }
-            } else if task.settled > now + GRACE {
+            } else if task.settled > now + MAX_LATENESS {
                 follow(site, id, |task| settled(task, now)).await?;
             }
             let task = site.engine.inventory(|inventory| inventory.task(id).cloned());
@@ -271,7 +271,7 @@ async fn round(site: &Site, behind: &mut HashMap<u64, Jump>) -> Option<Timestamp
             Ok(at) => at,
             Err(error) => {
                 tracing::error!(%error, task = name, id, "a firing could not be recorded");
-                Some(now + PAUSE)
+                Some(now + STORE_RETRY)
             }
         };
         wake = wake.into_iter().chain(at).min();

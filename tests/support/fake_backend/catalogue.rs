@@ -1,5 +1,7 @@
 //! A catalogue as a backend offers it, with every type of field in it.
 
+use hostler::domain::FieldType as T;
+use hostler::domain::ResourceKind::{Disk as D, Encoding as E, Image as I, Task as K, Vm as V};
 use hostler::domain::*;
 use serde_json::json;
 
@@ -87,10 +89,12 @@ impl Kind {
 
 /// A catalogue as a backend offers it, with every type of field in it.
 pub fn catalogue() -> Catalogue {
-    use FieldType as T;
-    use ResourceKind::{Disk as D, Encoding as E, Image as I, Task as K, Vm as V};
-    let repeat = |name, min, max, doc| Field::optional(name, T::Every { min, max }, "*", doc);
-    let kinds = [
+    let kinds = [vms(), disks(), images(), encodings(), tasks()];
+    Catalogue::new(kinds.into_iter().flatten().map(|Kind(spec)| spec))
+}
+
+fn vms() -> Vec<Kind> {
+    vec![
         Kind::new("vm_create", "Create a VM", "being created", V)
             .creates()
             .field(Field::required("hostname", T::Hostname, "Its host name, and its name here."))
@@ -128,6 +132,11 @@ pub fn catalogue() -> Catalogue {
         Kind::new("vm_delete", "Delete", "being deleted", V)
             .on(&["halted"])
             .risk(Risk::Destructive, "Its root disk and everything on it is gone for good."),
+    ]
+}
+
+fn disks() -> Vec<Kind> {
+    vec![
         Kind::new("disk_create", "Create a disk", "being created", D)
             .creates()
             .field(Field::required("name", T::Name, "Its name."))
@@ -154,6 +163,11 @@ pub fn catalogue() -> Catalogue {
         Kind::new("disk_delete", "Delete", "being deleted", D)
             .on(&["free"])
             .risk(Risk::Destructive, "It is kept in the trash for 7 days, then gone for good."),
+    ]
+}
+
+fn images() -> Vec<Kind> {
+    vec![
         Kind::new("image_build", "Build an image", "being built", I)
             .creates()
             .field(Field::required("name", T::Name, "Its name."))
@@ -187,6 +201,11 @@ pub fn catalogue() -> Catalogue {
         Kind::new("image_delete", "Delete", "being deleted", I)
             .on(&["ready"])
             .risk(Risk::Destructive, "Its files are removed."),
+    ]
+}
+
+fn encodings() -> Vec<Kind> {
+    vec![
         Kind::new("encode", "Encode", "being encoded", E)
             .creates()
             .field(Field::required("source", T::File, "The video to encode."))
@@ -209,6 +228,12 @@ pub fn catalogue() -> Catalogue {
         Kind::new("encoding_delete", "Delete", "being deleted", E)
             .on(&["finished", "failed", "cancelled"])
             .risk(Risk::Destructive, "The output file is removed."),
+    ]
+}
+
+fn tasks() -> Vec<Kind> {
+    let repeat = |name, min, max, doc| Field::optional(name, T::Every { min, max }, "*", doc);
+    vec![
         Kind::new("task_create", "Schedule a task", "being made", K)
             .creates()
             .field(Field::required("name", T::Name, "Its name."))
@@ -229,6 +254,5 @@ pub fn catalogue() -> Catalogue {
         Kind::new("task_delete", "Delete", "being deleted", K)
             .on(&[])
             .risk(Risk::Destructive, "It fires no more."),
-    ];
-    Catalogue::new(kinds.into_iter().map(|Kind(spec)| spec))
+    ]
 }

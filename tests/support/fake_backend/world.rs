@@ -205,7 +205,11 @@ pub fn operations() -> Vec<Operation> {
     stop.wait = Some(Wait::Operation { uid: Uid(48_211), resource: web3 });
     let data4 = ResourceId::new(ResourceKind::Disk, 4);
     let mut failed = operation(48_190, "disk_create", State::Error, data4, "data4");
-    failed.comment = Some("cannot write /var/lib/hostler/disks/4.partial: no space left on device; free some space and relaunch".to_owned());
+    failed.comment = Some(
+        "cannot write /var/lib/hostler/disks/4.partial: no space left on device; free some space \
+         and relaunch"
+            .to_owned(),
+    );
     failed.params = Params::from_iter([
         ("name".to_owned(), json!("data4")),
         ("size_mb".to_owned(), json!(4096)),

@@ -10,8 +10,8 @@ use crate::domain::{Params, Reason, Refusal};
 const LARGEST: usize = 256 * 1024;
 
 /// Checks what is the concern of whoever lets requests in: that they are of a sane size, and hold
-/// no hash in a secret's place. Hashes are made here, see [`super::seal`]; one from elsewhere could be
-/// anything. Requests that are stored, as a task's are, have been let in before.
+/// no hash in a secret's place. Hashes are made here, see [`super::seal`]; one from elsewhere could
+/// be anything. Requests that are stored, as a task's are, have been let in before.
 ///
 /// # Errors
 /// The field at fault.

@@ -65,8 +65,8 @@ impl Live {
         self.put_back(replaced);
     }
 
-    /// Queues an operation in `ERROR` again, as `operation`; that is on its way to the disk. `None`:
-    /// there is no such operation.
+    /// Queues an operation in `ERROR` again, as `operation`; that is on its way to the disk.
+    /// `None`: there is no such operation.
     pub fn requeue(
         &mut self,
         operation: Arc<Operation>,

@@ -408,7 +408,8 @@ proptest! {
             }
             let around = around.filter(|around| naive.iter().any(|row| row.uid.0 == *around));
             let sort = ascending.then(|| Sort { column: "uid".into(), descending: false });
-            let list = List { of: Subject::Operations, filter: filter.clone(), sort, offset, limit, around };
+            let of = Subject::Operations;
+            let list = List { of, filter: filter.clone(), sort, offset, limit, around };
             let (total, at, found) = reader::operations(&connection, &list).unwrap();
             prop_assert_eq!(total, naive.len() as u64, "{:?}", filter);
             let window: Vec<Operation> = naive

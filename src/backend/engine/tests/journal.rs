@@ -7,14 +7,15 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::backend::engine::journal::{Context, Stop};
 use crate::backend::engine::kind::Kind;
-use crate::backend::engine::tests::world::{Script, World, spec};
+use crate::backend::engine::work;
 use crate::domain::{
     BoxFuture, Control, Effect, Failure, Field, FieldType, OperationDetail, OperationSpec, Outcome,
     Params, State, StepState,
 };
 
-use super::{Context, Stop, work};
+use super::world::{Script, World, spec};
 
 const NAMES: [&str; 5] = ["s0", "s1", "s2", "s3", "s4"];
 
