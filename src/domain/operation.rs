@@ -264,8 +264,8 @@ impl Operation {
         "updated",
     ];
 
-    /// What is to be said about it, in one sentence: why it failed, or what it returned. Empty where
-    /// there is nothing.
+    /// What is to be said about it, in one sentence: why it failed, or what it returned. Empty
+    /// where there is nothing.
     #[must_use]
     pub fn message(&self) -> &str {
         let returned = self.outcome.as_ref().map(|outcome| outcome.message.as_str());

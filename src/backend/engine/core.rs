@@ -22,9 +22,9 @@ use crate::domain::{
     BackendError, BoxFuture, Catalogue, Fact, Operation, Resource, ResourceId, Uid,
 };
 
+use super::asking::Asking;
 use super::clock::Clock;
 use super::event_bus::EventBus;
-use super::idempotency::Asking;
 use super::inventory::Inventory;
 use super::kind::{AdmissionContext, Kind, Kinds};
 use super::live::{Live, Run};

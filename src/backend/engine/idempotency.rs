@@ -10,11 +10,9 @@
 //! would be refused. It is compared with what was asked for, not with what became of it: defaults
 //! may have been filled in since.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde_json::Value as Json;
-use tokio::sync::Notify;
 
 use super::admission;
 use super::core::{Engine, run_to_completion};
@@ -22,7 +20,7 @@ use super::storage::Keyed;
 use crate::domain::{Accepted, BackendError, Operation, Params, Reason, Refusal, Submit};
 
 /// The longest key.
-const LONGEST: usize = 64;
+const LONGEST_KEY: usize = 64;
 
 impl Engine {
     /// Queues an operation that somebody outside asks for with a key, or finds that done.
@@ -38,7 +36,7 @@ impl Engine {
         let engine = self.clone();
         // The key is held until the answer is on disk, also when nobody waits for that.
         run_to_completion(async move {
-            let _turn = engine.asking.turn(&key).await;
+            let _turn = engine.asking.enter(&key).await;
             match engine.storage.keyed(&key).await? {
                 Some((operation, asked)) => again(&key, operation, asked, submit).await,
                 None => engine.submit_with(submit, |_, _| Ok(Vec::new())).await,
@@ -48,52 +46,15 @@ impl Engine {
     }
 }
 
-/// Keys whose requests are being answered: one at a time for each.
-#[derive(Default)]
-pub(super) struct Asking {
-    keys: Mutex<BTreeSet<String>>,
-    left: Notify,
-}
-
-/// The turn of a request.
-struct Turn<'a> {
-    asking: &'a Asking,
-    key: &'a str,
-}
-
-impl Asking {
-    /// Returns when nobody else asks with a key.
-    async fn turn<'a>(&'a self, key: &'a str) -> Turn<'a> {
-        loop {
-            let left = self.left.notified();
-            if self.keys().insert(key.to_owned()) {
-                return Turn { asking: self, key };
-            }
-            left.await;
-        }
-    }
-
-    fn keys(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.asking.keys().remove(self.key);
-        self.asking.left.notify_waiters();
-    }
-}
-
 /// Looks whether a text can be a key.
 fn check(key: &str) -> Result<(), Refusal> {
     let length = key.chars().count();
     let printable = key.chars().all(|c| !c.is_control());
-    if printable && (1..=LONGEST).contains(&length) {
+    if printable && (1..=LONGEST_KEY).contains(&length) {
         return Ok(());
     }
-    let shown: String = key.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
-    let message = format!("key must be 1 to {LONGEST} printable characters, not {length}");
+    let shown: String = key.chars().filter(|c| !c.is_control()).take(LONGEST_KEY).collect();
+    let message = format!("key must be 1 to {LONGEST_KEY} printable characters, not {length}");
     let message = if printable { message } else { "key has a character without a face".to_owned() };
     Err(Refusal::field(Reason::Syntax, "key", shown, message))
 }

@@ -29,8 +29,8 @@ impl History for Look {
     }
 }
 
-/// Whether what was found under a number is the operation that is meant. Of one that was pruned only
-/// its number is known, which came once in this database.
+/// Whether what was found under a number is the operation that is meant. Of one that was pruned
+/// only its number is known, which came once in this database.
 fn is(
     mark: Mark,
     found: Result<Option<Operation>, BackendError>,

@@ -6,10 +6,10 @@
 //!                                                        └─────────────────────────────────────┘
 //! ```
 //!
-//! It rests after each transaction for as long as that took, so that what people ask for never waits
-//! for more than one of them. Operations leave no files when they end but those that carry their
-//! mark, where something went wrong: those operations stay, as do those that a task's history names.
-//! A clock that was set ahead makes nothing old.
+//! It rests after each transaction for as long as that took, so that what people ask for never
+//! waits for more than one of them. Operations leave no files when they end but those that carry
+//! their mark, where something went wrong: those operations stay, as do those that a task's history
+//! names. A clock that was set ahead makes nothing old.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,16 +22,16 @@ use super::timekeeper::{Jump, Timekeeper};
 use crate::backend::engine::notices::{Notice, Watch};
 use crate::backend::engine::storage::{Change, Health, Storage};
 use crate::backend::engine::store::prune::{self, Prunable, Retention};
-use crate::backend::engine::store::{Store, reader};
+use crate::backend::engine::store::{Store, counter, reader};
 use crate::backend::state_files::mark::Mark;
 use crate::domain::{BackendError, Resource, ResourceKind, RunOutcome, Uid};
 
 /// How many operations come between two looks at how many there are.
 const BETWEEN: u64 = 1024;
 /// How long after one look at how old they are the next one comes, at least.
-const AGAIN: SignedDuration = SignedDuration::from_hours(1);
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 /// The counter that says since when the clock is believed, in milliseconds since 1970.
-const CLOCK_SET: &str = "clock_set";
+const BELIEVED_SINCE: &str = "clock_set";
 
 /// What concerns the pruner: now and then an operation's end.
 pub(in crate::backend) const fn concerns(notice: Notice) -> bool {
@@ -131,7 +131,7 @@ impl Pruner {
         let Some(keep_for) = keep_for else { return Ok(()) };
         let clock = &*site.ports().clock;
         if self.believed.is_none() {
-            let set = self.store.read(|store| reader::counter(store, CLOCK_SET)).await?;
+            let set = self.store.read(|store| counter(store, BELIEVED_SINCE)).await?;
             let set = i64::try_from(set.unwrap_or(0)).unwrap_or(0);
             self.believed = Some(Timestamp::from_millisecond(set).unwrap_or_default());
         }
@@ -141,7 +141,7 @@ impl Pruner {
         let back = self.believed.filter(|since| *since > clock.now()).map(|_| clock.now());
         if let Some(since) = ahead.or(back) {
             let milliseconds = u64::try_from(since.as_millisecond()).unwrap_or(0);
-            let change = Change::Count(CLOCK_SET, milliseconds);
+            let change = Change::Count(BELIEVED_SINCE, milliseconds);
             self.store.writer().send(vec![change]).await?;
             self.believed = Some(since);
         }
@@ -154,7 +154,7 @@ impl Pruner {
         let now = site.ports().clock.now();
         let oldest = self.store.read(reader::oldest).await.ok().flatten()?;
         let due = oldest.finished.unwrap_or(now).max(self.believed.unwrap_or_default());
-        due.checked_add(keep).ok().map(|due| due.max(now + AGAIN))
+        due.checked_add(keep).ok().map(|due| due.max(now + LOOK_AGAIN))
     }
 }
 

@@ -391,3 +391,29 @@ fn second(text: &str) -> Option<Extent> {
     let at = text.parse::<Timestamp>().ok().map(Timestamp::as_second).or_else(counted)?;
     Some(Extent::single(at as f64))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Value;
+
+    #[test]
+    fn a_change_may_be_asked_for_by_how_long_ago_it_was() {
+        let now = "2026-11-20T12:00+01[Europe/Berlin]".parse::<Zoned>().unwrap();
+        let ago = |minutes: i64| now.timestamp() - jiff::SignedDuration::from_mins(minutes);
+        let changed = |at: Timestamp| move |_: &str| Some(Value::Number(at.as_second() as f64));
+        for (filter, minutes, expected) in [
+            ("updated<1h", 59, true),
+            ("updated<1h", 61, false),
+            ("updated>1h", 61, true),
+            ("updated<1d finished<1d", 61, true),
+            ("updated>2026-11-01", 61, true),
+        ] {
+            let filter = Filter::parse(filter, Subject::Operations, &now).unwrap();
+            let columns = ["updated", "finished"];
+            assert_eq!(filter.matches(&columns, changed(ago(minutes))), expected, "{filter:?}");
+        }
+        let error = Filter::parse("updated:2h", Subject::Operations, &now).unwrap_err();
+        assert_eq!(error.to_string(), "updated is a length of time: it takes > >= < <=");
+    }
+}

@@ -3,7 +3,7 @@
 use rusqlite::{CachedStatement, Connection, params};
 
 use crate::backend::engine::storage::{Change, StepChange};
-use crate::domain::LaneState;
+use crate::domain::{LaneState, Uid};
 
 use super::fault::Faults;
 use super::numbers::PRUNED;
@@ -47,7 +47,8 @@ impl<'c> Statements<'c> {
             )?,
             stand: connection.prepare_cached(
                 "UPDATE operation SET state = ?2, comment = ?3, started = ?4, finished = ?5, \
-                 outcome = ?6, updated = ?7, cancelling = iif(?2 = 1, cancelling, 0) WHERE uid = ?1",
+                 outcome = ?6, updated = ?7, cancelling = iif(?2 = 1, cancelling, 0) \
+                 WHERE uid = ?1",
             )?,
         })
     }
@@ -132,19 +133,7 @@ impl<'c> Statements<'c> {
                 operation.resource_name,
                 time(operation.updated),
             ])?,
-            Change::Prune { uids, up_to } => {
-                let mut steps = other("DELETE FROM step WHERE uid = ?1")?;
-                // What has not ended is kept, whoever says what.
-                let mut operation =
-                    other("DELETE FROM operation WHERE uid = ?1 AND state IN (2, 4)")?;
-                for uid in uids {
-                    if operation.execute([uid.0])? > 0 {
-                        steps.execute([uid.0])?;
-                    }
-                }
-                other("INSERT OR REPLACE INTO counter VALUES (?1, ?2)")?
-                    .execute(params![PRUNED, up_to.0])?
-            }
+            Change::Prune { uids, up_to } => return self.prune(uids, *up_to),
             Change::Step(change) => {
                 let StepChange { uid, step, result } = &**change;
                 other(
@@ -185,6 +174,21 @@ impl<'c> Statements<'c> {
                     .execute(params![name, width, state])?
             }
         };
+        Ok(())
+    }
+
+    /// Removes operations with their steps. What has not ended is kept, whoever says what.
+    fn prune(&self, uids: &[Uid], up_to: Uid) -> rusqlite::Result<()> {
+        let statement = |sql| self.connection.prepare_cached(sql);
+        let mut steps = statement("DELETE FROM step WHERE uid = ?1")?;
+        let mut operation = statement("DELETE FROM operation WHERE uid = ?1 AND state IN (2, 4)")?;
+        for uid in uids {
+            if operation.execute([uid.0])? > 0 {
+                steps.execute([uid.0])?;
+            }
+        }
+        statement("INSERT OR REPLACE INTO counter VALUES (?1, ?2)")?
+            .execute(params![PRUNED, up_to.0])?;
         Ok(())
     }
 }

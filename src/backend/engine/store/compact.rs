@@ -1,9 +1,9 @@
 //! Giving back what the file of a store holds and does not use.
 //!
-//! Not by itself: what pruned operations took is used again by those that come, so that a file stops
-//! growing. It is smaller for good only where less is kept than was, and then somebody knows that
-//! and may wait. The whole is written anew, beside, and put in its place: nobody works with the
-//! store meanwhile, and a crash leaves it as it was.
+//! Not by itself: what pruned operations took is used again by those that come, so that a file
+//! stops growing. It is smaller for good only where less is kept than was, and then somebody knows
+//! that and may wait. The whole is written anew, beside, and put in its place: nobody works with
+//! the store meanwhile, and a crash leaves it as it was.
 
 use std::fs::File;
 use std::io;
@@ -24,7 +24,8 @@ pub struct Compacted {
     pub after: u64,
 }
 
-/// Makes the store of a state directory, which the caller owns alone, as small as it can be. Blocks.
+/// Makes the store of a state directory, which the caller owns alone, as small as it can be.
+/// Blocks.
 ///
 /// # Errors
 /// When it cannot be read, or there is no room for the new file beside it.

@@ -29,7 +29,7 @@ pub use compact::{Compacted, compact};
 #[cfg(any(test, feature = "failpoints"))]
 pub use fault::{Fault, Faults, How};
 pub use look::Look;
-pub use numbers::is_pruned;
+pub use numbers::{counter, is_pruned};
 pub use reader::Reader;
 pub use reserve::FILE as RESERVE;
 pub use writer::Writer;

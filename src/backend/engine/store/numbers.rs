@@ -7,8 +7,8 @@
 //!
 //! Numbers rise without gaps. What is pruned are the oldest, but for the few that had to stay.
 
-use rusqlite::Connection;
 use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::domain::Uid;
 
@@ -97,9 +97,17 @@ impl Numbers {
     }
 }
 
+/// A counter, where anything was counted.
+pub fn counter(connection: &Connection, name: &str) -> rusqlite::Result<Option<u64>> {
+    connection
+        .prepare_cached("SELECT value FROM counter WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))
+        .optional()
+}
+
 /// Up to which number operations were pruned.
 pub(super) fn pruned(connection: &Connection) -> rusqlite::Result<u64> {
-    Ok(super::reader::counter(connection, PRUNED)?.unwrap_or(0))
+    Ok(counter(connection, PRUNED)?.unwrap_or(0))
 }
 
 /// Whether there was an operation of that number, and it was pruned.

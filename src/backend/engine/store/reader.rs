@@ -220,14 +220,6 @@ pub fn oldest(connection: &Connection) -> rusqlite::Result<Option<Operation>> {
         .optional()
 }
 
-/// A counter, where anything was counted.
-pub fn counter(connection: &Connection, name: &str) -> rusqlite::Result<Option<u64>> {
-    connection
-        .prepare_cached("SELECT value FROM counter WHERE name = ?1")?
-        .query_row([name], |row| row.get(0))
-        .optional()
-}
-
 /// The steps of an operation, of every attempt, each with what it returned.
 pub fn steps(
     connection: &Connection,

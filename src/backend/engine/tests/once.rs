@@ -1,4 +1,5 @@
-//! What asks again with its idempotency key is answered as it was before, and nothing is done twice.
+//! What asks again with its idempotency key is answered as it was before, and nothing is done
+//! twice.
 
 use serde_json::json;
 

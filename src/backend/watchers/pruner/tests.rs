@@ -19,10 +19,11 @@ fn year_old(trial: &Trial, count: u64) {
     let sql = format!(
         "UPDATE step SET uid = uid + {count}; UPDATE operation SET uid = uid + {count}; \
          WITH RECURSIVE n(uid) AS (SELECT 1 UNION ALL SELECT uid + 1 FROM n WHERE uid < {count}) \
-         INSERT INTO operation (uid, kind, state, params, resource, resource_name, actor, priority, \
-         attempt, cancelling, created, started, finished, updated) \
+         INSERT INTO operation (uid, kind, state, params, resource, resource_name, actor, \
+         priority, attempt, cancelling, created, started, finished, updated) \
          SELECT uid, 'vm_reboot', 2, '{{\"vm\":3}}', 'vm/3', 'web-3', 'console:root', 0, 0, 0, \
-         1740000000000 + uid, 1740000000000 + uid, 1740000001000 + uid, 1740000001000 + uid FROM n; \
+         1740000000000 + uid, 1740000000000 + uid, 1740000001000 + uid, 1740000001000 + uid \
+         FROM n; \
          INSERT INTO step SELECT uid, 0, number, 'stop', 1, 'null', NULL, '[]', \
          1740000000000 + uid, 1740000001000 + uid \
          FROM operation, (SELECT 1 AS number UNION SELECT 2) WHERE uid <= {count}"
