@@ -33,7 +33,7 @@ pub(super) fn rows(out: &mut dyn Write, rows: &Rows, width: Option<u16>) -> std:
             heads.push("COMMENT".to_owned());
             let cells = |it: &Operation| {
                 let own = columns.iter().map(|column| text(it.field(&column.name), column));
-                own.chain([it.comment.clone().unwrap_or_default()]).collect()
+                own.chain([it.message().to_owned()]).collect()
             };
             operations.iter().map(cells).collect()
         }
