@@ -174,7 +174,7 @@ mod tests {
     fn columns_line_up_by_what_the_terminal_shows() {
         assert_eq!(
             shown(&[["日本", "x"], ["é", "y\u{1b}[31m"]], None),
-            "A     B\n日本  x\né     y [31m\n"
+            "A     B\n日本  x\né     y\u{fffd}[31m\n"
         );
     }
 
