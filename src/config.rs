@@ -40,6 +40,8 @@ pub const KEYS: &[&str] = &[
     "lanes.image",
     "lanes.encode",
     "lanes.task",
+    "operations.keep",
+    "operations.keep_days",
     "log.level",
     "log.file",
 ];
@@ -66,6 +68,10 @@ pub struct Config {
     pub ascii: Option<bool>,
     /// The width of each lane that was told one, by its name.
     pub lanes: BTreeMap<String, u32>,
+    /// How many operations are kept.
+    pub keep_operations: Option<u32>,
+    /// Days an operation is kept after its end.
+    pub keep_operations_days: Option<u32>,
     /// The least a message must be to be written to the log.
     pub log_level: String,
     /// The log file; `None` for `hostler.log` in the state directory.
@@ -86,6 +92,8 @@ impl Default for Config {
             mouse: true,
             ascii: None,
             lanes: BTreeMap::new(),
+            keep_operations: None,
+            keep_operations_days: None,
             log_level: "info".to_owned(),
             log_file: None,
             keymap: BTreeMap::new(),
@@ -192,6 +200,8 @@ impl Config {
                     _ => None,
                 }
             }
+            "operations.keep" => self.keep_operations = Some(value.whole(1000..=100_000_000)?),
+            "operations.keep_days" => self.keep_operations_days = Some(value.whole(1..=36_500)?),
             "log.level" => {
                 let level = value.one_of(&["error", "warn", "info", "debug", "trace"])?;
                 self.log_level = level.to_owned();
@@ -259,7 +269,9 @@ fn flatten<'a>(prefix: &str, table: &'a DeTable<'a>, entries: &mut Vec<KeyValue<
         let key = format!("{prefix}{}", name.get_ref());
         let at = name.span().start;
         match value.get_ref() {
-            DeValue::Table(inner) if ["lanes", "log", "keymap"].contains(&key.as_str()) => {
+            DeValue::Table(inner)
+                if ["lanes", "operations", "log", "keymap"].contains(&key.as_str()) =>
+            {
                 flatten(&format!("{key}."), inner, entries);
             }
             DeValue::Table(_) if !KEYS.contains(&key.as_str()) => {

@@ -114,12 +114,13 @@ fn run(cli: Cli, catalogue: &Catalogue, read: Read) -> anyhow::Result<ExitCode> 
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    if let Some(Command::Doctor { deep: false, json }) = &cli.command {
+    if let Some(Command::Doctor { deep: false, compact: false, json }) = &cli.command {
         return runtime.block_on(doctor(&cli, &read, *json));
     }
     let (config, origin) = read.map_err(anyhow::Error::new)?;
     let place = Place::new(&cli, config, origin);
     match cli.command {
+        Some(Command::Doctor { compact: true, json, .. }) => return mending::compact(&place, json),
         Some(Command::Doctor { json, .. }) => return runtime.block_on(mending::deep(&place, json)),
         Some(Command::Recover { dry_run, json }) => {
             return runtime.block_on(mending::recover(&place, dry_run, json));

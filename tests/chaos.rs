@@ -149,7 +149,7 @@ async fn make_base(client: &Client, ledger: &Mutex<Ledger>) {
         kind: "image_build".to_owned(),
         params: params.as_object().expect("an object").clone(),
         actor: "chaos-base".to_owned(),
-        priority: 0,
+        ..Submit::default()
     };
     let accepted = client.submit(submit).await.expect("the image is accepted");
     let told = ("image_build".to_owned(), RequestOutcome::Accepted(accepted.uid));

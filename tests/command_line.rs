@@ -423,3 +423,32 @@ fn every_kind_is_in_completions_man_page_and_help() {
     }
     cli::command(&catalogue).debug_assert();
 }
+
+#[tokio::test]
+async fn a_key_is_asked_with_and_an_outcome_is_told() {
+    let fake = Fake::new();
+    run(&fake, "run vm_delete vm=3 --key nightly-7").await.with(0);
+    let Some(Asked::Submit(submit)) = fake.asked().pop() else { panic!("nothing was asked for") };
+    assert_eq!(submit.key.as_deref(), Some("nightly-7"));
+
+    let made = Operation {
+        outcome: Some(Outcome::new("made 3 \u{1b}things", json!({ "things": 3 }))),
+        ..fake::operation(1, State::Done)
+    };
+    fake.will_answer(detail(made.clone()));
+    let ended = run(&fake, "run vm_delete vm=3 --wait").await;
+    ended.with(0);
+    assert_eq!(ended.out, "#1 vm_create web-3 DONE: made 3 things\n");
+    fake.will_answer(detail(made.clone()));
+    let ended = run(&fake, "run vm_delete vm=3 --wait --json").await;
+    ended.with(0);
+    let told: Json = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(told["outcome"]["data"]["things"], 3);
+    fake.will_answer(detail(made.clone()));
+    let shown = run(&fake, "show operation/1").await.out;
+    assert!(shown.contains("outcome          made 3 things\n    things         3"), "{shown}");
+    let rows = Rows::Operations(vec![made]);
+    fake.will_answer(Ok(Answer::Page(Page { total: 1, offset: 0, rows })));
+    let listed = run(&fake, "list operations").await.out;
+    assert!(listed.contains("made 3 things"), "{listed}");
+}

@@ -150,6 +150,7 @@ async fn the_server_says_who_asked() {
         params: json!({"vm": 3}).as_object().unwrap().clone(),
         actor: "console:somebody-else".into(),
         priority: -2,
+        key: Some("deploy 7".into()),
     };
     assert_eq!(client.submit(submit.clone()).await.unwrap().uid, Uid(1));
 

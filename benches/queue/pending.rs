@@ -7,7 +7,7 @@ use hostler::backend::operations::{AdmissionContext, Context, Entry, Kind, Stop}
 use hostler::backend::settings::Settings;
 use hostler::domain::{
     Answer, Backend, Effect, Field, FieldType, LaneChange, LockMode, LockRule, OperationSpec,
-    Params, Query, Repeat, Resource, Submit, Task,
+    Outcome, Params, Query, Repeat, Resource, Submit, Task,
 };
 
 use super::{Noop, change_lane, ended, fresh, no_op, runtime, settled, spec, start, submits};
@@ -45,8 +45,8 @@ impl Kind for Make {
         }))
     }
 
-    async fn run(_: Context, _: Noop) -> Result<(), Stop> {
-        Ok(())
+    async fn run(_: Context, _: Noop) -> Result<Outcome, Stop> {
+        Ok(Outcome::default())
     }
 }
 
@@ -73,8 +73,8 @@ impl Kind for Touch {
         }
     }
 
-    async fn run(_: Context, _: Touched) -> Result<(), Stop> {
-        Ok(())
+    async fn run(_: Context, _: Touched) -> Result<Outcome, Stop> {
+        Ok(Outcome::default())
     }
 }
 

@@ -20,6 +20,10 @@ pub struct Settings {
     pub stop_timeout: Duration,
     /// How long a deleted disk stays in the trash, in days.
     pub trash_days: u32,
+    /// How many operations are kept, open ones and those that have ended.
+    pub keep_operations: u64,
+    /// How long an operation is kept after its end, in days; `None`: however long.
+    pub keep_operations_days: Option<u32>,
     /// How many operations may run at once in each lane.
     pub lanes: Vec<(String, u32)>,
     /// The operating systems whose images can be fetched, in the order forms show them.
@@ -41,6 +45,8 @@ impl Settings {
             share_mib: 256,
             stop_timeout: Duration::from_secs(120),
             trash_days: 7,
+            keep_operations: 1_000_000,
+            keep_operations_days: None,
             lanes: lanes.iter().map(|(name, width)| ((*name).to_owned(), *width)).collect(),
             os: super::os::builtin(),
             presets: Presets::builtin(),

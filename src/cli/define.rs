@@ -86,6 +86,10 @@ pub enum Command {
         /// says, and nothing else is. Reads only.
         #[arg(long)]
         deep: bool,
+        /// Give back instead what the database holds and does not use. No other hostler may run on
+        /// the state directory; there must be room for the database once more.
+        #[arg(long, conflicts_with = "deep")]
+        compact: bool,
         /// Print one JSON document.
         #[arg(long)]
         json: bool,
@@ -147,7 +151,8 @@ pub struct ListArgs {
     ///
     /// A term is a word, or a column, an operator and a value. Texts take `:` or `=` (is), `!=`,
     /// `~` (contains) and `!~`; numbers and times take `:`, `!=`, `>`, `>=`, `<` and `<=`. Sizes
-    /// are written 500MB or 2GiB, times 2026-11-20 or 14:30, ages `age<2h`. A `-` or `!` before a
+    /// are written 500MB or 2GiB, times 2026-11-20 or 14:30, ages `age<2h` or
+    /// `updated<1h`. A `-` or `!` before a
     /// term turns it around; quotes keep spaces together.
     #[arg(
         long,
@@ -280,6 +285,8 @@ pub struct RunArgs {
     pub dry_run: bool,
     /// Higher runs sooner.
     pub priority: i32,
+    /// What makes asking again ask for nothing new.
+    pub key: Option<String>,
 }
 
 impl FromArgMatches for RunArgs {
@@ -294,6 +301,7 @@ impl FromArgMatches for RunArgs {
             json: matches.get_flag("json"),
             dry_run: matches.get_flag("dry_run"),
             priority: matches.get_one("priority").copied().unwrap_or_default(),
+            key: matches.get_one("key").cloned(),
         })
     }
 
@@ -390,6 +398,18 @@ fn kind(spec: &OperationSpec) -> clap::Command {
         .arg(flag("wait", "Wait until it has ended"))
         .arg(flag("json", "Print one JSON document"))
         .arg(flag("dry_run", "Only say what would be done").conflicts_with("wait"))
+        .arg(
+            clap::Arg::new("key")
+                .long("key")
+                .value_name("KEY")
+                .help("Ask once: the same again with the same key gives the same operation")
+                .long_help(
+                    "An idempotency key, 1 to 64 printable characters of your choice. Asking again \
+                     with the same key for the same gives the same operation, and nothing is \
+                     queued twice: for scripts that try again after a lost connection. Kept for as \
+                     long as the operation.",
+                ),
+        )
         .arg(
             clap::Arg::new("priority")
                 .long("priority")

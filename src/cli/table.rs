@@ -33,7 +33,7 @@ pub(super) fn rows(out: &mut dyn Write, rows: &Rows, width: Option<u16>) -> std:
             heads.push("COMMENT".to_owned());
             let cells = |it: &Operation| {
                 let own = columns.iter().map(|column| text(it.field(&column.name), column));
-                own.chain([it.comment.clone().unwrap_or_default()]).collect()
+                own.chain([it.message().to_owned()]).collect()
             };
             operations.iter().map(cells).collect()
         }
@@ -174,7 +174,7 @@ mod tests {
     fn columns_line_up_by_what_the_terminal_shows() {
         assert_eq!(
             shown(&[["日本", "x"], ["é", "y\u{1b}[31m"]], None),
-            "A     B\n日本  x\né     y [31m\n"
+            "A     B\n日本  x\né     y\u{fffd}[31m\n"
         );
     }
 

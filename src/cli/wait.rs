@@ -21,6 +21,7 @@ pub(super) async fn run(args: RunArgs, session: &mut Session<'_>) -> Result<(), 
         params,
         actor: session.actor.clone(),
         priority: args.priority,
+        key: args.key,
     };
     if args.dry_run {
         let preview = session.backend.ask(question::GetPreview(submit)).await?;
@@ -134,7 +135,10 @@ fn ended(operation: &Operation, as_json: bool, session: &mut Session<'_>) -> Res
         ))),
         State::Cancel => Err(CliError::Failed(format!("{title} was cancelled"))),
         _ if as_json => Ok(()),
-        state => Ok(writeln!(session.out, "{title} {state}")?),
+        state => match operation.message() {
+            "" => Ok(writeln!(session.out, "{title} {state}")?),
+            message => Ok(writeln!(session.out, "{title} {state}: {}", one_line(message))?),
+        },
     }
 }
 

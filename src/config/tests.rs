@@ -21,6 +21,7 @@ fn the_example_says_what_holds_without_it() {
         trash_days: example.trash_days,
         stop_timeout_s: example.stop_timeout_s,
         lanes: example.lanes.clone(),
+        keep_operations: example.keep_operations,
         ..Config::default()
     };
     assert_eq!(example, told);

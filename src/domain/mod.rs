@@ -32,8 +32,8 @@ pub use event::{Event, Fact};
 pub use filter::{Filter, FilterError, FilterTerm, FilterTest, Misread};
 pub use host::{Accelerator, Host, Load, Tool, ToolState};
 pub use operation::{
-    Accepted, Command, Control, Lane, LaneChange, LaneState, Operation, Params, Progress, State,
-    Step, StepState, Submit, Uid, Wait,
+    Accepted, Command, Control, Lane, LaneChange, LaneState, Operation, Outcome, Params, Progress,
+    State, Step, StepState, Submit, Uid, Wait,
 };
 pub use query::{
     Answer, Counts, InFlight, List, OperationDetail, Page, Preview, Query, Rows, Sort,

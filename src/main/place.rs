@@ -234,6 +234,8 @@ pub(crate) fn settings(state_dir: &Path, config: &Config) -> Settings {
     let mut settings = Settings::new(state_dir.to_owned());
     settings.share_mib = config.share_mib.unwrap_or(settings.share_mib);
     settings.trash_days = config.trash_days.unwrap_or(settings.trash_days);
+    settings.keep_operations = config.keep_operations.map_or(settings.keep_operations, Into::into);
+    settings.keep_operations_days = config.keep_operations_days.or(settings.keep_operations_days);
     if let Some(seconds) = config.stop_timeout_s {
         settings.stop_timeout = Duration::from_secs(seconds.into());
     }

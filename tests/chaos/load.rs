@@ -157,7 +157,8 @@ impl LoadGenerator {
         }
         let priority = if self.dice.chance(10) { 5 } else { 0 };
         let actor = format!("chaos-{}", self.asked);
-        Some(Submit { kind: spec.kind.to_string(), params, actor, priority })
+        let kind = spec.kind.to_string();
+        Some(Submit { kind, params, actor, priority, ..Submit::default() })
     }
 
     /// What a field is given: `None` when there is nothing it can be given, `Some(None)` when it is

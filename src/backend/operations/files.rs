@@ -224,6 +224,12 @@ fn set_aside(settings: &Settings, dir: &Path, aside: &Path) -> Result<(), Failur
     }
 }
 
+/// A size for people.
+#[must_use]
+pub fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
 /// What a file takes on the box, in bytes; 0 where there is none.
 #[must_use]
 pub fn bytes(path: &Path) -> u64 {

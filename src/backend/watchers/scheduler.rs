@@ -323,8 +323,8 @@ async fn fire(site: &Site, id: u64, due: Timestamp) -> Result<(), BackendError> 
     let Some(task) = site.engine.inventory(|inventory| inventory.get::<Task>(id).cloned()) else {
         return Ok(());
     };
-    let submit =
-        Submit { kind: task.kind, params: task.params, actor: format!("task/{id}"), priority: 0 };
+    let actor = format!("task/{id}");
+    let submit = Submit { kind: task.kind, params: task.params, actor, ..Submit::default() };
     let zone = &site.settings().time_zone();
     let put = |uid: Uid, live: &Live| {
         let run = Run { due, outcome: RunOutcome::Queued { uid }, by_hand: false };

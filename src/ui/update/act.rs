@@ -36,7 +36,7 @@ pub fn kind(model: &mut Model, kind: &str, cmds: &mut Vec<Cmd>) -> OpenedWindow 
             kind: kind.to_owned(),
             params: Params::from_iter([(subject.to_string(), (*id).into())]),
             actor: actor.clone(),
-            priority: 0,
+            ..Submit::default()
         })
         .collect();
     let names = things.into_iter().map(|(_, name)| name).collect();

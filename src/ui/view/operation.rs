@@ -54,6 +54,9 @@ fn head(model: &Model, theme: &Theme, operation: &Operation, width: u16) -> Vec<
     } else if let Some(comment) = &operation.comment {
         fact(&mut lines, "comment", comment, Role::Text, width);
     }
+    if let Some(outcome) = &operation.outcome {
+        fact(&mut lines, "outcome", &outcome.message, Role::Text, width);
+    }
     if let Some(progress) = &operation.progress
         && operation.state == crate::domain::State::Run
         && let Some(fraction) = progress.fraction

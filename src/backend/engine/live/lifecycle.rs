@@ -12,7 +12,7 @@ use crate::domain::{
     Wait,
 };
 
-use super::{Failed, Live, Open, Replaced, Run};
+use super::{End, Failed, Live, Open, Replaced, Run};
 
 /// Asked for.
 impl Live {
@@ -109,9 +109,11 @@ impl Live {
     }
 
     /// An operation is to be undone, and that is on disk.
-    pub fn call_off(&mut self, uid: Uid) {
+    pub fn call_off(&mut self, uid: Uid, now: Timestamp) {
         if let Some(open) = self.open.get_mut(&uid) {
-            open.operation_mut().cancelling = true;
+            let operation = open.operation_mut();
+            operation.cancelling = true;
+            operation.updated = now;
             if let Some(cancel) = &open.cancel {
                 cancel.cancel();
             }
@@ -120,10 +122,12 @@ impl Live {
     }
 
     /// Changes the priority of an operation that has not started.
-    pub fn prioritise(&mut self, uid: Uid, priority: i32) {
+    pub fn prioritise(&mut self, uid: Uid, priority: i32, now: Timestamp) {
         self.queue.prioritise(uid, priority);
         if let Some(open) = self.open.get_mut(&uid) {
-            open.operation_mut().priority = priority;
+            let operation = open.operation_mut();
+            operation.priority = priority;
+            operation.updated = now;
         }
     }
 
@@ -156,7 +160,8 @@ impl Live {
                 let operation = open.operation_mut();
                 operation.state = State::Run;
                 operation.wait = None;
-                operation.started.get_or_insert_with(now);
+                operation.updated = now();
+                operation.started.get_or_insert(operation.updated);
                 if operation.cancelling {
                     cancel.cancel();
                 }
@@ -219,13 +224,8 @@ impl Live {
     }
 
     /// The end of an operation is on disk. Returns it as it stands then.
-    pub fn end(
-        &mut self,
-        uid: Uid,
-        state: State,
-        comment: Option<String>,
-        now: Timestamp,
-    ) -> Option<Arc<Operation>> {
+    pub fn end(&mut self, uid: Uid, end: End, now: Timestamp) -> Option<Arc<Operation>> {
+        let End { state, comment, outcome } = end;
         let open = self.open.get_mut(&uid)?;
         open.resume = false;
         open.ran = false;
@@ -235,7 +235,9 @@ impl Live {
         let operation = open.operation_mut();
         operation.state = state;
         operation.comment = comment;
+        operation.outcome = outcome;
         operation.finished = Some(now);
+        operation.updated = now;
         operation.progress = None;
         operation.wait = None;
         operation.cancelling = false;

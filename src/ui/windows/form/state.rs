@@ -323,7 +323,7 @@ impl Form {
             kind: self.spec.kind.to_string(),
             params,
             actor: actor.to_owned(),
-            priority: 0,
+            ..Submit::default()
         };
         match &self.purpose {
             Purpose::New | Purpose::Relaunch { .. } => vec![submit(self.params())],
