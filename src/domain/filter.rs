@@ -98,9 +98,8 @@ impl Quantity {
     #[must_use]
     pub fn of(column: &str) -> Self {
         match column {
-            "id" | "uid" | "vm" | "shares" | "vcpu" | "missed" | "refused" | "priority" => {
-                Self::Number
-            }
+            "id" | "uid" | "parent" | "vm" | "shares" | "vcpu" | "missed" | "refused"
+            | "priority" => Self::Number,
             "size" | "memory" | "used" => Self::Mib,
             "bytes" => Self::Bytes,
             "cpu" => Self::Percent,

@@ -144,6 +144,11 @@ pub enum Wait {
         /// The lane.
         lane: String,
     },
+    /// As many of its parent's children as may be are under way.
+    Siblings {
+        /// The parent.
+        parent: Uid,
+    },
     /// Its lane is paused or draining.
     LanePaused {
         /// The lane.
@@ -162,6 +167,7 @@ impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Operation { uid, resource } => write!(f, "waits for {uid} on {resource}"),
+            Self::Siblings { parent } => write!(f, "waits for others of {parent}"),
             Self::LaneFull { lane } => write!(f, "waits for a place in lane {lane}"),
             Self::LanePaused { lane } => write!(f, "lane {lane} is paused"),
             Self::Retry { why, .. } => write!(f, "will be tried again: {why}"),
@@ -245,8 +251,10 @@ impl Operation {
     pub const HIDDEN: &'static str = "(hidden)";
 
     /// The columns filters and sorting know.
-    pub const COLUMNS: &[&str] =
-        &["uid", "kind", "state", "name", "resource", "actor", "priority", "created", "finished"];
+    pub const COLUMNS: &[&str] = &[
+        "uid", "kind", "state", "name", "resource", "actor", "parent", "priority", "created",
+        "finished",
+    ];
 
     /// The value of a column.
     #[must_use]
@@ -258,6 +266,7 @@ impl Operation {
             "name" => self.resource_name.clone().map(Value::Text),
             "resource" => self.resource.map(|resource| Value::Text(resource.to_string())),
             "actor" => Some(Value::Text(self.actor.clone())),
+            "parent" => self.parent.map(|parent| Value::Number(parent.0 as f64)),
             "priority" => Some(Value::Number(f64::from(self.priority))),
             "created" => Some(Value::Number(self.created.as_second() as f64)),
             "finished" => self.finished.map(|at| Value::Number(at.as_second() as f64)),

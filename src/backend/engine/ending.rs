@@ -114,7 +114,7 @@ impl Engine {
         for last in &ending.lasts {
             live.begin_end(last.uid);
         }
-        live.mark_removing(&ending.changed);
+        live.mark_sent(&ending.changed);
         if state == State::Done {
             self.free(live, uid);
         }
@@ -217,7 +217,7 @@ impl Transaction for Ending {
     type Output = Vec<Kept>;
 
     fn commit(self, engine: &Engine, live: &mut Live) -> Vec<Kept> {
-        live.unmark_removing(&self.changed);
+        engine.unmark_sent(live, &self.changed);
         engine.apply(live, &self.changed);
         let mut kept = Vec::new();
         for Last { uid, state, comment } in self.lasts {
@@ -228,13 +228,14 @@ impl Transaction for Ending {
             if let Some(operation) = live.end(uid, state, comment, self.now) {
                 log_end(&operation);
                 engine.publish_end(&operation);
+                engine.child_ended(live, &operation);
             }
         }
         kept
     }
 
-    fn roll_back(self, _: &Engine, live: &mut Live) {
-        live.unmark_removing(&self.changed);
+    fn roll_back(self, engine: &Engine, live: &mut Live) {
+        engine.unmark_sent(live, &self.changed);
         for last in &self.lasts {
             live.abandon_end(last.uid);
         }

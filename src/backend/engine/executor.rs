@@ -64,7 +64,11 @@ async fn run(engine: Arc<Engine>, run: Run) {
         () = engine.leaving.cancelled() => Err(Stop::Leaving),
         () = cx.cancelled() => Err(Stop::Cancelled),
     };
-    let (state, comment) = match stop.and_then(|()| cx.all_read()) {
+    let stop = match stop.and_then(|()| cx.all_read()) {
+        Ok(()) => cx.wait_for_rest().await,
+        stop => stop,
+    };
+    let (state, comment) = match stop {
         Ok(()) => (State::Done, None),
         Err(Stop::Mismatch(failure)) => (State::Error, Some(failure.message)),
         // Nobody else gets the state directory while a thread of ours still works in it.
@@ -75,6 +79,7 @@ async fn run(engine: Arc<Engine>, run: Run) {
             let undone = tokio::select! {
                 biased;
                 () = engine.leaving.cancelled() => return cx.quiet().await,
+                () = engine.outlived(uid) => return cx.quiet().await,
                 left = undo => left,
             };
             conclude(stop, &undone)

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use crate::domain::{
     BackendError, BoxFuture, Catalogue, Effect, Failure, FieldType, LockMode, Operation,
-    OperationSpec, Params, Preview, Reason, Refusal, Resource, ResourceId, State, Text,
+    OperationSpec, Params, Preview, Reason, Refusal, Resource, ResourceId, State, Text, Uid,
 };
 
 use super::admission::short;
@@ -32,6 +32,16 @@ pub struct AdmissionContext<'a> {
     pub catalogue: &'a Catalogue,
     /// The time of the request.
     pub now: Timestamp,
+}
+
+/// How the children of an operation are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ChildRules {
+    /// How many may be under way at once; `None`: all. What they need and their lanes limit them
+    /// further.
+    pub at_once: Option<u32>,
+    /// Whether none is started any more once one has failed. Those that run go on.
+    pub stop_on_error: bool,
 }
 
 /// A kind of operation. Its parameters have passed [`super::admission`]: they are what the fields of
@@ -84,6 +94,12 @@ pub trait Kind: Send + Sync {
         Preview::default()
     }
 
+    /// How the children are run that an operation of these parameters asks for.
+    fn child_rules(&self, params: &Params) -> ChildRules {
+        let _ = params;
+        ChildRules::default()
+    }
+
     /// Takes the steps. Every effect goes through [`Context::step`]; after a crash this runs again
     /// from the top, and recorded steps return what they returned before.
     fn run(&self, cx: Context, params: &Params) -> BoxFuture<'static, Result<(), Stop>>;
@@ -131,9 +147,21 @@ impl Kinds {
         operation.resource.filter(|_| spec.effect == Effect::Creates)
     }
 
+    /// How the children of an operation are run.
+    pub(super) fn child_rules(&self, operation: &Operation, params: &Params) -> ChildRules {
+        let kind = self.get(&operation.kind);
+        kind.map_or_else(ChildRules::default, |kind| kind.child_rules(params))
+    }
+
     /// What the queue needs to know of an operation. One of a kind that this version does not know
     /// fails when its turn comes.
-    pub(super) fn queue_entry(&self, operation: &Operation, params: &Params) -> QueueEntry {
+    pub(super) fn queue_entry(
+        &self,
+        operation: &Operation,
+        params: &Params,
+        ancestors: Vec<Uid>,
+    ) -> QueueEntry {
+        let at_once = self.child_rules(operation, params).at_once;
         let kind = self.get(&operation.kind).map(|kind| kind.spec());
         let Some(spec) = kind else {
             return QueueEntry {
@@ -144,6 +172,8 @@ impl Kinds {
                 locks: operation.resource.map(|it| (it, LockMode::Exclusive)).into_iter().collect(),
                 subject: operation.resource,
                 state_after: None,
+                ancestors,
+                at_once,
             };
         };
         QueueEntry {
@@ -154,6 +184,8 @@ impl Kinds {
             locks: locks(spec, operation.resource, params),
             subject: operation.resource,
             state_after: spec.state_after.clone(),
+            ancestors,
+            at_once,
         }
     }
 }
@@ -165,7 +197,7 @@ pub(super) fn subject(spec: &OperationSpec, params: &Params) -> Option<ResourceI
 }
 
 /// What an operation holds while it runs; each resource once.
-fn locks(
+pub(super) fn locks(
     spec: &OperationSpec,
     resource: Option<ResourceId>,
     params: &Params,

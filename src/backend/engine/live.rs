@@ -3,6 +3,8 @@
 //! Everybody may look. Only the engine changes it, through [`super::core`], so that what memory says
 //! and what the disk says go the same way.
 
+mod families;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -15,10 +17,13 @@ use crate::domain::{
 };
 
 use super::inventory::Inventory;
-use super::kind::Kinds;
-use super::queue::{Queue, QueueEntry};
+use super::kind::{ChildRules, Kinds};
+use super::queue::{Queue, QueueEntry, Turn};
 use super::secrets::hidden;
 use super::storage::{Change, Changed, Opened};
+
+use families::Families;
+pub(super) use families::Joining;
 
 /// What is in flight.
 pub(in crate::backend) struct Live {
@@ -26,12 +31,15 @@ pub(in crate::backend) struct Live {
     inventory: Inventory,
     /// Operations in `PENDING`, `RUN` and `ERROR`.
     open: BTreeMap<Uid, Open>,
+    families: Families,
     last_uid: u64,
     /// Numbers below `last_uid` whose operations could not be written.
     unwritten: BTreeSet<Uid>,
     /// Resources whose removal is on its way to the disk. They are there until it is, and nothing
     /// new may be done with them.
     removing: BTreeSet<ResourceId>,
+    /// Resources of which a new version is on its way to the disk, and how many of them.
+    putting: BTreeMap<ResourceId, usize>,
     /// Resources that are there and could not be read.
     unreadable: BTreeSet<ResourceId>,
     /// Resources that a part of the backend works with: operations on them that start wait.
@@ -92,6 +100,11 @@ impl Open {
         self.resume || self.ran
     }
 
+    /// How its children are run.
+    pub(super) fn child_rules(&self, kinds: &Kinds) -> ChildRules {
+        kinds.child_rules(&self.operation, &self.params)
+    }
+
     /// Whether its end is on its way to the disk.
     pub(super) const fn is_ending(&self) -> bool {
         self.ending
@@ -136,6 +149,10 @@ impl Live {
             queue.restore(name, *width, *state);
         }
         let mut open = BTreeMap::new();
+        let mut families = Families::default();
+        let parents: BTreeMap<Uid, Uid> =
+            opened.operations.iter().filter_map(|it| Some((it.uid, it.parent?))).collect();
+        let mut closed = Vec::new();
         // Those that ran hold their resources already, so they stand before those that wait.
         let mut operations = opened.operations;
         operations.sort_by_key(|operation| (operation.state != State::Run, operation.uid));
@@ -144,7 +161,9 @@ impl Live {
             operation.params = hidden(&params);
             let resume = operation.state == State::Run;
             if operation.state != State::Error {
-                let mut entry = kinds.queue_entry(&operation, &params);
+                let up = |uid: &Uid| parents.get(uid).copied();
+                let ancestors = std::iter::successors(operation.parent, up).collect();
+                let mut entry = kinds.queue_entry(&operation, &params, ancestors);
                 if resume {
                     entry.priority = i32::MAX;
                 }
@@ -154,7 +173,10 @@ impl Live {
                 }
                 queue.commit(operation.uid);
                 operation.state = State::Pending;
+            } else {
+                closed.extend(operation.parent);
             }
+            families.join(&operation);
             let (uid, ran) = (operation.uid, operation.state == State::Pending);
             let it = Open {
                 ran,
@@ -165,13 +187,21 @@ impl Live {
             };
             open.insert(uid, it);
         }
+        for parent in closed {
+            let rules = open.get(&parent).map(|it: &Open| it.child_rules(kinds));
+            if rules.is_some_and(|rules| rules.stop_on_error) {
+                queue.close_family(parent);
+            }
+        }
         Self {
             queue,
             inventory: Inventory::new(opened.resources, &opened.counters),
             open,
+            families,
             last_uid: opened.last_uid,
             unwritten: BTreeSet::new(),
             removing: BTreeSet::new(),
+            putting: BTreeMap::new(),
             unreadable: opened.damaged.iter().filter_map(|row| row.resource).collect(),
             leased: BTreeSet::new(),
         }
@@ -303,15 +333,34 @@ impl Live {
         let uid = operation.uid;
         self.last_uid = uid.0;
         self.queue.accept(entry);
+        self.families.join(&operation);
         self.open.insert(uid, Open::new(operation, params));
         self.put(put)
+    }
+
+    /// Starts no further child of an operation.
+    pub(super) fn close_family(&mut self, parent: Uid) {
+        self.queue.close_family(parent);
+    }
+
+    /// A running operation waits for its children, and gives up its place in its lane meanwhile.
+    /// Returns its lane where that is paused now, because this was the last to drain from it.
+    pub(super) fn give_up_place(&mut self, uid: Uid) -> Option<Lane> {
+        self.queue.give_up_place(uid)
+    }
+
+    /// An operation that waited for its children needs a place in its lane again.
+    pub(super) fn ask_for_place(&mut self, uid: Uid) {
+        self.queue.ask_for_place(uid);
     }
 
     /// Takes a new operation out again, which could not be written. Its number is free as soon as no
     /// later one is in use, so that numbers have no gaps.
     pub(super) fn retract(&mut self, uid: Uid, replaced: Replaced) {
         self.queue.withdraw(uid);
-        self.open.remove(&uid);
+        if let Some(open) = self.open.remove(&uid) {
+            self.families.leave(&open.operation);
+        }
         self.unwritten.insert(uid);
         while self.unwritten.remove(&Uid(self.last_uid)) {
             self.last_uid -= 1;
@@ -338,6 +387,7 @@ impl Live {
         open.cancel = None;
         open.ran = false;
         open.written = false;
+        self.families.unsettle(&failed.operation);
         self.queue.accept(entry);
         Some((failed, self.put(put)))
     }
@@ -349,6 +399,7 @@ impl Live {
         if self.queue.withdraw(uid)
             && let Some(open) = self.open.get_mut(&uid)
         {
+            self.families.settle(&failed.operation);
             open.operation = failed.operation;
             open.params = failed.params;
             open.written = true;
@@ -405,7 +456,14 @@ impl Live {
 impl Live {
     /// The next operation whose turn it is, which counts as running from now on.
     pub(super) fn start(&mut self, kinds: &Kinds, now: impl Fn() -> Timestamp) -> Option<Run> {
-        while let Some(uid) = self.queue.start() {
+        while let Some(turn) = self.queue.start() {
+            let uid = match turn {
+                Turn::Start(uid) => uid,
+                Turn::GoOn(uid) => {
+                    self.wake(uid);
+                    continue;
+                }
+            };
             let obstacle = self.obstacle(kinds, uid);
             let Some(open) = self.open.get_mut(&uid) else {
                 self.queue.finish(uid);
@@ -443,6 +501,7 @@ impl Live {
 
     /// How far an operation is.
     pub(super) fn progress(&mut self, uid: Uid, progress: Progress) {
+        self.advance(uid, &progress);
         if let Some(open) = self.open.get_mut(&uid) {
             open.operation_mut().progress = Some(progress);
         }
@@ -504,7 +563,9 @@ impl Live {
         let operation = open.operation.clone();
         if state.is_end() {
             self.open.remove(&uid);
+            self.families.leave(&operation);
         }
+        self.families.settle(&operation);
         Some(operation)
     }
 }
@@ -528,16 +589,32 @@ impl Live {
         gone.map_or(Ok(()), |id| Err(BackendError::not_found(id)))
     }
 
-    /// The removals among these changes have been sent to the store.
-    pub(super) fn mark_removing(&mut self, changed: &[Changed]) {
+    /// These changes have been sent to the store.
+    pub(super) fn mark_sent(&mut self, changed: &[Changed]) {
         self.removing.extend(changed.iter().filter_map(Changed::removed));
+        for id in changed.iter().filter_map(Changed::put) {
+            *self.putting.entry(id).or_default() += 1;
+        }
     }
 
     /// The store has answered.
-    pub(super) fn unmark_removing(&mut self, changed: &[Changed]) {
+    pub(super) fn unmark_sent(&mut self, changed: &[Changed]) {
         for id in changed.iter().filter_map(Changed::removed) {
             self.removing.remove(&id);
         }
+        for id in changed.iter().filter_map(Changed::put) {
+            if let Some(sent) = self.putting.get_mut(&id) {
+                *sent -= 1;
+                if *sent == 0 {
+                    self.putting.remove(&id);
+                }
+            }
+        }
+    }
+
+    /// Whether a new version of a resource is on its way to the disk.
+    pub(super) fn is_being_put(&self, id: ResourceId) -> bool {
+        self.putting.contains_key(&id)
     }
 
     /// Takes in a change that is on disk.

@@ -11,6 +11,7 @@
 //! others' business. It knows `domain` alone, and could be a crate.
 
 pub mod admission;
+mod children;
 pub mod clock;
 mod control;
 mod core;

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::admission;
 use super::core::{Engine, Transaction};
-use super::kind::{Kind, subject};
+use super::kind::{Kind, locks, subject};
 use super::live::{Live, Replaced};
 use super::secrets::hidden;
 use super::storage::Change;
@@ -28,21 +28,26 @@ impl Engine {
     ) -> Result<Accepted, BackendError> {
         let kind = self.kinds.requested(&submit.kind)?;
         let params = self.check(&kind, submit.params.clone()).await?;
-        self.transact(|live| self.accept(live, &*kind, submit, params, put)).await
+        self.transact(|live| {
+            let params = kind.fill(params, &self.admission(live));
+            self.accept(live, &*kind, submit, params, None, put)
+        })
+        .await
     }
 
-    /// Takes a request in whose parameters are checked.
-    fn accept(
+    /// Takes a request in whose parameters are checked and filled in.
+    pub(super) fn accept(
         &self,
         live: &mut Live,
         kind: &dyn Kind,
         submit: Submit,
         params: Params,
+        parent: Option<Uid>,
         put: impl FnOnce(Uid, &Live) -> Result<Vec<Resource>, Refusal>,
     ) -> Result<(Vec<Change>, Accepting), BackendError> {
         let spec = kind.spec();
-        let params = kind.fill(params, &self.admission(live));
-        self.admit(kind, &params, live, None)?;
+        let ancestors = live.ancestors(parent);
+        self.admit(kind, &params, live, &ancestors, None)?;
         let uid = live.next_uid();
         let put = put(uid, live)?;
         let mut changes = Vec::with_capacity(1);
@@ -74,7 +79,7 @@ impl Engine {
             cancelling: false,
             comment: None,
             outcome: None,
-            parent: None,
+            parent,
             created: now,
             updated: now,
             started: None,
@@ -82,7 +87,7 @@ impl Engine {
             progress: None,
             wait: None,
         });
-        let entry = self.kinds.queue_entry(&operation, &params);
+        let entry = self.kinds.queue_entry(&operation, &params, ancestors);
         changes.push(Change::Insert { operation: operation.clone(), params: params.clone() });
         let put: Vec<_> = reserved.into_iter().chain(put).map(Arc::new).collect();
         changes.extend(put.iter().cloned().map(Change::Put));
@@ -118,13 +123,15 @@ impl Engine {
         Ok(params)
     }
 
-    /// The checks that depend on what else is in flight. `but` is an operation that is not to be
+    /// The checks that depend on what else is in flight, for the child of the first of its
+    /// `ancestors` where it has any. `but` is an operation that is not to be
     /// counted: the one that is relaunched.
     pub(super) fn admit(
         &self,
         kind: &dyn Kind,
         params: &Params,
         live: &Live,
+        ancestors: &[Uid],
         but: Option<Uid>,
     ) -> Result<(), Refusal> {
         let spec = kind.spec();
@@ -135,8 +142,10 @@ impl Engine {
         Self::there(spec, params, live)?;
         if let Some(subject) = subject(spec, params) {
             if spec.reject_duplicates
-                && let Some(uid) =
-                    live.queue().find_duplicate(&spec.kind, subject).filter(|it| Some(*it) != but)
+                && let Some(uid) = live
+                    .queue()
+                    .find_duplicate(&spec.kind, subject, ancestors)
+                    .filter(|it| Some(*it) != but)
             {
                 return Err(Refusal::new(
                     Reason::OperationPending { uid },
@@ -144,7 +153,7 @@ impl Engine {
                 ));
             }
             let is = live.inventory().get(subject).map(Resource::state).unwrap_or_default();
-            let will_be = live.queue().projected_state(subject).unwrap_or(is);
+            let will_be = live.queue().projected_state(subject, ancestors).unwrap_or(is);
             if !spec.requires.is_empty() && !spec.requires.iter().any(|state| *state == will_be) {
                 let name = live.inventory().get(subject).map(Resource::name).unwrap_or_default();
                 let then = if will_be == is { "is" } else { "will be" };
@@ -159,6 +168,14 @@ impl Engine {
                     ),
                 ));
             }
+        }
+        if let Some((holder, id)) = live.queue().uncovered(ancestors, &locks(spec, None, params)) {
+            let message = format!(
+                "{} needs {id}, which its parent {holder} does not hold likewise: they could wait \
+                 for others that wait for them",
+                spec.kind
+            );
+            return Err(Refusal::new(Reason::State, message));
         }
         kind.admit(params, &self.admission(live))
     }
@@ -196,16 +213,22 @@ impl Engine {
         Ok(self.look(|live| {
             let params = kind.fill(params, &self.admission(live));
             let mut preview = kind.preview(&params, &self.admission(live));
-            preview.refusal = self.admit(&*kind, &params, live, None).err();
+            preview.refusal = self.admit(&*kind, &params, live, &[], None).err();
             preview
         }))
     }
 }
 
 /// A request on its way to the disk.
-struct Accepting {
+pub(super) struct Accepting {
     accepted: Accepted,
     replaced: Replaced,
+}
+
+impl Accepting {
+    pub(super) const fn uid(&self) -> Uid {
+        self.accepted.uid
+    }
 }
 
 impl Transaction for Accepting {

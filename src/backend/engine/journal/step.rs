@@ -12,7 +12,7 @@ use crate::domain::{
     Command, Failure, Progress, Resource, ResourceId, Step, StepState, Text, Wait,
 };
 
-use super::{Context, ExecutedStep, Stop, Undo, mismatch};
+use super::{Context, ExecutedStep, Stop, Undo, Update, mismatch};
 
 /// What a step's function works with.
 #[derive(Clone)]
@@ -20,6 +20,7 @@ pub struct StepContext {
     cx: Context,
     log: CommandLog,
     changed: Arc<Mutex<Vec<Changed>>>,
+    updates: Arc<Mutex<Vec<Update>>>,
     progress_range: (f64, f64),
     step: Step,
     label: Option<Text>,
@@ -33,7 +34,15 @@ impl StepContext {
             step.commands.extend(commands);
             recorder.publish_step(uid, step);
         });
-        Self { cx: cx.clone(), log, changed: Arc::default(), progress_range, step, label: None }
+        Self {
+            cx: cx.clone(),
+            log,
+            changed: Arc::default(),
+            updates: Arc::default(),
+            progress_range,
+            step,
+            label: None,
+        }
     }
 
     /// Where commands are noted.
@@ -73,6 +82,18 @@ impl StepContext {
         changed.push(Changed::Put(Arc::new(resource)));
     }
 
+    /// Changes a resource as it is when the step is recorded, in one transaction with that: what
+    /// others change meanwhile is kept. For resources that are not held by this operation alone.
+    /// When it is gone by then, the step fails.
+    pub fn update(
+        &self,
+        id: ResourceId,
+        change: impl FnOnce(Resource) -> Resource + Send + 'static,
+    ) {
+        let mut updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
+        updates.push(Update { id, change: Box::new(change) });
+    }
+
     /// Takes a resource out, in one transaction with the step's record.
     pub fn remove(&self, id: ResourceId) {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,14 +107,31 @@ impl StepContext {
         self.cx.inner.cancel.is_cancelled()
     }
 
-    pub(super) fn changes(&self) -> Vec<Changed> {
-        std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn changes(&self) -> (Vec<Changed>, Vec<Update>) {
+        let changed =
+            std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner));
+        let updates =
+            std::mem::take(&mut *self.updates.lock().unwrap_or_else(PoisonError::into_inner));
+        (changed, updates)
     }
 
     /// The commands noted before and now.
     pub(super) fn commands(&self, before: &Step) -> Vec<Command> {
         before.commands.iter().cloned().chain(self.log.commands()).collect()
     }
+}
+
+/// How a step begins.
+pub(super) enum Entered<T> {
+    /// An earlier life took it, and it returned this.
+    Before(T),
+    /// It is taken now.
+    Now {
+        /// As it begins.
+        step: Step,
+        /// Which part of the operation's whole time it takes.
+        spans: (f64, f64),
+    },
 }
 
 /// A step about to be taken.
@@ -154,6 +192,71 @@ impl<'c> StepBuilder<'c> {
         F: Fn(StepContext) -> Fut,
         Fut: Future<Output = Result<T, Failure>>,
     {
+        let (cx, name, label, retries) =
+            (self.cx, self.name.clone(), self.label.clone(), self.retries);
+        let inner = &cx.inner;
+        let (mut step, spans) = match self.enter()? {
+            Entered::Before(result) => return Ok(result),
+            Entered::Now { step, spans } => (step, spans),
+        };
+        let mut tries = 0;
+        let (result, taking) = loop {
+            let mut taking = StepContext::new(cx, spans, step.clone());
+            taking.label.clone_from(&label);
+            taking.report(ProgressReport::default());
+            let result = effect(taking.clone()).await;
+            step.commands = taking.commands(&step);
+            match result {
+                Err(failure) if failure.passing && tries < retries => {
+                    let pause = Duration::from_secs(1 << tries.min(6)).min(Duration::from_secs(60));
+                    tries += 1;
+                    let at = cx.now() + pause;
+                    let wait = Wait::Retry { at, why: failure.message };
+                    inner.recorder.waits(cx.uid(), Some(wait));
+                    inner.recorder.until(at).await;
+                    inner.recorder.waits(cx.uid(), None);
+                }
+                result => break (result, taking),
+            }
+        };
+        step.finished = Some(cx.now());
+        match result {
+            Ok(value) => {
+                crash(&inner.spec.kind, &name, "between");
+                let result = serde_json::to_value(&value).map_err(|error| {
+                    Failure::new(format!("step {} cannot be recorded: {error}", name))
+                })?;
+                step.state = StepState::Done;
+                cx.update_last(&step, Some(result.clone()));
+                let (changed, updates) = taking.changes();
+                cx.record(step, Some(result), changed, updates)
+                    .await
+                    .map_err(|error| Failure::new(error.to_string()))?;
+                crash(&inner.spec.kind, &name, "after");
+                Ok(value)
+            }
+            Err(failure) => {
+                step.state = StepState::Failed;
+                step.error = Some(failure.message.clone());
+                cx.update_last(&step, None);
+                if failure.refused {
+                    cx.disarm();
+                }
+                cx.record(step, None, Vec::new(), Vec::new())
+                    .await
+                    .map_err(|error| Failure::new(error.to_string()))?;
+                Err(failure.into())
+            }
+        }
+    }
+}
+
+impl StepBuilder<'_> {
+    /// Begins the step, or gives what it returned when it was taken before.
+    ///
+    /// # Errors
+    /// When the operation is to stop here.
+    pub(super) fn enter<T: DeserializeOwned>(self) -> Result<Entered<T>, Stop> {
         let inner = &self.cx.inner;
         let number = {
             let taken = inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,9 +264,9 @@ impl<'c> StepBuilder<'c> {
         };
         let recorded = inner.recorded.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         if let Some((step, result)) = recorded {
-            return self.replay(step, result);
+            return self.replay(step, result).map(Entered::Before);
         }
-        let mut step = Step {
+        let step = Step {
             attempt: inner.attempt,
             number,
             name: self.name.to_string(),
@@ -189,60 +292,9 @@ impl<'c> StepBuilder<'c> {
         let spans = self.progress_range.unwrap_or((place / steps, (place + 1.0) / steps));
         inner.recorder.begin_step(self.cx.uid(), &step);
         crash(&inner.spec.kind, &self.name, "before");
-        let mut tries = 0;
-        let (result, cx) = loop {
-            let mut cx = StepContext::new(self.cx, spans, step.clone());
-            cx.label.clone_from(&self.label);
-            cx.report(ProgressReport::default());
-            let result = effect(cx.clone()).await;
-            step.commands = cx.commands(&step);
-            match result {
-                Err(failure) if failure.passing && tries < self.retries => {
-                    let pause = Duration::from_secs(1 << tries.min(6)).min(Duration::from_secs(60));
-                    tries += 1;
-                    let at = self.cx.now() + pause;
-                    let wait = Wait::Retry { at, why: failure.message };
-                    inner.recorder.waits(self.cx.uid(), Some(wait));
-                    inner.recorder.until(at).await;
-                    inner.recorder.waits(self.cx.uid(), None);
-                }
-                result => break (result, cx),
-            }
-        };
-        step.finished = Some(self.cx.now());
-        match result {
-            Ok(value) => {
-                crash(&inner.spec.kind, &self.name, "between");
-                let result = serde_json::to_value(&value).map_err(|error| {
-                    Failure::new(format!("step {} cannot be recorded: {error}", self.name))
-                })?;
-                step.state = StepState::Done;
-                self.cx.update_last(&step, Some(result.clone()));
-                self.cx
-                    .record(step, Some(result), cx.changes())
-                    .await
-                    .map_err(|error| Failure::new(error.to_string()))?;
-                crash(&inner.spec.kind, &self.name, "after");
-                Ok(value)
-            }
-            Err(failure) => {
-                step.state = StepState::Failed;
-                step.error = Some(failure.message.clone());
-                self.cx.update_last(&step, None);
-                if failure.refused {
-                    self.cx.disarm();
-                }
-                self.cx
-                    .record(step, None, Vec::new())
-                    .await
-                    .map_err(|error| Failure::new(error.to_string()))?;
-                Err(failure.into())
-            }
-        }
+        Ok(Entered::Now { step, spans })
     }
-}
 
-impl StepBuilder<'_> {
     /// Gives what the step returned in an earlier life.
     fn replay<T: DeserializeOwned>(self, step: Step, result: serde_json::Value) -> Result<T, Stop> {
         let inner = &self.cx.inner;
@@ -271,7 +323,7 @@ impl Context {
     }
 
     /// Remembers how the latest step stands, for its undo.
-    fn update_last(&self, step: &Step, result: Option<serde_json::Value>) {
+    pub(super) fn update_last(&self, step: &Step, result: Option<serde_json::Value>) {
         let mut taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = taken.last_mut() {
             last.step = step.clone();
@@ -282,7 +334,7 @@ impl Context {
 
 /// Dies here, as in a power cut, when the environment asks for it.
 #[cfg(feature = "failpoints")]
-fn crash(kind: &str, step: &str, point: &str) {
+pub(super) fn crash(kind: &str, step: &str, point: &str) {
     static WANTED: std::sync::LazyLock<Option<String>> =
         std::sync::LazyLock::new(|| std::env::var("HOSTLER_CRASH").ok());
     if WANTED.as_deref() == Some(&format!("{kind}/{step}/{point}")) {
@@ -293,4 +345,4 @@ fn crash(kind: &str, step: &str, point: &str) {
 }
 
 #[cfg(not(feature = "failpoints"))]
-const fn crash(_: &str, _: &str, _: &str) {}
+pub(super) const fn crash(_: &str, _: &str, _: &str) {}

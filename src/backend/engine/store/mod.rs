@@ -148,6 +148,10 @@ impl Storage for Store {
         Box::pin(self.read(move |connection| reader::operation(connection, uid)))
     }
 
+    fn children(&self, uid: Uid) -> BoxFuture<'static, Result<Vec<Operation>, BackendError>> {
+        Box::pin(self.read(move |connection| reader::children(connection, uid)))
+    }
+
     fn steps(&self, uid: Uid) -> BoxFuture<'static, Result<Vec<RecordedStep>, BackendError>> {
         Box::pin(self.read(move |connection| reader::steps(connection, uid)))
     }

@@ -184,6 +184,18 @@ pub fn operation(connection: &Connection, uid: Uid) -> rusqlite::Result<Option<O
         .optional()
 }
 
+/// The children of an operation, by number.
+pub fn children(connection: &Connection, uid: Uid) -> rusqlite::Result<Vec<Operation>> {
+    let Ok(uid) = i64::try_from(uid.0) else { return Ok(Vec::new()) };
+    connection
+        .prepare_cached(&format!(
+            "SELECT {} FROM operation WHERE parent = ?1 ORDER BY uid",
+            row::OPERATION
+        ))?
+        .query_map([uid], row::operation_or_what_is_left)?
+        .collect()
+}
+
 /// The newest operation, where there is any.
 pub fn newest(connection: &Connection) -> rusqlite::Result<Option<Operation>> {
     connection
@@ -307,6 +319,7 @@ fn column(name: &str) -> Option<&'static str> {
         "name" => "resource_name",
         "resource" => "resource",
         "actor" => "actor",
+        "parent" => "parent",
         "priority" => "priority",
         "created" => "created",
         "finished" => "finished",
