@@ -6,10 +6,10 @@ STATE ?=
 SEED ?=
 KILLS ?= 1000
 
-.PHONY: help run test chaos bench lint install
+.PHONY: help run test chaos bench lint advisories install
 
 help: ## Say what there is to do
-	@awk -F":.*## " "/^[a-z]+:.*## / { printf \"  make %-8s %s\\n\", \$$1, \$$2 }" $(MAKEFILE_LIST)
+	@awk -F":.*## " "/^[a-z]+:.*## / { printf \"  make %-11s %s\\n\", \$$1, \$$2 }" $(MAKEFILE_LIST)
 
 run: ## Install what is missing, build, open the console (STATE=DIR for another state directory)
 	@.ci/install run
@@ -33,10 +33,17 @@ bench: ## Measure what the README says
 	@.ci/install run
 	$(CARGO) bench
 
-lint: ## Check formatting, lints and docs
+lint: ## Check formatting, lints, docs, and what hostler is built from
+	@.ci/install lint
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --all-features
+	$(CARGO) deny --offline check -D warnings licenses bans sources
+
+# Needs the network, and can fail without any change here: so it is not part of lint.
+advisories: ## Check dependencies against the database of known faults
+	@.ci/install lint
+	$(CARGO) deny check advisories
 
 install: ## Install hostler for this user
 	@.ci/install run

@@ -23,13 +23,13 @@ use std::time::{Duration, Instant};
 use ::hostler::domain::{Backend, Submit};
 use ::hostler::wire::client::Client;
 use futures_util::StreamExt;
-use hostler::Box7;
+use hostler::Sandbox;
 use screen::Screen;
 
 /// Operations in the store.
-const OPERATIONS: u64 = 1_000_000;
+const STORED_OPERATIONS: u64 = 1_000_000;
 /// Events told a second while keys are measured.
-const EVENTS: u64 = 1_000;
+const EVENTS_PER_SECOND: u64 = 1_000;
 
 fn main() {
     let place = million();
@@ -40,12 +40,12 @@ fn main() {
 }
 
 /// A state directory with a million operations that are done.
-fn million() -> Box7 {
-    let place = Box7::new();
+fn million() -> Sandbox {
+    let place = Sandbox::new();
     place.ok(&["list", "operations"]);
     let connection = rusqlite::Connection::open(place.dir().join("hostler.db")).expect("the store");
     let insert = format!(
-        "WITH RECURSIVE n(uid) AS (SELECT 1 UNION ALL SELECT uid + 1 FROM n WHERE uid < {OPERATIONS}) \
+        "WITH RECURSIVE n(uid) AS (SELECT 1 UNION ALL SELECT uid + 1 FROM n WHERE uid < {STORED_OPERATIONS}) \
          INSERT INTO operation (uid, kind, state, params, resource, resource_name, actor, priority, \
          attempt, cancelling, created, started, finished, updated) SELECT uid, 'vm_reboot', 2, '{{\"vm\":3}}', 'vm/3', 'web-3', \
          'console:root', 0, 0, 0, 1700000000000 + uid, 1700000000000 + uid, \
@@ -56,7 +56,7 @@ fn million() -> Box7 {
 }
 
 /// From exec to the first frame.
-fn first_frame(place: &Box7) {
+fn first_frame(place: &Sandbox) {
     let mut times: Vec<f64> = (0..21)
         .map(|_| {
             let clock = Instant::now();
@@ -69,14 +69,15 @@ fn first_frame(place: &Box7) {
         .collect();
     times.sort_by(f64::total_cmp);
     println!(
-        "first frame, {OPERATIONS} operations: {:>8.1} ms median, {:.1} ms worst (at most 30)",
+        "first frame, {STORED_OPERATIONS} operations: {:>8.1} ms median, {:.1} ms worst \
+         (at most 30)",
         times[times.len() / 2],
         times[times.len() - 1]
     );
 }
 
 /// Nothing happens: nothing may be written, hardly anything may be done.
-fn at_rest(place: &Box7) {
+fn at_rest(place: &Sandbox) {
     let mut screen = Screen::open(place, 120, 40, &[]);
     screen.wait_for("Operations");
     screen.keys("5");
@@ -101,7 +102,7 @@ fn at_rest(place: &Box7) {
 }
 
 /// A key to its frame while events come in.
-fn keys(mut place: Box7) {
+fn keys(mut place: Sandbox) {
     place.serve(&[]);
     let task = "task_create";
     place.done(task, &["name=beat", "kind=disk_create", "params.name=x", "params.size_mb=16"]);
@@ -118,7 +119,7 @@ fn keys(mut place: Box7) {
                 let mut turn = 0_u64;
                 while !stop.load(Ordering::Relaxed) {
                     // As many as are due by now, so that the rate holds whatever one costs.
-                    let due = (begun.elapsed().as_secs_f64() * EVENTS as f64) as u64;
+                    let due = (begun.elapsed().as_secs_f64() * EVENTS_PER_SECOND as f64) as u64;
                     if told.load(Ordering::Relaxed) < due {
                         turn += 1;
                         let kind =
@@ -165,7 +166,7 @@ fn keys(mut place: Box7) {
 
 /// Ten encodings at once at 120×40.
 fn ten_in_flight() {
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     place.serve(&[]);
     let folder = tempfile::tempdir().expect("a directory");
     let source = media::video(folder.path(), "source.mkv", 600, "640x360");

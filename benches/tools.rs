@@ -20,7 +20,7 @@ use std::time::Instant;
 use ::hostler::domain::{Backend, Event, Fact, State, Submit, Uid};
 use ::hostler::wire::client::Client;
 use futures_util::StreamExt;
-use hostler::Box7;
+use hostler::Sandbox;
 use serde_json::json;
 
 fn main() {
@@ -28,10 +28,10 @@ fn main() {
     encode();
 }
 
-/// Submits and waits for the end; gives the number, and the seconds until it was told what is waited
-/// for.
+/// Submits and waits for the end; gives the number, and the seconds until it was told what is
+/// waited for.
 fn timed(
-    place: &Box7,
+    place: &Sandbox,
     kind: &str,
     params: &serde_json::Value,
     reached: impl Fn(&Fact) -> bool,
@@ -65,7 +65,7 @@ fn timed(
 }
 
 /// The commands an operation ran, as the console shows them.
-fn commands(place: &Box7, uid: Uid) -> Vec<String> {
+fn commands(place: &Sandbox, uid: Uid) -> Vec<String> {
     let detail = place.json(&["show", &format!("operation/{}", uid.0)]);
     let steps = detail["steps"].as_array().expect("steps");
     steps
@@ -77,7 +77,7 @@ fn commands(place: &Box7, uid: Uid) -> Vec<String> {
 
 /// `vm_create` to a running QEMU, beside the same commands by hand.
 fn vm_create() {
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     place.serve(&[]);
     place.done("image_build", &["recipe=tiny"]);
     let (mut ours, mut by_hand) = (Vec::new(), Vec::new());
@@ -130,10 +130,10 @@ fn vm_create() {
     println!("ratio:                        {:>7.2}    (at most 1.1)", ours / by_hand);
 }
 
-/// `encode`, beside the bare ffmpeg command it shows: a minute of video, in turns, each first in every
-/// other one.
+/// `encode`, beside the bare ffmpeg command it shows: a minute of video, in turns, each first in
+/// every other one.
 fn encode() {
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     place.serve(&[]);
     let folder = tempfile::tempdir().expect("a directory");
     let source = media::video(folder.path(), "source.mkv", 60, "1280x720");
@@ -166,7 +166,8 @@ fn encode() {
             bare.push(by_hand());
         }
     }
-    // As many as these are no crowd: what disturbs makes slower, so the fastest of each is the truest.
+    // As many as these are no crowd: what disturbs makes slower, so the fastest of each is the
+    // truest.
     let fastest = |values: Vec<f64>| values.into_iter().fold(f64::INFINITY, f64::min);
     let (ours, bare) = (fastest(ours), fastest(bare));
     println!("encode of a minute:           {ours:>7.2} s");

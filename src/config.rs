@@ -1,8 +1,12 @@
 //! The configuration file: TOML in, [`Config`] out.
 //!
-//! Every complaint is one sentence that names the file, the line and the key. This room knows
-//! nobody: what a theme or an action is called is for those who have themes and actions, and
-//! [`Origin`] lets them complain in the same way.
+//! Every error is one sentence that names the file, the line and the key. This room knows nobody:
+//! what a theme or an action is called is for those who have themes and actions, and [`Origin`]
+//! lets them report an error in the same way.
+//!
+//! The values are read from [`DeTable`] and not by a derived `Deserialize`: serde gives the type
+//! that was expected, and neither the full name of the key, nor the range, nor the key that was
+//! meant.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -86,7 +90,7 @@ impl Default for Config {
 /// A configuration that cannot be used: one sentence with file, line and key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Complaint(pub String);
+pub struct ConfigError(pub String);
 
 /// Which key was read from which line of which file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -95,12 +99,12 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// A complaint about a key that was read, by somebody who knows more about its value:
+    /// Returns an error about a key that was read, from somebody who knows more about its value:
     /// `what` goes on from the key, as in "is no theme".
-    pub fn complain(&self, key: &str, what: impl fmt::Display) -> Complaint {
+    pub fn error(&self, key: &str, what: impl fmt::Display) -> ConfigError {
         match self.lines.get(key) {
-            Some((file, line)) => complaint(file, *line, format!("{key} {what}")),
-            None => Complaint(format!("{key} {what}")),
+            Some((file, line)) => error_at(file, *line, format!("{key} {what}")),
+            None => ConfigError(format!("{key} {what}")),
         }
     }
 
@@ -119,7 +123,7 @@ impl Config {
     ///
     /// # Errors
     /// When a file cannot be read (`explicit` must exist), or says something it must not.
-    pub fn load(explicit: Option<&Path>) -> Result<(Self, Origin), Complaint> {
+    pub fn load(explicit: Option<&Path>) -> Result<(Self, Origin), ConfigError> {
         let mut config = Self::default();
         let mut origin = Origin::default();
         let files = explicit.map_or_else(default_files, |file| vec![file.to_owned()]);
@@ -129,40 +133,45 @@ impl Config {
                 Err(error)
                     if explicit.is_none() && error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => {
-                    return Err(Complaint(format!("cannot read {}: {error}", file.display())));
+                    return Err(ConfigError(format!("cannot read {}: {error}", file.display())));
                 }
             }
         }
         Ok((config, origin))
     }
 
-    /// Takes over what `text` says; `file` is its name in complaints.
+    /// Takes over what `text` says; `file` is its name in errors.
     ///
     /// # Errors
-    /// The first complaint, in the order of the lines.
-    pub fn merge(&mut self, file: &Path, text: &str, origin: &mut Origin) -> Result<(), Complaint> {
+    /// The first error, in the order of the lines.
+    pub fn merge(
+        &mut self,
+        file: &Path,
+        text: &str,
+        origin: &mut Origin,
+    ) -> Result<(), ConfigError> {
         let line = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
         let table = DeTable::parse(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
-            complaint(file, line(at), error.message().replace('\n', ", "))
+            error_at(file, line(at), error.message().replace('\n', ", "))
         })?;
         let mut entries = Vec::new();
         flatten("", table.get_ref(), &mut entries);
         entries.sort_by_key(|entry| entry.at);
-        for Entry { key, at, value } in entries {
+        for KeyValue { key, at, value } in entries {
             let said = match value {
                 Some(value) => self.set(&key, value),
                 None => Err(unknown(&key)),
             };
-            said.map_err(|what| complaint(file, line(at), what))?;
+            said.map_err(|what| error_at(file, line(at), what))?;
             origin.lines.insert(key, (file.to_owned(), line(at)));
         }
         Ok(())
     }
 
-    /// Sets one key; complains in words that begin with it.
+    /// Sets one key. Errors begin with it.
     fn set(&mut self, key: &str, value: &DeValue<'_>) -> Result<(), String> {
-        let value = Given { key, value };
+        let value = Setting { key, value };
         match key {
             "state_dir" => self.state_dir = Some(value.path()?),
             "share_mib" => self.share_mib = Some(value.whole(64..=65_536)?.into()),
@@ -218,13 +227,13 @@ pub fn default_state_dir() -> PathBuf {
 }
 
 /// A key with its value; without one it is a table that may hold no keys of ours.
-struct Entry<'a> {
+struct KeyValue<'a> {
     key: String,
     at: usize,
     value: Option<&'a DeValue<'a>>,
 }
 
-fn flatten<'a>(prefix: &str, table: &'a DeTable<'a>, entries: &mut Vec<Entry<'a>>) {
+fn flatten<'a>(prefix: &str, table: &'a DeTable<'a>, entries: &mut Vec<KeyValue<'a>>) {
     for (name, value) in table {
         let key = format!("{prefix}{}", name.get_ref());
         let at = name.span().start;
@@ -233,20 +242,20 @@ fn flatten<'a>(prefix: &str, table: &'a DeTable<'a>, entries: &mut Vec<Entry<'a>
                 flatten(&format!("{key}."), inner, entries);
             }
             DeValue::Table(_) if !KEYS.contains(&key.as_str()) => {
-                entries.push(Entry { key, at, value: None });
+                entries.push(KeyValue { key, at, value: None });
             }
-            value => entries.push(Entry { key, at, value: Some(value) }),
+            value => entries.push(KeyValue { key, at, value: Some(value) }),
         }
     }
 }
 
 /// A value and the key it was given for.
-struct Given<'a> {
+struct Setting<'a> {
     key: &'a str,
     value: &'a DeValue<'a>,
 }
 
-impl<'a> Given<'a> {
+impl<'a> Setting<'a> {
     fn wrong(&self, wanted: impl fmt::Display) -> String {
         let given = match self.value {
             DeValue::String(text) => format!("\"{text}\""),
@@ -313,13 +322,13 @@ impl<'a> Given<'a> {
     }
 }
 
-fn complaint(file: &Path, line: usize, what: impl fmt::Display) -> Complaint {
-    // What was written may hold line breaks; a complaint is one line.
+fn error_at(file: &Path, line: usize, what: impl fmt::Display) -> ConfigError {
+    // What was written may hold line breaks; an error is one line.
     let mut said = String::new();
     for c in what.to_string().chars() {
         if c.is_control() { said.extend(c.escape_default()) } else { said.push(c) }
     }
-    Complaint(format!("{}, line {line}: {said}", file.display()))
+    ConfigError(format!("{}, line {line}: {said}", file.display()))
 }
 
 fn unknown(key: &str) -> String {
@@ -347,7 +356,7 @@ mod tests {
         config
             .merge(Path::new("c.toml"), text, &mut Origin::default())
             .map(|()| config)
-            .map_err(|complaint| complaint.to_string())
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -396,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn every_complaint_names_file_line_and_key() {
+    fn every_error_names_file_line_and_key() {
         for (text, said) in [
             (
                 "\nshare_mib = 10",
@@ -417,7 +426,8 @@ mod tests {
             ),
             (
                 "[lane]\nvm = 1",
-                "c.toml, line 1: lane is no key hostler knows; config.example.toml has all of them, remove it",
+                "c.toml, line 1: lane is no key hostler knows; config.example.toml has all of \
+                 them, remove it",
             ),
             (
                 "[lanes]\nmv = 1",
@@ -426,7 +436,8 @@ mod tests {
             ("lanes = 3", "c.toml, line 1: lanes is no key hostler knows; did you mean lanes.vm?"),
             (
                 "[log]\nlevel = 'loud'",
-                "c.toml, line 2: log.level is \"loud\"; it must be one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
+                "c.toml, line 2: log.level is \"loud\"; it must be one of \"error\", \"warn\", \
+                 \"info\", \"debug\", \"trace\"",
             ),
             (
                 "[keymap]\nquit = 3",
@@ -452,11 +463,11 @@ mod tests {
     }
 
     #[test]
-    fn others_complain_in_the_same_way() {
+    fn others_report_errors_in_the_same_way() {
         let mut origin = Origin::default();
         let text = "mouse = true\ntheme = 'plaid'";
         Config::default().merge(Path::new("c.toml"), text, &mut origin).unwrap();
-        assert_eq!(origin.complain("theme", "is no theme").0, "c.toml, line 2: theme is no theme");
+        assert_eq!(origin.error("theme", "is no theme").0, "c.toml, line 2: theme is no theme");
         assert_eq!(origin.files(), [Path::new("c.toml")]);
     }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use hostler::backend::drivers::{self, supervise};
 use hostler::backend::engine::store::damaged;
-use hostler::backend::{Embedded, Found, find, operations, own};
+use hostler::backend::{DirState, Embedded, find, operations, own};
 use hostler::cli::{self, Check, Cli, Command};
 use hostler::config::{self, Config, Origin};
 use hostler::domain::{Backend, BackendError, Catalogue, Host};
@@ -29,13 +29,13 @@ use owner::{Serving, in_flight, leave_to_the_background, stop_after_steps};
 use place::{Place, Reached};
 
 /// How long a backend in the background may take to answer for the first time.
-const PATIENCE: Duration = Duration::from_secs(10);
+const SERVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a script's command serves on for others that came meanwhile, before it leaves them to a
 /// backend in the background.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The configuration, or what is wrong with it.
-type Read = Result<(Config, Origin), config::Complaint>;
+type Read = Result<(Config, Origin), config::ConfigError>;
 
 fn main() -> ExitCode {
     // hostler starts itself once more beside every long tool: see `drivers::supervise`. That comes
@@ -55,7 +55,8 @@ fn main() -> ExitCode {
     let catalogue = Catalogue::new(kinds.into_iter().map(|entry| entry.spec));
     let cli = match cli::parse(&catalogue, arguments) {
         Ok(cli) => cli,
-        // clap prints help to standard output with status 0 and complaints to standard error with 2.
+        // clap prints help to standard output with status 0 and errors to standard error with
+        // 2.
         Err(error) => error.exit(),
     };
     let read = if cli.config == named { read } else { Config::load(cli.config.as_deref()) };
@@ -86,11 +87,6 @@ fn run(cli: Cli, catalogue: &Catalogue, read: Read) -> anyhow::Result<ExitCode> 
             cli::man(catalogue, &mut out)?;
             return Ok(ExitCode::SUCCESS);
         }
-        Some(Command::Serve { listen: Some(_), .. }) => {
-            anyhow::bail!(
-                "remote consoles are not there yet; leave out --listen and use ssh to this box"
-            );
-        }
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -115,7 +111,7 @@ fn run(cli: Cli, catalogue: &Catalogue, read: Read) -> anyhow::Result<ExitCode> 
     let code = runtime.block_on(async {
         match cli.command {
             None => console(&place).await,
-            Some(Command::Serve { take_over, .. }) => serve(&place, take_over).await,
+            Some(Command::Serve { take_over }) => serve(&place, take_over).await,
             Some(command) => script(&place, command).await,
         }
     });
@@ -129,7 +125,7 @@ async fn console(place: &Place) -> anyhow::Result<ExitCode> {
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         anyhow::bail!("the console needs a terminal; for scripts see `hostler --help`");
     }
-    if place.read_only && find(&place.state_dir)? != Found::Ours {
+    if place.read_only && find(&place.state_dir)? != DirState::Ours {
         anyhow::bail!(
             "there is nothing in the state directory {} yet, and read-only nothing is made; leave \
              out --read-only",
@@ -225,9 +221,11 @@ fn options(place: &Place) -> anyhow::Result<ui::Options> {
         let keys = toml::to_string(&config.keymap).context("cannot read the key map")?;
         keymap.push((file.unwrap_or_default(), keys));
     }
+    let kinds = operations::all(&place.settings()).into_iter();
     Ok(ui::Options {
         theme: config.theme.clone(),
         keymap,
+        others: kinds.map(|entry| entry.spec.kind.into_owned()).collect(),
         read_only: place.read_only,
         mouse: config.mouse,
         ascii: config.ascii,
@@ -264,13 +262,13 @@ async fn give_up<T>(own: Option<(Embedded, Serving)>, error: BackendError) -> an
 
 /// The backend without a screen, until SIGTERM or SIGINT.
 async fn serve(place: &Place, take_over: bool) -> anyhow::Result<ExitCode> {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + SERVE_TIMEOUT;
     let owned = loop {
         if let Some(owned) = own(&place.state_dir)? {
             break owned;
         }
-        // Whoever hands over to us is about to go; and so is one that answers nobody: a process that
-        // is killed loses its socket before its lock.
+        // Whoever hands over to us is about to go; and so is one that answers nobody: a process
+        // that is killed loses its socket before its lock.
         let attached = if take_over { None } else { Some(place.attach().await) };
         let late = tokio::time::Instant::now() >= deadline;
         match attached {
@@ -299,7 +297,7 @@ async fn script(place: &Place, command: Command) -> anyhow::Result<ExitCode> {
     // What only asks makes nothing: where there is nothing, the answer is known.
     let nothing = if place.read_only || is_question(&command) { place.nothing()? } else { None };
     let nothing = match nothing {
-        Some((Found::Nothing, _)) if matches!(command, Command::Watch { .. }) => {
+        Some((DirState::Nothing, _)) if matches!(command, Command::Watch { .. }) => {
             let dir = place.state_dir.display();
             let message = format!("there is no state directory {dir}, and so nothing to watch");
             return Err(BackendError::Unreachable { message }.into());
@@ -397,7 +395,7 @@ async fn doctor(cli: &Cli, read: &Read, json: bool) -> anyhow::Result<ExitCode> 
     let files = place.origin.files();
     let said = match read {
         Ok(_) => Ok(files.as_slice()),
-        Err(complaint) => Err(complaint.0.as_str()),
+        Err(error) => Err(error.0.as_str()),
     };
     let mut checks = cli::checks(&place.state_dir, said);
     if let Err(error) = find(&place.state_dir) {
@@ -409,7 +407,7 @@ async fn doctor(cli: &Cli, read: &Read, json: bool) -> anyhow::Result<ExitCode> 
     let mut settings = place.settings();
     // What is tried out leaves nothing where there is nothing of ours yet.
     let scratch = match find(&place.state_dir) {
-        Ok(Found::Ours) => {
+        Ok(DirState::Ours) => {
             checks.push(store(&place.state_dir));
             None
         }
@@ -426,7 +424,7 @@ async fn doctor(cli: &Cli, read: &Read, json: bool) -> anyhow::Result<ExitCode> 
     };
     match cli::doctor(&host, &checks, json, &mut std::io::stdout()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(trouble) => Ok(trouble.tell(&mut std::io::stderr())),
+        Err(error) => Ok(error.report(&mut std::io::stderr())),
     }
 }
 

@@ -1,10 +1,10 @@
 //! Chaos: a mixed load over every kind through the real program and its socket, while owners and
 //! tools are killed, stopped, ended and replaced, tools fail, hang or are missing, and the disk is
-//! full. At the end everything is put right and at rest, and nothing may be lost, done twice or left
-//! over.
+//! full. At the end everything is put right and at rest, and nothing may be lost, done twice or
+//! left over.
 //!
-//! `make test` runs a short form; `make chaos SEED=7 KILLS=1000` runs as much as is wanted. The seed
-//! makes the same dice fall again; when each falls is up to the machine.
+//! `make test` runs a short form; `make chaos SEED=7 KILLS=1000` runs as much as is wanted. The
+//! seed makes the same dice fall again; when each falls is up to the machine.
 
 #![allow(
     clippy::unwrap_used,
@@ -46,8 +46,8 @@ use rustix::process::Signal;
 use arena::{Arena, signal};
 use dice::Dice;
 use kinds::{Thing, Things};
-use load::{Ledger, Load, Sources, Told};
-use trouble::Trouble;
+use load::{Ledger, LoadGenerator, RequestOutcome, Sources};
+use trouble::TroubleMaker;
 use verdict::Rest;
 use watcher::Watcher;
 
@@ -87,7 +87,7 @@ fn nothing_is_lost_or_done_twice_or_left_over() {
     let mut watcher = Watcher::start(&arena);
     let (ledger, stop) =
         (Arc::new(Mutex::new(Ledger::default())), Arc::new(AtomicBool::new(false)));
-    let load = Load {
+    let load = LoadGenerator {
         dice: Dice::new(seed, 1),
         client: client.clone(),
         sources,
@@ -102,7 +102,7 @@ fn nothing_is_lost_or_done_twice_or_left_over() {
     runtime.block_on(make_base(&client, &ledger));
     let load = runtime.spawn(load.run());
 
-    let mut trouble = Trouble::new(Dice::new(seed, 2));
+    let mut trouble = TroubleMaker::new(Dice::new(seed, 2));
     let began = Instant::now();
     let mut told = Instant::now();
     while trouble.done.kills < kills {
@@ -150,7 +150,7 @@ async fn make_base(client: &Client, ledger: &Mutex<Ledger>) {
         priority: 0,
     };
     let accepted = client.submit(submit).await.expect("the image is accepted");
-    let told = ("image_build".to_owned(), Told::Accepted(accepted.uid));
+    let told = ("image_build".to_owned(), RequestOutcome::Accepted(accepted.uid));
     ledger.lock().expect("the ledger").asked.insert("chaos-base".to_owned(), told);
     while in_flight(client).await != Some(0) {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -158,11 +158,14 @@ async fn make_base(client: &Client, ledger: &Mutex<Ledger>) {
 }
 
 /// Says what has been done so far.
-fn say(trouble: &Trouble, ledger: &Mutex<Ledger>, began: Instant) {
+fn say(trouble: &TroubleMaker, ledger: &Mutex<Ledger>, began: Instant) {
     let seconds = began.elapsed().as_secs_f64();
     let ledger = ledger.lock().expect("the ledger");
-    let accepted =
-        ledger.asked.values().filter(|(_, told)| matches!(told, Told::Accepted(_))).count();
+    let accepted = ledger
+        .asked
+        .values()
+        .filter(|(_, told)| matches!(told, RequestOutcome::Accepted(_)))
+        .count();
     let done = &trouble.done;
     eprintln!(
         "  {seconds:.0} s: {} kills ({:.1}/s, {} of owners), {} ended, {} replaced, {} stopped, {} \

@@ -9,15 +9,16 @@
 
 #[path = "support/hostler.rs"]
 mod hostler;
+#[path = "console/leaving.rs"]
+mod leaving;
 #[path = "support/media.rs"]
 mod media;
 #[path = "support/screen.rs"]
 mod screen;
 
-use std::process::{Command, Stdio};
+use std::path::Path;
 
-use hostler::{Box7, alone, signal};
-use rustix::process::Signal;
+use hostler::{Sandbox, alone};
 use screen::{Screen, line};
 
 const ESCAPE: &str = "\x1b";
@@ -70,142 +71,20 @@ fn boot_id(screen: &mut Screen) -> String {
 #[test]
 fn a_day_at_the_console() {
     let _alone = alone();
-    let place = Box7::new();
+    let place = Sandbox::new();
     let media = tempfile::tempdir().expect("a directory");
-    let source = media::video(media.path(), "talk.mkv", 3, "320x240");
     let mut screen = Screen::open(&place, 80, 24, &[]);
 
     // An empty box says what can be done and where to begin.
     screen.wait_for("Nothing here yet");
     screen.wait_for("build an OS image here");
 
-    // An image.
-    tab(&mut screen, "6", "Images");
-    form(&mut screen, "n", "recipe");
-    screen.wait_line(&["recipe", "tiny"]);
-    send(&mut screen);
-    screen.wait_line(&["tiny", "ready"]);
-
-    // A task for every minute; that it fires is seen further down, in its own time.
-    tab(&mut screen, "3", "Tasks");
-    form(&mut screen, "n", "kind");
-    screen.keys("every-minute\tdisk_create");
-    screen.wait_for("disk_create");
-    screen.keys(ENTER);
-    screen.wait_for("size mb");
-    screen.keys("\ttick\t4\tnone\r\t\x15*");
-    screen.wait_for("Fires next on");
-    send(&mut screen);
-    screen.wait_line(&["every-minute", "active"]);
-
-    // A virtual machine, with nothing typed but a name and a password.
-    tab(&mut screen, "1", "VMs");
-    form(&mut screen, "n", "hostname");
-    screen.wait_line(&["os", "tiny"]);
-    screen.keys("web-1\tcorrect horse");
-    let typed = screen.wait_for("MiB of memory");
-    assert!(!typed.contains("correct"), "the password is masked");
-    send(&mut screen);
-    screen.wait_line(&["web-1", "running"]);
-    assert_eq!(place.guests().len(), 1);
-
-    // Its serial console.
-    screen.keys("c");
-    screen.wait_for("serial console");
-    screen.wait_for("root@web-1:");
-    shell(&mut screen, "echo it-is-$((6*7)); touch /tmp/mark", "it-is-42");
-    let first = boot_id(&mut screen);
-    screen.keys(LEAVE_SERIAL);
-    screen.wait_gone("serial console");
-
-    // A reboot asks first, and the safe answer is preselected.
-    screen.keys("r");
-    screen.wait_for("Reboot web-1?");
-    screen.keys(ENTER);
-    screen.wait_gone("Reboot web-1?");
-    screen.keys("r");
-    screen.wait_for("Reboot web-1?");
-    screen.keys("y");
-    tab(&mut screen, "5", "Operations");
-    screen.wait_line(&["vm_reboot", "web-1", "DONE"]);
-    let log = place.dir().join("vms/1/serial.log");
-    place.wait("the guest is up again", || {
-        std::fs::read_to_string(&log).is_ok_and(|log| log.matches("web-1 tiny").count() == 2)
-    });
-    tab(&mut screen, "1", "VMs");
-    screen.keys("c");
-    screen.wait_for("serial console");
-    shell(&mut screen, "clear; test -e /tmp/mark || echo fresh-$((1+1))", "fresh-2");
-    assert_ne!(boot_id(&mut screen), first);
-    screen.keys(LEAVE_SERIAL);
-    screen.wait_gone("serial console");
-
-    // A disk, plugged in while the guest runs.
-    tab(&mut screen, "2", "Disks");
-    form(&mut screen, "n", "size mb");
-    screen.keys("data1\t32");
-    send(&mut screen);
-    screen.wait_line(&["data1", "free"]);
-    screen.keys("/data1\r");
-    form(&mut screen, "a", "vm");
-    screen.wait_line(&["vm", "web-1"]);
-    send(&mut screen);
-    screen.wait_line(&["data1", "attached"]);
-    tab(&mut screen, "1", "VMs");
-    screen.keys("c");
-    screen.wait_for("serial console");
-    let inside = "until d=$(findfs LABEL=data1); do :; done 2>/dev/null; \
-                  mount -t ext4 $d /mnt && echo kept >/mnt/file && sync; \
-                  cat /mnt/file; umount /mnt && echo on-${d%?}-$((1+1))";
-    shell(&mut screen, inside, "on-/dev/sd-2");
-    screen.wait_for("kept");
-    screen.keys(LEAVE_SERIAL);
-    screen.wait_gone("serial console");
-
-    // And unplugged again.
-    tab(&mut screen, "2", "Disks");
-    screen.keys("d");
-    screen.wait_for("Detach data1?");
-    screen.keys("y");
-    screen.wait_line(&["data1", "free"]);
-    tab(&mut screen, "1", "VMs");
-    screen.keys("c");
-    screen.wait_for("serial console");
-    shell(&mut screen, "clear; findfs LABEL=data1 || echo gone-$((1+1))", "gone-2");
-    screen.keys(LEAVE_SERIAL);
-    screen.wait_gone("serial console");
-
-    // Shut down by its power button.
-    screen.keys("S");
-    screen.wait_for("Stop web-1?");
-    screen.keys("y");
-    screen.wait_line(&["web-1", "halted"]);
-    assert!(place.guests().is_empty(), "no QEMU is left");
-
-    // A video.
-    tab(&mut screen, "4", "Encodings");
-    form(&mut screen, "n", "source");
-    let output = media.path().join("talk.webm");
-    screen.keys(&format!("{}\twebm", source.display()));
-    screen.wait_for("WebM: VP9");
-    screen.keys(&format!("\r\t{}", output.display()));
-    screen.wait_for("libvpx-vp9");
-    send(&mut screen);
-    screen.wait_line(&["talk.mkv", "finished"]);
-    let length = media::duration(&output);
-    assert!((length - 3.0).abs() < 0.5, "{length}");
-
-    // What ran for it can be read.
-    tab(&mut screen, "5", "Operations");
-    screen.keys("/kind:encode\r");
-    screen.wait_line(&["encode", "DONE"]);
-    screen.keys(ENTER);
-    screen.wait_for("probe");
-    screen.wait_for("ffprobe");
-    screen.keys(ESCAPE);
-    screen.wait_gone("ffprobe");
-    screen.keys(ESCAPE);
-    screen.wait_gone("/kind:encode");
+    make_an_image_and_a_task(&mut screen);
+    make_a_vm(&mut screen, &place);
+    reboot(&mut screen, &place);
+    plug_a_disk_in_and_out(&mut screen);
+    stop(&mut screen, &place);
+    encode_a_video(&mut screen, media.path());
 
     // By now, or within its minute, the task has fired by itself.
     tab(&mut screen, "2", "Disks");
@@ -228,125 +107,156 @@ fn a_day_at_the_console() {
     assert!(!place.log().contains("correct horse"));
 }
 
-/// The screen may go, and the backend may die: guest and encoder go on, and are taken up again.
-#[test]
-fn the_work_outlives_screen_and_backend() {
-    let _alone = alone();
-    let mut place = Box7::new();
-    let media = tempfile::tempdir().expect("a directory");
-    let source = media::video(media.path(), "talk.mkv", 20, "640x360");
-    let output = media.path().join("talk.mp4");
+/// The first image, and a task that fires every minute.
+fn make_an_image_and_a_task(screen: &mut Screen) {
+    // An image.
+    tab(screen, "6", "Images");
+    form(screen, "n", "recipe");
+    screen.wait_line(&["recipe", "tiny"]);
+    send(screen);
+    screen.wait_line(&["tiny", "ready"]);
 
-    // A console inside a tmux of its own, which is the terminal that will vanish.
-    let tmux = Tmux::start(&place);
-    place.wait("the console serves", || place.is_served());
-    place.done("image_build", &["recipe=tiny"]);
-    let password = place.secret("correct horse");
-    place.done("vm_create", &["hostname=web-1", "os=tiny", &password]);
-    let source = format!("source={}", source.display());
-    let to = format!("output={}", output.display());
-    place.ok(&["run", "encode", &source, "preset=mp4", &to]);
-    let encode = place.newest("encode");
-    place.wait("the encode is under way", || {
-        let progress = place.operation(encode)["progress"]["fraction"].as_f64();
-        progress.is_some_and(|fraction| fraction > 0.05)
+    // A task for every minute; that it fires is seen further down, in its own time.
+    tab(screen, "3", "Tasks");
+    form(screen, "n", "kind");
+    screen.keys("every-minute\tdisk_create");
+    screen.wait_for("disk_create");
+    screen.keys(ENTER);
+    screen.wait_for("size mb");
+    screen.keys("\ttick\t4\tnone\r\t\x15*");
+    screen.wait_for("Fires next on");
+    send(screen);
+    screen.wait_line(&["every-minute", "active"]);
+}
+
+/// A VM, with nothing given but a name and a password.
+fn make_a_vm(screen: &mut Screen, place: &Sandbox) {
+    // A virtual machine, with nothing typed but a name and a password.
+    tab(screen, "1", "VMs");
+    form(screen, "n", "hostname");
+    screen.wait_line(&["os", "tiny"]);
+    screen.keys("web-1\tcorrect horse");
+    let typed = screen.wait_for("MiB of memory");
+    assert!(!typed.contains("correct"), "the password is masked");
+    send(screen);
+    screen.wait_line(&["web-1", "running"]);
+    assert_eq!(place.guests().len(), 1);
+}
+
+/// Its serial console, before and after a reboot.
+fn reboot(screen: &mut Screen, place: &Sandbox) {
+    // Its serial console.
+    screen.keys("c");
+    screen.wait_for("serial console");
+    screen.wait_for("root@web-1:");
+    shell(screen, "echo it-is-$((6*7)); touch /tmp/mark", "it-is-42");
+    let first = boot_id(screen);
+    screen.keys(LEAVE_SERIAL);
+    screen.wait_gone("serial console");
+
+    // A reboot asks first, and the safe answer is preselected.
+    screen.keys("r");
+    screen.wait_for("Reboot web-1?");
+    screen.keys(ENTER);
+    screen.wait_gone("Reboot web-1?");
+    screen.keys("r");
+    screen.wait_for("Reboot web-1?");
+    screen.keys("y");
+    tab(screen, "5", "Operations");
+    screen.wait_line(&["vm_reboot", "web-1", "DONE"]);
+    let log = place.dir().join("vms/1/serial.log");
+    place.wait("the guest is up again", || {
+        std::fs::read_to_string(&log).is_ok_and(|log| log.matches("web-1 tiny").count() == 2)
     });
-    let (guests, encoders) = (place.guests(), place.encoders());
-    assert_eq!((guests.len(), encoders.len()), (1, 1));
-    // Held, so that it is in the middle of its work however long the rest takes.
-    signal(encoders[0], Signal::STOP);
+    tab(screen, "1", "VMs");
+    screen.keys("c");
+    screen.wait_for("serial console");
+    shell(screen, "clear; test -e /tmp/mark || echo fresh-$((1+1))", "fresh-2");
+    assert_ne!(boot_id(screen), first);
+    screen.keys(LEAVE_SERIAL);
+    screen.wait_gone("serial console");
+}
 
-    // The terminal vanishes: a backend in the background goes on, and consoles attach to it.
-    drop(tmux);
-    place.wait("a backend in the background", || place.backends().len() == 1 && place.is_served());
-    let backend = place.backends()[0];
-    assert_eq!((place.guests(), place.encoders()), (guests.clone(), encoders.clone()));
-    let mut one = Screen::open(&place, 100, 30, &[]);
-    one.wait_line(&["web-1", "running"]);
-    one.wait_line(&["encode", "talk.mkv"]);
-    let two = Screen::open(&place, 80, 24, &[]);
-    two.wait_line(&["web-1", "running"]);
-    assert_eq!(place.backends(), [backend], "they only attached");
-    // What one asks for, the other sees.
-    one.keys("2");
-    form(&mut one, "n", "size mb");
-    one.keys("data1\t8\tnone\r");
-    send(&mut one);
-    one.wait_line(&["data1", "free"]);
-    let mut two = two;
-    tab(&mut two, "2", "Disks");
-    two.wait_line(&["data1", "free"]);
-    // The one that only attached leaves without a question.
-    two.keys("q");
-    assert_eq!(two.ended(), 0);
-    two.is_put_back();
+/// A disk in the running guest.
+fn plug_a_disk_in_and_out(screen: &mut Screen) {
+    // A disk, plugged in while the guest runs.
+    tab(screen, "2", "Disks");
+    form(screen, "n", "size mb");
+    screen.keys("data1\t32");
+    send(screen);
+    screen.wait_line(&["data1", "free"]);
+    screen.keys("/data1\r");
+    form(screen, "a", "vm");
+    screen.wait_line(&["vm", "web-1"]);
+    send(screen);
+    screen.wait_line(&["data1", "attached"]);
+    tab(screen, "1", "VMs");
+    screen.keys("c");
+    screen.wait_for("serial console");
+    let inside = "until d=$(findfs LABEL=data1); do :; done 2>/dev/null; \
+                  mount -t ext4 $d /mnt && echo kept >/mnt/file && sync; \
+                  cat /mnt/file; umount /mnt && echo on-${d%?}-$((1+1))";
+    shell(screen, inside, "on-/dev/sd-2");
+    screen.wait_for("kept");
+    screen.keys(LEAVE_SERIAL);
+    screen.wait_gone("serial console");
 
-    // kill -9 in the middle of it all.
-    signal(backend, Signal::KILL);
-    one.wait_for("connection lost");
-    place.wait("the backend is dead", || !place.is_served());
-    assert_eq!((place.guests(), place.encoders()), (guests.clone(), encoders.clone()));
-    place.serve(&[]);
-    one.wait_gone("connection lost");
-    tab(&mut one, "1", "VMs");
-    one.wait_line(&["web-1", "running"]);
-    assert_eq!((place.guests(), place.encoders()), (guests.clone(), encoders.clone()));
-    signal(encoders[0], Signal::CONT);
-    tab(&mut one, "4", "Encodings");
-    one.wait_line(&["talk.mkv", "finished"]);
-    assert_eq!(place.operation(encode)["state"], "DONE");
+    // And unplugged again.
+    tab(screen, "2", "Disks");
+    screen.keys("d");
+    screen.wait_for("Detach data1?");
+    screen.keys("y");
+    screen.wait_line(&["data1", "free"]);
+    tab(screen, "1", "VMs");
+    screen.keys("c");
+    screen.wait_for("serial console");
+    shell(screen, "clear; findfs LABEL=data1 || echo gone-$((1+1))", "gone-2");
+    screen.keys(LEAVE_SERIAL);
+    screen.wait_gone("serial console");
+}
+
+/// The end of the guest.
+fn stop(screen: &mut Screen, place: &Sandbox) {
+    // Shut down by its power button.
+    screen.keys("S");
+    screen.wait_for("Stop web-1?");
+    screen.keys("y");
+    screen.wait_line(&["web-1", "halted"]);
+    assert!(place.guests().is_empty(), "no QEMU is left");
+}
+
+/// An encoding, and what can be read of it.
+fn encode_a_video(screen: &mut Screen, media: &Path) {
+    // A video.
+    tab(screen, "4", "Encodings");
+    form(screen, "n", "source");
+    let source = media::video(media, "talk.mkv", 3, "320x240");
+    let output = media.join("talk.webm");
+    screen.keys(&format!("{}\twebm", source.display()));
+    screen.wait_for("WebM: VP9");
+    screen.keys(&format!("\r\t{}", output.display()));
+    screen.wait_for("libvpx-vp9");
+    send(screen);
+    screen.wait_line(&["talk.mkv", "finished"]);
     let length = media::duration(&output);
-    assert!((length - 20.0).abs() < 0.5, "{length}");
-    assert_eq!(place.guests(), guests);
-    // The guest answers as if nothing had happened.
-    tab(&mut one, "1", "VMs");
-    one.keys("c");
-    one.wait_for("serial console");
-    one.wait_for("root@web-1:");
-    shell(&mut one, "echo still-$((1+1))", "still-2");
-}
+    assert!((length - 3.0).abs() < 0.5, "{length}");
 
-/// A tmux server of its own, with a console in it. Dropped, it is killed and its terminal hangs up.
-struct Tmux {
-    name: String,
-}
-
-impl Tmux {
-    fn start(place: &Box7) -> Self {
-        let name = format!("hostler-{}", place.dir().file_name().expect("a name").display());
-        // Its own environment is what the session gets.
-        let from = place.command();
-        let mut command = Command::new("tmux");
-        for (key, value) in from.get_envs() {
-            match value {
-                Some(value) => command.env(key, value),
-                None => command.env_remove(key),
-            };
-        }
-        let started = command
-            .env_remove("TMUX")
-            .args(["-L", &name, "-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30"])
-            .arg(format!("exec {}", env!("CARGO_BIN_EXE_hostler")))
-            .status()
-            .expect("tmux runs");
-        assert!(started.success());
-        Self { name }
-    }
-}
-
-impl Drop for Tmux {
-    fn drop(&mut self) {
-        let killed = Command::new("tmux")
-            .args(["-L", &self.name, "kill-server"])
-            .stderr(Stdio::null())
-            .status();
-        assert!(killed.is_ok_and(|status| status.success()) || std::thread::panicking());
-    }
+    // What ran for it can be read.
+    tab(screen, "5", "Operations");
+    screen.keys("/kind:encode\r");
+    screen.wait_line(&["encode", "DONE"]);
+    screen.keys(ENTER);
+    screen.wait_for("probe");
+    screen.wait_for("ffprobe");
+    screen.keys(ESCAPE);
+    screen.wait_gone("ffprobe");
+    screen.keys(ESCAPE);
+    screen.wait_gone("/kind:encode");
 }
 
 /// A backend with three blank disks.
-fn three_disks() -> Box7 {
-    let mut place = Box7::new();
+fn three_disks() -> Sandbox {
+    let mut place = Sandbox::new();
     place.serve(&[]);
     for name in ["alpha", "beta", "gamma"] {
         place.done("disk_create", &[&format!("name={name}"), "size_mb=1", "fstype=none"]);
@@ -422,35 +332,6 @@ fn filter_marks_palette_and_help() {
     screen.keys("q");
     assert_eq!(screen.ended(), 0);
     screen.is_put_back();
-}
-
-/// Leaving with work in flight asks what is to become of it.
-#[test]
-fn leaving_with_work_in_flight_asks() {
-    let place = Box7::new();
-    let mut screen = Screen::open(&place, 80, 24, &[]);
-    screen.wait_for("Nothing here yet");
-    place.ok(&["lane", "pause", "disk"]);
-    place.ok(&["run", "disk_create", "name=later", "size_mb=1", "fstype=none"]);
-    screen.wait_line(&["disk_create", "paused"]);
-    screen.keys("q");
-    screen.wait_for("1 waiting. What of them?");
-    screen.keys("w");
-    screen.wait_gone("What of them?");
-    screen.keys("q");
-    screen.wait_for("What of them?");
-    let pid = screen.pid();
-    screen.keys("b");
-    assert_eq!(screen.ended(), 0);
-    screen.is_put_back();
-    // A backend in the background has it now.
-    assert!(place.is_served());
-    assert!(!place.hostlers().contains(&pid));
-    let uid = place.newest("disk_create");
-    assert_eq!(place.operation(uid)["state"], "PENDING");
-    place.ok(&["lane", "resume", "disk"]);
-    place.ok(&["operation", "wait", &uid.to_string()]);
-    assert_eq!(place.list("disks")[0]["name"], "later");
 }
 
 /// It fits every terminal, and follows when the terminal changes.
@@ -536,7 +417,7 @@ fn read_only_refuses() {
 /// A tool that is missing keeps nobody out: the first screen says which, and how to get it.
 #[test]
 fn a_missing_tool_is_told_on_the_first_screen() {
-    let place = Box7::new();
+    let place = Sandbox::new();
     let tools = tempfile::tempdir().expect("a directory");
     for entry in std::fs::read_dir("/usr/bin").expect("programs").flatten() {
         let name = entry.file_name();

@@ -32,7 +32,7 @@ use std::sync::Mutex;
 
 use ::hostler::domain::OperationSpec;
 use account::Account;
-use hostler::{Box7, alone};
+use hostler::{Sandbox, alone};
 use kinds::{Given, Request, Things};
 use publisher::Publisher;
 
@@ -51,7 +51,7 @@ fn points(spec: &OperationSpec, at: &[&str]) -> Vec<String> {
 
 /// Asks for an operation, lets the backend die at a crash point and starts it again; gives the
 /// operation's number.
-fn crash(place: &mut Box7, point: &str, kind: &str, fields: &[&str]) -> String {
+fn crash(place: &mut Sandbox, point: &str, kind: &str, fields: &[&str]) -> String {
     place.kill();
     place.serve(&[("HOSTLER_CRASH", point)]);
     let arguments: Vec<&str> = ["run", kind].into_iter().chain(fields.iter().copied()).collect();
@@ -64,7 +64,7 @@ fn crash(place: &mut Box7, point: &str, kind: &str, fields: &[&str]) -> String {
 }
 
 /// The same, and waits for the operation's good end.
-fn crash_and_go_on(place: &mut Box7, point: &str, kind: &str, fields: &[&str]) {
+fn crash_and_go_on(place: &mut Sandbox, point: &str, kind: &str, fields: &[&str]) {
     let uid = crash(place, point, kind, fields);
     place.ok(&["operation", "wait", &uid]);
     let detail = place.json(&["show", &format!("operation/{uid}")]);
@@ -72,7 +72,7 @@ fn crash_and_go_on(place: &mut Box7, point: &str, kind: &str, fields: &[&str]) {
 }
 
 /// Waits for the end of an operation that is being cancelled.
-fn wait_for_cancel(place: &Box7, uid: &str) {
+fn wait_for_cancel(place: &Sandbox, uid: &str) {
     place.run(&["operation", "wait", uid]);
     let detail = place.json(&["show", &format!("operation/{uid}")]);
     assert_eq!(detail["operation"]["state"], "CANCEL", "{detail:#}");
@@ -164,19 +164,26 @@ fn try_kind(catalogue: &[OperationSpec], spec: &OperationSpec, points: &[String]
 
 /// Takes a plan on an empty box, killed and started again at a crash point of its last request.
 fn go(plan: &[Request], things: &Things, point: Option<&str>) -> Account {
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     let outside = account::files(things.dir());
     place.serve(&[("HOSTLER_CRASH", point.unwrap_or_default())]);
     let mut made: Vec<String> = Vec::new();
     let (last, before) = plan.split_last().expect("a plan has requests");
-    let written = |request: &Request, made: &[String], place: &Box7| {
-        let field = |(name, given): &(String, Given)| match given {
-            Given::Value(value) if name == "password" => {
-                place.secret(value.as_str().expect("a secret"))
+    let written = |request: &Request, made: &[String], place: &Sandbox| {
+        let field = |(name, given): &(String, Given)| {
+            let (mut name, mut given) = (name.clone(), given);
+            while let Given::List(item) = given {
+                (name, given) = (format!("{name}.0"), item);
             }
-            Given::Value(value) => format!("{name}={}", plain(value)),
-            Given::Made(place) => format!("{name}={}", made[*place]),
-            Given::Thing(thing) => format!("{name}={}", plain(&things.value(*thing))),
+            match given {
+                Given::Value(value) if name == "password" => {
+                    place.secret(value.as_str().expect("a secret"))
+                }
+                Given::Value(value) => format!("{name}={}", plain(value)),
+                Given::Made(place) => format!("{name}={}", made[*place]),
+                Given::Thing(thing) => format!("{name}={}", plain(&things.value(*thing))),
+                Given::List(_) => unreachable!("a list is gone into"),
+            }
         };
         request.fields.iter().map(field).collect::<Vec<_>>()
     };
@@ -216,7 +223,7 @@ fn plain(value: &serde_json::Value) -> String {
 #[test]
 fn a_vm_is_created_once_whenever_the_backend_dies() {
     let _alone = alone();
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     place.done("image_build", &["recipe=tiny"]);
     let password = place.secret("correct horse");
     for (number, point) in crash_points("vm_create").iter().enumerate() {
@@ -237,7 +244,7 @@ fn a_vm_is_created_once_whenever_the_backend_dies() {
 #[test]
 fn a_file_is_encoded_once_whenever_the_backend_dies() {
     let _alone = alone();
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     let media = tempfile::tempdir().expect("a directory");
     let source = media::video(media.path(), "source.mkv", 4, "320x240");
     let source = format!("source={}", source.display());
@@ -257,7 +264,7 @@ fn a_file_is_encoded_once_whenever_the_backend_dies() {
 #[test]
 fn what_died_can_be_called_off() {
     let _alone = alone();
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     let media = tempfile::tempdir().expect("a directory");
     let source = media::video(media.path(), "long.mkv", 60, "640x360");
     let output = media.path().join("long.webm");
@@ -286,7 +293,7 @@ fn what_died_can_be_called_off() {
 #[test]
 fn a_killed_download_goes_on_where_it_was() {
     let _alone = alone();
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     let media = tempfile::tempdir().expect("a directory");
     let image = media.path().join("disk.qcow2");
     let made = std::process::Command::new("qemu-img")

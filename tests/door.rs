@@ -13,6 +13,8 @@ mod hostler;
 mod log;
 #[path = "support/media.rs"]
 mod media;
+#[path = "support/small_filesystem.rs"]
+mod small_filesystem;
 
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -21,12 +23,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use hostler::{Box7, PATIENCE, signal};
+use hostler::{GIVE_UP_AFTER, Sandbox, signal};
 use rustix::process::Signal;
 
 /// Waits for the end of a command that might hang; nothing is measured with it.
 fn end(mut child: Child) -> Output {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + GIVE_UP_AFTER;
     while child.try_wait().expect("its state").is_none() {
         if Instant::now() >= deadline {
             let _ = child.kill();
@@ -38,14 +40,14 @@ fn end(mut child: Child) -> Output {
 }
 
 /// Starts a command whose output is read when it has ended.
-fn begin(place: &Box7, arguments: &[&str]) -> Child {
+fn begin(place: &Sandbox, arguments: &[&str]) -> Child {
     let mut command = place.command();
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().expect("hostler runs")
 }
 
 /// The same on a state directory other than its own.
-fn on(place: &Box7, state: &Path, arguments: &[&str]) -> Output {
+fn on(place: &Sandbox, state: &Path, arguments: &[&str]) -> Output {
     let mut command = place.command();
     command.env("HOSTLER_STATE", state).args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -80,7 +82,7 @@ const BEGINNINGS: [&[&str]; 5] = [
 
 #[test]
 fn a_folder_that_is_not_ours_is_refused_and_left_as_it_was() {
-    let place = Box7::new();
+    let place = Sandbox::new();
     let foreign = tempfile::tempdir_in("/tmp").expect("a directory");
     std::fs::write(foreign.path().join("letter.txt"), "mine").expect("a file");
     let everybodys = tempfile::tempdir_in("/tmp").expect("a directory");
@@ -111,7 +113,7 @@ fn a_folder_that_is_not_ours_is_refused_and_left_as_it_was() {
 
 #[test]
 fn reading_makes_no_state_directory() {
-    let place = Box7::new();
+    let place = Sandbox::new();
     let nowhere = place.dir().join("not/yet");
     for (arguments, status) in [
         (&["list", "vms", "--json"][..], 0),
@@ -163,7 +165,7 @@ impl Drop for Again {
 
 #[test]
 fn a_state_directory_never_has_two_owners() {
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     place.serve(&[]);
     let owner = place.pid().to_string();
     // The lock is gone, then another one lies there.
@@ -206,7 +208,7 @@ fn a_state_directory_never_has_two_owners() {
 #[test]
 fn an_owner_whose_database_or_directory_is_taken_away_stops() {
     for what in ["removed", "replaced", "moved", "unmounted"] {
-        let place = Box7::new();
+        let place = Sandbox::new();
         let state = place.dir().join("state");
         let beneath = place.dir().join("beneath");
         std::fs::create_dir(&beneath).expect("a directory");
@@ -249,7 +251,7 @@ fn an_owner_whose_database_or_directory_is_taken_away_stops() {
 
 #[test]
 fn a_frozen_owner_is_named_and_nobody_waits_for_it_for_ever() {
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     place.serve(&[]);
     place.ok(&["lane", "pause", "disk"]);
     let create = ["run", "disk_create", "name=a", "size_mb=1", "fstype=none", "--wait"];
@@ -273,7 +275,7 @@ fn a_frozen_owner_is_named_and_nobody_waits_for_it_for_ever() {
 
 #[test]
 fn what_a_dead_owner_leaves_is_taken_over_by_those_who_wait_for_it() {
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     place.serve(&[]);
     place.ok(&["lane", "pause", "disk"]);
     let create = ["run", "disk_create", "name=a", "size_mb=1", "fstype=none", "--wait"];
@@ -288,7 +290,7 @@ fn what_a_dead_owner_leaves_is_taken_over_by_those_who_wait_for_it() {
 
 #[test]
 fn half_open_connections_shut_nobody_out() {
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let more = rustix::process::Rlimit { current: limit.maximum, ..limit };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, more).expect("more files");
@@ -316,7 +318,7 @@ fn half_open_connections_shut_nobody_out() {
 
 #[test]
 fn a_number_no_operation_can_have_is_no_failure_of_the_backend() {
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     place.serve(&[]);
     for arguments in [
         &["show", "operation/9999999999999999999"][..],
@@ -349,7 +351,7 @@ fn a_number_no_operation_can_have_is_no_failure_of_the_backend() {
 
 #[test]
 fn odd_paths_work_or_are_refused_at_the_door() {
-    let place = Box7::new();
+    let place = Sandbox::new();
     for odd in ["new\nline", "bell\u{7}"] {
         let state = place.dir().join(odd);
         let said = complaint(&on(&place, &state, &["list", "vms"]), 1);
@@ -387,7 +389,7 @@ fn odd_paths_work_or_are_refused_at_the_door() {
 #[test]
 fn what_is_no_plain_file_hangs_nobody() {
     for name in ["hostler.log", "hostler.lock", "hostler.db"] {
-        let place = Box7::new();
+        let place = Sandbox::new();
         make_fifo(&place.dir().join(name));
         if name == "hostler.log" {
             std::fs::write(place.dir().join("hostler.lock"), "").expect("ours");
@@ -398,7 +400,7 @@ fn what_is_no_plain_file_hangs_nobody() {
         }
     }
     // A link is not followed out of the directory either.
-    let place = Box7::new();
+    let place = Sandbox::new();
     let outside = tempfile::NamedTempFile::new().expect("a file");
     std::os::unix::fs::symlink(outside.path(), place.dir().join("hostler.lock")).expect("a link");
     let said = complaint(&end(begin(&place, &["serve"])), 1);
@@ -409,7 +411,7 @@ fn what_is_no_plain_file_hangs_nobody() {
 #[cfg(feature = "failpoints")]
 #[test]
 fn a_backend_in_the_background_ends_when_nobody_needs_it() {
-    let place = Box7::new();
+    let place = Sandbox::new();
     let task = ["run", "task_create", "name=t", "kind=disk_create", "params.name=a"];
     let mut create = place.command();
     create.env("HOSTLER_IDLE_MS", "200").args(task).args(["params.size_mb=1", "hour=3", "--wait"]);

@@ -1,9 +1,10 @@
 //! Anything at all, given to whatever reads what others wrote: the native protocol in both
-//! directions, the configuration, filters, timetables, and the answers of QEMU, qemu-img, ffmpeg and
-//! ffprobe. Nothing may panic, take long or grow without bound; what is printed reads as it was.
+//! directions, the configuration, filters, timetables, and the answers of QEMU, qemu-img, ffmpeg
+//! and ffprobe. Nothing may panic, take long or grow without bound; what is printed reads as it
+//! was.
 //!
-//! `make test` tries the corpora in `__fuzz__/` and what the dice give for a second each. Built with
-//! bolero's flags for it, the same targets run under libFuzzer.
+//! `make test` tries the corpora in `__fuzz__/` and what the dice give for a second each. Built
+//! with bolero's flags for it, the same targets run under libFuzzer.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,8 +23,8 @@ use hostler::backend::settings::Settings;
 use hostler::backend::{operations, watchers::scheduler};
 use hostler::config::{Config, Origin};
 use hostler::domain::{
-    Answer, Catalogue, Control, Event, Every, Filter, Query, Repeat, ResourceId, ResourceKind,
-    Subject, Submit, Uid, Value,
+    Answer, Catalogue, Control, Event, Every, Filter, OperationSpec, Query, Repeat, ResourceId,
+    ResourceSpec, Subject, Submit, Uid, Value, Vm,
 };
 use hostler::wire::native;
 use jiff::tz::TimeZone;
@@ -32,7 +33,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// How long each target is tried in `make test`.
-const SHORT: Duration = Duration::from_secs(1);
+const TIME_PER_TARGET: Duration = Duration::from_secs(1);
 
 /// Reads something, and when that works, reads it as it was from how it is printed.
 fn there_and_back<T>(bytes: &[u8])
@@ -52,7 +53,7 @@ where
 fn native_requests() {
     let kinds = operations::all(&Settings::new("/nowhere".into()));
     let catalogue = Catalogue::new(kinds.into_iter().map(|entry| entry.spec));
-    check!().with_test_time(SHORT).for_each(|bytes: &[u8]| {
+    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
         there_and_back::<Query>(bytes);
         there_and_back::<Control>(bytes);
         there_and_back::<Submit>(bytes);
@@ -61,8 +62,10 @@ fn native_requests() {
         {
             // What passes once passes again as it was made.
             let find = |_, value: &serde_json::Value| value.as_u64();
-            if let Ok(checked) = admission::check(spec, submit.params, &catalogue, &find) {
-                let again = admission::check(spec, checked.clone(), &catalogue, &find);
+            if let Ok(checked) = admission::check(spec, submit.params, &catalogue, &find)
+                && checked.failed.is_none()
+            {
+                let again = admission::check(spec, checked.params.clone(), &catalogue, &find);
                 assert_eq!(again.as_ref(), Ok(&checked), "{}", spec.kind);
             }
         }
@@ -74,10 +77,11 @@ fn native_requests() {
 
 #[test]
 fn native_answers() {
-    check!().with_test_time(SHORT).for_each(|bytes: &[u8]| {
+    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
         there_and_back::<Event>(bytes);
         there_and_back::<Answer>(bytes);
-        there_and_back::<Catalogue>(bytes);
+        there_and_back::<Vec<OperationSpec>>(bytes);
+        there_and_back::<Vec<ResourceSpec>>(bytes);
         let error = native::error_from(500, bytes).to_string();
         assert!(error.len() <= bytes.len() * 3 + 1000, "{error}");
         if let Ok(event) = serde_json::from_slice::<Event>(bytes) {
@@ -89,7 +93,7 @@ fn native_answers() {
 
 #[test]
 fn config() {
-    check!().with_test_time(SHORT).for_each(|bytes: &[u8]| {
+    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
         let (mut config, mut origin) = (Config::default(), Origin::default());
         let text = String::from_utf8_lossy(bytes);
         if let Err(complaint) = config.merge(Path::new("/etc/h.toml"), &text, &mut origin) {
@@ -102,9 +106,9 @@ fn config() {
 
 #[test]
 fn filter() {
-    check!().with_test_time(SHORT).for_each(|bytes: &[u8]| {
+    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
-        let (of, now) = (Subject::Resources(ResourceKind::Vm), Zoned::default());
+        let (of, now) = (Subject::Resources(Vm::KIND), Zoned::default());
         let filter = match Filter::parse(&text, of, &now) {
             Ok(filter) => filter,
             Err(error) => return assert!(!error.to_string().contains('\n'), "{error:?}"),
@@ -114,21 +118,21 @@ fn filter() {
             "cpu" => Some(Value::Number(62.5)),
             _ => None,
         };
-        let matches = filter.matches(&["name", "cpu"], field);
+        let matches = filter.matches(of.columns(), field);
         there_and_back::<Filter>(&serde_json::to_vec(&filter).expect("it is printed"));
         // What was typed twice says no more than once, unless a quote is open or it is too long.
         let is_closed = text.matches('"').count().is_multiple_of(2);
         if let Ok(twice) = Filter::parse(&format!("{text} {text}"), of, &now)
             && is_closed
         {
-            assert_eq!(twice.matches(&["name", "cpu"], field), matches, "{text:?}");
+            assert_eq!(twice.matches(of.columns(), field), matches, "{text:?}");
         }
     });
 }
 
 #[test]
 fn names() {
-    check!().with_test_time(SHORT).for_each(|bytes: &[u8]| {
+    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
         if let Ok(id) = text.parse::<ResourceId>() {
             assert_eq!(id.to_string().parse(), Ok(id));
@@ -146,7 +150,7 @@ fn names() {
 fn timetable() {
     let zones = ["UTC", "Europe/Berlin", "Pacific/Apia"];
     let zones = zones.map(|name| TimeZone::get(name).expect("a time zone"));
-    check!().with_test_time(SHORT).for_each(|bytes: &[u8]| {
+    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
         there_and_back::<Repeat>(bytes);
         let Ok(repeat) = serde_json::from_slice::<Repeat>(bytes) else { return };
         for zone in &zones {
@@ -163,14 +167,14 @@ fn timetable() {
 
 #[test]
 fn qmp() {
-    check!().with_test_time(SHORT).for_each(|bytes: &[u8]| {
+    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
         let _ = fuzz::qmp(&String::from_utf8_lossy(bytes));
     });
 }
 
 #[test]
 fn ffmpeg_progress() {
-    check!().with_test_time(SHORT).for_each(|bytes: &[u8]| {
+    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
         for duration in [None, Some(0.0), Some(12.5), Some(f64::MAX)] {
             let Some(meter) = fuzz::progress(&text, duration) else { continue };
@@ -184,7 +188,7 @@ fn ffmpeg_progress() {
 
 #[test]
 fn ffprobe_report() {
-    check!().with_test_time(SHORT).for_each(|bytes: &[u8]| {
+    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
         let Ok(media) = fuzz::probe(&text) else { return };
         for seconds in [media.duration_s, media.video_s, media.audio_s, media.fps] {
@@ -196,14 +200,14 @@ fn ffprobe_report() {
 
 #[test]
 fn qemu_img_info() {
-    check!().with_test_time(SHORT).for_each(|bytes: &[u8]| {
+    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
         let _ = fuzz::disk_info(&String::from_utf8_lossy(bytes));
     });
 }
 
 #[test]
 fn checksum_list() {
-    check!().with_test_time(SHORT).for_each(|bytes: &[u8]| {
+    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
         let found = fuzz::checksum(&String::from_utf8_lossy(bytes), "disk.qcow2");
         let is_hash = |hash: String| {
             [64, 128].contains(&hash.len()) && hash.bytes().all(|byte| byte.is_ascii_hexdigit())

@@ -12,7 +12,7 @@ mod hostler;
 #[path = "support/screen.rs"]
 mod screen;
 
-use hostler::Box7;
+use hostler::Sandbox;
 use screen::{Screen, line};
 
 const PASSWORD: &str = "correct-horse-9";
@@ -29,7 +29,7 @@ fn log_in(screen: &mut Screen, name: &str, password: &str) {
 
 #[test]
 fn the_user_and_password_asked_for_log_in() {
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     place.serve(&[]);
     place.done("image_build", &["recipe=debian", "name=debian"]);
     let image = place.list("images")[0].clone();

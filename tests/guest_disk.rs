@@ -15,12 +15,13 @@ mod screen;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hostler::Box7;
+use hostler::Sandbox;
 use screen::Screen;
 
 /// Where GRUB for the PC's firmware lives, on Debian and Ubuntu.
 const GRUB: &str = "/usr/lib/grub/i386-pc";
-/// What GRUB does, told to its core: it says so on the serial line, then boots the kernel beside it.
+/// What GRUB does, told to its core: it says so on the serial line, then boots the kernel beside
+/// it.
 const GRUB_ORDERS: &str = "\
 serial --unit=0 --speed=115200
 terminal_output serial
@@ -29,7 +30,7 @@ linux (hd0,msdos1)/kernel console=ttyS0 quiet panic=10
 initrd (hd0,msdos1)/initrd
 boot
 ";
-const SECTOR: usize = 512;
+const SECTOR_BYTES: usize = 512;
 /// Where the only partition begins; what is before it is the boot loader's.
 const PARTITION: usize = 1 << 20;
 const DISK: usize = 64 << 20;
@@ -54,13 +55,14 @@ fn bootable(dir: &Path, tree: &Path) -> PathBuf {
     run("grub-mkimage", &arguments);
 
     let mut disk = std::fs::read(format!("{GRUB}/boot.img")).expect("GRUB's first sector");
-    assert_eq!(disk.len(), SECTOR);
+    assert_eq!(disk.len(), SECTOR_BYTES);
     disk.extend(std::fs::read(&core).expect("GRUB's core"));
     assert!(disk.len() <= PARTITION, "GRUB fits before the partition");
     // Where the partition table belongs, GRUB's file has code that only diskettes need. The first
     // entry: bootable, Linux, its beginning and length in sectors.
     disk[0x1be..0x1fe].fill(0);
-    let sectors = |bytes: usize| u32::try_from(bytes / SECTOR).expect("a small disk").to_le_bytes();
+    let sectors =
+        |bytes: usize| u32::try_from(bytes / SECTOR_BYTES).expect("a small disk").to_le_bytes();
     let entry = &mut disk[0x1be..0x1ce];
     (entry[0], entry[4]) = (0x80, 0x83);
     entry[8..12].copy_from_slice(&sectors(PARTITION));
@@ -79,7 +81,7 @@ fn bootable(dir: &Path, tree: &Path) -> PathBuf {
 
 #[test]
 fn a_disk_with_a_boot_loader_boots() {
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     place.serve(&[]);
     // Any kernel and initrd would do; these are small, and take the guest's name from the seed.
     place.done("image_build", &["recipe=tiny"]);

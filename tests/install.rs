@@ -54,12 +54,9 @@ fn a_toolchain_that_will_not_do_is_said_before_anything_is_installed() {
     }
 }
 
+/// Elsewhere the script only names the packages.
 fn on_debian() -> bool {
-    let there = Path::new("/usr/bin/dpkg").exists();
-    if !there {
-        eprintln!("no dpkg here: the script only names the packages");
-    }
-    there
+    Path::new("/usr/bin/dpkg").exists()
 }
 
 #[test]
@@ -101,4 +98,22 @@ fn a_package_that_apt_has_not_does_not_stop_the_others() {
     let (said, asked) = install("reiserfsprogs ffmpeg", "1:7.2");
     assert!(said.contains("apt has no reiserfsprogs here"), "{said}");
     assert!(asked.ends_with("--no-install-recommends ffmpeg\n"), "{asked}");
+}
+
+#[test]
+fn the_linters_are_built_only_where_they_are_missing() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/install");
+    for (deny, built) in [("exit 101", true), ("echo 'cargo-deny 0.20.2'", false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cargo");
+        let body = format!("case $1 in deny) {deny};; *) echo 'cargo 1.99.0';; esac");
+        std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:/usr/bin:/bin", dir.path().display());
+        let mut command = Command::new(&script);
+        let ended = command.arg("lint").env("PATH", path).env("DRY_RUN", "1").output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout);
+        assert!(ended.status.success(), "{said}");
+        assert_eq!(said.contains("+ cargo install --locked"), built, "{said}");
+    }
 }

@@ -1,7 +1,6 @@
 //! The QEMU driver against the real QEMU, with a real guest.
 
-// All of this file is tests: a helper that panics is a test that fails.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in tests, a panic is the report")]
 
 #[path = "support/guest.rs"]
 mod guest;
@@ -22,7 +21,7 @@ use hostler::backend::ports::{
 use hostler::domain::{DiskFormat, FsType};
 
 /// Made once for all tests of this file. The folders are kept until the process ends.
-static IMAGE: LazyLock<TinyImage> = LazyLock::new(|| TinyImage::make(shared("image")));
+static TINY_IMAGE: LazyLock<TinyImage> = LazyLock::new(|| TinyImage::make(shared("image")));
 
 /// A folder all tests of this run share.
 fn shared(name: &str) -> &'static Path {
@@ -44,7 +43,7 @@ async fn event(events: &mut (impl futures_util::Stream<Item = GuestEvent> + Unpi
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_boots_and_its_power_button_ends_it() {
-    let (qemu, vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    let (qemu, vm, log) = (qemu(), TinyVm::new(&TINY_IMAGE), CommandLog::default());
     assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::Off);
     assert_eq!(qemu.usage(vm.guest()), None);
     let probed = qemu.accelerator().await.unwrap();
@@ -78,9 +77,29 @@ async fn a_guest_boots_and_its_power_button_ends_it() {
     assert_eq!(lines[2], ("QMP quit".into(), Some("ok".into())));
 }
 
+/// What listens on the box is QEMU's, whether anybody listens in the guest or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_of_the_box_leads_to_the_guest() {
+    use hostler::domain::{Forward, Protocol};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    let (qemu, mut vm, log) = (qemu(), TinyVm::new(&TINY_IMAGE), CommandLog::default());
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = free.local_addr().unwrap().port();
+    vm.spec.forwards = vec![Forward { port, guest: 22, protocol: Protocol::Tcp }];
+    // Somebody has it already: said in QEMU's words.
+    let failure = qemu.launch(&vm.spec, &log).await.unwrap_err();
+    assert!(failure.message.contains(&port.to_string()), "{failure}");
+    drop(free);
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err());
+    qemu.launch(&vm.spec, &log).await.unwrap();
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    qemu.quit(vm.guest(), &log).await.unwrap();
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_boots_the_guest_anew_even_after_it_has_shut_down() {
-    let (qemu, vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    let (qemu, vm, log) = (qemu(), TinyVm::new(&TINY_IMAGE), CommandLog::default());
     qemu.launch(&vm.spec, &log).await.unwrap();
     let mut events = qemu.watch(vm.guest()).await.unwrap();
     let mut serial = qemu.serial(vm.guest()).await.unwrap();
@@ -111,7 +130,7 @@ async fn a_reset_boots_the_guest_anew_even_after_it_has_shut_down() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn disks_come_and_go_while_the_guest_runs() {
-    let (qemu, mut vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    let (qemu, mut vm, log) = (qemu(), TinyVm::new(&TINY_IMAGE), CommandLog::default());
     let disk = |name: &str, device: &str| {
         let path = vm.file(name);
         std::fs::File::create(&path).unwrap().set_len(8 << 20).unwrap();
@@ -132,7 +151,7 @@ async fn disks_come_and_go_while_the_guest_runs() {
     assert!(failure.message.contains("attached to it already, as hostler-disk-2"), "{failure}");
 
     // Another VM cannot have it either, cold or hot.
-    let mut other = TinyVm::new(&IMAGE);
+    let mut other = TinyVm::new(&TINY_IMAGE);
     other.spec.guest.id = 2;
     other.spec.disks = vec![hot.clone()];
     let failure = qemu.launch(&other.spec, &log).await.unwrap_err();
@@ -157,7 +176,7 @@ async fn disks_come_and_go_while_the_guest_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_is_unplugged_although_it_was_asked_before_the_guest_was_up() {
-    let (qemu, mut vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    let (qemu, mut vm, log) = (qemu(), TinyVm::new(&TINY_IMAGE), CommandLog::default());
     let path = vm.file("early.img");
     std::fs::File::create(&path).unwrap().set_len(8 << 20).unwrap();
     let drive = Drive { device: "hostler-disk-1".into(), path, format: DiskFormat::Raw };
@@ -169,7 +188,7 @@ async fn a_disk_is_unplugged_although_it_was_asked_before_the_guest_was_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_living_vm_is_adopted_by_another_driver() {
-    let (first, vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    let (first, vm, log) = (qemu(), TinyVm::new(&TINY_IMAGE), CommandLog::default());
     let accelerator = first.launch(&vm.spec, &log).await.unwrap();
     drop(first);
     let second = qemu();
@@ -186,7 +205,7 @@ async fn a_living_vm_is_adopted_by_another_driver() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_qemu_is_noticed_and_launched_again() {
-    let (qemu, vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    let (qemu, vm, log) = (qemu(), TinyVm::new(&TINY_IMAGE), CommandLog::default());
     qemu.launch(&vm.spec, &log).await.unwrap();
     let mut events = qemu.watch(vm.guest()).await.unwrap();
     let mut others = qemu.watch(vm.guest()).await.unwrap();
@@ -207,7 +226,8 @@ async fn a_killed_qemu_is_noticed_and_launched_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_floods_its_serial_line_does_not_fill_the_host() {
     const MOST: u64 = 64 << 10;
-    let (qemu, vm, log) = (qemu().with_log_bytes(MOST), TinyVm::new(&IMAGE), CommandLog::default());
+    let (qemu, vm, log) =
+        (qemu().with_log_bytes(MOST), TinyVm::new(&TINY_IMAGE), CommandLog::default());
     qemu.launch(&vm.spec, &log).await.unwrap();
     let _events = qemu.watch(vm.guest()).await.unwrap();
     let mut serial = qemu.serial(vm.guest()).await.unwrap();
@@ -245,7 +265,7 @@ fn processes(vm: &TinyVm) -> Vec<i32> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_living_vm_without_its_pidfile_is_adopted_and_ends_well() {
-    let (first, vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    let (first, vm, log) = (qemu(), TinyVm::new(&TINY_IMAGE), CommandLog::default());
     first.launch(&vm.spec, &log).await.unwrap();
     let living = processes(&vm);
     std::fs::remove_file(vm.guest().dir.join("qemu.pid")).unwrap();
@@ -269,7 +289,7 @@ async fn a_living_vm_without_its_pidfile_is_adopted_and_ends_well() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_living_vm_that_lost_all_its_files_is_named_and_never_doubled_or_killed() {
-    let (first, mut vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    let (first, mut vm, log) = (qemu(), TinyVm::new(&TINY_IMAGE), CommandLog::default());
     let path = vm.file("root.img");
     std::fs::File::create(&path).unwrap().set_len(8 << 20).unwrap();
     vm.spec.root = Some(Drive { device: "root".into(), path, format: DiskFormat::Raw });
@@ -296,7 +316,7 @@ async fn a_living_vm_that_lost_all_its_files_is_named_and_never_doubled_or_kille
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_launch_that_is_called_off_leaves_nothing_behind() {
-    let (qemu, vm) = (qemu(), TinyVm::new(&IMAGE));
+    let (qemu, vm) = (qemu(), TinyVm::new(&TINY_IMAGE));
     qemu.accelerator().await.unwrap();
     let started = std::sync::Arc::new(tokio::sync::Notify::new());
     let told = started.clone();
@@ -316,7 +336,7 @@ async fn a_launch_that_is_called_off_leaves_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_qemu_cannot_do_is_said_in_its_own_words() {
-    let (qemu, mut vm, log) = (qemu(), TinyVm::new(&IMAGE), CommandLog::default());
+    let (qemu, mut vm, log) = (qemu(), TinyVm::new(&TINY_IMAGE), CommandLog::default());
     let path = vm.file("missing.qcow2");
     vm.spec.root = Some(Drive { device: "root".into(), path, format: DiskFormat::Qcow2 });
     let failure = qemu.launch(&vm.spec, &log).await.unwrap_err();

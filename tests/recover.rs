@@ -1,5 +1,5 @@
-//! A database that is damaged or lost, with everything else whole: hostler's own advice is followed,
-//! nothing is destroyed, and everything but history comes back, a running guest included.
+//! A database that is damaged or lost, with everything else whole: hostler's own advice is
+//! followed, nothing is destroyed, and everything but history comes back, a running guest included.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,12 +16,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use hostler::{Box7, alone};
+use hostler::{Sandbox, alone};
 use screen::Screen;
 use serde_json::Value;
 
 /// The files of VMs, disks and images, without what only a running guest has.
-fn files(place: &Box7) -> Vec<PathBuf> {
+fn files(place: &Sandbox) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders: Vec<_> =
         ["vms", "disks", "images", "trash"].map(|name| place.dir().join(name)).to_vec();
@@ -40,7 +40,7 @@ fn files(place: &Box7) -> Vec<PathBuf> {
 }
 
 /// Everything there is, without what only a running guest tells.
-fn resources(place: &Box7) -> Vec<Value> {
+fn resources(place: &Sandbox) -> Vec<Value> {
     let mut all = Vec::new();
     for kind in ["vms", "disks", "images"] {
         for mut row in place.list(kind) {
@@ -53,7 +53,7 @@ fn resources(place: &Box7) -> Vec<Value> {
     all
 }
 
-fn sound(place: &Box7) {
+fn sound(place: &Sandbox) {
     let _ = fs::remove_file(place.dir().join("secret.txt"));
     let checks = place.json(&["doctor", "--deep"]);
     assert!(checks.as_array().unwrap().iter().all(|check| check["ok"] == true), "{checks:#}");
@@ -62,7 +62,7 @@ fn sound(place: &Box7) {
 #[test]
 fn a_damaged_database_costs_history_and_nothing_else() {
     let _alone = alone();
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     place.serve(&[]);
     place.done("image_build", &["recipe=tiny"]);
     let password = place.secret("correct horse battery");
@@ -127,7 +127,7 @@ fn a_damaged_database_costs_history_and_nothing_else() {
 #[test]
 fn an_older_database_put_back_while_a_guest_runs_loses_nothing() {
     let _alone = alone();
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     place.serve(&[]);
     place.done("image_build", &["recipe=tiny"]);
     let password = place.secret("correct horse battery");
@@ -185,7 +185,7 @@ fn an_older_database_put_back_while_a_guest_runs_loses_nothing() {
 #[test]
 fn a_state_directory_that_is_moved_goes_on_where_it_is() {
     let _alone = alone();
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     place.serve(&[]);
     let cloud = place.dir().join("cloud.qcow2");
     qemu_img(&["create", "-q", "-f", "qcow2", cloud.to_str().unwrap(), "16M"]);

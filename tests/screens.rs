@@ -15,6 +15,8 @@ mod fake_backend;
 mod filters;
 #[path = "screens/keys.rs"]
 mod keys;
+#[path = "screens/lists.rs"]
+mod lists;
 #[path = "screens/many.rs"]
 mod many;
 #[path = "screens/plots.rs"]
@@ -42,6 +44,11 @@ const SCENES: &[(&str, bool, &str)] = &[
     ("operation", false, "5 j enter"),
     ("form", false, "n \"web-9\" tab \"secret\" tab"),
     ("form_picker", false, "n tab tab space"),
+    (
+        "form_list",
+        false,
+        "n \"web-9\" enter \"correct-horse\" ctrl-o up up space \"80\" ctrl-n \"443\" tab",
+    ),
     ("form_nested", false, "3 n \"nightly\" tab \"vm_stop\" enter"),
     ("palette", false, ": \"start\""),
     ("filter", false, "/ \"state:running\""),

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use hostler::backend::settings::Settings;
 use hostler::config::{Config, EXAMPLE, Origin};
-use hostler_box::Box7;
+use hostler_box::Sandbox;
 
 #[test]
 fn the_example_says_what_holds_without_it() {
@@ -24,7 +24,7 @@ fn the_example_says_what_holds_without_it() {
 
 #[test]
 fn the_help_says_what_holds_here() {
-    let place = Box7::new();
+    let place = Sandbox::new();
     let help = |arguments: &[&str]| {
         let said = place.ok(arguments);
         let field = said.split("timeout_s").nth(1).expect(&said);

@@ -16,24 +16,24 @@ mod screen;
 
 use std::path::PathBuf;
 
-use hostler::{Box7, alone, signal};
+use hostler::{Sandbox, alone, signal};
 use rustix::process::Signal;
 use screen::{SHELL_PROMPT, Screen};
 
-const CTRL_C: &str = "\x03";
+const INTERRUPT: &str = "\x03";
 const CTRL_Z: &str = "\x1a";
 const CTRL_L: &str = "\x0c";
 
 /// An encoding that is under way and held in the middle of its work.
-struct Encoding {
+struct HeldEncoding {
     uid: u64,
     encoder: u32,
     output: PathBuf,
     _media: tempfile::TempDir,
 }
 
-impl Encoding {
-    fn begin(place: &Box7) -> Self {
+impl HeldEncoding {
+    fn begin(place: &Sandbox) -> Self {
         let media = tempfile::tempdir().expect("a directory");
         let source = media::video(media.path(), "talk.mkv", 20, "640x360");
         let output = media.path().join("talk.mp4");
@@ -49,7 +49,7 @@ impl Encoding {
 
     /// Asserts that it is still the same encoder that works, and that a backend without a screen
     /// has it.
-    fn is_in_the_background(&self, place: &Box7) {
+    fn is_in_the_background(&self, place: &Sandbox) {
         assert!(place.is_served());
         assert_eq!(place.backends().len(), 1);
         assert_eq!(place.encoders(), [self.encoder]);
@@ -57,7 +57,7 @@ impl Encoding {
     }
 
     /// Lets it go on, to a good end.
-    fn finish(&self, place: &Box7) {
+    fn finish(&self, place: &Sandbox) {
         signal(self.encoder, Signal::CONT);
         place.ok(&["operation", "wait", &self.uid.to_string()]);
         assert_eq!(place.operation(self.uid)["state"], "DONE");
@@ -69,14 +69,14 @@ impl Encoding {
 /// With nothing in flight a console that ends leaves nothing behind.
 #[test]
 fn an_end_with_nothing_in_flight() {
-    let place = Box7::new();
+    let place = Sandbox::new();
     for end in [Signal::TERM, Signal::INT] {
         let mut screen = Screen::open(&place, 80, 24, &[]);
         screen.wait_for("Nothing here yet");
         assert!(screen.is_alternate());
         match end {
             // In raw mode the interrupt key is a key like any other, and leaves as `q` does.
-            Signal::INT => screen.keys(CTRL_C),
+            Signal::INT => screen.keys(INTERRUPT),
             other => signal(screen.pid(), other),
         }
         assert_eq!(screen.ended(), 0);
@@ -89,9 +89,9 @@ fn an_end_with_nothing_in_flight() {
 #[test]
 fn sigterm_with_work_in_flight() {
     let _alone = alone();
-    let place = Box7::new();
+    let place = Sandbox::new();
     let mut screen = Screen::open(&place, 80, 24, &[]);
-    let encoding = Encoding::begin(&place);
+    let encoding = HeldEncoding::begin(&place);
     screen.wait_line(&["encode", "talk.mkv"]);
     signal(screen.pid(), Signal::TERM);
     assert_eq!(screen.ended(), 0);
@@ -105,10 +105,10 @@ fn sigterm_with_work_in_flight() {
 #[test]
 fn a_panic_in_the_console() {
     let _alone = alone();
-    let place = Box7::new();
+    let place = Sandbox::new();
     let breaks = [("HOSTLER_PANIC", "redraw")];
     let mut screen = Screen::open_with(&place, 100, 30, &[], &breaks);
-    let encoding = Encoding::begin(&place);
+    let encoding = HeldEncoding::begin(&place);
     screen.wait_line(&["encode", "talk.mkv"]);
     screen.keys(CTRL_L);
     assert_eq!(screen.ended(), 1);
@@ -144,7 +144,7 @@ fn at_the_prompt(text: &str) -> bool {
 }
 
 /// Waits until the shell has the terminal, as it was, and clears it.
-fn shell_is_back(place: &Box7, screen: &mut Screen, console: u32) {
+fn shell_is_back(place: &Sandbox, screen: &mut Screen, console: u32) {
     place.wait("the console is stopped", || is_stopped(console));
     screen.wait("the shell's prompt", at_the_prompt);
     screen.is_put_back();
@@ -157,12 +157,12 @@ fn shell_is_back(place: &Box7, screen: &mut Screen, console: u32) {
 #[test]
 fn ctrl_z_and_fg() {
     let _alone = alone();
-    let place = Box7::new();
+    let place = Sandbox::new();
     let mut screen = Screen::open_shell(&place, 80, 24);
     screen.keys("hostler\r");
     screen.wait_for("Nothing here yet");
     let console = place.hostlers()[0];
-    let encoding = Encoding::begin(&place);
+    let encoding = HeldEncoding::begin(&place);
     let place_of = |text: &str, word: &str| text.lines().position(|line| line.contains(word));
     screen.keys("5");
     screen.wait_line(&["encode", "RUN"]);
@@ -200,7 +200,7 @@ fn ctrl_z_and_fg() {
 /// done there meanwhile it shows when it comes back.
 #[test]
 fn a_stopped_console_is_in_nobodys_way() {
-    let place = Box7::new();
+    let place = Sandbox::new();
     let mut screen = Screen::open_shell(&place, 80, 24);
     screen.keys("hostler\r");
     screen.wait_for("Nothing here yet");
@@ -226,7 +226,7 @@ fn a_stopped_console_is_in_nobodys_way() {
 /// Where no shell could bring it back, Ctrl-Z says so instead of hanging for ever.
 #[test]
 fn ctrl_z_without_a_shell() {
-    let place = Box7::new();
+    let place = Sandbox::new();
     let mut screen = Screen::open(&place, 80, 24, &[]);
     screen.wait_for("Nothing here yet");
     screen.keys(CTRL_Z);

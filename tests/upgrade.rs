@@ -16,20 +16,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hostler::{Box7, alone};
+use hostler::{Sandbox, alone};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 /// What version 0.1 left, in a state directory of its own; `media` is where its sources lay.
 struct Left {
-    place: Box7,
+    place: Sandbox,
     media: tempfile::TempDir,
 }
 
 impl Left {
     /// Lays it out; `change` is what was different in the database.
     fn with(change: &str) -> Self {
-        let mut place = Box7::new();
+        let mut place = Sandbox::new();
         let media = tempfile::tempdir().unwrap();
         // The image's kernel and first filesystem, from an image of today.
         place.serve(&[]);

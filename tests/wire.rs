@@ -19,12 +19,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-struct Served {
+struct ScriptedServer {
     stop: CancellationToken,
     task: JoinHandle<std::io::Result<()>>,
 }
 
-impl Served {
+impl ScriptedServer {
     fn new(state_dir: &Path, fake: &Arc<Fake>) -> Self {
         let stop = CancellationToken::new();
         let server = Server::bind(state_dir).unwrap();
@@ -61,17 +61,17 @@ async fn raw(dir: &Path, request: &str) -> String {
 async fn nothing_is_lost_between_client_and_backend() {
     let dir = tempfile::tempdir().unwrap();
     let fake = Fake::new();
-    let served = Served::new(dir.path(), &fake);
+    let served = ScriptedServer::new(dir.path(), &fake);
     let client = connect(dir.path()).await;
 
     assert_eq!(client.catalogue(), fake::catalogue());
 
     let questions = [
         Query::List(List {
-            of: Subject::Resources(ResourceKind::Vm),
+            of: Subject::Resources(Vm::KIND),
             filter: Filter::parse(
                 "web state:running -cpu>50.5 created:today",
-                Subject::Resources(ResourceKind::Vm),
+                Subject::Resources(Vm::KIND),
                 &jiff::Zoned::now(),
             )
             .unwrap(),
@@ -116,7 +116,7 @@ async fn nothing_is_lost_between_client_and_backend() {
 async fn errors_arrive_as_they_were() {
     let dir = tempfile::tempdir().unwrap();
     let fake = Fake::new();
-    let served = Served::new(dir.path(), &fake);
+    let served = ScriptedServer::new(dir.path(), &fake);
     let client = connect(dir.path()).await;
 
     let pending = BackendError::Refused(Refusal::field(
@@ -142,7 +142,7 @@ async fn errors_arrive_as_they_were() {
 async fn the_server_says_who_asked() {
     let dir = tempfile::tempdir().unwrap();
     let fake = Fake::new();
-    let served = Served::new(dir.path(), &fake);
+    let served = ScriptedServer::new(dir.path(), &fake);
     let client = connect(dir.path()).await;
 
     let submit = Submit {
@@ -164,7 +164,7 @@ async fn the_server_says_who_asked() {
 async fn events_come_in_order_and_the_stream_survives_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let fake = Fake::new();
-    let served = Served::new(dir.path(), &fake);
+    let served = ScriptedServer::new(dir.path(), &fake);
     let client = connect(dir.path()).await;
     let mut events = client.subscribe();
 
@@ -185,7 +185,7 @@ async fn events_come_in_order_and_the_stream_survives_a_restart() {
     assert_eq!(lost.life, 0);
     assert!(matches!(&lost.fact, Fact::Lost { why } if !why.is_empty()), "{lost:?}");
 
-    let served = Served::new(dir.path(), &fake);
+    let served = ScriptedServer::new(dir.path(), &fake);
     let back = within(events.next()).await.unwrap();
     assert_eq!((back.life, back.fact), (0, Fact::Missed), "one loss is told once");
     fake.tell(101, Fact::Notice { message: "here again".into() });
@@ -197,7 +197,7 @@ async fn events_come_in_order_and_the_stream_survives_a_restart() {
 async fn the_serial_line_goes_both_ways_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let fake = Fake::new();
-    let served = Served::new(dir.path(), &fake);
+    let served = ScriptedServer::new(dir.path(), &fake);
     let client = connect(dir.path()).await;
     let mut typed = fake.typed.subscribe();
 
@@ -239,7 +239,7 @@ async fn the_socket_is_the_owners_alone_and_goes_with_the_server() {
     let fake = Fake::new();
     // What a killed process leaves behind is replaced.
     drop(std::os::unix::net::UnixListener::bind(socket_path(dir.path())).unwrap());
-    let served = Served::new(dir.path(), &fake);
+    let served = ScriptedServer::new(dir.path(), &fake);
     let socket = socket_path(dir.path());
     let metadata = std::fs::metadata(&socket).unwrap();
     assert_eq!(metadata.mode() & 0o7777, 0o600);
@@ -271,12 +271,12 @@ async fn a_backend_that_is_not_there_is_one_sentence() {
 async fn a_request_between_two_backends_is_heard_by_the_second() {
     let dir = tempfile::tempdir().unwrap();
     let fake = Fake::new();
-    let served = Served::new(dir.path(), &fake);
+    let served = ScriptedServer::new(dir.path(), &fake);
     let client = connect(dir.path()).await;
     served.stop().await;
     let mut asking = Box::pin(client.submit(Submit::default()));
     assert!(futures_util::poll!(&mut asking).is_pending());
-    let served = Served::new(dir.path(), &fake);
+    let served = ScriptedServer::new(dir.path(), &fake);
     within(asking).await.unwrap();
     assert_eq!(fake.asked().len(), 1, "and by it alone");
     served.stop().await;
@@ -308,10 +308,11 @@ async fn a_server_knows_who_is_there_and_whom_it_cut_off() {
 async fn what_is_no_request_is_refused_with_a_reason() {
     let dir = tempfile::tempdir().unwrap();
     let fake = Fake::new();
-    let served = Served::new(dir.path(), &fake);
+    let served = ScriptedServer::new(dir.path(), &fake);
     let post = |body: &str| {
         format!(
-            "POST /v1/query HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            "POST /v1/query HTTP/1.1\r\nhost: x\r\nconnection: \
+                close\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         )
     };
@@ -356,7 +357,7 @@ async fn a_stranger_is_refused() {
     }
     let dir = tempfile::tempdir().unwrap();
     let fake = Fake::new();
-    let served = Served::new(dir.path(), &fake);
+    let served = ScriptedServer::new(dir.path(), &fake);
     // Even with the doors open: the mode is one lock, the kernel's word on who it is another.
     let open = |path: &Path| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();

@@ -22,7 +22,7 @@ use hostler::backend::operations::{Context, Entry, Kind, Stop};
 use hostler::backend::settings::Settings;
 use hostler::backend::{Embedded, drivers, own};
 use hostler::domain::{
-    Answer, Backend, Control, Effect, LaneChange, OperationSpec, Query, ResourceKind, Risk, Submit,
+    Answer, Backend, Control, Effect, Hint, LaneChange, OperationSpec, Query, Risk, Submit, Task,
 };
 
 /// Callers that submit at once, each waiting for its own acknowledgement.
@@ -36,16 +36,16 @@ const ROUNDS: usize = 5;
 struct NoOp;
 
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Nothing {}
+struct Noop {}
 
 impl Kind for NoOp {
-    type Params = Nothing;
+    type Params = Noop;
 
     fn spec(_: &Settings) -> OperationSpec {
         spec("no_op")
     }
 
-    async fn run(_: Context, _: Nothing) -> Result<(), Stop> {
+    async fn run(_: Context, _: Noop) -> Result<(), Stop> {
         Ok(())
     }
 }
@@ -57,13 +57,16 @@ fn spec(kind: &'static str) -> OperationSpec {
         title: "Do nothing".into(),
         doc: "Does nothing.".into(),
         doing: "doing nothing".into(),
-        resource: ResourceKind::Task,
+        resource: Task::KIND,
         effect: Effect::Changes,
         subject: None,
         lane: "bench".into(),
         risk: Risk::None,
         warning: "".into(),
         fields: vec![],
+        offered_on: Vec::new(),
+        edits: false,
+        hint: Hint::default(),
         locks: vec![],
         requires: vec![],
         state_after: None,

@@ -8,10 +8,10 @@ use hostler::backend::operations::{Context, Stop};
 use hostler::backend::settings::Settings;
 use hostler::domain::{
     Answer, Backend, Effect, Field, FieldType, LaneChange, LockMode, LockRule, OperationSpec,
-    Params, Query, Repeat, Resource, ResourceKind, Submit, Task,
+    Params, Query, Repeat, Resource, Submit, Task,
 };
 
-use super::{Nothing, change_lane, ended, fresh, no_op, runtime, settled, spec, start, submits};
+use super::{Noop, change_lane, ended, fresh, no_op, runtime, settled, spec, start, submits};
 
 /// Operations that wait.
 const PENDING: u64 = 100_000;
@@ -22,13 +22,13 @@ const RESOURCES: u64 = 10_000;
 struct Make;
 
 impl Kind for Make {
-    type Params = Nothing;
+    type Params = Noop;
 
     fn spec(_: &Settings) -> OperationSpec {
         OperationSpec { effect: Effect::Creates, lane: "make".into(), ..spec("make") }
     }
 
-    fn reserve(_: &Nothing, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
+    fn reserve(_: &Noop, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
         Some(Resource::Task(Task {
             id,
             name: format!("task-{id}"),
@@ -46,7 +46,7 @@ impl Kind for Make {
         }))
     }
 
-    async fn run(_: Context, _: Nothing) -> Result<(), Stop> {
+    async fn run(_: Context, _: Noop) -> Result<(), Stop> {
         Ok(())
     }
 }
@@ -63,7 +63,7 @@ impl Kind for Touch {
     type Params = Touched;
 
     fn spec(_: &Settings) -> OperationSpec {
-        let of = FieldType::Resource { of: ResourceKind::Task, states: vec![] };
+        let of = FieldType::Resource { of: Task::KIND, states: vec![] };
         OperationSpec {
             subject: Some("task".into()),
             fields: vec![Field::required("task", of, "What is touched.")],

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::domain::{
     Accepted, Answer, Backend, BackendError, BoxFuture, Catalogue, Control, Counts, EventStream,
     InFlight, Operation, OperationDetail, Page, Query, Reason, Refusal, Resource, ResourceKind,
-    Result, Rows, Serial, State, Subject, Submit, Task, VmState,
+    Result, Rows, Serial, State, Subject, Submit, Task, Vm, VmState,
 };
 
 use super::engine::secrets::{hidden, hide};
@@ -139,8 +139,8 @@ impl Embedded {
     #[must_use]
     pub fn is_needed(&self) -> bool {
         self.engine.look(|live| {
-            let mut tasks = live.inventory().of(ResourceKind::Task);
-            let mut vms = live.inventory().of(ResourceKind::Vm);
+            let mut tasks = live.inventory().of(Task::KIND);
+            let mut vms = live.inventory().of(Vm::KIND);
             live.queue().counts() != (0, 0)
                 || tasks.any(|task| matches!(&**task, Resource::Task(task) if task.active))
                 || vms.any(|vm| {
@@ -184,7 +184,7 @@ impl Embedded {
                 Answer::Page(page)
             }
             Query::Resource { id } => {
-                let found = engine.inventory(|inventory| inventory.get(id).cloned());
+                let found = engine.inventory(|inventory| inventory.resource(id).cloned());
                 let found = found.ok_or_else(|| BackendError::not_found(id))?;
                 Answer::Resource(Box::new(shown(found)))
             }
@@ -207,7 +207,7 @@ impl Embedded {
             Query::Counts => {
                 let operations = self.store.read(reader::count).await?;
                 let resources = engine.inventory(|inventory| {
-                    ResourceKind::ALL.map(|kind| (kind, inventory.count(kind))).to_vec()
+                    ResourceKind::ALL.iter().map(|&kind| (kind, inventory.count(kind))).collect()
                 });
                 Answer::Counts(Counts { resources, operations })
             }
@@ -217,7 +217,7 @@ impl Embedded {
                 let now = self.site.ports().clock.now();
                 let zone = self.site.settings().time_zone.clone();
                 let tasks: Vec<Task> = engine.inventory(|inventory| {
-                    let tasks = inventory.of(ResourceKind::Task).filter_map(|it| match &**it {
+                    let tasks = inventory.of(Task::KIND).filter_map(|it| match &**it {
                         Resource::Task(task) if task.active => Some(task.clone()),
                         _ => None,
                     });
@@ -256,8 +256,7 @@ impl Embedded {
             let operations = of(State::Run).chain(pending).chain(of(State::Error));
             let operations =
                 operations.take(MOST_IN_FLIGHT).map(|operation| waiting(live, operation)).collect();
-            let resources =
-                ResourceKind::ALL.into_iter().flat_map(|kind| live.inventory().of(kind));
+            let resources = ResourceKind::ALL.iter().flat_map(|&kind| live.inventory().of(kind));
             let troubled = resources
                 .filter(|resource| resource.problem().is_some())
                 .map(|resource| resource.id())
@@ -339,7 +338,7 @@ impl Backend for Embedded {
 
     fn serial(&self, vm: u64) -> BoxFuture<'_, Result<Serial>> {
         Box::pin(async move {
-            let found = self.engine.inventory(|inventory| inventory.vm(vm).cloned());
+            let found = self.engine.inventory(|inventory| inventory.get::<Vm>(vm).cloned());
             let found = found.ok_or_else(|| BackendError::not_found(format_args!("vm/{vm}")))?;
             if !matches!(found.state, VmState::Running | VmState::Paused | VmState::BeingCreated) {
                 return Err(BackendError::failed(format!(

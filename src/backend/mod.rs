@@ -21,8 +21,10 @@ pub mod settings;
 pub mod state_files;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 pub mod watchers;
 
 pub use embedded::Embedded;
 pub use nothing::Nothing;
-pub use ownership::{Found, Owned, find, own, owner};
+pub use ownership::{DirState, Owned, find, own, owner};

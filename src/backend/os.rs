@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-const BUILTIN: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/os.toml"));
+const OS_CATALOGUE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/os.toml"));
 
 /// An operating system whose makers publish an image for clouds.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -33,7 +33,7 @@ struct File {
 /// Never in a tested build: the file is part of the program, and a test reads it.
 #[must_use]
 pub fn builtin() -> Vec<OsImage> {
-    match toml::from_str::<File>(BUILTIN) {
+    match toml::from_str::<File>(OS_CATALOGUE) {
         Ok(file) => file.os,
         Err(error) => panic!("assets/os.toml: {error}"),
     }

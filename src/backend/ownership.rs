@@ -29,9 +29,9 @@ use crate::backend::engine::store::known::Known;
 use crate::domain::{BackendError, Result};
 
 /// The file that names the owner.
-const LOCK: &str = "hostler.lock";
+const OWNER_FILE: &str = "hostler.lock";
 /// By these a directory is known as ours. Both are there from the first moment on, or soon after.
-const MARKS: [&str; 2] = [LOCK, store::FILE];
+const OWN_FILES: [&str; 2] = [OWNER_FILE, store::FILE];
 /// What is mounted where, as we see it.
 const MOUNTS: &str = "/proc/self/mountinfo";
 /// What may lie in a directory that nobody has used yet.
@@ -55,7 +55,7 @@ impl Drop for Owned {
 
 /// What is found where a state directory is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum DirState {
     /// Nothing.
     Nothing,
     /// A directory that nobody has used yet.
@@ -68,8 +68,8 @@ pub enum Found {
 ///
 /// # Errors
 /// When it cannot be read, cannot be a state directory, or belongs to somebody or something else.
-pub fn find(dir: &Path) -> Result<Found> {
-    Ok(open(dir)?.map_or(Found::Nothing, |(_, found)| found))
+pub fn find(dir: &Path) -> Result<DirState> {
+    Ok(open(dir)?.map_or(DirState::Nothing, |(_, found)| found))
 }
 
 /// Takes a state directory for ourselves, and makes it where there is none. `None` when another
@@ -99,7 +99,7 @@ pub fn own(dir: &Path) -> Result<Option<Owned>> {
             rustix::fs::fchmod(&fd, Mode::RWXU)
                 .map_err(|error| failed("close to others", dir, &error.into()))?;
         }
-        let mut lock = plain(&fd, dir, LOCK, OFlags::RDWR | OFlags::CREATE)?;
+        let mut lock = plain(&fd, dir, OWNER_FILE, OFlags::RDWR | OFlags::CREATE)?;
         // Held by an older hostler, which knows no other lock.
         if !locked(&lock).map_err(|error| failed("lock", dir, &error))? {
             return Ok(None);
@@ -115,7 +115,7 @@ pub fn own(dir: &Path) -> Result<Option<Owned>> {
 pub fn owner(dir: &Path) -> Option<u32> {
     let (fd, _) = open(dir).ok()??;
     let mut text = String::new();
-    plain(&fd, dir, LOCK, OFlags::RDONLY).ok()?.take(32).read_to_string(&mut text).ok()?;
+    plain(&fd, dir, OWNER_FILE, OFlags::RDONLY).ok()?.take(32).read_to_string(&mut text).ok()?;
     let pid = text.trim().parse().ok()?;
     // It may have been killed, and another have come that could not write its name.
     Path::new("/proc").join(format!("{pid}")).exists().then_some(pid)
@@ -183,15 +183,16 @@ impl Guard {
 }
 
 /// Waits for what is urgent about a descriptor.
-// Deprecated for types that may lie about their descriptor. An OwnedFd cannot, and what takes the
-// function's place is unsafe, which this crate forbids.
-#[allow(deprecated)]
+#[allow(
+    deprecated,
+    reason = "an OwnedFd cannot lie about its descriptor, and the successor is unsafe"
+)]
 fn urgent(held: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(held, Interest::PRIORITY)
 }
 
 /// Opens a state directory and finds out whose it is; `None` where there is nothing.
-fn open(dir: &Path) -> Result<Option<(OwnedFd, Found)>> {
+fn open(dir: &Path) -> Result<Option<(OwnedFd, DirState)>> {
     if let Some(odd) = dir.as_os_str().as_bytes().iter().find(|byte| byte.is_ascii_control()) {
         return Err(BackendError::failed(format!(
             "the state directory {dir:?} has a control character in its name ({odd:#04x}), which \
@@ -219,28 +220,33 @@ fn open(dir: &Path) -> Result<Option<(OwnedFd, Found)>> {
             dir.display()
         )));
     }
-    for mark in MARKS {
+    for mark in OWN_FILES {
         match rustix::fs::statat(&fd, mark, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile => {
                 return Err(irregular(&dir.join(mark)));
             }
-            Ok(found) if found.st_uid == held.st_uid => return Ok(Some((fd, Found::Ours))),
+            Ok(found) if found.st_uid == held.st_uid => return Ok(Some((fd, DirState::Ours))),
             _ => {}
         }
     }
     match foreign(&fd).map_err(|error| failed("read", dir, &error))? {
-        None => Ok(Some((fd, Found::Unused))),
+        None => Ok(Some((fd, DirState::Unused))),
         // Ours after all: its owner came between the two looks.
         Some(_)
-            if rustix::fs::accessat(&fd, LOCK, rustix::fs::Access::EXISTS, AtFlags::empty())
-                .is_ok() =>
+            if rustix::fs::accessat(
+                &fd,
+                OWNER_FILE,
+                rustix::fs::Access::EXISTS,
+                AtFlags::empty(),
+            )
+            .is_ok() =>
         {
             open(dir)
         }
         Some(name) => Err(BackendError::failed(format!(
-            "{} is no state directory of hostler's: '{}' lies there, and neither {LOCK} nor {}. \
-             Choose a new or an empty one with --state; if it is one that lost both, make an empty \
-             {LOCK} in it",
+            "{} is no state directory of hostler's: '{}' lies there, and neither {OWNER_FILE} nor \
+             {}. Choose a new or an empty one with --state; if it is one that lost both, make an \
+             empty {OWNER_FILE} in it",
             dir.display(),
             Path::new(&name).display().to_string().escape_debug(),
             store::FILE,

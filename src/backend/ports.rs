@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::{
-    Accelerator, BoxFuture, Disk, DiskFormat, Failure, FsType, ImageForm, Serial, Tool,
+    Accelerator, BoxFuture, Disk, DiskFormat, Failure, Forward, FsType, ImageForm, Serial, Tool,
 };
 
 use super::engine::clock;
@@ -95,6 +95,8 @@ pub struct GuestSpec {
     pub seed: Option<PathBuf>,
     /// The attached disks.
     pub disks: Vec<Drive>,
+    /// The ports of the box that lead to it.
+    pub forwards: Vec<Forward>,
     /// What names this launch, for [`Hypervisor::withdraw`]: no other launch has the same.
     pub launch: String,
 }

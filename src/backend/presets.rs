@@ -9,7 +9,8 @@ use serde::Deserialize;
 use super::ports::MediaInfo;
 
 /// The file that comes with hostler.
-const BUILTIN: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/presets.toml"));
+const BUILTIN_PRESETS: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/presets.toml"));
 
 /// What a source must have for a preset to make sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -85,7 +86,8 @@ impl Presets {
     /// test run survives.
     #[must_use]
     pub fn builtin() -> Self {
-        toml::from_str(BUILTIN).unwrap_or_else(|error| panic!("assets/presets.toml: {error}"))
+        toml::from_str(BUILTIN_PRESETS)
+            .unwrap_or_else(|error| panic!("assets/presets.toml: {error}"))
     }
 
     /// The preset of that name.

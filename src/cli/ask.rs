@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Read, Write};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
-use super::Trouble;
+use super::CliError;
 use crate::domain::Serial;
 
 /// Where secrets come from.
@@ -47,7 +47,7 @@ impl Keyboard for Terminal {
 }
 
 /// Ctrl-], which leaves the serial line, as in telnet and `virsh console`.
-const LEAVE: u8 = 0x1d;
+const LEAVE_KEY: u8 = 0x1d;
 
 /// Puts the terminal back, however this ends.
 struct RawMode(bool);
@@ -81,7 +81,7 @@ pub(super) async fn passthrough(
     mut line: Serial,
     out: &mut dyn Write,
     err: &mut dyn Write,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     writeln!(err, "Ctrl-] leaves the serial line.")?;
     let raw = RawMode::enter()?;
     let (sender, mut typed) = mpsc::unbounded_channel();
@@ -107,7 +107,7 @@ pub(super) async fn passthrough(
             },
             keys = typed.recv(), if typing => match keys {
                 Some(keys) => {
-                    let leave = keys.iter().position(|&key| key == LEAVE);
+                    let leave = keys.iter().position(|&key| key == LEAVE_KEY);
                     line.input.send(&keys[..leave.unwrap_or(keys.len())])?;
                     if leave.is_some() {
                         break "left the serial line";

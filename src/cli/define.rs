@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::domain::arguments::below;
 use crate::domain::{Catalogue, Control, Field, FieldType, LaneChange, OperationSpec, Risk, Uid};
 
 /// The console for the person who runs a box: virtual machines, disks, scheduled tasks, encodings.
@@ -37,9 +38,6 @@ const STATUSES: &str = "Exit status: 0 done, 1 failed or refused, 2 not written 
 pub enum Command {
     /// Run the backend without a console.
     Serve {
-        /// Accept remote consoles on this address. Not there yet.
-        #[arg(long, value_name = "ADDR")]
-        listen: Option<String>,
         /// Wait for the hostler that is leaving to let go of the state directory.
         #[arg(long, hide = true)]
         take_over: bool,
@@ -130,9 +128,6 @@ impl Command {
 #[derive(Debug, Clone, Args)]
 pub struct ListArgs {
     /// Of what.
-    #[arg(value_parser = [
-        "vms", "disks", "images", "tasks", "encodings", "operations", "lanes"
-    ])]
     pub what: String,
     /// Only rows that match every term: `web`, `state:running`, `name~web`, `size>=1GiB`, `-old`.
     ///
@@ -307,16 +302,20 @@ impl Args for RunArgs {
 /// The whole command line: the fixed commands, and one kind of `run` per catalogue entry.
 #[must_use]
 pub fn command(catalogue: &Catalogue) -> clap::Command {
-    Cli::command().mut_subcommand("run", |run| {
-        run.subcommands(catalogue.iter().map(kind)).subcommand_help_heading("Kinds")
-    })
+    let lists = catalogue.resources().iter().map(|kind| kind.plural());
+    let lists: Vec<&'static str> = lists.chain(["operations", "lanes"]).collect();
+    Cli::command()
+        .mut_subcommand("list", |list| list.mut_arg("what", |what| what.value_parser(lists)))
+        .mut_subcommand("run", |run| {
+            run.subcommands(catalogue.iter().map(kind)).subcommand_help_heading("Kinds")
+        })
 }
 
 /// Reads the command line.
 ///
 /// # Errors
-/// Help and version, to be printed as they are, and complaints; [`clap::Error::use_stderr`] tells
-/// them apart, and [`super::Trouble`] says the latter on one line.
+/// Help and version, to be printed as they are, and errors; [`clap::Error::use_stderr`] tells
+/// them apart, and [`super::CliError`] says the latter on one line.
 pub fn parse<I, T>(catalogue: &Catalogue, args: I) -> Result<Cli, clap::Error>
 where
     I: IntoIterator<Item = T>,
@@ -342,8 +341,8 @@ pub fn config_file(args: &[OsString]) -> Option<PathBuf> {
     std::env::var_os("HOSTLER_CONFIG").map(PathBuf::from)
 }
 
-/// A complaint of [`parse`] as one line.
-impl From<clap::Error> for super::Trouble {
+/// An error of [`parse`] as one line.
+impl From<clap::Error> for super::CliError {
     fn from(error: clap::Error) -> Self {
         let text = error.render().to_string();
         let text = text.split("\n\nUsage:").next().unwrap_or_default();
@@ -371,7 +370,7 @@ fn kind(spec: &OperationSpec) -> clap::Command {
     }
     let mut after = String::from("Fields:\n");
     for field in &spec.fields {
-        after += &describe(field);
+        after += &describe(field, "");
     }
     let mut fields = clap::Arg::new("fields")
         .value_name("field=value")
@@ -400,10 +399,13 @@ fn kind(spec: &OperationSpec) -> clap::Command {
         )
 }
 
-/// A field in the help of its kind: name, what it is, what it may hold, its default.
-fn describe(field: &Field) -> String {
+/// A field in the help of its kind: name, what it is, what it may hold, its default; then the same
+/// of what it is made of.
+fn describe(field: &Field, within: &str) -> String {
     let mark = if field.required { '*' } else { ' ' };
-    let mut text = format!(" {mark} {}\n       {}\n       {}", field.name, field.doc, holds(field));
+    let path = below(within, &field.name);
+    let holds = holds(&field.of, &path);
+    let mut text = format!(" {mark} {path}\n       {}\n       {holds}", field.doc);
     if !field.required && !field.default.is_null() {
         let default = match field.default.as_str() {
             Some(text) => text.to_owned(),
@@ -411,20 +413,34 @@ fn describe(field: &Field) -> String {
         };
         text += &format!("; {default} unless given");
     }
-    text + "\n"
+    text.push('\n');
+    let (path, inner) = record(&field.of, path);
+    for field in inner {
+        text += &describe(field, &path);
+    }
+    text
 }
 
-/// What a field may hold, and how that is written.
-fn holds(field: &Field) -> String {
-    match &field.of {
+/// The fields of a record or of those in a list, and the path they are below; none of other types.
+fn record(of: &FieldType, path: String) -> (String, &[Field]) {
+    match of {
+        FieldType::Record { fields } => (path, fields),
+        FieldType::List { of, .. } => record(of, below(&path, "N")),
+        _ => (path, &[]),
+    }
+}
+
+/// What a field of a type may hold, and how that is written for one at `path`.
+fn holds(of: &FieldType, path: &str) -> String {
+    match of {
         FieldType::Text { max } => format!("text, at most {max} characters"),
         FieldType::Name => "a name: letters, digits, '-', '.' and '_'".to_owned(),
         FieldType::Hostname => "a host name: letters, digits and '-'".to_owned(),
         FieldType::Secret { min } => format!(
-            "a secret, at least {min} characters and at most {1} bytes; {0}=- reads it from \
-             standard input, {0}=@FILE from a file, and without it a terminal is asked",
-            field.name,
-            FieldType::LONGEST_SECRET
+            "a secret, at least {min} characters and at most {} bytes; {path}=- reads it from \
+             standard input, {path}=@FILE from a file{}",
+            FieldType::LONGEST_SECRET,
+            if path.contains('.') { "" } else { ", and without it a terminal is asked" }
         ),
         FieldType::Integer { min, max, unit } => format!("a whole number, {min} to {max} {unit}"),
         FieldType::Flag => "yes or no".to_owned(),
@@ -443,13 +459,22 @@ fn holds(field: &Field) -> String {
         FieldType::NewFile => "an absolute path of a file that is to be made".to_owned(),
         FieldType::Url => "an http or https URL".to_owned(),
         FieldType::Lines => {
-            format!("lines: given once for each, or {}=@FILE for those of a file", field.name)
+            format!("lines: given once for each, or {path}=@FILE for those of a file")
         }
         FieldType::Kind => "an operation kind".to_owned(),
-        FieldType::Params { of } => format!(
-            "the fields of the kind in '{of}', each {}.field=value, or one JSON object",
-            field.name
-        ),
+        FieldType::Params { of } => {
+            format!("the fields of the kind in '{of}', each {path}.field=value, or one JSON object")
+        }
         FieldType::Every { min, max } => format!("{min} to {max}, or '*' for any"),
+        FieldType::List { of, min, max } => {
+            let each = holds(of, &below(path, "N"));
+            format!(
+                "a list of {min} to {max}, each {path}.N from 0, or JSON, or {path}=@FILE of it; \
+                 each: {each}"
+            )
+        }
+        FieldType::Record { .. } => {
+            format!("the fields below, or one JSON object, or {path}=@FILE of it")
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Trouble, json, one_line};
+use super::{CliError, json, one_line};
 use crate::domain::{Host, ToolState};
 
 /// Something that was looked at.
@@ -35,7 +35,7 @@ impl Check {
 }
 
 /// Looks at everything that needs no backend: the state directory, the terminal, the locale.
-/// `config` is what became of reading the configuration: its files, or the complaint.
+/// `config` is what became of reading the configuration: its files, or the error.
 #[must_use]
 pub fn checks(state_dir: &Path, config: Result<&[&Path], &str>) -> Vec<Check> {
     let env = |name: &str| std::env::var(name).unwrap_or_default();
@@ -51,13 +51,13 @@ pub fn checks(state_dir: &Path, config: Result<&[&Path], &str>) -> Vec<Check> {
 /// Writes what was found, and fails when something is not as it should be.
 ///
 /// # Errors
-/// [`Trouble::Failed`] when anything needs mending.
+/// [`CliError::Failed`] when anything needs mending.
 pub fn doctor(
     host: &Host,
     checks: &[Check],
     as_json: bool,
     out: &mut dyn Write,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     let all: Vec<Check> = machine(host).into_iter().chain(checks.iter().cloned()).collect();
     tell(&all, as_json, out)
 }
@@ -65,8 +65,8 @@ pub fn doctor(
 /// Writes checks, and fails when one is not as it should be.
 ///
 /// # Errors
-/// [`Trouble::Failed`] when anything needs mending.
-pub fn tell(all: &[Check], as_json: bool, out: &mut dyn Write) -> Result<(), Trouble> {
+/// [`CliError::Failed`] when anything needs mending.
+pub fn tell(all: &[Check], as_json: bool, out: &mut dyn Write) -> Result<(), CliError> {
     if as_json {
         json(out, &all)?;
     } else {
@@ -80,8 +80,8 @@ pub fn tell(all: &[Check], as_json: bool, out: &mut dyn Write) -> Result<(), Tro
     }
     match all.iter().filter(|check| !check.ok).count() {
         0 => Ok(()),
-        1 => Err(Trouble::Failed("1 thing needs mending".to_owned())),
-        many => Err(Trouble::Failed(format!("{many} things need mending"))),
+        1 => Err(CliError::Failed("1 thing needs mending".to_owned())),
+        many => Err(CliError::Failed(format!("{many} things need mending"))),
     }
 }
 
@@ -107,7 +107,7 @@ fn configuration(config: Result<&[&Path], &str>) -> Check {
             let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
             Check::good("configuration", files.join(", "))
         }
-        Err(complaint) => Check::bad("configuration", complaint, "change that line in an editor"),
+        Err(error) => Check::bad("configuration", error, "change that line in an editor"),
     }
 }
 

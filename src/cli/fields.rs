@@ -1,5 +1,7 @@
 //! `field=value` → parameters, by the types in the catalogue.
 //!
+//! What is given for parts of lists and records is put together in `nested`.
+//!
 //! Only what must be known to write the JSON is checked here: that a field exists, and that a
 //! number is a number. Everything else is the backend's admission, which says it better.
 
@@ -7,57 +9,66 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use super::Trouble;
+use super::CliError;
 use super::ask::Keyboard;
-use crate::domain::{Catalogue, Field, FieldType, Operation, OperationSpec, Params, ResourceId};
+use super::nested::{self, Parts};
+use crate::domain::{Catalogue, Field, FieldType, OperationSpec, Params, ResourceId, arguments};
 
 /// Reads the fields given for `kind`. Where some are `present` already, in a relaunch, those given
 /// change them; otherwise every required field must be there, and a missing secret is asked for
 /// where there is a terminal.
 ///
 /// # Errors
-/// [`Trouble::Usage`] with one sentence that names the field.
+/// [`CliError::Usage`] with one sentence that names the field.
 pub fn parse(
     catalogue: &Catalogue,
     kind: &str,
     given: &[String],
     present: Option<&Params>,
     keyboard: &mut dyn Keyboard,
-) -> Result<Params, Trouble> {
+) -> Result<Params, CliError> {
     let spec = catalogue.get(kind).ok_or_else(|| {
         let kinds: Vec<_> = catalogue.iter().map(|spec| spec.kind.as_ref()).collect();
-        Trouble::Usage(format!("'{kind}' is no kind of operation; {}", near(kind, &kinds)))
+        CliError::Usage(format!("'{kind}' is no kind of operation; {}", near(kind, &kinds)))
     })?;
     let mut params = Params::new();
     let mut inner: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut parts = Parts::new(catalogue, present);
     for text in given {
         let (name, value) = text.split_once('=').ok_or_else(|| {
-            Trouble::Usage(format!("'{text}' is no field; write it like name=value"))
+            CliError::Usage(format!("'{text}' is no field; write it like name=value"))
         })?;
-        if let Some((outer, rest)) = name.split_once('.')
-            && let Some(field) = spec.field(outer)
-            && matches!(field.of, FieldType::Params { .. })
-        {
-            inner.entry(outer).or_default().push(format!("{rest}={value}"));
-            continue;
+        let (outer, rest) = name.split_once('.').unzip();
+        let holder = spec.field(outer.unwrap_or(name)).map(|field| (&field.of, rest));
+        match holder {
+            Some((FieldType::Params { .. }, Some(rest))) => {
+                inner.entry(outer.unwrap_or(name)).or_default().push(format!("{rest}={value}"));
+                continue;
+            }
+            Some((FieldType::List { .. } | FieldType::Record { .. }, _)) => {
+                parts.put(spec, name, value, keyboard)?;
+                continue;
+            }
+            _ => {}
         }
-        let field = find(spec, name)?;
-        let value = read(field, value, keyboard)?;
+        let field = find(&spec.kind, &spec.fields, name)?;
+        let value = read(name, &field.of, value, keyboard)?;
         let value = match (params.remove(name), value) {
             (None, value) => value,
             (Some(Json::Array(mut lines)), Json::Array(more)) => {
                 lines.extend(more);
                 Json::Array(lines)
             }
-            (Some(_), _) => return Err(Trouble::Usage(format!("{name} is given twice"))),
+            (Some(_), _) => return Err(CliError::Usage(format!("{name} is given twice"))),
         };
         params.insert(name.to_owned(), value);
     }
+    params.extend(parts.into_params()?);
     no_secret_within(catalogue, spec, &params)?;
     for (name, given) in inner {
         let value = nested(catalogue, spec, name, &given, &params, present, keyboard)?;
         if params.insert(name.to_owned(), value).is_some() {
-            return Err(Trouble::Usage(format!(
+            return Err(CliError::Usage(format!(
                 "{name} is given whole and field by field; do one of the two"
             )));
         }
@@ -73,26 +84,25 @@ fn no_secret_within(
     catalogue: &Catalogue,
     spec: &OperationSpec,
     params: &Params,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     for field in &spec.fields {
         let FieldType::Params { of } = &field.of else { continue };
         let kind = params.get(of.as_ref()).and_then(Json::as_str);
         let inner = kind.and_then(|kind| catalogue.get(kind));
         let given = params.get(field.name.as_ref()).and_then(Json::as_object);
         let (Some(inner), Some(given)) = (inner, given) else { continue };
-        let is_given =
-            |field: &&Field| field.is_secret() && given.contains_key(field.name.as_ref());
-        if let Some(secret) = inner.fields.iter().find(is_given) {
-            return Err(in_the_open(&format!("{}.{}", field.name, secret.name)));
+        let given = arguments(&inner.fields, given, Some(catalogue));
+        if let Some(secret) = given.iter().find(|it| matches!(it.of, FieldType::Secret { .. })) {
+            return Err(in_the_open(&format!("{}.{}", field.name, secret.path)));
         }
     }
     Ok(())
 }
 
-/// Refuses a secret that was given literally. The secret itself is left out of the complaint,
+/// Refuses a secret that was given literally. The secret itself is left out of the error,
 /// which may end up in a log.
-fn in_the_open(name: &str) -> Trouble {
-    Trouble::Usage(format!(
+pub(super) fn in_the_open(name: &str) -> CliError {
+    CliError::Usage(format!(
         "{name} must not stand on the command line, where everybody on this machine can read it \
          in the process list; give {name}=- to read it from standard input, {name}=@FILE to read \
          it from a file, or leave it out to be asked"
@@ -109,7 +119,7 @@ fn nested(
     params: &Params,
     present: Option<&Params>,
     keyboard: &mut dyn Keyboard,
-) -> Result<Json, Trouble> {
+) -> Result<Json, CliError> {
     let of = match spec.field(name).map(|field| &field.of) {
         Some(FieldType::Params { of }) => of.as_ref(),
         _ => "kind",
@@ -121,23 +131,19 @@ fn nested(
         .filter(|_| kind == before)
         .map(|present| present.get(name).and_then(Json::as_object).unwrap_or(&nothing));
     let kind = kind.and_then(Json::as_str).ok_or_else(|| {
-        Trouble::Usage(format!("{name}.… needs {of}=KIND, to know which fields there are"))
+        CliError::Usage(format!("{name}.… needs {of}=KIND, to know which fields there are"))
     })?;
-    let changed =
-        parse(catalogue, kind, given, inside, keyboard).map_err(|trouble| match trouble {
-            Trouble::Usage(text) => Trouble::Usage(format!("in {name}: {text}")),
-            other => other,
-        })?;
+    let changed = parse(catalogue, kind, given, inside, keyboard).map_err(|error| match error {
+        CliError::Usage(text) => CliError::Usage(format!("in {name}: {text}")),
+        other => other,
+    })?;
     let mut whole = inside.cloned().unwrap_or_default();
     whole.extend(changed);
-    // What is hidden from us cannot be sent back.
-    if let Some((secret, _)) = whole.iter().find(|(_, value)| **value == Operation::HIDDEN) {
-        return Err(Trouble::Usage(format!(
-            "in {name}: {secret} is a secret and must be given again: {name}.{secret}=- reads it \
-             from standard input"
-        )));
+    let whole = Json::Object(whole);
+    if let Some(secret) = nested::hidden_in(&whole, "") {
+        return Err(CliError::Usage(format!("in {name}: {}", nested::again(&secret, Some(name)))));
     }
-    Ok(Json::Object(whole))
+    Ok(whole)
 }
 
 /// Sees to it that everything required is there.
@@ -145,7 +151,7 @@ fn complete(
     spec: &OperationSpec,
     params: &mut Params,
     keyboard: &mut dyn Keyboard,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     let missing: Vec<_> = spec
         .fields
         .iter()
@@ -154,7 +160,7 @@ fn complete(
     let open: Vec<_> =
         missing.iter().filter(|field| !field.is_secret()).map(|field| &*field.name).collect();
     if !open.is_empty() {
-        return Err(Trouble::Usage(format!(
+        return Err(CliError::Usage(format!(
             "{0} needs {1}; see hostler run {0} --help",
             spec.kind,
             open.join(", ")
@@ -163,7 +169,7 @@ fn complete(
     for field in missing {
         let name = &field.name;
         if !keyboard.is_terminal() {
-            return Err(Trouble::Usage(format!(
+            return Err(CliError::Usage(format!(
                 "{} needs {name}; give {name}=- to read it from standard input or {name}=@FILE \
                  to read it from a file",
                 spec.kind
@@ -171,17 +177,22 @@ fn complete(
         }
         let secret = keyboard.secret(&format!("{name} for {}: ", spec.kind))?;
         if secret != keyboard.secret(&format!("{name} once more: "))? {
-            return Err(Trouble::Usage(format!("{name} was not typed the same twice; try again")));
+            return Err(CliError::Usage(format!("{name} was not typed the same twice; try again")));
         }
         params.insert(name.to_string(), Json::String(secret));
     }
     Ok(())
 }
 
-fn find<'a>(spec: &'a OperationSpec, name: &str) -> Result<&'a Field, Trouble> {
-    spec.field(name).ok_or_else(|| {
-        let names: Vec<_> = spec.fields.iter().map(|field| field.name.as_ref()).collect();
-        Trouble::Usage(format!("{} has no field '{name}'; {}", spec.kind, near(name, &names)))
+/// The field of that name among those of `owner`.
+pub(super) fn find<'a>(
+    owner: &str,
+    fields: &'a [Field],
+    name: &str,
+) -> Result<&'a Field, CliError> {
+    fields.iter().find(|field| field.name == name).ok_or_else(|| {
+        let names: Vec<_> = fields.iter().map(|field| field.name.as_ref()).collect();
+        CliError::Usage(format!("{owner} has no field '{name}'; {}", near(name, &names)))
     })
 }
 
@@ -201,11 +212,15 @@ fn near(word: &str, known: &[&str]) -> String {
         )
 }
 
-/// One value, as its field's type wants it.
-fn read(field: &Field, text: &str, keyboard: &mut dyn Keyboard) -> Result<Json, Trouble> {
-    let name = &field.name;
-    let wrong = |wanted: &str| Trouble::Usage(format!("{name} is '{text}'; it must be {wanted}"));
-    match &field.of {
+/// One value, as the type of its field wants it.
+pub(super) fn read(
+    name: &str,
+    of: &FieldType,
+    text: &str,
+    keyboard: &mut dyn Keyboard,
+) -> Result<Json, CliError> {
+    let wrong = |wanted: &str| CliError::Usage(format!("{name} is '{text}'; it must be {wanted}"));
+    match of {
         FieldType::Integer { .. } => {
             text.parse::<i64>().map(Json::from).map_err(|_| wrong("a whole number"))
         }
@@ -242,11 +257,12 @@ fn read(field: &Field, text: &str, keyboard: &mut dyn Keyboard) -> Result<Json, 
         },
         FieldType::Params { .. } => match serde_json::from_str(text) {
             Ok(Json::Object(object)) => Ok(Json::Object(object)),
-            _ => Err(Trouble::Usage(format!(
+            _ => Err(CliError::Usage(format!(
                 "{name} must be a JSON object; or give its fields one by one, each \
                  {name}.field=value"
             ))),
         },
+        FieldType::List { .. } | FieldType::Record { .. } => nested::json(name, of, text),
         FieldType::Text { .. }
         | FieldType::Name
         | FieldType::Hostname
@@ -259,7 +275,7 @@ fn read(field: &Field, text: &str, keyboard: &mut dyn Keyboard) -> Result<Json, 
     }
 }
 
-fn file_text(name: &str, file: &str) -> Result<String, Trouble> {
+pub(super) fn file_text(name: &str, file: &str) -> Result<String, CliError> {
     std::fs::read_to_string(file)
-        .map_err(|error| Trouble::Failed(format!("cannot read {file} for {name}: {error}")))
+        .map_err(|error| CliError::Failed(format!("cannot read {file} for {name}: {error}")))
 }

@@ -9,6 +9,7 @@ mod define;
 mod doctor;
 mod fields;
 mod manual;
+mod nested;
 mod operate;
 mod recover;
 mod show;
@@ -34,7 +35,6 @@ pub use fields::parse as parse_fields;
 pub use manual::{complete, man};
 pub use recover::{Recovered, recovered};
 
-use crate::domain::filter::{columns, head, named};
 use crate::domain::query::Subject;
 use crate::domain::{
     Answer, Backend, BackendError, Control, Event, EventStream, Fact, Filter, FilterError, List,
@@ -66,7 +66,7 @@ pub struct Session<'a> {
 
 /// How a command ended, if not well.
 #[derive(Debug, thiserror::Error)]
-pub enum Trouble {
+pub enum CliError {
     /// It was not written as it must be.
     #[error("{0}")]
     Usage(String),
@@ -81,9 +81,9 @@ pub enum Trouble {
     Output(#[from] std::io::Error),
 }
 
-impl Trouble {
+impl CliError {
     /// The exit status: 1 failed or refused, 2 usage, 3 unreachable. Somebody who stops reading
-    /// (`hostler list vms | head`) is no trouble: 0.
+    /// (`hostler list vms | head`) is no error: 0.
     #[must_use]
     pub fn status(&self) -> u8 {
         match self {
@@ -94,8 +94,8 @@ impl Trouble {
         }
     }
 
-    /// Says it on one line, and ends with its status.
-    pub fn tell(&self, err: &mut dyn Write) -> ExitCode {
+    /// Writes it as one line, and returns the status to exit with.
+    pub fn report(&self, err: &mut dyn Write) -> ExitCode {
         if self.status() != 0 {
             // When even standard error is gone, the status is all that can be said.
             let _ = writeln!(err, "hostler: {}", one_line(&self.to_string()));
@@ -111,11 +111,11 @@ impl Trouble {
 pub async fn run(command: Command, mut session: Session<'_>) -> ExitCode {
     match carry_out(command, &mut session).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(trouble) => trouble.tell(session.err),
+        Err(error) => error.report(session.err),
     }
 }
 
-async fn carry_out(command: Command, session: &mut Session<'_>) -> Result<(), Trouble> {
+async fn carry_out(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
     match command {
         Command::Run(args) => wait::run(args, session).await,
         Command::List(args) => list(args, session).await,
@@ -127,14 +127,14 @@ async fn carry_out(command: Command, session: &mut Session<'_>) -> Result<(), Tr
             Ok(session.backend.control(Control::from(command)).await?)
         }
         Command::Serial { vm } => serial(&vm, session).await,
-        other => Err(Trouble::Usage(format!("{other:?} asks no backend"))),
+        other => Err(CliError::Usage(format!("{other:?} asks no backend"))),
     }
 }
 
 /// Read-only means that nothing is asked for.
-fn allowed(session: &Session<'_>) -> Result<(), Trouble> {
+fn allowed(session: &Session<'_>) -> Result<(), CliError> {
     if session.read_only {
-        return Err(Trouble::Failed(
+        return Err(CliError::Failed(
             "hostler is read-only here; leave out --read-only or set read_only = false in the \
              configuration"
                 .to_owned(),
@@ -143,16 +143,16 @@ fn allowed(session: &Session<'_>) -> Result<(), Trouble> {
     Ok(())
 }
 
-async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), Trouble> {
+async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let of = match args.what.as_str() {
         "lanes" => return lanes(args.json, session).await,
         "operations" => Subject::Operations,
-        kind => Subject::Resources(kind.parse().map_err(Trouble::Usage)?),
+        kind => Subject::Resources(kind.parse().map_err(CliError::Usage)?),
     };
     let filter = filter(&args.filter, of)?;
     let sort = args.sort.map(|given| {
         let word = given.trim_start_matches('-');
-        let column = named(of, word).unwrap_or(word).to_owned();
+        let column = of.called(word).map_or(word, |column| &column.name).to_owned();
         Sort { column, descending: given.starts_with('-') }
     });
     let list = List { of, filter, sort, offset: 0, limit: args.limit, around: None };
@@ -178,27 +178,24 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), Trouble> 
 }
 
 /// Reads a filter; days, times and ages are meant here and now.
-fn filter(text: &str, of: Subject) -> Result<Filter, Trouble> {
+fn filter(text: &str, of: Subject) -> Result<Filter, CliError> {
     Filter::parse(text, of, &Zoned::now()).map_err(|error| misread(error, of))
 }
 
 /// A filter or an order that these rows cannot have.
-fn misread(error: FilterError, of: Subject) -> Trouble {
-    let what = match of {
-        Subject::Operations => "operations",
-        Subject::Resources(kind) => kind.plural(),
-    };
-    Trouble::Usage(match error {
+fn misread(error: FilterError, of: Subject) -> CliError {
+    let what = of.plural();
+    CliError::Usage(match error {
         FilterError::Column(column) => format!(
             "{what} have no column '{column}'; there are {}; a text with a sign in it is looked \
              for in quotes: '\"{column}:…\"'",
-            columns(of).into_iter().map(|column| head(of, column)).collect::<Vec<_>>().join(", ")
+            of.columns().iter().map(|column| &*column.title).collect::<Vec<_>>().join(", ")
         ),
         FilterError::Value(why) => format!("the filter is not understood: {why}"),
     })
 }
 
-async fn lanes(as_json: bool, session: &mut Session<'_>) -> Result<(), Trouble> {
+async fn lanes(as_json: bool, session: &mut Session<'_>) -> Result<(), CliError> {
     match session.backend.query(Query::Lanes).await? {
         Answer::Lanes(lanes) if as_json => json(session.out, &lanes),
         Answer::Lanes(lanes) => Ok(table::lanes(session.out, &lanes, session.columns)?),
@@ -206,11 +203,11 @@ async fn lanes(as_json: bool, session: &mut Session<'_>) -> Result<(), Trouble> 
     }
 }
 
-async fn show(id: &str, as_json: bool, session: &mut Session<'_>) -> Result<(), Trouble> {
+async fn show(id: &str, as_json: bool, session: &mut Session<'_>) -> Result<(), CliError> {
     let question = if id.starts_with('#') || id.starts_with("operation/") {
-        Query::Operation { uid: id.parse().map_err(Trouble::Usage)? }
+        Query::Operation { uid: id.parse().map_err(CliError::Usage)? }
     } else {
-        Query::Resource { id: id.parse().map_err(Trouble::Usage)? }
+        Query::Resource { id: id.parse().map_err(CliError::Usage)? }
     };
     match session.backend.query(question).await? {
         Answer::Resource(resource) if as_json => json(session.out, &resource),
@@ -221,8 +218,8 @@ async fn show(id: &str, as_json: bool, session: &mut Session<'_>) -> Result<(), 
     }
 }
 
-async fn watch(as_json: bool, session: &mut Session<'_>) -> Result<(), Trouble> {
-    let mut events = Events::new(session.backend.subscribe());
+async fn watch(as_json: bool, session: &mut Session<'_>) -> Result<(), CliError> {
+    let mut events = PatientEvents::new(session.backend.subscribe());
     loop {
         let event = events.next().await?;
         if as_json {
@@ -235,18 +232,18 @@ async fn watch(as_json: bool, session: &mut Session<'_>) -> Result<(), Trouble> 
 }
 
 /// Events that are not waited for for ever: a backend that was lost is given its time to come back.
-struct Events {
+struct PatientEvents {
     events: EventStream,
     /// Since when it is lost, and why.
     lost: Option<(tokio::time::Instant, String)>,
 }
 
-impl Events {
+impl PatientEvents {
     fn new(events: EventStream) -> Self {
         Self { events, lost: None }
     }
 
-    async fn next(&mut self) -> Result<Event, Trouble> {
+    async fn next(&mut self) -> Result<Event, CliError> {
         let next = match &self.lost {
             None => self.events.next().await,
             Some((since, why)) => tokio::time::timeout_at(*since + LOST, self.events.next())
@@ -262,10 +259,15 @@ impl Events {
     }
 }
 
-async fn serial(vm: &str, session: &mut Session<'_>) -> Result<(), Trouble> {
-    let id: ResourceId = vm.parse().map_err(Trouble::Usage)?;
-    if id.kind != crate::domain::ResourceKind::Vm {
-        return Err(Trouble::Usage(format!("{id} has no serial line; only VMs have one")));
+async fn serial(vm: &str, session: &mut Session<'_>) -> Result<(), CliError> {
+    let id: ResourceId = vm.parse().map_err(CliError::Usage)?;
+    if id.kind.spec().serial.is_empty() {
+        let catalogue = session.backend.catalogue();
+        let kinds = catalogue.resources().iter().map(|kind| kind.spec());
+        let kinds: Vec<&str> =
+            kinds.filter(|spec| !spec.serial.is_empty()).map(|spec| &*spec.many).collect();
+        let kinds = kinds.join(" and ");
+        return Err(CliError::Usage(format!("{id} has no serial line; only {kinds} have one")));
     }
     allowed(session)?;
     let line = session.backend.serial(id.id).await?;
@@ -273,7 +275,7 @@ async fn serial(vm: &str, session: &mut Session<'_>) -> Result<(), Trouble> {
 }
 
 /// The backend has stopped while it was listened to.
-fn gone() -> Trouble {
+fn gone() -> CliError {
     BackendError::Unreachable {
         message: "the backend has stopped; start hostler again and look what became of it"
             .to_owned(),
@@ -282,9 +284,9 @@ fn gone() -> Trouble {
 }
 
 /// Writes one JSON document on one line.
-fn json(out: &mut dyn Write, value: &impl Serialize) -> Result<(), Trouble> {
+fn json(out: &mut dyn Write, value: &impl Serialize) -> Result<(), CliError> {
     let text = serde_json::to_string(value)
-        .map_err(|error| Trouble::Failed(format!("cannot write the answer as JSON: {error}")))?;
+        .map_err(|error| CliError::Failed(format!("cannot write the answer as JSON: {error}")))?;
     Ok(writeln!(out, "{text}")?)
 }
 

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use futures_util::StreamExt;
 
 use super::define::{ManyArgs, OperationCommand};
-use super::{Events, Session, Trouble, allowed, fields, filter, wait};
+use super::{CliError, PatientEvents, Session, allowed, fields, filter, wait};
 use crate::domain::backend::unexpected;
 use crate::domain::{
     Answer, BackendError, Control, Filter, FilterTest, List, Params, Query, Rows, Sort, State,
@@ -51,13 +51,13 @@ impl Verb {
 pub(super) async fn operation(
     command: OperationCommand,
     session: &mut Session<'_>,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     if !matches!(command, OperationCommand::Wait { .. }) {
         allowed(session)?;
     }
     let control = match command {
         OperationCommand::Wait { uid, json } => {
-            let events = Events::new(session.backend.subscribe());
+            let events = PatientEvents::new(session.backend.subscribe());
             return wait::follow(uid, events, json, session).await;
         }
         OperationCommand::Priority { uid, priority } => Control::Priority { uid, priority },
@@ -68,7 +68,7 @@ pub(super) async fn operation(
             let (given, uids): (Vec<String>, Vec<String>) =
                 what.into_iter().partition(|word| word.contains('='));
             let uids = uids.iter().map(|uid| uid.parse()).collect::<Result<Vec<Uid>, String>>();
-            let uids = uids.map_err(Trouble::Usage)?;
+            let uids = uids.map_err(CliError::Usage)?;
             match uids.as_slice() {
                 _ if given.is_empty() => {
                     return several(Verb::Relaunch, uids, many, session).await;
@@ -78,7 +78,7 @@ pub(super) async fn operation(
                     Control::Relaunch { uid: *uid, params }
                 }
                 _ => {
-                    return Err(Trouble::Usage(
+                    return Err(CliError::Usage(
                         "fields can be changed of one operation at a time; name its number before \
                          them"
                             .to_owned(),
@@ -96,7 +96,7 @@ async fn several(
     uids: Vec<Uid>,
     many: ManyArgs,
     session: &mut Session<'_>,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     if let [uid] = uids.as_slice() {
         return Ok(session.backend.control(verb.control(*uid)).await?);
     }
@@ -135,13 +135,13 @@ async fn several(
     match first {
         None => Ok(()),
         Some(first) => {
-            Err(Trouble::Failed(format!("{refused} of {all} not {}: {first}", verb.done())))
+            Err(CliError::Failed(format!("{refused} of {all} not {}: {first}", verb.done())))
         }
     }
 }
 
 /// The operations that match, of those in a state in which it can be done.
-async fn matching(verb: Verb, filter: Filter, session: &Session<'_>) -> Result<Vec<Uid>, Trouble> {
+async fn matching(verb: Verb, filter: Filter, session: &Session<'_>) -> Result<Vec<Uid>, CliError> {
     let filter = match verb {
         Verb::Cancel => {
             filter.and_state(true, State::Done.word()).and_state(true, State::Cancel.word())
@@ -174,10 +174,10 @@ async fn matching(verb: Verb, filter: Filter, session: &Session<'_>) -> Result<V
 }
 
 /// Asks on a terminal; elsewhere nobody can be asked.
-fn confirmed(verb: Verb, number: usize, session: &mut Session<'_>) -> Result<(), Trouble> {
+fn confirmed(verb: Verb, number: usize, session: &mut Session<'_>) -> Result<(), CliError> {
     let (verb, s) = (verb.word(), if number == 1 { "" } else { "s" });
     if !session.keyboard.is_terminal() {
-        return Err(Trouble::Usage(format!(
+        return Err(CliError::Usage(format!(
             "the filter picks {number} operation{s}; add --yes to {verb} without being asked"
         )));
     }
@@ -185,12 +185,16 @@ fn confirmed(verb: Verb, number: usize, session: &mut Session<'_>) -> Result<(),
     session.err.flush()?;
     match session.keyboard.line()?.trim().to_lowercase().as_str() {
         "y" | "yes" => Ok(()),
-        _ => Err(Trouble::Failed("nothing was done".to_owned())),
+        _ => Err(CliError::Failed("nothing was done".to_owned())),
     }
 }
 
 /// The parameters to change in a relaunch; their types are those of the operation's kind.
-async fn changed(uid: Uid, given: &[String], session: &mut Session<'_>) -> Result<Params, Trouble> {
+async fn changed(
+    uid: Uid,
+    given: &[String],
+    session: &mut Session<'_>,
+) -> Result<Params, CliError> {
     let operation = match session.backend.query(Query::Operation { uid }).await? {
         Answer::Operation(detail) => detail.operation,
         other => return Err(unexpected(&other).into()),

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::{Trouble, json, one_line};
+use super::{CliError, json, one_line};
 
 /// What recovering did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,7 +22,7 @@ pub struct Recovered {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn recovered(done: &Recovered, as_json: bool, out: &mut dyn Write) -> Result<(), Trouble> {
+pub fn recovered(done: &Recovered, as_json: bool, out: &mut dyn Write) -> Result<(), CliError> {
     if as_json {
         return json(out, done);
     }

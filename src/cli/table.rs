@@ -6,10 +6,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::one_line;
-use crate::domain::filter::head;
-use crate::domain::{
-    Lane, LaneState, Operation, Quantity, Resource, ResourceKind, Rows, Subject, Value,
-};
+use crate::domain::{Column, Lane, LaneState, Operation, Quantity, Rows, Subject, Value};
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -18,33 +15,30 @@ const NARROWEST: usize = 6;
 
 /// Writes rows with the columns that matter for their kind.
 pub(super) fn rows(out: &mut dyn Write, rows: &Rows, width: Option<u16>) -> std::io::Result<()> {
-    match rows {
+    let of = match rows {
+        Rows::Operations(_) => Subject::Operations,
+        Rows::Resources(resources) => match resources.first() {
+            Some(resource) => Subject::Resources(resource.kind()),
+            None => return Ok(()),
+        },
+    };
+    let columns: Vec<&Column> = of.columns().iter().filter(|column| column.listed).collect();
+    let mut heads: Vec<String> = columns.iter().map(|column| column.head()).collect();
+    let cells: Vec<Vec<String>> = match rows {
+        Rows::Resources(resources) => resources
+            .iter()
+            .map(|it| columns.iter().map(|column| text(it.field(&column.name), column)).collect())
+            .collect(),
         Rows::Operations(operations) => {
-            let columns = ["uid", "kind", "name", "state", "actor", "created", "comment"];
-            let cell = |operation: &Operation, column: &str| match column {
-                "comment" => operation.comment.clone().unwrap_or_default(),
-                _ => text(operation.field(column), column),
+            heads.push("COMMENT".to_owned());
+            let cells = |it: &Operation| {
+                let own = columns.iter().map(|column| text(it.field(&column.name), column));
+                own.chain([it.comment.clone().unwrap_or_default()]).collect()
             };
-            table(out, &columns, heads(Subject::Operations, &columns), operations, cell, width)
+            operations.iter().map(cells).collect()
         }
-        Rows::Resources(resources) => {
-            let Some(kind) = resources.first().map(Resource::kind) else { return Ok(()) };
-            let columns: &[&str] = match kind {
-                ResourceKind::Vm => {
-                    &["id", "name", "state", "os", "vcpu", "memory", "cpu", "used", "created"]
-                }
-                ResourceKind::Disk => &["id", "name", "state", "size", "fstype", "vm"],
-                ResourceKind::Image => &["id", "name", "state", "label", "bytes", "source"],
-                ResourceKind::Task => &["id", "name", "state", "kind", "next", "missed"],
-                ResourceKind::Encoding => {
-                    &["id", "name", "state", "preset", "duration", "bytes", "output"]
-                }
-            };
-            let cell = |resource: &Resource, column: &str| text(resource.field(column), column);
-            let heads = heads(Subject::Resources(kind), columns);
-            table(out, columns, heads, resources, cell, width)
-        }
-    }
+    };
+    table(out, heads, &cells, width)
 }
 
 /// Writes lanes.
@@ -53,30 +47,30 @@ pub(super) fn lanes(
     lanes: &[Lane],
     width: Option<u16>,
 ) -> std::io::Result<()> {
-    let columns = ["name", "state", "width", "running", "waiting"];
-    let cell = |lane: &Lane, column: &str| match column {
-        "name" => lane.name.clone(),
-        "state" => match lane.state {
-            LaneState::Open => "open".to_owned(),
-            LaneState::Paused => "paused".to_owned(),
-            LaneState::Draining => "draining".to_owned(),
-        },
-        "width" => lane.width.to_string(),
-        "running" => lane.running.to_string(),
-        _ => lane.waiting.to_string(),
-    };
-    let heads = columns.map(str::to_uppercase);
-    table(out, &columns, heads.to_vec(), lanes, cell, width)
+    let heads = ["NAME", "STATE", "WIDTH", "RUNNING", "WAITING"].map(str::to_owned);
+    let cells: Vec<Vec<String>> = lanes
+        .iter()
+        .map(|lane| {
+            let state = match lane.state {
+                LaneState::Open => "open",
+                LaneState::Paused => "paused",
+                LaneState::Draining => "draining",
+            };
+            let numbers = [lane.width, lane.running, lane.waiting].map(|number| number.to_string());
+            [lane.name.clone(), state.to_owned()].into_iter().chain(numbers).collect()
+        })
+        .collect();
+    table(out, heads.to_vec(), &cells, width)
 }
 
 /// A column's value for people, in the unit of its column.
-fn text(value: Option<Value>, column: &str) -> String {
+fn text(value: Option<Value>, column: &Column) -> String {
     let number = match value {
         None => return "—".to_owned(),
         Some(Value::Text(text)) => return text,
         Some(Value::Number(number)) => number,
     };
-    match Quantity::of(column) {
+    match column.holds {
         Quantity::Moment => time(number as i64),
         Quantity::Bytes => bytes(number),
         Quantity::Mib => bytes(number * 1024.0 * 1024.0),
@@ -106,27 +100,19 @@ pub(super) fn bytes(size: f64) -> String {
     format!("{size:.1} PiB")
 }
 
-/// What stands over columns, as on the console's lists.
-fn heads(of: Subject, columns: &[&str]) -> Vec<String> {
-    columns.iter().map(|column| head(of, column).to_uppercase()).collect()
-}
-
-fn table<T>(
+fn table(
     out: &mut dyn Write,
-    columns: &[&str],
     heads: Vec<String>,
-    rows: &[T],
-    cell: impl Fn(&T, &str) -> String,
+    cells: &[Vec<String>],
     width: Option<u16>,
 ) -> std::io::Result<()> {
-    if rows.is_empty() {
+    if cells.is_empty() {
         return Ok(());
     }
+    let columns = heads.len();
     let mut lines = vec![heads];
-    for row in rows {
-        lines.push(columns.iter().map(|column| one_line(&cell(row, column))).collect());
-    }
-    let mut widths: Vec<usize> = (0..columns.len())
+    lines.extend(cells.iter().map(|row| row.iter().map(|cell| one_line(cell)).collect()));
+    let mut widths: Vec<usize> = (0..columns)
         .map(|at| lines.iter().map(|line| line[at].width()).max().unwrap_or_default())
         .collect();
     if let Some(width) = width {
@@ -178,9 +164,9 @@ mod tests {
 
     fn shown(rows: &[[&str; 2]], width: Option<u16>) -> String {
         let mut out = Vec::new();
-        let heads = ["A", "B"].map(str::to_owned);
-        let cell = |row: &[&str; 2], column: &str| row[usize::from(column == "b")].to_owned();
-        table(&mut out, &["a", "b"], heads.to_vec(), rows, cell, width).unwrap();
+        let heads = ["A", "B"].map(str::to_owned).to_vec();
+        let cells: Vec<_> = rows.iter().map(|row| row.map(str::to_owned).to_vec()).collect();
+        table(&mut out, heads, &cells, width).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -4,14 +4,14 @@ use std::io::Write;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Events, RunArgs, Session, Trouble, fields, json, one_line};
+use super::{CliError, PatientEvents, RunArgs, Session, fields, json, one_line};
 use crate::domain::backend::unexpected;
 use crate::domain::{
     Answer, BackendError, Fact, Operation, Preview, Progress, Query, State, Submit, Uid,
 };
 
 /// Asks for an operation.
-pub(super) async fn run(args: RunArgs, session: &mut Session<'_>) -> Result<(), Trouble> {
+pub(super) async fn run(args: RunArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     if !args.dry_run {
         super::allowed(session)?;
     }
@@ -30,7 +30,7 @@ pub(super) async fn run(args: RunArgs, session: &mut Session<'_>) -> Result<(), 
         };
     }
     // Before it is asked for, so that nothing that happens to it is missed.
-    let events = args.wait.then(|| Events::new(session.backend.subscribe()));
+    let events = args.wait.then(|| PatientEvents::new(session.backend.subscribe()));
     let accepted = session.backend.submit(submit).await?;
     match events {
         Some(events) => follow(accepted.uid, events, args.json, session).await,
@@ -47,7 +47,7 @@ pub(super) async fn run(args: RunArgs, session: &mut Session<'_>) -> Result<(), 
 }
 
 /// Says what a request would do.
-fn tell(preview: &Preview, as_json: bool, session: &mut Session<'_>) -> Result<(), Trouble> {
+fn tell(preview: &Preview, as_json: bool, session: &mut Session<'_>) -> Result<(), CliError> {
     if as_json {
         json(session.out, preview)?;
     } else {
@@ -70,10 +70,10 @@ fn tell(preview: &Preview, as_json: bool, session: &mut Session<'_>) -> Result<(
 /// Waits until an operation has ended, and says how it goes meanwhile.
 pub(super) async fn follow(
     uid: Uid,
-    mut events: Events,
+    mut events: PatientEvents,
     as_json: bool,
     session: &mut Session<'_>,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     let mut meter = Meter::new(session.bar && !as_json);
     let mut operation = ask(uid, session).await?;
     loop {
@@ -98,8 +98,8 @@ pub(super) async fn follow(
             Fact::Missed => match ask(uid, session).await {
                 Ok(now) => operation = now,
                 // Lost again at once: `Lost` and another `Missed` follow.
-                Err(Trouble::Backend(BackendError::Unreachable { .. })) => {}
-                Err(trouble) => return Err(trouble),
+                Err(CliError::Backend(BackendError::Unreachable { .. })) => {}
+                Err(error) => return Err(error),
             },
             Fact::Lost { why } => meter.line(&format!("lost the backend: {why}"), session.err),
             _ => {}
@@ -117,7 +117,7 @@ fn stands(operation: &Operation) -> (u32, u8) {
     (operation.attempt, stage)
 }
 
-async fn ask(uid: Uid, session: &Session<'_>) -> Result<Operation, Trouble> {
+async fn ask(uid: Uid, session: &Session<'_>) -> Result<Operation, CliError> {
     match session.backend.query(Query::Operation { uid }).await? {
         Answer::Operation(detail) => Ok(detail.operation),
         other => Err(unexpected(&other).into()),
@@ -125,20 +125,20 @@ async fn ask(uid: Uid, session: &Session<'_>) -> Result<Operation, Trouble> {
 }
 
 /// The last word on an operation.
-fn ended(operation: &Operation, as_json: bool, session: &mut Session<'_>) -> Result<(), Trouble> {
+fn ended(operation: &Operation, as_json: bool, session: &mut Session<'_>) -> Result<(), CliError> {
     if as_json {
         json(session.out, operation)?;
     }
     let title = title(operation);
     let Operation { uid, comment, .. } = operation;
     match operation.state {
-        State::Error => Err(Trouble::Failed(format!(
+        State::Error => Err(CliError::Failed(format!(
             "{title} failed: {}; mend it and run 'hostler operation relaunch {1}', or 'hostler \
              operation cancel {1}'",
             comment.as_deref().unwrap_or("no reason was given"),
             uid.0
         ))),
-        State::Cancel => Err(Trouble::Failed(format!("{title} was cancelled"))),
+        State::Cancel => Err(CliError::Failed(format!("{title} was cancelled"))),
         _ if as_json => Ok(()),
         state => Ok(writeln!(session.out, "{title} {state}")?),
     }

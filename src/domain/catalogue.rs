@@ -1,4 +1,5 @@
-//! The catalogue: every kind of operation the backend offers, with its fields, risk, locks and lane.
+//! The catalogue: every kind of operation the backend offers, with its fields, risk, locks and
+//! lane.
 //!
 //! Forms, the palette, confirmations, the command line and its help are all derived from it, so an
 //! operation is described in one place and nowhere else.
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::ResourceKind;
+use super::{ResourceKind, ResourceSpec};
 
 /// Text that is static in the embedded backend and owned when it came over a wire.
 pub type Text = Cow<'static, str>;
@@ -50,10 +51,11 @@ pub enum LockMode {
     Exclusive,
 }
 
-/// A resource an operation holds while it runs: the one named in a field.
+/// The resources an operation holds while it runs: those named in a field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockRule {
-    /// The field that names the resource; its type is [`FieldType::Resource`].
+    /// The field that names them. Its type is [`FieldType::Resource`] or a list of that; one inside
+    /// records is named by its path, without the numbers of items: `drives.disk`.
     pub field: Text,
     /// How it is held.
     pub mode: LockMode,
@@ -132,11 +134,36 @@ pub enum FieldType {
         /// The largest allowed.
         max: u8,
     },
+    /// Several values of one type, in order. JSON array.
+    List {
+        /// The type of each.
+        of: Box<FieldType>,
+        /// How many at least.
+        min: u32,
+        /// How many at most.
+        max: u32,
+    },
+    /// Several fields that belong together. JSON object.
+    Record {
+        /// The fields, in the order a form shows them.
+        fields: Vec<Field>,
+    },
 }
 
 impl FieldType {
     /// The most bytes a secret has: hashing takes longer with each, and nobody types more.
     pub const LONGEST_SECRET: usize = 1024;
+
+    /// Returns whether a value of this type may hold a secret, at any depth.
+    #[must_use]
+    pub fn may_hold_secret(&self) -> bool {
+        match self {
+            Self::Secret { .. } | Self::Params { .. } => true,
+            Self::List { of, .. } => of.may_hold_secret(),
+            Self::Record { fields } => fields.iter().any(|field| field.of.may_hold_secret()),
+            _ => false,
+        }
+    }
 }
 
 /// One parameter of an operation.
@@ -223,6 +250,15 @@ pub struct OperationSpec {
     pub warning: Text,
     /// Its parameters, in the order a form shows them.
     pub fields: Vec<Field>,
+    /// The kinds of resources besides its own from whose lists it can be begun.
+    #[serde(default)]
+    pub offered_on: Vec<ResourceKind>,
+    /// Whether its form begins with what its subject has now, to be changed.
+    #[serde(default)]
+    pub edits: bool,
+    /// How a console offers it.
+    #[serde(default)]
+    pub hint: Hint,
     /// What it holds while it runs, beside the resource it creates.
     pub locks: Vec<LockRule>,
     /// The states its subject must be in, by their words; empty for any.
@@ -247,17 +283,98 @@ impl OperationSpec {
     }
 }
 
-/// Every kind of operation the backend offers, by name.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+/// How a console offers a kind of operation, beside its form and its place in the palette.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Hint {
+    /// What it is called beside its key, in a word or two; its title when empty.
+    #[serde(default)]
+    pub title: Text,
+    /// The keys that ask for it on the lists it is offered on, unless a key map says otherwise.
+    /// Keys pressed one after another are written with a space between.
+    #[serde(default)]
+    pub keys: Vec<Text>,
+    /// Its place among the keys that are shown, from 1; 0 keeps it out. What makes something new
+    /// is from 10 on, what removes it from 30 on.
+    #[serde(default)]
+    pub rank: u8,
+    /// What it does for whoever begins with nothing, for the first screen; empty keeps it out.
+    #[serde(default)]
+    pub first: Text,
+}
+
+impl Hint {
+    /// What it is called, its keys, its place.
+    #[must_use]
+    pub fn new(title: &'static str, keys: &[&'static str], rank: u8) -> Self {
+        let keys = keys.iter().map(|key| Text::from(*key)).collect();
+        Self { title: title.into(), keys, rank, first: Text::default() }
+    }
+
+    /// The same, offered on the first screen with these words.
+    #[must_use]
+    pub fn first(mut self, words: &'static str) -> Self {
+        self.first = words.into();
+        self
+    }
+}
+
+/// Every kind of operation the backend offers, and every kind of resource, each by name.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Catalogue {
     specs: Arc<[OperationSpec]>,
+    resources: Arc<[ResourceKind]>,
+}
+
+impl Default for Catalogue {
+    /// No operations on the resources hostler itself has.
+    fn default() -> Self {
+        Self::new([])
+    }
 }
 
 impl Catalogue {
-    /// A catalogue of these.
+    /// A catalogue of these, on the resources hostler itself has.
     pub fn new(specs: impl IntoIterator<Item = OperationSpec>) -> Self {
-        Self { specs: specs.into_iter().collect() }
+        Self::with_resources(ResourceKind::ALL, specs)
+    }
+
+    /// A catalogue of these, on these kinds of resources.
+    pub fn with_resources(
+        resources: &[ResourceKind],
+        specs: impl IntoIterator<Item = OperationSpec>,
+    ) -> Self {
+        Self { specs: specs.into_iter().collect(), resources: resources.into() }
+    }
+
+    /// A catalogue as it came from a backend: the descriptions of its kinds of resources, and its
+    /// operations, which can be read once those kinds are known.
+    ///
+    /// # Errors
+    /// When either cannot be understood.
+    pub fn read(resources: &[ResourceSpec], operations: Json) -> Result<Self, String> {
+        let kinds = resources.iter().map(ResourceKind::describe);
+        let kinds: Vec<ResourceKind> = kinds.collect::<Result<_, _>>()?;
+        let specs: Vec<OperationSpec> =
+            serde_json::from_value(operations).map_err(|error| error.to_string())?;
+        Ok(Self::with_resources(&kinds, specs))
+    }
+
+    /// Every kind of operation, in the order of the catalogue.
+    #[must_use]
+    pub fn operations(&self) -> &[OperationSpec] {
+        &self.specs
+    }
+
+    /// The descriptions of its kinds of resources.
+    #[must_use]
+    pub fn descriptions(&self) -> Vec<&'static ResourceSpec> {
+        self.resources.iter().map(|kind| kind.spec()).collect()
+    }
+
+    /// Every kind of resource, in the order of the catalogue.
+    #[must_use]
+    pub fn resources(&self) -> &[ResourceKind] {
+        &self.resources
     }
 
     /// The entry of that kind.

@@ -11,7 +11,7 @@ use std::ops::{Bound, Range, RangeBounds};
 use serde::{Deserialize, Serialize};
 
 use super::query::{Subject, Value};
-use super::{Operation, Resource, ResourceKind};
+use super::resource::{Column, Quantity};
 
 /// What stands for the names of what a row refers to where its columns are read: a disk's VM, a
 /// VM's disks, one a line. Every word looks into it, and a comparison of a disk's VM with a name.
@@ -74,42 +74,6 @@ pub enum FilterTest {
     },
 }
 
-/// What a column holds, which says how it can be compared and how a value of it is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Quantity {
-    /// A text.
-    Text,
-    /// A number without a unit.
-    Number,
-    /// A size, held in MiB.
-    Mib,
-    /// A size, held in bytes.
-    Bytes,
-    /// A share, held in percent.
-    Percent,
-    /// A length of time, held in seconds.
-    Seconds,
-    /// A moment, held in seconds since 1970.
-    Moment,
-}
-
-impl Quantity {
-    /// What a column of that name holds, whichever list it is in.
-    #[must_use]
-    pub fn of(column: &str) -> Self {
-        match column {
-            "id" | "uid" | "parent" | "vm" | "shares" | "vcpu" | "missed" | "refused"
-            | "priority" => Self::Number,
-            "size" | "memory" | "used" => Self::Mib,
-            "bytes" => Self::Bytes,
-            "cpu" => Self::Percent,
-            "duration" => Self::Seconds,
-            "created" | "finished" | "next" => Self::Moment,
-            _ => Self::Text,
-        }
-    }
-}
-
 /// A filter that cannot be understood: which part of it, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misread {
@@ -161,7 +125,6 @@ impl Filter {
     /// # Errors
     /// When it names a column that these rows do not have, or compares one as it cannot be.
     pub fn check(&self, of: Subject) -> Result<(), FilterError> {
-        let columns = columns(of);
         for FilterTerm { test, .. } in &self.terms {
             let (FilterTest::Word(text)
             | FilterTest::Is { text, .. }
@@ -183,18 +146,20 @@ impl Filter {
                 }
                 FilterTest::Within { column, .. } => (column, false),
             };
-            if column != REFERRED && !columns.contains(&column.as_str()) {
-                return Err(FilterError::Column(column.clone()));
-            }
-            if is_text != (Quantity::of(column) == Quantity::Text) {
+            let holds = match of.column(column) {
+                Some(known) => known.holds,
+                None if column == REFERRED => Quantity::Text,
+                None => return Err(FilterError::Column(column.clone())),
+            };
+            if is_text != (holds == Quantity::Text) {
                 return Err(FilterError::Value(format!("{column} cannot be compared so")));
             }
         }
         Ok(())
     }
 
-    /// Whether a row matches. `columns` are the row's column names, `field` reads one of them.
-    pub fn matches(&self, columns: &[&str], field: impl Fn(&str) -> Option<Value>) -> bool {
+    /// Whether a row matches. `columns` are the row's columns, `field` reads one by its name.
+    pub fn matches(&self, columns: &[Column], field: impl Fn(&str) -> Option<Value>) -> bool {
         self.terms.iter().all(|term| term.test.passes(columns, &field) != term.not)
     }
 }
@@ -206,8 +171,8 @@ impl FromIterator<FilterTest> for Filter {
 }
 
 impl FilterTest {
-    /// Whether a row passes. `columns` are the row's column names, `field` reads one of them.
-    pub fn passes(&self, columns: &[&str], field: impl Fn(&str) -> Option<Value>) -> bool {
+    /// Whether a row passes. `columns` are the row's columns, `field` reads one by its name.
+    pub fn passes(&self, columns: &[Column], field: impl Fn(&str) -> Option<Value>) -> bool {
         let text = |column: &str| match field(column) {
             Some(Value::Text(text)) => Some(text),
             _ => None,
@@ -223,7 +188,8 @@ impl FilterTest {
                 is_number
                     || columns
                         .iter()
-                        .chain([&REFERRED])
+                        .map(|column| column.name.as_ref())
+                        .chain([REFERRED])
                         .any(|column| text(column).is_some_and(|text| contains(&text, word)))
             }
             Self::Is { column, text: wanted } => {
@@ -237,46 +203,6 @@ impl FilterTest {
             }
         }
     }
-}
-
-/// The columns of a list.
-#[must_use]
-pub fn columns(of: Subject) -> Vec<&'static str> {
-    match of {
-        Subject::Operations => Operation::COLUMNS.to_vec(),
-        Subject::Resources(kind) => Resource::columns(kind),
-    }
-}
-
-/// The word that stands over a column wherever its list is shown, and that means the column in a
-/// filter and an order as its own name does. For most columns both are the same.
-#[must_use]
-pub fn head(of: Subject, column: &str) -> &str {
-    match (of, column) {
-        (_, "used") => "resident",
-        (_, "fstype") => "fs",
-        (_, "bytes") => "size",
-        (_, "duration") => "length",
-        (_, "label") => "what",
-        (_, "actor") => "by",
-        (Subject::Resources(ResourceKind::Task), "kind") => "does",
-        (Subject::Operations, "created") => "when",
-        _ => column,
-    }
-}
-
-/// The column that a person means by a word, without regard to case: its name, or what stands
-/// over it.
-#[must_use]
-pub fn named(of: Subject, word: &str) -> Option<&'static str> {
-    let word = match (of, word) {
-        (Subject::Operations, word) if word.eq_ignore_ascii_case("id") => "uid",
-        (_, word) => word,
-    };
-    let columns = columns(of);
-    let own = columns.iter().find(|column| column.eq_ignore_ascii_case(word));
-    let by_head = || columns.iter().find(|column| head(of, column).eq_ignore_ascii_case(word));
-    own.or_else(by_head).copied()
 }
 
 /// The number of the row that a word may be: `22` or `#22`.
@@ -317,9 +243,9 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::domain::ResourceKind;
+    use crate::domain::{Disk, Image, Resource, ResourceKind, Vm};
 
-    const VMS: Subject = Subject::Resources(ResourceKind::Vm);
+    const VMS: Subject = Subject::Resources(Vm::KIND);
 
     fn row(name: &str) -> Option<Value> {
         match name {
@@ -378,7 +304,7 @@ mod tests {
         ] {
             let read = Filter::parse(filter, VMS, &now).unwrap();
             assert_eq!(read.check(VMS), Ok(()), "{filter}");
-            assert_eq!(read.matches(&columns(VMS), row), expected, "{filter}: {read:?}");
+            assert_eq!(read.matches(VMS.columns(), row), expected, "{filter}: {read:?}");
             let wire = serde_json::to_string(&read).unwrap();
             assert_eq!(serde_json::from_str::<Filter>(&wire).unwrap(), read, "{wire}");
         }
@@ -386,18 +312,18 @@ mod tests {
 
     #[test]
     fn what_stands_over_a_column_means_it_and_no_other() {
-        let subjects = ResourceKind::ALL.map(Subject::Resources);
-        for of in subjects.into_iter().chain([Subject::Operations]) {
-            for column in columns(of) {
-                assert_eq!(named(of, column), Some(column));
-                assert_eq!(named(of, &head(of, column).to_uppercase()), Some(column), "{of:?}");
+        let subjects = ResourceKind::ALL.iter().copied().map(Subject::Resources);
+        for of in subjects.chain([Subject::Operations]) {
+            for column in of.columns() {
+                assert_eq!(of.called(&column.name), Some(column));
+                assert_eq!(of.called(&column.head()), Some(column), "{of:?}");
             }
         }
         let now = "2026-11-20T12:00+01[Europe/Berlin]".parse::<jiff::Zoned>().unwrap();
         for (of, filter, column) in [
-            (Subject::Resources(ResourceKind::Image), "SIZE>1GiB", "bytes"),
+            (Subject::Resources(Image::KIND), "SIZE>1GiB", "bytes"),
             (VMS, "resident>1GiB", "used"),
-            (Subject::Resources(ResourceKind::Disk), "vm:3", "vm"),
+            (Subject::Resources(Disk::KIND), "vm:3", "vm"),
             (Subject::Operations, "when:today", "created"),
         ] {
             let read = Filter::parse(filter, of, &now).unwrap();
@@ -406,7 +332,7 @@ mod tests {
             };
             assert_eq!(is, column);
         }
-        assert_eq!(named(VMS, "last"), None);
+        assert_eq!(VMS.called("last"), None);
     }
 
     #[test]
@@ -476,14 +402,14 @@ mod tests {
         ];
         for text in resources {
             let resource: Resource = serde_json::from_str(text).unwrap();
-            for column in Resource::columns(resource.kind()) {
-                let is_text = match resource.field(column) {
+            for column in &resource.kind().spec().columns {
+                let is_text = match resource.field(&column.name) {
                     Some(Value::Text(_)) => true,
                     Some(Value::Number(_)) => false,
                     // What a new column holds is unknown here until the sample above has it.
                     None => continue,
                 };
-                assert_eq!(is_text, Quantity::of(column) == Quantity::Text, "{column}");
+                assert_eq!(is_text, column.holds == Quantity::Text, "{}", column.name);
             }
         }
     }

@@ -13,13 +13,13 @@
 //! `ERROR` waits for a person: change and relaunch it, or cancel it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::query::Value;
-use super::resource::ResourceId;
+use super::resource::{Column, Quantity, ResourceId};
 
 /// The parameters of an operation: one JSON value per field of its catalogue entry.
 pub type Params = serde_json::Map<String, serde_json::Value>;
@@ -196,8 +196,8 @@ pub struct Operation {
     pub kind: String,
     /// Where it stands.
     pub state: State,
-    /// Its parameters. Secrets are replaced by [`Operation::HIDDEN`]. Shared, because operations are
-    /// copied with every event, and thousands that failed may wait for a person.
+    /// Its parameters. Secrets are replaced by [`Operation::HIDDEN`]. Shared, because operations
+    /// are copied with every event, and thousands that failed may wait for a person.
     pub params: Arc<Params>,
     /// The resource it acts on or makes.
     #[serde(default)]
@@ -250,11 +250,26 @@ impl Operation {
     /// What stands in the place of a secret.
     pub const HIDDEN: &'static str = "(hidden)";
 
-    /// The columns filters and sorting know.
-    pub const COLUMNS: &[&str] = &[
-        "uid", "kind", "state", "name", "resource", "actor", "parent", "priority", "created",
-        "finished",
-    ];
+    /// The columns of a list of operations, in the order in which they are shown.
+    #[must_use]
+    pub fn columns() -> &'static [Column] {
+        use Quantity as Q;
+        static COLUMNS: LazyLock<[Column; 10]> = LazyLock::new(|| {
+            [
+                Column::new("uid", Q::Number).shown(7, 0).listed(),
+                Column::new("kind", Q::Text).shown(13, 0).listed(),
+                Column::new("name", Q::Text).shown(0, 0).listed(),
+                Column::new("state", Q::Text).shown(10, 0).listed(),
+                Column::new("actor", Q::Text).titled("by").shown(13, 90).listed().quiet(),
+                Column::new("created", Q::Moment).titled("when").shown(12, 58).listed().quiet(),
+                Column::new("resource", Q::Text),
+                Column::new("parent", Q::Number),
+                Column::new("priority", Q::Number),
+                Column::new("finished", Q::Moment),
+            ]
+        });
+        &*COLUMNS
+    }
 
     /// The value of a column.
     #[must_use]

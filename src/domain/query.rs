@@ -4,9 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::filter::{FilterError, columns};
-use super::resource::{Resource, ResourceId, ResourceKind};
-use super::{Filter, Host, Lane, Operation, Refusal, Step, Submit, Timeline, Uid};
+use super::filter::FilterError;
+use super::resource::{Column, ResourceId, ResourceKind};
+use super::{Filter, Host, Lane, Operation, Refusal, Resource, Step, Submit, Timeline, Uid};
 
 /// A question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,6 +72,44 @@ pub enum Subject {
     Operations,
 }
 
+impl Subject {
+    /// The columns of a list of it.
+    #[must_use]
+    pub fn columns(self) -> &'static [Column] {
+        match self {
+            Self::Operations => Operation::columns(),
+            Self::Resources(kind) => &kind.spec().columns,
+        }
+    }
+
+    /// The column of that name.
+    #[must_use]
+    pub fn column(self, name: &str) -> Option<&'static Column> {
+        self.columns().iter().find(|column| column.name == name)
+    }
+
+    /// The column that a person means by a word, without regard to case: its name, or what stands
+    /// over it.
+    #[must_use]
+    pub fn called(self, word: &str) -> Option<&'static Column> {
+        let word = match self {
+            Self::Operations if word.eq_ignore_ascii_case("id") => "uid",
+            _ => word,
+        };
+        let own = self.columns().iter().find(|column| column.name.eq_ignore_ascii_case(word));
+        own.or_else(|| self.columns().iter().find(|it| it.title.eq_ignore_ascii_case(word)))
+    }
+
+    /// What many of it are called in requests: `vms`, `operations`.
+    #[must_use]
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Operations => "operations",
+            Self::Resources(kind) => kind.plural(),
+        }
+    }
+}
+
 /// A window onto a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct List {
@@ -100,9 +138,8 @@ impl List {
     /// # Errors
     /// When there is no such column, or it cannot be compared so.
     pub fn check(&self) -> Result<(), FilterError> {
-        let columns = columns(self.of);
         let sorted = self.sort.as_ref().map(|sort| sort.column.as_str());
-        match sorted.filter(|column| !columns.contains(column)) {
+        match sorted.filter(|column| self.of.column(column).is_none()) {
             Some(column) => Err(FilterError::Column(column.to_owned())),
             None => self.filter.check(self.of),
         }

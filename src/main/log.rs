@@ -7,6 +7,9 @@
 //!
 //! Whoever writes a line never waits for a disk and never hears of a failure: a log that cannot be
 //! written is no reason to do the work badly. Several processes may write to one file.
+//!
+//! Own code: `tracing-appender` starts a new file by the clock, not by its size, and tells nobody
+//! how much it dropped.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -26,7 +29,7 @@ const MOST_BYTES: u64 = 8 << 20;
 /// How many lines may wait to be written.
 const MOST_WAITING: usize = 8192;
 /// How long the end of the process may wait for the last lines.
-const PATIENCE: Duration = Duration::from_secs(2);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The log of this process. A second one keeps the first.
 static LOG: OnceLock<Log> = OnceLock::new();
@@ -69,35 +72,35 @@ pub(crate) fn begin(path: &Path, level: &str) -> anyhow::Result<()> {
 pub(crate) fn flush() {
     let Some(log) = LOG.get() else { return };
     let (done, told) = sync_channel(1);
-    if log.lines.try_send(Entry::Flush(done)).is_ok() {
-        let _ = told.recv_timeout(PATIENCE);
+    if log.lines.try_send(LogMessage::Flush(done)).is_ok() {
+        let _ = told.recv_timeout(FLUSH_TIMEOUT);
     }
 }
 
 struct Log {
-    lines: SyncSender<Entry>,
+    lines: SyncSender<LogMessage>,
     dropped: Arc<AtomicU64>,
 }
 
-enum Entry {
-    Line(Vec<u8>),
+enum LogMessage {
+    LineWriter(Vec<u8>),
     Flush(SyncSender<()>),
 }
 
 impl<'a> MakeWriter<'a> for &'static Log {
-    type Writer = Line<'a>;
+    type Writer = LineWriter<'a>;
 
-    fn make_writer(&'a self) -> Line<'a> {
-        Line(self)
+    fn make_writer(&'a self) -> LineWriter<'a> {
+        LineWriter(self)
     }
 }
 
 /// Takes what is written of one event, in one piece, as one line.
-struct Line<'a>(&'a Log);
+struct LineWriter<'a>(&'a Log);
 
-impl Write for Line<'_> {
+impl Write for LineWriter<'_> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        if self.0.lines.try_send(Entry::Line(one_line(event))).is_err() {
+        if self.0.lines.try_send(LogMessage::LineWriter(one_line(event))).is_err() {
             self.0.dropped.fetch_add(1, Ordering::Relaxed);
         }
         Ok(event.len())
@@ -142,11 +145,11 @@ impl Sink {
         Self { path, file: None, dropped, lost: 0, why: String::new(), torn: false }
     }
 
-    fn run(mut self, waiting: &Receiver<Entry>) {
+    fn run(mut self, waiting: &Receiver<LogMessage>) {
         while let Ok(entry) = waiting.recv() {
             match entry {
-                Entry::Line(line) => self.take(&line),
-                Entry::Flush(done) => drop(done.try_send(())),
+                LogMessage::LineWriter(line) => self.take(&line),
+                LogMessage::Flush(done) => drop(done.try_send(())),
             }
         }
     }

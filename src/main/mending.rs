@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use hostler::backend::state_files::check::{self, Finding};
-use hostler::backend::{Found, drivers, find, own, state_files::recover as recovery};
+use hostler::backend::{DirState, drivers, find, own, state_files::recover as recovery};
 use hostler::cli::{self, Check};
 
 use super::Place;
@@ -67,7 +67,7 @@ pub(crate) async fn deep(place: &Place, json: bool) -> anyhow::Result<ExitCode> 
     }
     match cli::tell_checks(&checks, json, &mut std::io::stdout()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(trouble) => Ok(trouble.tell(&mut std::io::stderr())),
+        Err(error) => Ok(error.report(&mut std::io::stderr())),
     }
 }
 
@@ -77,7 +77,7 @@ pub(crate) async fn recover(place: &Place, dry_run: bool, json: bool) -> anyhow:
     if place.read_only && !dry_run {
         anyhow::bail!("hostler is read-only here; leave out --read-only, or ask with --dry-run");
     }
-    if find(&place.state_dir)? != Found::Ours {
+    if find(&place.state_dir)? != DirState::Ours {
         anyhow::bail!("there is no state directory {dir}; choose another with --state");
     }
     let Some(_owned) = own(&place.state_dir)? else {
@@ -88,6 +88,6 @@ pub(crate) async fn recover(place: &Place, dry_run: bool, json: bool) -> anyhow:
     let done = cli::Recovered { dry_run, taken: done.taken, left: done.left };
     match cli::recovered(&done, json, &mut std::io::stdout()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(trouble) => Ok(trouble.tell(&mut std::io::stderr())),
+        Err(error) => Ok(error.report(&mut std::io::stderr())),
     }
 }

@@ -12,7 +12,7 @@ use hostler::wire::server::{Clients, Server};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{PATIENCE, Place};
+use super::{Place, SERVE_TIMEOUT};
 
 /// The socket being served beside whatever else we do.
 pub(crate) struct Serving {
@@ -154,7 +154,7 @@ pub(crate) async fn leave_to_the_background(
 ) -> anyhow::Result<()> {
     embedded.leave(false).await;
     place.hand_over()?;
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + SERVE_TIMEOUT;
     loop {
         match place.attach().await {
             Ok(_) => return Ok(()),

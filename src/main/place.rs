@@ -7,13 +7,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use hostler::backend::drivers;
 use hostler::backend::settings::Settings;
-use hostler::backend::{Embedded, Found, Nothing, Owned, find, operations, own, owner};
+use hostler::backend::{DirState, Embedded, Nothing, Owned, find, operations, own, owner};
 use hostler::cli::Cli;
 use hostler::config::{self, Config, Origin};
 use hostler::domain::BackendError;
 use hostler::wire::{client::Client, native};
 
-use super::{PATIENCE, log};
+use super::{SERVE_TIMEOUT, log};
 
 /// How long the place of a backend that died may stay empty before those attached to it start
 /// another. Whoever watches over services is faster.
@@ -66,7 +66,7 @@ impl Place {
     /// The backend: our own where nobody has one, or else that of whoever does. Who has the state
     /// directory may not serve it yet, or be about to let go of it.
     pub(crate) async fn reach(&self) -> anyhow::Result<Reached> {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + SERVE_TIMEOUT;
         loop {
             if let Some(embedded) = self.embed()? {
                 return Ok(Reached::Own(embedded));
@@ -108,9 +108,9 @@ impl Place {
 
     /// What answers where nobody has used the state directory yet and nothing is to be made: `None`
     /// where there is more than that.
-    pub(crate) fn nothing(&self) -> anyhow::Result<Option<(Found, Nothing)>> {
+    pub(crate) fn nothing(&self) -> anyhow::Result<Option<(DirState, Nothing)>> {
         let found = find(&self.state_dir)?;
-        if found == Found::Ours {
+        if found == DirState::Ours {
             return Ok(None);
         }
         let settings = self.settings();
@@ -148,7 +148,7 @@ impl Place {
     /// Starts a backend in the background, where the state directory has no owner.
     fn adopt(&self) -> anyhow::Result<()> {
         // One that was taken away is not made anew.
-        if find(&self.state_dir)? == Found::Ours
+        if find(&self.state_dir)? == DirState::Ours
             && let Some(owned) = own(&self.state_dir)?
         {
             drop(owned);

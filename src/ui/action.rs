@@ -3,13 +3,13 @@
 //! An action is either something the console itself does, or an operation kind of the catalogue
 //! done to what is selected.
 
-use crate::domain::{Catalogue, ResourceKind};
+use crate::domain::{Catalogue, Hint, OperationSpec, ResourceKind, Switch};
 
 use super::model::Tab;
 
 /// Something a key, the palette or the mouse may ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)] // Each is described by its row in the table.
+// Each is described by its row in the table.
 pub enum Action {
     Up,
     Down,
@@ -42,8 +42,8 @@ pub enum Action {
     Quit,
     /// An operation kind, done to what is selected.
     Do(String),
-    /// `task_enable` or `task_disable`, whichever fits.
-    Toggle,
+    /// The switch of that name, done to what is selected.
+    Switch(String),
     Serial,
     Cancel,
     Relaunch,
@@ -54,6 +54,10 @@ pub enum Action {
     FormSubmit,
     FormAdvanced,
     FormReveal,
+    FormAdd,
+    FormRemove,
+    FormUp,
+    FormDown,
     ConsoleLeave,
     ConsoleUp,
     ConsoleDown,
@@ -144,6 +148,8 @@ pub struct Entry {
     pub scopes: Vec<Scope>,
     /// Its place in the footer, from 1; 0 keeps it out.
     pub footer: u8,
+    /// Its keys where no key map names it. One that is taken already is left to whom it has.
+    pub keys: Vec<String>,
 }
 
 /// Name, footer title, what it does, where, place in the footer.
@@ -166,12 +172,6 @@ const OWN: &[Row] = {
         (A::Bottom, "bottom", "bottom", "Go to the last row.", E, 0),
         (A::PreviousTab, "previous_tab", "left", "Go to the tab on the left.", E, 0),
         (A::NextTab, "next_tab", "right", "Go to the tab on the right.", E, 0),
-        (A::Tab(Tab::Vms), "vms", "VMs", "Go to the virtual machines.", E, 0),
-        (A::Tab(Tab::Disks), "disks", "disks", "Go to the disks.", E, 0),
-        (A::Tab(Tab::Tasks), "tasks", "tasks", "Go to the scheduled tasks.", E, 0),
-        (A::Tab(Tab::Encodings), "encodings", "encodings", "Go to the encodings.", E, 0),
-        (A::Tab(Tab::Operations), "operations", "operations", "Go to the operations.", E, 0),
-        (A::Tab(Tab::Images), "images", "images", "Go to the images.", E, 0),
         (
             A::Focus,
             "focus",
@@ -247,22 +247,6 @@ const OWN: &[Row] = {
             0,
         ),
         (A::Quit, "quit", "quit", "Leave the console.", E, 83),
-        (
-            A::Toggle,
-            "task_toggle",
-            "on/off",
-            "Let the task fire by itself, or stop it from doing so.",
-            Scope::Tab(Tab::Tasks),
-            12,
-        ),
-        (
-            A::Serial,
-            "serial",
-            "serial",
-            "Open the guest's serial console.",
-            Scope::Tab(Tab::Vms),
-            14,
-        ),
         (A::Cancel, "cancel", "cancel", "Call the operation off and undo what it did.", O, 10),
         (
             A::Relaunch,
@@ -283,7 +267,7 @@ const OWN: &[Row] = {
             "more fields",
             "Show or hide the fields rarely needed.",
             Form,
-            3,
+            7,
         ),
         (
             A::FormReveal,
@@ -291,8 +275,12 @@ const OWN: &[Row] = {
             "look",
             "Show or mask what is typed into a secret field.",
             Form,
-            4,
+            8,
         ),
+        (A::FormAdd, "form_add", "add", "Add an item to the list.", Form, 3),
+        (A::FormRemove, "form_remove", "remove", "Take the item out of its list.", Form, 4),
+        (A::FormUp, "form_up", "up", "Move the item up in its list.", Form, 5),
+        (A::FormDown, "form_down", "down", "Move the item down in its list.", Form, 6),
         (
             A::ConsoleLeave,
             "console_leave",
@@ -341,41 +329,14 @@ const OWN: &[Row] = {
     ]
 };
 
-/// What the footer calls kinds that are used often, and in which order; others take their title
-/// and stay out of it.
-const KINDS: &[(&str, &str, u8)] = &[
-    ("vm_create", "new", 10),
-    ("vm_start", "start", 11),
-    ("vm_stop", "stop", 12),
-    ("vm_reboot", "reboot", 13),
-    ("vm_delete", "delete", 30),
-    ("disk_create", "new", 10),
-    ("disk_attach", "attach", 15),
-    ("disk_detach", "detach", 16),
-    ("disk_restore", "restore", 17),
-    ("disk_delete", "delete", 30),
-    ("disk_purge", "purge", 31),
-    ("task_create", "new", 10),
-    ("task_run", "run now", 11),
-    ("task_update", "change", 13),
-    ("task_enable", "enable", 0),
-    ("task_disable", "disable", 0),
-    ("task_delete", "delete", 30),
-    ("encode", "new", 10),
-    ("encoding_delete", "delete", 30),
-    ("image_build", "build", 10),
-    ("image_fetch", "fetch", 11),
-    ("image_import", "import", 12),
-    ("image_delete", "delete", 30),
-];
-
-/// Whether a name in a key map means something, even where this backend does not offer it.
+/// Whether a name is one of what the console itself does.
 #[must_use]
-pub fn is_known(name: &str) -> bool {
-    OWN.iter().any(|row| row.1 == name) || KINDS.iter().any(|row| row.0 == name)
+pub fn is_own(name: &str) -> bool {
+    OWN.iter().any(|row| row.1 == name)
 }
 
-/// The table: the console's own actions, then every kind of the catalogue.
+/// The table: the console's own actions, what goes with the kinds of resources, then every kind of
+/// operation.
 #[must_use]
 pub fn table(catalogue: &Catalogue) -> Vec<Entry> {
     let own = OWN.iter().map(|(action, name, title, doc, scope, footer)| Entry {
@@ -385,24 +346,76 @@ pub fn table(catalogue: &Catalogue) -> Vec<Entry> {
         doc: (*doc).to_owned(),
         scopes: vec![*scope],
         footer: *footer,
+        keys: Vec::new(),
     });
-    let kinds = catalogue.iter().map(|spec| {
-        let known = KINDS.iter().find(|(kind, ..)| spec.kind == *kind);
-        let mut scopes = vec![Scope::Tab(Tab::of(spec.resource))];
-        // What is done between a disk and a VM can be begun from either.
-        if matches!(spec.kind.as_ref(), "disk_attach" | "disk_detach") {
-            scopes.push(Scope::Tab(Tab::of(ResourceKind::Vm)));
-        }
-        Entry {
-            action: Action::Do(spec.kind.to_string()),
-            name: spec.kind.to_string(),
-            title: known.map_or_else(|| spec.title.to_lowercase(), |row| row.1.to_owned()),
-            doc: spec.doc.to_string(),
-            scopes,
-            footer: known.map_or(0, |row| row.2),
-        }
-    });
-    own.chain(kinds).collect()
+    let mut entries: Vec<Entry> = own.collect();
+    let place = entries.iter().position(|entry| entry.action == Action::NextTab);
+    let place = place.map_or(entries.len(), |place| place + 1);
+    entries.splice(place..place, Tab::all(catalogue).into_iter().enumerate().map(tab));
+    for kind in catalogue.resources() {
+        entries.extend(kind.spec().switches.iter().map(|it| switch(*kind, it)));
+    }
+    entries.extend(serial(catalogue));
+    entries.extend(catalogue.iter().map(operation));
+    entries
+}
+
+/// Opens a tab, by its number as far as there is one key for that.
+fn tab((place, tab): (usize, Tab)) -> Entry {
+    let doc = match tab {
+        Tab::Resources(kind) => &kind.spec().doc,
+        Tab::Operations => "operations",
+    };
+    Entry {
+        action: Action::Tab(tab),
+        name: tab.subject().plural().to_owned(),
+        title: tab.many().to_owned(),
+        doc: format!("Go to the {doc}."),
+        scopes: vec![Scope::Everywhere],
+        footer: 0,
+        keys: (place < 9).then(|| (place + 1).to_string()).into_iter().collect(),
+    }
+}
+
+fn switch(of: ResourceKind, switch: &Switch) -> Entry {
+    Entry {
+        action: Action::Switch(switch.name.to_string()),
+        name: switch.name.to_string(),
+        title: switch.title.to_string(),
+        doc: switch.doc.to_string(),
+        scopes: vec![Scope::Tab(Tab::Resources(of))],
+        footer: switch.rank,
+        keys: switch.keys.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// The serial console of what has one.
+fn serial(catalogue: &Catalogue) -> Option<Entry> {
+    let kinds = catalogue.resources().iter().filter(|kind| !kind.spec().serial.is_empty());
+    let scopes: Vec<_> = kinds.map(|kind| Scope::Tab(Tab::Resources(*kind))).collect();
+    (!scopes.is_empty()).then(|| Entry {
+        action: Action::Serial,
+        name: "serial".to_owned(),
+        title: "serial".to_owned(),
+        doc: "Open the guest's serial console.".to_owned(),
+        scopes,
+        footer: 14,
+        keys: vec!["c".to_owned()],
+    })
+}
+
+fn operation(spec: &OperationSpec) -> Entry {
+    let on = std::iter::once(&spec.resource).chain(&spec.offered_on);
+    let Hint { title, keys, rank, .. } = &spec.hint;
+    Entry {
+        action: Action::Do(spec.kind.to_string()),
+        name: spec.kind.to_string(),
+        title: if title.is_empty() { spec.title.to_lowercase() } else { title.to_string() },
+        doc: spec.doc.to_string(),
+        scopes: on.map(|kind| Scope::Tab(Tab::Resources(*kind))).collect(),
+        footer: *rank,
+        keys: keys.iter().map(ToString::to_string).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -412,7 +425,7 @@ mod tests {
     #[test]
     fn names_are_unique() {
         let mut names: Vec<_> =
-            OWN.iter().map(|row| row.1).chain(KINDS.iter().map(|row| row.0)).collect();
+            table(&Catalogue::default()).into_iter().map(|entry| entry.name).collect();
         names.sort_unstable();
         let all = names.len();
         names.dedup();

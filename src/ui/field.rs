@@ -91,7 +91,7 @@ impl Pick {
 
 /// What is in a field.
 #[derive(Debug, Clone)]
-#[allow(clippy::large_enum_variant)] // A form has a handful of them.
+#[allow(clippy::large_enum_variant, reason = "a form has a handful of them")]
 pub enum Widget {
     /// A line of text; also numbers and repeat fields, checked as they are typed.
     Line(Input),
@@ -115,14 +115,18 @@ pub enum Widget {
     },
     /// Nothing itself: the fields of the kind chosen in another field stand below it.
     Nested,
+    /// Nothing itself: the fields of a record stand below it.
+    Group,
+    /// Nothing itself: the items of a list stand below it.
+    Items,
 }
 
 /// A field of a form.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The field that holds it, for the parameters of a task's kind.
-    pub within: Option<String>,
-    /// Its catalogue entry.
+    /// Where its value stands in the request: `formats.0.size`.
+    pub path: String,
+    /// Its catalogue entry; that of its list for an item.
     pub field: Field,
     /// What is in it.
     pub widget: Widget,
@@ -132,12 +136,16 @@ pub struct Entry {
     pub paths: Vec<String>,
     /// It is given from elsewhere and not shown.
     pub hidden: bool,
+    /// It is not shown until the fields rarely needed are asked for.
+    pub advanced: bool,
+    /// It holds a secret that is hidden from us, which stays as it is unless another is typed.
+    pub kept: bool,
 }
 
 impl Entry {
     /// A field with its default in it.
     #[must_use]
-    pub fn new(field: &Field, within: Option<&str>, catalogue: &Catalogue) -> Self {
+    pub fn new(field: &Field, path: &str, catalogue: &Catalogue) -> Self {
         let pick = |options| Widget::Pick(Pick { options, ..Pick::default() });
         let widget = match &field.of {
             FieldType::Secret { .. } => Widget::Secret { input: Input::default(), shown: false },
@@ -168,6 +176,8 @@ impl Entry {
             ),
             FieldType::Lines => Widget::Lines { lines: vec![Input::default()], at: 0 },
             FieldType::Params { .. } => Widget::Nested,
+            FieldType::Record { .. } => Widget::Group,
+            FieldType::List { .. } => Widget::Items,
             FieldType::Text { .. }
             | FieldType::Name
             | FieldType::Hostname
@@ -178,12 +188,14 @@ impl Entry {
             | FieldType::Every { .. } => Widget::Line(Input::default()),
         };
         let mut entry = Self {
-            within: within.map(str::to_owned),
+            path: path.to_owned(),
             field: field.clone(),
             widget,
             error: None,
             paths: Vec::new(),
             hidden: false,
+            advanced: field.advanced,
+            kept: false,
         };
         let default = entry.field.default.clone();
         entry.set(&default);
@@ -200,9 +212,8 @@ impl Entry {
         match &mut self.widget {
             Widget::Line(input) => *input = Input::from(text),
             Widget::Secret { input, .. } => {
-                if text != Operation::HIDDEN {
-                    *input = Input::from(text);
-                }
+                self.kept = text == Operation::HIDDEN;
+                *input = if self.kept { Input::default() } else { Input::from(text) };
             }
             Widget::Flag(flag) => *flag = value.as_bool().unwrap_or(false),
             Widget::Pick(pick) => {
@@ -228,7 +239,7 @@ impl Entry {
                 }
                 *at = lines.len() - 1;
             }
-            Widget::Nested => {}
+            Widget::Nested | Widget::Group | Widget::Items => {}
         }
     }
 
@@ -243,7 +254,7 @@ impl Entry {
                 let FieldType::Secret { min } = self.field.of else { return Ok(None) };
                 let secret = input.value();
                 match secret.chars().count() {
-                    0 => Ok(None),
+                    0 => Ok(self.kept.then(|| Operation::HIDDEN.into())),
                     length if length < min as usize => {
                         Err(format!("at least {min} characters; there are {length}"))
                     }
@@ -264,7 +275,7 @@ impl Entry {
                     .collect();
                 Ok((!lines.is_empty()).then_some(Json::Array(lines)))
             }
-            Widget::Nested => Ok(None),
+            Widget::Nested | Widget::Group | Widget::Items => Ok(None),
         }
     }
 
@@ -319,11 +330,15 @@ impl Entry {
     pub fn check(&mut self, needed: bool) {
         self.error = match self.value() {
             Err(why) => Some(why),
-            Ok(None) if needed && !matches!(self.widget, Widget::Nested) => {
-                Some("needed".to_owned())
-            }
+            Ok(None) if needed && !self.holds_others() => Some("needed".to_owned()),
             Ok(_) => None,
         };
+    }
+
+    /// Whether it has no value of its own, only those of the entries below it.
+    #[must_use]
+    pub const fn holds_others(&self) -> bool {
+        matches!(self.widget, Widget::Nested | Widget::Group | Widget::Items)
     }
 
     /// Changes a number by the arrow keys.

@@ -4,13 +4,13 @@
 use tui_input::Input;
 
 use crate::domain::Subject;
-use crate::domain::filter::{AGE, columns, head};
+use crate::domain::filter::AGE;
 
 /// The words that mean a column in a filter, those that begin as the word being typed does where
 /// there are any: as they stand over the lists, in the order of the columns.
 #[must_use]
 pub fn names(of: Subject, input: &Input) -> Vec<&'static str> {
-    let all = || columns(of).into_iter().map(|column| head(of, column)).chain([AGE]);
+    let all = || of.columns().iter().map(|column| column.title.as_ref()).chain([AGE]);
     let begun = begun(input).to_ascii_lowercase();
     let fitting: Vec<_> = all().filter(|name| name.starts_with(&begun)).collect();
     if fitting.is_empty() { all().collect() } else { fitting }
@@ -44,9 +44,9 @@ fn begun(input: &Input) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ResourceKind;
+    use crate::domain::Disk;
 
-    const DISKS: Subject = Subject::Resources(ResourceKind::Disk);
+    const DISKS: Subject = Subject::Resources(Disk::KIND);
 
     #[test]
     fn the_word_being_typed_is_gone_on_with_as_far_as_it_is_certain() {

@@ -1,11 +1,15 @@
 //! A form: the fields of a catalogue entry, what the backend says about them, and where the keys
 //! are.
 
+mod nested;
+
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
+use crate::domain::arguments::below;
 use crate::domain::{
     Catalogue, Effect, FieldType, OperationSpec, Params, Preview, Refusal, Submit, Uid,
+    argument_mut,
 };
 
 use super::field::{Entry, Widget};
@@ -41,7 +45,7 @@ pub struct Form {
     pub number: u64,
     /// The kind asked for.
     pub spec: OperationSpec,
-    /// Its fields, and after a nested one the fields it stands for.
+    /// Its fields, each followed by those it holds.
     pub entries: Vec<Entry>,
     /// The field with the keys.
     pub at: usize,
@@ -65,7 +69,7 @@ impl Form {
     /// A form for a kind, with defaults.
     #[must_use]
     pub fn new(number: u64, spec: &OperationSpec, purpose: Purpose, catalogue: &Catalogue) -> Self {
-        let entries = spec.fields.iter().map(|field| Entry::new(field, None, catalogue)).collect();
+        let entries = nested::entries(&spec.fields, "", None, catalogue);
         let mut form = Self {
             number,
             spec: spec.clone(),
@@ -82,7 +86,7 @@ impl Form {
         if let Purpose::Many { field, .. } = &form.purpose {
             let field = field.clone();
             for entry in &mut form.entries {
-                entry.hidden |= entry.field.name == field;
+                entry.hidden |= entry.path == field;
             }
         }
         form.nest(catalogue);
@@ -91,23 +95,24 @@ impl Form {
         form
     }
 
-    /// Puts values in, those of nested parameters too.
+    /// Puts values in, at every depth.
     pub fn fill(&mut self, params: &Params, catalogue: &Catalogue) {
-        for entry in &mut self.entries {
-            if let Some(value) = params.get(entry.field.name.as_ref()) {
-                entry.set(value);
-            }
+        let fields = self.spec.fields.clone();
+        for field in fields.iter().filter(|field| params.contains_key(&*field.name)) {
+            let value = params.get(&*field.name);
+            let is_own = |entry: &Entry| entry.path == field.name;
+            let Some(place) = self.entries.iter().position(is_own) else { continue };
+            self.entries.retain(|entry| !nested::is_within(&entry.path, &field.name));
+            let mut fresh = nested::entry(field, &field.name, value, catalogue);
+            fresh[0].hidden = self.entries[place].hidden;
+            self.entries.splice(place..=place, fresh);
         }
-        self.nest(catalogue);
-        for entry in &mut self.entries {
-            let Some(inner) = entry
-                .within
-                .as_ref()
-                .and_then(|within| params.get(within)?.get(entry.field.name.as_ref()))
-            else {
-                continue;
-            };
-            entry.set(inner);
+        self.nest_with(catalogue, params.clone());
+        if !matches!(self.purpose, Purpose::Relaunch { .. }) {
+            // A new operation has no secret yet that could be kept.
+            for entry in &mut self.entries {
+                entry.kept = false;
+            }
         }
     }
 
@@ -115,7 +120,8 @@ impl Form {
     pub fn begin(&mut self) {
         let first = self.visible().find(|at| {
             let entry = &self.entries[*at];
-            entry.field.required && matches!(entry.value(), Ok(None))
+            let is_missing = matches!(entry.value(), Ok(None)) && !entry.holds_others();
+            entry.field.required && is_missing && !self.is_left_out(&entry.path)
         });
         let first = first.or_else(|| self.visible().next());
         self.at = first.unwrap_or(0);
@@ -123,64 +129,60 @@ impl Form {
 
     /// Shows the fields of the kind chosen, below the field for its parameters.
     pub fn nest(&mut self, catalogue: &Catalogue) {
-        let kind = |form: &Self, of: &str| {
-            let entry = form.entries.iter().find(|entry| entry.field.name == of)?;
-            entry.value().ok()??.as_str().map(str::to_owned)
-        };
-        let holders: Vec<(String, Option<String>)> = self
-            .spec
-            .fields
-            .iter()
-            .filter_map(|field| match &field.of {
-                FieldType::Params { of } => Some((field.name.to_string(), kind(self, of))),
-                _ => None,
-            })
-            .collect();
-        for (holder, kind) in holders {
-            let inner = |entry: &Entry| entry.within.as_deref() == Some(&holder);
-            let wanted: Vec<_> = kind
-                .and_then(|kind| catalogue.get(&kind))
-                .map(|spec| spec.fields.iter().collect())
-                .unwrap_or_default();
-            let there: Vec<_> = self
-                .entries
-                .iter()
-                .filter(|entry| inner(entry))
-                .map(|entry| &entry.field)
-                .collect();
-            if there == wanted {
-                continue;
-            }
-            let fresh: Vec<Entry> =
-                wanted.iter().map(|field| Entry::new(field, Some(&holder), catalogue)).collect();
-            self.entries.retain(|entry| !inner(entry));
-            let place = self
-                .entries
-                .iter()
-                .position(|entry| entry.field.name == holder && entry.within.is_none())
-                .map_or(self.entries.len(), |place| place + 1);
-            self.entries.splice(place..place, fresh);
-        }
-        self.at = self.at.min(self.entries.len().saturating_sub(1));
+        self.nest_with(catalogue, Params::new());
     }
 
-    /// The places of the fields that are shown.
+    /// The same, with these values in fields that were not shown before.
+    fn nest_with(&mut self, catalogue: &Catalogue, mut values: Params) {
+        let here = self.entries.get(self.at).map(|entry| entry.path.clone());
+        let mut place = 0;
+        // What comes in holds such fields again, perhaps.
+        while let Some(holder) = self.entries.get(place) {
+            place += 1;
+            let FieldType::Params { of } = &holder.field.of else { continue };
+            let path = holder.path.clone();
+            let kind = below(nested::parent(&path), of);
+            let kind = self.entries.iter().find(|entry| entry.path == kind);
+            let kind = kind.and_then(|entry| entry.value().ok()?);
+            let kind = kind.as_ref().and_then(Json::as_str).and_then(|kind| catalogue.get(kind));
+            let wanted = kind.map(|kind| kind.fields.as_slice()).unwrap_or_default();
+            let there = self.entries.iter().filter(|entry| nested::parent(&entry.path) == path);
+            if there.map(|entry| &entry.field).eq(wanted) {
+                continue;
+            }
+            let value = argument_mut(&mut values, &path).and_then(|value| value.as_object());
+            let fresh = nested::entries(wanted, &path, value, catalogue);
+            self.entries.retain(|entry| !nested::is_within(&entry.path, &path));
+            self.entries.splice(place..place, fresh);
+        }
+        let at = self.entries.iter().position(|entry| Some(&entry.path) == here.as_ref());
+        self.at = at.unwrap_or(self.at).min(self.entries.len().saturating_sub(1));
+    }
+
+    /// The places of the lines that are shown: the fields, and the names of records.
+    pub fn rows(&self) -> impl Iterator<Item = usize> + '_ {
+        let is_shown = |entry: &Entry| {
+            let is_row = match entry.widget {
+                Widget::Nested => false,
+                // An item of a list has its number before its first field.
+                Widget::Group => !self.is_item(entry),
+                _ => true,
+            };
+            is_row && !entry.hidden && (self.advanced || !entry.advanced)
+        };
+        let entries = self.entries.iter().enumerate();
+        entries.filter(move |(_, entry)| is_shown(entry)).map(|(place, _)| place)
+    }
+
+    /// The places of the fields that are shown and can have the keys.
     pub fn visible(&self) -> impl Iterator<Item = usize> + '_ {
-        self.entries
-            .iter()
-            .enumerate()
-            .filter(|(_, entry)| {
-                !entry.hidden
-                    && !matches!(entry.widget, Widget::Nested)
-                    && (self.advanced || !entry.field.advanced)
-            })
-            .map(|(place, _)| place)
+        self.rows().filter(|place| !matches!(self.entries[*place].widget, Widget::Group))
     }
 
     /// Whether there are fields rarely needed.
     #[must_use]
     pub fn has_advanced(&self) -> bool {
-        self.entries.iter().any(|entry| entry.field.advanced)
+        self.entries.iter().any(|entry| entry.advanced)
     }
 
     /// Puts the keys into the next field, or the one before, around the end.
@@ -218,30 +220,6 @@ impl Form {
         }
     }
 
-    /// Everything given, as it is sent.
-    #[must_use]
-    pub fn params(&self) -> Params {
-        let mut params = Params::new();
-        for entry in self.entries.iter().filter(|entry| !entry.hidden) {
-            if let Widget::Nested = entry.widget {
-                params.insert(entry.field.name.to_string(), Json::Object(Params::new()));
-                continue;
-            }
-            let Ok(Some(value)) = entry.value() else { continue };
-            match &entry.within {
-                None => {
-                    params.insert(entry.field.name.to_string(), value);
-                }
-                Some(within) => {
-                    if let Some(Json::Object(inner)) = params.get_mut(within) {
-                        inner.insert(entry.field.name.to_string(), value);
-                    }
-                }
-            }
-        }
-        params
-    }
-
     /// Only what differs from what was there before. A field emptied takes its default again.
     #[must_use]
     pub fn changes(&self, before: &Params) -> Params {
@@ -251,8 +229,8 @@ impl Form {
             .filter(|(name, value)| before.get(*name) != Some(*value))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        for entry in self.entries.iter().filter(|entry| entry.within.is_none()) {
-            let name = entry.field.name.as_ref();
+        for entry in self.entries.iter().filter(|entry| !entry.path.contains('.')) {
+            let name = entry.path.as_str();
             let emptied = before.get(name).is_some_and(|value| !value.is_null());
             if emptied && !after.contains_key(name) && !entry.field.is_secret() {
                 changes.insert(name.to_owned(), Json::Null);
@@ -264,55 +242,78 @@ impl Form {
     /// Checks everything, and puts the keys into the first field that is wrong. Returns whether
     /// nothing is. What is merely still missing further down is gone to without a word.
     pub fn check(&mut self) -> bool {
-        let relaunch = matches!(self.purpose, Purpose::Relaunch { .. });
         let here = self.at;
         let mut wrong = None;
-        for (place, entry) in self.entries.iter_mut().enumerate() {
+        for place in 0..self.entries.len() {
+            let entry = &self.entries[place];
             if entry.hidden {
                 continue;
             }
-            let kept = relaunch && entry.field.is_secret();
-            entry.check(entry.field.required && !kept);
+            let needed = entry.field.required && !self.is_left_out(&entry.path);
+            let number = self.number_allowed(entry);
+            let entry = &mut self.entries[place];
+            entry.check(needed);
+            entry.error = entry.error.take().or(number.err());
             if entry.error.is_some() {
                 wrong = wrong.or(Some(place));
-                if place > here && matches!(entry.value(), Ok(None)) {
+                if place > here && !entry.holds_others() && matches!(entry.value(), Ok(None)) {
                     entry.error = None;
                 }
             }
         }
         if let Some(at) = wrong {
-            self.advanced |= self.entries[at].field.advanced;
+            self.advanced |= self.entries[at].advanced;
             self.at = at;
         }
         wrong.is_none()
     }
 
+    /// Whether a list has as many items as it may.
+    fn number_allowed(&self, entry: &Entry) -> Result<(), String> {
+        let (FieldType::List { min, max, .. }, Widget::Items) = (&entry.field.of, &entry.widget)
+        else {
+            return Ok(());
+        };
+        match self.items(&entry.path) {
+            number if number < *min as usize => Err(format!("at least {min}")),
+            number if number > *max as usize => Err(format!("at most {max}")),
+            _ => Ok(()),
+        }
+    }
+
     /// Shows a refusal at its field, or above all of them.
     pub fn refuse(&mut self, refusal: &Refusal, go: bool) {
-        let place = refusal.field.as_ref().and_then(|name| {
-            let (within, name) = match name.split_once('.') {
-                Some((within, name)) => (Some(within), name),
-                None => (None, name.as_str()),
-            };
-            self.entries.iter().position(|entry| {
-                entry.field.name == name && entry.within.as_deref() == within && !entry.hidden
-            })
-        });
+        // What is about something that has no field of its own is told at what holds it.
+        let mut path = refusal.field.as_deref().unwrap_or_default();
+        let place = loop {
+            let is_it = |place: &usize| self.entries[*place].path == path;
+            match self.rows().find(is_it).or_else(|| self.hidden_row(path)) {
+                Some(place) => break Some(place),
+                None if path.is_empty() => break None,
+                None => path = nested::parent(path),
+            }
+        };
         match place {
             Some(at) => {
                 // Beside its field a sentence need not name it.
-                let field = &self.entries[at].field.name;
                 let told = refusal.message.as_str();
-                let told =
-                    told.strip_prefix(field.as_ref()).and_then(|rest| rest.strip_prefix(": "));
+                let told = told.strip_prefix(path).and_then(|rest| rest.strip_prefix(": "));
                 self.entries[at].error = Some(told.unwrap_or(&refusal.message).to_owned());
                 if go {
-                    self.advanced |= self.entries[at].field.advanced;
+                    self.advanced |= self.entries[at].advanced;
                     self.at = at;
                 }
             }
             None => self.refusal = Some(refusal.message.clone()),
         }
+    }
+
+    /// The place of a field that is not shown because it is rarely needed.
+    fn hidden_row(&self, path: &str) -> Option<usize> {
+        self.entries
+            .iter()
+            .position(|entry| entry.path == path && entry.advanced && !entry.hidden)
+            .filter(|place| !matches!(self.entries[*place].widget, Widget::Nested | Widget::Group))
     }
 
     /// The requests it makes.
@@ -344,10 +345,7 @@ impl Form {
             return things.iter().map(|(_, name)| name.clone()).collect();
         }
         let subject = self.spec.subject.as_deref();
-        let named = self
-            .entries
-            .iter()
-            .find(|entry| entry.within.is_none() && Some(entry.field.name.as_ref()) == subject);
+        let named = self.entries.iter().find(|entry| Some(entry.path.as_str()) == subject);
         match named.map(|entry| &entry.widget) {
             Some(Widget::Pick(pick)) => {
                 pick.chosen.iter().map(|chosen| chosen.label.clone()).collect()
@@ -362,6 +360,6 @@ impl Form {
     pub fn may_choose(&self, at: usize, number: usize) -> bool {
         let entry = &self.entries[at];
         entry.field.required
-            && (number == 1 || (self.spec.effect == Effect::Creates && entry.within.is_none()))
+            && (number == 1 || (self.spec.effect == Effect::Creates && !entry.path.contains('.')))
     }
 }

@@ -9,9 +9,12 @@ use std::fmt;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde::Deserialize;
 
-use super::action::{Action, Entry, Scope, is_known};
+use super::action::{Action, Entry, Scope, is_own};
 
 const DEFAULTS: &str = include_str!("../../assets/keymap.toml");
+
+/// What the default keys are called, in place of a file.
+const DEFAULT_MAP: &str = "the built-in key map";
 
 /// A key, with what is held down beside it. Shift is part of a character, not beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -125,7 +128,7 @@ impl fmt::Display for Key {
     }
 }
 
-/// Keys as written in a file: one or several.
+/// Sequences as written in a file: one or several.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Written {
@@ -148,6 +151,30 @@ pub enum Found<'a> {
 struct Binding {
     keys: Vec<Key>,
     entry: usize,
+    /// Whether no file of the operator's says so.
+    is_own: bool,
+}
+
+/// The keys of an action, and the file that says so.
+struct Sequences {
+    sequences: Vec<Vec<Key>>,
+    file: String,
+}
+
+impl Sequences {
+    fn read(written: &[String], file: &str, action: &str) -> Result<Self, String> {
+        let sequences = written.iter().map(|sequence| {
+            let keys = sequence.split_whitespace();
+            let keys =
+                keys.map(|key| key.parse().map_err(|why| format!("{file}: {action}: {why}")));
+            let keys: Vec<Key> = keys.collect::<Result<_, String>>()?;
+            if keys.is_empty() {
+                return Err(format!("{file}: {action}: an empty text is no key"));
+            }
+            Ok(keys)
+        });
+        Ok(Self { sequences: sequences.collect::<Result<_, _>>()?, file: file.to_owned() })
+    }
 }
 
 /// The actions and the keys that ask for them.
@@ -163,66 +190,78 @@ impl Keymap {
     /// # Errors
     /// One sentence naming the file and the key or action at fault.
     pub fn new(entries: Vec<Entry>, files: &[(String, String)]) -> Result<Self, String> {
-        let mut written: BTreeMap<String, (Vec<Vec<Key>>, String)> = BTreeMap::new();
-        let own = ("the built-in key map".to_owned(), DEFAULTS.to_owned());
+        Self::with_others(entries, files, &[])
+    }
+
+    /// The same, where the files may name `others` too: what this backend does not offer and
+    /// another may.
+    ///
+    /// # Errors
+    /// One sentence naming the file and the key or action at fault.
+    pub fn with_others(
+        entries: Vec<Entry>,
+        files: &[(String, String)],
+        others: &[String],
+    ) -> Result<Self, String> {
+        let is_known = |action: &str| {
+            is_own(action)
+                || entries.iter().any(|entry| entry.name == action)
+                || others.iter().any(|other| other == action)
+        };
+        let mut written: BTreeMap<String, Sequences> = BTreeMap::new();
+        let own = (DEFAULT_MAP.to_owned(), DEFAULTS.to_owned());
         for (file, text) in std::iter::once(&own).chain(files) {
             let table: BTreeMap<String, Written> = toml::from_str(text)
                 .map_err(|error| format!("{file} cannot be read: {}", error.message()))?;
             for (action, keys) in table {
-                if !is_known(&action) && !entries.iter().any(|entry| entry.name == action) {
+                if !is_known(&action) {
                     return Err(format!("{file}: there is no action '{action}'"));
                 }
                 let keys = match keys {
                     Written::One(one) => vec![one],
                     Written::Many(many) => many,
                 };
-                let keys = keys
-                    .iter()
-                    .map(|sequence| {
-                        let keys: Vec<Key> = sequence
-                            .split_whitespace()
-                            .map(|key| {
-                                key.parse().map_err(|why| format!("{file}: {action}: {why}"))
-                            })
-                            .collect::<Result<_, _>>()?;
-                        if keys.is_empty() {
-                            return Err(format!("{file}: {action}: an empty text is no key"));
-                        }
-                        Ok(keys)
-                    })
-                    .collect::<Result<_, String>>()?;
-                written.insert(action, (keys, file.clone()));
+                let keys = Sequences::read(&keys, file, &action)?;
+                written.insert(action, keys);
             }
         }
         let mut keymap = Self { entries, bindings: Vec::new() };
         for (place, entry) in keymap.entries.iter().enumerate() {
-            let Some((sequences, file)) = written.get(&entry.name) else { continue };
-            for keys in sequences {
-                if let Some(taken) = keymap.conflict(place, keys) {
-                    return Err(format!(
-                        "{file}: '{}' is bound twice: to {} and to {}",
-                        show(keys),
-                        keymap.entries[taken].name,
-                        entry.name
-                    ));
+            let keys = match written.remove(&entry.name) {
+                Some(keys) => keys,
+                None => Sequences::read(&entry.keys, DEFAULT_MAP, &entry.name)?,
+            };
+            let is_own = keys.file == DEFAULT_MAP;
+            for sequence in keys.sequences {
+                let Some(taken) = keymap.conflict(place, &sequence) else {
+                    keymap.bindings.push(Binding { keys: sequence, entry: place, is_own });
+                    continue;
+                };
+                // What a backend suggests is not worth a quarrel.
+                if is_own && taken.is_own && !entry.keys.is_empty() {
+                    continue;
                 }
-                keymap.bindings.push(Binding { keys: keys.clone(), entry: place });
+                return Err(format!(
+                    "{}: '{}' is bound twice: to {} and to {}",
+                    keys.file,
+                    show(&sequence),
+                    keymap.entries[taken.entry].name,
+                    entry.name
+                ));
             }
         }
         Ok(keymap)
     }
 
     /// Another action these keys, or a beginning of them, already ask for.
-    fn conflict(&self, place: usize, keys: &[Key]) -> Option<usize> {
-        self.bindings
-            .iter()
-            .find(|binding| {
-                (binding.keys.starts_with(keys) || keys.starts_with(&binding.keys))
-                    && self.entries[binding.entry].scopes.iter().any(|mine| {
-                        self.entries[place].scopes.iter().any(|theirs| mine.meets(*theirs))
-                    })
-            })
-            .map(|binding| binding.entry)
+    fn conflict(&self, place: usize, keys: &[Key]) -> Option<&Binding> {
+        self.bindings.iter().find(|binding| {
+            (binding.keys.starts_with(keys) || keys.starts_with(&binding.keys))
+                && self.entries[binding.entry]
+                    .scopes
+                    .iter()
+                    .any(|mine| self.entries[place].scopes.iter().any(|theirs| mine.meets(*theirs)))
+        })
     }
 
     /// What these keys, pressed one after another, lead to in these scopes.

@@ -4,6 +4,7 @@
 use ratatui::layout::Rect;
 
 use super::model::{Focus, Model, Tab};
+use super::special;
 
 /// The smallest screen that can be used.
 pub const SMALLEST: (u16, u16) = (40, 10);
@@ -103,7 +104,8 @@ pub fn layout(model: &Model) -> Layout {
 /// Whether there is a timeline worth its room: some task exists.
 fn has_timeline(model: &Model) -> bool {
     let fires = model.timeline.as_ref().map(|timeline| !timeline.tasks.is_empty());
-    model.tab == Tab::Tasks && fires.is_some_and(|fires| fires || model.pane().total > 0)
+    model.tab == Tab::Resources(special::TIMELINE)
+        && fires.is_some_and(|fires| fires || model.pane().total > 0)
 }
 
 /// Where a window of a wished size stands: centred over the lists, as large as there is room.

@@ -19,6 +19,7 @@ pub mod model;
 pub mod msg;
 mod palette;
 mod run;
+mod special;
 mod terminal;
 mod text;
 pub mod theme;

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::domain::{
     Catalogue, Control, Counts, Filter, Host, Lane, Misread, Operation, Resource, ResourceId, Sort,
-    State, Submit, Timeline, Uid, Vm, VmState,
+    State, Submit, Timeline, Uid,
 };
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use super::flight::{Flight, held};
 use super::keymap::{Key, Keymap};
+use super::special;
 
 mod modal;
 mod pane;
@@ -67,7 +68,6 @@ pub const PLOT_POINTS: usize = 40;
 
 /// Everything drawable.
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools)] // Each is a fact of its own, not a state machine.
 pub struct Model {
     /// The terminal's size in columns and rows.
     pub size: (u16, u16),
@@ -96,7 +96,7 @@ pub struct Model {
     /// What is in flight.
     pub flight: Flight,
     /// The lists.
-    pub panes: [Pane; 6],
+    pub panes: Vec<Pane>,
     /// The open tab.
     pub tab: Tab,
     /// Where the keys go.
@@ -133,7 +133,6 @@ pub struct Model {
 
 /// What besides the lists should be asked again, and what is under way.
 #[derive(Debug, Clone, Default)]
-#[allow(clippy::struct_excessive_bools)] // Questions, each wanted or under way.
 pub struct Stale {
     /// In flight is wanted.
     pub flight: bool,
@@ -182,12 +181,14 @@ impl Model {
     pub fn new(setup: Setup) -> Self {
         let Setup { size, now, zone, catalogue, keymap, read_only, embedded, actor, choices } =
             setup;
-        let mut panes = Tab::ALL.map(Pane::new);
+        let mut panes: Vec<Pane> = Tab::all(&catalogue).into_iter().map(Pane::new).collect();
+        let is_there = panes.iter().any(|pane| pane.tab == choices.tab);
+        let tab = if is_there { choices.tab } else { panes[0].tab };
         for pane in &mut panes {
             pane.sort = choices
                 .sort
                 .get(&pane.tab)
-                .filter(|sort| pane.tab.columns().contains(&sort.column.as_str()))
+                .filter(|sort| pane.tab.subject().column(&sort.column).is_some())
                 .cloned();
         }
         Self {
@@ -205,7 +206,7 @@ impl Model {
             lanes: Vec::new(),
             flight: Flight::default(),
             panes,
-            tab: choices.tab,
+            tab,
             focus: Focus::List,
             modals: Vec::new(),
             beside: None,
@@ -227,12 +228,36 @@ impl Model {
     /// The open list.
     #[must_use]
     pub fn pane(&self) -> &Pane {
-        &self.panes[self.tab.place()]
+        &self.panes[self.place(self.tab)]
     }
 
     /// The open list, to change.
     pub fn pane_mut(&mut self) -> &mut Pane {
-        &mut self.panes[self.tab.place()]
+        let place = self.place(self.tab);
+        &mut self.panes[place]
+    }
+
+    /// The place of a tab, from 0; that of the first for one there is not.
+    #[must_use]
+    pub fn place(&self, tab: Tab) -> usize {
+        self.panes.iter().position(|pane| pane.tab == tab).unwrap_or(0)
+    }
+
+    /// The tab `by` places further than the open one, around the end.
+    #[must_use]
+    pub fn tab_after(&self, by: usize) -> Tab {
+        self.panes[(self.place(self.tab) + by) % self.panes.len()].tab
+    }
+
+    /// The list of a tab, if there is that tab.
+    #[must_use]
+    pub fn list(&self, tab: Tab) -> Option<&Pane> {
+        self.panes.iter().find(|pane| pane.tab == tab)
+    }
+
+    /// The list of a tab, to change.
+    pub fn list_mut(&mut self, tab: Tab) -> Option<&mut Pane> {
+        self.panes.iter_mut().find(|pane| pane.tab == tab)
     }
 
     /// The moment and the place: what days and ages in filters are meant as of.
@@ -329,17 +354,12 @@ impl Model {
         self.focus == Focus::List && self.modals.is_empty() && !self.pane().marks.is_empty()
     }
 
-    /// The selected VM, where it has a serial console now.
+    /// The selected guest, where it has a serial console now.
     #[must_use]
-    pub fn serial_vm(&self) -> Option<&Vm> {
-        match self.pane().current() {
-            Some(Row::Resource(Resource::Vm(vm)))
-                if matches!(vm.state, VmState::Running | VmState::Paused) =>
-            {
-                Some(vm)
-            }
-            _ => None,
-        }
+    pub fn serial(&self) -> Option<&Resource> {
+        let resource = self.pane().current()?.resource()?;
+        let serial = &resource.kind().spec().serial;
+        serial.iter().any(|state| state == resource.state()).then_some(resource)
     }
 
     /// The name of a resource, where it is known.
@@ -382,7 +402,7 @@ impl Model {
     #[must_use]
     pub fn timeline_due(&self) -> Option<Timestamp> {
         let stale = &self.stale;
-        if self.tab != Tab::Tasks || stale.timeline_asking {
+        if self.tab != Tab::Resources(special::TIMELINE) || stale.timeline_asking {
             return None;
         }
         // The clock was set back since.

@@ -68,8 +68,8 @@ pub enum Ask {
     Operation(u64),
     /// The name of a resource shown only by number.
     Name(crate::domain::ResourceId),
-    /// What the form's field may hold; the number tells forms apart.
-    Candidates(u64, usize),
+    /// What the form's field at a path may hold; the number tells forms apart.
+    Candidates(u64, String),
     /// What the form would do.
     Preview(u64, u64),
     /// Things for the palette.

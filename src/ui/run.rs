@@ -44,6 +44,8 @@ pub struct Options {
     pub theme: String,
     /// Key maps that change the default one, each as the file's name and its text.
     pub keymap: Vec<(String, String)>,
+    /// Actions that key maps may name although the backend does not offer them.
+    pub others: Vec<String>,
     /// Everything can be seen, nothing can be asked for.
     pub read_only: bool,
     /// Whether the mouse is used.
@@ -65,6 +67,7 @@ impl Default for Options {
         Self {
             theme: "terminal".to_owned(),
             keymap: Vec::new(),
+            others: Vec::new(),
             read_only: false,
             mouse: true,
             ascii: None,
@@ -136,7 +139,8 @@ impl Session {
     /// When a theme or key map is wrong, or there is no terminal.
     pub fn new(catalogue: Catalogue, options: Options) -> Result<Self, UiError> {
         let theme = theme(&options).map_err(UiError::Settings)?;
-        let keymap = Keymap::new(table(&catalogue), &options.keymap).map_err(UiError::Settings)?;
+        let keymap = Keymap::with_others(table(&catalogue), &options.keymap, &options.others);
+        let keymap = keymap.map_err(UiError::Settings)?;
         let (choices, trouble) = remembered(options.choices.as_deref());
         let screen = Screen::new(options.mouse);
         let (msgs, replies) = unbounded_channel();
@@ -331,14 +335,7 @@ async fn turn(session: &mut Session, mut hands: Hands) -> Exit {
                         }
                         model.dirty = true;
                     }
-                    Cmd::Suspend => {
-                        // What the terminal itself does on this key as long as it is nobody's: the
-                        // signal comes to us as well, and is answered above.
-                        let stop = rustix::process::Signal::TSTP;
-                        if let Err(error) = rustix::process::kill_current_process_group(stop) {
-                            hands.tell(format!("the console cannot be stopped: {error}"));
-                        }
-                    }
+                    Cmd::Suspend => suspend(&hands),
                     cmd => hands.take(cmd),
                 }
             }
@@ -349,6 +346,15 @@ async fn turn(session: &mut Session, mut hands: Hands) -> Exit {
             keyed = Some(now);
             drawn = None;
         }
+    }
+}
+
+/// Does what the terminal itself does on Ctrl-Z as long as the key is nobody's: the signal comes to
+/// us as well, and is answered in [`turn`].
+fn suspend(hands: &Hands) {
+    let stop = rustix::process::Signal::TSTP;
+    if let Err(error) = rustix::process::kill_current_process_group(stop) {
+        hands.tell(format!("the console cannot be stopped: {error}"));
     }
 }
 

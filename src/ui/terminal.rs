@@ -43,8 +43,8 @@ pub struct Screen {
 impl Screen {
     /// A screen for this terminal, which is not taken yet: see [`Screen::enter`].
     pub fn new(mouse: bool) -> Self {
-        // Which colours there are is the theme's business alone: crossterm would take bold and reverse
-        // away together with the colours.
+        // Which colours there are is the theme's business alone: crossterm would take bold and
+        // reverse away together with the colours.
         force_color_output(true);
         restore_on_panic();
         Self {
@@ -184,7 +184,8 @@ pub fn last_words() -> String {
 }
 
 /// Puts the terminal back when the thread that holds it panics, and keeps what the panic says for
-/// [`last_words`]. What any other thread panics about goes to the log: the screen is no place for it.
+/// [`last_words`]. What any other thread panics about goes to the log: the screen is no place for
+/// it.
 fn restore_on_panic() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

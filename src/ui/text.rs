@@ -9,8 +9,6 @@ use jiff::{Timestamp, tz::TimeZone};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-use crate::domain::ResourceKind;
-
 /// The text with every control or format-direction character replaced, so that a name can neither
 /// move the cursor nor turn the line around.
 #[must_use]
@@ -162,15 +160,6 @@ pub fn span(seconds: u64) -> String {
         (0, 0, _) => format!("{m} m {s} s"),
         (0, ..) => format!("{h} h {m} m"),
         _ => format!("{d} d {h} h"),
-    }
-}
-
-/// What a kind of resource is called on the screen.
-#[must_use]
-pub const fn thing(kind: ResourceKind) -> &'static str {
-    match kind {
-        ResourceKind::Vm => "VM",
-        other => other.word(),
     }
 }
 

@@ -79,7 +79,7 @@ const ROLES: [Role; 19] = [
 
 /// The characters that are not letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // The names say it; each is one column wide unless it says otherwise.
+// The names say it; each is one column wide unless it says otherwise.
 pub struct Glyphs {
     pub horizontal: &'static str,
     pub vertical: &'static str,
@@ -235,7 +235,8 @@ impl Theme {
                 Self::parse(name, &text, colour, ascii)
             }
             None => Err(format!(
-                "there is no theme '{name}'; there are terminal, dark and light, or give the path of a TOML file"
+                "there is no theme '{name}'; there are terminal, dark and light, or give the path \
+                 of a TOML file"
             )),
         }
     }

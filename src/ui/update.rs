@@ -238,8 +238,8 @@ fn perform(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
         | Action::HalfDown
         | Action::Top
         | Action::Bottom => list::go(model, action),
-        Action::NextTab => list::open_tab(model, model.tab.step(1), cmds),
-        Action::PreviousTab => list::open_tab(model, model.tab.step(Tab::ALL.len() - 1), cmds),
+        Action::NextTab => list::open_tab(model, model.tab_after(1), cmds),
+        Action::PreviousTab => list::open_tab(model, model.tab_after(model.panes.len() - 1), cmds),
         Action::Tab(tab) => list::open_tab(model, *tab, cmds),
         Action::Focus => {
             model.focus = match model.focus {
@@ -274,7 +274,7 @@ fn perform(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
         Action::Suspend => cmds.push(Cmd::Suspend),
         Action::Quit => quit(model, cmds),
         Action::Do(kind) => act::kind(model, kind, cmds),
-        Action::Toggle => act::toggle(model, cmds),
+        Action::Switch(name) => act::switch(model, name, cmds),
         Action::Serial => act::serial(model, cmds),
         Action::Cancel => operate::cancel(model, cmds),
         Action::Relaunch => operate::relaunch(model, cmds),

@@ -1,7 +1,7 @@
 //! Drawing: the model onto a buffer. Nothing here decides, waits or asks.
 
-mod canvas;
-mod detail;
+pub(super) mod canvas;
+pub(super) mod detail;
 mod flight;
 mod footer;
 mod form;

@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use tokio::net::UnixStream;
 
 /// The most bytes the kernel takes as the path of a socket.
-const LONGEST: usize = 107;
+const MAX_SOCKET_PATH: usize = 107;
 
 /// Where a socket is, in a form that the kernel takes.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Address {
     /// The address of the socket at a path, which need not be there; its directory must, where the
     /// path is a long one.
     pub(super) fn of(socket: &Path) -> io::Result<Self> {
-        if socket.as_os_str().as_bytes().len() <= LONGEST {
+        if socket.as_os_str().as_bytes().len() <= MAX_SOCKET_PATH {
             return Ok(Self { path: socket.to_owned(), _dir: None });
         }
         let (Some(dir), Some(name)) = (socket.parent(), socket.file_name()) else {

@@ -24,11 +24,11 @@ use super::address::{Address, Silent};
 use super::native;
 use crate::domain::{
     Accepted, Answer, Backend, BackendError, BoxFuture, Catalogue, Control, Event, EventStream,
-    Fact, Query, Result, Serial, SerialInput, Submit,
+    Fact, Query, ResourceSpec, Result, Serial, SerialInput, Submit,
 };
 
 /// How long an answer may take.
-const ANSWER: Duration = Duration::from_secs(60);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a stream may take to begin.
 const HELLO: Duration = Duration::from_secs(30);
 /// How often whoever takes long to answer is looked at: a stopped process never will.
@@ -91,7 +91,7 @@ impl Client {
         let (socket, address) = (Arc::new(socket.to_owned()), Arc::new(address));
         let wire = Wire { http, socket, address };
         let here = wire.open(native::HERE).await?;
-        let catalogue = wire.get(native::CATALOGUE).await?;
+        let catalogue = wire.catalogue().await?;
         let (known, reachable) = watch::channel(true);
         let stays = tokio::spawn(wire.clone().stay(here, known));
         let stays = Arc::new(AbortOnDropHandle::new(stays));
@@ -112,9 +112,29 @@ impl Wire {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        let request = self.http.get(Self::url(path)).timeout(ANSWER);
-        let answer = self.send(request, ANSWER).await;
+        let request = self.http.get(Self::url(path)).timeout(REPLY_TIMEOUT);
+        let answer = self.send(request, REPLY_TIMEOUT).await;
         self.read(self.look_at(answer).await?).await
+    }
+
+    /// What the backend offers.
+    async fn catalogue(&self) -> Result<Catalogue> {
+        let (resources, operations) = tokio::join!(
+            self.get::<Vec<ResourceSpec>>(native::RESOURCES),
+            self.get(native::CATALOGUE)
+        );
+        let resources = match resources {
+            // One of before there were descriptions has no resources but those we have ourselves.
+            Err(BackendError::NotFound { .. }) => {
+                Catalogue::default().descriptions().into_iter().cloned().collect()
+            }
+            resources => resources?,
+        };
+        Catalogue::read(&resources, operations?).map_err(|why| {
+            BackendError::failed(format!(
+                "the backend's catalogue is not understood: {why}; is it of another version?"
+            ))
+        })
     }
 
     /// Opens a stream.
@@ -128,8 +148,8 @@ impl Wire {
     async fn post(&self, path: &str, body: &(impl Serialize + Sync)) -> Result<reqwest::Response> {
         let deadline = Instant::now() + HAND_OVER;
         loop {
-            let request = self.http.post(Self::url(path)).timeout(ANSWER).json(body);
-            match self.send(request, ANSWER).await {
+            let request = self.http.post(Self::url(path)).timeout(REPLY_TIMEOUT).json(body);
+            match self.send(request, REPLY_TIMEOUT).await {
                 Err(NoAnswer::Broke(error)) if is_unheard(&error) && Instant::now() < deadline => {
                     tokio::time::sleep(FIRST_PAUSE).await;
                 }
@@ -224,7 +244,7 @@ impl Wire {
             let next = lines.read_until(b'\n', &mut line);
             let read = tokio::select! {
                 () = events.closed() => return None,
-                read = tokio::time::timeout(native::SILENCE, next) => read,
+                read = tokio::time::timeout(native::STREAM_TIMEOUT, next) => read,
             };
             match read {
                 Err(_) => return Some(self.address.silent().await.to_string()),

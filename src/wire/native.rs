@@ -7,25 +7,32 @@
 //! | request | body | answer |
 //! |---|---|---|
 //! | `GET /v1/here` | – | a stream: nothing; open for as long as the client is there |
-//! | `GET /v1/catalogue` | – | `Catalogue` |
+//! | `GET /v1/resources` | – | a list of `ResourceSpec` |
+//! | `GET /v1/catalogue` | – | a list of `OperationSpec` |
 //! | `POST /v1/query` | `Query` | `Answer` |
 //! | `POST /v1/operations` | `Submit` | `Accepted`, status 202 |
 //! | `POST /v1/control` | `Control` | nothing, status 204 |
 //! | `GET /v1/events` | – | a stream: one `Event` per line; empty lines keep it alive |
 //! | `GET /v1/vms/{id}/serial` | – | a stream: what the guest writes |
-//! | `POST /v1/vms/{id}/serial` | a stream: what is typed | nothing, status 204, once the line ends |
+//! | `POST /v1/vms/{id}/serial` | a stream: what is typed | status 204, once the line ends |
 //!
 //! Whatever goes wrong comes back as the JSON of the `BackendError` itself; the status only helps
 //! those who look at nothing else.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use nix::unistd::{Uid, User};
 
 use crate::domain::{BackendError, Event, Reason};
 
 /// Where a client says that it is there.
 pub const HERE: &str = "/v1/here";
-/// Where the catalogue is.
+/// Where the descriptions of the kinds of resources are.
+pub const RESOURCES: &str = "/v1/resources";
+/// Where the kinds of operations are.
 pub const CATALOGUE: &str = "/v1/catalogue";
 /// Where questions go.
 pub const QUERY: &str = "/v1/query";
@@ -45,7 +52,7 @@ pub const BODY_LIMIT: usize = 4 * 1024 * 1024;
 pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// How long a stream of events may say nothing at all before nobody believes in it any more.
-pub const SILENCE: Duration = Duration::from_secs(20);
+pub const STREAM_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Where the serial line of a VM is.
 #[must_use]
@@ -100,20 +107,26 @@ pub fn event_line(event: &Event) -> serde_json::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// The name of the user `uid`, or the number itself where the box has no name for it.
+/// Returns the name of the user `uid` as the system knows it (`/etc/passwd`, a directory service),
+/// or the number where it knows none, or one that would not be one word in a list.
+///
+/// A directory service may be slow, so each name is asked for once.
 #[must_use]
 pub fn user_name(uid: u32) -> String {
-    let number = uid.to_string();
-    std::fs::read_to_string("/etc/passwd")
-        .ok()
-        .and_then(|passwd| {
-            passwd.lines().find_map(|line| {
-                let mut fields = line.split(':');
-                let name = fields.next()?;
-                (fields.nth(1)? == number).then(|| name.to_owned())
-            })
-        })
-        .unwrap_or(number)
+    static NAMES: Mutex<BTreeMap<u32, String>> = Mutex::new(BTreeMap::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(name) = names.get(&uid) {
+        return name.clone();
+    }
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    match user.map(|user| user.name).filter(|name| is_one_word(name)) {
+        Some(name) => names.entry(uid).or_insert(name).clone(),
+        None => uid.to_string(),
+    }
+}
+
+fn is_one_word(name: &str) -> bool {
+    !name.is_empty() && !name.contains(|c: char| c.is_control() || c.is_whitespace() || c == ':')
 }
 
 /// Who asks: what the client calls itself, and the user the kernel says it runs as. A client may
@@ -137,7 +150,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::{Refusal, Uid};
+    use crate::domain::{self, Refusal};
 
     fn reasons() -> impl Strategy<Value = Reason> {
         prop_oneof![
@@ -147,7 +160,7 @@ mod tests {
             Just(Reason::Existence),
             Just(Reason::Privileges),
             Just(Reason::State),
-            any::<u64>().prop_map(|uid| Reason::OperationPending { uid: Uid(uid) }),
+            any::<u64>().prop_map(|uid| Reason::OperationPending { uid: domain::Uid(uid) }),
         ]
     }
 
@@ -187,6 +200,15 @@ mod tests {
         let message = error.to_string();
         assert!(message.contains("502") && message.contains("Bad Gateway"), "{message}");
         assert!(!message.contains('\n'));
+    }
+
+    #[test]
+    fn a_user_is_named_as_the_system_names_it() {
+        let asked = std::process::Command::new("id").arg("-un").output().unwrap();
+        let own = nix::unistd::geteuid().as_raw();
+        assert_eq!(user_name(own), String::from_utf8(asked.stdout).unwrap().trim());
+        assert_eq!(user_name(4_294_967_294), "4294967294");
+        assert!(is_one_word(r"BOX\maria") && !is_one_word("a b") && !is_one_word("root:x"));
     }
 
     #[test]

@@ -29,7 +29,7 @@ use super::socket::{Socket, Visit};
 use crate::domain::{Backend, BackendError, EventStream, Reason, Refusal, Result, Serial, Submit};
 
 /// How long a connection that is told to end may take to do so.
-const PATIENCE: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A bound socket, not yet served.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ impl Server {
         let serving = axum::serve(socket, service).into_future();
         let closing = async {
             stop.cancelled().await;
-            if tokio::time::timeout(PATIENCE, closer.close()).await.is_err() {
+            if tokio::time::timeout(CLOSE_TIMEOUT, closer.close()).await.is_err() {
                 tracing::warn!("a connection did not end in time and was cut");
             }
         };
@@ -165,6 +165,7 @@ impl Served {
 fn router(served: Served) -> Router {
     Router::new()
         .route(native::HERE, get(here))
+        .route(native::RESOURCES, get(resources))
         .route(native::CATALOGUE, get(catalogue))
         .route(native::QUERY, post(query))
         .route(native::OPERATIONS, post(submit))
@@ -242,8 +243,12 @@ async fn here(State(served): State<Served>) -> Response {
     served.streamed("application/octet-stream", silence)
 }
 
+async fn resources(State(served): State<Served>) -> Response {
+    success(StatusCode::OK, &served.backend.catalogue().descriptions())
+}
+
 async fn catalogue(State(served): State<Served>) -> Response {
-    success(StatusCode::OK, &served.backend.catalogue())
+    success(StatusCode::OK, &served.backend.catalogue().operations())
 }
 
 async fn query(

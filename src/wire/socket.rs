@@ -31,11 +31,11 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::address::Address;
 
 /// How long a client may take to say what it wants.
-const REQUEST: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most connections on which nothing was asked yet.
-const MOST_UNHEARD: usize = 64;
+const MAX_UNHEARD: usize = 64;
 /// The most connections; one more is told so.
-const MOST: usize = 512;
+const MAX_CONNECTIONS: usize = 512;
 
 /// A socket that is listened on until it is told to close.
 #[derive(Debug)]
@@ -82,16 +82,16 @@ impl Socket {
     fn welcome(&mut self, stream: UnixStream) -> Connection {
         // One that has been heard, or has gone, needs no looking after.
         self.unheard.retain(|visit| !visit.is_heard() && Arc::strong_count(visit) > 1);
-        if self.unheard.len() >= MOST_UNHEARD
+        if self.unheard.len() >= MAX_UNHEARD
             && let Some(oldest) = self.unheard.pop_front()
         {
             oldest.enough.cancel();
         }
-        let surplus = self.open.len() > MOST + MOST_UNHEARD;
+        let surplus = self.open.len() > MAX_CONNECTIONS + MAX_UNHEARD;
         let visit = Arc::new(Visit { surplus, ..Visit::default() });
         self.unheard.push_back(visit.clone());
         let enough = Box::pin(visit.enough.clone().cancelled_owned());
-        let deadline = Box::pin(tokio::time::sleep(REQUEST));
+        let deadline = Box::pin(tokio::time::sleep(REQUEST_TIMEOUT));
         let patience = Some(Patience { enough, deadline });
         Connection { stream, visit, patience, _open: self.open.token() }
     }

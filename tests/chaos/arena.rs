@@ -1,5 +1,5 @@
-//! Where chaos happens: a small file system that can be filled, a state directory on it, the process
-//! that owns it, and whatever that has started.
+//! Where chaos happens: a small file system that can be filled, a state directory on it, the
+//! process that owns it, and whatever that has started.
 
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
@@ -13,15 +13,15 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::tools::Tools;
 
 /// How large the small file system is.
-const ROOM: &str = "size=700m";
+const FS_SIZE: &str = "size=700m";
 /// How long an owner may take to answer, or to end when it is told to.
-const PATIENCE: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What was found wrong, in sentences.
 #[derive(Clone, Default)]
-pub struct Findings(Arc<Mutex<Vec<String>>>);
+pub struct Violations(Arc<Mutex<Vec<String>>>);
 
-impl Findings {
+impl Violations {
     pub fn add(&self, finding: impl Into<String>) {
         let finding = finding.into();
         eprintln!("  found: {finding}");
@@ -42,7 +42,7 @@ pub struct Arena {
     /// Whether the small file system is one of its own, so that it can be filled.
     pub is_small: bool,
     pub tools: Tools,
-    pub findings: Findings,
+    pub findings: Violations,
     owner: Option<Child>,
     kept: bool,
 }
@@ -55,7 +55,7 @@ impl Arena {
         };
         let (room, outside) = (folder("hr"), folder("ho"));
         let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", ROOM, "hostler-chaos"])
+            .args(["-t", "tmpfs", "-o", FS_SIZE, "hostler-chaos"])
             .arg(&room)
             .stderr(Stdio::null())
             .status();
@@ -71,7 +71,7 @@ impl Arena {
         // A copy, so that a build in between does not change what is being tried.
         std::fs::copy(env!("CARGO_BIN_EXE_hostler"), outside.join("hostler")).expect("a copy");
         let tools = Tools::new(&outside);
-        let findings = Findings::default();
+        let findings = Violations::default();
         Self { room, outside, is_small, tools, findings, owner: None, kept: false }
     }
 
@@ -122,7 +122,7 @@ impl Arena {
 
     /// Waits until the owner answers; starts another when it ends instead. On a full disk it may.
     pub fn served(&mut self, full: bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
         while UnixStream::connect(self.socket()).is_err() {
             if let Some(status) = self.ended_by_itself() {
                 if !full && Instant::now() >= deadline {
@@ -183,7 +183,7 @@ impl Arena {
     }
 
     fn see_off(&self, mut child: Child) {
-        let patience = Instant::now() + PATIENCE;
+        let patience = Instant::now() + ANSWER_TIMEOUT;
         signal(child.id(), Signal::TERM);
         loop {
             match child.try_wait().expect("its end") {

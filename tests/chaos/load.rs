@@ -1,5 +1,5 @@
-//! The load: requests of every kind, mixed with cancels, relaunches, priorities and changes to lanes,
-//! and a ledger of what was acknowledged.
+//! The load: requests of every kind, mixed with cancels, relaunches, priorities and changes to
+//! lanes, and a ledger of what was acknowledged.
 //!
 //! A request is marked in its actor's name, so that at the end each can be told from every other,
 //! also one whose answer was lost.
@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hostler::domain::{
-    Accepted, Answer, Backend, BackendError, Control, Effect, Field, FieldType, Filter, LaneChange,
-    List, Operation, OperationSpec, Params, Query, Resource, ResourceKind, Rows, State, Subject,
-    Submit, Uid,
+    Accepted, Answer, Backend, BackendError, Control, Disk, Effect, Field, FieldType, Filter,
+    Image, LaneChange, List, Operation, OperationSpec, Params, Query, Resource, ResourceKind, Rows,
+    State, Subject, Submit, Uid, Vm,
 };
 use hostler::wire::client::Client;
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ pub const BASE: &str = "base";
 
 /// What became of a request, as far as the one who asked knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum RequestOutcome {
     /// It was acknowledged under this number.
     Accepted(Uid),
     /// It was refused.
@@ -47,7 +47,7 @@ pub enum Told {
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Each request by its mark, with its kind.
-    pub asked: HashMap<String, (String, Told)>,
+    pub asked: HashMap<String, (String, RequestOutcome)>,
     pub cancels: u64,
     pub relaunches: u64,
     pub others: u64,
@@ -62,7 +62,7 @@ pub struct Sources {
     pub outputs: PathBuf,
 }
 
-pub struct Load {
+pub struct LoadGenerator {
     pub dice: Dice,
     pub client: Arc<Client>,
     pub sources: Sources,
@@ -76,7 +76,7 @@ pub struct Load {
     pub fresh: VecDeque<Accepted>,
 }
 
-impl Load {
+impl LoadGenerator {
     /// Asks for this and that until it is told to stop; what is on its way then is waited for.
     pub async fn run(mut self) {
         let mut waiting = JoinSet::new();
@@ -112,7 +112,7 @@ impl Load {
         let all = async {
             let mut resources = Vec::new();
             for kind in ResourceKind::ALL {
-                resources.extend(self::resources(&self.client, kind).await?);
+                resources.extend(self::resources(&self.client, *kind).await?);
             }
             Ok::<_, BackendError>((resources, latest(&self.client).await?))
         };
@@ -182,7 +182,7 @@ impl Load {
                 Some(Given::Thing(Thing::Video)) => json!(self.dice.one_of(&self.sources.videos)?),
                 Some(Given::Thing(Thing::DiskImage)) => json!(self.sources.disk),
                 Some(Given::Thing(Thing::Published)) => json!(self.sources.url),
-                Some(Given::Made(_)) => return None,
+                Some(Given::Made(_) | Given::List(_)) => return None,
                 None if !field.required && name != "name" => return Some(None),
                 None => return self.by_type(spec, field).map(Some),
             },
@@ -208,10 +208,10 @@ impl Load {
                     it.kind() == *of && (states.is_empty() || states.iter().any(|it| it == state))
                 };
                 let mut fits: Vec<&Resource> = self.resources.iter().filter(fits).collect();
-                if *of == ResourceKind::Image && !subject {
+                if *of == Image::KIND && !subject {
                     // Guests that do not boot would only be waited for.
                     fits.retain(|it| it.name() == BASE || it.name().starts_with("image-build"));
-                } else if *of == ResourceKind::Image {
+                } else if *of == Image::KIND {
                     fits.retain(|it| it.name() != BASE);
                 }
                 json!(self.dice.one_of(&fits)?.id().id)
@@ -281,12 +281,12 @@ fn weight(kind: &str) -> u64 {
 }
 
 /// How many of a resource there may be before some must go.
-const fn most(of: ResourceKind) -> usize {
+fn most(of: ResourceKind) -> usize {
     match of {
-        ResourceKind::Vm => 3,
-        ResourceKind::Image => 5,
-        ResourceKind::Disk => 14,
-        ResourceKind::Task | ResourceKind::Encoding => 10,
+        Vm::KIND => 3,
+        Image::KIND => 5,
+        Disk::KIND => 14,
+        _ => 10,
     }
 }
 
@@ -294,9 +294,9 @@ async fn ask(client: Arc<Client>, ledger: Arc<Mutex<Ledger>>, submit: Submit) ->
     let (mark, kind) = (submit.actor.clone(), submit.kind.clone());
     let answer = client.submit(submit).await;
     let told = match &answer {
-        Ok(accepted) => Told::Accepted(accepted.uid),
-        Err(BackendError::Refused(_)) => Told::Refused,
-        Err(_) => Told::Nothing,
+        Ok(accepted) => RequestOutcome::Accepted(accepted.uid),
+        Err(BackendError::Refused(_)) => RequestOutcome::Refused,
+        Err(_) => RequestOutcome::Nothing,
     };
     ledger.lock().expect("the ledger").asked.insert(mark, (kind, told));
     answer.ok()

@@ -1,6 +1,6 @@
-//! The tools as chaos lets hostler see them: a folder of wrappers before the real ones. Each start is
-//! written down; two that work on one thing at once give themselves away by a lock; and a mood makes
-//! a tool fail, hang or be missing.
+//! The tools as chaos lets hostler see them: a folder of wrappers before the real ones. Each start
+//! is written down; two that work on one thing at once give themselves away by a lock; and a mood
+//! makes a tool fail, hang or be missing.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -12,7 +12,8 @@ const WRAPPED: [(&str, &str); 5] = [
     ("qemu-system-x86_64", "for a; do [ \"$was\" = -uuid ] && thing=$a; was=$a; done"),
     (
         "ffmpeg",
-        "for a; do last=$a; done\ncase $last in *out-*) thing=${last##*out-}; thing=${thing%%[!0-9]*};; esac",
+        "for a; do last=$a; done\ncase $last in *out-*) thing=${last##*out-}; \
+            thing=${thing%%[!0-9]*};; esac",
     ),
     ("ffprobe", ""),
     ("qemu-img", ""),

@@ -1,5 +1,5 @@
-//! The trouble: owners and tools that are killed, stopped, ended and replaced, tools in a mood, and a
-//! disk that is full.
+//! The trouble: owners and tools that are killed, stopped, ended and replaced, tools in a mood, and
+//! a disk that is full.
 
 use std::time::{Duration, Instant};
 
@@ -58,14 +58,14 @@ enum Mend {
     Empty,
 }
 
-pub struct Trouble {
+pub struct TroubleMaker {
     pub dice: Dice,
     pub done: Done,
     mends: Vec<(Instant, Mend)>,
     full: bool,
 }
 
-impl Trouble {
+impl TroubleMaker {
     pub fn new(dice: Dice) -> Self {
         Self { dice, done: Done::default(), mends: Vec::new(), full: false }
     }

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hostler::domain::{
-    Answer, Backend, BackendError, EncodingState, Operation, OperationDetail, Query, Resource,
-    ResourceKind, State, StepState, Uid, VmState,
+    Answer, Backend, BackendError, Disk, Encoding, EncodingState, Image, Operation,
+    OperationDetail, Query, Resource, ResourceKind, State, StepState, Uid, Vm, VmState,
 };
 use hostler::wire::client::Client;
 
-use super::arena::{Arena, Findings};
-use super::load::{Ledger, Told, operations, resources};
+use super::arena::{Arena, Violations};
+use super::load::{Ledger, RequestOutcome, operations, resources};
 use super::tools::Start;
 
 /// How long a tool may run on when nothing is in flight any more.
@@ -30,7 +30,7 @@ impl Rest {
         let operations = operations(client).await?;
         let mut found = Vec::new();
         for kind in ResourceKind::ALL {
-            found.extend(resources(client, kind).await?);
+            found.extend(resources(client, *kind).await?);
         }
         let mut encodings = Vec::new();
         for operation in operations.iter().filter(|it| it.kind == "encode") {
@@ -44,7 +44,7 @@ impl Rest {
 
     /// Every acknowledged request is there once, under its number, and at its end; what was refused
     /// is not there; what was not answered is there once at most.
-    pub fn compare(&self, ledger: &Ledger, findings: &Findings) {
+    pub fn compare(&self, ledger: &Ledger, findings: &Violations) {
         let mut marked: HashMap<&str, Vec<&Operation>> = HashMap::new();
         for operation in &self.operations {
             let mark = operation.actor.split(':').next().unwrap_or_default();
@@ -65,9 +65,9 @@ impl Rest {
             let found = marked.remove(mark.as_str()).unwrap_or_default();
             let uids: Vec<Uid> = found.iter().map(|operation| operation.uid).collect();
             let is_well = match told {
-                Told::Accepted(uid) => uids == [*uid] && found[0].kind == *kind,
-                Told::Refused => uids.is_empty(),
-                Told::Nothing => uids.len() <= 1,
+                RequestOutcome::Accepted(uid) => uids == [*uid] && found[0].kind == *kind,
+                RequestOutcome::Refused => uids.is_empty(),
+                RequestOutcome::Nothing => uids.len() <= 1,
             };
             if !is_well {
                 findings.add(format!("{mark} {kind} was told {told:?} and is there as {uids:?}"));
@@ -123,7 +123,8 @@ impl Rest {
         }
     }
 
-    /// Every guest that runs is a VM's that is said to run, and the other way round; no tool is left.
+    /// Every guest that runs is a VM's that is said to run, and the other way round; no tool is
+    /// left.
     pub fn compare_processes(&self, arena: &Arena) {
         let mut running: HashMap<String, usize> = HashMap::new();
         let is_guest = |(_, words): &(u32, Vec<String>)| words.iter().any(|it| it == "-uuid");
@@ -159,11 +160,11 @@ impl Rest {
             of_kind.map(|resource| resource.id().id).collect()
         };
         for (folder, kind) in [
-            ("vms", ResourceKind::Vm),
-            ("disks", ResourceKind::Disk),
-            ("trash", ResourceKind::Disk),
-            ("images", ResourceKind::Image),
-            ("encodings", ResourceKind::Encoding),
+            ("vms", Vm::KIND),
+            ("disks", Disk::KIND),
+            ("trash", Disk::KIND),
+            ("images", Image::KIND),
+            ("encodings", Encoding::KIND),
         ] {
             let known = known(kind);
             for name in names(&arena.state().join(folder)) {

@@ -1,6 +1,6 @@
 //! A `hostler watch --json` that stays through every life of the backend, and what its events must
-//! keep to: numbers that rise by one within a life unless it says that something was missed, no life
-//! that comes back, and no operation that goes on after its end.
+//! keep to: numbers that rise by one within a life unless it says that something was missed, no
+//! life that comes back, and no operation that goes on after its end.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader};
@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use hostler::domain::{Event, Fact, State, Uid};
 
-use super::arena::{Arena, Findings};
+use super::arena::{Arena, Violations};
 
 pub struct Watcher {
     child: Child,
@@ -56,7 +56,7 @@ impl Watcher {
 /// What was seen so far.
 #[derive(Default)]
 struct Order {
-    findings: Findings,
+    findings: Violations,
     taken: u64,
     life: u64,
     seq: u64,

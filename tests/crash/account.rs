@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::hostler::Box7;
+use super::hostler::Sandbox;
 
 /// Everything there is, at rest.
 #[derive(Debug, PartialEq)]
@@ -23,7 +23,7 @@ pub struct Account {
 
 impl Account {
     /// Waits until nothing is in flight, and looks at everything.
-    pub fn of(place: &Box7, outside: &Path) -> Self {
+    pub fn of(place: &Sandbox, outside: &Path) -> Self {
         let ended = |operation: &Value| {
             matches!(operation["state"].as_str(), Some("DONE" | "CANCEL" | "ERROR"))
         };

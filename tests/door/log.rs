@@ -1,39 +1,19 @@
 //! The log: it tells the life of a box, has its bounds, and hurts nobody.
 
 use std::io::Write;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use super::hostler::{Box7, signal};
+use super::hostler::{Sandbox, signal};
+use super::small_filesystem::SmallFilesystem;
 use super::{begin, end};
-
-/// A small filesystem on a state directory; unmounted when dropped.
-struct Small<'a>(&'a Path);
-
-impl<'a> Small<'a> {
-    fn mount(dir: &'a Path) -> Option<Self> {
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=16m,mode=0700", "hostler-test"])
-            .arg(dir)
-            .output()
-            .ok()?;
-        mounted.status.success().then_some(Self(dir))
-    }
-}
-
-impl Drop for Small<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0).status();
-    }
-}
 
 #[test]
 fn a_log_that_cannot_be_written_ends_nobody() {
-    let place = Box7::new();
+    let place = Sandbox::new();
     let dir = place.dir().to_owned();
-    let Some(_small) = Small::mount(&dir) else {
+    let Ok(_small) = SmallFilesystem::mount(&dir, 16) else {
         println!("left out: no small filesystem can be mounted here");
         return;
     };
@@ -77,7 +57,7 @@ fn a_log_that_cannot_be_written_ends_nobody() {
 
 #[test]
 fn the_log_tells_the_life_of_a_box() {
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     place.serve(&[]);
     place.done("disk_create", &["name=data", "size_mb=1", "fstype=none"]);
     let letter = tempfile::NamedTempFile::new().expect("a file");
@@ -109,7 +89,7 @@ fn the_log_tells_the_life_of_a_box() {
 /// Two files of 8 MiB at most, whoever writes.
 #[test]
 fn the_log_has_its_bounds() {
-    let mut place = Box7::new();
+    let mut place = Sandbox::new();
     let log = place.dir().join("hostler.log");
     std::fs::write(place.dir().join("hostler.lock"), "").expect("ours");
     std::fs::write(&log, vec![b'x'; 9 << 20]).expect("a long log");

@@ -40,7 +40,8 @@ fn film(dir: &Path, seconds: u32) -> PathBuf {
 /// Runs ffmpeg by hand.
 #[rustfmt::skip]
 fn make(arguments: &[&str]) {
-    let made = Command::new("ffmpeg").args(["-v", "error", "-nostdin", "-y"]).args(arguments).status();
+    let quiet = ["-v", "error", "-nostdin", "-y"];
+    let made = Command::new("ffmpeg").args(quiet).args(arguments).status();
     assert!(made.unwrap().success(), "{arguments:?}");
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hostler::backend::drivers::image::{Images, Limits};
-use hostler::backend::drivers::room::Reserve;
+use hostler::backend::drivers::room::HeadRoom;
 use hostler::backend::ports::{Checksum, CommandLog, ImageTool, MadeImage};
 use hostler::domain::{DiskFormat, Failure, ImageForm};
 use sha2::{Digest, Sha256};
@@ -19,7 +19,7 @@ const ENOUGH: u64 = 1 << 30;
 
 /// Limits that leave no room at all.
 fn no_room() -> Limits {
-    Limits { reserve: Reserve { most: u64::MAX, part: 1 }, ..Limits::default() }
+    Limits { reserve: HeadRoom { most: u64::MAX, part: 1 }, ..Limits::default() }
 }
 
 fn images() -> Images {
@@ -48,14 +48,14 @@ enum Serves {
 }
 
 /// A web server with one image and its list of checksums.
-struct Server {
+struct ImageServer {
     address: std::net::SocketAddr,
     serves: Arc<Mutex<Serves>>,
     /// The first byte each request for the image asked for.
     asked: Arc<Mutex<Vec<usize>>>,
 }
 
-impl Server {
+impl ImageServer {
     async fn of(image: Vec<u8>, list: String) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Self {
@@ -169,10 +169,10 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 /// A server with a raw disk and the right checksum.
-async fn server() -> Server {
+async fn server() -> ImageServer {
     let bytes = raw_disk();
     let list = format!("{} *disk.img\n", sha256(&bytes));
-    Server::of(bytes, list).await
+    ImageServer::of(bytes, list).await
 }
 
 fn raw_in(dir: &Path) -> ImageForm {
@@ -235,11 +235,11 @@ async fn an_unknown_length_is_no_hindrance() {
 #[tokio::test]
 async fn a_wrong_checksum_and_a_missing_one_are_said() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::of(raw_disk(), format!("{}  disk.img\n", "0".repeat(64))).await;
+    let server = ImageServer::of(raw_disk(), format!("{}  disk.img\n", "0".repeat(64))).await;
     let failure = server.fetch(dir.path()).await.unwrap_err();
     assert!(failure.message.contains("its checksum is"), "{failure}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-    let server = Server::of(raw_disk(), "<html>".to_owned()).await;
+    let server = ImageServer::of(raw_disk(), "<html>".to_owned()).await;
     let failure = server.fetch(dir.path()).await.unwrap_err();
     assert!(failure.message.contains("has no SHA-256 or SHA-512 of disk.img"), "{failure}");
 }
@@ -247,7 +247,7 @@ async fn a_wrong_checksum_and_a_missing_one_are_said() {
 #[tokio::test]
 async fn what_is_fetched_but_no_image_is_removed() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::of(vec![7; 70_000], String::new()).await;
+    let server = ImageServer::of(vec![7; 70_000], String::new()).await;
     let failure = images()
         .fetch(
             dir.path(),

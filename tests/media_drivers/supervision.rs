@@ -2,7 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use hostler::backend::drivers::supervise::{Doing, Ending, LongCommand, Supervised, Supervision};
+use hostler::backend::drivers::supervise::{
+    Doing, ExitReport, LongCommand, Supervised, Supervision,
+};
 
 use super::{kill, supervision};
 
@@ -40,10 +42,10 @@ async fn how_a_tool_ends_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let command = LongCommand::new("sh", ["-c", "echo out; echo err >&2; exit 3"]);
     let it = supervision().start_or_adopt(dir.path(), &command).await.unwrap();
-    assert_eq!(it.wait().await.unwrap(), Ending::Exit(3));
+    assert_eq!(it.wait().await.unwrap(), ExitReport::Exit(3));
     assert_eq!(std::fs::read_to_string(it.stdout()).unwrap(), "out\n");
     assert_eq!(std::fs::read_to_string(it.stderr()).unwrap(), "err\n");
-    assert_eq!(Supervised::at(dir.path()).state(), Doing::Ended(Ending::Exit(3)));
+    assert_eq!(Supervised::at(dir.path()).state(), Doing::Ended(ExitReport::Exit(3)));
 }
 
 #[tokio::test]
@@ -52,7 +54,7 @@ async fn a_program_that_is_not_there_is_said() {
     let command = LongCommand::new("no-such-tool", [""; 0]);
     let it = supervision().start_or_adopt(dir.path(), &command).await.unwrap();
     let ending = it.wait().await.unwrap();
-    assert!(matches!(ending, Ending::NotStarted { missing: true, .. }), "{ending:?}");
+    assert!(matches!(ending, ExitReport::NotStarted { missing: true, .. }), "{ending:?}");
 }
 
 #[tokio::test]
@@ -70,12 +72,12 @@ async fn starting_twice_runs_one() {
     let third = one.start_or_adopt(dir.path(), &command).await.unwrap();
     open(dir.path(), "0\n").await;
     for it in [first, second, third] {
-        assert_eq!(it.wait().await.unwrap(), Ending::Exit(0));
+        assert_eq!(it.wait().await.unwrap(), ExitReport::Exit(0));
     }
     assert_eq!(starts(dir.path()), 1);
     // Done is done: a later start finds it so.
     let late = one.start_or_adopt(dir.path(), &command).await.unwrap();
-    assert_eq!(late.wait().await.unwrap(), Ending::Exit(0));
+    assert_eq!(late.wait().await.unwrap(), ExitReport::Exit(0));
     assert_eq!(starts(dir.path()), 1);
 }
 
@@ -87,7 +89,7 @@ async fn a_failed_tool_is_started_anew() {
     let command = LongCommand::new("sh", ["-c", "echo x >> ../started; exit 1"]);
     for _ in 0..2 {
         let it = supervision().start_or_adopt(&job, &command).await.unwrap();
-        assert_eq!(it.wait().await.unwrap(), Ending::Exit(1));
+        assert_eq!(it.wait().await.unwrap(), ExitReport::Exit(1));
     }
     assert_eq!(starts(dir.path()), 2);
 }
@@ -107,7 +109,7 @@ async fn a_tool_whose_supervisor_was_killed_still_counts_as_running() {
     let again = supervision().start_or_adopt(dir.path(), &command).await.unwrap();
     assert_eq!(again.members()[0], tool);
     open(dir.path(), "0\n").await;
-    assert_eq!(again.wait().await.unwrap(), Ending::Vanished);
+    assert_eq!(again.wait().await.unwrap(), ExitReport::Vanished);
     assert_eq!(starts(dir.path()), 1);
 }
 
@@ -125,12 +127,12 @@ async fn a_supervisor_killed_before_its_first_word_is_no_other_than_one_killed_l
     let (job, command) = (dir.path().join("job"), LongCommand::new("true", [""; 0]));
     let killed = instead(dir.path(), "kill -9 $$");
     let it = killed.start_or_adopt(&job, &command).await.unwrap();
-    assert_eq!(it.wait().await.unwrap(), Ending::Vanished);
+    assert_eq!(it.wait().await.unwrap(), ExitReport::Vanished);
     let broken = instead(dir.path(), "exit 3");
     let failure = broken.start_or_adopt(&job, &command).await.unwrap_err();
     assert!(failure.message.contains("it ended at once"), "{failure}");
     let it = supervision().start_or_adopt(&job, &command).await.unwrap();
-    assert_eq!(it.wait().await.unwrap(), Ending::Exit(0));
+    assert_eq!(it.wait().await.unwrap(), ExitReport::Exit(0));
 }
 
 #[tokio::test]
@@ -167,7 +169,7 @@ async fn the_folder_of_a_tool_at_work_is_not_emptied_by_another_start() {
     // One that is dead and not yet buried has no command line either.
     assert!(std::fs::read(format!("/proc/{tool}/cmdline")).unwrap_or_default().is_empty());
     assert!(!outer.exists() && !job.join("gate").exists());
-    assert_eq!(it.wait().await.unwrap(), Ending::Exit(0));
+    assert_eq!(it.wait().await.unwrap(), ExitReport::Exit(0));
     it.remove().await.unwrap();
     it.remove().await.unwrap();
     assert!(!job.exists());
@@ -187,7 +189,7 @@ async fn what_takes_the_place_of_the_folder_outside_is_neither_written_nor_remov
     std::fs::create_dir_all(at("precious/inside")).unwrap();
     std::fs::rename(at("precious"), at("outer")).unwrap();
     std::fs::write(at("moved/gate"), "0\n").unwrap();
-    assert_eq!(it.wait().await.unwrap(), Ending::Exit(0));
+    assert_eq!(it.wait().await.unwrap(), ExitReport::Exit(0));
     assert!(at("moved/made").exists() && !at("outer/made").exists());
     assert!(it.outer_folder().is_none());
     it.remove().await.unwrap();
@@ -205,7 +207,7 @@ async fn stopping_ends_the_tool_and_its_children_even_when_paused() {
     it.pause();
     it.stop().await.unwrap();
     assert_eq!(it.members(), [0; 0]);
-    assert_eq!(it.state(), Doing::Ended(Ending::Signal(15)));
+    assert_eq!(it.state(), Doing::Ended(ExitReport::Signal(15)));
     it.stop().await.unwrap();
 }
 
@@ -220,7 +222,7 @@ async fn stopping_ends_what_the_tool_left_behind_too() {
     started(&it, dir.path()).await;
     it.stop().await.unwrap();
     assert_eq!(it.members(), [0; 0]);
-    assert_eq!(it.state(), Doing::Ended(Ending::Signal(15)));
+    assert_eq!(it.state(), Doing::Ended(ExitReport::Signal(15)));
 }
 
 #[tokio::test]
@@ -230,5 +232,5 @@ async fn another_command_takes_the_place_of_the_first() {
     started(&it, dir.path()).await;
     let other = LongCommand::new("true", [""; 0]);
     let it = supervision().start_or_adopt(dir.path(), &other).await.unwrap();
-    assert_eq!(it.wait().await.unwrap(), Ending::Exit(0));
+    assert_eq!(it.wait().await.unwrap(), ExitReport::Exit(0));
 }

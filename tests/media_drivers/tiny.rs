@@ -10,13 +10,13 @@ use hostler::domain::ImageForm;
 use super::supervision;
 
 /// A guest whose serial line is ours.
-struct Guest {
+struct TinyGuest {
     qemu: Child,
     keys: ChildStdin,
     screen: BufReader<ChildStdout>,
 }
 
-impl Guest {
+impl TinyGuest {
     fn boot(image: &MadeImage, more: &[&str]) -> Self {
         let ImageForm::Direct { kernel, initrd, append } = &image.form else {
             panic!("{image:?} is no kernel with an initrd");
@@ -61,7 +61,7 @@ impl Guest {
     }
 }
 
-impl Drop for Guest {
+impl Drop for TinyGuest {
     fn drop(&mut self) {
         self.qemu.kill().and_then(|()| self.qemu.wait()).unwrap();
     }
@@ -95,7 +95,7 @@ async fn tiny_boots_takes_its_name_and_switches_itself_off() {
     let drive = |name: &str, path: &std::path::Path| {
         format!("file={},format=raw,if=none,id={name}", path.display())
     };
-    let mut guest = Guest::boot(
+    let mut guest = TinyGuest::boot(
         &image,
         &[
             "-drive",
@@ -139,7 +139,7 @@ async fn tiny_is_the_same_every_time_and_obeys_the_power_button() {
 
     let socket = dir.path().join("monitor");
     let monitor = format!("unix:{},server=on,wait=off", socket.display());
-    let mut guest = Guest::boot(&one, &["-qmp", &monitor]);
+    let mut guest = TinyGuest::boot(&one, &["-qmp", &monitor]);
     assert_eq!(guest.until(" tiny"), "tiny tiny");
     let mut qmp = std::os::unix::net::UnixStream::connect(&socket).unwrap();
     writeln!(qmp, r#"{{"execute":"qmp_capabilities"}}{{"execute":"system_powerdown"}}"#).unwrap();

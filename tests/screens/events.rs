@@ -77,7 +77,7 @@ fn at_most_one_question_for_rows_is_under_way() {
     for seq in 1..200 {
         let later = stage.model.now + jiff::SignedDuration::from_millis(5);
         asked += asks(&update(&mut stage.model, Msg::Now(later)));
-        let fact = Fact::Gone(ResourceId::new(ResourceKind::Vm, seq));
+        let fact = Fact::Gone(ResourceId::new(Vm::KIND, seq));
         let event = Event { life: 1, seq, at: now(), fact };
         asked += asks(&update(&mut stage.model, Msg::Event(Box::new(event))));
     }
@@ -94,7 +94,9 @@ fn a_console_that_comes_back_asks_for_everything_again() {
     let cmds = start(&mut stage.model);
     let asks =
         |wanted: Ask| cmds.iter().any(|cmd| matches!(cmd, Cmd::Query(ask, _) if *ask == wanted));
-    for ask in [Ask::Host, Ask::Lanes, Ask::Flight, Ask::Counts, Ask::Rows(Tab::Vms)] {
+    for ask in
+        [Ask::Host, Ask::Lanes, Ask::Flight, Ask::Counts, Ask::Rows(Tab::Resources(Vm::KIND))]
+    {
         assert!(asks(ask.clone()), "{ask:?} of {cmds:?}");
     }
     assert!(cmds.iter().any(|cmd| matches!(cmd, Cmd::SerialOpen(_))), "{cmds:?}");

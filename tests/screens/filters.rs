@@ -1,6 +1,8 @@
 //! Filters as they are typed: what words find, what the columns are called, what is not understood.
 
 use hostler::domain::*;
+use hostler::ui::model::{Modal, Tab};
+use hostler::ui::msg::Cmd;
 use hostler::ui::theme::Theme;
 
 use super::fake_backend::Fake;
@@ -18,7 +20,7 @@ fn a_word_finds_the_name_of_what_a_row_refers_to() {
         _ => None,
     });
     let (disk, vm) = attached.unwrap();
-    let vm = ResourceId::new(ResourceKind::Vm, vm);
+    let vm = ResourceId::new(Vm::KIND, vm);
     let vm = stage.fake.resources.iter().find(|it| it.id() == vm).unwrap().name().to_owned();
     stage.keys(&format!("2 / \"{vm}\" enter"));
     assert!(shown(&stage).contains(&disk), "{}", stage.text());
@@ -41,9 +43,9 @@ fn what_stands_over_a_column_means_it_and_tab_goes_on_with_it() {
     assert!(footer.starts_with(" /size>1"), "{footer}");
     assert!(!footer.contains("no column"), "{footer}");
     assert_eq!(stage.model.pane().filter, "size>1");
-    assert!(stage.text().contains("columns id name state what source size created age"));
+    assert!(stage.text().contains("columns id name state size what source created age"));
     stage.keys("esc ? \"columns\"");
-    assert!(stage.text().contains("id name state what source size created age"));
+    assert!(stage.text().contains("id name state size what source created age"));
     // The order is chosen by the same words.
     stage.keys("esc o");
     assert!(stage.text().contains("what") && !stage.text().contains("bytes"), "{}", stage.text());
@@ -70,4 +72,58 @@ fn what_is_not_understood_is_pointed_at_and_the_list_says_what_it_still_shows() 
     assert!(stage.text().contains("still all rows"), "{}", stage.text());
     stage.keys("esc");
     assert!(!stage.text().contains("still"), "{}", stage.text());
+}
+
+#[test]
+fn filters_and_sorting_are_asked_of_the_backend_and_remembered() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("/ \"web\" enter");
+    assert_eq!(stage.model.pane().total, 4);
+    stage.keys("esc / \"colour:red\"");
+    assert!(stage.text().contains("no column 'colour'"));
+    stage.keys("esc > >");
+    let Some(Cmd::Save(choices)) = stage.cmds.last() else { panic!("nothing was saved") };
+    assert_eq!(choices.sort[&Tab::Resources(Vm::KIND)].column, "name");
+}
+
+#[test]
+fn a_filter_that_is_not_understood_says_so_and_changes_nothing() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("/ \"state:running\"");
+    let running = stage.model.pane().total;
+    assert!(running > 0 && running < 14, "{running}");
+    for (typed, said) in [
+        ("memory>", "nothing follows 'memory>'"),
+        ("memory>big", "'big' is no size, like 500MiB"),
+        ("name>m", "name is a text: it takes : != ~ !~"),
+    ] {
+        stage.keys(&format!("ctrl-u \"{typed}\""));
+        let footer = stage.text().lines().last().unwrap().to_owned();
+        assert!(footer.contains(typed) && footer.contains(said), "{footer}");
+        // It cannot be taken, and the list stays as it was last understood.
+        stage.keys("enter");
+        assert!(matches!(stage.model.modals.last(), Some(Modal::Filter { .. })));
+    }
+    stage.keys("esc");
+    assert_eq!(stage.model.pane().total, 14);
+}
+
+#[test]
+fn filters_compare_and_turn_around() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("/ \"state!=running\"");
+    let others = stage.model.pane().total;
+    stage.keys("ctrl-u \"state:running\"");
+    assert_eq!(stage.model.pane().total + others, 14);
+    stage.keys("ctrl-u \"-state:running\" enter");
+    assert_eq!(stage.model.pane().total, others);
+    stage.keys("5 / \"48190\" enter");
+    assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
+    assert_eq!(stage.model.pane().total, 1);
+    stage.keys("/ ctrl-u \"#48212\" enter");
+    assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_212)));
+    stage.keys("/ ctrl-u \"uid>=48190\" enter");
+    assert_eq!(stage.model.pane().total, 4);
+    stage.keys("/ ctrl-u \"age<30s\" enter");
+    assert_eq!(stage.model.pane().total, 0);
 }

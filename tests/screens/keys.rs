@@ -66,94 +66,6 @@ fn destructive_wants_the_name_typed() {
 }
 
 #[test]
-fn marks_make_it_many_with_one_question() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
-    stage.keys("space space S");
-    assert!(stage.text().contains("Stop these 2"));
-    stage.keys("y");
-    assert_eq!(stage.submitted().len(), 2);
-    stage.keys("* X");
-    assert!(stage.text().contains("type 14"));
-}
-
-#[test]
-fn marked_operations_are_cancelled_relaunched_and_moved_together() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
-    let controls = |stage: &mut Stage| {
-        let cmds = std::mem::take(&mut stage.cmds).into_iter();
-        let controls = cmds.filter_map(|cmd| match cmd {
-            Cmd::Control(control) => Some(control),
-            _ => None,
-        });
-        controls.collect::<Vec<_>>()
-    };
-    stage.keys("5 *");
-    let marked = stage.model.pane().marks.len();
-    assert_eq!(marked, 93);
-    let footer = stage.text().lines().last().unwrap().to_owned();
-    assert!(footer.starts_with(" 93 marked: x cancel"), "{footer}");
-
-    // Only what waits has a place to change, and it stays marked for the next press.
-    stage.keys("+");
-    assert_eq!(controls(&mut stage), [Control::Priority { uid: Uid(48_212), priority: 1 }]);
-    assert_eq!(stage.model.pane().marks.len(), marked);
-    // Only what has not ended can be called off, with one question for all.
-    stage.keys("x");
-    assert_eq!(controls(&mut stage), []);
-    let text = stage.text();
-    assert!(text.contains("Cancel 4 marked operations?"), "{text}");
-    assert!(text.contains("89 more are marked") && text.contains("#48190 disk_create"), "{text}");
-    stage.keys("y");
-    let cancelled = [48_190, 48_209, 48_211, 48_212].map(|uid| Control::Cancel { uid: Uid(uid) });
-    assert_eq!(controls(&mut stage), cancelled);
-    for control in cancelled {
-        stage.send(Msg::Controlled(control, Ok(())));
-    }
-    assert!(stage.text().contains("4 being cancelled"), "{}", stage.text());
-    assert!(!stage.model.pane().marks.contains_key(&48_212));
-
-    // One that failed is opened with what it was asked with, as without marks.
-    stage.keys("* G R");
-    assert!(stage.text().contains("#48190"), "{}", stage.text());
-    stage.keys("esc");
-    assert_eq!(controls(&mut stage), []);
-    let mut fake = Fake::full();
-    for operation in &mut fake.operations[3..6] {
-        operation.state = State::Error;
-    }
-    let mut stage = Stage::new(fake, (80, 24));
-    stage.keys("5 / \"state:error\" enter * R y");
-    let again = [48_187, 48_188, 48_190]
-        .map(|uid| Control::Relaunch { uid: Uid(uid), params: Params::new() });
-    assert_eq!(controls(&mut stage), again);
-    assert!(stage.model.pane().marks.is_empty());
-}
-
-#[test]
-fn a_mark_never_takes_a_key_in_silence() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
-    // Two that are halted: the first is marked, the second has the keys.
-    stage.keys("/ \"state:halted\" enter space s");
-    assert_eq!(stage.submitted(), []);
-    let marked = stage.model.pane().marks.values().next().unwrap().name.clone();
-    let text = stage.text();
-    assert!(text.contains(&format!("Start {marked}, which is marked?")), "{text}");
-    stage.keys("y");
-    let marked = *stage.submitted()[0].params["vm"].as_u64().as_ref().unwrap();
-    // What was done to it took the mark off: the next key is for the row it is pressed on.
-    stage.cmds.clear();
-    stage.keys("s");
-    let [submit] = stage.submitted().try_into().unwrap();
-    assert_ne!(submit.params["vm"].as_u64(), Some(marked));
-    assert!(stage.model.pane().marks.is_empty());
-    // A mark on the very row that has the keys asks nothing.
-    stage.cmds.clear();
-    stage.keys("G space s");
-    assert_eq!(stage.submitted().len(), 1);
-    assert!(stage.model.pane().marks.is_empty());
-}
-
-#[test]
 fn the_form_of_a_marked_row_is_about_that_row() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     stage.keys("3 space enter");
@@ -251,10 +163,10 @@ fn what_crashed_or_did_not_fire_is_found_like_what_failed() {
     stage.keys("/ \"web\" enter !");
     assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
     stage.keys("!");
-    assert_eq!(at(&stage), (Tab::Vms, crashed));
+    assert_eq!(at(&stage), (Tab::Resources(Vm::KIND), crashed));
     assert_eq!(stage.model.pane().current().map(Row::name), Some("db-1".to_owned()));
     stage.keys("!");
-    assert_eq!(at(&stage), (Tab::Tasks, Some(2)));
+    assert_eq!(at(&stage), (Tab::Resources(Task::KIND), Some(2)));
     stage.keys("!");
     assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
     // What is mended while we look on is found no more.
@@ -266,7 +178,7 @@ fn what_crashed_or_did_not_fire_is_found_like_what_failed() {
     });
     stage.event(1, Fact::Resource(mended.unwrap().into()));
     stage.keys("!");
-    assert_eq!(at(&stage), (Tab::Tasks, Some(2)));
+    assert_eq!(at(&stage), (Tab::Resources(Task::KIND), Some(2)));
 }
 
 #[test]
@@ -344,61 +256,6 @@ fn cancel_of_what_runs_asks_and_priority_is_for_what_waits() {
 }
 
 #[test]
-fn filters_and_sorting_are_asked_of_the_backend_and_remembered() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
-    stage.keys("/ \"web\" enter");
-    assert_eq!(stage.model.pane().total, 4);
-    stage.keys("esc / \"colour:red\"");
-    assert!(stage.text().contains("no column 'colour'"));
-    stage.keys("esc > >");
-    assert!(
-        matches!(stage.cmds.last(), Some(Cmd::Save(choices)) if choices.sort[&Tab::Vms].column == "name")
-    );
-}
-
-#[test]
-fn a_filter_that_is_not_understood_says_so_and_changes_nothing() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
-    stage.keys("/ \"state:running\"");
-    let running = stage.model.pane().total;
-    assert!(running > 0 && running < 14, "{running}");
-    for (typed, said) in [
-        ("memory>", "nothing follows 'memory>'"),
-        ("memory>big", "'big' is no size, like 500MiB"),
-        ("name>m", "name is a text: it takes : != ~ !~"),
-    ] {
-        stage.keys(&format!("ctrl-u \"{typed}\""));
-        let footer = stage.text().lines().last().unwrap().to_owned();
-        assert!(footer.contains(typed) && footer.contains(said), "{footer}");
-        // It cannot be taken, and the list stays as it was last understood.
-        stage.keys("enter");
-        assert!(matches!(stage.model.modals.last(), Some(Modal::Filter { .. })));
-    }
-    stage.keys("esc");
-    assert_eq!(stage.model.pane().total, 14);
-}
-
-#[test]
-fn filters_compare_and_turn_around() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
-    stage.keys("/ \"state!=running\"");
-    let others = stage.model.pane().total;
-    stage.keys("ctrl-u \"state:running\"");
-    assert_eq!(stage.model.pane().total + others, 14);
-    stage.keys("ctrl-u \"-state:running\" enter");
-    assert_eq!(stage.model.pane().total, others);
-    stage.keys("5 / \"48190\" enter");
-    assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
-    assert_eq!(stage.model.pane().total, 1);
-    stage.keys("/ ctrl-u \"#48212\" enter");
-    assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_212)));
-    stage.keys("/ ctrl-u \"uid>=48190\" enter");
-    assert_eq!(stage.model.pane().total, 4);
-    stage.keys("/ ctrl-u \"age<30s\" enter");
-    assert_eq!(stage.model.pane().total, 0);
-}
-
-#[test]
 fn the_row_says_what_is_happening_to_it() {
     let stage = Stage::new(Fake::full(), (80, 24));
     let text = stage.text();
@@ -465,6 +322,31 @@ fn every_name_in_the_default_key_map_is_an_action_of_the_real_catalogue() {
 }
 
 #[test]
+fn every_key_of_the_real_catalogue_asks_for_what_it_stands_at() {
+    use hostler::backend::{operations, settings::Settings};
+    let kinds = operations::all(&Settings::new("/nowhere".into()));
+    let real = Catalogue::new(kinds.into_iter().map(|entry| entry.spec));
+    let keymap = Keymap::new(table(&real), &[]).unwrap();
+    for entry in keymap.entries().iter().filter(|entry| !entry.keys.is_empty()) {
+        assert_eq!(keymap.keys(&entry.action), entry.keys, "{}", entry.name);
+    }
+}
+
+#[test]
+fn a_key_of_the_operators_own_is_not_lost_to_one_of_the_catalogue() {
+    let mine =
+        |map: &str| Keymap::new(table(&catalogue()), &[("mine.toml".to_owned(), map.to_owned())]);
+    let error = mine("help = \"S\"").unwrap_err();
+    assert!(error.contains("'S'") && error.contains("vm_stop"), "{error}");
+    assert!(mine("help = \"S\"\nvm_stop = \"Z\"").is_ok());
+    // Names that another backend offers are none of a mistake.
+    let files = [("mine.toml".to_owned(), "pool_scrub = \"Z\"".to_owned())];
+    assert!(Keymap::new(table(&catalogue()), &files).is_err());
+    let others = ["pool_scrub".to_owned()];
+    assert!(Keymap::with_others(table(&catalogue()), &files, &others).is_ok());
+}
+
+#[test]
 fn the_keys_in_windows_are_in_the_key_map() {
     let rebound = |map: &str| {
         let files = [("mine.toml".to_owned(), map.to_owned())];
@@ -513,10 +395,13 @@ fn the_keys_in_windows_are_in_the_key_map() {
     rebound("lane_pause = \"s\"\nsearch_take = \"ctrl-u\"").unwrap();
 }
 
+/// What is typed most: keys that are bound, and text.
+const TYPED_KEYS: &str = "nsSrcadXet x/:?DLovjkgGhlq123456*+-<>R yb";
+
 fn any_key() -> impl Strategy<Value = KeyEvent> {
     let code = prop_oneof![
         8 => any::<char>().prop_map(KeyCode::Char),
-        20 => proptest::sample::select("nsSrcadXet x/:?DLovjkgGhlq123456*+-<>R yb".chars().collect::<Vec<_>>())
+        20 => proptest::sample::select(TYPED_KEYS.chars().collect::<Vec<_>>())
             .prop_map(KeyCode::Char),
         12 => proptest::sample::select(vec![
             KeyCode::Enter, KeyCode::Esc, KeyCode::Tab, KeyCode::BackTab, KeyCode::Up,
@@ -533,7 +418,11 @@ fn any_key() -> impl Strategy<Value = KeyEvent> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn no_keys_at_any_size_panic(

@@ -102,7 +102,7 @@ fn marks_mean_the_operations_of_their_rows() {
 #[test]
 fn the_one_that_failed_on_a_marked_row_is_opened_with_what_it_was_asked_with() {
     let mut fake = Fake::full();
-    let is_of_a_vm = |id: ResourceId| id.kind == ResourceKind::Vm;
+    let is_of_a_vm = |id: ResourceId| id.kind == Vm::KIND;
     let ended = fake.operations.iter_mut().find(|operation| {
         operation.state == State::Done && operation.resource.is_some_and(is_of_a_vm)
     });
@@ -126,4 +126,92 @@ fn what_is_shown_beside_the_list_follows_the_keys_into_what_is_in_flight() {
     assert!(!stage.text().contains("Operation #48190"), "{}", stage.text());
     stage.keys("esc");
     assert!(!stage.text().contains("Operation #"), "{}", stage.text());
+}
+
+#[test]
+fn marks_make_it_many_with_one_question() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("space space S");
+    assert!(stage.text().contains("Stop these 2"));
+    stage.keys("y");
+    assert_eq!(stage.submitted().len(), 2);
+    stage.keys("* X");
+    assert!(stage.text().contains("type 14"));
+}
+
+#[test]
+fn marked_operations_are_cancelled_relaunched_and_moved_together() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let controls = |stage: &mut Stage| {
+        let cmds = std::mem::take(&mut stage.cmds).into_iter();
+        let controls = cmds.filter_map(|cmd| match cmd {
+            Cmd::Control(control) => Some(control),
+            _ => None,
+        });
+        controls.collect::<Vec<_>>()
+    };
+    stage.keys("5 *");
+    let marked = stage.model.pane().marks.len();
+    assert_eq!(marked, 93);
+    let footer = stage.text().lines().last().unwrap().to_owned();
+    assert!(footer.starts_with(" 93 marked: x cancel"), "{footer}");
+
+    // Only what waits has a place to change, and it stays marked for the next press.
+    stage.keys("+");
+    assert_eq!(controls(&mut stage), [Control::Priority { uid: Uid(48_212), priority: 1 }]);
+    assert_eq!(stage.model.pane().marks.len(), marked);
+    // Only what has not ended can be called off, with one question for all.
+    stage.keys("x");
+    assert_eq!(controls(&mut stage), []);
+    let text = stage.text();
+    assert!(text.contains("Cancel 4 marked operations?"), "{text}");
+    assert!(text.contains("89 more are marked") && text.contains("#48190 disk_create"), "{text}");
+    stage.keys("y");
+    let cancelled = [48_190, 48_209, 48_211, 48_212].map(|uid| Control::Cancel { uid: Uid(uid) });
+    assert_eq!(controls(&mut stage), cancelled);
+    for control in cancelled {
+        stage.send(Msg::Controlled(control, Ok(())));
+    }
+    assert!(stage.text().contains("4 being cancelled"), "{}", stage.text());
+    assert!(!stage.model.pane().marks.contains_key(&48_212));
+
+    // One that failed is opened with what it was asked with, as without marks.
+    stage.keys("* G R");
+    assert!(stage.text().contains("#48190"), "{}", stage.text());
+    stage.keys("esc");
+    assert_eq!(controls(&mut stage), []);
+    let mut fake = Fake::full();
+    for operation in &mut fake.operations[3..6] {
+        operation.state = State::Error;
+    }
+    let mut stage = Stage::new(fake, (80, 24));
+    stage.keys("5 / \"state:error\" enter * R y");
+    let again = [48_187, 48_188, 48_190]
+        .map(|uid| Control::Relaunch { uid: Uid(uid), params: Params::new() });
+    assert_eq!(controls(&mut stage), again);
+    assert!(stage.model.pane().marks.is_empty());
+}
+
+#[test]
+fn a_mark_never_takes_a_key_in_silence() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    // Two that are halted: the first is marked, the second has the keys.
+    stage.keys("/ \"state:halted\" enter space s");
+    assert_eq!(stage.submitted(), []);
+    let marked = stage.model.pane().marks.values().next().unwrap().name.clone();
+    let text = stage.text();
+    assert!(text.contains(&format!("Start {marked}, which is marked?")), "{text}");
+    stage.keys("y");
+    let marked = *stage.submitted()[0].params["vm"].as_u64().as_ref().unwrap();
+    // What was done to it took the mark off: the next key is for the row it is pressed on.
+    stage.cmds.clear();
+    stage.keys("s");
+    let [submit] = stage.submitted().try_into().unwrap();
+    assert_ne!(submit.params["vm"].as_u64(), Some(marked));
+    assert!(stage.model.pane().marks.is_empty());
+    // A mark on the very row that has the keys asks nothing.
+    stage.cmds.clear();
+    stage.keys("G space s");
+    assert_eq!(stage.submitted().len(), 1);
+    assert!(stage.model.pane().marks.is_empty());
 }

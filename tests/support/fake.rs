@@ -38,8 +38,13 @@ pub enum Asked {
 
 impl Fake {
     pub fn new() -> Arc<Self> {
+        Self::with(catalogue())
+    }
+
+    /// One that offers this.
+    pub fn with(catalogue: Catalogue) -> Arc<Self> {
         Arc::new(Self {
-            catalogue: catalogue(),
+            catalogue,
             asked: Mutex::default(),
             answers: Mutex::default(),
             accepted: Mutex::default(),
@@ -150,7 +155,7 @@ pub fn operation(uid: u64, state: State) -> Operation {
         kind: "vm_create".into(),
         state,
         params: Arc::default(),
-        resource: Some(ResourceId::new(ResourceKind::Vm, 3)),
+        resource: Some(ResourceId::new(Vm::KIND, 3)),
         resource_name: Some("web-3".into()),
         actor: "console:root".into(),
         priority: 0,
@@ -193,6 +198,9 @@ pub fn catalogue() -> Catalogue {
         risk: Risk::None,
         warning: "".into(),
         fields,
+        offered_on: Vec::new(),
+        edits: false,
+        hint: Hint::default(),
         locks: Vec::new(),
         requires: Vec::new(),
         state_after: None,
@@ -205,11 +213,11 @@ pub fn catalogue() -> Catalogue {
     ];
     let mut delete = spec(
         "vm_delete",
-        ResourceKind::Vm,
+        Vm::KIND,
         Effect::Deletes,
         vec![Field::required(
             "vm",
-            FieldType::Resource { of: ResourceKind::Vm, states: vec!["halted".into()] },
+            FieldType::Resource { of: Vm::KIND, states: vec!["halted".into()] },
             "The virtual machine.",
         )],
     );
@@ -217,36 +225,11 @@ pub fn catalogue() -> Catalogue {
     delete.risk = Risk::Destructive;
     delete.warning = "Its root disk is lost.".into();
     Catalogue::new([
-        spec(
-            "vm_create",
-            ResourceKind::Vm,
-            Effect::Creates,
-            vec![
-                Field::required("hostname", FieldType::Hostname, "The guest's host name."),
-                Field::required(
-                    "password",
-                    FieldType::Secret { min: 8 },
-                    "The password of the login.",
-                ),
-                Field::required(
-                    "os",
-                    FieldType::Resource { of: ResourceKind::Image, states: vec!["ready".into()] },
-                    "The image.",
-                ),
-                Field::optional(
-                    "shares",
-                    FieldType::Integer { min: 1, max: 64, unit: "shares".into() },
-                    1,
-                    "Shares of the box.",
-                ),
-                Field::optional("start", FieldType::Flag, true, "Start it when it is there."),
-                Field::optional("ssh_keys", FieldType::Lines, json!([]), "SSH public keys."),
-            ],
-        ),
+        spec("vm_create", Vm::KIND, Effect::Creates, vm_fields()),
         delete,
         spec(
             "disk_create",
-            ResourceKind::Disk,
+            Disk::KIND,
             Effect::Creates,
             vec![
                 Field::required("name", FieldType::Name, "Its name."),
@@ -255,7 +238,7 @@ pub fn catalogue() -> Catalogue {
         ),
         spec(
             "task_create",
-            ResourceKind::Task,
+            Task::KIND,
             Effect::Creates,
             vec![
                 Field::required("name", FieldType::Name, "Its name."),
@@ -271,7 +254,7 @@ pub fn catalogue() -> Catalogue {
         ),
         spec(
             "encode",
-            ResourceKind::Encoding,
+            Encoding::KIND,
             Effect::Creates,
             vec![
                 Field::required("source", FieldType::File, "The file to encode."),
@@ -286,4 +269,37 @@ pub fn catalogue() -> Catalogue {
             ],
         ),
     ])
+}
+
+/// The fields of `vm_create`.
+fn vm_fields() -> Vec<Field> {
+    let list = |of| FieldType::List { of: Box::new(of), min: 0, max: 8 };
+    let disk = FieldType::Resource { of: Disk::KIND, states: vec![] };
+    let number = FieldType::Integer { min: 1, max: 65_535, unit: "".into() };
+    let port = FieldType::Record {
+        fields: vec![
+            Field::required("port", number.clone(), "The port of the box."),
+            Field::optional("guest", number, 22, "The port of the guest."),
+            Field::optional("key", FieldType::Secret { min: 1 }, json!(null), "Who may knock."),
+        ],
+    };
+    vec![
+        Field::required("hostname", FieldType::Hostname, "The guest's host name."),
+        Field::required("password", FieldType::Secret { min: 8 }, "The password of the login."),
+        Field::required(
+            "os",
+            FieldType::Resource { of: Image::KIND, states: vec!["ready".into()] },
+            "The image.",
+        ),
+        Field::optional(
+            "shares",
+            FieldType::Integer { min: 1, max: 64, unit: "shares".into() },
+            1,
+            "Shares of the box.",
+        ),
+        Field::optional("start", FieldType::Flag, true, "Start it when it is there."),
+        Field::optional("ssh_keys", FieldType::Lines, json!([]), "SSH public keys."),
+        Field::optional("disks", list(disk), json!([]), "Disks it has."),
+        Field::optional("ports", list(port), json!([]), "Ports that lead to it."),
+    ]
 }

@@ -92,11 +92,12 @@ impl Fake {
             }
             Query::Counts => Answer::Counts(Counts {
                 resources: ResourceKind::ALL
-                    .map(|kind| {
+                    .iter()
+                    .map(|&kind| {
                         let number = self.resources.iter().filter(|r| r.kind() == kind).count();
                         (kind, number as u64)
                     })
-                    .to_vec(),
+                    .collect(),
                 operations: self.operations.last().map_or(0, |_| 48_212),
             }),
             Query::Lanes => Answer::Lanes(
@@ -180,13 +181,13 @@ impl Fake {
         }
         match list.of {
             Subject::Resources(kind) => {
-                let columns = Resource::columns(kind);
+                let columns = &kind.spec().columns;
                 let mut rows: Vec<Resource> = self
                     .resources
                     .iter()
                     .filter(|resource| resource.kind() == kind)
                     .filter(|resource| {
-                        list.filter.matches(&columns, |name| match name {
+                        list.filter.matches(columns, |name| match name {
                             filter::REFERRED => Some(self.names_of(resource)),
                             _ => resource.field(name),
                         })
@@ -202,7 +203,7 @@ impl Fake {
                     .operations
                     .iter()
                     .filter(|operation| {
-                        list.filter.matches(Operation::COLUMNS, |name| operation.field(name))
+                        list.filter.matches(Operation::columns(), |name| operation.field(name))
                     })
                     .cloned()
                     .collect();

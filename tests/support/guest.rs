@@ -19,7 +19,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use uuid::Uuid;
 
 /// Kernel modules the guest needs: its disks, and its power button.
-const MODULES: [&str; 5] = ["virtio_pci", "virtio_scsi", "sd_mod", "button", "evdev"];
+const GUEST_MODULES: [&str; 5] = ["virtio_pci", "virtio_scsi", "sd_mod", "button", "evdev"];
 
 const INIT: &str = r#"#!/bin/sh
 /bin/busybox mkdir -p /proc /sys /dev /tmp
@@ -116,6 +116,7 @@ impl TinyVm {
             root: None,
             seed: None,
             disks: Vec::new(),
+            forwards: Vec::new(),
             launch: "test".into(),
         };
         Self { spec, _dir: dir }
@@ -208,7 +209,7 @@ fn with_dependencies(modules: &Path) -> Vec<String> {
     }
     let all = fs::read_to_string(modules.join("modules.dep")).unwrap();
     let (mut order, mut seen) = (Vec::new(), BTreeSet::new());
-    for name in MODULES {
+    for name in GUEST_MODULES {
         add(&all, name, &mut order, &mut seen);
     }
     order

@@ -1,7 +1,6 @@
 //! hostler as a user has it: the real program, on a state directory of its own.
 
-// Each test file uses its own part of this.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -14,17 +13,17 @@ use serde_json::Value;
 
 /// The longest anything may take before a test gives up. Never what decides a test: everything
 /// waits for what it wants to see.
-pub const PATIENCE: Duration = Duration::from_secs(240);
+pub const GIVE_UP_AFTER: Duration = Duration::from_secs(240);
 
 /// A state directory, and whatever lives in it.
-pub struct Box7 {
+pub struct Sandbox {
     dir: tempfile::TempDir,
     /// Where it was before it was moved.
     before: Vec<PathBuf>,
     serving: Option<Child>,
 }
 
-impl Box7 {
+impl Sandbox {
     /// An empty state directory. Its path is short, because unix sockets want it so.
     pub fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("hb").tempdir_in("/tmp").expect("a directory");
@@ -82,7 +81,7 @@ impl Box7 {
 
     /// Looks again and again until something is so. For what tells nobody when it happens.
     pub fn wait(&self, what: &str, so: impl Fn() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + GIVE_UP_AFTER;
         while !so() {
             assert!(Instant::now() < deadline, "waited in vain: {what}; the log: {}", self.log());
             std::thread::sleep(Duration::from_millis(20));
@@ -249,7 +248,7 @@ impl Box7 {
     }
 }
 
-impl Drop for Box7 {
+impl Drop for Sandbox {
     fn drop(&mut self) {
         if let Some(mut child) = self.serving.take() {
             let _ = child.kill();

@@ -1,15 +1,14 @@
-//! How every kind of the catalogue is asked for on an empty box: which requests must come before it,
-//! and what its fields hold. Derived from the catalogue entries, so that a new kind needs nothing
-//! here, unless a field's type does not tell what it is to hold.
+//! How every kind of the catalogue is asked for on an empty box: which requests must come before
+//! it, and what its fields hold. Derived from the catalogue entries, so that a new kind needs
+//! nothing here, unless a field's type does not tell what it is to hold.
 
-// Each test file uses its own part of this.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::path::{Path, PathBuf};
 
 use hostler::backend::operations;
 use hostler::backend::settings::Settings;
-use hostler::domain::{Effect, Field, FieldType, OperationSpec, ResourceKind};
+use hostler::domain::{Effect, Field, FieldType, Image, OperationSpec, ResourceKind};
 use serde_json::{Value, json};
 
 use super::media;
@@ -37,6 +36,8 @@ pub enum Given {
     Made(usize),
     /// Something that lies outside the state directory.
     Thing(Thing),
+    /// A list of one.
+    List(Box<Given>),
 }
 
 /// What requests need that hostler does not make.
@@ -67,6 +68,11 @@ pub fn given(kind: &str, field: &str) -> Option<Given> {
     }
 }
 
+/// What may be left out and is given all the same: a step is taken for it.
+fn has_a_step(kind: &str, field: &str) -> bool {
+    matches!((kind, field), ("vm_create", "disks"))
+}
+
 /// What is given besides where a kind only prepares for another: what need not wait for a guest.
 fn hurried(kind: &str, field: &str) -> Option<Given> {
     matches!((kind, field), ("vm_stop", "force")).then(|| Given::Value(json!(true)))
@@ -74,7 +80,7 @@ fn hurried(kind: &str, field: &str) -> Option<Given> {
 
 /// The kind that makes what others need, where more than one could: one whose guest boots.
 fn preferred(of: ResourceKind) -> Option<&'static str> {
-    (of == ResourceKind::Image).then_some("image_build")
+    (of == Image::KIND).then_some("image_build")
 }
 
 /// The requests that lead to a kind, itself the last, on an empty box.
@@ -107,6 +113,9 @@ impl Plan<'_> {
             let holds = match known.or(hurried) {
                 Some(given) => given,
                 None if field.required => self.value(spec, field)?,
+                None if !prepares && has_a_step(&spec.kind, &field.name) => {
+                    self.value(spec, field)?
+                }
                 None => continue,
             };
             fields.push((field.name.to_string(), holds));
@@ -136,10 +145,15 @@ impl Plan<'_> {
             FieldType::Choice { choices } => json!(choices.first().map(|it| it.value.clone())),
             FieldType::Lines => json!(["a line"]),
             FieldType::Every { min, .. } => json!(min),
+            FieldType::List { of, .. } => {
+                let item = Field { of: (**of).clone(), ..field.clone() };
+                return Ok(Given::List(Box::new(self.value(spec, &item)?)));
+            }
             FieldType::File
             | FieldType::NewFile
             | FieldType::Url
             | FieldType::Kind
+            | FieldType::Record { .. }
             | FieldType::Params { .. } => {
                 return Err(format!(
                     "{} cannot be set up: nothing says what its field {} is to hold; add a line to \

@@ -1,7 +1,6 @@
 //! Media files for tests, made by ffmpeg itself.
 
-// Each test file uses its own part of this.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

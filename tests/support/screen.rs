@@ -1,7 +1,6 @@
 //! The console in a real terminal: a pseudo-terminal whose screen is read back with vt100.
 
-// Each test file uses its own part of this.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::io::{Read, Write};
 use std::sync::{Arc, Condvar, Mutex};
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use tui_term::vt100;
 
-use super::hostler::{Box7, PATIENCE};
+use super::hostler::{GIVE_UP_AFTER, Sandbox};
 
 /// What the shell of [`Screen::open_shell`] begins a line with.
 pub const SHELL_PROMPT: &str = "shell> ";
@@ -34,13 +33,13 @@ pub struct Screen {
 
 impl Screen {
     /// Opens the console of a state directory on a terminal of that size.
-    pub fn open(place: &Box7, columns: u16, rows: u16, arguments: &[&str]) -> Self {
+    pub fn open(place: &Sandbox, columns: u16, rows: u16, arguments: &[&str]) -> Self {
         Self::open_with(place, columns, rows, arguments, &[])
     }
 
     /// The same, with some environment on top.
     pub fn open_with(
-        place: &Box7,
+        place: &Sandbox,
         columns: u16,
         rows: u16,
         arguments: &[&str],
@@ -53,7 +52,7 @@ impl Screen {
 
     /// Opens a shell that does job control and leaves the terminal's modes alone, on a terminal of
     /// that size, with `hostler` in its path.
-    pub fn open_shell(place: &Box7, columns: u16, rows: u16) -> Self {
+    pub fn open_shell(place: &Sandbox, columns: u16, rows: u16) -> Self {
         let mut command = CommandBuilder::new("dash");
         command.arg("-i");
         let program = std::path::Path::new(env!("CARGO_BIN_EXE_hostler"));
@@ -68,7 +67,7 @@ impl Screen {
     }
 
     fn start(
-        place: &Box7,
+        place: &Sandbox,
         columns: u16,
         rows: u16,
         mut command: CommandBuilder,
@@ -124,7 +123,7 @@ impl Screen {
 
     /// Waits until the screen is as wanted; `what` says what is waited for.
     pub fn wait(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        self.wait_until(Instant::now() + PATIENCE, what, wanted)
+        self.wait_until(Instant::now() + GIVE_UP_AFTER, what, wanted)
     }
 
     /// The same, for what takes a guest minutes on a slow box.
@@ -212,7 +211,7 @@ impl Screen {
 
     /// Waits until the console has ended and the last it wrote is read; gives its exit status.
     pub fn ended(&mut self) -> u32 {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + GIVE_UP_AFTER;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("its end") {
                 break status.exit_code();
@@ -222,8 +221,9 @@ impl Screen {
         };
         let (shown, changed) = &*self.shown;
         let shown = shown.lock().expect("the screen");
-        let (shown, late) =
-            changed.wait_timeout_while(shown, PATIENCE, |shown| !shown.closed).expect("the screen");
+        let (shown, late) = changed
+            .wait_timeout_while(shown, GIVE_UP_AFTER, |shown| !shown.closed)
+            .expect("the screen");
         let text = shown.parser.screen().contents();
         assert!(!late.timed_out(), "somebody still holds the terminal, which shows:\n{text}");
         status

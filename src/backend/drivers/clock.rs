@@ -10,7 +10,7 @@ use crate::backend::ports::{CLOCK_SET, Clock};
 use crate::domain::BoxFuture;
 
 /// The longest one sleep lasts, so that a clock that was set is noticed in time.
-const LONGEST: Duration = Duration::from_secs(60);
+const MAX_SLEEP: Duration = Duration::from_secs(60);
 
 /// The system's clocks.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,7 +50,7 @@ impl clock::Clock for SystemClock {
                 if left.is_zero() {
                     return;
                 }
-                tokio::time::sleep(left.min(LONGEST)).await;
+                tokio::time::sleep(left.min(MAX_SLEEP)).await;
             }
         })
     }

@@ -1,10 +1,11 @@
-//! The encoder behind the port: ffmpeg, supervised, and never believed without a look at what it wrote.
+//! The encoder behind the port: ffmpeg, supervised, and never believed without a look at what it
+//! wrote.
 //!
 //! ffmpeg ends with status 0 on a source that breaks off, and on an output cut short by somebody's
 //! `q`. So an encoding counts only when ffprobe finds the wanted streams in it at full length.
 //!
-//! ffmpeg writes into a fresh folder beside the output. Which one that is stands in the command that
-//! the job's folder keeps, so it is found again by the next hostler, and goes with the job.
+//! ffmpeg writes into a fresh folder beside the output. Which one that is stands in the command
+//! that the job's folder keeps, so it is found again by the next hostler, and goes with the job.
 
 mod formats;
 pub(super) mod probe;
@@ -20,17 +21,17 @@ use uuid::Uuid;
 
 use super::atomic_file;
 use super::process;
-use super::supervise::{Doing, Ending, LongCommand, Stall, Supervised, Supervision};
+use super::supervise::{Doing, ExitReport, LongCommand, Stall, Supervised, Supervision};
 use crate::backend::ports::{
     CommandLog, EncodeJob, Encoded, Encoder, MediaInfo, PortFuture, Report,
 };
 use crate::backend::state_files::beneath::Folder;
 use crate::domain::Failure;
 
-use progress::Progress;
+use progress::EncoderProgress;
 
 /// How often ffmpeg tells how far it is.
-const TOLD_EVERY: Duration = Duration::from_millis(500);
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How much an output's length may differ from its source's: a second, or one part in a hundred.
 /// Codecs pad the last frame, and containers round; a file cut short misses more than that.
@@ -82,10 +83,10 @@ impl Ffmpeg {
         let stderr = String::from_utf8_lossy(&stderr);
         let took = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
         log.end(begun, ending.words(), process::tail(&stderr), took);
-        if ending != Ending::Exit(0) {
+        if ending != ExitReport::Exit(0) {
             return Err(complaint(job, &ending, &stderr));
         }
-        let last = Progress::read(&progress_file(dir))
+        let last = EncoderProgress::read(&progress_file(dir))
             .map_err(|error| Failure::io(format!("read {}", dir.display()), &error))?
             .unwrap_or_default();
         let partial = partial_of(&tool, &job.output).ok_or_else(|| gone(job))?.file;
@@ -167,15 +168,16 @@ fn gone(job: &EncodeJob) -> Failure {
 }
 
 /// Where ffmpeg writes until the output is verified.
-struct Partial {
+struct PartialOutput {
     dir: PathBuf,
     file: PathBuf,
 }
 
 /// Where what runs or ran in a job's folder writes, if that is for this output.
-fn partial_of(it: &Supervised, output: &Path) -> Option<Partial> {
+fn partial_of(it: &Supervised, output: &Path) -> Option<PartialOutput> {
     let dir = it.command()?.outer_dir?;
-    (dir.parent() == output.parent()).then(|| Partial { file: dir.join(file_name(output)), dir })
+    (dir.parent() == output.parent())
+        .then(|| PartialOutput { file: dir.join(file_name(output)), dir })
 }
 
 /// What an output is called, also until it is verified.
@@ -203,7 +205,7 @@ fn command(job: &EncodeJob, dir: Option<&Path>) -> Result<LongCommand, Failure> 
         Some(_) => format!("file:{}", output.rsplit('/').next().unwrap_or_default()),
         None => output,
     };
-    let period = TOLD_EVERY.as_secs_f64().to_string();
+    let period = PROGRESS_INTERVAL.as_secs_f64().to_string();
     let before = ["-nostdin", "-hide_banner", "-v", "warning", "-nostats", "-y"];
     let told = ["-stats_period", &period, "-progress", &progress];
     let format = formats::opened_as(&job.media.container);
@@ -230,10 +232,14 @@ fn progress_file(dir: &Path) -> PathBuf {
 }
 
 /// Reports how far ffmpeg is until it ends.
-async fn follow(tool: &Supervised, job: &EncodeJob, report: Report<'_>) -> Result<Ending, Failure> {
+async fn follow(
+    tool: &Supervised,
+    job: &EncodeJob,
+    report: Report<'_>,
+) -> Result<ExitReport, Failure> {
     let file = progress_file(&job.dir);
     let mut told = None;
-    let mut tell = || match Progress::read(&file) {
+    let mut tell = || match EncoderProgress::read(&file) {
         Ok(Some(progress)) if told != Some(progress) => {
             told = Some(progress);
             report(progress.meter(job.media.duration_s));
@@ -244,7 +250,7 @@ async fn follow(tool: &Supervised, job: &EncodeJob, report: Report<'_>) -> Resul
     };
     let written = partial_of(tool, &job.output).map(|partial| partial.file);
     let mut stall = Stall::watch(written.into_iter().chain([file.clone()]).collect());
-    let mut every = tokio::time::interval(TOLD_EVERY);
+    let mut every = tokio::time::interval(PROGRESS_INTERVAL);
     let wait = tool.wait();
     tokio::pin!(wait);
     loop {
@@ -258,8 +264,8 @@ async fn follow(tool: &Supervised, job: &EncodeJob, report: Report<'_>) -> Resul
                 if stall.is_over(tool) {
                     tool.stop().await?;
                     return Err(Failure::passing(format!(
-                        "cannot encode {}: ffmpeg has got no further for an hour and was ended; see \
-                         whether the disks of source and output answer, then relaunch",
+                        "cannot encode {}: ffmpeg has got no further for an hour and was ended; \
+                         see whether the disks of source and output answer, then relaunch",
                         job.source.display()
                     )));
                 }
@@ -269,28 +275,28 @@ async fn follow(tool: &Supervised, job: &EncodeJob, report: Report<'_>) -> Resul
 }
 
 /// Why ffmpeg did not do it, and what to do.
-fn complaint(job: &EncodeJob, ending: &Ending, stderr: &str) -> Failure {
+fn complaint(job: &EncodeJob, ending: &ExitReport, stderr: &str) -> Failure {
     let source = job.source.display();
     match ending {
-        Ending::NotStarted { missing: true, .. } => Failure::new(
+        ExitReport::NotStarted { missing: true, .. } => Failure::new(
             "ffmpeg is not installed; `hostler doctor` tells how to get it, then relaunch",
         ),
-        Ending::NotStarted { error, .. } => {
+        ExitReport::NotStarted { error, .. } => {
             Failure::new(format!("cannot encode {source}: ffmpeg does not start: {error}"))
         }
-        Ending::Vanished => Failure::passing(format!(
+        ExitReport::Vanished => Failure::passing(format!(
             "cannot encode {source}: ffmpeg is gone and left no word, as after a kill or a power \
              cut; relaunch to begin anew"
         )),
-        Ending::Signal(signal) => Failure::passing(format!(
+        ExitReport::Signal(signal) => Failure::passing(format!(
             "cannot encode {source}: ffmpeg was killed by signal {signal}, perhaps for want of \
              memory; relaunch to begin anew"
         )),
         // What ffmpeg ends with when SIGTERM or SIGINT told it to.
-        Ending::Exit(255) => Failure::passing(format!(
+        ExitReport::Exit(255) => Failure::passing(format!(
             "cannot encode {source}: somebody told ffmpeg to stop; relaunch to begin anew"
         )),
-        Ending::Exit(_) => {
+        ExitReport::Exit(_) => {
             let why = last_words(stderr).unwrap_or_else(|| ending.words());
             let advice = if stderr.contains("No space left on device") {
                 "free some space and relaunch"
@@ -350,8 +356,8 @@ async fn verify(
         && (expected - found).abs() > tolerance(expected)
     {
         return Err(Failure::new(format!(
-            "cannot encode {source}: it says it is {expected:.1} s long, but only {found:.1} s could \
-             be encoded; it is probably cut short or damaged: get it again and relaunch"
+            "cannot encode {source}: it says it is {expected:.1} s long, but only {found:.1} s \
+             could be encoded; it is probably cut short or damaged: get it again and relaunch"
         )));
     }
     Ok(())

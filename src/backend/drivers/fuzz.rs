@@ -7,7 +7,7 @@ use crate::backend::ports::{DiskInfo, MediaInfo, ProgressReport};
 /// The end of ffmpeg's progress file, as people are told it.
 #[must_use]
 pub fn progress(text: &str, duration_s: Option<f64>) -> Option<ProgressReport> {
-    ffmpeg::progress::Progress::parse(text).map(|progress| progress.meter(duration_s))
+    ffmpeg::progress::EncoderProgress::parse(text).map(|progress| progress.meter(duration_s))
 }
 
 /// What ffprobe says of a file.

@@ -20,16 +20,16 @@ use sha2::Digest;
 
 use super::atomic_file;
 use super::process;
-use super::room::Reserve;
+use super::room::HeadRoom;
 use super::supervise::{Supervised, Supervision};
 use crate::backend::ports::{
     Checksum, CommandLog, ImageTool, MadeImage, PortFuture, ProgressReport, Report,
 };
 use crate::domain::{DiskFormat, Failure, ImageForm};
 
-use copy::{Hasher, Stop};
+use copy::{Hasher, StopFlag};
 pub use fetch::Limits;
-use recognise::{Sort, recognise};
+use recognise::{Content, recognise};
 
 pub(super) use tiny::{find_busybox as static_busybox, newest_kernel as cloud_kernel};
 
@@ -98,12 +98,12 @@ impl ImageTool for Images {
     ) -> PortFuture<'a, MadeImage> {
         Box::pin(async move {
             match (recognise(source)?, initrd) {
-                (Sort::Kernel, None) => Err(Failure::new(format!(
+                (Content::Kernel, None) => Err(Failure::new(format!(
                     "{} is a kernel, which does not boot without an initial ramdisk; name its \
                      initrd too",
                     source.display()
                 ))),
-                (Sort::Kernel, Some(initrd)) => {
+                (Content::Kernel, Some(initrd)) => {
                     make_dir(dir)?;
                     bring(source, dir.join("kernel"), self.limits.reserve, report).await?;
                     bring(initrd, dir.join("initrd"), self.limits.reserve, report).await?;
@@ -138,7 +138,7 @@ impl ImageTool for Images {
                     blocking(move || tiny::build(&dir)).await
                 }
                 "debian" => {
-                    let room = self.limits.reserve.check(existing(dir), debian::ROOM);
+                    let room = self.limits.reserve.check(existing(dir), debian::BUILD_BYTES);
                     room.map_err(|error| Failure::io("build debian", &error))?;
                     debian::build(&self.supervision, dir, report, log).await
                 }
@@ -183,10 +183,10 @@ async fn adopt(
             .map_err(|error| Failure::io(format!("read {}", partial.display()), &error))
     };
     let (name, format, virtual_bytes) = match recognise(partial)? {
-        Sort::Qcow2 { virtual_bytes } => ("disk.qcow2", Some(DiskFormat::Qcow2), virtual_bytes),
-        Sort::Raw => ("disk.raw", Some(DiskFormat::Raw), length()?),
-        Sort::Iso => ("disk.iso", None, 0),
-        Sort::Kernel => {
+        Content::Qcow2 { virtual_bytes } => ("disk.qcow2", Some(DiskFormat::Qcow2), virtual_bytes),
+        Content::Raw => ("disk.raw", Some(DiskFormat::Raw), length()?),
+        Content::Iso => ("disk.iso", None, 0),
+        Content::Kernel => {
             return Err(Failure::new(format!(
                 "{} is no disk image: it is a kernel",
                 partial.display()
@@ -199,7 +199,7 @@ async fn adopt(
             ["info".as_ref(), "-f".as_ref(), format.word().as_ref(), partial.as_os_str()];
         let ended = process::run(log, "qemu-img", &arguments).await?;
         if !ended.ok {
-            let why = ended.complaint();
+            let why = ended.error_line();
             return Err(Failure::new(format!(
                 "{} is no disk image: {why}; get it again and relaunch",
                 partial.display()
@@ -224,7 +224,7 @@ async fn adopt(
 async fn bring(
     source: &Path,
     target: PathBuf,
-    reserve: Reserve,
+    reserve: HeadRoom,
     report: Report<'_>,
 ) -> Result<(), Failure> {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
@@ -241,7 +241,7 @@ async fn bring(
 async fn copied(
     source: &Path,
     target: PathBuf,
-    reserve: Reserve,
+    reserve: HeadRoom,
     report: Report<'_>,
 ) -> Result<(), Failure> {
     let source = source.to_owned();
@@ -330,7 +330,7 @@ async fn metered<T: Send + 'static>(
     report: Report<'_>,
     work: impl FnOnce(&AtomicBool, &dyn Fn(u64)) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    let stop = Stop::default();
+    let stop = StopFlag::default();
     let flag: Arc<AtomicBool> = stop.flag();
     let (tell, mut told) = tokio::sync::watch::channel(0_u64);
     let work = blocking(move || work(&flag, &move |done| _ = tell.send_replace(done)));
@@ -342,7 +342,8 @@ async fn metered<T: Send + 'static>(
             Ok(()) = told.changed() => {
                 let done = *told.borrow_and_update();
                 let fraction = (length > 0).then(|| (done as f64 / length as f64).min(1.0));
-                report(ProgressReport { fraction, detail: Some(what.to_owned()), ..ProgressReport::default() });
+                let detail = Some(what.to_owned());
+                report(ProgressReport { fraction, detail, ..ProgressReport::default() });
             }
         }
     }

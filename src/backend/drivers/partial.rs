@@ -2,6 +2,9 @@
 //!
 //! It is written in a hidden folder of its own beside its place, and renamed when it is whole. The
 //! folder's name is new each time, so a tool that outlived an earlier run cannot write into it.
+//!
+//! Own code: `tempfile` removes what a living process has dropped. This is written by tools that
+//! may outlive us, and is known again, as ours, by the next hostler.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File};
@@ -20,7 +23,7 @@ use super::atomic_file;
 
 /// The file in the folder that is locked for as long as the folder is worked in. It tells our
 /// folders from others of such a name, and those of the dead from those of the living.
-const LOCK: &str = ".hostler";
+const LOCK_FILE: &str = ".hostler";
 
 /// A file that is being made. Dropping it without [`Partial::publish`] removes what there is.
 #[derive(Debug)]
@@ -48,7 +51,7 @@ impl Partial {
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(folder.join(LOCK))
+            .open(folder.join(LOCK_FILE))
             .inspect(|lock| {
                 // Nobody else knows the name. Where there are no locks, nothing is cleared either.
                 let _ = flock(lock, FlockOperation::NonBlockingLockExclusive);
@@ -128,7 +131,7 @@ fn clear(parent: &Path, begins: &OsStr) -> io::Result<()> {
             continue;
         }
         let nofollow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
-        let lock = folder.held().join(LOCK);
+        let lock = folder.held().join(LOCK_FILE);
         match File::options().write(true).custom_flags(nofollow).open(lock) {
             Ok(lock) if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() => {
                 parent.remove_folder(&name)?;

@@ -15,15 +15,15 @@ use crate::backend::ports::CommandLog;
 use crate::domain::Failure;
 
 /// How long a tool may take. The longest, filling the disk of a built image, takes a minute or two.
-const PATIENCE: Duration = Duration::from_secs(30 * 60);
+const TOOL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// How much of a tool's output is kept with the step, in bytes.
-const TAIL: usize = 4096;
+const KEPT_OUTPUT: usize = 4096;
 /// How much of a tool's output is read at most, in bytes; the rest is thrown away.
-const MOST: usize = 1 << 20;
+const MAX_OUTPUT: usize = 1 << 20;
 
 /// How a tool ended, and what it printed.
 #[derive(Debug, Clone)]
-pub struct Ended {
+pub struct ToolOutput {
     /// Whether it ended with exit status 0.
     pub ok: bool,
     /// `exit 0`, `signal 9`.
@@ -34,10 +34,10 @@ pub struct Ended {
     pub stderr: String,
 }
 
-impl Ended {
+impl ToolOutput {
     /// The last line it wrote to standard error that says anything, or how it ended.
     #[must_use]
-    pub fn complaint(&self) -> String {
+    pub fn error_line(&self) -> String {
         self.stderr
             .lines()
             .rev()
@@ -67,7 +67,8 @@ pub fn line(program: &str, arguments: &[impl AsRef<OsStr>]) -> String {
     line
 }
 
-/// Runs a tool and returns how it ended, whatever that was. It is killed when the future is dropped.
+/// Runs a tool and returns how it ended, whatever that was. It is killed when the future is
+/// dropped.
 ///
 /// # Errors
 /// When the tool cannot be started, with the package that brings it where that is known.
@@ -75,12 +76,12 @@ pub async fn run(
     log: &CommandLog,
     program: &str,
     arguments: &[impl AsRef<OsStr>],
-) -> Result<Ended, Failure> {
+) -> Result<ToolOutput, Failure> {
     run_noting(log, program, arguments, |ended| format!("{}{}", ended.stdout, ended.stderr)).await
 }
 
-/// The same for a tool whose standard output is an answer to a program: people are shown only what it
-/// complained of.
+/// The same for a tool whose standard output is an answer to a program: people are shown only what
+/// it complained of.
 ///
 /// # Errors
 /// As [`run`].
@@ -88,7 +89,7 @@ pub async fn run_quiet(
     log: &CommandLog,
     program: &str,
     arguments: &[impl AsRef<OsStr>],
-) -> Result<Ended, Failure> {
+) -> Result<ToolOutput, Failure> {
     run_noting(log, program, arguments, |ended| ended.stderr.clone()).await
 }
 
@@ -96,12 +97,13 @@ async fn run_noting(
     log: &CommandLog,
     program: &str,
     arguments: &[impl AsRef<OsStr>],
-    note: fn(&Ended) -> String,
-) -> Result<Ended, Failure> {
+    note: fn(&ToolOutput) -> String,
+) -> Result<ToolOutput, Failure> {
     let begun = log.begin(line(program, arguments));
     let clock = Instant::now();
     let took = |clock: Instant| u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
-    // Found here and not through a PATH for the child, for which all of this process would be copied.
+    // Found here and not through a PATH for the child, for which all of this process would be
+    // copied.
     let spawned = tokio::process::Command::new(find(program).unwrap_or_else(|| program.into()))
         .arg0(program)
         .args(arguments)
@@ -120,22 +122,22 @@ async fn run_noting(
     };
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let whole = async { tokio::join!(child.wait(), read(stdout), read(stderr)) };
-    let Ok((status, stdout, stderr)) = tokio::time::timeout(PATIENCE, whole).await else {
+    let Ok((status, stdout, stderr)) = tokio::time::timeout(TOOL_TIMEOUT, whole).await else {
         log.end(begun, "killed", "", took(clock));
         return Err(Failure::passing(format!(
             "{program} did not come to an end within {} minutes and was killed: something it reads \
              or writes does not answer; see `dmesg`, then relaunch",
-            PATIENCE.as_secs() / 60
+            TOOL_TIMEOUT.as_secs() / 60
         )));
     };
     let status = status.map_err(|error| Failure::io(format!("wait for {program}"), &error))?;
-    let ended = Ended { ok: status.success(), how: ended(status), stdout, stderr };
+    let ended = ToolOutput { ok: status.success(), how: ended(status), stdout, stderr };
     log.end(begun, &ended.how, tail(&note(&ended)), took(clock));
     Ok(ended)
 }
 
-/// A program's file: in PATH, or where those for root are, such as the mkfs tools, which an ordinary
-/// user's path does not have on Debian.
+/// A program's file: in PATH, or where those for root are, such as the mkfs tools, which an
+/// ordinary user's path does not have on Debian.
 #[must_use]
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
@@ -149,21 +151,20 @@ pub fn find(program: &str) -> Option<PathBuf> {
 /// Runs a tool that must end with exit status 0.
 ///
 /// # Errors
-/// `what` it was for, the tool and its own complaint.
+/// `what` it was for, the tool and its own error.
 pub async fn run_ok(
     log: &CommandLog,
     what: &str,
     program: &str,
     arguments: &[impl AsRef<OsStr>],
-) -> Result<Ended, Failure> {
+) -> Result<ToolOutput, Failure> {
     let ended = run(log, program, arguments).await?;
     if ended.ok {
         return Ok(ended);
     }
-    let complaint = ended.complaint();
-    let advice =
-        if complaint.contains("No space left") { "; free some space and relaunch" } else { "" };
-    Err(Failure::new(format!("cannot {what}: {program}: {complaint}{advice}")))
+    let said = ended.error_line();
+    let advice = if said.contains("No space left") { "; free some space and relaunch" } else { "" };
+    Err(Failure::new(format!("cannot {what}: {program}: {said}{advice}")))
 }
 
 /// The failure for a program that could not be started.
@@ -192,7 +193,7 @@ pub fn ended(status: std::process::ExitStatus) -> String {
 /// The last few lines of an output, at most 4 KiB, for the step's record.
 #[must_use]
 pub fn tail(output: &str) -> String {
-    let from = output.len().saturating_sub(TAIL);
+    let from = output.len().saturating_sub(KEPT_OUTPUT);
     let from = (from..=output.len()).find(|&at| output.is_char_boundary(at)).unwrap_or(0);
     output[from..].trim_end().to_owned()
 }
@@ -203,7 +204,7 @@ async fn read(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
     let mut kept = Vec::new();
     let mut buffer = [0; 8192];
     while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
-        let room = MOST.saturating_sub(kept.len());
+        let room = MAX_OUTPUT.saturating_sub(kept.len());
         kept.extend_from_slice(&buffer[..count.min(room)]);
     }
     String::from_utf8_lossy(&kept).into_owned()
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_complaint_and_the_command_are_kept() {
+    async fn the_error_and_the_command_are_kept() {
         let log = CommandLog::default();
         let failure = run_ok(&log, "list it", "ls", &["/no such folder"]).await.unwrap_err();
         assert!(failure.message.starts_with("cannot list it: ls: ls: cannot access"), "{failure}");

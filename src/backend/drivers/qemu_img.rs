@@ -13,7 +13,7 @@ use crate::backend::ports::{CommandLog, DiskInfo, DiskTool, PortFuture, Seed};
 use crate::domain::{DiskFormat, Failure, FsType};
 
 /// The program that is driven.
-pub const PROGRAM: &str = "qemu-img";
+pub const QEMU_IMG: &str = "qemu-img";
 
 /// Bytes of a disk's sector.
 const SECTOR: u64 = 512;
@@ -111,18 +111,18 @@ async fn create(
         let made = process::run_ok(log, &what, mkfs, &arguments).await;
         made.map_err(|failure| fuller(path, &what, failure))?;
         let convert = ["convert", "-q", "-f", "raw", "-O", "qcow2", text(&raw)?, text(&qcow2)?];
-        let made = process::run_ok(log, &what, PROGRAM, &convert).await;
+        let made = process::run_ok(log, &what, QEMU_IMG, &convert).await;
         made.map_err(|failure| fuller(path, &what, failure))?;
     } else {
         let size = bytes.to_string();
         let blank = ["create", "-q", "-f", "qcow2", text(&qcow2)?, &size];
-        let made = process::run_ok(log, &what, PROGRAM, &blank).await;
+        let made = process::run_ok(log, &what, QEMU_IMG, &blank).await;
         made.map_err(|failure| fuller(path, &what, failure))?;
         // Nothing was put into it, so there is nothing to look after.
         return publish(partial, "qcow2").await;
     }
     let check = ["check", "-q", "-f", "qcow2", text(&qcow2)?];
-    process::run_ok(log, &what, PROGRAM, &check).await?;
+    process::run_ok(log, &what, QEMU_IMG, &check).await?;
     let made = info(&qcow2, log).await?;
     if made.virtual_bytes != bytes {
         let size = made.virtual_bytes;
@@ -156,7 +156,7 @@ async fn overlay(
     // -u: the name is as seen from where the overlay will be, and leads nowhere from here.
     let mut create = vec!["create", "-q", "-u", "-f", "qcow2", "-F", format.word()];
     create.extend(["-b", text(&backing)?, text(&qcow2)?, &size]);
-    let made = process::run_ok(log, &what, PROGRAM, &create).await;
+    let made = process::run_ok(log, &what, QEMU_IMG, &create).await;
     made.map_err(|failure| fuller(path, &what, failure))?;
     publish(partial, "qcow2").await
 }
@@ -179,7 +179,7 @@ async fn rebase(
     // -u: only the name changes, what it is over is the same.
     let mut rebase = vec!["rebase", "-q", "-u", "-f", "qcow2", "-F", format.word()];
     rebase.extend(["-b", text(&backing)?, text(&path)?]);
-    process::run_ok(log, &what, PROGRAM, &rebase).await.map(drop)
+    process::run_ok(log, &what, QEMU_IMG, &rebase).await.map(drop)
 }
 
 /// The name an overlay has for its backing file: as seen from its own folder where both are in one
@@ -213,7 +213,7 @@ async fn info(path: &Path, log: &CommandLog) -> Result<DiskInfo, Failure> {
     }
     // -U: a disk in use can be read too, and what is read is no more than information.
     let arguments = ["info", "-U", "--output=json", text(&path)?];
-    let ended = process::run_ok(log, &what, PROGRAM, &arguments).await?;
+    let ended = process::run_ok(log, &what, QEMU_IMG, &arguments).await?;
     let info = parse_info(&ended.stdout)
         .ok_or_else(|| Failure::new(format!("cannot {what}: qemu-img's answer is odd")))?;
     if info.format == "raw" {
@@ -230,7 +230,7 @@ async fn info(path: &Path, log: &CommandLog) -> Result<DiskInfo, Failure> {
 
 async fn check(path: &Path, log: &CommandLog) -> Result<Option<String>, Failure> {
     let arguments = ["check", "-q", "-f", "qcow2", "--output=json", text(path)?];
-    let ended = process::run_quiet(log, PROGRAM, &arguments).await?;
+    let ended = process::run_quiet(log, QEMU_IMG, &arguments).await?;
     if ended.ok || ended.stderr.contains("Failed to get") && ended.stderr.contains("lock") {
         return Ok(None);
     }
@@ -239,7 +239,7 @@ async fn check(path: &Path, log: &CommandLog) -> Result<Option<String>, Failure>
     match (count("corruptions"), count("check-errors")) {
         // Clusters that nobody uses are what a killed QEMU leaves; they do no harm.
         (0, 0) if count("leaks") > 0 => Ok(None),
-        (0, 0) => Ok(Some(ended.complaint())),
+        (0, 0) => Ok(Some(ended.error_line())),
         (corrupt, errors) => {
             Ok(Some(format!("qemu-img check finds {corrupt} corruptions and {errors} errors")))
         }

@@ -6,20 +6,20 @@ use std::path::Path;
 
 /// How much of a filesystem big files never take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reserve {
+pub struct HeadRoom {
     /// So many bytes,
     pub most: u64,
     /// or one part in so many of a small filesystem, whichever is less.
     pub part: u64,
 }
 
-impl Default for Reserve {
+impl Default for HeadRoom {
     fn default() -> Self {
         Self { most: 1 << 30, part: 20 }
     }
 }
 
-impl Reserve {
+impl HeadRoom {
     /// Looks whether so many more bytes leave enough on the filesystem of a folder.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_gibibyte_stays_free_and_less_on_a_small_filesystem() {
-        let reserve = Reserve::default();
+        let reserve = HeadRoom::default();
         assert_eq!(reserve.kept(1 << 40), 1 << 30);
         assert_eq!(reserve.kept(1 << 30), (1 << 30) / 20);
     }
@@ -70,10 +70,10 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_said_in_a_sentence() {
         let dir = tempfile::tempdir().unwrap();
-        Reserve { most: 0, part: 1 }.check(dir.path(), 1 << 20).unwrap();
-        let error = Reserve { most: 0, part: 1 }.check(dir.path(), 1 << 62).unwrap_err();
+        HeadRoom { most: 0, part: 1 }.check(dir.path(), 1 << 20).unwrap();
+        let error = HeadRoom { most: 0, part: 1 }.check(dir.path(), 1 << 62).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         assert!(error.to_string().starts_with("4398046511104 MiB more are needed, "), "{error}");
-        Reserve { most: u64::MAX, part: 1 }.check(dir.path(), 0).unwrap_err();
+        HeadRoom { most: u64::MAX, part: 1 }.check(dir.path(), 0).unwrap_err();
     }
 }

@@ -16,7 +16,7 @@ use crate::backend::ports::Seed;
 use crate::domain::Failure;
 
 /// Its size in bytes. cloud-init needs a few kilobytes of it.
-const SIZE: usize = 2 << 20;
+const SEED_BYTES: usize = 2 << 20;
 
 /// Makes the seed, readable by the owner alone. Blocks until the disk has it.
 ///
@@ -39,7 +39,7 @@ pub fn make(path: &Path, seed: &Seed) -> Result<(), Failure> {
 /// The whole filesystem. Its label is in the root directory too: cloud-init does not find a
 /// volume that has it in the boot sector alone.
 fn volume(meta_data: &str, user_data: &str) -> io::Result<Vec<u8>> {
-    let mut volume = Cursor::new(vec![0; SIZE]);
+    let mut volume = Cursor::new(vec![0; SEED_BYTES]);
     fatfs::format_volume(&mut volume, FormatVolumeOptions::new().volume_label(*b"CIDATA     "))?;
     {
         let filesystem = FileSystem::new(&mut volume, FsOptions::new())?;

@@ -20,6 +20,9 @@
 //!
 //! The tool and its children are the members of the supervisor's session other than itself. A
 //! session's number is not given out again while a member lives, so signals cannot go astray.
+//!
+//! Own code: `systemd-run` does the same where there is systemd and a session of the user; crates
+//! that make daemons lose the exit status, which is what somebody has to stay for.
 
 mod lock;
 mod outer;
@@ -48,10 +51,10 @@ pub use supervisor::main;
 use tree::Leader;
 
 /// How long a tool may take to end by itself after SIGTERM.
-const GRACE: Duration = Duration::from_secs(5);
+const TERM_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a supervisor may take to say that it is at work: on a busy disk, some seconds.
-const ANSWER: Duration = Duration::from_secs(120);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How often, and how long apart, a lock is asked for: one who only looks holds it for an instant,
 /// and a supervisor that has written down how its tool ended may still be on its way out.
@@ -103,7 +106,7 @@ impl LongCommand {
 /// How a tool ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Ending {
+pub enum ExitReport {
     /// With an exit status.
     Exit(i32),
     /// By a signal.
@@ -119,7 +122,7 @@ pub enum Ending {
     Vanished,
 }
 
-impl Ending {
+impl ExitReport {
     /// `exit 1`, `signal 9`, in the words short tools end with too.
     #[must_use]
     pub fn words(&self) -> String {
@@ -140,7 +143,7 @@ pub enum Doing {
     /// The supervisor or the tool lives.
     Running,
     /// It has ended.
-    Ended(Ending),
+    Ended(ExitReport),
 }
 
 /// Starts supervised tools.
@@ -213,7 +216,7 @@ impl Supervision {
             .map_err(failed)?;
         let mut said = String::new();
         if let Some(mut stdout) = child.stdout.take() {
-            let read = tokio::time::timeout(ANSWER, stdout.read_to_string(&mut said)).await;
+            let read = tokio::time::timeout(START_TIMEOUT, stdout.read_to_string(&mut said)).await;
             let Ok(read) = read else {
                 // What it may have started is found by whoever asks again.
                 child.start_kill().map_err(failed)?;
@@ -228,7 +231,7 @@ impl Supervision {
             // waits for the tool is told whether that lives, or that it is gone.
             "" if child.wait().await.map_err(failed)?.code().is_none() => Ok(()),
             "" => Err(Failure::passing(format!("cannot {}: it ended at once", what()))),
-            complaint => Err(Failure::passing(format!("cannot {}: {complaint}", what()))),
+            error => Err(Failure::passing(format!("cannot {}: {error}", what()))),
         }
     }
 }
@@ -277,18 +280,18 @@ impl Supervised {
             return Doing::Running;
         }
         // It may have ended between the two looks.
-        Doing::Ended(self.ending().unwrap_or(Ending::Vanished))
+        Doing::Ended(self.ending().unwrap_or(ExitReport::Vanished))
     }
 
     /// Returns how it ended, when it has.
     ///
     /// # Errors
     /// When the system cannot watch processes.
-    pub async fn wait(&self) -> Result<Ending, Failure> {
+    pub async fn wait(&self) -> Result<ExitReport, Failure> {
         loop {
             match self.state() {
                 Doing::Ended(ending) => return Ok(ending),
-                Doing::Absent => return Ok(Ending::Vanished),
+                Doing::Absent => return Ok(ExitReport::Vanished),
                 Doing::Running => self.somebody_ends().await?,
             }
         }
@@ -323,15 +326,17 @@ impl Supervised {
     }
 
     /// Ends the tool, gently for five seconds and then not. Returns when it is gone with its
-    /// children and its supervisor, also when it had ended without them; finding it gone is success.
+    /// children and its supervisor, also when it had ended without them; finding it gone is
+    /// success.
     ///
     /// # Errors
     /// When it will not die: a process the kernel itself does not let go.
     pub async fn stop(&self) -> Result<(), Failure> {
         // Again and again, because the tool may be about to start children.
-        for (signals, patience) in
-            [(&[Signal::CONT, Signal::TERM][..], GRACE), (&[Signal::KILL][..], 2 * GRACE)]
-        {
+        for (signals, patience) in [
+            (&[Signal::CONT, Signal::TERM][..], TERM_TIMEOUT),
+            (&[Signal::KILL][..], 2 * TERM_TIMEOUT),
+        ] {
             let deadline = tokio::time::Instant::now() + patience;
             while self.lives() {
                 let soon = tokio::time::Instant::now() + Duration::from_millis(250);
@@ -371,8 +376,8 @@ impl Supervised {
             .map_err(|error| Failure::io(format!("remove {}", self.dir.display()), &error))
     }
 
-    /// Takes the folder's lock after ending whatever is at work there; `None` when that, or what has
-    /// ended with exit status 0, `fits`.
+    /// Takes the folder's lock after ending whatever is at work there; `None` when that, or what
+    /// has ended with exit status 0, `fits`.
     async fn claim(&self, fits: impl Fn(&Self) -> bool) -> Result<Option<Lock>, Failure> {
         let shown = self.dir.display();
         for _ in 0..TRIES {
@@ -380,11 +385,13 @@ impl Supervised {
                 .map_err(|error| Failure::io(format!("write {shown}"), &error))?;
             if let Some(lock) = lock {
                 // Held by us, so nobody can begin or end anything meanwhile.
-                let done = self.ending() == Some(Ending::Exit(0)) && fits(self);
+                let done = self.ending() == Some(ExitReport::Exit(0)) && fits(self);
                 return Ok((!done).then_some(lock));
             }
             match self.state() {
-                Doing::Running | Doing::Ended(Ending::Exit(0)) if fits(self) => return Ok(None),
+                Doing::Running | Doing::Ended(ExitReport::Exit(0)) if fits(self) => {
+                    return Ok(None);
+                }
                 // What has ended may have left children behind.
                 _ => self.stop().await?,
             }
@@ -437,7 +444,7 @@ impl Supervised {
         watched.map_err(|error| Failure::io(format!("watch {}", self.dir.display()), &error))
     }
 
-    fn ending(&self) -> Option<Ending> {
+    fn ending(&self) -> Option<ExitReport> {
         serde_json::from_slice(&std::fs::read(self.dir.join("exit")).ok()?).ok()
     }
 

@@ -7,7 +7,7 @@ use crate::backend::ports::{CommandLog, Toolbox};
 use crate::domain::{BoxFuture, Tool, ToolState};
 
 /// Where a tool is found.
-enum Found {
+enum Probe {
     /// A program of one of these names, asked for its version with these arguments.
     Program(&'static [&'static str], &'static [&'static str]),
     /// A busybox without libraries.
@@ -18,10 +18,10 @@ enum Found {
 
 /// One tool, and the packages that bring it with apt-get, dnf, pacman, apk and zypper; an empty
 /// word means that the distribution has none.
-struct Known {
+struct ToolSpec {
     name: &'static str,
     purpose: &'static str,
-    found: Found,
+    found: Probe,
     packages: [&'static str; 5],
 }
 
@@ -31,14 +31,15 @@ const fn program(
     version: &'static [&'static str],
     purpose: &'static str,
     packages: [&'static str; 5],
-) -> Known {
-    Known { name, purpose, found: Found::Program(names, version), packages }
+) -> ToolSpec {
+    ToolSpec { name, purpose, found: Probe::Program(names, version), packages }
 }
 
 #[rustfmt::skip]
-const KNOWN: &[Known] = &[
+const KNOWN: &[ToolSpec] = &[
     program("qemu-system-x86_64", &["qemu-system-x86_64"], &["--version"], "running VMs",
-        ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86", "qemu-system-x86_64", "qemu-x86"]),
+        ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86", "qemu-system-x86_64",
+            "qemu-x86"]),
     program("qemu-img", &["qemu-img"], &["--version"], "making disks and images",
         ["qemu-utils", "qemu-img", "qemu-img", "qemu-img", "qemu-img"]),
     program("ffmpeg", &["ffmpeg"], &["-version"], "encoding",
@@ -57,13 +58,13 @@ const KNOWN: &[Known] = &[
         ["btrfs-progs", "btrfs-progs", "btrfs-progs", "btrfs-progs", "btrfsprogs"]),
     program("mmdebstrap", &["mmdebstrap"], &["--version"], "building the image debian",
         ["mmdebstrap", "mmdebstrap", "", "", ""]),
-    Known { name: "busybox", purpose: "building the image tiny", found: Found::StaticBusybox,
+    ToolSpec { name: "busybox", purpose: "building the image tiny", found: Probe::StaticBusybox,
         packages: ["busybox-static", "busybox", "busybox", "busybox-static", "busybox-static"] },
-    Known { name: "cloud kernel", purpose: "building the image tiny", found: Found::CloudKernel,
+    ToolSpec { name: "cloud kernel", purpose: "building the image tiny", found: Probe::CloudKernel,
         packages: ["linux-image-cloud-amd64", "", "", "", ""] },
 ];
 
-/// The commands that install packages, in the order of [`Known::packages`].
+/// The commands that install packages, in the order of [`ToolSpec::packages`].
 const INSTALLERS: [&str; 5] = [
     "apt-get install -y",
     "dnf install -y",
@@ -99,9 +100,9 @@ impl Toolbox for HostToolbox {
 }
 
 /// What a tool calls its version; `None` when it is not there or does not run.
-async fn version(found: &Found) -> Option<String> {
+async fn version(found: &Probe) -> Option<String> {
     match found {
-        Found::Program(names, arguments) => {
+        Probe::Program(names, arguments) => {
             let path = names.iter().find_map(|name| process::find(name))?;
             let log = CommandLog::default();
             let ended = process::run(&log, path.to_str()?, arguments).await.ok()?;
@@ -109,13 +110,13 @@ async fn version(found: &Found) -> Option<String> {
             let said = format!("{}\n{}", ended.stdout, ended.stderr);
             version_in(&said).or_else(|| ended.ok.then(|| "unknown".to_owned()))
         }
-        Found::StaticBusybox => {
+        Probe::StaticBusybox => {
             let path = super::image::static_busybox()?;
             let ended =
                 process::run(&CommandLog::default(), path.to_str()?, &["--help"]).await.ok()?;
             version_in(&ended.stdout)
         }
-        Found::CloudKernel => {
+        Probe::CloudKernel => {
             super::image::cloud_kernel(Path::new("/boot")).map(|(version, _)| version)
         }
     }
@@ -131,7 +132,7 @@ fn version_in(said: &str) -> Option<String> {
 }
 
 /// The exact command that brings a tool.
-fn mend(known: &Known, os_release: &str, root: bool) -> String {
+fn mend(known: &ToolSpec, os_release: &str, root: bool) -> String {
     let value = |key: &str| {
         let line = os_release.lines().find_map(|line| line.strip_prefix(key));
         line.map(|value| value.trim_matches(['"', '\''])).unwrap_or_default()
@@ -153,7 +154,7 @@ fn mend(known: &Known, os_release: &str, root: bool) -> String {
     }
     // Ubuntu's kernel for virtual machines goes by another name.
     let package = match known.found {
-        Found::CloudKernel if value("ID=") == "ubuntu" => "linux-image-kvm",
+        Probe::CloudKernel if value("ID=") == "ubuntu" => "linux-image-kvm",
         _ => known.packages[at],
     };
     let sudo = if root { "" } else { "sudo " };
@@ -164,7 +165,7 @@ fn mend(known: &Known, os_release: &str, root: bool) -> String {
 mod tests {
     use super::*;
 
-    fn known(name: &str) -> &'static Known {
+    fn known(name: &str) -> &'static ToolSpec {
         KNOWN.iter().find(|known| known.name == name).unwrap()
     }
 

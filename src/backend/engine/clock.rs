@@ -11,7 +11,7 @@ pub trait Clock: Send + Sync {
     /// Now, by the clock on the wall: anybody may set it at any moment.
     fn now(&self) -> Timestamp;
 
-    /// Returns when that moment has come, or before that when the clock was set: whoever waits looks
-    /// again.
+    /// Returns when that moment has come, or before that when the clock was set: whoever waits
+    /// looks again.
     fn until(&self, at: Timestamp) -> BoxFuture<'_, ()>;
 }

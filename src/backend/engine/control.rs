@@ -151,7 +151,7 @@ impl Engine {
         if reserved.is_none() {
             again.resource = subject(kind.spec(), &params).or(again.resource);
         }
-        let living = again.resource.and_then(|id| live.inventory().get(id));
+        let living = again.resource.and_then(|id| live.inventory().resource(id));
         again.resource_name = reserved.as_deref().or(living).map(|it| it.name().to_owned());
         let entry = self.kinds.queue_entry(&operation, &params, ancestors);
         let mut changes =

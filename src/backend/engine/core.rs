@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The lock is held for microseconds and never while waiting: changes are *sent* to the storage
-//! under it, which fixes their order, and awaited after. Events are published under it, so that they
-//! come in the order of what they tell.
+//! under it, which fixes their order, and awaited after. Events are published under it, so that
+//! they come in the order of what they tell.
 
 use std::fmt;
 use std::pin::Pin;
@@ -409,7 +409,8 @@ impl<T: Send + 'static> Drop for RunToCompletion<T> {
     }
 }
 
-/// An operation as the log names it: `#12 disk_create disk/3 'data'`. Costs nothing where no log is.
+/// An operation as the log names it: `#12 disk_create disk/3 'data'`. Costs nothing where no log
+/// is.
 pub(super) struct Title<'o>(pub(super) &'o Operation);
 
 impl fmt::Display for Title<'_> {

@@ -47,8 +47,8 @@ pub(super) type Kept = (Uid, Arc<dyn Kind>, ResourceId);
 
 impl Engine {
     /// An operation that ran has come to its end, and stays where it is until that is on disk: a
-    /// full disk costs time, and says what it waits for. When the backend leaves or the store breaks
-    /// before that, the next start takes the operation up again.
+    /// full disk costs time, and says what it waits for. When the backend leaves or the store
+    /// breaks before that, the next start takes the operation up again.
     pub(super) async fn finish_with_retry(
         self: &Arc<Self>,
         uid: Uid,
@@ -130,7 +130,7 @@ impl Engine {
             let (uid, settled) = (*uid, self.settled(live, *uid, *state));
             at += 1;
             if let Some(Changed::Remove(id)) = settled {
-                let name = live.inventory().get(id).map(Resource::name).unwrap_or_default();
+                let name = live.inventory().resource(id).map(Resource::name).unwrap_or_default();
                 let why = format!("{id} '{name}' was never made: its creation {uid} was cancelled");
                 for uid in live.stranded(id) {
                     if ending.lasts.iter().all(|last| last.uid != uid) {
@@ -148,7 +148,7 @@ impl Engine {
     fn settled(&self, live: &Live, uid: Uid, end: State) -> Option<Changed> {
         let operation = live.operation(uid)?;
         let makes = self.kinds.makes(operation).filter(|_| end != State::Done)?;
-        let resource = live.inventory().get(makes)?;
+        let resource = live.inventory().resource(makes)?;
         let kind = self.kinds.get(&operation.kind)?;
         match kind.resource_after(resource.clone(), end) {
             None => Some(Changed::Remove(resource.id())),

@@ -15,7 +15,8 @@ const BACKLOG: usize = 1024;
 pub struct EventBus {
     life: u64,
     clock: Arc<dyn Clock>,
-    /// The sequence number of the latest event. Held while sending, so that numbers and order agree.
+    /// The sequence number of the latest event. Held while sending, so that numbers and order
+    /// agree.
     seq: Mutex<u64>,
     events: broadcast::Sender<Event>,
     /// Tells that somebody began to listen.

@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use crate::domain::filter::REFERRED;
 use crate::domain::{
-    Disk, DiskState, Encoding, Filter, Image, List, Resource, ResourceId, ResourceKind, Sort, Task,
-    Value, Vm,
+    Column, Filter, List, Resource, ResourceId, ResourceKind, ResourceType, Sort, Value,
 };
 
 /// Every living resource.
@@ -19,20 +18,6 @@ pub struct Inventory {
     names: HashMap<(ResourceKind, String), u64>,
     /// The highest number ever given out.
     counters: HashMap<ResourceKind, u64>,
-}
-
-/// Gets a resource of one kind by its number.
-macro_rules! getter {
-    ($(#[$doc:meta])* $name:ident, $kind:ident) => {
-        $(#[$doc])*
-        #[must_use]
-        pub fn $name(&self, id: u64) -> Option<&$kind> {
-            match self.get(ResourceId::new(ResourceKind::$kind, id))? {
-                Resource::$kind(it) => Some(it),
-                _ => None,
-            }
-        }
-    };
 }
 
 impl Inventory {
@@ -52,30 +37,15 @@ impl Inventory {
 
     /// A resource by its number.
     #[must_use]
-    pub fn get(&self, id: ResourceId) -> Option<&Resource> {
+    pub fn resource(&self, id: ResourceId) -> Option<&Resource> {
         self.resources.get(&id).map(AsRef::as_ref)
     }
 
-    getter!(
-        /// A VM by its number.
-        vm, Vm
-    );
-    getter!(
-        /// A disk by its number.
-        disk, Disk
-    );
-    getter!(
-        /// An image by its number.
-        image, Image
-    );
-    getter!(
-        /// A task by its number.
-        task, Task
-    );
-    getter!(
-        /// An encoding by its number.
-        encoding, Encoding
-    );
+    /// A resource of one type by its number.
+    #[must_use]
+    pub fn get<T: ResourceType>(&self, id: u64) -> Option<&T> {
+        self.resource(ResourceId::new(T::KIND, id))?.get()
+    }
 
     /// Every resource of a kind, by number.
     pub fn of(&self, kind: ResourceKind) -> impl DoubleEndedIterator<Item = &Arc<Resource>> {
@@ -103,13 +73,13 @@ impl Inventory {
             },
             _ => None,
         };
-        found.filter(|id| self.get(ResourceId::new(kind, *id)).is_some())
+        found.filter(|id| self.resource(ResourceId::new(kind, *id)).is_some())
     }
 
     /// The only one of that name among those that do not keep their names, such as disks in the
     /// trash.
     fn only_one_called(&self, kind: ResourceKind, name: &str) -> Option<u64> {
-        let mut called = self.of(kind).filter(|it| it.name() == name && !holds_name(it));
+        let mut called = self.of(kind).filter(|it| it.name() == name && !it.holds_name());
         called.next().filter(|_| called.next().is_none()).map(|it| it.id().id)
     }
 
@@ -124,7 +94,7 @@ impl Inventory {
     pub fn put(&mut self, resource: Arc<Resource>) {
         let id = resource.id();
         self.forget_name(id);
-        if holds_name(&resource) {
+        if resource.holds_name() {
             self.names.insert((id.kind, resource.name().to_owned()), id.id);
         }
         let counter = self.counters.entry(id.kind).or_default();
@@ -162,9 +132,9 @@ impl Inventory {
     /// A window onto a kind: how many match, the place of the first given, the rows.
     #[must_use]
     pub fn list(&self, kind: ResourceKind, list: &List) -> (u64, u64, Vec<Resource>) {
-        let columns = Resource::columns(kind);
+        let columns = &kind.spec().columns;
         let mut rows: Vec<&Arc<Resource>> =
-            self.of(kind).filter(|row| self.matches(&list.filter, &columns, row)).collect();
+            self.of(kind).filter(|row| self.matches(&list.filter, columns, row)).collect();
         sort(&mut rows, list.sort.as_ref());
         let limit = list.limit as usize;
         let mut offset = usize::try_from(list.offset).unwrap_or(usize::MAX).min(rows.len());
@@ -178,7 +148,7 @@ impl Inventory {
         (rows.len() as u64, offset as u64, window)
     }
 
-    fn matches(&self, filter: &Filter, columns: &[&str], row: &Resource) -> bool {
+    fn matches(&self, filter: &Filter, columns: &[Column], row: &Resource) -> bool {
         filter.is_empty()
             || filter.matches(columns, |name| match name {
                 REFERRED => Some(Value::Text(self.names_of(&row.refers_to()))),
@@ -188,7 +158,8 @@ impl Inventory {
 
     /// The names of these, one a line.
     fn names_of(&self, ids: &[ResourceId]) -> String {
-        let names: Vec<&str> = ids.iter().filter_map(|id| Some(self.get(*id)?.name())).collect();
+        let names: Vec<&str> =
+            ids.iter().filter_map(|id| Some(self.resource(*id)?.name())).collect();
         names.join("\n")
     }
 
@@ -199,16 +170,6 @@ impl Inventory {
                 self.names.remove(&key);
             }
         }
-    }
-}
-
-/// Whether a resource keeps others of its kind from having its name.
-fn holds_name(resource: &Resource) -> bool {
-    match resource {
-        Resource::Disk(disk) => disk.state != DiskState::Trashed,
-        // An encoding is named after its files; the same file may be encoded again and again.
-        Resource::Encoding(_) => false,
-        Resource::Vm(_) | Resource::Image(_) | Resource::Task(_) => true,
     }
 }
 

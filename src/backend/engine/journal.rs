@@ -28,8 +28,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::domain::{
-    Accepted, BackendError, BoxFuture, Disk, Encoding, Failure, Image, Operation, OperationSpec,
-    Progress, Resource, ResourceId, Step, StepState, Submit, Task, Text, Uid, Vm,
+    Accepted, BackendError, BoxFuture, Failure, Operation, OperationSpec, Progress, Resource,
+    ResourceId, ResourceType, Step, StepState, Submit, Text, Uid,
 };
 
 use super::inventory::Inventory;
@@ -171,7 +171,7 @@ impl Context {
     /// # Errors
     /// When it does not exist.
     pub fn resource(&self, id: ResourceId) -> Result<Resource, Failure> {
-        self.inventory(|inventory| inventory.get(id).cloned())
+        self.inventory(|inventory| inventory.resource(id).cloned())
             .ok_or_else(|| Failure::new(format!("{id} does not exist any more")))
     }
 
@@ -185,54 +185,14 @@ impl Context {
         }
     }
 
-    /// A VM as it is now.
+    /// A resource of one type as it is now.
     ///
     /// # Errors
     /// When it does not exist.
-    pub fn vm(&self, id: u64) -> Result<Vm, Failure> {
-        self.one("vm", id, |inventory| inventory.vm(id).cloned())
-    }
-
-    /// A disk as it is now.
-    ///
-    /// # Errors
-    /// When it does not exist.
-    pub fn disk(&self, id: u64) -> Result<Disk, Failure> {
-        self.one("disk", id, |inventory| inventory.disk(id).cloned())
-    }
-
-    /// An image as it is now.
-    ///
-    /// # Errors
-    /// When it does not exist.
-    pub fn image(&self, id: u64) -> Result<Image, Failure> {
-        self.one("image", id, |inventory| inventory.image(id).cloned())
-    }
-
-    /// A task as it is now.
-    ///
-    /// # Errors
-    /// When it does not exist.
-    pub fn task(&self, id: u64) -> Result<Task, Failure> {
-        self.one("task", id, |inventory| inventory.task(id).cloned())
-    }
-
-    /// An encoding as it is now.
-    ///
-    /// # Errors
-    /// When it does not exist.
-    pub fn encoding(&self, id: u64) -> Result<Encoding, Failure> {
-        self.one("encoding", id, |inventory| inventory.encoding(id).cloned())
-    }
-
-    fn one<T>(
-        &self,
-        word: &str,
-        id: u64,
-        get: impl FnOnce(&Inventory) -> Option<T>,
-    ) -> Result<T, Failure> {
-        self.inventory(get)
-            .ok_or_else(|| Failure::new(format!("{word}/{id} does not exist any more")))
+    pub fn get<T: ResourceType>(&self, id: u64) -> Result<T, Failure> {
+        let found = self.inventory(|inventory| inventory.get::<T>(id).cloned());
+        let id = ResourceId::new(T::KIND, id);
+        found.ok_or_else(|| Failure::new(format!("{id} does not exist any more")))
     }
 
     /// Asks for another operation, as an operation that fires others does. What `put` gives is

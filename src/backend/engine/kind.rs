@@ -1,7 +1,7 @@
 //! What a kind of operation is: its catalogue entry, its checks, its steps.
 //!
-//! The engine knows kinds only through this. Parameters are JSON here; whoever offers kinds may give
-//! them a type.
+//! The engine knows kinds only through this. Parameters are JSON here; whoever offers kinds may
+//! give them a type.
 
 #![warn(missing_docs)]
 
@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use crate::domain::{
     BackendError, BoxFuture, Catalogue, Effect, Failure, FieldType, LockMode, Operation,
     OperationSpec, Params, Preview, Reason, Refusal, Resource, ResourceId, State, Text, Uid,
+    arguments,
 };
 
 use super::admission::short;
@@ -58,7 +59,9 @@ pub trait Kind: Send + Sync {
     }
 
     /// What the catalogue cannot say: checks between fields, and of resources as they are or will
-    /// be. Existence, privileges and state, in this order.
+    /// be. Type, syntax, value, existence, privileges and state, in this order. It is asked too
+    /// when a check of the catalogue's has failed, because one of these may come before that: a
+    /// resource that is named may not be there then, and is not this one's to complain of.
     ///
     /// # Errors
     /// The first check that fails.
@@ -106,7 +109,7 @@ pub trait Kind: Send + Sync {
 }
 
 /// Every kind there is.
-pub(super) struct Kinds {
+pub struct Kinds {
     catalogue: Catalogue,
     by_name: HashMap<Text, Arc<dyn Kind>>,
 }
@@ -216,11 +219,14 @@ pub(super) fn locks(
     {
         hold(resource, LockMode::Exclusive);
     }
+    let given = arguments(&spec.fields, params, None);
     for rule in &spec.locks {
-        if let Some(FieldType::Resource { of, .. }) = spec.field(&rule.field).map(|field| &field.of)
-            && let Some(id) = params.get(&*rule.field).and_then(serde_json::Value::as_u64)
-        {
-            hold(ResourceId::new(*of, id), rule.mode);
+        for argument in given.iter().filter(|argument| argument.is_in(&rule.field)) {
+            if let FieldType::Resource { of, .. } = argument.of
+                && let Some(id) = argument.value.as_u64()
+            {
+                hold(ResourceId::new(*of, id), rule.mode);
+            }
         }
     }
     locks

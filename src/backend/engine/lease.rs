@@ -22,7 +22,7 @@ impl Engine {
     /// it, or it is gone: whoever watches hears when that may have changed.
     pub(in crate::backend) fn lease(self: &Arc<Self>, id: ResourceId) -> Option<Lease> {
         self.note(|live| {
-            let resource = live.inventory().get(id)?.clone();
+            let resource = live.inventory().resource(id)?.clone();
             live.lease(id).then(|| Lease { engine: self.clone(), id, resource })
         })
     }
@@ -47,7 +47,7 @@ impl Engine {
         see: impl FnOnce(&Resource) -> Option<Resource>,
     ) {
         self.note(|live| {
-            if let Some(seen) = live.inventory().get(id).and_then(see) {
+            if let Some(seen) = live.inventory().resource(id).and_then(see) {
                 live.observe(seen);
             }
         });

@@ -3,22 +3,19 @@
 //! Everybody may look. Only the engine changes it, through [`super::core`], so that what memory says
 //! and what the disk says go the same way.
 
+mod course;
 mod families;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{
-    BackendError, Lane, LaneChange, Operation, Params, Progress, Resource, ResourceId,
-    ResourceKind, State, Uid, Wait,
-};
+use crate::domain::{BackendError, Operation, Params, Resource, ResourceId, State, Uid};
 
 use super::inventory::Inventory;
 use super::kind::{ChildRules, Kinds};
-use super::queue::{Queue, QueueEntry, Turn};
+use super::queue::Queue;
 use super::secrets::hidden;
 use super::storage::{Change, Changed, Opened};
 
@@ -117,7 +114,7 @@ impl Open {
 }
 
 /// An operation whose turn has come.
-pub(super) struct Run {
+pub struct Run {
     /// The operation as it stands now.
     pub(super) operation: Arc<Operation>,
     /// Its parameters as stored: secrets hashed.
@@ -131,15 +128,15 @@ pub(super) struct Run {
 }
 
 /// Resources that were put, and what was there before.
-pub(super) struct Replaced(Vec<(Arc<Resource>, Option<Resource>)>);
+pub struct Replaced(Vec<(Arc<Resource>, Option<Resource>)>);
 
 /// An operation as it was before it was queued again.
-pub(super) struct Failed {
+pub struct Failed {
     operation: Arc<Operation>,
     params: Arc<Params>,
 }
 
-/// How the look at what is in flight begins.
+/// How it begins, and what can be seen.
 impl Live {
     /// What a storage held. Operations that were running or waiting are queued again: those that
     /// ran before all others.
@@ -152,7 +149,7 @@ impl Live {
         let mut families = Families::default();
         let parents: BTreeMap<Uid, Uid> =
             opened.operations.iter().filter_map(|it| Some((it.uid, it.parent?))).collect();
-        let mut closed = Vec::new();
+        let mut failed = Vec::new();
         // Those that ran hold their resources already, so they stand before those that wait.
         let mut operations = opened.operations;
         operations.sort_by_key(|operation| (operation.state != State::Run, operation.uid));
@@ -174,7 +171,7 @@ impl Live {
                 queue.commit(operation.uid);
                 operation.state = State::Pending;
             } else {
-                closed.extend(operation.parent);
+                failed.extend(operation.parent);
             }
             families.join(&operation);
             let (uid, ran) = (operation.uid, operation.state == State::Pending);
@@ -187,7 +184,7 @@ impl Live {
             };
             open.insert(uid, it);
         }
-        for parent in closed {
+        for parent in failed {
             let rules = open.get(&parent).map(|it: &Open| it.child_rules(kinds));
             if rules.is_some_and(|rules| rules.stop_on_error) {
                 queue.close_family(parent);
@@ -231,7 +228,7 @@ impl Live {
 
     /// Whether a resource is there and stays.
     pub(super) fn is_present(&self, id: ResourceId) -> bool {
-        self.inventory.get(id).is_some() && !self.removing.contains(&id)
+        self.inventory.resource(id).is_some() && !self.removing.contains(&id)
     }
 
     /// Whether a part of the backend works with a resource that an operation needs.
@@ -270,7 +267,7 @@ impl Live {
         let operation = &open.operation;
         let own = |id| kinds.makes(operation) == Some(id);
         if let Some(id) =
-            self.queue.locks(uid).find(|id| !own(*id) && self.inventory.get(*id).is_none())
+            self.queue.locks(uid).find(|id| !own(*id) && self.inventory.resource(*id).is_none())
         {
             return Some(if self.unreadable.contains(&id) {
                 let why =
@@ -282,7 +279,7 @@ impl Live {
         }
         let spec = kinds.get(&operation.kind)?.spec();
         let subject = operation.resource.filter(|id| !own(*id))?;
-        let resource = self.inventory.get(subject)?;
+        let resource = self.inventory.resource(subject)?;
         if spec.requires.is_empty() || spec.requires.iter().any(|it| *it == resource.state()) {
             return None;
         }
@@ -295,278 +292,6 @@ impl Live {
             maker.uid
         );
         Some((State::Error, why))
-    }
-}
-
-/// How it changes when somebody asks for something.
-impl Live {
-    /// The number of the next operation.
-    pub(super) const fn next_uid(&self) -> Uid {
-        Uid(self.last_uid + 1)
-    }
-
-    /// Gives out the next number of a kind of resource.
-    pub(super) fn next_id(&mut self, kind: ResourceKind) -> u64 {
-        self.inventory.next(kind)
-    }
-
-    /// Shows how it would be without a resource.
-    pub(super) fn without<T>(&mut self, id: ResourceId, look: impl FnOnce(&Self) -> T) -> T {
-        let own = self.inventory.get(id).cloned().map(Arc::new);
-        self.inventory.remove(id);
-        let seen = look(self);
-        if let Some(own) = own {
-            self.inventory.put(own);
-        }
-        seen
-    }
-
-    /// Takes a new operation in, which is on its way to the disk, with what is put together with
-    /// it.
-    pub(super) fn accept(
-        &mut self,
-        operation: Arc<Operation>,
-        params: Arc<Params>,
-        entry: QueueEntry,
-        put: Vec<Arc<Resource>>,
-    ) -> Replaced {
-        let uid = operation.uid;
-        self.last_uid = uid.0;
-        self.queue.accept(entry);
-        self.families.join(&operation);
-        self.open.insert(uid, Open::new(operation, params));
-        self.put(put)
-    }
-
-    /// Starts no further child of an operation.
-    pub(super) fn close_family(&mut self, parent: Uid) {
-        self.queue.close_family(parent);
-    }
-
-    /// A running operation waits for its children, and gives up its place in its lane meanwhile.
-    /// Returns its lane where that is paused now, because this was the last to drain from it.
-    pub(super) fn give_up_place(&mut self, uid: Uid) -> Option<Lane> {
-        self.queue.give_up_place(uid)
-    }
-
-    /// An operation that waited for its children needs a place in its lane again.
-    pub(super) fn ask_for_place(&mut self, uid: Uid) {
-        self.queue.ask_for_place(uid);
-    }
-
-    /// Takes a new operation out again, which could not be written. Its number is free as soon as no
-    /// later one is in use, so that numbers have no gaps.
-    pub(super) fn retract(&mut self, uid: Uid, replaced: Replaced) {
-        self.queue.withdraw(uid);
-        if let Some(open) = self.open.remove(&uid) {
-            self.families.leave(&open.operation);
-        }
-        self.unwritten.insert(uid);
-        while self.unwritten.remove(&Uid(self.last_uid)) {
-            self.last_uid -= 1;
-        }
-        self.put_back(replaced);
-    }
-
-    /// Queues an operation in `ERROR` again, as `operation`; that is on its way to the disk.
-    ///
-    /// # Errors
-    /// When it is not in `ERROR` any more: the state it is in.
-    pub(super) fn requeue(
-        &mut self,
-        operation: Arc<Operation>,
-        params: Arc<Params>,
-        entry: QueueEntry,
-        put: Vec<Arc<Resource>>,
-    ) -> Option<(Failed, Replaced)> {
-        let open = self.open.get_mut(&operation.uid)?;
-        let failed = Failed {
-            operation: std::mem::replace(&mut open.operation, operation),
-            params: std::mem::replace(&mut open.params, params),
-        };
-        open.cancel = None;
-        open.ran = false;
-        open.written = false;
-        self.families.unsettle(&failed.operation);
-        self.queue.accept(entry);
-        Some((failed, self.put(put)))
-    }
-
-    /// An operation that was queued again could not be written: it is as it was, unless somebody
-    /// called it off meanwhile.
-    pub(super) fn fail_again(&mut self, failed: Failed, replaced: Replaced) {
-        let uid = failed.operation.uid;
-        if self.queue.withdraw(uid)
-            && let Some(open) = self.open.get_mut(&uid)
-        {
-            self.families.settle(&failed.operation);
-            open.operation = failed.operation;
-            open.params = failed.params;
-            open.written = true;
-        }
-        self.put_back(replaced);
-    }
-
-    /// An operation, or its relaunch, is on disk.
-    pub(super) fn written(&mut self, uid: Uid) {
-        if let Some(open) = self.open.get_mut(&uid) {
-            open.written = true;
-        }
-        self.release(uid);
-    }
-
-    /// An operation is to be undone, and that is on disk.
-    pub(super) fn call_off(&mut self, uid: Uid, now: Timestamp) {
-        if let Some(open) = self.open.get_mut(&uid) {
-            let operation = open.operation_mut();
-            operation.cancelling = true;
-            operation.updated = now;
-            if let Some(cancel) = &open.cancel {
-                cancel.cancel();
-            }
-            self.queue.mark_cancelled(uid);
-        }
-    }
-
-    /// Changes the priority of an operation that has not started.
-    pub(super) fn prioritise(&mut self, uid: Uid, priority: i32, now: Timestamp) {
-        self.queue.prioritise(uid, priority);
-        if let Some(open) = self.open.get_mut(&uid) {
-            let operation = open.operation_mut();
-            operation.priority = priority;
-            operation.updated = now;
-        }
-    }
-
-    /// Changes a lane. Returns it as it is then, if there is one of that name.
-    pub(super) fn change_lane(&mut self, name: &str, change: LaneChange) -> Option<Lane> {
-        self.queue.change(name, change)
-    }
-
-    /// An operation may start when its turn comes, if it is on disk and nobody calls it off at this
-    /// moment.
-    fn release(&mut self, uid: Uid) {
-        if self.open.get(&uid).is_some_and(|open| open.written && !open.ending) {
-            self.queue.commit(uid);
-        }
-    }
-}
-
-/// How it changes as operations run and end.
-impl Live {
-    /// The next operation whose turn it is, which counts as running from now on.
-    pub(super) fn start(&mut self, kinds: &Kinds, now: impl Fn() -> Timestamp) -> Option<Run> {
-        while let Some(turn) = self.queue.start() {
-            let uid = match turn {
-                Turn::Start(uid) => uid,
-                Turn::GoOn(uid) => {
-                    self.wake(uid);
-                    continue;
-                }
-            };
-            let obstacle = self.obstacle(kinds, uid);
-            let Some(open) = self.open.get_mut(&uid) else {
-                self.queue.finish(uid);
-                continue;
-            };
-            let cancel = CancellationToken::new();
-            if obstacle.is_none() {
-                let operation = open.operation_mut();
-                operation.state = State::Run;
-                operation.wait = None;
-                operation.updated = now();
-                operation.started.get_or_insert(operation.updated);
-                if operation.cancelling {
-                    cancel.cancel();
-                }
-                open.cancel = Some(cancel.clone());
-            }
-            return Some(Run {
-                operation: open.operation.clone(),
-                params: open.params.clone(),
-                cancel,
-                resume: open.resume,
-                obstacle,
-            });
-        }
-        None
-    }
-
-    /// The store knows that an operation runs.
-    pub(super) fn run_recorded(&mut self, uid: Uid) {
-        if let Some(open) = self.open.get_mut(&uid) {
-            open.run_recorded = true;
-        }
-    }
-
-    /// How far an operation is.
-    pub(super) fn progress(&mut self, uid: Uid, progress: Progress) {
-        self.advance(uid, &progress);
-        if let Some(open) = self.open.get_mut(&uid) {
-            open.operation_mut().progress = Some(progress);
-        }
-    }
-
-    /// Why a running operation waits.
-    pub(super) fn waits(&mut self, uid: Uid, wait: Option<Wait>) {
-        if let Some(open) = self.open.get_mut(&uid) {
-            open.operation_mut().wait = wait;
-        }
-    }
-
-    /// The end of an operation is on its way to the disk: it does not start meanwhile.
-    pub(super) fn begin_end(&mut self, uid: Uid) {
-        self.queue.hold(uid);
-        if let Some(open) = self.open.get_mut(&uid) {
-            open.ending = true;
-        }
-    }
-
-    /// The end of an operation could not be written: it goes on.
-    pub(super) fn abandon_end(&mut self, uid: Uid) {
-        if let Some(open) = self.open.get_mut(&uid) {
-            open.ending = false;
-        }
-        self.release(uid);
-    }
-
-    /// Frees what an operation held or waited for. Returns its lane where that is paused now,
-    /// because this was the last to drain from it.
-    pub(super) fn free(&mut self, uid: Uid) -> Option<Lane> {
-        let drained = self.queue.finish(uid);
-        self.queue.withdraw(uid);
-        drained
-    }
-
-    /// The end of an operation is on disk. Returns it as it stands then.
-    pub(super) fn end(
-        &mut self,
-        uid: Uid,
-        state: State,
-        comment: Option<String>,
-        now: Timestamp,
-    ) -> Option<Arc<Operation>> {
-        let open = self.open.get_mut(&uid)?;
-        open.resume = false;
-        open.ran = false;
-        open.ending = false;
-        open.run_recorded = false;
-        open.cancel = None;
-        let operation = open.operation_mut();
-        operation.state = state;
-        operation.comment = comment;
-        operation.finished = Some(now);
-        operation.updated = now;
-        operation.progress = None;
-        operation.wait = None;
-        operation.cancelling = false;
-        let operation = open.operation.clone();
-        if state.is_end() {
-            self.open.remove(&uid);
-            self.families.leave(&operation);
-        }
-        self.families.settle(&operation);
-        Some(operation)
     }
 }
 
@@ -644,7 +369,7 @@ impl Live {
     /// Puts resources that are on their way to the disk.
     fn put(&mut self, put: Vec<Arc<Resource>>) -> Replaced {
         let replaced = put.into_iter().map(|resource| {
-            let before = self.inventory.get(resource.id()).cloned();
+            let before = self.inventory.resource(resource.id()).cloned();
             self.inventory.put(resource.clone());
             (resource, before)
         });
@@ -663,6 +388,6 @@ impl Replaced {
     /// What was put and is still there.
     pub(super) fn living<'a>(&'a self, live: &'a Live) -> impl Iterator<Item = &'a Arc<Resource>> {
         let put = self.0.iter().map(|(put, _)| put);
-        put.filter(|it| live.inventory.get(it.id()).is_some())
+        put.filter(|it| live.inventory.resource(it.id()).is_some())
     }
 }

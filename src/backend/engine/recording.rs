@@ -178,7 +178,7 @@ impl Engine {
                         Changed::Put(put) if put.id() == id => Some((**put).clone()),
                         _ => None,
                     });
-                    let is = own.or_else(|| live.inventory().get(id).cloned());
+                    let is = own.or_else(|| live.inventory().resource(id).cloned());
                     let is = is.ok_or_else(|| BackendError::not_found(id))?;
                     changed.push(Changed::Put(Arc::new(change(is))));
                 }

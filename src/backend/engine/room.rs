@@ -10,8 +10,8 @@ use crate::domain::Fact;
 /// How often is looked whether there is room again.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// Waits for a full disk and for room again, until the backend leaves. Nothing is started meanwhile;
-/// afterwards the work goes on.
+/// Waits for a full disk and for room again, until the backend leaves. Nothing is started
+/// meanwhile; afterwards the work goes on.
 pub(super) async fn wait_for_room(engine: Arc<Engine>) {
     tokio::select! {
         () = engine.paused() => {}

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{Operation, Params};
 
-/// Parameters with every secret replaced by [`Operation::HIDDEN`]: the same ones where there is none.
+/// Parameters with every secret replaced by [`Operation::HIDDEN`]: the same ones where there is
+/// none.
 #[must_use]
 pub fn hidden(params: &Arc<Params>) -> Arc<Params> {
     if params.values().any(holds_secret) { Arc::new(hide(params)) } else { params.clone() }

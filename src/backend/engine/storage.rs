@@ -1,8 +1,8 @@
 //! What the engine asks of whatever keeps it: the changes it sends, in order, and the few things it
 //! reads.
 //!
-//! [`super::store`] is one, in SQLite. Another may stand in its place, such as one that is simulated:
-//! the engine knows only this.
+//! [`super::store`] is one, in SQLite. Another may stand in its place, such as one that is
+//! simulated: the engine knows only this.
 
 #![warn(missing_docs)]
 

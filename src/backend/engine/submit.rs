@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::admission;
+use super::admission::{self, Checked};
 use super::core::{Engine, Transaction};
 use super::kind::{Kind, locks, subject};
 use super::live::{Live, Replaced};
 use super::secrets::hidden;
 use super::storage::Change;
 use crate::domain::{
-    Accepted, BackendError, Effect, FieldType, Operation, OperationSpec, Params, Preview, Reason,
-    Refusal, Resource, ResourceId, State, Submit, Uid,
+    Accepted, Argument, BackendError, Effect, FieldType, Operation, OperationSpec, Params, Preview,
+    Reason, Refusal, Resource, ResourceId, State, Submit, Uid, arguments,
 };
 
 impl Engine {
@@ -62,7 +62,7 @@ impl Engine {
         };
         let name = match (&reserved, subject) {
             (Some(resource), _) => Some(resource.name().to_owned()),
-            (None, Some(id)) => live.inventory().get(id).map(|it| it.name().to_owned()),
+            (None, Some(id)) => live.inventory().resource(id).map(|it| it.name().to_owned()),
             (None, None) => None,
         };
         let (params, now) = (Arc::new(params), self.clock.now());
@@ -104,14 +104,16 @@ impl Engine {
         self.submit_with(submit, |_, _| Ok(Vec::new())).await
     }
 
-    /// The checks that need no lock, or for a look only: the catalogue's, and the hashing of secrets.
+    /// The checks that need no lock, or for a look only: the catalogue's, and the hashing of
+    /// secrets.
     pub(super) async fn check(
         &self,
         kind: &Arc<dyn Kind>,
         params: Params,
     ) -> Result<Params, BackendError> {
         let find = |of, value: &Json| self.inventory(|inventory| inventory.find(of, value));
-        let mut params = admission::check(kind.spec(), params, self.catalogue(), &find)?;
+        let checked = admission::check(kind.spec(), params, self.catalogue(), &find)?;
+        let mut params = self.passed(&**kind, checked)?;
         if admission::has_open_secret(kind.spec(), &params, self.catalogue()) {
             let (kind, catalogue) = (kind.clone(), self.catalogue().clone());
             params = tokio::task::spawn_blocking(move || {
@@ -121,6 +123,19 @@ impl Engine {
             .map_err(|error| BackendError::failed(format!("hashing a secret failed: {error}")))??;
         }
         Ok(params)
+    }
+
+    /// The parameters, where no check has failed. Otherwise the refusal: for that check, or for one
+    /// of the kind's own that comes before it.
+    fn passed(&self, kind: &dyn Kind, checked: Checked) -> Result<Params, Refusal> {
+        let Checked { params, failed } = checked;
+        let Some(failed) = failed else { return Ok(params) };
+        let of_kind = self.look(|live| {
+            let params = kind.fill(params, &self.admission(live));
+            kind.admit(&params, &self.admission(live)).err()
+        });
+        // One about no field is that a value does not fit the kind's type, for the reason known.
+        Err(first_check(failed, of_kind.filter(|refusal| refusal.field.is_some())))
     }
 
     /// The checks that depend on what else is in flight, for the child of the first of its
@@ -134,12 +149,31 @@ impl Engine {
         ancestors: &[Uid],
         but: Option<Uid>,
     ) -> Result<(), Refusal> {
-        let spec = kind.spec();
+        // Each is looked at, and the one that comes first in the order of checks is told: a kind
+        // may still find a wrong value where the state is wrong as well.
+        let exists = Self::there(kind.spec(), params, live);
+        let state = self.in_state(kind.spec(), params, live, ancestors, but);
+        let of_kind = kind.admit(params, &self.admission(live));
+        let failed = [exists.err(), state.err(), of_kind.err()].into_iter().flatten();
+        match failed.reduce(|first, next| first_check(first, Some(next))) {
+            Some(refusal) => Err(refusal),
+            None => Ok(()),
+        }
+    }
+
+    /// The checks of state that hold for every kind.
+    fn in_state(
+        &self,
+        spec: &OperationSpec,
+        params: &Params,
+        live: &Live,
+        ancestors: &[Uid],
+        but: Option<Uid>,
+    ) -> Result<(), Refusal> {
         if self.is_pausing() {
             let message = "hostler is stopping and accepts nothing more; start it again";
             return Err(Refusal::new(Reason::State, message));
         }
-        Self::there(spec, params, live)?;
         if let Some(subject) = subject(spec, params) {
             if spec.reject_duplicates
                 && let Some(uid) = live
@@ -152,10 +186,11 @@ impl Engine {
                     format!("{} of {subject} is pending already as {uid}; wait for it", spec.kind),
                 ));
             }
-            let is = live.inventory().get(subject).map(Resource::state).unwrap_or_default();
+            let is = live.inventory().resource(subject).map(Resource::state).unwrap_or_default();
             let will_be = live.queue().projected_state(subject, ancestors).unwrap_or(is);
             if !spec.requires.is_empty() && !spec.requires.iter().any(|state| *state == will_be) {
-                let name = live.inventory().get(subject).map(Resource::name).unwrap_or_default();
+                let name =
+                    live.inventory().resource(subject).map(Resource::name).unwrap_or_default();
                 let then = if will_be == is { "is" } else { "will be" };
                 return Err(Refusal::field(
                     Reason::State,
@@ -177,19 +212,18 @@ impl Engine {
             );
             return Err(Refusal::new(Reason::State, message));
         }
-        kind.admit(params, &self.admission(live))
+        Ok(())
     }
 
     /// What the parameters name was there when they were checked; now nothing can change meanwhile.
     fn there(spec: &OperationSpec, params: &Params, live: &Live) -> Result<(), Refusal> {
-        for field in &spec.fields {
-            let FieldType::Resource { of, .. } = &field.of else { continue };
-            let Some(id) = params.get(&*field.name).and_then(Json::as_u64) else { continue };
+        for Argument { path, of, value } in arguments(&spec.fields, params, None) {
+            let FieldType::Resource { of, .. } = of else { continue };
+            let Some(id) = value.as_u64() else { continue };
             let id = ResourceId::new(*of, id);
             if !live.is_present(id) {
-                let message = format!("{}: {id} does not exist any more", field.name);
-                let value = id.id.to_string();
-                return Err(Refusal::field(Reason::Existence, &*field.name, value, message));
+                let message = format!("{path}: {id} does not exist any more");
+                return Err(Refusal::field(Reason::Existence, path, id.id.to_string(), message));
             }
         }
         Ok(())
@@ -206,7 +240,8 @@ impl Engine {
         if let Err(refusal) = admission::from_outside(&submit.params) {
             return Ok(refused(refusal));
         }
-        let params = match admission::check(kind.spec(), submit.params, self.catalogue(), &find) {
+        let checked = admission::check(kind.spec(), submit.params, self.catalogue(), &find);
+        let params = match checked.and_then(|checked| self.passed(&*kind, checked)) {
             Ok(params) => params,
             Err(refusal) => return Ok(refused(refusal)),
         };
@@ -216,6 +251,19 @@ impl Engine {
             preview.refusal = self.admit(&*kind, &params, live, &[], None).err();
             preview
         }))
+    }
+}
+
+/// The one of two refusals whose check comes first; `first` where both are of one check.
+fn first_check(first: Refusal, other: Option<Refusal>) -> Refusal {
+    // That a like one is pending is a matter of state too.
+    let check = |refusal: &Refusal| match refusal.reason {
+        Reason::OperationPending { .. } => Reason::State,
+        reason => reason,
+    };
+    match other {
+        Some(other) if check(&other) < check(&first) => other,
+        _ => first,
     }
 }
 

@@ -1,198 +1,143 @@
-//! Memory and disk tell the same story when writes fail and callers go.
+//! Memory and disk tell the same story when writes fail and callers go: with kinds and things that
+//! are nobody's but the engine's.
 
-mod faults;
-mod gone;
+pub mod world;
 
-use futures_util::FutureExt;
+use std::sync::Arc;
+
+use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
 
-use super::store::FILE;
-use crate::backend::testing::fake::Trouble;
-use crate::backend::testing::fake_encoder::Encoding;
-use crate::backend::testing::harness::Harness;
-use crate::backend::testing::trial::{Trial, until};
-use crate::domain::{
-    Answer, Backend, Control, Fact, LaneChange, LaneState, Params, Query, ResourceKind, State,
-    Submit, Wait,
-};
+use super::core::Committing;
+use super::notices::Notice;
+use super::storage::Changed;
+use crate::domain::{Control, Fact, LaneChange, Reason, Refusal, State, Wait};
+use world::{World, thing};
 
-fn encode(trial: &Trial) -> Submit {
-    let source = trial.file("talk.mov", "x");
-    let params = [("source".to_owned(), json!(source))].into_iter().collect();
-    Submit { kind: "encode".into(), params, ..Submit::default() }
+fn lane(change: LaneChange) -> Control {
+    Control::Lane { name: "lane".into(), change }
 }
 
-/// Lets the store refuse what the trigger says, or not any more.
-fn trigger(trial: &Trial, sql: &str) {
-    let path = trial.path("state").join(FILE);
-    rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
+#[tokio::test]
+async fn what_is_made_is_there_and_can_be_used() {
+    let world = World::new();
+    let make = world.submit("make", json!({ "name": "one" })).await.unwrap();
+    let using = world.submit("use", json!({ "thing": "one" })).await.unwrap();
+    assert_eq!(world.rest(using.uid).await.operation.state, State::Done);
+    assert_eq!(world.operation(make.uid).await.state, State::Done);
+    assert_eq!(world.script.log(), ["made 1", "used 1"]);
+    assert_eq!(world.state(thing(1)).as_deref(), Some("finished"));
 }
 
 #[tokio::test]
 async fn a_request_that_cannot_be_written_leaves_nothing() {
-    let trial = Trial::new();
-    trigger(
-        &trial,
-        "CREATE TRIGGER no BEFORE INSERT ON operation BEGIN SELECT RAISE(ABORT, 'no'); END",
-    );
-    trial.backend().submit(encode(&trial)).await.unwrap_err();
-    assert!(trial.resource(ResourceKind::Encoding, 1).await.is_none());
-    trigger(&trial, "DROP TRIGGER no");
-    let accepted = trial.backend().submit(encode(&trial)).await.unwrap();
-    assert_eq!(accepted.uid.0, 1, "numbers have no gaps");
-    let events = trial.backend().subscribe();
-    assert_eq!(trial.rest(events, accepted.uid).await.operation.state, State::Done);
+    let world = World::new();
+    world.sql("CREATE TRIGGER no BEFORE INSERT ON operation BEGIN SELECT RAISE(ABORT, 'no'); END");
+    world.submit("make", json!({ "name": "one" })).await.unwrap_err();
+    assert_eq!(world.state(thing(1)), None);
+    world.sql("DROP TRIGGER no");
+    let make = world.submit("make", json!({ "name": "one" })).await.unwrap();
+    assert_eq!(make.uid.0, 1, "numbers have no gaps");
+    assert_eq!(world.rest(make.uid).await.operation.state, State::Done);
 }
 
 #[tokio::test]
-async fn a_relaunch_that_cannot_be_written_can_be_tried_again() {
-    let trial = Trial::new();
-    trial.encoder.media.lock().unwrap().video = false;
-    let accepted = trial.backend().submit(encode(&trial)).await.unwrap();
-    let uid = accepted.uid;
-    let events = trial.backend().subscribe();
-    assert_eq!(trial.rest(events, uid).await.operation.state, State::Error);
-    trigger(
-        &trial,
-        "CREATE TRIGGER no BEFORE UPDATE OF attempt ON operation \
-         BEGIN SELECT RAISE(ABORT, 'no'); END",
-    );
-    let relaunch = || trial.backend().control(Control::Relaunch { uid, params: Params::new() });
-    relaunch().await.unwrap_err();
-    assert_eq!(trial.operation(uid).await.operation.state, State::Error);
-    trigger(&trial, "DROP TRIGGER no");
-    trial.encoder.media.lock().unwrap().video = true;
-    let events = trial.backend().subscribe();
-    relaunch().await.unwrap();
-    assert_eq!(trial.rest(events, uid).await.operation.state, State::Done);
+async fn a_caller_that_hangs_up_stops_nothing() {
+    let world = World::new();
+    let watch = world.engine.watch(|notice| matches!(notice, Notice::Ended(_)));
+    assert!(world.submit("make", json!({ "name": "one" })).now_or_never().is_none());
+    watch.next().await;
+    assert_eq!(world.state(thing(1)).as_deref(), Some("finished"));
+    // Nor does one that has cancelled something.
+    world.engine.control(lane(LaneChange::Pause)).await.unwrap();
+    let using = world.submit("use", json!({ "thing": 1 })).await.unwrap();
+    let cancel = Control::Cancel { uid: using.uid };
+    assert!(world.engine.control(cancel).now_or_never().is_none());
+    assert_eq!(world.rest(using.uid).await.operation.state, State::Cancel);
 }
 
 #[tokio::test]
-async fn a_caller_that_hangs_up_does_not_keep_its_operation_from_starting() {
-    let trial = Trial::new();
-    let events = trial.backend().subscribe();
-    assert!(trial.backend().submit(encode(&trial)).now_or_never().is_none());
-    until(events, |fact| matches!(fact, Fact::Operation(it) if it.state == State::Done)).await;
-}
-
-#[tokio::test]
-async fn a_lane_that_has_drained_is_told() {
-    let mut harness = Harness::open();
-    harness.fake.trouble(0, Trouble::Hang);
-    let given = json!({ "name": "data", "size_mb": 1, "fstype": "none" });
-    let last = harness.submit("disk_create", given).await.unwrap();
-    harness.fake.hung().await;
-    harness.control(Control::Lane { name: "disk".into(), change: LaneChange::Drain }).await;
-    harness.control(Control::Cancel { uid: last.uid }).await;
-    let told = |fact: &Fact| match fact {
-        Fact::Lane(lane) if lane.state != LaneState::Draining => Some(lane.clone()),
-        _ => None,
-    };
-    let lane = harness.hears(told).await;
-    assert_eq!((lane.name.as_str(), lane.state, lane.running), ("disk", LaneState::Paused, 0));
+async fn what_a_cancelled_creation_leaves_is_removed_with_all_that_waited() {
+    let world = World::new();
+    let make = world.submit("make", json!({ "name": "bad" })).await.unwrap();
+    let using = world.submit("use", json!({ "thing": 1 })).await.unwrap();
+    assert_eq!(world.rest(make.uid).await.operation.state, State::Error);
+    assert_eq!(world.rest(using.uid).await.operation.state, State::Error);
+    world.engine.control(Control::Cancel { uid: make.uid }).await.unwrap();
+    assert_eq!(world.operation(using.uid).await.state, State::Cancel);
+    assert_eq!(world.script.log(), ["unmade 1", "cleared 1"]);
+    assert_eq!(world.state(thing(1)), None);
 }
 
 #[tokio::test]
 async fn an_end_that_cannot_be_written_is_waited_for_and_told() {
-    let trial = Trial::new();
-    trigger(
-        &trial,
+    let world = World::new();
+    world.sql(
         "CREATE TRIGGER no BEFORE UPDATE OF state ON operation WHEN NEW.state = 2 \
          BEGIN SELECT RAISE(ABORT, 'no room'); END",
     );
-    let events = trial.backend().subscribe();
-    let uid = trial.backend().submit(encode(&trial)).await.unwrap().uid;
-    let waits = |wait: &Option<Wait>| matches!(wait, Some(Wait::Retry { why, .. }) if why.contains("no room"));
-    until(
-        events,
-        |fact| matches!(fact, Fact::Operation(it) if it.state == State::Run && waits(&it.wait)),
-    )
-    .await;
-    trigger(&trial, "DROP TRIGGER no");
-    let events = trial.backend().subscribe();
-    trial.clock.set("2026-03-01T12:01:00Z");
-    assert_eq!(trial.rest(events, uid).await.operation.state, State::Done);
+    let mut events = world.engine.events.subscribe();
+    let make = world.submit("make", json!({ "name": "one" })).await.unwrap();
+    let waits = |fact: &Fact| match fact {
+        Fact::Operation(operation) => match &operation.wait {
+            Some(Wait::Retry { why, .. }) => why.contains("no room"),
+            _ => false,
+        },
+        _ => false,
+    };
+    while !waits(&events.next().await.unwrap().fact) {}
+    world.sql("DROP TRIGGER no");
+    world.clock.advance(5);
+    assert_eq!(world.rest(make.uid).await.operation.state, State::Done);
 }
 
 #[tokio::test]
-async fn a_cancellation_that_cannot_be_written_changes_nothing() {
-    let trial = Trial::new();
-    let lane = |change| Control::Lane { name: "encode".into(), change };
-    trial.backend().control(lane(LaneChange::Pause)).await.unwrap();
-    let uid = trial.backend().submit(encode(&trial)).await.unwrap().uid;
-    trigger(
-        &trial,
-        "CREATE TRIGGER no BEFORE UPDATE OF state ON operation WHEN NEW.state = 4 \
-         BEGIN SELECT RAISE(ABORT, 'no room'); END",
-    );
-    trial.backend().control(Control::Cancel { uid }).await.unwrap_err();
-    let operation = trial.operation(uid).await.operation;
-    assert_eq!((operation.state, operation.cancelling), (State::Pending, false));
-    let events = trial.backend().subscribe();
-    trial.backend().control(lane(LaneChange::Resume)).await.unwrap();
-    assert_eq!(trial.rest(events, uid).await.operation.state, State::Done);
-}
-
-#[tokio::test]
-async fn a_lane_or_a_priority_that_cannot_be_written_stays_as_it_was() {
-    let trial = Trial::new();
-    let lane = |change| Control::Lane { name: "encode".into(), change };
-    trial.backend().control(lane(LaneChange::Width(3))).await.unwrap();
-    trigger(
-        &trial,
-        "CREATE TRIGGER no BEFORE INSERT ON lane BEGIN SELECT RAISE(ABORT, 'no room'); END; \
-         CREATE TRIGGER nor BEFORE UPDATE OF priority ON operation \
-         BEGIN SELECT RAISE(ABORT, 'no room'); END",
-    );
-    for change in [LaneChange::Pause, LaneChange::Drain, LaneChange::Width(5)] {
-        trial.backend().control(lane(change)).await.unwrap_err();
-        let Answer::Lanes(lanes) = trial.backend().query(Query::Lanes).await.unwrap() else {
-            panic!("lanes were asked for");
-        };
-        let is = lanes.iter().find(|lane| lane.name == "encode").unwrap();
-        assert_eq!((is.width, is.state), (3, LaneState::Open), "after {change:?}");
+async fn an_operation_waits_for_a_lease_and_there_is_none_of_what_it_holds() {
+    let world = World::new();
+    let make = world.submit("make", json!({ "name": "one" })).await.unwrap();
+    world.rest(make.uid).await;
+    let lease = world.engine.lease(thing(1)).unwrap();
+    assert!(world.engine.lease(thing(1)).is_none(), "one at a time");
+    world.script.stop_at("use");
+    let using = world.submit("use", json!({ "thing": 1 })).await.unwrap();
+    // Everybody else does what there is to do.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
     }
-    trigger(&trial, "DROP TRIGGER no");
-    trial.backend().control(lane(LaneChange::Pause)).await.unwrap();
-    let uid = trial.backend().submit(encode(&trial)).await.unwrap().uid;
-    trial.backend().control(Control::Priority { uid, priority: 7 }).await.unwrap_err();
-    assert_eq!(trial.operation(uid).await.operation.priority, 0);
+    assert!(world.script.stopped().now_or_never().is_none(), "it waits");
+    let same = lease.resource().clone();
+    lease.put(same).await.unwrap();
+    world.script.stopped().await;
+    assert!(world.engine.lease(thing(1)).is_none(), "it is held");
+    let freed = world.engine.watch(|notice| notice == Notice::Resource(thing(1)));
+    world.script.stop_at("");
+    freed.next().await;
+    assert_eq!(world.rest(using.uid).await.operation.state, State::Done);
+    assert!(world.engine.lease(thing(1)).is_some());
+    assert!(world.engine.lease(thing(2)).is_none(), "there is no such thing");
 }
 
 #[tokio::test]
-async fn that_an_operation_runs_is_written_with_its_first_step_at_the_latest() {
-    let trial = Trial::new();
-    *trial.encoder.next.lock().unwrap() = Encoding::Hangs;
-    // What is noted at the beginning of the first step is lost.
-    trigger(
-        &trial,
-        "CREATE TRIGGER no BEFORE INSERT ON step WHEN NEW.number = 1 AND NEW.state = 0 \
-         BEGIN SELECT RAISE(ABORT, 'no room'); END",
-    );
-    let uid = trial.backend().submit(encode(&trial)).await.unwrap().uid;
-    trial.encoder.hanging.notified().await;
-    let state: i64 = rusqlite::Connection::open(trial.path("state").join(FILE))
-        .unwrap()
-        .query_row("SELECT state FROM operation WHERE uid = ?1", [uid.0], |row| row.get(0))
-        .unwrap();
-    assert_eq!(state, 1, "the store knows that it runs");
-}
-
-#[tokio::test]
-async fn a_relaunch_of_something_else_says_what_it_is_about() {
-    let mut harness = Harness::open();
-    let one = harness.some_vm().await;
-    let two = json!({ "hostname": "web-2", "password": "correct horse", "os": "tiny" });
-    let two = harness.done("vm_create", two).await;
-    harness.fake.trouble(0, Trouble::Before);
-    let (uid, _) = harness.fails("vm_stop", json!({ "vm": one, "force": true })).await;
-    let params = Params::from_iter([("vm".to_owned(), json!(two))]);
-    harness.control(Control::Relaunch { uid, params }).await;
-    assert_eq!(harness.ends(uid).await.state, State::Done);
+async fn a_put_of_what_is_gone_is_refused_and_not_written() {
+    let mut world = World::new();
+    world.script.stop_at("make");
+    let make = world.submit("make", json!({ "name": "one" })).await.unwrap();
+    world.script.stopped().await;
+    let phantom =
+        world.engine.inventory(|inventory| inventory.resource(thing(1)).cloned()).unwrap();
+    world.engine.control(Control::Cancel { uid: make.uid }).await.unwrap();
+    world.rest(make.uid).await;
+    let phantom = Committing { changed: vec![Changed::Put(Arc::new(phantom))], runs: None };
+    let put = world.engine.transact(|live| phantom.stage(live, None, Vec::new()));
+    assert_eq!(put.await.unwrap_err().to_string(), format!("{} does not exist", thing(1)));
     for _ in 0..2 {
-        let about = harness.detail(uid).await.operation;
-        let id = crate::domain::ResourceId::new(ResourceKind::Vm, two);
-        assert_eq!((about.resource, about.resource_name.as_deref()), (Some(id), Some("web-2")));
-        harness = harness.restart().await;
+        assert_eq!(world.state(thing(1)), None);
+        let using = world.submit("use", json!({ "thing": 1 })).await.unwrap_err();
+        let existence = matches!(
+            &using,
+            crate::domain::BackendError::Refused(Refusal { reason: Reason::Existence, .. })
+        );
+        assert!(existence, "{using}");
+        world.crash(|_| {}).await;
     }
 }

@@ -1,8 +1,8 @@
 //! Work that cannot be cut short: what a step does on a thread where blocking does no harm.
 //!
-//! A step that is called off is dropped where it is, but a thread in the middle of a rename goes on.
-//! Whoever undoes the step, or gives the state directory to somebody else, first waits until that
-//! has ended: otherwise a file appears behind the back of its own undo.
+//! A step that is called off is dropped where it is, but a thread in the middle of a rename goes
+//! on. Whoever undoes the step, or gives the state directory to somebody else, first waits until
+//! that has ended: otherwise a file appears behind the back of its own undo.
 
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;

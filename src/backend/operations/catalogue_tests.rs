@@ -17,7 +17,7 @@ use crate::backend::testing::harness as testing;
 use crate::domain::{
     Catalogue, Disk, DiskFormat, DiskState, Effect, Encoding, EncodingState, Field, FieldType,
     FsType, Image, ImageForm, ImageState, LockMode, OperationSpec, Params, Repeat, Resource,
-    ResourceKind, Risk, Task, Vm, VmState,
+    ResourceKind, Risk, Task, Vm, VmState, arguments,
 };
 
 fn settings() -> Settings {
@@ -53,6 +53,7 @@ fn inventory() -> Inventory {
         cpu: 1,
         login: "root".into(),
         disks: vec![],
+        ports: vec![],
         accelerator: None,
         created,
         started: None,
@@ -144,20 +145,16 @@ fn sample(of: &FieldType) -> Json {
         FieldType::Kind => json!("vm_start"),
         FieldType::Params { .. } => json!({ "vm": 1 }),
         FieldType::Every { min, .. } => json!(min),
+        FieldType::List { of, .. } => json!([sample(of)]),
+        FieldType::Record { fields } => {
+            fields.iter().map(|field| (field.name.to_string(), sample(&field.of))).collect()
+        }
     }
 }
 
 /// The states a resource of a kind can be in, by their words.
 fn states(kind: ResourceKind) -> Vec<&'static str> {
-    match kind {
-        ResourceKind::Vm => {
-            vec!["being_created", "halted", "crashed", "running", "paused", "invalid"]
-        }
-        ResourceKind::Disk => vec!["being_created", "free", "attached", "trashed"],
-        ResourceKind::Image => vec!["being_created", "ready"],
-        ResourceKind::Task => vec!["active", "inactive"],
-        ResourceKind::Encoding => vec!["waiting", "encoding", "finished", "failed", "cancelled"],
-    }
+    kind.spec().states.iter().map(|state| &*state.word).collect()
 }
 
 #[test]
@@ -235,11 +232,40 @@ fn a_subject_is_chosen_among_those_that_are_taken() {
 fn every_resource_that_is_named_is_held() {
     for entry in kinds() {
         let spec = entry.spec;
-        for field in &spec.fields {
-            let named = matches!(field.of, FieldType::Resource { .. });
-            let held = spec.locks.iter().any(|lock| lock.field == field.name);
-            assert_eq!(named, held, "{}.{}", spec.kind, field.name);
+        let given: Params =
+            spec.fields.iter().map(|it| (it.name.to_string(), sample(&it.of))).collect();
+        for argument in arguments(&spec.fields, &given, None) {
+            let named = matches!(argument.of, FieldType::Resource { .. });
+            let held = spec.locks.iter().any(|lock| argument.is_in(&lock.field));
+            // A list is in the same field as its items.
+            let holds = argument.value.is_array();
+            assert!(named == held || holds, "{}: {}", spec.kind, argument.path);
         }
+    }
+}
+
+#[test]
+fn names_of_fields_make_no_paths_by_themselves() {
+    fn check(kind: &str, fields: &[Field]) {
+        for Field { name, of, .. } in fields {
+            let letters =
+                name.bytes().all(|b| b.is_ascii_lowercase() || b"_0123456789".contains(&b));
+            assert!(
+                letters && name.starts_with(|c: char| c.is_ascii_lowercase()),
+                "{kind}: {name}"
+            );
+            assert_ne!(name, admission::HASHED, "{kind}: an object with it would be a secret");
+            let mut of = of;
+            while let FieldType::List { of: item, .. } = of {
+                of = item;
+            }
+            if let FieldType::Record { fields } = of {
+                check(kind, fields);
+            }
+        }
+    }
+    for entry in kinds() {
+        check(&entry.spec.kind, &entry.spec.fields);
     }
 }
 
@@ -293,13 +319,17 @@ fn defaults_pass_their_own_checks_and_parameters_come_back_as_they_were() {
             });
             let given: Params =
                 given.map(|field| (field.name.to_string(), sample(&field.of))).collect();
-            let checked = admission::check(spec, given, &catalogue, &find)
-                .unwrap_or_else(|refusal| panic!("{}: {refusal}", spec.kind));
+            let check = |given| {
+                let checked = admission::check(spec, given, &catalogue, &find);
+                let checked = checked.unwrap_or_else(|refusal| panic!("{}: {refusal}", spec.kind));
+                assert_eq!(checked.failed, None, "{}", spec.kind);
+                checked.params
+            };
+            let checked = check(given);
             // Whatever a default is given as must be what it becomes.
             let defaults: Params =
                 checked.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-            let again = admission::check(spec, defaults, &catalogue, &find);
-            assert_eq!(again.as_ref(), Ok(&checked), "{}", spec.kind);
+            assert_eq!(check(defaults), checked, "{}", spec.kind);
             let mut sealed = checked;
             admission::seal(spec, &mut sealed, &catalogue).unwrap();
             let filled = kind.fill(sealed.clone(), &cx);

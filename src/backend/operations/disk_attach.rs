@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
-    Reason, Refusal, ResourceKind, Risk, VmState,
+    Disk, DiskState, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec,
+    Preview, Reason, Refusal, Risk, Vm, VmState,
 };
 
 use super::{AdmissionContext, Context, Kind, disks};
@@ -28,9 +28,11 @@ impl Kind for DiskAttach {
         OperationSpec {
             kind: "disk_attach".into(),
             title: "Attach".into(),
-            doc: "Attaches a disk to a virtual machine. A running guest sees it at once, under /dev/disk/by-id; a halted one when it is started.".into(),
+            doc: "Attaches a disk to a virtual machine. A running guest sees it at once, under \
+                  /dev/disk/by-id; a halted one when it is started."
+                .into(),
             doing: "attaching".into(),
-            resource: ResourceKind::Disk,
+            resource: Disk::KIND,
             effect: Effect::Changes,
             subject: Some("disk".into()),
             lane: "disk".into(),
@@ -39,13 +41,13 @@ impl Kind for DiskAttach {
             fields: vec![
                 Field::required(
                     "disk",
-                    FieldType::Resource { of: ResourceKind::Disk, states: vec!["free".into()] },
+                    FieldType::Resource { of: Disk::KIND, states: vec!["free".into()] },
                     "The disk to attach.",
                 ),
                 Field::required(
                     "vm",
                     FieldType::Resource {
-                        of: ResourceKind::Vm,
+                        of: Vm::KIND,
                         states: vec![
                             "running".into(),
                             "halted".into(),
@@ -56,7 +58,13 @@ impl Kind for DiskAttach {
                     "The VM that gets it.",
                 ),
             ],
-            locks: vec![LockRule { field: "disk".into(), mode: LockMode::Exclusive },LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
+            offered_on: vec![Vm::KIND],
+            edits: false,
+            hint: Hint::new("attach", &["a"], 15),
+            locks: vec![
+                LockRule { field: "disk".into(), mode: LockMode::Exclusive },
+                LockRule { field: "vm".into(), mode: LockMode::Exclusive },
+            ],
             requires: vec!["free".into()],
             state_after: Some("attached".into()),
             reject_duplicates: false,
@@ -65,7 +73,7 @@ impl Kind for DiskAttach {
     }
 
     fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
-        let Some(vm) = world.inventory.vm(params.vm) else { return Ok(()) };
+        let Some(vm) = world.inventory.get::<Vm>(params.vm) else { return Ok(()) };
         if takes_disks(vm.state) {
             return Ok(());
         }
@@ -79,7 +87,9 @@ impl Kind for DiskAttach {
 
     fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let inventory = world.inventory;
-        let (Some(disk), Some(vm)) = (inventory.disk(params.disk), inventory.vm(params.vm)) else {
+        let (Some(disk), Some(vm)) =
+            (inventory.get::<Disk>(params.disk), inventory.get::<Vm>(params.vm))
+        else {
             return Preview::default();
         };
         let when = match vm.state {
@@ -97,10 +107,10 @@ impl Kind for DiskAttach {
         let Parameters { disk, vm } = params;
         cx.step("attach")
             .undo(move |step| async move {
-                disks::detach(&step, step.cx().disk(disk)?, step.cx().vm(vm)?).await
+                disks::detach(&step, step.cx().get::<Disk>(disk)?, step.cx().get::<Vm>(vm)?).await
             })
             .run(|step| async move {
-                let (disk, vm) = (step.cx().disk(disk)?, step.cx().vm(vm)?);
+                let (disk, vm) = (step.cx().get::<Disk>(disk)?, step.cx().get::<Vm>(vm)?);
                 // Both may have changed while this was waiting.
                 if disk.state != DiskState::Free {
                     return Err(Failure::refused(format!(
@@ -152,8 +162,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_endures_everything() {
-        hot().endure().await;
+    async fn it_survives_faults() {
+        hot().survives_faults().await;
     }
 
     #[tokio::test]

@@ -6,8 +6,8 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::backend::watchers::load;
 use crate::domain::{
-    Choice, Disk, DiskFormat, DiskState, Effect, Field, FieldType, FsType, OperationSpec, Preview,
-    Reason, Refusal, Resource, ResourceId, ResourceKind, Risk,
+    Choice, Disk, DiskFormat, DiskState, Effect, Field, FieldType, FsType, Hint, OperationSpec,
+    Preview, Reason, Refusal, Resource, ResourceId, Risk,
 };
 
 use super::{AdmissionContext, Context, Kind, files, guests};
@@ -40,15 +40,38 @@ impl Kind for DiskCreate {
         OperationSpec {
             kind: "disk_create".into(),
             title: "Create".into(),
-            doc: "Makes a disk with a filesystem on the whole of it, ready to be attached. Its file grows with what is written to it.".into(),
+            doc: "Makes a disk with a filesystem on the whole of it, ready to be attached. Its \
+                  file grows with what is written to it."
+                .into(),
             doing: "being created".into(),
-            resource: ResourceKind::Disk,
+            resource: Disk::KIND,
             effect: Effect::Creates,
             subject: None,
             lane: "disk".into(),
             risk: Risk::None,
             warning: "".into(),
-            fields: vec![Field::required("name", FieldType::Name, "The disk's name, which is also the label of its filesystem where that has room."),Field::required("size_mb", FieldType::Integer { min: 1, max: 1_048_576, unit: "MB".into() }, "Its size as the guest sees it, in MB of 1 MiB."),Field::optional("fstype", FieldType::Choice { choices }, "ext4", "The filesystem it is made with."),],
+            fields: vec![
+                Field::required(
+                    "name",
+                    FieldType::Name,
+                    "The disk's name, which is also the label of its filesystem where that has \
+                     room.",
+                ),
+                Field::required(
+                    "size_mb",
+                    FieldType::Integer { min: 1, max: 1_048_576, unit: "MB".into() },
+                    "Its size as the guest sees it, in MB of 1 MiB.",
+                ),
+                Field::optional(
+                    "fstype",
+                    FieldType::Choice { choices },
+                    "ext4",
+                    "The filesystem it is made with.",
+                ),
+            ],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::new("new", &["n"], 10),
             locks: vec![],
             requires: vec![],
             state_after: Some("free".into()),
@@ -71,7 +94,7 @@ impl Kind for DiskCreate {
                 ),
             ));
         }
-        guests::free_name(world, "name", ResourceKind::Disk, &params.name)
+        guests::free_name(world, "name", Disk::KIND, &params.name)
     }
 
     fn reserve(params: &Parameters, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
@@ -111,12 +134,12 @@ impl Kind for DiskCreate {
     async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
         let id = cx.id()?;
         let path = cx.settings().disk_path(id);
-        let resource = ResourceId::new(ResourceKind::Disk, id);
+        let resource = ResourceId::new(Disk::KIND, id);
         cx.step("make")
             .label("making the disk")
             .undo(move |step| async move {
                 files::unmake(step.cx(), resource, files::remove(step.cx(), resource)).await?;
-                let mut disk = step.cx().disk(id)?;
+                let mut disk = step.cx().get::<Disk>(id)?;
                 disk.state = DiskState::BeingCreated;
                 step.put(Resource::Disk(disk));
                 Ok(())
@@ -128,7 +151,7 @@ impl Kind for DiskCreate {
                     let Parameters { name, size_mb, fstype } = params;
                     let tool = &step.cx().ports().disks;
                     tool.create(path, *size_mb, *fstype, name, step.log()).await?;
-                    let mut disk = step.cx().disk(id)?;
+                    let mut disk = step.cx().get::<Disk>(id)?;
                     disk.state = DiskState::Free;
                     step.put(Resource::Disk(disk));
                     Ok(())
@@ -146,14 +169,14 @@ mod tests {
     use crate::backend::testing::harness::{Harness, Trial};
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "disk_create",
             params: json!({ "name": "data", "size_mb": 20 }),
             setup: |_| Box::pin(async {}),
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]

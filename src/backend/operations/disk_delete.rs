@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
-    ResourceKind, Risk,
+    Disk, DiskState, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec,
+    Preview, Risk,
 };
 
 use super::{AdmissionContext, Context, Kind, disks};
@@ -31,15 +31,24 @@ impl Kind for DiskDelete {
         OperationSpec {
             kind: "disk_delete".into(),
             title: "Delete".into(),
-            doc: "Moves a disk into the trash, from where it can be restored until its time there is over.".into(),
+            doc: "Moves a disk into the trash, from where it can be restored until its time there \
+                  is over."
+                .into(),
             doing: "being deleted".into(),
-            resource: ResourceKind::Disk,
+            resource: Disk::KIND,
             effect: Effect::Changes,
             subject: Some("disk".into()),
             lane: "disk".into(),
             risk: Risk::Destructive,
             warning: warning.into(),
-            fields: vec![Field::required("disk", FieldType::Resource { of: ResourceKind::Disk, states: vec!["free".into()] }, "The disk to delete."),],
+            fields: vec![Field::required(
+                "disk",
+                FieldType::Resource { of: Disk::KIND, states: vec!["free".into()] },
+                "The disk to delete.",
+            )],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::new("delete", &["X", "delete"], 30),
             locks: vec![LockRule { field: "disk".into(), mode: LockMode::Exclusive }],
             requires: vec!["free".into()],
             state_after: Some("trashed".into()),
@@ -49,7 +58,9 @@ impl Kind for DiskDelete {
     }
 
     fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
-        let Some(disk) = world.inventory.disk(params.disk) else { return Preview::default() };
+        let Some(disk) = world.inventory.get::<Disk>(params.disk) else {
+            return Preview::default();
+        };
         let days = world.settings.trash_days;
         let effect = format!(
             "Disk '{}' goes into the trash and is removed for good after {days} days.",
@@ -62,9 +73,9 @@ impl Kind for DiskDelete {
         let id = params.disk;
         cx.step("trash")
             .label("moving it into the trash")
-            .undo(move |step| async move { disks::restore(&step, step.cx().disk(id)?) })
+            .undo(move |step| async move { disks::restore(&step, step.cx().get::<Disk>(id)?) })
             .run(|step| async move {
-                let disk = step.cx().disk(id)?;
+                let disk = step.cx().get::<Disk>(id)?;
                 if disk.state == DiskState::Attached {
                     return Err(Failure::refused(format!(
                         "disk/{id} '{}' is attached; detach it and relaunch",

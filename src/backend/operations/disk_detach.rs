@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Disk, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, Reason,
-    Refusal, ResourceKind, Risk, VmState,
+    Disk, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Preview,
+    Reason, Refusal, Risk, Vm, VmState,
 };
 
 use super::{AdmissionContext, Context, Kind, disks};
@@ -28,16 +28,40 @@ impl Kind for DiskDetach {
         OperationSpec {
             kind: "disk_detach".into(),
             title: "Detach".into(),
-            doc: "Takes a disk from the virtual machine it is attached to. A running guest is asked to let go of it first.".into(),
+            doc: "Takes a disk from the virtual machine it is attached to. A running guest is \
+                  asked to let go of it first."
+                .into(),
             doing: "detaching".into(),
-            resource: ResourceKind::Disk,
+            resource: Disk::KIND,
             effect: Effect::Changes,
             subject: Some("disk".into()),
             lane: "disk".into(),
             risk: Risk::Disruptive,
-            warning: "A filesystem on it that the guest still has mounted breaks: unmount it there first.".into(),
-            fields: vec![Field::required("disk", FieldType::Resource { of: ResourceKind::Disk, states: vec!["attached".into()] }, "The disk to detach."),Field::optional("vm", FieldType::Resource { of: ResourceKind::Vm, states: vec![] }, serde_json::Value::Null, "The VM to take it from; the one it is attached to when left out.").advanced(),],
-            locks: vec![LockRule { field: "disk".into(), mode: LockMode::Exclusive },LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
+            warning:
+                "A filesystem on it that the guest still has mounted breaks: unmount it there \
+                 first."
+                    .into(),
+            fields: vec![
+                Field::required(
+                    "disk",
+                    FieldType::Resource { of: Disk::KIND, states: vec!["attached".into()] },
+                    "The disk to detach.",
+                ),
+                Field::optional(
+                    "vm",
+                    FieldType::Resource { of: Vm::KIND, states: vec![] },
+                    serde_json::Value::Null,
+                    "The VM to take it from; the one it is attached to when left out.",
+                )
+                .advanced(),
+            ],
+            offered_on: vec![Vm::KIND],
+            edits: false,
+            hint: Hint::new("detach", &["d"], 16),
+            locks: vec![
+                LockRule { field: "disk".into(), mode: LockMode::Exclusive },
+                LockRule { field: "vm".into(), mode: LockMode::Exclusive },
+            ],
             requires: vec!["attached".into()],
             state_after: Some("free".into()),
             reject_duplicates: true,
@@ -48,13 +72,13 @@ impl Kind for DiskDetach {
     /// The VM is held too, so it must be among the parameters.
     fn fill(mut params: Parameters, world: &AdmissionContext<'_>) -> Parameters {
         if params.vm.is_none() {
-            params.vm = world.inventory.disk(params.disk).and_then(|disk| disk.vm);
+            params.vm = world.inventory.get::<Disk>(params.disk).and_then(|disk| disk.vm);
         }
         params
     }
 
     fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
-        let Some(disk) = world.inventory.disk(params.disk) else { return Ok(()) };
+        let Some(disk) = world.inventory.get::<Disk>(params.disk) else { return Ok(()) };
         if disk.vm.is_some() && disk.vm == params.vm {
             return Ok(());
         }
@@ -67,8 +91,8 @@ impl Kind for DiskDetach {
 
     fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let inventory = world.inventory;
-        let disk = inventory.disk(params.disk);
-        let vm = params.vm.and_then(|vm| inventory.vm(vm));
+        let disk = inventory.get::<Disk>(params.disk);
+        let vm = params.vm.and_then(|vm| inventory.get::<Vm>(vm));
         let (Some(disk), Some(vm)) = (disk, vm) else { return Preview::default() };
         let mut effects = vec![format!("Disk '{}' is taken from VM '{}'.", disk.name, vm.name)];
         if matches!(vm.state, VmState::Running | VmState::Paused) {
@@ -83,10 +107,10 @@ impl Kind for DiskDetach {
         cx.step("detach")
             .label("waiting for the guest to let go")
             .undo(move |step| async move {
-                disks::attach(&step, step.cx().disk(disk)?, step.cx().vm(vm)?).await
+                disks::attach(&step, step.cx().get::<Disk>(disk)?, step.cx().get::<Vm>(vm)?).await
             })
             .run(|step| async move {
-                let (disk, vm) = (step.cx().disk(disk)?, step.cx().vm(vm)?);
+                let (disk, vm) = (step.cx().get::<Disk>(disk)?, step.cx().get::<Vm>(vm)?);
                 if disk.vm != Some(vm.id) {
                     return Err(Failure::refused(elsewhere(&disk)));
                 }
@@ -113,10 +137,10 @@ mod tests {
 
     use super::*;
     use crate::backend::testing::harness::{Harness, Trial};
-    use crate::domain::DiskState;
+    use crate::domain::{DiskState, Vm};
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "disk_detach",
             params: json!({ "disk": "data" }),
@@ -128,7 +152,7 @@ mod tests {
             },
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]
@@ -153,7 +177,7 @@ mod tests {
         harness.fake.hung().await;
         let second = harness.submit("vm_stop", json!({ "vm": vm })).await.unwrap();
         let waits = harness.detail(second.uid).await.operation.wait;
-        let resource = crate::domain::ResourceId::new(ResourceKind::Vm, vm);
+        let resource = crate::domain::ResourceId::new(Vm::KIND, vm);
         assert_eq!(waits, Some(crate::domain::Wait::Operation { uid: first.uid, resource }));
     }
 

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
-    ResourceId, ResourceKind, Risk,
+    Disk, DiskState, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec,
+    Preview, ResourceId, Risk,
 };
 
 use super::{AdmissionContext, Context, Kind, files};
@@ -29,7 +29,7 @@ impl Kind for DiskPurge {
             title: "Purge".into(),
             doc: "Removes a disk from the trash for good and frees its space.".into(),
             doing: "being purged".into(),
-            resource: ResourceKind::Disk,
+            resource: Disk::KIND,
             effect: Effect::Deletes,
             subject: Some("disk".into()),
             lane: "disk".into(),
@@ -37,9 +37,12 @@ impl Kind for DiskPurge {
             warning: "Everything on it is lost for good.".into(),
             fields: vec![Field::required(
                 "disk",
-                FieldType::Resource { of: ResourceKind::Disk, states: vec!["trashed".into()] },
+                FieldType::Resource { of: Disk::KIND, states: vec!["trashed".into()] },
                 "The disk to remove.",
             )],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::new("purge", &["P"], 31),
             locks: vec![LockRule { field: "disk".into(), mode: LockMode::Exclusive }],
             requires: vec!["trashed".into()],
             state_after: Some("deleted".into()),
@@ -49,7 +52,9 @@ impl Kind for DiskPurge {
     }
 
     fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
-        let Some(disk) = world.inventory.disk(params.disk) else { return Preview::default() };
+        let Some(disk) = world.inventory.get::<Disk>(params.disk) else {
+            return Preview::default();
+        };
         let mib = files::bytes(&disk.path).div_ceil(1024 * 1024);
         let effect = format!("Disk '{}' is removed for good; {mib} MiB become free.", disk.name);
         Preview { effects: vec![effect], ..Preview::default() }
@@ -60,14 +65,14 @@ impl Kind for DiskPurge {
         cx.step("remove")
             .label("removing it")
             .run(|step| async move {
-                if step.cx().disk(id)?.state != DiskState::Trashed {
+                if step.cx().get::<Disk>(id)?.state != DiskState::Trashed {
                     return Err(Failure::new(format!(
                         "disk/{id} is not in the trash any more; cancel this"
                     )));
                 }
                 files::unused(step.cx().settings(), &step.cx().settings().trash_path(id))?;
                 files::remove_trashed(step.cx().settings(), id)?;
-                step.remove(ResourceId::new(ResourceKind::Disk, id));
+                step.remove(ResourceId::new(Disk::KIND, id));
                 Ok(())
             })
             .await
@@ -79,7 +84,7 @@ mod tests {
     use serde_json::json;
 
     use crate::backend::testing::harness::Harness;
-    use crate::domain::{Reason, ResourceId, ResourceKind};
+    use crate::domain::{Disk, Reason, ResourceId};
 
     #[tokio::test]
     async fn nothing_is_left_of_it() {
@@ -89,7 +94,7 @@ mod tests {
         assert_eq!((reason, field.as_str()), (Reason::State, "disk"));
         harness.done("disk_delete", json!({ "disk": disk })).await;
         harness.done("disk_purge", json!({ "disk": disk })).await;
-        assert_eq!(harness.resource(ResourceId::new(ResourceKind::Disk, disk)).await, None);
+        assert_eq!(harness.resource(ResourceId::new(Disk::KIND, disk)).await, None);
         assert_eq!(std::fs::read_dir(harness.dir().join("trash")).unwrap().count(), 0);
     }
 }

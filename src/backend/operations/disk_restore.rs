@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, Refusal,
-    ResourceKind, Risk,
+    Disk, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Preview,
+    Refusal, Risk,
 };
 
 use super::{AdmissionContext, Context, Kind, disks, guests};
@@ -30,7 +30,7 @@ impl Kind for DiskRestore {
             title: "Restore".into(),
             doc: "Takes a disk out of the trash with everything on it.".into(),
             doing: "being restored".into(),
-            resource: ResourceKind::Disk,
+            resource: Disk::KIND,
             effect: Effect::Changes,
             subject: Some("disk".into()),
             lane: "disk".into(),
@@ -39,7 +39,7 @@ impl Kind for DiskRestore {
             fields: vec![
                 Field::required(
                     "disk",
-                    FieldType::Resource { of: ResourceKind::Disk, states: vec!["trashed".into()] },
+                    FieldType::Resource { of: Disk::KIND, states: vec!["trashed".into()] },
                     "The disk to restore.",
                 ),
                 Field::optional(
@@ -49,6 +49,9 @@ impl Kind for DiskRestore {
                     "Its name from now on; the one it had when left out.",
                 ),
             ],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::new("restore", &["u"], 17),
             locks: vec![LockRule { field: "disk".into(), mode: LockMode::Exclusive }],
             requires: vec!["trashed".into()],
             state_after: Some("free".into()),
@@ -58,18 +61,18 @@ impl Kind for DiskRestore {
     }
 
     fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
-        let Some(disk) = world.inventory.disk(params.disk) else { return Ok(()) };
+        let Some(disk) = world.inventory.get::<Disk>(params.disk) else { return Ok(()) };
         let name = params.name.as_deref().unwrap_or(&disk.name);
-        match world.inventory.named(ResourceKind::Disk, name) {
-            Some(other) if other != disk.id => {
-                guests::free_name(world, "name", ResourceKind::Disk, name)
-            }
+        match world.inventory.named(Disk::KIND, name) {
+            Some(other) if other != disk.id => guests::free_name(world, "name", Disk::KIND, name),
             _ => Ok(()),
         }
     }
 
     fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
-        let Some(disk) = world.inventory.disk(params.disk) else { return Preview::default() };
+        let Some(disk) = world.inventory.get::<Disk>(params.disk) else {
+            return Preview::default();
+        };
         let name = params.name.as_deref().unwrap_or(&disk.name);
         let effect = format!("Disk '{name}' of {} MB can be attached again.", disk.size_mb);
         Preview { effects: vec![effect], ..Preview::default() }
@@ -77,7 +80,7 @@ impl Kind for DiskRestore {
 
     async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
         let id = params.disk;
-        let before = cx.disk(id)?;
+        let before = cx.get::<Disk>(id)?;
         cx.step("restore")
             .label("taking it out of the trash")
             .undo(move |step| {
@@ -90,11 +93,10 @@ impl Kind for DiskRestore {
             .run(|step| {
                 let name = params.name.clone();
                 async move {
-                    let mut disk = step.cx().disk(id)?;
+                    let mut disk = step.cx().get::<Disk>(id)?;
                     disk.name = name.unwrap_or(disk.name);
                     // Somebody may have taken the name while this was waiting.
-                    if let Some(other) =
-                        step.cx().inventory(|it| it.named(ResourceKind::Disk, &disk.name))
+                    if let Some(other) = step.cx().inventory(|it| it.named(Disk::KIND, &disk.name))
                         && other != id
                     {
                         return Err(Failure::refused(format!(

@@ -18,8 +18,8 @@ use crate::backend::ports::{EncodeJob, Encoded, MediaInfo};
 use crate::backend::presets::Preset;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Choice, Effect, Encoding, EncodingState, Failure, Field, FieldType, OperationSpec, Preview,
-    Reason, Refusal, Resource, ResourceId, ResourceKind, Risk, State,
+    Choice, Effect, Encoding, EncodingState, Failure, Field, FieldType, Hint, OperationSpec,
+    Preview, Reason, Refusal, Resource, ResourceId, Risk, State,
 };
 
 use super::{AdmissionContext, Context, Kind, StepContext};
@@ -90,7 +90,7 @@ impl Kind for Encode {
             title: "Encode".into(),
             doc: "Encodes an audio or video file with a preset into a new file.".into(),
             doing: "encoding".into(),
-            resource: ResourceKind::Encoding,
+            resource: Encoding::KIND,
             effect: Effect::Creates,
             subject: None,
             lane: "encode".into(),
@@ -111,6 +111,9 @@ impl Kind for Encode {
                     "The file it becomes; without one, beside the source with the preset's ending.",
                 ),
             ],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::new("new", &["n"], 10).first("encode a video: no image needed"),
             locks: vec![],
             requires: vec![],
             state_after: None,
@@ -136,6 +139,11 @@ impl Kind for Encode {
         if same_file(&output, &params.source) {
             return wrong(Reason::Value, "is the source itself; name another output");
         }
+        let dir = output.parent().unwrap_or(Path::new("/"));
+        if is_below(dir, &world.settings.state_dir) {
+            let why = "would lie among hostler's own files; choose a folder elsewhere";
+            return wrong(Reason::Value, why);
+        }
         match std::fs::symlink_metadata(&output) {
             Ok(_) => return wrong(Reason::Existence, "exists already; name another output"),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -143,13 +151,8 @@ impl Kind for Encode {
                 return wrong(Reason::Existence, &format!("cannot be looked at: {error}"));
             }
         }
-        let dir = output.parent().unwrap_or(Path::new("/"));
         if !dir.is_dir() {
             return wrong(Reason::Existence, "would be in a folder that does not exist; make it");
-        }
-        if is_below(dir, &world.settings.state_dir) {
-            let why = "would lie among hostler's own files; choose a folder elsewhere";
-            return wrong(Reason::Value, why);
         }
         if let Some(other) = maker(world.inventory, &output) {
             let why = format!("is being made already by {other}; name another output");
@@ -263,7 +266,7 @@ impl Kind for Encode {
                 let job = job.clone();
                 async move {
                     step.cx().ports().encoder.finish(&job, &encoded).await?;
-                    let mut encoding = step.cx().encoding(id)?;
+                    let mut encoding = step.cx().get::<Encoding>(id)?;
                     encoding.state = EncodingState::Finished;
                     encoding.output_bytes = Some(encoded.bytes);
                     encoding.speed = Some(encoded.speed);
@@ -297,7 +300,7 @@ async fn probe(
             job.output.display()
         )));
     }
-    let mut encoding = cx.encoding(id)?;
+    let mut encoding = cx.get::<Encoding>(id)?;
     encoding.state = EncodingState::Encoding;
     encoding.duration_s = media.duration_s;
     encoding.source_bytes = Some(media.bytes);
@@ -325,7 +328,7 @@ fn maker(inventory: &Inventory, output: &Path) -> Option<ResourceId> {
         }
         _ => false,
     };
-    inventory.of(ResourceKind::Encoding).find(|row| made(row)).map(|row| row.id())
+    inventory.of(Encoding::KIND).find(|row| made(row)).map(|row| row.id())
 }
 
 /// Whether two names, of which there may be no file yet, are of one: the same in the same folder,

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Effect, EncodingState, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
-    ResourceId, ResourceKind, Risk,
+    Effect, Encoding, EncodingState, Field, FieldType, Hint, LockMode, LockRule, OperationSpec,
+    Preview, ResourceId, Risk,
 };
 
 use super::{AdmissionContext, Context, Kind};
@@ -32,7 +32,7 @@ impl Kind for EncodingDelete {
             doc: "Takes an encoding off the list; the encoded file stays unless asked otherwise."
                 .into(),
             doing: "deleting".into(),
-            resource: ResourceKind::Encoding,
+            resource: Encoding::KIND,
             effect: Effect::Deletes,
             subject: Some("encoding".into()),
             lane: "task".into(),
@@ -42,7 +42,7 @@ impl Kind for EncodingDelete {
                 Field::required(
                     "encoding",
                     FieldType::Resource {
-                        of: ResourceKind::Encoding,
+                        of: Encoding::KIND,
                         states: ended.map(Into::into).to_vec(),
                     },
                     "The encoding to delete.",
@@ -54,6 +54,9 @@ impl Kind for EncodingDelete {
                     "Remove the encoded file too, where the encoding was finished.",
                 ),
             ],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::new("delete", &["X", "delete"], 30),
             locks: vec![LockRule { field: "encoding".into(), mode: LockMode::Exclusive }],
             requires: ended.map(Into::into).to_vec(),
             state_after: Some("deleted".into()),
@@ -63,7 +66,7 @@ impl Kind for EncodingDelete {
     }
 
     fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
-        let Some(encoding) = world.inventory.encoding(params.encoding) else {
+        let Some(encoding) = world.inventory.get::<Encoding>(params.encoding) else {
             return Preview::default();
         };
         let mut effects = vec![format!("Takes '{}' off the list.", encoding.name)];
@@ -74,10 +77,10 @@ impl Kind for EncodingDelete {
     }
 
     async fn run(cx: Context, params: Params) -> Result<(), Stop> {
-        let id = ResourceId::new(ResourceKind::Encoding, params.encoding);
+        let id = ResourceId::new(Encoding::KIND, params.encoding);
         cx.step("delete")
             .run(|step| async move {
-                let encoding = step.cx().encoding(id.id)?;
+                let encoding = step.cx().get::<Encoding>(id.id)?;
                 // A file of that name is this encoding's only when it was finished.
                 if params.output && encoding.state == EncodingState::Finished {
                     super::files::remove_file(&encoding.output)?;

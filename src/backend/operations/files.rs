@@ -13,7 +13,7 @@ use crate::backend::settings::Settings;
 use crate::backend::state_files::beneath::Folder;
 use crate::backend::state_files::mark::Mark;
 use crate::backend::state_files::{self, TRASH, description, folder_of};
-use crate::domain::{Failure, ResourceId, ResourceKind};
+use crate::domain::{Disk, Failure, ResourceId};
 
 use super::{Context, StepContext};
 
@@ -79,8 +79,8 @@ pub async fn remove(cx: &Context, id: ResourceId) -> Result<(), Failure> {
 pub fn remove_trashed(settings: &Settings, disk: u64) -> Result<(), Failure> {
     let root = &settings.state_dir;
     // Its description may lie where the disk was before: it is written after the disk has moved.
-    let described = [TRASH, folder_of(ResourceKind::Disk)]
-        .map(|folder| description::of_disk(root, folder, disk));
+    let described =
+        [TRASH, folder_of(Disk::KIND)].map(|folder| description::of_disk(root, folder, disk));
     for path in [settings.trash_path(disk)].into_iter().chain(described) {
         let removed = Folder::of(root, &path).and_then(|(folder, name)| folder.remove_file(name));
         gone(removed, &path)?;

@@ -10,7 +10,7 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::ports::{Drive, Guest, GuestEvent, GuestSpec, GuestStatus, ProgressReport};
 use crate::backend::settings::Settings;
 use crate::domain::{
-    DiskFormat, Failure, Field, FieldType, Image, ImageForm, Reason, Refusal, Resource,
+    Disk, DiskFormat, Failure, Field, FieldType, Image, ImageForm, Reason, Refusal, Resource,
     ResourceKind, Vm, VmState,
 };
 
@@ -67,11 +67,11 @@ pub fn backing(form: &ImageForm) -> Option<(&Path, DiskFormat)> {
 /// When its image or one of its disks is gone.
 pub fn launchable(cx: &Context, vm: &Vm) -> Result<GuestSpec, Failure> {
     let settings = cx.settings();
-    let image = cx.image(vm.image)?;
+    let image = cx.get::<Image>(vm.image)?;
     let disks = vm
         .disks
         .iter()
-        .map(|id| cx.disk(*id).map(|disk| Drive::from(&disk)))
+        .map(|id| cx.get::<Disk>(*id).map(|disk| Drive::from(&disk)))
         .collect::<Result<_, _>>()?;
     Ok(GuestSpec {
         guest: guest(settings, vm),
@@ -86,6 +86,7 @@ pub fn launchable(cx: &Context, vm: &Vm) -> Result<GuestSpec, Failure> {
         }),
         seed: Some(seed_path(settings, vm.id)),
         disks,
+        forwards: vm.ports.clone(),
         launch: cx.attempt_name(),
     })
 }
@@ -96,7 +97,7 @@ pub fn launchable(cx: &Context, vm: &Vm) -> Result<GuestSpec, Failure> {
 /// # Errors
 /// When the image is gone, or the root disk cannot be told where it is.
 pub async fn settle_root(step: &StepContext, vm: &Vm) -> Result<(), Failure> {
-    let image = step.cx().image(vm.image)?;
+    let image = step.cx().get::<Image>(vm.image)?;
     let Some((path, format)) = backing(form(&image)?) else { return Ok(()) };
     // What lives behind our back is only found started.
     if is_up(step, vm).await? {
@@ -108,7 +109,7 @@ pub async fn settle_root(step: &StepContext, vm: &Vm) -> Result<(), Failure> {
 
 /// A VM that has just been launched.
 pub fn running(cx: &Context, id: u64, accelerator: String) -> Result<Resource, Failure> {
-    let mut vm = cx.vm(id)?;
+    let mut vm = cx.get::<Vm>(id)?;
     vm.state = VmState::Running;
     vm.accelerator = Some(accelerator);
     vm.started = Some(cx.now());
@@ -154,7 +155,7 @@ pub async fn shut_down(cx: &Context, vm: u64, timeout_s: u64) -> Result<(), Stop
     let timeout = Duration::from_secs(timeout_s);
     cx.step("power_button")
         .label("waiting for the guest")
-        .run(|step| async move { power_down(&step, &step.cx().vm(vm)?, timeout).await })
+        .run(|step| async move { power_down(&step, &step.cx().get::<Vm>(vm)?, timeout).await })
         .await
 }
 
@@ -174,8 +175,8 @@ async fn power_down(step: &StepContext, vm: &Vm, timeout: Duration) -> Result<()
             GuestStatus::Off | GuestStatus::ShutDown => return Ok(()),
             GuestStatus::Paused | GuestStatus::Broken => {
                 return Err(Failure::new(format!(
-                    "vm/{} '{}' stands still and hears no power button; relaunch with force=true to \
-                     cut its power",
+                    "vm/{} '{}' stands still and hears no power button; relaunch with force=true \
+                     to cut its power",
                     vm.id, vm.name
                 )));
             }
@@ -198,7 +199,8 @@ async fn power_down(step: &StepContext, vm: &Vm, timeout: Duration) -> Result<()
                 timeout.as_secs()
             )));
         }
-        // When the guest will be done nobody knows; the patience that is used up says nothing of it.
+        // When the guest will be done nobody knows; the patience that is used up says nothing of
+        // it.
         let detail = format!("gives up in {} s", left.as_secs());
         step.report(ProgressReport { detail: Some(detail), ..ProgressReport::default() });
         ports.hypervisor.power_button(&guest, step.log()).await?;

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Choice, Effect, Field, FieldType, OperationSpec, Preview, Reason, Refusal, Resource,
-    ResourceKind, Risk,
+    Choice, Effect, Field, FieldType, Hint, Image, OperationSpec, Preview, Reason, Refusal,
+    Resource, Risk,
 };
 
 use super::images::{self, Undone};
@@ -53,7 +53,7 @@ impl Kind for ImageBuild {
                   package mirror at most, no other place on the internet."
                 .into(),
             doing: "being built".into(),
-            resource: ResourceKind::Image,
+            resource: Image::KIND,
             effect: Effect::Creates,
             subject: None,
             lane: "image".into(),
@@ -68,6 +68,10 @@ impl Kind for ImageBuild {
                     "The image's name; the recipe's when left out.",
                 ),
             ],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::new("build", &["n", "b"], 10)
+                .first("build an OS image here, from the distribution's packages"),
             locks: vec![],
             requires: vec![],
             state_after: Some("ready".into()),
@@ -77,7 +81,7 @@ impl Kind for ImageBuild {
     }
 
     fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
-        guests::free_name(world, "name", ResourceKind::Image, params.name())?;
+        guests::free_name(world, "name", Image::KIND, params.name())?;
         match world.ports.images.obstacle(&params.recipe) {
             Some(why) => {
                 let why = format!("recipe: {why}");
@@ -120,14 +124,14 @@ mod tests {
     use crate::domain::Reason;
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "image_build",
             params: json!({ "recipe": "debian" }),
             setup: |_| Box::pin(async {}),
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]

@@ -7,8 +7,8 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::backend::state_files::description;
 use crate::domain::{
-    Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, Reason, Refusal,
-    Resource, ResourceId, ResourceKind, Risk,
+    Effect, Failure, Field, FieldType, Hint, Image, LockMode, LockRule, OperationSpec, Preview,
+    Reason, Refusal, Resource, ResourceId, Risk, Vm,
 };
 
 use super::{AdmissionContext, Context, Kind, StepContext, files};
@@ -31,7 +31,7 @@ impl Kind for ImageDelete {
             title: "Delete".into(),
             doc: "Deletes an image that no virtual machine is made from.".into(),
             doing: "being deleted".into(),
-            resource: ResourceKind::Image,
+            resource: Image::KIND,
             effect: Effect::Deletes,
             subject: Some("image".into()),
             lane: "image".into(),
@@ -39,9 +39,12 @@ impl Kind for ImageDelete {
             warning: "It must be fetched, imported or built again to be used again.".into(),
             fields: vec![Field::required(
                 "image",
-                FieldType::Resource { of: ResourceKind::Image, states: vec!["ready".into()] },
+                FieldType::Resource { of: Image::KIND, states: vec!["ready".into()] },
                 "The image to delete.",
             )],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::new("delete", &["X", "delete"], 30),
             locks: vec![LockRule { field: "image".into(), mode: LockMode::Exclusive }],
             requires: vec!["ready".into()],
             state_after: Some("deleted".into()),
@@ -61,7 +64,9 @@ impl Kind for ImageDelete {
     }
 
     fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
-        let Some(image) = world.inventory.image(params.image) else { return Preview::default() };
+        let Some(image) = world.inventory.get::<Image>(params.image) else {
+            return Preview::default();
+        };
         let mib = image.bytes.div_ceil(1024 * 1024);
         let effect = format!("Image '{}' is deleted; {mib} MiB become free.", image.name);
         Preview { effects: vec![effect], ..Preview::default() }
@@ -78,7 +83,7 @@ impl Kind for ImageDelete {
             }
         };
         files::delete(&cx, &dir, unused, |step| {
-            step.remove(ResourceId::new(ResourceKind::Image, id));
+            step.remove(ResourceId::new(Image::KIND, id));
             Ok(())
         })
         .await
@@ -88,7 +93,7 @@ impl Kind for ImageDelete {
 /// Why an image is needed still: the VMs whose root disks are overlays of it.
 fn in_use(image: u64, inventory: &Inventory) -> Option<String> {
     let vms: Vec<String> = inventory
-        .of(ResourceKind::Vm)
+        .of(Vm::KIND)
         .filter_map(|vm| match &**vm {
             Resource::Vm(vm) if vm.image == image => Some(format!("vm/{} '{}'", vm.id, vm.name)),
             _ => None,
@@ -99,8 +104,8 @@ fn in_use(image: u64, inventory: &Inventory) -> Option<String> {
     })
 }
 
-/// Looks for VMs of an image that the database does not know: after an older one was put back, their
-/// descriptions are all that tells of them.
+/// Looks for VMs of an image that the database does not know: after an older one was put back,
+/// their descriptions are all that tells of them.
 fn unknown_use(settings: &Settings, image: u64) -> Result<(), Failure> {
     let described = description::vms(&settings.state_dir)
         .map_err(|error| Failure::io("read the descriptions of VMs", &error))?;
@@ -120,7 +125,7 @@ mod tests {
 
     use crate::backend::testing::fake::Trouble;
     use crate::backend::testing::harness::Harness;
-    use crate::domain::{Reason, ResourceId, ResourceKind, State};
+    use crate::domain::{Image, Reason, ResourceId, State};
 
     #[tokio::test]
     async fn an_image_of_a_vm_that_is_only_described_stays() {
@@ -143,7 +148,7 @@ mod tests {
         let mut harness = Harness::open();
         let image = harness.some_image().await;
         harness.done("image_delete", json!({ "image": image })).await;
-        assert_eq!(harness.resource(ResourceId::new(ResourceKind::Image, image)).await, None);
+        assert_eq!(harness.resource(ResourceId::new(Image::KIND, image)).await, None);
         assert_eq!(std::fs::read_dir(harness.dir().join("images")).unwrap().count(), 0);
         harness.some_image().await;
     }

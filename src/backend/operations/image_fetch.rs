@@ -6,8 +6,8 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::ports::{Checksum, PortFuture, Ports};
 use crate::backend::settings::{OsImage, Settings};
 use crate::domain::{
-    Choice, Effect, Field, FieldType, OperationSpec, Preview, Reason, Refusal, Resource,
-    ResourceKind, Risk,
+    Choice, Effect, Field, FieldType, Hint, Image, OperationSpec, Preview, Reason, Refusal,
+    Resource, Risk,
 };
 
 use super::images::{self, Undone};
@@ -82,7 +82,7 @@ impl Kind for ImageFetch {
                   download that was broken off goes on where it stopped."
                     .into(),
             doing: "being fetched".into(),
-            resource: ResourceKind::Image,
+            resource: Image::KIND,
             effect: Effect::Creates,
             subject: None,
             lane: "image".into(),
@@ -139,6 +139,9 @@ impl Kind for ImageFetch {
                 )
                 .advanced(),
             ],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::new("fetch", &["f"], 11).first("fetch an OS image from its distribution"),
             locks: vec![],
             requires: vec![],
             state_after: Some("ready".into()),
@@ -148,24 +151,21 @@ impl Kind for ImageFetch {
     }
 
     fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
-        match (&params.os, &params.url) {
-            (Some(_), Some(url)) => {
-                return Err(Refusal::field(
-                    Reason::Value,
-                    "url",
-                    url,
-                    "url: os names an image already; give one of the two",
-                ));
-            }
-            (None, None) => {
-                return Err(Refusal {
-                    reason: Reason::Type,
-                    field: Some("os".to_owned()),
-                    value: None,
-                    message: "os is needed, or the url of another image".to_owned(),
-                });
-            }
-            _ => {}
+        let needed = |field: &str, message: &str| {
+            Err(Refusal {
+                reason: Reason::Type,
+                field: Some(field.to_owned()),
+                value: None,
+                message: message.to_owned(),
+            })
+        };
+        if params.os.is_none() && params.url.is_none() {
+            return needed("os", "os is needed, or the url of another image");
+        }
+        let name = params.name().unwrap_or_default();
+        let inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(inside) {
+            return needed("name", "name is needed: the url tells none");
         }
         if let Some(sha256) = &params.sha256
             && (sha256.len() != SHA256_DIGITS || !sha256.chars().all(|c| c.is_ascii_hexdigit()))
@@ -177,17 +177,15 @@ impl Kind for ImageFetch {
                 format!("sha256 must be {SHA256_DIGITS} hexadecimal digits"),
             ));
         }
-        let name = params.name().unwrap_or_default();
-        let inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-        if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(inside) {
-            return Err(Refusal {
-                reason: Reason::Type,
-                field: Some("name".to_owned()),
-                value: None,
-                message: "name is needed: the url tells none".to_owned(),
-            });
+        if let (Some(_), Some(url)) = (&params.os, &params.url) {
+            return Err(Refusal::field(
+                Reason::Value,
+                "url",
+                url,
+                "url: os names an image already; give one of the two",
+            ));
         }
-        guests::free_name(world, "name", ResourceKind::Image, name)
+        guests::free_name(world, "name", Image::KIND, name)
     }
 
     fn reserve(params: &Parameters, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
@@ -252,14 +250,14 @@ mod tests {
     const URL: &str = "https://images.example/other.qcow2";
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "image_fetch",
             params: json!({ "os": "debian-12" }),
             setup: |_| Box::pin(async {}),
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Effect, Field, FieldType, OperationSpec, Preview, Refusal, Resource, ResourceKind, Risk,
+    Effect, Field, FieldType, Hint, Image, OperationSpec, Preview, Refusal, Resource, Risk,
 };
 
 use super::images::{self, Undone};
@@ -32,11 +32,11 @@ impl Kind for ImageImport {
         OperationSpec {
             kind: "image_import".into(),
             title: "Import".into(),
-            doc: "Copies a qcow2, raw or ISO file, or a kernel with an initrd, and makes an image of \
-                  it. The file itself stays as it is."
+            doc: "Copies a qcow2, raw or ISO file, or a kernel with an initrd, and makes an image \
+                  of it. The file itself stays as it is."
                 .into(),
             doing: "being imported".into(),
-            resource: ResourceKind::Image,
+            resource: Image::KIND,
             effect: Effect::Creates,
             subject: None,
             lane: "image".into(),
@@ -62,6 +62,9 @@ impl Kind for ImageImport {
                     "The user account VMs get when none is named.",
                 ),
             ],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::new("import", &["i"], 12).first("take an image from a file of yours"),
             locks: vec![],
             requires: vec![],
             state_after: Some("ready".into()),
@@ -71,7 +74,7 @@ impl Kind for ImageImport {
     }
 
     fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
-        guests::free_name(world, "name", ResourceKind::Image, &params.name)
+        guests::free_name(world, "name", Image::KIND, &params.name)
     }
 
     fn reserve(params: &Parameters, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
@@ -105,14 +108,14 @@ mod tests {
     use crate::domain::Reason;
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "image_import",
             params: json!({ "name": "mine", "source": "/etc/hostname", "login": "me" }),
             setup: |_| Box::pin(async {}),
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]

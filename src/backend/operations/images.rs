@@ -6,7 +6,7 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::ports::{MadeImage, Ports};
 use crate::backend::settings::Settings;
 use crate::backend::state_files::mark::Mark;
-use crate::domain::{Failure, Image, ImageState, Resource, ResourceId, ResourceKind};
+use crate::domain::{Failure, Image, ImageState, Resource, ResourceId};
 
 use super::{AdmissionContext, Context, StepBuilder, StepContext, files};
 
@@ -59,14 +59,14 @@ where
         if undone == Undone::Discarded || step.is_cancelled() {
             let dir = step.cx().settings().image_dir(id);
             let discard = step.cx().ports().images.remove_leftovers(&dir);
-            files::unmake(step.cx(), ResourceId::new(ResourceKind::Image, id), discard).await?;
+            files::unmake(step.cx(), ResourceId::new(Image::KIND, id), discard).await?;
         }
         unmade(&step, id)
     })
     .run(|step| {
         let making = make(step.clone(), step.cx().settings().image_dir(id));
         async move {
-            files::claim(step.cx(), ResourceId::new(ResourceKind::Image, id))?;
+            files::claim(step.cx(), ResourceId::new(Image::KIND, id))?;
             made(&step, id, making.await?)
         }
     })
@@ -79,7 +79,7 @@ where
 /// # Errors
 /// When something in it cannot be removed.
 pub async fn remove_leftovers(ports: &Ports, settings: &Settings, id: u64) -> Result<(), Failure> {
-    let (dir, resource) = (&settings.state_dir, ResourceId::new(ResourceKind::Image, id));
+    let (dir, resource) = (&settings.state_dir, ResourceId::new(Image::KIND, id));
     let failed = |error| Failure::io(format!("remove the files of {resource}"), &error);
     if Mark::read(dir, resource).map_err(failed)?.is_some() {
         ports.images.remove_leftovers(&settings.image_dir(id)).await?;
@@ -90,7 +90,7 @@ pub async fn remove_leftovers(ports: &Ports, settings: &Settings, id: u64) -> Re
 
 /// Takes in an image that has been made.
 fn made(step: &StepContext, id: u64, made: MadeImage) -> Result<(), Failure> {
-    let mut image = step.cx().image(id)?;
+    let mut image = step.cx().get::<Image>(id)?;
     image.state = ImageState::Ready;
     image.form = Some(made.form);
     image.bytes = made.bytes;
@@ -102,7 +102,7 @@ fn made(step: &StepContext, id: u64, made: MadeImage) -> Result<(), Failure> {
 
 /// The image is not ready any more: the step that made it is undone.
 fn unmade(step: &StepContext, id: u64) -> Result<(), Failure> {
-    let mut image = step.cx().image(id)?;
+    let mut image = step.cx().get::<Image>(id)?;
     image.state = ImageState::BeingCreated;
     image.form = None;
     image.bytes = 0;

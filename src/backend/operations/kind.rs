@@ -61,7 +61,9 @@ pub trait Kind: 'static {
     }
 
     /// What the catalogue cannot say: checks between fields, and of resources as they are or will
-    /// be. Existence, privileges and state, in this order.
+    /// be. Type, syntax, value, existence, privileges and state, in this order. It is asked too
+    /// when a check of the catalogue's has failed, because one of these may come before that: a
+    /// resource that is named may not be there then, and is not this one's to complain of.
     ///
     /// # Errors
     /// The first check that fails.
@@ -169,8 +171,8 @@ impl<K: Kind> kind::Kind for Bound<K> {
     }
 
     fn admit(&self, params: &Params, cx: &kind::AdmissionContext<'_>) -> Result<(), Refusal> {
-        // They passed the catalogue's checks: a kind whose fields and parameter type disagree, which
-        // the catalogue tests look for.
+        // They passed the catalogue's checks: a kind whose fields and parameter type disagree,
+        // which the catalogue tests look for.
         let params =
             typed::<K>(params).map_err(|failure| Refusal::new(Reason::Type, failure.message))?;
         K::admit(&params, &self.admission(cx))

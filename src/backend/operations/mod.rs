@@ -16,6 +16,7 @@ mod disks;
 mod encode;
 mod encoding_delete;
 mod files;
+mod forwards;
 mod guests;
 mod image_build;
 mod image_delete;
@@ -23,6 +24,8 @@ mod image_fetch;
 mod image_import;
 mod images;
 mod kind;
+#[cfg(test)]
+mod order_tests;
 mod task_create;
 mod task_delete;
 mod task_run;

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Effect, Field, FieldType, OperationSpec, Params as Nested, Preview, Reason, Refusal, Repeat,
-    Resource, ResourceKind, Task,
+    Effect, Field, FieldType, Hint, OperationSpec, Params as Nested, Preview, Reason, Refusal,
+    Repeat, Resource, Task,
 };
 
 use super::timetable::{self, Timetable};
@@ -48,11 +48,13 @@ impl Kind for TaskCreate {
             locks: vec![],
             requires: vec![],
             state_after: Some("active".into()),
+            hint: Hint::new("new", &["n"], 10),
             steps: vec!["activate".into()],
             ..timetable::spec(
                 "task_create",
                 "New task",
-                "Makes a task that asks for an operation at the times that match all of its fields.",
+                "Makes a task that asks for an operation at the times that match all of its \
+                 fields.",
             )
         }
     }
@@ -61,7 +63,7 @@ impl Kind for TaskCreate {
         let repeat = params.when.apply(&Repeat::default())?;
         timetable::admit_kind(&params.kind, world)?;
         timetable::admit_repeat(&repeat, world)?;
-        if let Some(id) = world.inventory.named(ResourceKind::Task, &params.name) {
+        if let Some(id) = world.inventory.named(Task::KIND, &params.name) {
             let message = format!("name: task/{id} is called '{}' already", params.name);
             return Err(Refusal::field(Reason::Existence, "name", &params.name, message));
         }
@@ -98,7 +100,7 @@ impl Kind for TaskCreate {
         let id = cx.id()?;
         cx.step("activate")
             .run(|step| async move {
-                let task = step.cx().task(id)?;
+                let task = step.cx().get::<Task>(id)?;
                 step.put(Resource::Task(timetable::awake(task, step.cx())));
                 Ok(())
             })

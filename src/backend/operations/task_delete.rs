@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
-use crate::domain::{Effect, OperationSpec, ResourceId, ResourceKind, Risk};
+use crate::domain::{Effect, Hint, OperationSpec, ResourceId, Risk, Task};
 
 use super::{Context, Kind, timetable};
 
@@ -29,6 +29,7 @@ impl Kind for TaskDelete {
                 .into(),
             state_after: Some("deleted".into()),
             reject_duplicates: true,
+            hint: Hint::new("delete", &["X", "delete"], 30),
             steps: vec!["delete".into()],
             ..timetable::spec("task_delete", "Delete", "Deletes a task.")
         }
@@ -37,7 +38,7 @@ impl Kind for TaskDelete {
     async fn run(cx: Context, params: Params) -> Result<(), Stop> {
         cx.step("delete")
             .run(|step| async move {
-                step.remove(ResourceId::new(ResourceKind::Task, params.task));
+                step.remove(ResourceId::new(Task::KIND, params.task));
                 Ok(())
             })
             .await

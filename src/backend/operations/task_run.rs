@@ -7,7 +7,9 @@ use crate::backend::engine::inventory::Inventory;
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::backend::watchers::scheduler;
-use crate::domain::{Failure, OperationSpec, Preview, Resource, Risk, Run, RunOutcome, Submit};
+use crate::domain::{
+    Failure, Hint, OperationSpec, Preview, Resource, Risk, Run, RunOutcome, Submit, Task,
+};
 
 use super::{AdmissionContext, Context, Kind, StepContext, timetable};
 
@@ -28,13 +30,14 @@ impl Kind for TaskRun {
             doing: "firing".into(),
             risk: Risk::OfTask,
             warning: "What is lost is what that loses.".into(),
+            hint: Hint::new("run now", &["t"], 11),
             steps: vec!["note".into(), "fire".into()],
             ..timetable::spec("task_run", "Run now", "Asks now for what a task asks for.")
         }
     }
 
     fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
-        let task = world.inventory.task(params.task);
+        let task = world.inventory.get::<Task>(params.task);
         let effects = task.map(|task| format!("Asks for {} once, now.", task.kind));
         Preview { effects: effects.into_iter().collect(), ..Preview::default() }
     }
@@ -48,7 +51,7 @@ impl Kind for TaskRun {
 
 /// Fires by hand, or finds that done.
 async fn fire(step: StepContext, id: u64, due: Timestamp) -> Result<(), Failure> {
-    let task = step.cx().task(id)?;
+    let task = step.cx().get::<Task>(id)?;
     if task.runs.iter().any(|run| run.by_hand && run.due == due) {
         return Ok(());
     }
@@ -61,7 +64,7 @@ async fn fire(step: StepContext, id: u64, due: Timestamp) -> Result<(), Failure>
     };
     let put = move |uid, inventory: &Inventory| {
         let run = Run { due, outcome: RunOutcome::Queued { uid }, by_hand: true };
-        let task = inventory.task(id).map(|task| scheduler::after(task, run, 0, &zone));
+        let task = inventory.get::<Task>(id).map(|task| scheduler::after(task, run, 0, &zone));
         task.map(Resource::Task).into_iter().collect()
     };
     match step.cx().submit(submit, put).await {

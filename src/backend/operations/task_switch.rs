@@ -33,21 +33,21 @@ impl Kind for TaskEnable {
             ..timetable::spec(
                 "task_enable",
                 "Enable",
-                "Lets a task fire by itself again; what it would have done meanwhile is not made up \
-                 for.",
+                "Lets a task fire by itself again; what it would have done meanwhile is not made \
+                 up for.",
             )
         }
     }
 
     fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
-        match world.inventory.task(params.task) {
+        match world.inventory.get::<Task>(params.task) {
             Some(task) => timetable::admit_repeat(&task.repeat, world),
             None => Ok(()),
         }
     }
 
     fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
-        let task = world.inventory.task(params.task);
+        let task = world.inventory.get::<Task>(params.task);
         let effects = task.map(|task| timetable::says_next(&task.repeat, world));
         Preview { effects: effects.into_iter().collect(), ..Preview::default() }
     }
@@ -55,7 +55,7 @@ impl Kind for TaskEnable {
     async fn run(cx: Context, params: Params) -> Result<(), Stop> {
         cx.step("enable")
             .run(|step| async move {
-                let task = step.cx().task(params.task)?;
+                let task = step.cx().get::<Task>(params.task)?;
                 step.put(Resource::Task(timetable::awake(task, step.cx())));
                 Ok(())
             })
@@ -84,7 +84,7 @@ impl Kind for TaskDisable {
     async fn run(cx: Context, params: Params) -> Result<(), Stop> {
         cx.step("disable")
             .run(|step| async move {
-                let task = step.cx().task(params.task)?;
+                let task = step.cx().get::<Task>(params.task)?;
                 step.put(Resource::Task(Task { active: false, next: None, ..task.acknowledged() }));
                 Ok(())
             })

@@ -6,8 +6,8 @@ use serde_json::Value as Json;
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Failure, Field, FieldType, OperationSpec, Params as Nested, Preview, Reason, Refusal, Resource,
-    ResourceKind, Task,
+    Failure, Field, FieldType, Hint, OperationSpec, Params as Nested, Preview, Reason, Refusal,
+    Repeat, Resource, Task,
 };
 
 use super::timetable::{self, Timetable};
@@ -59,12 +59,18 @@ impl Kind for TaskUpdate {
             ),
         ]);
         spec.fields.extend(Timetable::fields(false));
+        spec.edits = true;
+        spec.hint = Hint::new("change", &["u"], 13);
         spec.steps = vec!["change".into()];
         spec
     }
 
     fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
-        let Some(task) = world.inventory.task(params.task).cloned() else { return Ok(()) };
+        params.when.apply(&Repeat::default())?;
+        if let Some(kind) = &params.kind {
+            timetable::admit_kind(kind, world)?;
+        }
+        let Some(task) = world.inventory.get::<Task>(params.task).cloned() else { return Ok(()) };
         let was = task.kind.clone();
         let task = params.apply(task)?;
         match (&params.kind, &params.params) {
@@ -79,9 +85,8 @@ impl Kind for TaskUpdate {
             }
             _ => {}
         }
-        timetable::admit_kind(&task.kind, world)?;
         timetable::admit_repeat(&task.repeat, world)?;
-        match world.inventory.named(ResourceKind::Task, &task.name) {
+        match world.inventory.named(Task::KIND, &task.name) {
             Some(id) if id != task.id => {
                 let message = format!("name: task/{id} is called '{}' already", task.name);
                 Err(Refusal::field(Reason::Existence, "name", &task.name, message))
@@ -91,7 +96,7 @@ impl Kind for TaskUpdate {
     }
 
     fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
-        let task = world.inventory.task(params.task).cloned().map(|task| params.apply(task));
+        let task = world.inventory.get::<Task>(params.task).cloned().map(|task| params.apply(task));
         let effects = match task {
             Some(Ok(task)) if task.active => vec![timetable::says_next(&task.repeat, world)],
             Some(Ok(_)) => vec!["It stays inactive.".to_owned()],
@@ -105,7 +110,7 @@ impl Kind for TaskUpdate {
             .run(|step| {
                 let changed = step
                     .cx()
-                    .task(params.task)
+                    .get::<Task>(params.task)
                     .and_then(|task| params.apply(task).map_err(|it| Failure::new(it.message)));
                 async move {
                     let task = changed?;

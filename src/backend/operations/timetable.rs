@@ -7,8 +7,8 @@ use serde_json::Value as Json;
 
 use crate::backend::watchers::scheduler;
 use crate::domain::{
-    Effect, Every, Field, FieldType, LockMode, LockRule, OperationSpec, Reason, Refusal, Repeat,
-    ResourceKind, Risk, Task,
+    Effect, Every, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Reason, Refusal,
+    Repeat, Risk, Task,
 };
 
 use super::{AdmissionContext, Context};
@@ -82,7 +82,7 @@ fn date(field: &str, given: Option<&str>, is: Option<Date>) -> Result<Option<Dat
 /// A task may ask for anything but tasks: one that fires itself never ends.
 pub(super) fn admit_kind(kind: &str, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
     match world.catalogue.get(kind) {
-        Some(spec) if spec.resource == ResourceKind::Task => Err(Refusal::field(
+        Some(spec) if spec.resource == Task::KIND => Err(Refusal::field(
             Reason::Value,
             "kind",
             kind,
@@ -125,7 +125,7 @@ pub(super) fn awake(task: Task, cx: &Context) -> Task {
 /// The field that says which task, in one of these states; none means any.
 pub(super) fn task(states: &[&'static str]) -> Field {
     let states = states.iter().map(|&state| state.into()).collect();
-    Field::required("task", FieldType::Resource { of: ResourceKind::Task, states }, "The task.")
+    Field::required("task", FieldType::Resource { of: Task::KIND, states }, "The task.")
 }
 
 /// The catalogue entry of a kind that works on one task.
@@ -135,13 +135,16 @@ pub(super) fn spec(kind: &'static str, title: &'static str, doc: &'static str) -
         title: title.into(),
         doc: doc.into(),
         doing: "changing".into(),
-        resource: ResourceKind::Task,
+        resource: Task::KIND,
         effect: Effect::Changes,
         subject: Some("task".into()),
         lane: "task".into(),
         risk: Risk::None,
         warning: "".into(),
         fields: vec![task(&[])],
+        offered_on: Vec::new(),
+        edits: false,
+        hint: Hint::default(),
         locks: vec![LockRule { field: "task".into(), mode: LockMode::Exclusive }],
         // Not one that is about to be deleted.
         requires: vec!["active".into(), "inactive".into()],

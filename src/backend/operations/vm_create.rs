@@ -9,16 +9,19 @@ use crate::backend::ports::Seed;
 use crate::backend::settings::Settings;
 use crate::backend::watchers::load;
 use crate::domain::{
-    Effect, Field, FieldType, FsType, ImageForm, ImageState, LockMode, LockRule, OperationSpec,
-    Preview, Reason, Refusal, Resource, ResourceId, ResourceKind, Risk, Vm, VmState,
+    Disk, DiskState, Effect, Failure, Field, FieldType, Forward, FsType, Hint, Image, ImageForm,
+    ImageState, LockMode, LockRule, OperationSpec, Preview, Reason, Refusal, Resource, ResourceId,
+    Risk, Vm, VmState,
 };
 
-use super::{AdmissionContext, Context, Kind, files, guests};
+use super::{AdmissionContext, Context, Kind, files, forwards, guests};
 
 /// The root disk of an image without one, in MB. It takes what is written to it, no more.
 const BLANK_MB: u64 = 8 * 1024;
 /// What an overlay takes before anything is written to it, in bytes.
 const OVERLAY_BYTES: u64 = 200 * 1024;
+/// The most disks it has from the start.
+const MOST_DISKS: u32 = 16;
 /// What keys in the form of OpenSSH begin with.
 const KEY_TYPES: [&str; 4] = ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"];
 
@@ -35,6 +38,10 @@ pub struct Parameters {
     cpu: u32,
     login: Option<String>,
     ssh_keys: Vec<String>,
+    #[serde(default)]
+    disks: Vec<u64>,
+    #[serde(default)]
+    ports: Vec<Forward>,
 }
 
 impl Kind for VmCreate {
@@ -44,11 +51,11 @@ impl Kind for VmCreate {
         OperationSpec {
             kind: "vm_create".into(),
             title: "Create".into(),
-            doc: "Creates a virtual machine from an image and starts it. Its root disk is an overlay \
-                  of the image's, so this takes the same time whatever the image's size."
+            doc: "Creates a virtual machine from an image and starts it. Its root disk is an \
+                  overlay of the image's, so this takes the same time whatever the image's size."
                 .into(),
             doing: "being created".into(),
-            resource: ResourceKind::Vm,
+            resource: Vm::KIND,
             effect: Effect::Creates,
             subject: None,
             lane: "vm".into(),
@@ -68,7 +75,7 @@ impl Kind for VmCreate {
                 ),
                 Field::required(
                     "os",
-                    FieldType::Resource { of: ResourceKind::Image, states: vec!["ready".into()] },
+                    FieldType::Resource { of: Image::KIND, states: vec!["ready".into()] },
                     "The image the VM is created from.",
                 ),
                 Field::optional(
@@ -97,12 +104,33 @@ impl Kind for VmCreate {
                     "Public SSH keys that may log in to the user account, one a line.",
                 )
                 .advanced(),
+                Field::optional(
+                    "disks",
+                    FieldType::List {
+                        of: Box::new(FieldType::Resource {
+                            of: Disk::KIND,
+                            states: vec!["free".into()],
+                        }),
+                        min: 0,
+                        max: MOST_DISKS,
+                    },
+                    serde_json::json!([]),
+                    "Free disks that the guest has from its first start on.",
+                )
+                .advanced(),
+                forwards::field(),
             ],
-            locks: vec![LockRule { field: "os".into(), mode: LockMode::Shared }],
+            locks: vec![
+                LockRule { field: "os".into(), mode: LockMode::Shared },
+                LockRule { field: "disks".into(), mode: LockMode::Exclusive },
+            ],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::new("new", &["n"], 10),
             requires: vec![],
             state_after: Some("running".into()),
             reject_duplicates: false,
-            steps: vec!["disks".into(), "start".into()],
+            steps: vec!["disks".into(), "attach".into(), "start".into()],
         }
     }
 
@@ -124,8 +152,14 @@ impl Kind for VmCreate {
                 ));
             }
         }
-        guests::free_name(world, "hostname", ResourceKind::Vm, &params.hostname)?;
-        match world.inventory.image(params.os) {
+        if let Some(login) = &params.login {
+            check_length(login)?;
+        }
+        forwards::admit_each_once(&params.ports)?;
+        guests::free_name(world, "hostname", Vm::KIND, &params.hostname)?;
+        forwards::admit_free(&params.ports, world)?;
+        admit_disks(&params.disks, world)?;
+        match world.inventory.get::<Image>(params.os) {
             Some(image) if image.state != ImageState::Ready => Err(Refusal::field(
                 Reason::State,
                 "os",
@@ -142,7 +176,7 @@ impl Kind for VmCreate {
     }
 
     fn reserve(params: &Parameters, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
-        let image = world.inventory.image(params.os)?;
+        let image = world.inventory.get::<Image>(params.os)?;
         Some(Resource::Vm(Vm {
             id,
             name: params.hostname.clone(),
@@ -155,6 +189,7 @@ impl Kind for VmCreate {
             cpu: params.cpu,
             login: params.login.clone().unwrap_or_else(|| image.login.clone()),
             disks: vec![],
+            ports: params.ports.clone(),
             accelerator: None,
             created: world.now,
             started: None,
@@ -166,7 +201,9 @@ impl Kind for VmCreate {
     }
 
     fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
-        let Some(image) = world.inventory.image(params.os) else { return Preview::default() };
+        let Some(image) = world.inventory.get::<Image>(params.os) else {
+            return Preview::default();
+        };
         let memory = memory_mib(params, world.settings);
         let login = params.login.as_deref().unwrap_or(&image.login);
         let mut effects = vec![
@@ -180,6 +217,9 @@ impl Kind for VmCreate {
             ),
             logs_in(image.form.as_ref(), login),
         ];
+        let disks = params.disks.iter().filter_map(|id| world.inventory.get::<Disk>(*id));
+        effects.extend(disks.map(|disk| format!("It has disk '{}' from the start.", disk.name)));
+        effects.extend(params.ports.iter().map(|port| format!("{}.", forwards::sentence(port))));
         if let Some(free) = load::available_mib().filter(|free| *free < memory) {
             effects.push(format!(
                 "The box has only {free} MiB of memory free: it will swap, or QEMU may be killed."
@@ -201,10 +241,10 @@ impl Kind for VmCreate {
     }
 
     async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
-        let vm = cx.vm(cx.id()?)?;
-        let image = cx.image(params.os)?;
+        let vm = cx.get::<Vm>(cx.id()?)?;
+        let image = cx.get::<Image>(params.os)?;
         let settings = cx.settings();
-        let resource = ResourceId::new(ResourceKind::Vm, vm.id);
+        let resource = ResourceId::new(Vm::KIND, vm.id);
         let root = guests::root_path(settings, vm.id);
         let seed_path = guests::seed_path(settings, vm.id);
         let seed = seed(&vm, &params);
@@ -233,17 +273,22 @@ impl Kind for VmCreate {
                             }
                         }
                     };
-                    // The seed is written while qemu-img works; what failed is told when both have ended.
+                    // The seed is written while qemu-img works; what failed is told when both have
+                    // ended.
                     let (root, seed) = tokio::join!(root, disks.seed(seed_path, seed));
                     root.and(seed)
                 }
             })
             .await?;
 
+        if !params.disks.is_empty() {
+            attach(&cx, id, params.disks).await?;
+        }
+
         cx.step("start")
             .label("starting QEMU")
             .undo(move |step| async move {
-                let mut vm = step.cx().vm(id)?;
+                let mut vm = step.cx().get::<Vm>(id)?;
                 let guest = guests::guest(step.cx().settings(), &vm);
                 step.cx().ports().hypervisor.quit(&guest, step.log()).await?;
                 vm = guests::halted(vm, None);
@@ -252,7 +297,7 @@ impl Kind for VmCreate {
                 Ok(())
             })
             .run(|step| async move {
-                let spec = guests::launchable(step.cx(), &step.cx().vm(id)?)?;
+                let spec = guests::launchable(step.cx(), &step.cx().get::<Vm>(id)?)?;
                 let launched = step.cx().ports().hypervisor.launch(&spec, step.log()).await?;
                 step.put(guests::running(step.cx(), id, launched)?);
                 Ok(())
@@ -261,22 +306,88 @@ impl Kind for VmCreate {
     }
 }
 
-/// User names that `useradd` takes.
+/// The step that gives a VM, before it has a process, its disks.
+async fn attach(cx: &Context, id: u64, disks: Vec<u64>) -> Result<(), Stop> {
+    cx.step("attach")
+        .label("giving it its disks")
+        .undo(move |step| async move {
+            let mut vm = step.cx().get::<Vm>(id)?;
+            for disk in std::mem::take(&mut vm.disks) {
+                step.put(Resource::Disk(Disk {
+                    state: DiskState::Free,
+                    vm: None,
+                    ..step.cx().get::<Disk>(disk)?
+                }));
+            }
+            step.put(Resource::Vm(vm));
+            Ok(())
+        })
+        .run(|step| {
+            let disks = disks.clone();
+            async move {
+                for disk in &disks {
+                    let disk = step.cx().get::<Disk>(*disk)?;
+                    // It may have changed while this was waiting.
+                    if disk.state != DiskState::Free {
+                        return Err(Failure::refused(format!(
+                            "{}; cancel this, or relaunch it without that disk",
+                            not_free(&disk)
+                        )));
+                    }
+                    step.put(Resource::Disk(Disk {
+                        state: DiskState::Attached,
+                        vm: Some(id),
+                        ..disk
+                    }));
+                }
+                step.put(Resource::Vm(Vm { disks, ..step.cx().get::<Vm>(id)? }));
+                Ok(())
+            }
+        })
+        .await
+}
+
+/// The disks must be free.
+fn admit_disks(disks: &[u64], world: &AdmissionContext<'_>) -> Result<(), Refusal> {
+    for (number, id) in disks.iter().enumerate() {
+        let Some(disk) =
+            world.inventory.get::<Disk>(*id).filter(|disk| disk.state != DiskState::Free)
+        else {
+            continue;
+        };
+        let path = format!("disks.{number}");
+        let message = format!("{path}: {}; choose another", not_free(disk));
+        return Err(Refusal::field(Reason::State, path, id.to_string(), message));
+    }
+    Ok(())
+}
+
+fn not_free(disk: &Disk) -> String {
+    format!("disk/{} '{}' is {}, not free", disk.id, disk.name, disk.state.word())
+}
+
+/// How user names that `useradd` takes are written.
 fn check_login(login: &str) -> Result<(), Refusal> {
     let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
-    if login.starts_with(|c: char| c.is_ascii_lowercase())
-        && login.chars().all(inside)
-        && login.len() <= 32
-    {
+    if login.starts_with(|c: char| c.is_ascii_lowercase()) && login.chars().all(inside) {
         return Ok(());
     }
     Err(Refusal::field(
         Reason::Syntax,
         "login",
         login,
-        "login may hold small letters, digits, '-' and '_', starts with a letter and has at most 32 \
-         characters",
+        "login may hold small letters, digits, '-' and '_', and starts with a letter",
     ))
+}
+
+/// How long they may be.
+fn check_length(login: &str) -> Result<(), Refusal> {
+    const MOST: usize = 32;
+    if login.len() <= MOST {
+        return Ok(());
+    }
+    let message = format!("login has {} characters; at most {MOST} are allowed", login.len());
+    Err(Refusal::field(Reason::Value, "login", login, message))
 }
 
 fn memory_mib(params: &Parameters, settings: &Settings) -> u64 {
@@ -287,8 +398,8 @@ fn memory_mib(params: &Parameters, settings: &Settings) -> u64 {
 fn logs_in(form: Option<&ImageForm>, login: &str) -> String {
     match form {
         Some(ImageForm::Direct { .. }) => {
-            "Its serial console is a shell of root's that asks for no password; the one given is not \
-             used."
+            "Its serial console is a shell of root's that asks for no password; the one given is \
+             not used."
                 .to_owned()
         }
         Some(ImageForm::Iso { .. }) => {
@@ -311,171 +422,4 @@ fn seed(vm: &Vm, params: &Parameters) -> Seed {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::backend::testing::harness::{Harness, Trial};
-    use crate::domain::{Backend, Control, State};
-
-    const PASSWORD: &str = "correct horse";
-
-    #[tokio::test]
-    async fn a_vm_runs_when_it_is_done() {
-        let mut harness = Harness::open();
-        let vm = harness.some_vm().await;
-        let vm = harness.vm(vm).await;
-        assert_eq!((vm.name.as_str(), vm.state, vm.memory_mib), ("web-1", VmState::Running, 256));
-        assert_eq!((vm.login.as_str(), vm.os.as_str()), ("root", "tiny"));
-        assert_eq!(vm.accelerator.as_deref(), Some("tcg"));
-        assert!(vm.started.is_some());
-        let seed = std::fs::read_to_string(harness.dir().join("vms/1/seed.img")).unwrap();
-        assert!(seed.starts_with("web-1 root $6$"), "{seed}");
-        assert!(!seed.contains(PASSWORD));
-    }
-
-    #[tokio::test]
-    async fn it_endures_everything() {
-        let trial = Trial {
-            kind: "vm_create",
-            params: json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny" }),
-            setup: |harness| Box::pin(async { assert_eq!(harness.some_image().await, 1) }),
-            undoes: true,
-        };
-        trial.endure().await;
-    }
-
-    #[tokio::test]
-    async fn what_cannot_work_is_refused_with_field_and_reason() {
-        let mut harness = Harness::open();
-        let os = harness.some_image().await;
-        let good = json!({ "hostname": "web-1", "password": PASSWORD, "os": os });
-        harness.done("vm_create", good.clone()).await;
-        for (field, value, reason) in [
-            ("hostname", json!("web-1"), Reason::Existence),
-            ("hostname", json!("../etc"), Reason::Syntax),
-            ("password", json!("short"), Reason::Value),
-            ("password", json!("x".repeat(1025)), Reason::Value),
-            ("password", json!({ "hashed": "anything" }), Reason::Type),
-            ("ssh_keys", json!(vec!["ssh-ed25519 AAAA me"; 1001]), Reason::Value),
-            ("os", json!("absent"), Reason::Existence),
-            ("shares", json!(65), Reason::Value),
-            ("cpu", json!(0), Reason::Value),
-            ("login", json!("Root"), Reason::Syntax),
-            ("ssh_keys", json!(["rm -rf"]), Reason::Syntax),
-        ] {
-            let mut given = good.clone();
-            given[field] = value;
-            if field != "hostname" {
-                given["hostname"] = json!("web-2");
-            }
-            let (found, at, refusal) = harness.refused("vm_create", given).await;
-            assert_eq!((found, at.as_str()), (reason, field), "{refusal}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_hash_from_outside_is_refused_and_one_made_here_is_kept() {
-        let mut harness = Harness::open();
-        harness.some_image().await;
-        let hash = format!("$6$saltsalt${}", "x".repeat(86));
-        let sealed = json!({ "hostname": "web-1", "password": { "hashed": hash }, "os": "tiny" });
-        let task = json!({
-            "name": "nightly", "kind": "vm_create", "params": sealed, "start": "2099-01-01"
-        });
-        for (kind, given) in [("vm_create", sealed.clone()), ("task_create", task.clone())] {
-            let preview = harness.preview(kind, given.clone()).await;
-            let (reason, _, refusal) = harness.refused(kind, given).await;
-            assert_eq!(reason, Reason::Type);
-            assert!(refusal.message.contains("hashed here"), "{refusal}");
-            assert_eq!(preview.refusal, Some(refusal));
-        }
-
-        // What a task holds was hashed when it was made, and comes from within.
-        let mut task = task;
-        task["params"]["password"] = json!(PASSWORD);
-        let id = harness.done("task_create", task).await;
-        harness.fake.trouble(0, crate::backend::testing::fake::Trouble::Before);
-        harness.done("task_run", json!({ "task": id })).await;
-        let failed = crate::domain::Uid(4);
-        assert_eq!(harness.ends(failed).await.state, State::Error);
-        let params = json!({ "password": { "hashed": hash } });
-        let relaunch =
-            Control::Relaunch { uid: failed, params: params.as_object().unwrap().clone() };
-        let error = harness.backend.control(relaunch).await.unwrap_err();
-        assert!(error.to_string().contains("hashed here"), "{error}");
-        harness
-            .control(Control::Relaunch { uid: failed, params: crate::domain::Params::new() })
-            .await;
-        assert_eq!(harness.reaches(failed, &[State::Done, State::Error]).await.state, State::Done);
-        let seed = std::fs::read_to_string(harness.dir().join("vms/1/seed.img")).unwrap();
-        assert!(seed.starts_with("web-1 root $6$") && !seed.contains("saltsalt"), "{seed}");
-    }
-
-    #[tokio::test]
-    async fn a_request_of_any_size_is_answered_in_a_few_words() {
-        let harness = Harness::open();
-        let long = "x".repeat(300_000);
-        let given = json!({ "hostname": "web-1", "password": long, "os": "tiny" });
-        let (reason, _, refusal) = harness.refused("vm_create", given).await;
-        assert_eq!(reason, Reason::Value);
-        assert!(refusal.message.contains("at most"), "{}", refusal.message.len());
-        let name = "x".repeat(100_000);
-        for given in [json!({ "os": name }), json!({ "recipe": name }), json!({ &*name: 1 })] {
-            let kind = if given.get("recipe").is_some() { "image_build" } else { "vm_create" };
-            let (_, _, refusal) = harness.refused(kind, given).await;
-            let told = serde_json::to_string(&refusal).unwrap();
-            assert!(told.len() < 2000, "{} bytes", told.len());
-        }
-    }
-
-    #[tokio::test]
-    async fn an_image_that_is_not_ready_is_refused() {
-        let mut harness = Harness::open();
-        harness.fake.trouble(0, crate::backend::testing::fake::Trouble::Before);
-        let failed = harness.fails("image_build", json!({ "recipe": "tiny" })).await;
-        let given = json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny" });
-        let (reason, field, _) = harness.refused("vm_create", given).await;
-        assert_eq!((reason, field.as_str()), (Reason::State, "os"));
-        assert_eq!(harness.detail(failed.0).await.operation.state, State::Error);
-    }
-
-    #[tokio::test]
-    async fn the_preview_tells_memory_command_and_space_and_keeps_no_password() {
-        let mut harness = Harness::open();
-        harness.some_image().await;
-        let given = json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny", "shares": 4 });
-        let preview = harness.preview("vm_create", given).await;
-        assert_eq!(preview.refusal, None);
-        assert!(preview.effects[0].contains("1024 MiB"), "{:?}", preview.effects);
-        assert!(preview.commands[0].starts_with("qemu-img create -f qcow2 -b /"));
-        assert_eq!(preview.space, Some(OVERLAY_BYTES));
-        assert!(!serde_json::to_string(&preview).unwrap().contains(PASSWORD));
-    }
-
-    #[test]
-    fn a_login_is_promised_only_where_an_account_is_made() {
-        let direct = ImageForm::Direct {
-            kernel: "/kernel".into(),
-            initrd: "/initrd".into(),
-            append: String::new(),
-        };
-        let said = logs_in(Some(&direct), "root");
-        assert!(!said.contains("can log in") && said.contains("no password"), "{said}");
-        let said = logs_in(Some(&ImageForm::Iso { path: "/cd.iso".into() }), "admin");
-        assert!(!said.contains("can log in with"), "{said}");
-        let disk = ImageForm::Disk { path: "/disk".into(), format: crate::domain::DiskFormat::Raw };
-        assert!(logs_in(Some(&disk), "admin").contains("'admin' can log in with the password"));
-    }
-
-    #[tokio::test]
-    async fn too_little_memory_is_said_before() {
-        let mut harness = Harness::open();
-        harness.some_image().await;
-        let given =
-            json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny", "shares": 64 });
-        let preview = harness.preview("vm_create", given).await;
-        let warned = preview.effects.iter().any(|effect| effect.contains("memory free"));
-        assert_eq!(warned, load::available_mib().unwrap() < 64 * 256);
-    }
-}
+mod tests;

@@ -6,8 +6,8 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::ports::GuestStatus;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    DiskState, Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview,
-    Resource, ResourceId, ResourceKind, Risk,
+    Disk, DiskState, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec,
+    Preview, Resource, ResourceId, Risk, Vm,
 };
 
 use super::{AdmissionContext, Context, Kind, StepContext, files, guests};
@@ -29,9 +29,12 @@ impl Kind for VmDelete {
         OperationSpec {
             kind: "vm_delete".into(),
             title: "Delete".into(),
-            doc: "Deletes a halted virtual machine with its root disk. Disks that were attached to it become free and keep what is on them.".into(),
+            doc:
+                "Deletes a halted virtual machine with its root disk. Disks that were attached to \
+                 it become free and keep what is on them."
+                    .into(),
             doing: "being deleted".into(),
-            resource: ResourceKind::Vm,
+            resource: Vm::KIND,
             effect: Effect::Deletes,
             subject: Some("vm".into()),
             lane: "vm".into(),
@@ -39,9 +42,12 @@ impl Kind for VmDelete {
             warning: "Its root disk and everything on it is lost for good.".into(),
             fields: vec![Field::required(
                 "vm",
-                FieldType::Resource { of: ResourceKind::Vm, states: at_rest.clone() },
+                FieldType::Resource { of: Vm::KIND, states: at_rest.clone() },
                 "The VM to delete.",
             )],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::new("delete", &["X", "delete"], 30),
             locks: vec![LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
             requires: at_rest,
             state_after: Some("deleted".into()),
@@ -51,14 +57,14 @@ impl Kind for VmDelete {
     }
 
     fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
-        let Some(vm) = world.inventory.vm(params.vm) else { return Preview::default() };
+        let Some(vm) = world.inventory.get::<Vm>(params.vm) else { return Preview::default() };
         let bytes = files::bytes(&guests::root_path(world.settings, vm.id));
         let mut effects = vec![format!(
             "VM '{}' and its root disk of {} MiB are deleted for good.",
             vm.name,
             bytes.div_ceil(1024 * 1024)
         )];
-        let names = vm.disks.iter().filter_map(|id| world.inventory.disk(*id));
+        let names = vm.disks.iter().filter_map(|id| world.inventory.get::<Disk>(*id));
         effects.extend(names.map(|disk| format!("Disk '{}' becomes free.", disk.name)));
         Preview { effects, ..Preview::default() }
     }
@@ -67,7 +73,7 @@ impl Kind for VmDelete {
         let id = params.vm;
         let dir = cx.settings().vm_dir(id);
         let off = |step: StepContext| async move {
-            let vm = step.cx().vm(id)?;
+            let vm = step.cx().get::<Vm>(id)?;
             let guest = guests::guest(step.cx().settings(), &vm);
             match step.cx().ports().hypervisor.status(&guest).await? {
                 GuestStatus::Off => Ok(()),
@@ -78,13 +84,13 @@ impl Kind for VmDelete {
             }
         };
         files::delete(&cx, &dir, off, |step| {
-            for disk in step.cx().vm(id)?.disks {
-                let mut disk = step.cx().disk(disk)?;
+            for disk in step.cx().get::<Vm>(id)?.disks {
+                let mut disk = step.cx().get::<Disk>(disk)?;
                 disk.state = DiskState::Free;
                 disk.vm = None;
                 step.put(Resource::Disk(disk));
             }
-            step.remove(ResourceId::new(ResourceKind::Vm, id));
+            step.remove(ResourceId::new(Vm::KIND, id));
             Ok(())
         })
         .await
@@ -96,7 +102,7 @@ mod tests {
     use serde_json::json;
 
     use crate::backend::testing::harness::Harness;
-    use crate::domain::{DiskState, Reason, ResourceId, ResourceKind};
+    use crate::domain::{DiskState, Reason, ResourceId, Vm};
 
     #[tokio::test]
     async fn nothing_is_left_but_its_disks() {
@@ -105,7 +111,7 @@ mod tests {
         let disk = harness.some_disk().await;
         harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
         harness.done("vm_delete", json!({ "vm": vm })).await;
-        assert_eq!(harness.resource(ResourceId::new(ResourceKind::Vm, vm)).await, None);
+        assert_eq!(harness.resource(ResourceId::new(Vm::KIND, vm)).await, None);
         let disk = harness.disk(disk).await;
         assert_eq!((disk.state, disk.vm), (DiskState::Free, None));
         assert_eq!(std::fs::read_dir(harness.dir().join("vms")).unwrap().count(), 0);
@@ -127,7 +133,7 @@ mod tests {
         let mut harness = Harness::open();
         let vm = harness.some_vm().await;
         harness.done("vm_stop", json!({ "vm": vm, "force": true })).await;
-        harness.fake.haunts(vm);
+        harness.fake.orphan(vm);
         let before = harness.everything().await;
         let (_, why) = harness.fails("vm_delete", json!({ "vm": vm })).await;
         assert!(why.contains("runs again"), "{why}");

@@ -6,8 +6,7 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::ports::GuestStatus;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Effect, Failure, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, ResourceKind,
-    Risk,
+    Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Preview, Risk, Vm,
 };
 
 use super::{AdmissionContext, Context, Kind, guests};
@@ -30,15 +29,35 @@ impl Kind for VmReboot {
         OperationSpec {
             kind: "vm_reboot".into(),
             title: "Reboot".into(),
-            doc: "Presses the power button until the guest has shut down, then starts it anew in the same process. By force, it is reset at once.".into(),
+            doc: "Presses the power button until the guest has shut down, then starts it anew in \
+                  the same process. By force, it is reset at once."
+                .into(),
             doing: "rebooting".into(),
-            resource: ResourceKind::Vm,
+            resource: Vm::KIND,
             effect: Effect::Changes,
             subject: Some("vm".into()),
             lane: "vm".into(),
             risk: Risk::Disruptive,
-            warning: "Whatever runs in the guest is ended; by force, what it has not written to its disks is lost.".into(),
-            fields: vec![Field::required("vm", FieldType::Resource { of: ResourceKind::Vm, states: vec!["running".into()] }, "The VM to reboot."),Field::optional("force", FieldType::Flag, false, "Reset it at once instead of asking the guest."), guests::timeout(settings),],
+            warning: "Whatever runs in the guest is ended; by force, what it has not written to \
+                      its disks is lost."
+                .into(),
+            fields: vec![
+                Field::required(
+                    "vm",
+                    FieldType::Resource { of: Vm::KIND, states: vec!["running".into()] },
+                    "The VM to reboot.",
+                ),
+                Field::optional(
+                    "force",
+                    FieldType::Flag,
+                    false,
+                    "Reset it at once instead of asking the guest.",
+                ),
+                guests::timeout(settings),
+            ],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::new("reboot", &["r"], 13),
             locks: vec![LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
             requires: vec!["running".into()],
             state_after: Some("running".into()),
@@ -48,7 +67,7 @@ impl Kind for VmReboot {
     }
 
     fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
-        let Some(vm) = world.inventory.vm(params.vm) else { return Preview::default() };
+        let Some(vm) = world.inventory.get::<Vm>(params.vm) else { return Preview::default() };
         let effect = if params.force {
             format!("VM '{}' is reset at once, as by its reset button.", vm.name)
         } else {
@@ -72,7 +91,7 @@ impl Kind for VmReboot {
         cx.step("reset")
             .label("starting the guest anew")
             .run(|step| async move {
-                let vm = step.cx().vm(id)?;
+                let vm = step.cx().get::<Vm>(id)?;
                 let guest = guests::guest(step.cx().settings(), &vm);
                 let hypervisor = &step.cx().ports().hypervisor;
                 if hypervisor.status(&guest).await? == GuestStatus::Off {

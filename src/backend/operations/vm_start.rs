@@ -7,8 +7,8 @@ use crate::backend::ports::GuestStatus;
 use crate::backend::settings::Settings;
 use crate::backend::watchers::load;
 use crate::domain::{
-    Effect, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, Resource, ResourceKind,
-    Risk, Vm, VmState,
+    Effect, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Preview, Resource, Risk, Vm,
+    VmState,
 };
 
 use super::{AdmissionContext, Context, Kind, guests};
@@ -33,7 +33,7 @@ impl Kind for VmStart {
                 "Starts a halted or crashed virtual machine with the disks that are attached to it."
                     .into(),
             doing: "starting".into(),
-            resource: ResourceKind::Vm,
+            resource: Vm::KIND,
             effect: Effect::Changes,
             subject: Some("vm".into()),
             lane: "vm".into(),
@@ -42,11 +42,14 @@ impl Kind for VmStart {
             fields: vec![Field::required(
                 "vm",
                 FieldType::Resource {
-                    of: ResourceKind::Vm,
+                    of: Vm::KIND,
                     states: vec!["halted".into(), "crashed".into()],
                 },
                 "The VM to start.",
             )],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::new("start", &["s"], 11),
             locks: vec![LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
             requires: vec!["halted".into(), "crashed".into()],
             state_after: Some("running".into()),
@@ -56,7 +59,7 @@ impl Kind for VmStart {
     }
 
     fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
-        let Some(vm) = world.inventory.vm(params.vm) else { return Preview::default() };
+        let Some(vm) = world.inventory.get::<Vm>(params.vm) else { return Preview::default() };
         let mut effects = vec![format!(
             "VM '{}' is started with {} MiB of memory, {} processors and {} disks beside its own.",
             vm.name,
@@ -77,7 +80,7 @@ impl Kind for VmStart {
         cx.step("start")
             .label("starting QEMU")
             .undo(move |step| async move {
-                let vm = step.cx().vm(id)?;
+                let vm = step.cx().get::<Vm>(id)?;
                 let guest = guests::guest(step.cx().settings(), &vm);
                 let hypervisor = &step.cx().ports().hypervisor;
                 hypervisor.withdraw(&guest, &step.cx().attempt_name(), step.log()).await?;
@@ -90,7 +93,7 @@ impl Kind for VmStart {
                 Ok(())
             })
             .run(|step| async move {
-                let vm = step.cx().vm(id)?;
+                let vm = step.cx().get::<Vm>(id)?;
                 let spec = guests::launchable(step.cx(), &vm)?;
                 guests::settle_root(&step, &vm).await?;
                 let launched = step.cx().ports().hypervisor.launch(&spec, step.log()).await?;
@@ -108,17 +111,17 @@ mod tests {
     use crate::backend::ports::{GuestEvent, GuestStatus};
     use crate::backend::testing::fake::Trouble;
     use crate::backend::testing::harness::{Harness, Trial};
-    use crate::domain::{Reason, ResourceId, ResourceKind, VmState};
+    use crate::domain::{Reason, ResourceId, Vm, VmState};
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "vm_start",
             params: json!({ "vm": "web-1" }),
             setup: |harness| Box::pin(async { assert_eq!(harness.some_halted_vm().await, 1) }),
             undoes: true,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]
@@ -126,7 +129,7 @@ mod tests {
         let mut harness = Harness::open();
         let vm = harness.some_vm().await;
         harness.fake.becomes(vm, GuestStatus::Off, GuestEvent::Gone);
-        let id = ResourceId::new(ResourceKind::Vm, vm);
+        let id = ResourceId::new(Vm::KIND, vm);
         harness.becomes(id, |it| it.state() == "crashed").await;
         harness.done("vm_start", json!({ "vm": vm })).await;
         let vm = harness.vm(vm).await;
@@ -138,7 +141,7 @@ mod tests {
         for trouble in [Trouble::Before, Trouble::After] {
             let mut harness = Harness::open();
             let vm = harness.some_halted_vm().await;
-            harness.fake.haunts(vm);
+            harness.fake.orphan(vm);
             harness.fake.trouble(0, trouble);
             harness.fails("vm_start", json!({ "vm": vm })).await;
             assert!(harness.fake.processes().contains_key(&vm), "{trouble:?}");

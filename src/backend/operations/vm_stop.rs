@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Effect, Field, FieldType, LockMode, LockRule, OperationSpec, Preview, Resource, ResourceKind,
-    Risk,
+    Effect, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Preview, Resource, Risk, Vm,
 };
 
 use super::{AdmissionContext, Context, Kind, guests};
@@ -34,7 +33,7 @@ impl Kind for VmStop {
                   force, its power is cut at once."
                     .into(),
             doing: "stopping".into(),
-            resource: ResourceKind::Vm,
+            resource: Vm::KIND,
             effect: Effect::Changes,
             subject: Some("vm".into()),
             lane: "vm".into(),
@@ -47,7 +46,7 @@ impl Kind for VmStop {
                 Field::required(
                     "vm",
                     FieldType::Resource {
-                        of: ResourceKind::Vm,
+                        of: Vm::KIND,
                         states: vec!["running".into(), "paused".into()],
                     },
                     "The VM to stop.",
@@ -60,6 +59,9 @@ impl Kind for VmStop {
                 ),
                 guests::timeout(settings),
             ],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::new("stop", &["S"], 12),
             locks: vec![LockRule { field: "vm".into(), mode: LockMode::Exclusive }],
             requires: vec!["running".into(), "paused".into()],
             state_after: Some("halted".into()),
@@ -69,7 +71,7 @@ impl Kind for VmStop {
     }
 
     fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
-        let Some(vm) = world.inventory.vm(params.vm) else { return Preview::default() };
+        let Some(vm) = world.inventory.get::<Vm>(params.vm) else { return Preview::default() };
         let effect = if params.force {
             format!("The power of VM '{}' is cut at once.", vm.name)
         } else {
@@ -94,7 +96,7 @@ impl Kind for VmStop {
         cx.step("quit")
             .label("ending QEMU")
             .run(|step| async move {
-                let vm = step.cx().vm(id)?;
+                let vm = step.cx().get::<Vm>(id)?;
                 let guest = guests::guest(step.cx().settings(), &vm);
                 step.cx().ports().hypervisor.quit(&guest, step.log()).await?;
                 step.put(Resource::Vm(guests::halted(vm, None)));
@@ -114,7 +116,7 @@ mod tests {
     use crate::backend::testing::harness::params;
 
     #[tokio::test]
-    async fn it_endures_everything() {
+    async fn it_survives_faults() {
         let trial = Trial {
             kind: "vm_stop",
             params: json!({ "vm": "web-1" }),
@@ -122,7 +124,7 @@ mod tests {
             // What has been shut down cannot be woken up as it was.
             undoes: false,
         };
-        trial.endure().await;
+        trial.survives_faults().await;
     }
 
     #[tokio::test]

@@ -19,10 +19,10 @@ const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// The largest file that is read whole: descriptions and marks are a few kilobytes.
-const LARGEST: u64 = 1 << 20;
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// How often a folder is removed again when something came into it meanwhile.
-const AGAIN: u32 = 20;
+const REMOVE_TRIES: u32 = 20;
 
 /// A folder that is held open.
 #[derive(Debug)]
@@ -130,11 +130,11 @@ impl Folder {
             Err(error) => return Err(error.into()),
         };
         let found = file.metadata()?;
-        if !found.is_file() || found.len() > LARGEST {
+        if !found.is_file() || found.len() > MAX_FILE_BYTES {
             return Err(io::Error::other("it is no small file"));
         }
         let mut content = Vec::new();
-        (&mut file).take(LARGEST).read_to_end(&mut content)?;
+        (&mut file).take(MAX_FILE_BYTES).read_to_end(&mut content)?;
         Ok(Some(content))
     }
 
@@ -188,7 +188,9 @@ impl Folder {
         loop {
             match std::fs::remove_dir_all(self.held().join(name)) {
                 // A description was being written into it.
-                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries < AGAIN => {
+                Err(error)
+                    if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries < REMOVE_TRIES =>
+                {
                     tries += 1;
                 }
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

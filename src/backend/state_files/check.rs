@@ -15,7 +15,7 @@ use rustix::fs::FileType;
 
 use crate::domain::{
     BackendError, Disk, DiskFormat, DiskState, EncodingState, Image, ImageForm, Operation,
-    Resource, ResourceId, ResourceKind, State, Vm,
+    Resource, ResourceId, State, Vm,
 };
 
 use super::beneath::Folder;
@@ -23,6 +23,7 @@ use super::description;
 use super::mark::Mark;
 use super::moved;
 use crate::backend::engine::inventory::Inventory;
+use crate::backend::engine::storage::Opened;
 use crate::backend::engine::store::Look;
 use crate::backend::ports::{CommandLog, DiskInfo, Ports};
 use crate::backend::settings::Settings;
@@ -30,7 +31,7 @@ use crate::backend::settings::Settings;
 /// How often is looked while what is found may be in motion.
 const LOOKS: u32 = 6;
 /// How long between two looks.
-const PAUSE: Duration = Duration::from_millis(300);
+const LOOK_INTERVAL: Duration = Duration::from_millis(300);
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,7 +67,7 @@ pub async fn deep(
         if all.findings.is_empty() {
             break;
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(LOOK_INTERVAL).await;
         let again = look(settings, ports, live).await?;
         all.findings.retain(|finding| again.findings.contains(finding));
     }
@@ -127,7 +128,7 @@ impl<'s> Known<'s> {
     fn of(settings: &'s Settings, store: Option<Look>) -> Result<Self, BackendError> {
         let mut opened = match &store {
             Some(store) => store.opened()?,
-            None => Default::default(),
+            None => Opened::default(),
         };
         for resource in &mut opened.resources {
             moved::follow(&settings.state_dir, resource);
@@ -213,7 +214,7 @@ impl Check<'_> {
             Resource::Vm(vm) => self.vm(vm).await,
             Resource::Disk(disk) => self.disk(disk).await,
             Resource::Image(image) => self.image(image).await,
-            Resource::Task(_) | Resource::Encoding(_) => {}
+            Resource::Task(_) | Resource::Encoding(_) | Resource::Foreign(_) => {}
         }
         if self.known.is_outdated(resource) {
             let found = "a later database said something else of it: an older one was put back";
@@ -224,13 +225,13 @@ impl Check<'_> {
     }
 
     fn relations_of_vm(&mut self, vm: &Vm) {
-        let id = ResourceId::new(ResourceKind::Vm, vm.id);
-        if self.known.inventory.image(vm.image).is_none() {
+        let id = ResourceId::new(Vm::KIND, vm.id);
+        if self.known.inventory.get::<Image>(vm.image).is_none() {
             let found = format!("the image it is an overlay of, image/{}, is not there", vm.image);
             self.finds(id, found, "run `hostler recover`, or delete the VM");
         }
         for disk in &vm.disks {
-            if self.known.inventory.disk(*disk).and_then(|disk| disk.vm) != Some(vm.id) {
+            if self.known.inventory.get::<Disk>(*disk).and_then(|disk| disk.vm) != Some(vm.id) {
                 let found = format!("disk/{disk} is attached to it and does not know it");
                 self.finds(id, found, "detach the disk");
             }
@@ -238,9 +239,9 @@ impl Check<'_> {
     }
 
     fn relations_of_disk(&mut self, disk: &Disk) {
-        let id = ResourceId::new(ResourceKind::Disk, disk.id);
+        let id = ResourceId::new(Disk::KIND, disk.id);
         let lists = |vm| {
-            let vm = self.known.inventory.vm(vm);
+            let vm = self.known.inventory.get::<Vm>(vm);
             vm.is_some_and(|vm| vm.disks.contains(&disk.id))
         };
         let right = match (disk.state, disk.vm) {
@@ -255,18 +256,19 @@ impl Check<'_> {
     }
 
     async fn vm(&mut self, vm: &Vm) {
-        let id = ResourceId::new(ResourceKind::Vm, vm.id);
+        let id = ResourceId::new(Vm::KIND, vm.id);
         let dir = self.settings.vm_dir(vm.id);
-        let backing = self.known.inventory.image(vm.image).and_then(|image| match &image.form {
-            Some(ImageForm::Disk { path, .. } | ImageForm::DirectDisk { path, .. }) => {
-                Some(path.clone())
-            }
-            _ => None,
-        });
+        let backing =
+            self.known.inventory.get::<Image>(vm.image).and_then(|image| match &image.form {
+                Some(ImageForm::Disk { path, .. } | ImageForm::DirectDisk { path, .. }) => {
+                    Some(path.clone())
+                }
+                _ => None,
+            });
         let root = dir.join("root.qcow2");
         if let Some(info) = self.qcow2(id, &root).await
             && info.backing != backing
-            && self.known.inventory.image(vm.image).is_some()
+            && self.known.inventory.get::<Image>(vm.image).is_some()
         {
             let shown = |path: Option<PathBuf>| {
                 path.map_or_else(|| "nothing".to_owned(), |path| path.display().to_string())
@@ -288,7 +290,7 @@ impl Check<'_> {
     }
 
     async fn disk(&mut self, disk: &Disk) {
-        let id = ResourceId::new(ResourceKind::Disk, disk.id);
+        let id = ResourceId::new(Disk::KIND, disk.id);
         let path = match disk.state {
             DiskState::Trashed => self.settings.trash_path(disk.id),
             _ => self.settings.disk_path(disk.id),
@@ -310,7 +312,7 @@ impl Check<'_> {
     }
 
     async fn image(&mut self, image: &Image) {
-        let id = ResourceId::new(ResourceKind::Image, image.id);
+        let id = ResourceId::new(Image::KIND, image.id);
         match &image.form {
             Some(ImageForm::Disk { path, format }) => {
                 self.image_disk(id, path, *format, image.virtual_bytes).await;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{DiskState, ImageState, Resource, ResourceId, ResourceKind, Vm, VmState};
+use crate::domain::{Disk, DiskState, Image, ImageState, Resource, ResourceId, Vm, VmState};
 
 use super::beneath::Folder;
 use super::mark::Mark;
@@ -42,7 +42,7 @@ pub fn path(state_dir: &Path, resource: &Resource) -> Option<PathBuf> {
             Some(of_disk(state_dir, TRASH, disk.id))
         }
         Resource::Disk(disk) => Some(of_disk(state_dir, folder_of(id.kind), disk.id)),
-        Resource::Task(_) | Resource::Encoding(_) => None,
+        Resource::Task(_) | Resource::Encoding(_) | Resource::Foreign(_) => None,
     }
 }
 
@@ -59,7 +59,7 @@ pub fn is_whole(resource: &Resource) -> bool {
         Resource::Vm(vm) => vm.state != VmState::BeingCreated,
         Resource::Disk(disk) => disk.state != DiskState::BeingCreated,
         Resource::Image(image) => image.state == ImageState::Ready,
-        Resource::Task(_) | Resource::Encoding(_) => true,
+        Resource::Task(_) | Resource::Encoding(_) | Resource::Foreign(_) => true,
     }
 }
 
@@ -135,12 +135,12 @@ pub fn later(
 /// Everywhere a description of a resource may lie.
 fn places(state_dir: &Path, id: ResourceId) -> Vec<PathBuf> {
     match id.kind {
-        ResourceKind::Vm => vec![state_dir.join(format!("vms/{}/{VM}", id.id))],
-        ResourceKind::Image => vec![state_dir.join(format!("images/{}/{IMAGE}", id.id))],
-        ResourceKind::Disk => {
+        Vm::KIND => vec![state_dir.join(format!("vms/{}/{VM}", id.id))],
+        Image::KIND => vec![state_dir.join(format!("images/{}/{IMAGE}", id.id))],
+        Disk::KIND => {
             [folder_of(id.kind), TRASH].map(|folder| of_disk(state_dir, folder, id.id)).to_vec()
         }
-        ResourceKind::Task | ResourceKind::Encoding => Vec::new(),
+        _ => Vec::new(),
     }
 }
 
@@ -149,7 +149,7 @@ fn places(state_dir: &Path, id: ResourceId) -> Vec<PathBuf> {
 /// # Errors
 /// When there is a link on the way, or whatever else the filesystem says.
 pub fn vms(state_dir: &Path) -> io::Result<Vec<Vm>> {
-    let folder = match Folder::beneath(state_dir, &state_dir.join(folder_of(ResourceKind::Vm))) {
+    let folder = match Folder::beneath(state_dir, &state_dir.join(folder_of(Vm::KIND))) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         folder => folder?,
     };

@@ -24,13 +24,13 @@ pub mod recover;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::domain::{ResourceId, ResourceKind};
+use crate::domain::{Disk, Encoding, Image, ResourceId, ResourceKind, Vm};
 
 use beneath::Folder;
 
 /// The folders of what is kept in files of our own, by kind.
 pub const FOLDERS: &[(ResourceKind, &str)] =
-    &[(ResourceKind::Vm, "vms"), (ResourceKind::Disk, "disks"), (ResourceKind::Image, "images")];
+    &[(Vm::KIND, "vms"), (Disk::KIND, "disks"), (Image::KIND, "images")];
 
 /// The folder of deleted disks.
 pub const TRASH: &str = "trash";
@@ -47,7 +47,8 @@ pub fn folder_of(kind: ResourceKind) -> &'static str {
     FOLDERS.iter().find(|(of, _)| *of == kind).map_or(ENCODINGS, |(_, name)| name)
 }
 
-/// The number a name in such a folder begins with: `3`, `3.deleted`, `3.qcow2`, `.3.qcow2.partial-…`.
+/// The number a name in such a folder begins with: `3`, `3.deleted`, `3.qcow2`,
+/// `.3.qcow2.partial-…`.
 #[must_use]
 pub fn number(name: &str) -> Option<u64> {
     let name = name.strip_prefix('.').unwrap_or(name);
@@ -78,7 +79,7 @@ pub fn is_unique(text: &str) -> bool {
 pub fn found(state_dir: &Path, id: ResourceId) -> io::Result<Option<PathBuf>> {
     let number = id.id;
     let names = match id.kind {
-        ResourceKind::Disk => vec![
+        Disk::KIND => vec![
             (folder_of(id.kind), format!("{number}.qcow2")),
             (folder_of(id.kind), format!("{number}.json")),
             (TRASH, format!("{number}.qcow2")),
@@ -109,7 +110,7 @@ pub fn remove(state_dir: &Path, id: ResourceId) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         folder => folder?,
     };
-    if id.kind != ResourceKind::Disk {
+    if id.kind != Disk::KIND {
         return folder.remove_folder(id.id.to_string());
     }
     let begins = format!(".{}.qcow2.partial-", id.id);
@@ -126,7 +127,7 @@ pub fn remove(state_dir: &Path, id: ResourceId) -> io::Result<()> {
 /// from now on never meets a file that the database does not know.
 pub fn raise(counters: &mut Vec<(String, u64)>, state_dir: &Path) {
     let places = FOLDERS.iter().copied();
-    let others = [(ResourceKind::Disk, TRASH), (ResourceKind::Encoding, ENCODINGS)];
+    let others = [(Disk::KIND, TRASH), (Encoding::KIND, ENCODINGS)];
     for (kind, folder) in places.chain(others) {
         let entries = std::fs::read_dir(state_dir.join(folder)).into_iter().flatten().flatten();
         let numbers = entries.filter_map(|entry| number(&entry.file_name().to_string_lossy()));

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::domain::{ImageForm, Resource, ResourceKind};
+use crate::domain::{Disk, Image, ImageForm, Resource};
 
 use super::{TRASH, folder_of};
 
@@ -10,11 +10,11 @@ use super::{TRASH, folder_of};
 /// elsewhere.
 pub fn follow(state_dir: &Path, resource: &mut Resource) -> bool {
     match resource {
-        Resource::Disk(disk) => [folder_of(ResourceKind::Disk), TRASH]
+        Resource::Disk(disk) => [folder_of(Disk::KIND), TRASH]
             .iter()
             .any(|folder| follow_file(state_dir, Path::new(folder), &mut disk.path)),
         Resource::Image(image) => {
-            let folder = Path::new(folder_of(ResourceKind::Image)).join(image.id.to_string());
+            let folder = Path::new(folder_of(Image::KIND)).join(image.id.to_string());
             let files: Vec<&mut PathBuf> = match &mut image.form {
                 Some(ImageForm::Disk { path, .. } | ImageForm::Iso { path }) => vec![path],
                 Some(ImageForm::DirectDisk { path, kernel, initrd, .. }) => {
@@ -29,7 +29,7 @@ pub fn follow(state_dir: &Path, resource: &mut Resource) -> bool {
             }
             any
         }
-        Resource::Vm(_) | Resource::Task(_) | Resource::Encoding(_) => false,
+        Resource::Vm(_) | Resource::Task(_) | Resource::Encoding(_) | Resource::Foreign(_) => false,
     }
 }
 

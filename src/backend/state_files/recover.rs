@@ -16,15 +16,15 @@ use std::sync::Arc;
 use rustix::fs::FileType;
 
 use crate::domain::{
-    BackendError, Disk, DiskFormat, DiskState, Failure, ImageForm, Resource, ResourceId,
-    ResourceKind, State, Vm, VmState,
+    BackendError, Disk, DiskFormat, DiskState, Failure, Image, ImageForm, Resource, ResourceId,
+    State, Vm, VmState,
 };
 
 use super::beneath::Folder;
 use super::mark::Mark;
 use super::{self as state_files, FOLDERS, TRASH, description, folder_of, moved};
 use crate::backend::engine::inventory::Inventory;
-use crate::backend::engine::storage::Change;
+use crate::backend::engine::storage::{Change, Opened};
 use crate::backend::engine::store::{Look, Store};
 use crate::backend::operations::{guest, halted};
 use crate::backend::ports::{GuestStatus, Ports};
@@ -52,7 +52,7 @@ pub async fn recover(
     let store = Look::at(&settings.state_dir)?;
     let mut opened = match &store {
         Some(store) => store.opened()?,
-        None => Default::default(),
+        None => Opened::default(),
     };
     for resource in &mut opened.resources {
         moved::follow(&settings.state_dir, resource);
@@ -184,7 +184,7 @@ impl Plan<'_> {
     fn read(&self, id: ResourceId, paths: &[&Path]) -> Result<Option<Resource>, String> {
         let mut read = paths.iter().map(|path| description::read(self.dir(), path));
         let found = read.find(|found| !matches!(found, Ok(None))).unwrap_or(Ok(None));
-        if let Some(known) = self.inventory.get(id) {
+        if let Some(known) = self.inventory.resource(id) {
             return match found {
                 Ok(Some(found)) if !same(&found, known) => Err(format!(
                     "the database has another {id}, '{}'; this is '{}'",
@@ -216,8 +216,8 @@ impl Plan<'_> {
     }
 
     fn images(&mut self) {
-        for number in self.numbers(folder_of(ResourceKind::Image)) {
-            let id = ResourceId::new(ResourceKind::Image, number);
+        for number in self.numbers(folder_of(Image::KIND)) {
+            let id = ResourceId::new(Image::KIND, number);
             let folder = self.settings.image_dir(number);
             if !folder.is_dir() {
                 continue;
@@ -246,8 +246,8 @@ impl Plan<'_> {
     }
 
     async fn vms(&mut self, ports: &Ports) {
-        for number in self.numbers(folder_of(ResourceKind::Vm)) {
-            let id = ResourceId::new(ResourceKind::Vm, number);
+        for number in self.numbers(folder_of(Vm::KIND)) {
+            let id = ResourceId::new(Vm::KIND, number);
             let folder = self.settings.vm_dir(number);
             if !folder.is_dir() {
                 continue;
@@ -277,7 +277,7 @@ impl Plan<'_> {
                 }
             };
             let mut how = how.to_owned();
-            if self.inventory.image(vm.image).is_none() {
+            if self.inventory.get::<Image>(vm.image).is_none() {
                 let note = format!("its image, image/{}, is missing", vm.image);
                 how = format!("{how}; {note}");
                 if vm.state == VmState::Halted {
@@ -305,7 +305,9 @@ impl Plan<'_> {
 
     /// A VM of which nothing else was said later may have been started since all the same.
     async fn known_vm(&mut self, number: u64, ports: &Ports) {
-        let Some(vm) = self.inventory.vm(number).filter(|_| self.at_rest).cloned() else { return };
+        let Some(vm) = self.inventory.get::<Vm>(number).filter(|_| self.at_rest).cloned() else {
+            return;
+        };
         let rests = !matches!(vm.state, VmState::Running | VmState::Paused);
         match self.runs(&vm, ports).await {
             Ok(true) if rests => {
@@ -314,26 +316,26 @@ impl Plan<'_> {
             }
             Ok(_) => {}
             Err(failure) => self.leave(
-                ResourceId::new(ResourceKind::Vm, number),
+                ResourceId::new(Vm::KIND, number),
                 format!("whether it runs is not known: {}", failure.message),
             ),
         }
     }
 
     fn disks(&mut self, ports: &Ports) {
-        let (disks, trash) = (self.numbers(folder_of(ResourceKind::Disk)), self.numbers(TRASH));
+        let (disks, trash) = (self.numbers(folder_of(Disk::KIND)), self.numbers(TRASH));
         for number in disks.union(&trash).copied() {
-            let id = ResourceId::new(ResourceKind::Disk, number);
+            let id = ResourceId::new(Disk::KIND, number);
             let (path, trashed) =
                 (self.settings.disk_path(number), self.settings.trash_path(number));
             let dir = self.dir();
-            let beside = description::of_disk(dir, folder_of(ResourceKind::Disk), number);
+            let beside = description::of_disk(dir, folder_of(Disk::KIND), number);
             let in_trash = description::of_disk(dir, TRASH, number);
             let (descriptions, path, is_trashed) =
                 match (self.is_file(&path), self.is_file(&trashed)) {
                     (true, false) => ([&*beside, &*in_trash], path, false),
                     (false, true) => ([&*in_trash, &*beside], trashed, true),
-                    (true, true) if self.inventory.get(id).is_none() => {
+                    (true, true) if self.inventory.resource(id).is_none() => {
                         self.leave(
                             id,
                             format!("{} and {} are both there", path.display(), trashed.display()),
@@ -341,7 +343,7 @@ impl Plan<'_> {
                         continue;
                     }
                     _ => {
-                        if self.inventory.get(id).is_none() {
+                        if self.inventory.resource(id).is_none() {
                             self.leave(id, "its file is missing");
                         }
                         continue;

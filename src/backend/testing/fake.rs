@@ -144,7 +144,7 @@ impl Fake {
     }
 
     /// A process that nobody launched.
-    pub fn haunts(&self, vm: u64) {
+    pub fn orphan(&self, vm: u64) {
         let process = Process {
             status: GuestStatus::Running,
             plugged: BTreeSet::new(),

@@ -1,5 +1,5 @@
 //! What the tests of kinds share: a whole backend over fakes in a folder of its own, and the trials
-//! every kind must endure. Nothing here sleeps: everything waits for events.
+//! every kind must survive. Nothing here sleeps: everything waits for events.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::backend::settings::{OsImage, Settings};
 use crate::domain::{
     Accepted, Answer, Backend, BackendError, Control, Disk, EventStream, Fact, Filter, Image, List,
     Operation, OperationDetail, Params, Preview, Query, Reason, Refusal, Resource, ResourceId,
-    ResourceKind, Rows, State, Subject, Submit, Uid, Vm,
+    Rows, State, Subject, Submit, Uid, Vm,
 };
 
 /// A backend over fakes.
@@ -200,7 +200,7 @@ impl Harness {
 
     /// A VM that must be there.
     pub async fn vm(&self, id: u64) -> Vm {
-        match self.resource(ResourceId::new(ResourceKind::Vm, id)).await {
+        match self.resource(ResourceId::new(Vm::KIND, id)).await {
             Some(Resource::Vm(vm)) => vm,
             other => panic!("vm/{id}: {other:?}"),
         }
@@ -208,7 +208,7 @@ impl Harness {
 
     /// A disk that must be there.
     pub async fn disk(&self, id: u64) -> Disk {
-        match self.resource(ResourceId::new(ResourceKind::Disk, id)).await {
+        match self.resource(ResourceId::new(Disk::KIND, id)).await {
             Some(Resource::Disk(disk)) => disk,
             other => panic!("disk/{id}: {other:?}"),
         }
@@ -216,7 +216,7 @@ impl Harness {
 
     /// An image that must be there.
     pub async fn image(&self, id: u64) -> Image {
-        match self.resource(ResourceId::new(ResourceKind::Image, id)).await {
+        match self.resource(ResourceId::new(Image::KIND, id)).await {
             Some(Resource::Image(image)) => image,
             other => panic!("image/{id}: {other:?}"),
         }
@@ -227,7 +227,7 @@ impl Harness {
     pub async fn everything(&self) -> Json {
         self.backend.resource_after().await;
         let mut resources = Vec::new();
-        for kind in [ResourceKind::Vm, ResourceKind::Disk, ResourceKind::Image] {
+        for kind in [Vm::KIND, Disk::KIND, Image::KIND] {
             let list = List {
                 of: Subject::Resources(kind),
                 filter: Filter::default(),
@@ -334,7 +334,7 @@ impl Trial {
     /// It fails at every call on the world, before and after the effect, is cancelled during every
     /// one, and loses its backend during every one. Whatever happens, nothing is left of it, or it
     /// ends as if nothing had happened.
-    pub async fn endure(&self) {
+    pub async fn survives_faults(&self) {
         let mut harness = self.harness().await;
         let before = harness.everything().await;
         harness.done(self.kind, self.params.clone()).await;

@@ -29,6 +29,12 @@ pub struct Trial {
     pub backend: Option<Embedded>,
 }
 
+impl Default for Trial {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Trial {
     /// One with every kind of operation, on 1 March 2026, a Sunday, at noon UTC.
     pub fn new() -> Self {

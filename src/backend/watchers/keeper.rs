@@ -20,7 +20,7 @@ use crate::backend::engine::store::Store;
 use crate::backend::state_files::beneath::Folder;
 use crate::backend::state_files::mark::Mark;
 use crate::backend::state_files::{self, FOLDERS, TRASH, description};
-use crate::domain::{Failure, ResourceId, ResourceKind, State};
+use crate::domain::{Failure, Image, ResourceId, State, Vm};
 
 /// Keeps the files of a site in step.
 pub(in crate::backend) struct Keeper {
@@ -106,8 +106,8 @@ impl Keeper {
     }
 }
 
-/// Brings resources' descriptions and marks into step. Returns the marks of those that are gone, and
-/// those that failed.
+/// Brings resources' descriptions and marks into step. Returns the marks of those that are gone,
+/// and those that failed.
 fn keep_all(
     site: &Site,
     store: &Store,
@@ -129,7 +129,7 @@ fn keep_all(
 /// Brings a resource's description and mark into step. Gives the mark of one that is gone.
 fn keep_one(site: &Site, store: &Store, id: ResourceId) -> io::Result<Option<Mark>> {
     let dir = &site.settings().state_dir;
-    let resource = site.engine.inventory(|inventory| inventory.get(id).cloned());
+    let resource = site.engine.inventory(|inventory| inventory.resource(id).cloned());
     let later = match &resource {
         Some(resource) => description::later(dir, resource, store)?,
         None => None,
@@ -164,7 +164,9 @@ fn is_open(site: &Site, mark: Mark) -> bool {
 async fn sweep(site: &Site) {
     let dir = &site.settings().state_dir;
     for (id, mark) in Mark::all(dir) {
-        if !is_open(site, mark) && site.engine.inventory(|inventory| inventory.get(id).is_none()) {
+        if !is_open(site, mark)
+            && site.engine.inventory(|inventory| inventory.resource(id).is_none())
+        {
             sweep_one(site, id, mark, false).await;
         }
     }
@@ -177,7 +179,7 @@ async fn sweep_one(site: &Site, id: ResourceId, mark: Mark, ours: bool) {
     let known = asked.ok().flatten().filter(|operation| Mark::from(operation) == mark);
     let swept = match known.map(|operation| operation.state) {
         // An image's folder is still being removed by whoever cancelled its operation.
-        Some(State::Cancel) if ours && id.kind == ResourceKind::Image => return,
+        Some(State::Cancel) if ours && id.kind == Image::KIND => return,
         Some(State::Cancel) => clear(site, id).await,
         // Made, and deleted since.
         Some(State::Done) => Ok(()),
@@ -202,10 +204,10 @@ async fn sweep_one(site: &Site, id: ResourceId, mark: Mark, ours: bool) {
 /// Removes the files of a resource that was never made.
 async fn clear(site: &Site, id: ResourceId) -> Result<(), Failure> {
     let settings = site.settings();
-    if id.kind == ResourceKind::Image {
+    if id.kind == Image::KIND {
         return site.ports().images.remove_leftovers(&settings.image_dir(id.id)).await;
     }
-    if id.kind == ResourceKind::Vm && is_locked(&settings.vm_dir(id.id).join("qemu.pid")) {
+    if id.kind == Vm::KIND && is_locked(&settings.vm_dir(id.id).join("qemu.pid")) {
         return Err(Failure::new(format!("a QEMU still runs in the folder of {id}; end it")));
     }
     state_files::remove(&settings.state_dir, id)
@@ -252,7 +254,7 @@ mod tests {
     use crate::backend::ports::GuestStatus;
     use crate::backend::testing::fake::Trouble;
     use crate::backend::testing::harness::Harness;
-    use crate::domain::{Backend, Control, Disk, DiskState, Resource, VmState};
+    use crate::domain::{Backend, Control, Disk, DiskState, Image, Resource, Vm, VmState};
 
     fn described(harness: &Harness, file: &str) -> Option<Resource> {
         description::read(harness.dir(), &harness.dir().join(file)).unwrap()
@@ -310,7 +312,7 @@ mod tests {
         assert!(matches!(described(&harness, "images/1/image.json"), Some(Resource::Image(_))));
         assert!(!harness.dir().join(unwritten).exists());
         harness.fake.becomes(vm, GuestStatus::Paused, crate::backend::ports::GuestEvent::Paused);
-        let id = ResourceId::new(ResourceKind::Vm, vm);
+        let id = ResourceId::new(Vm::KIND, vm);
         harness.becomes(id, |it| it.state() == "paused").await;
         harness.backend.resource_after().await;
         let Some(Resource::Vm(found)) = described(&harness, "vms/1/vm.json") else { panic!() };
@@ -347,7 +349,7 @@ mod tests {
                 for unknown in ["images/98", "images/99"] {
                     fs::create_dir_all(dir.join(unknown)).unwrap();
                 }
-                stranger.write(dir, ResourceId::new(ResourceKind::Image, 98)).unwrap();
+                stranger.write(dir, ResourceId::new(Image::KIND, 98)).unwrap();
             })
             .await;
         harness.backend.resource_after().await;

@@ -1,4 +1,5 @@
-//! Who looks after things by themselves: guests, the clock, the load, the files beside the database.
+//! Who looks after things by themselves: guests, the clock, the load, the files beside the
+//! database.
 //!
 //! A watcher knows the engine and the ports. Nobody waits for a watcher, and what it changes goes
 //! through the engine like everything else.

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::domain::{
-    Fact, Failure, Params, Reason, Resource, ResourceId, ResourceKind, Submit, Vm, VmState,
+    Disk, Fact, Failure, Image, Params, Reason, Resource, ResourceId, Submit, Vm, VmState,
 };
 
 use super::Site;
@@ -35,7 +35,7 @@ use crate::backend::ports::{GuestEvent, GuestStatus};
 /// Who asks when nobody does.
 const ACTOR: &str = "hostler";
 /// How long to wait before a VM that could not be looked at is looked at again.
-const AGAIN: Duration = Duration::from_secs(5);
+const LOOK_RETRY: Duration = Duration::from_secs(5);
 /// How many events of guests may wait to be looked at.
 const WAITING: usize = 256;
 
@@ -59,11 +59,11 @@ pub(in crate::backend) async fn run(site: Arc<Site>, watch: Watch, keeper: Timek
     observer.clock.keep(&site);
 }
 
-/// What may concern the observer. A disk in the trash has its time, an image that is gone leaves its
-/// folder, and an operation on a disk holds the VM it is attached to.
+/// What may concern the observer. A disk in the trash has its time, an image that is gone leaves
+/// its folder, and an operation on a disk holds the VM it is attached to.
 pub(in crate::backend) fn concerns(notice: Notice) -> bool {
-    use ResourceKind::{Disk, Image, Vm};
-    matches!(notice, Notice::Resource(ResourceId { kind: Vm | Disk | Image, .. }))
+    let Notice::Resource(id) = notice else { return false };
+    [Vm::KIND, Disk::KIND, Image::KIND].contains(&id.kind)
 }
 
 struct Observer {
@@ -91,8 +91,8 @@ impl Observer {
             tokio::select! {
                 _ = self.watch.next() => {}
                 Some((vm, event)) = events.recv() => self.hear(vm, event),
-                () = async { clock.until(purge.unwrap_or_default()).await }, if purge.is_some() => {}
-                () = tokio::time::sleep(AGAIN), if failed => {}
+                () = clock.until(purge.unwrap_or_default()), if purge.is_some() => {}
+                () = tokio::time::sleep(LOOK_RETRY), if failed => {}
             }
         }
     }
@@ -112,7 +112,7 @@ impl Observer {
         let mut up = HashSet::new();
         let mut now = Vec::new();
         self.site.engine.look(|live| {
-            for resource in live.inventory().of(ResourceKind::Vm) {
+            for resource in live.inventory().of(Vm::KIND) {
                 let Resource::Vm(vm) = &**resource else { continue };
                 if !matches!(vm.state, VmState::Running | VmState::Paused) {
                     continue;
@@ -216,8 +216,8 @@ impl Observer {
         written.map_err(|error| Failure::new(error.to_string()))
     }
 
-    /// Asks for the removal of every disk whose time in the trash is over. Gives when the next one's
-    /// is.
+    /// Asks for the removal of every disk whose time in the trash is over. Gives when the next
+    /// one's is.
     async fn purge(&mut self) -> Option<Timestamp> {
         let keep = SignedDuration::from_hours(24 * i64::from(self.site.settings().trash_days));
         let now = self.site.ports().clock.now();
@@ -253,10 +253,10 @@ impl Observer {
     }
 }
 
-/// A VM, and a hold on it while it is put right: operations on it that start now wait. `None` when a
-/// running one holds it, or it is gone.
+/// A VM, and a hold on it while it is put right: operations on it that start now wait. `None` when
+/// a running one holds it, or it is gone.
 fn lease(site: &Site, id: u64) -> Option<(Vm, Lease)> {
-    let lease = site.engine.lease(ResourceId::new(ResourceKind::Vm, id))?;
+    let lease = site.engine.lease(ResourceId::new(Vm::KIND, id))?;
     match lease.resource() {
         Resource::Vm(vm) => Some((vm.clone(), lease)),
         _ => None,
@@ -270,10 +270,10 @@ mod tests {
     use super::*;
     use crate::backend::testing::fake::Trouble;
     use crate::backend::testing::harness::Harness;
-    use crate::domain::{Answer, Backend, DiskState, Filter, List, Query, Subject};
+    use crate::domain::{Answer, Backend, Disk, DiskState, Filter, List, Query, Subject, Vm};
 
     const fn vm(id: u64) -> ResourceId {
-        ResourceId::new(ResourceKind::Vm, id)
+        ResourceId::new(Vm::KIND, id)
     }
 
     #[tokio::test]
@@ -306,7 +306,7 @@ mod tests {
         assert!(note.ends_with("vms/1/qemu.log"), "{note}");
         let crashed = Filter::default().and_state(false, "crashed");
         let found = harness.backend.query(Query::List(List {
-            of: Subject::Resources(ResourceKind::Vm),
+            of: Subject::Resources(Vm::KIND),
             filter: crashed,
             sort: None,
             offset: 0,
@@ -386,7 +386,7 @@ mod tests {
         harness.fake.advance(Duration::from_secs(6 * 86_400));
         assert_eq!(harness.disk(disk).await.state, DiskState::Trashed);
         harness.fake.advance(Duration::from_secs(86_400));
-        let id = ResourceId::new(ResourceKind::Disk, disk);
+        let id = ResourceId::new(Disk::KIND, disk);
         let purged = harness
             .hears(|fact| match fact {
                 Fact::Operation(operation)

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::domain::{Fact, Load, Resource, ResourceId, ResourceKind, Tool, ToolState, VmState};
+use crate::domain::{Fact, Load, Resource, ResourceId, Tool, ToolState, Vm, VmState};
 
 use super::Site;
 use super::load::{self, CpuTime};
@@ -86,7 +86,7 @@ struct Seen {
 impl Sampler {
     fn vms(&mut self, site: &Site) {
         let guests: Vec<_> = site.engine.inventory(|inventory| {
-            let vms = inventory.of(ResourceKind::Vm).filter_map(|it| match &**it {
+            let vms = inventory.of(Vm::KIND).filter_map(|it| match &**it {
                 Resource::Vm(vm) if vm.state == VmState::Running => Some(vm),
                 _ => None,
             });
@@ -129,7 +129,7 @@ impl Sampler {
 
 /// Lets filters and lists know what a VM uses. It is observed, never stored.
 fn note_usage(site: &Site, id: u64, (cpu_percent, memory_mib): (f32, u64)) {
-    site.engine.observe(ResourceId::new(ResourceKind::Vm, id), |resource| {
+    site.engine.observe(ResourceId::new(Vm::KIND, id), |resource| {
         let Resource::Vm(vm) = resource else { return None };
         let mut vm = vm.clone();
         vm.cpu_percent = Some(cpu_percent);
@@ -149,8 +149,8 @@ fn usage_shows(told: (f32, u64), now: (f32, u64)) -> bool {
     (told.0 - now.0).abs() >= 1.0 || told.1.abs_diff(now.1) * 100 > told.1
 }
 
-/// Whether the box's load differs enough from what was told: 5 points of processor, 10 while nothing
-/// is in flight, or 1 % of memory or pool.
+/// Whether the box's load differs enough from what was told: 5 points of processor, 10 while
+/// nothing is in flight, or 1 % of memory or pool.
 fn load_shows(told: &Load, now: &Load, busy: bool) -> bool {
     let points = if busy { 5.0 } else { 10.0 };
     let percent = |told: u64, now: u64, total: u64| told.abs_diff(now) * 100 >= total.max(1);

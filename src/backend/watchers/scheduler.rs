@@ -8,8 +8,8 @@
 //! ```
 //!
 //! A firing and its record are one transaction, so that it happens once whatever crashes. A firing
-//! that is more than `GRACE` late, because hostler was not running or the box slept, is missed and
-//! not made up for.
+//! that is more than `MAX_LATENESS` late, because hostler was not running or the box slept, is
+//! missed and not made up for.
 //!
 //! A clock that is set: what it skips when it is set ahead never came, and is not missed. When it
 //! is set back, `settled` comes back with it, and what is known to have fired does not fire again.
@@ -29,8 +29,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::{
-    BackendError, Fact, Firings, Reason, Refusal, Resource, ResourceId, ResourceKind, Run,
-    RunOutcome, Submit, Task, Timeline, Uid,
+    BackendError, Fact, Firings, Reason, Refusal, Resource, ResourceId, Run, RunOutcome, Submit,
+    Task, Timeline, Uid,
 };
 
 pub use pattern::next;
@@ -42,7 +42,7 @@ use crate::backend::engine::Live;
 use crate::backend::engine::notices::{Notice, Watch};
 
 /// How late a firing may be and still happen.
-const GRACE: SignedDuration = SignedDuration::from_secs(60);
+const MAX_LATENESS: SignedDuration = SignedDuration::from_secs(60);
 
 /// The minutes of a day.
 const DAY: u16 = 24 * 60;
@@ -52,7 +52,7 @@ const DAY: u16 = 24 * 60;
 const AWAY: SignedDuration = SignedDuration::from_hours(24 * 366);
 
 /// How long to wait after the store could not be written.
-const PAUSE: SignedDuration = SignedDuration::from_secs(60);
+const STORE_RETRY: SignedDuration = SignedDuration::from_secs(60);
 
 /// When active tasks fire within a day from now.
 #[must_use]
@@ -119,7 +119,7 @@ struct Owed {
 fn owed(task: &Task, now: Timestamp, zone: &TimeZone) -> Owed {
     let Some(pattern) = Pattern::of(&task.repeat) else { return Owed::default() };
     match firings(&task.repeat, &pattern, task.settled, now, zone) {
-        Some((count, last)) if now.duration_since(last) <= GRACE => {
+        Some((count, last)) if now.duration_since(last) <= MAX_LATENESS => {
             // Of two within the grace, a minute apart, the earlier one is late.
             let before = last - SignedDuration::from_secs(1);
             let earlier = (count > 1)
@@ -179,7 +179,7 @@ fn times(count: u64) -> String {
 
 /// What may concern the scheduler.
 pub(in crate::backend) fn concerns(notice: Notice) -> bool {
-    matches!(notice, Notice::Resource(ResourceId { kind: ResourceKind::Task, .. }))
+    matches!(notice, Notice::Resource(ResourceId { kind: Task::KIND, .. }))
 }
 
 /// Runs until the backend stops starting things. `keeper` is where an earlier life left the clock.
@@ -235,7 +235,7 @@ fn tell(site: &Site, jump: Jump) {
 
 fn active(site: &Site) -> Vec<Task> {
     site.engine.inventory(|inventory| {
-        let tasks = inventory.of(ResourceKind::Task).filter_map(|row| match &**row {
+        let tasks = inventory.of(Task::KIND).filter_map(|row| match &**row {
             Resource::Task(task) if task.active => Some(task.clone()),
             _ => None,
         });
@@ -258,10 +258,10 @@ async fn round(site: &Site, behind: &mut HashMap<u64, Jump>) -> Option<Timestamp
                 if follow(site, id, |task| task.settled.max(jump.to)).await? {
                     behind.remove(&id);
                 }
-            } else if task.settled > now + GRACE {
+            } else if task.settled > now + MAX_LATENESS {
                 follow(site, id, |task| settled(task, now)).await?;
             }
-            let task = site.engine.inventory(|inventory| inventory.task(id).cloned());
+            let task = site.engine.inventory(|inventory| inventory.get::<Task>(id).cloned());
             match task.filter(|_| !behind.contains_key(&id)) {
                 Some(task) => deal(site, task, now).await,
                 None => Ok(None),
@@ -271,7 +271,7 @@ async fn round(site: &Site, behind: &mut HashMap<u64, Jump>) -> Option<Timestamp
             Ok(at) => at,
             Err(error) => {
                 tracing::error!(%error, task = name, id, "a firing could not be recorded");
-                Some(now + PAUSE)
+                Some(now + STORE_RETRY)
             }
         };
         wake = wake.into_iter().chain(at).min();
@@ -312,14 +312,15 @@ async fn deal(site: &Site, task: Task, now: Timestamp) -> Result<Option<Timestam
     if let Some(due) = owed.due {
         fire(site, id, due).await?;
     }
-    let next = site.engine.inventory(|inventory| inventory.task(id).and_then(|task| task.next));
+    let next =
+        site.engine.inventory(|inventory| inventory.get::<Task>(id).and_then(|task| task.next));
     // What is still owed is so because the task is held.
     Ok(next.filter(|next| *next > now))
 }
 
 /// Fires a task, or records why it could not be.
 async fn fire(site: &Site, id: u64, due: Timestamp) -> Result<(), BackendError> {
-    let Some(task) = site.engine.inventory(|inventory| inventory.task(id).cloned()) else {
+    let Some(task) = site.engine.inventory(|inventory| inventory.get::<Task>(id).cloned()) else {
         return Ok(());
     };
     let submit =
@@ -365,7 +366,7 @@ async fn change_task(
     wanted: impl FnOnce(&Task) -> bool,
     change: impl FnOnce(&Task) -> Task,
 ) -> Result<bool, BackendError> {
-    let Some(lease) = site.engine.lease(ResourceId::new(ResourceKind::Task, id)) else {
+    let Some(lease) = site.engine.lease(ResourceId::new(Task::KIND, id)) else {
         return Ok(false);
     };
     let task = match lease.resource() {
@@ -377,8 +378,8 @@ async fn change_task(
 
 /// An active task, if nobody is changing it and a firing is still owed to it.
 fn owing(live: &Live, id: u64, due: Timestamp) -> Option<&Task> {
-    let held = live.queue().is_held(ResourceId::new(ResourceKind::Task, id));
-    live.inventory().task(id).filter(|task| !held && task.active && task.settled < due)
+    let held = live.queue().is_held(ResourceId::new(Task::KIND, id));
+    live.inventory().get::<Task>(id).filter(|task| !held && task.active && task.settled < due)
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Whoever lives by the clock has a timekeeper of his own and asks it before he acts. What the
-//! clock showed when a life ended is kept in a file, so that a clock that was set between two lives is
-//! noticed as well; between two boots of the box nobody knows how much time passed.
+//! clock showed when a life ended is kept in a file, so that a clock that was set between two lives
+//! is noticed as well; between two boots of the box nobody knows how much time passed.
 
 use std::io;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::backend::ports::{CLOCK_SET, Clock};
 use crate::backend::state_files::beneath::Folder;
 
 /// The file in the state directory.
-pub(in crate::backend) const FILE: &str = "hostler.clock";
+pub(in crate::backend) const CLOCK_FILE: &str = "hostler.clock";
 /// How much of a time that nobody witnessed is believed to have passed.
 const BELIEVED: SignedDuration = SignedDuration::from_hours(24);
 
@@ -68,7 +68,7 @@ impl Timekeeper {
     #[must_use]
     pub fn resume(dir: &Path, clock: &dyn Clock) -> Self {
         // A file that is missing or cannot be read tells nothing.
-        let kept = Folder::at(dir).and_then(|folder| folder.read(FILE)).ok().flatten();
+        let kept = Folder::at(dir).and_then(|folder| folder.read(CLOCK_FILE)).ok().flatten();
         kept.and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_else(|| Self::new(clock))
     }
@@ -78,9 +78,9 @@ impl Timekeeper {
     /// # Errors
     /// When it cannot be written.
     pub fn keep(&self, dir: &Path) -> io::Result<()> {
-        let new = dir.join(format!("{FILE}.new"));
+        let new = dir.join(format!("{CLOCK_FILE}.new"));
         std::fs::write(&new, serde_json::to_vec(self)?)?;
-        std::fs::rename(new, dir.join(FILE))
+        std::fs::rename(new, dir.join(CLOCK_FILE))
     }
 
     /// Whether the clock was set since this was asked last.

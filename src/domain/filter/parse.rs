@@ -13,10 +13,9 @@ use std::ops::Bound;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::{Span, Timestamp, ToSpan, Zoned};
 
-use super::{
-    AGE, Filter, FilterError, FilterTerm, FilterTest, LONGEST, Misread, Quantity, REFERRED, named,
-};
+use super::{AGE, Filter, FilterError, FilterTerm, FilterTest, LONGEST, Misread, REFERRED};
 use crate::domain::query::Subject;
+use crate::domain::resource::{Column, Quantity};
 
 /// The operators, longer ones before those they begin with.
 const OPERATORS: [(&str, Operator); 9] = [
@@ -139,7 +138,7 @@ fn term<'a>(text: &'a str, of: Subject, now: &Zoned) -> Result<(FilterTerm, &'a 
         return Ok((FilterTerm { not: false, test: FilterTest::Word(word) }, rest));
     };
     let name = name.to_ascii_lowercase();
-    let column = named(of, &name);
+    let column = of.called(&name);
     if column.is_none() && name != AGE {
         return Err(FilterError::Column(name));
     }
@@ -176,19 +175,21 @@ fn value(text: &str) -> (String, &str) {
 
 /// A comparison with a column there is, which was called `name`.
 fn test(
-    column: &str,
+    column: &Column,
     name: &str,
     operator: Operator,
     value: String,
     now: &Zoned,
 ) -> Result<FilterTerm, FilterError> {
     use Operator as O;
-    // A number there is that of the VM, and what is shown is the VM's name.
+    // A number there is that of what it refers to, and what is shown is its name.
     let is_contained = matches!(operator, O::Contains | O::ContainsNot);
-    let is_name = column == "vm" && (is_contained || value.parse::<u64>().is_err());
-    let column = if is_name { REFERRED } else { column };
-    let quantity = Quantity::of(column);
-    let column = column.to_owned();
+    let is_name = is_contained || value.parse::<u64>().is_err();
+    let (column, quantity) = if !column.refers_to.is_empty() && is_name {
+        (REFERRED.to_owned(), Quantity::Text)
+    } else {
+        (column.name.to_string(), column.holds)
+    };
     let not = matches!(operator, O::IsNot | O::ContainsNot);
     let cannot = |what: &str, takes: &str| {
         Err(FilterError::Value(format!("{name} is {what}: it takes {takes}")))

@@ -11,7 +11,7 @@ use crate::ui::palette::Palette;
 
 /// A window over the lists. The last one has the keys.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant)] // There are two or three at a time.
+#[allow(clippy::large_enum_variant, reason = "there are two or three at a time")]
 pub enum Modal {
     /// Every key.
     Help {

@@ -41,18 +41,15 @@ impl<'a> Row<'a> {
         match self {
             Self::Resource(resource) => Mark {
                 name: resource.name().to_owned(),
-                state: resource.state(),
-                kind: match resource {
-                    Resource::Task(task) => Some(task.kind.clone()),
-                    _ => None,
-                },
+                state: resource.state().to_owned(),
+                kind: resource.asks_for().map(str::to_owned),
                 priority: 0,
             },
             Self::Operation(operation) => {
                 let name = operation.resource_name.as_deref().unwrap_or_default();
                 Mark {
                     name: format!("{} {} {name}", operation.uid, operation.kind).trim().to_owned(),
-                    state: operation.state.word(),
+                    state: operation.state.word().to_owned(),
                     kind: Some(operation.kind.clone()),
                     priority: operation.priority,
                 }
@@ -76,7 +73,7 @@ pub struct Mark {
     /// What it is called in a question.
     pub name: String,
     /// Its state, by its word.
-    pub state: &'static str,
+    pub state: String,
     /// The kind of an operation, or the one that a task asks for.
     pub kind: Option<String>,
     /// The priority of an operation.

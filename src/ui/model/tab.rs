@@ -1,45 +1,45 @@
-//! The lists there are, in the order of their tabs.
+//! The lists there are.
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Operation, Resource, ResourceKind, Subject};
+use crate::domain::{Catalogue, ResourceKind, Subject};
 
-/// The lists, in the order of their tabs.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
+/// A list, and the tab that opens it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum Tab {
-    /// Virtual machines.
-    #[default]
-    Vms,
-    /// Disks.
-    Disks,
-    /// Scheduled tasks.
-    Tasks,
-    /// Encodings.
-    Encodings,
+    /// The resources of a kind.
+    Resources(ResourceKind),
     /// Operations of every kind and state.
     Operations,
-    /// Operating system images.
-    Images,
 }
 
 impl Tab {
-    /// Every tab, in order.
-    pub const ALL: [Self; 6] =
-        [Self::Vms, Self::Disks, Self::Tasks, Self::Encodings, Self::Operations, Self::Images];
+    /// The lists of what a catalogue describes, in the order of their tabs.
+    #[must_use]
+    pub fn all(catalogue: &Catalogue) -> Vec<Self> {
+        let aside = |is: bool| {
+            let kinds = catalogue.resources().iter().copied();
+            kinds.filter(move |kind| kind.spec().aside == is).map(Self::Resources)
+        };
+        aside(false).chain([Self::Operations]).chain(aside(true)).collect()
+    }
 
     /// What stands on it.
     #[must_use]
-    pub const fn title(self) -> &'static str {
+    pub fn title(self) -> String {
         match self {
-            Self::Vms => "VMs",
-            Self::Disks => "Disks",
-            Self::Tasks => "Tasks",
-            Self::Encodings => "Encodings",
-            Self::Operations => "Operations",
-            Self::Images => "Images",
+            Self::Resources(kind) => kind.spec().title(),
+            Self::Operations => "Operations".to_owned(),
+        }
+    }
+
+    /// What its rows are called in a sentence.
+    #[must_use]
+    pub fn many(self) -> &'static str {
+        match self {
+            Self::Resources(kind) => &kind.spec().many,
+            Self::Operations => "operations",
         }
     }
 
@@ -47,48 +47,41 @@ impl Tab {
     #[must_use]
     pub const fn resource(self) -> Option<ResourceKind> {
         match self {
-            Self::Vms => Some(ResourceKind::Vm),
-            Self::Disks => Some(ResourceKind::Disk),
-            Self::Tasks => Some(ResourceKind::Task),
-            Self::Encodings => Some(ResourceKind::Encoding),
+            Self::Resources(kind) => Some(kind),
             Self::Operations => None,
-            Self::Images => Some(ResourceKind::Image),
-        }
-    }
-
-    /// The tab that lists a kind of resource.
-    #[must_use]
-    pub const fn of(kind: ResourceKind) -> Self {
-        match kind {
-            ResourceKind::Vm => Self::Vms,
-            ResourceKind::Disk => Self::Disks,
-            ResourceKind::Task => Self::Tasks,
-            ResourceKind::Encoding => Self::Encodings,
-            ResourceKind::Image => Self::Images,
         }
     }
 
     /// What its list is of, for the backend.
     #[must_use]
-    pub fn subject(self) -> Subject {
-        self.resource().map_or(Subject::Operations, Subject::Resources)
+    pub const fn subject(self) -> Subject {
+        match self {
+            Self::Resources(kind) => Subject::Resources(kind),
+            Self::Operations => Subject::Operations,
+        }
     }
+}
 
-    /// The names of the columns filters and sorting know.
-    #[must_use]
-    pub fn columns(self) -> Vec<&'static str> {
-        self.resource().map_or_else(|| Operation::COLUMNS.to_vec(), Resource::columns)
+impl Default for Tab {
+    /// The first there is.
+    fn default() -> Self {
+        ResourceKind::ALL.first().map_or(Self::Operations, |kind| Self::Resources(*kind))
     }
+}
 
-    /// Its place among the tabs, from 0.
-    #[must_use]
-    pub fn place(self) -> usize {
-        Self::ALL.iter().position(|tab| *tab == self).unwrap_or(0)
+impl From<Tab> for String {
+    fn from(tab: Tab) -> Self {
+        tab.subject().plural().to_owned()
     }
+}
 
-    /// The tab `by` places further, around the end.
-    #[must_use]
-    pub fn step(self, by: usize) -> Self {
-        Self::ALL[(self.place() + by) % Self::ALL.len()]
+impl TryFrom<String> for Tab {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        match word.as_str() {
+            "operations" => Ok(Self::Operations),
+            kind => kind.parse().map(Self::Resources),
+        }
     }
 }

@@ -65,8 +65,10 @@ pub(super) async fn terminal_gone() {
     let stdin = std::io::stdin();
     let Ok(stdin) = stdin.as_fd().try_clone_to_owned() else { return pending().await };
     // What cannot be watched, such as a file, cannot hang up either.
-    // An OwnedFd is closed by nobody else, which is all the replacement's `unsafe` would promise.
-    #[allow(deprecated)]
+    #[allow(
+        deprecated,
+        reason = "an OwnedFd cannot lie about its descriptor, and the successor is unsafe"
+    )]
     let Ok(watched) = AsyncFd::with_interest(stdin, Interest::ERROR) else {
         return pending().await;
     };

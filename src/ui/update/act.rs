@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use crate::domain::{FieldType, OperationSpec, Params, Resource, Risk, Submit};
+use crate::domain::{FieldType, OperationSpec, Params, Risk, Submit, Text};
 use crate::ui::confirm::{Confirm, Stakes};
 use crate::ui::console::Console;
 use crate::ui::form::{Form, Purpose};
@@ -72,10 +72,10 @@ pub fn stakes(model: &Model, spec: &OperationSpec, submits: &[Submit]) -> Stakes
     if spec.risk != Risk::OfTask {
         return stakes;
     }
-    let pane = &model.panes[Tab::Tasks.place()];
+    let pane = model.list(Tab::Resources(spec.resource));
     let fires = |submit: &Submit| {
         let id = submit.params.get(spec.subject.as_deref()?)?.as_u64()?;
-        let mark = pane.find(id).map(Row::mark).or_else(|| pane.marks.get(&id).cloned());
+        let mark = pane?.find(id).map(Row::mark).or_else(|| pane?.marks.get(&id).cloned());
         model.catalogue.get(&mark?.kind?)
     };
     stakes = Stakes { risk: Risk::None, warning: String::new() };
@@ -99,7 +99,7 @@ pub fn stakes(model: &Model, spec: &OperationSpec, submits: &[Submit]) -> Stakes
 fn needs_form(spec: &OperationSpec) -> bool {
     let others = || spec.fields.iter().filter(|field| Some(&field.name) != spec.subject.as_ref());
     others().any(|field| field.required && field.default.is_null())
-        || (spec.kind.ends_with("_update") && others().next().is_some())
+        || (spec.edits && others().next().is_some())
 }
 
 /// Opens the form of a kind, with what is selected already in it.
@@ -137,7 +137,7 @@ fn present(model: &Model, spec: &OperationSpec, things: &[(u64, String)]) -> Par
         _ => model.pane().current(),
     };
     let Some(resource) = row.and_then(Row::resource) else { return params };
-    if !spec.kind.ends_with("_update") || resource.kind() != spec.resource {
+    if !spec.edits || resource.kind() != spec.resource {
         return params;
     }
     let Ok(Json::Object(whole)) = serde_json::to_value(resource) else { return params };
@@ -171,42 +171,48 @@ pub fn submit(model: &mut Model, submits: Vec<Submit>, cmds: &mut Vec<Cmd>) {
 /// Takes the mark off what something is done to: the next key is not meant for it any more.
 fn unmark(model: &mut Model, submit: &Submit) {
     let Some(spec) = model.catalogue.get(&submit.kind) else { return };
-    let of = Tab::of(spec.resource);
+    let of = Tab::Resources(spec.resource);
     let subject = spec.subject.as_deref().and_then(|field| submit.params.get(field));
-    if let Some(id) = subject.and_then(Json::as_u64) {
-        model.panes[of.place()].marks.remove(&id);
+    if let Some(id) = subject.and_then(Json::as_u64)
+        && let Some(pane) = model.list_mut(of)
+    {
+        pane.marks.remove(&id);
     }
 }
 
-/// Lets the selected task fire by itself, or stops it from doing so. Of marked tasks, all are
-/// stopped as long as any is active.
-pub fn toggle(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    let active = match model.pane().current() {
-        _ if model.means_marks() => {
-            model.pane().marked().values().any(|mark| mark.state == "active")
-        }
-        Some(Row::Resource(Resource::Task(task))) => task.active,
-        _ => return,
+/// Asks for the first of a switch's kinds that the state of the selected row allows, or that of any
+/// marked one; for the last where it is neither.
+pub fn switch(model: &mut Model, name: &str, cmds: &mut Vec<Cmd>) {
+    let Some(of) = model.tab.resource() else { return };
+    let Some(switch) = of.spec().switches.iter().find(|it| it.name == name) else { return };
+    let states: Vec<String> = if model.means_marks() {
+        model.pane().marked().into_values().map(|mark| mark.state).collect()
+    } else {
+        let row = model.pane().current().and_then(Row::resource);
+        row.map(|resource| resource.state().to_owned()).into_iter().collect()
     };
-    kind(model, if active { "task_disable" } else { "task_enable" }, cmds);
+    let fits = |wanted: &&Text| {
+        let spec = model.catalogue.get(wanted);
+        spec.is_some_and(|spec| states.iter().any(|is| spec.requires.iter().any(|it| it == is)))
+    };
+    let found = switch.kinds.iter().find(fits).or(switch.kinds.last());
+    if let Some(found) = found.filter(|_| !states.is_empty()) {
+        kind(model, found, cmds);
+    }
 }
 
-/// Opens the selected VM's serial console.
+/// Opens the selected guest's serial console.
 pub fn serial(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    let Some(Row::Resource(Resource::Vm(vm))) = model.pane().current() else { return };
-    let vm = vm.clone();
-    if model.serial_vm().is_none() {
-        let text = format!(
-            "{} is {}: there is a serial console only while it runs",
-            vm.name,
-            vm.state.word()
-        );
+    let Some(resource) = model.pane().current().and_then(Row::resource) else { return };
+    let (id, name) = (resource.id().id, resource.name().to_owned());
+    if model.serial().is_none() {
+        let state = resource.state();
+        let text = format!("{name} is {state}: there is a serial console only while it runs");
         return tell(model, Tone::Bad, text);
     }
     if refuses(model) {
         return;
     }
-    let (id, name) = (vm.id, vm.name.clone());
     let area = full(model.size);
     let size = (area.width.saturating_sub(2), area.height.saturating_sub(2));
     model.modals.push(Modal::Console(Box::new(Console::new(id, name, size))));
@@ -216,7 +222,7 @@ pub fn serial(model: &mut Model, cmds: &mut Vec<Cmd>) {
 /// Opens the form of a kind from anywhere, such as the first screen or the palette.
 pub fn open_kind(model: &mut Model, kind_name: &str, cmds: &mut Vec<Cmd>) {
     if let Some(spec) = model.catalogue.get(kind_name) {
-        let tab = Tab::of(spec.resource);
+        let tab = Tab::Resources(spec.resource);
         if model.tab != tab && model.focus == Focus::List && spec.subject.is_none() {
             super::list::open_tab(model, tab, cmds);
         }

@@ -16,7 +16,11 @@ const MINE: usize = 256;
 /// Takes an answer to a query.
 pub fn answer(model: &mut Model, ask: Ask, answer: Result<Answer, BackendError>) {
     match &ask {
-        Ask::Rows(tab) => model.panes[tab.place()].asking = false,
+        Ask::Rows(tab) => {
+            if let Some(pane) = model.list_mut(*tab) {
+                pane.asking = false;
+            }
+        }
         Ask::Flight => model.stale.flight_asking = false,
         Ask::Counts => model.stale.counts_asking = false,
         Ask::Timeline => model.stale.timeline_asking = false,
@@ -61,8 +65,8 @@ pub fn answer(model: &mut Model, ask: Ask, answer: Result<Answer, BackendError>)
         (Ask::Name(id), Answer::Resource(resource)) => {
             list::remember(model, id, Some(resource.name().to_owned()));
         }
-        (Ask::Candidates(number, at), Answer::Page(page)) => {
-            form::candidates(model, number, at, &page.rows);
+        (Ask::Candidates(number, path), Answer::Page(page)) => {
+            form::candidates(model, number, &path, &page.rows);
         }
         (Ask::Preview(number, revision), Answer::Preview(preview)) => {
             form::previewed(model, number, revision, preview);
@@ -84,6 +88,7 @@ fn failed(model: &mut Model, ask: &Ask, error: &BackendError) {
 
 /// Things the backend found for the palette.
 fn found(model: &mut Model, tab: Tab, typed: &str, rows: &Rows) {
+    let order: Vec<Tab> = model.panes.iter().map(|pane| pane.tab).collect();
     let Some(Modal::Palette(palette)) = model.modals.last_mut() else { return };
     if palette.input.value().trim() != typed {
         return;
@@ -114,7 +119,7 @@ fn found(model: &mut Model, tab: Tab, typed: &str, rows: &Rows) {
         .collect();
     palette.found.retain(|(other, _)| *other != tab);
     palette.found.push((tab, candidates));
-    palette.found.sort_by_key(|(tab, _)| *tab);
+    palette.found.sort_by_key(|(tab, _)| order.iter().position(|other| other == tab));
     palette.search();
 }
 

@@ -1,10 +1,9 @@
 //! What happened: patched into what is shown, and asked for again only where that is not enough.
 
-use crate::domain::{
-    Event, Fact, Operation, Resource, ResourceId, ResourceKind, Rows, State, Step, Uid,
-};
+use crate::domain::{Event, Fact, Operation, Resource, ResourceId, Rows, State, Step, Uid};
 use crate::ui::model::{Modal, Model, OperationView, PLOT_POINTS, Tab, Tone};
 use crate::ui::msg::{Ask, Cmd};
+use crate::ui::special;
 
 use super::list::remember;
 use super::{everything, hint, tell};
@@ -108,7 +107,7 @@ fn operation(model: &mut Model, new: &Operation) {
     }
     let uid = new.uid;
     let shown = patch_operations(model, uid, |operation| *operation = new.clone());
-    let pane = &mut model.panes[Tab::Operations.place()];
+    let Some(pane) = model.list_mut(Tab::Operations) else { return };
     // Shown or not, a filter or an order by state may now put it elsewhere.
     if !shown || !pane.filter.is_empty() || pane.sort.is_some() {
         pane.stale = true;
@@ -143,7 +142,8 @@ fn told(model: &mut Model, operation: &Operation) {
 /// Changes an operation wherever it is shown besides in flight. Returns whether its list shows it.
 fn patch_operations(model: &mut Model, uid: Uid, change: impl Fn(&mut Operation)) -> bool {
     let mut shown = false;
-    if let Rows::Operations(rows) = &mut model.panes[Tab::Operations.place()].rows
+    if let Some(pane) = model.list_mut(Tab::Operations)
+        && let Rows::Operations(rows) = &mut pane.rows
         && let Some(operation) = rows.iter_mut().find(|operation| operation.uid == uid)
     {
         change(operation);
@@ -184,15 +184,15 @@ fn take_step(view: &mut OperationView, step: &Step) {
 fn resource(model: &mut Model, new: &Resource) {
     let id = new.id();
     model.flight.look_at(new);
-    model.stale.timeline |= id.kind == ResourceKind::Task;
+    model.stale.timeline |= id.kind == special::TIMELINE;
     remember(model, id, Some(new.name().to_owned()));
-    let tab = Tab::of(id.kind);
-    let pane = &mut model.panes[tab.place()];
+    let tab = Tab::Resources(id.kind);
+    let Some(pane) = model.list_mut(tab) else { return };
     let mut shown = false;
     if let Rows::Resources(rows) = &mut pane.rows
         && let Some(row) = rows.iter_mut().find(|row| row.id() == id)
     {
-        *row = keep_usage(new, row);
+        *row = special::keep_observed(new, row);
         shown = true;
     }
     let moved = !pane.filter.is_empty() || pane.sort.is_some();
@@ -205,27 +205,15 @@ fn resource(model: &mut Model, new: &Resource) {
     model.dirty |= tab == model.tab;
 }
 
-/// What is observed and not stored stays until it is observed anew.
-fn keep_usage(new: &Resource, old: &Resource) -> Resource {
-    let mut new = new.clone();
-    if let (Resource::Vm(new), Resource::Vm(old)) = (&mut new, old)
-        && new.state == old.state
-    {
-        new.cpu_percent = new.cpu_percent.or(old.cpu_percent);
-        new.memory_used_mib = new.memory_used_mib.or(old.memory_used_mib);
-    }
-    new
-}
-
 fn gone(model: &mut Model, id: ResourceId) {
-    let tab = Tab::of(id.kind);
-    let pane = &mut model.panes[tab.place()];
+    let tab = Tab::Resources(id.kind);
+    let Some(pane) = model.list_mut(tab) else { return };
     pane.stale = true;
     pane.marks.remove(&id.id);
     model.flight.troubled.remove(&id);
     model.stale.counts = true;
-    model.stale.timeline |= id.kind == ResourceKind::Task;
-    if id.kind == ResourceKind::Vm {
+    model.stale.timeline |= id.kind == special::TIMELINE;
+    if id.kind == special::OBSERVED {
         model.usage.remove(&id.id);
     }
     model.dirty |= tab == model.tab;
@@ -241,16 +229,13 @@ fn usage(model: &mut Model, vm: u64, cpu_percent: f32, memory_mib: u64) {
     if points.len() > PLOT_POINTS {
         points.pop_front();
     }
-    let pane = &mut model.panes[Tab::Vms.place()];
-    if let Rows::Resources(rows) = &mut pane.rows {
-        for row in rows.iter_mut() {
-            if let Resource::Vm(row) = row
-                && row.id == vm
-            {
-                row.cpu_percent = Some(cpu_percent);
-                row.memory_used_mib = Some(memory_mib);
-                model.dirty |= model.tab == Tab::Vms;
-            }
-        }
+    let tab = Tab::Resources(special::OBSERVED);
+    let id = ResourceId::new(special::OBSERVED, vm);
+    if let Some(pane) = model.list_mut(tab)
+        && let Rows::Resources(rows) = &mut pane.rows
+        && let Some(row) = rows.iter_mut().find(|row| row.id() == id)
+        && special::observe(row, cpu_percent, memory_mib)
+    {
+        model.dirty |= model.tab == tab;
     }
 }

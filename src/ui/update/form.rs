@@ -28,7 +28,7 @@ fn front(model: &mut Model) -> Option<&mut Form> {
 
 /// Asks for the things its fields may name.
 pub fn ask_candidates(form: &Form, cmds: &mut Vec<Cmd>) {
-    for (at, entry) in form.entries.iter().enumerate() {
+    for entry in &form.entries {
         let Widget::Pick(pick) = &entry.widget else { continue };
         let Some((of, states)) = pick.live.as_ref().filter(|_| pick.options.is_empty()) else {
             continue;
@@ -46,7 +46,7 @@ pub fn ask_candidates(form: &Form, cmds: &mut Vec<Cmd>) {
             limit: CANDIDATES,
             around: None,
         });
-        cmds.push(Cmd::Query(Ask::Candidates(form.number, at), query));
+        cmds.push(Cmd::Query(Ask::Candidates(form.number, entry.path.clone()), query));
     }
 }
 
@@ -54,7 +54,7 @@ pub fn ask_candidates(form: &Form, cmds: &mut Vec<Cmd>) {
 pub fn select_here(model: &Model, form: &mut Form) {
     let Some(Row::Resource(resource)) = model.pane().current() else { return };
     let state = resource.state();
-    for entry in form.entries.iter_mut().filter(|entry| entry.within.is_none()) {
+    for entry in form.entries.iter_mut().filter(|entry| !entry.path.contains('.')) {
         let FieldType::Resource { of, states } = &entry.field.of else { continue };
         if *of != resource.kind() || !(states.is_empty() || states.iter().any(|s| s == state)) {
             continue;
@@ -68,8 +68,8 @@ pub fn select_here(model: &Model, form: &mut Form) {
 
 /// Puts a thing into the field that says what it is done to.
 pub fn select_this(spec: &OperationSpec, (id, name): &(u64, String), form: &mut Form) {
-    let subject = |field: &str| Some(field) == spec.subject.as_deref();
-    let entry = form.entries.iter_mut().find(|it| it.within.is_none() && subject(&it.field.name));
+    let subject = spec.subject.as_deref();
+    let entry = form.entries.iter_mut().find(|entry| Some(entry.path.as_str()) == subject);
     if let Some(entry) = entry
         && let Widget::Pick(pick) = &mut entry.widget
         && pick.chosen.as_ref().is_none_or(|chosen| chosen.value != *id)
@@ -80,16 +80,15 @@ pub fn select_this(spec: &OperationSpec, (id, name): &(u64, String), form: &mut 
 }
 
 fn candidate(resource: &Resource) -> Candidate {
-    let note = match resource {
-        Resource::Image(image) => image.label.clone(),
-        Resource::Disk(disk) => format!("{} · {} MB", resource.state(), disk.size_mb),
-        _ => resource.state().to_owned(),
-    };
-    Candidate { value: resource.id().id.into(), label: resource.name().to_owned(), note }
+    Candidate {
+        value: resource.id().id.into(),
+        label: resource.name().to_owned(),
+        note: resource.note(),
+    }
 }
 
 /// Takes the things a field may name.
-pub fn candidates(model: &mut Model, number: u64, at: usize, rows: &Rows) {
+pub fn candidates(model: &mut Model, number: u64, path: &str, rows: &Rows) {
     let now = model.now;
     let Rows::Resources(rows) = rows else { return };
     let Some(form) = model.modals.iter_mut().find_map(|modal| match modal {
@@ -98,7 +97,8 @@ pub fn candidates(model: &mut Model, number: u64, at: usize, rows: &Rows) {
     }) else {
         return;
     };
-    let Some(entry) = form.entries.get_mut(at) else { return };
+    let Some(at) = form.entries.iter().position(|entry| entry.path == path) else { return };
+    let entry = &mut form.entries[at];
     let Widget::Pick(pick) = &mut entry.widget else { return };
     let Some((of, states)) = &pick.live else { return };
     pick.options = rows
@@ -190,7 +190,12 @@ pub fn key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
         return event.code != KeyCode::Esc;
     }
     let plain = !event.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
-    let Some(entry) = form.current() else { return false };
+    let is_list = form.current().is_some_and(|entry| matches!(entry.widget, Widget::Items));
+    if is_list && plain && event.code == KeyCode::Char(' ') {
+        items(model, &Action::FormAdd, cmds);
+        return true;
+    }
+    let Some(entry) = front(model).and_then(Form::current) else { return false };
     let is_integer = matches!(entry.field.of, FieldType::Integer { .. });
     let took = match (&mut entry.widget, event.code) {
         // Where something must be chosen, enter leads to the choices before it sends anything.
@@ -250,6 +255,22 @@ pub fn key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) -> bool {
         changed(model, cmds);
     }
     took
+}
+
+/// Adds, removes or moves an item of the list the keys are in.
+pub fn items(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
+    let catalogue = model.catalogue.clone();
+    let Some(form) = front(model).filter(|form| !form.sending) else { return };
+    let done = match action {
+        Action::FormAdd => form.add_item(&catalogue),
+        Action::FormRemove => form.remove_item(),
+        Action::FormUp => form.move_item(false),
+        Action::FormDown => form.move_item(true),
+        _ => false,
+    };
+    if done {
+        changed(model, cmds);
+    }
 }
 
 /// What is being chosen for the field with the keys.
@@ -342,7 +363,7 @@ pub fn paste(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
             }
         }
         Widget::Pick(pick) => pick.open(text.trim()),
-        Widget::Flag(_) | Widget::Nested => {}
+        Widget::Flag(_) | Widget::Nested | Widget::Group | Widget::Items => {}
     }
     changed(model, cmds);
 }

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use tui_input::Input;
 
-use crate::domain::filter::head;
 use crate::domain::{Page, Query, ResourceId, Sort, State};
 use crate::ui::action::Action;
 use crate::ui::layout::layout;
@@ -80,7 +79,7 @@ pub fn hurry(pane: &mut Pane) {
 
 /// Takes the rows the backend answered with. The selection stays on its row.
 pub fn take(model: &mut Model, tab: Tab, page: Page) {
-    let pane = &mut model.panes[tab.place()];
+    let Some(pane) = model.list_mut(tab) else { return };
     pane.total = page.total;
     pane.offset = page.offset;
     pane.rows = page.rows;
@@ -201,7 +200,7 @@ pub fn failed(model: &mut Model, cmds: &mut Vec<Cmd>) {
             model.flight.select(*place);
             keep_in_sight(model);
         }
-        Some(Trouble::At(id)) => go_to(model, Tab::of(id.kind), id.id, cmds),
+        Some(Trouble::At(id)) => go_to(model, Tab::Resources(id.kind), id.id, cmds),
     }
 }
 
@@ -279,7 +278,7 @@ pub fn mark_all(model: &mut Model, cmds: &mut Vec<Cmd>) {
 pub fn marked(model: &mut Model, tab: Tab, page: &Page) {
     let mut whole = Pane::new(tab);
     whole.rows = page.rows.clone();
-    let pane = &mut model.panes[tab.place()];
+    let Some(pane) = model.list_mut(tab) else { return };
     pane.marks.extend(whole.iter().map(|(_, row)| (row.id(), row.mark())));
     let number = pane.marks.len();
     if page.total > u64::from(MARKS) {
@@ -310,12 +309,12 @@ pub fn set_filter(model: &mut Model, text: &str) {
 
 /// Opens the menu of columns.
 pub fn sort_menu(model: &mut Model) {
-    let columns = model.tab.columns();
+    let columns = model.tab.subject().columns();
     let at = model
         .pane()
         .sort
         .as_ref()
-        .and_then(|sort| columns.iter().position(|column| *column == sort.column))
+        .and_then(|sort| columns.iter().position(|column| column.name == sort.column))
         .unwrap_or(0);
     model.modals.push(Modal::Sort { at });
 }
@@ -332,13 +331,13 @@ pub fn sort_by(model: &mut Model, column: &str, cmds: &mut Vec<Cmd>) {
 
 /// Sorts by the next column, or the one before.
 pub fn sort_step(model: &mut Model, forward: bool, cmds: &mut Vec<Cmd>) {
-    let columns = model.tab.columns();
+    let columns = model.tab.subject().columns();
     let number = columns.len();
     let at = model
         .pane()
         .sort
         .as_ref()
-        .and_then(|sort| columns.iter().position(|column| *column == sort.column));
+        .and_then(|sort| columns.iter().position(|column| column.name == sort.column));
     let next = match (at, forward) {
         (None, true) => 0,
         (None, false) => number - 1,
@@ -346,6 +345,7 @@ pub fn sort_step(model: &mut Model, forward: bool, cmds: &mut Vec<Cmd>) {
         (Some(at), false) => (at + number - 1) % number,
     };
     model.pane_mut().sort = None;
-    sort_by(model, columns[next], cmds);
-    tell(model, Tone::Plain, format!("sorted by {}", head(model.tab.subject(), columns[next])));
+    let column = &columns[next];
+    sort_by(model, &column.name, cmds);
+    tell(model, Tone::Plain, format!("sorted by {}", column.title));
 }

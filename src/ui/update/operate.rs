@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::domain::{Control, Operation, Params, State, Uid};
 use crate::ui::confirm::{Ask as Question, Confirm, Then};
 use crate::ui::form::{Form, Purpose};
-use crate::ui::model::{Batch, Mark, Modal, Model, Request, Row, Tab, Tone};
+use crate::ui::model::{Batch, Mark, Modal, Model, Pane, Request, Row, Tab, Tone};
 use crate::ui::msg::Cmd;
 
 use super::{form, refuses, tell};
@@ -55,7 +55,7 @@ fn fitting(
     needs: &str,
 ) -> Vec<(Uid, Mark)> {
     let all = marked.len();
-    let fitting: Vec<_> = marked.into_iter().filter(|(_, mark)| is(mark.state)).collect();
+    let fitting: Vec<_> = marked.into_iter().filter(|(_, mark)| is(&mark.state)).collect();
     if fitting.is_empty() {
         let what = many(model);
         tell(model, Tone::Bad, format!("none of the {all} {what} {needs}"));
@@ -125,8 +125,17 @@ pub fn control(model: &mut Model, controls: Vec<Control>, cmds: &mut Vec<Cmd>) {
         model.batches.push(Batch { done, asked, awaited, refused: Vec::new() });
     }
     unmark(model, &controls);
-    let marks = &mut model.panes[Tab::Operations.place()].marks;
-    for control in &controls {
+    if let Some(pane) = model.list_mut(Tab::Operations) {
+        remark(pane, &controls);
+    }
+    cmds.extend(controls.into_iter().map(Cmd::Control));
+}
+
+/// Takes the marks off operations that are called off or run again, and lets others know their new
+/// priority.
+fn remark(pane: &mut Pane, controls: &[Control]) {
+    let marks = &mut pane.marks;
+    for control in controls {
         match control {
             Control::Cancel { uid } | Control::Relaunch { uid, .. } => {
                 marks.remove(&uid.0);
@@ -139,7 +148,6 @@ pub fn control(model: &mut Model, controls: Vec<Control>, cmds: &mut Vec<Cmd>) {
             Control::Lane { .. } => {}
         }
     }
-    cmds.extend(controls.into_iter().map(Cmd::Control));
 }
 
 /// Takes the marks off the rows whose operations are called off or run again.
@@ -241,7 +249,7 @@ pub fn relaunch(model: &mut Model, cmds: &mut Vec<Cmd>) {
 
 /// An operation of that number, if all of it is known here.
 fn at_hand(model: &Model, uid: Uid) -> Option<&Operation> {
-    let listed = match model.panes[Tab::Operations.place()].find(uid.0) {
+    let listed = match model.list(Tab::Operations).and_then(|pane| pane.find(uid.0)) {
         Some(Row::Operation(operation)) => Some(operation),
         _ => None,
     };

@@ -9,7 +9,7 @@ use crate::ui::console::Console;
 use crate::ui::edit;
 use crate::ui::filter_line;
 use crate::ui::layout::{full, layout};
-use crate::ui::model::{Modal, Model, QUIT_CHOICES, Tab, Tone};
+use crate::ui::model::{Modal, Model, QUIT_CHOICES, Tone};
 use crate::ui::msg::{Ask, Cmd, Msg};
 use crate::ui::palette::{Candidate, Palette, Target};
 use crate::ui::view;
@@ -122,6 +122,9 @@ pub fn take_action(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) -> b
                 Action::FormSubmit => form::submit(model, cmds),
                 Action::FormAdvanced => form::advanced(model),
                 Action::FormReveal => form::reveal(model),
+                Action::FormAdd | Action::FormRemove | Action::FormUp | Action::FormDown => {
+                    form::items(model, action, cmds);
+                }
                 _ => {}
             }
             true
@@ -217,7 +220,7 @@ fn find(model: &mut Model, cmds: &mut Vec<Cmd>) {
         palette.found.clear();
         return;
     }
-    for tab in Tab::ALL {
+    for tab in model.panes.iter().map(|pane| pane.tab) {
         let query = named_like(tab, &typed, FOUND);
         cmds.push(Cmd::Query(Ask::Find(tab, typed.clone()), query));
     }
@@ -368,13 +371,13 @@ fn lanes_action(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
 
 /// Does an action in the columns to sort by.
 fn sort_action(model: &mut Model, action: &Action, cmds: &mut Vec<Cmd>) {
-    let columns = model.tab.columns();
+    let columns = model.tab.subject().columns();
     let Some(Modal::Sort { at }) = model.modals.last_mut() else { return };
     match action {
         Action::Up => *at = at.saturating_sub(1),
         Action::Down => *at = (*at + 1).min(columns.len() - 1),
         Action::Open => {
-            let column = columns[(*at).min(columns.len() - 1)];
+            let column = &columns[(*at).min(columns.len() - 1)].name;
             model.modals.pop();
             list::sort_by(model, column, cmds);
         }

@@ -124,7 +124,7 @@ fn marks(model: &Model) -> String {
 }
 
 /// A key and what it does, in a word or two.
-type Hint = (String, String);
+type KeyHint = (String, String);
 
 /// An arrow key as it looks on the keyboard.
 fn arrow(key: String) -> String {
@@ -138,12 +138,12 @@ fn arrow(key: String) -> String {
 /// From this place in the footer on, keys lead everywhere else and stay in sight on any screen.
 const ALWAYS: u8 = 79;
 
-fn hint(key: &str, title: &str) -> Hint {
+fn hint(key: &str, title: &str) -> KeyHint {
     (key.to_owned(), title.to_owned())
 }
 
 /// The keys that apply now.
-fn keys(model: &Model) -> Vec<Hint> {
+fn keys(model: &Model) -> Vec<KeyHint> {
     use Action as A;
     // What is asked of the operator has its keys shown from the map, whatever they are.
     let of = |keys: &[(&[Action], &str)]| {
@@ -225,7 +225,7 @@ fn keys(model: &Model) -> Vec<Hint> {
 }
 
 /// The keys of the key map that apply now, with their places in the footer.
-fn bound(model: &Model, wanted: impl Fn(&Entry) -> bool) -> Vec<(Hint, u8)> {
+fn bound(model: &Model, wanted: impl Fn(&Entry) -> bool) -> Vec<(KeyHint, u8)> {
     model
         .keymap
         .footer(&scopes(model))
@@ -240,8 +240,8 @@ fn bound(model: &Model, wanted: impl Fn(&Entry) -> bool) -> Vec<(Hint, u8)> {
 }
 
 /// As many as there is room for; those that lead everywhere else go last.
-fn narrowed(keys: Vec<(Hint, u8)>, width_of_screen: u16) -> Vec<Hint> {
-    let wide = |(key, title): &Hint| width(key) + width(title) + 3;
+fn narrowed(keys: Vec<(KeyHint, u8)>, width_of_screen: u16) -> Vec<KeyHint> {
+    let wide = |(key, title): &KeyHint| width(key) + width(title) + 3;
     let tail: usize =
         keys.iter().filter(|(_, place)| *place >= ALWAYS).map(|(hint, _)| wide(hint)).sum();
     let mut room = usize::from(width_of_screen).saturating_sub(tail);
@@ -271,7 +271,7 @@ fn fits(model: &Model, entry: &Entry) -> bool {
         if !model.means_marks() {
             model.operation().is_some_and(|operation| is(operation.state.word()))
         } else if model.tab == Tab::Operations {
-            model.pane().marks.values().any(|mark| is(mark.state))
+            model.pane().marks.values().any(|mark| is(&mark.state))
         } else {
             model.marked_operations().iter().any(|operation| is(operation.state.word()))
         }
@@ -281,15 +281,23 @@ fn fits(model: &Model, entry: &Entry) -> bool {
         A::FormReveal => form()
             .and_then(|form| form.entries.get(form.at))
             .is_some_and(|entry| matches!(entry.widget, Widget::Secret { .. })),
-        A::Do(_) | A::Cancel | A::Relaunch | A::Sooner | A::Later | A::Toggle
+        A::FormAdd => form().is_some_and(|form| form.list_here().is_some()),
+        A::FormRemove => form().is_some_and(|form| matches!(form.list_here(), Some((_, Some(_))))),
+        A::FormUp => form()
+            .is_some_and(|form| matches!(form.list_here(), Some((_, Some(number))) if number > 0)),
+        A::FormDown => form().is_some_and(|form| match form.list_here() {
+            Some((list, Some(number))) => number + 1 < form.items(&form.entries[list].path),
+            _ => false,
+        }),
+        A::Do(_) | A::Cancel | A::Relaunch | A::Sooner | A::Later | A::Switch(_)
             if model.read_only =>
         {
             false
         }
         A::Do(kind) => is_possible(model, kind),
-        A::Toggle | A::Mark => model.pane().current().is_some() && model.focus == Focus::List,
+        A::Switch(_) | A::Mark => model.pane().current().is_some() && model.focus == Focus::List,
         A::Filter => !model.is_bare(),
-        A::Serial => !model.read_only && !model.means_marks() && model.serial_vm().is_some(),
+        A::Serial => !model.read_only && !model.means_marks() && model.serial().is_some(),
         A::Cancel => any(&|state| ![State::Done, State::Cancel].map(State::word).contains(&state)),
         A::Relaunch => any(&|state| state == State::Error.word()),
         A::Sooner | A::Later => any(&|state| state == State::Pending.word()),

@@ -20,7 +20,7 @@ pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
     let label = label_width(form);
 
     let below = preview(form, width);
-    let least = u16::try_from(form.visible().count()).unwrap_or(u16::MAX).min(inside.height);
+    let least = u16::try_from(form.rows().count()).unwrap_or(u16::MAX).min(inside.height);
     let room = inside.height.saturating_sub(least + 2);
     let below_height = u16::try_from(below.len()).unwrap_or(u16::MAX).min(room);
     let fields = Rect {
@@ -48,7 +48,7 @@ pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
 /// What stands over it: what is done, and to what.
 fn title(model: &Model, form: &Form) -> String {
     let what = &form.spec.title;
-    let of = text::thing(form.spec.resource);
+    let of = &form.spec.resource.spec().one;
     match &form.purpose {
         Purpose::New if what.to_lowercase().contains(&of.to_lowercase()) => what.to_string(),
         Purpose::New => format!("{what} · {of}"),
@@ -72,8 +72,8 @@ fn place(model: &Model, form: &Form) -> Rect {
     // A little of what is behind stays in sight, where there is room for that.
     let width = if whole.width > 60 { (whole.width - 4).min(WIDEST) } else { whole.width };
     let inner = width.saturating_sub(4);
-    let fields: usize = form.visible().map(|at| lines(&form.entries[at])).sum();
-    let notes: usize = form.visible().map(|at| notes_below(form, at, inner).len()).sum();
+    let fields: usize = form.rows().map(|at| lines(&form.entries[at])).sum();
+    let notes: usize = form.rows().map(|at| notes_below(form, at, inner).len()).sum();
     let refusal = refusal_lines(form, inner).len();
     // Notes of up to three lines come and go as the keys move from field to field.
     let wanted = fields + notes.max(3) + refusal + preview(form, inner).len().max(3) + 3;
@@ -88,10 +88,6 @@ fn refusal_lines(form: &Form, width: u16) -> Vec<String> {
     const MOST: usize = 3;
     let lines = form.refusal.iter().flat_map(|told| text::wrap(told, usize::from(width.max(8))));
     lines.take(MOST).collect()
-}
-
-const fn nesting(entry: &Entry) -> usize {
-    if entry.within.is_some() { 2 } else { 0 }
 }
 
 /// How many lines what is in a field takes.
@@ -124,8 +120,11 @@ fn notes_below(form: &Form, place: usize, width: u16) -> Vec<(String, Role)> {
 /// How wide the names of the fields are.
 fn label_width(form: &Form) -> u16 {
     let label = form
-        .visible()
-        .map(|place| text::width(&form.entries[place].field.name) + nesting(&form.entries[place]))
+        .rows()
+        .map(|place| {
+            let (indent, name) = form.label(place);
+            indent + text::width(&name)
+        })
         .max()
         .unwrap_or(8)
         .clamp(6, 14);
@@ -140,7 +139,7 @@ fn draw_fields<'a>(
     area: Rect,
     label: u16,
 ) -> Option<(&'a Pick, Rect)> {
-    let places: Vec<usize> = form.visible().collect();
+    let places: Vec<usize> = form.rows().collect();
     let here = places.iter().position(|place| *place == form.at).unwrap_or(0);
     let mut y = area.y;
     for line in refusal_lines(form, area.width) {
@@ -165,17 +164,21 @@ fn draw_fields<'a>(
         }
         let entry = &form.entries[place];
         let active = place == form.at;
-        let indent = if entry.within.is_some() { 2 } else { 0 };
+        let (indent, name) = form.label(place);
+        let indent = u16::try_from(indent).unwrap_or(0).min(label);
         let role = if active { Role::Title } else { Role::Quiet };
         let cursor = if active { canvas.glyphs().cursor } else { " " };
         canvas.text(area.x, y, 1, cursor, Role::Key);
-        let name = entry.field.name.replace('_', " ");
-        let star = if entry.field.required { "*" } else { "" };
-        canvas.text(area.x + 2 + indent, y, label + 1, &format!("{name}{star}"), role);
+        let star = if entry.field.required && !form.is_item(entry) { "*" } else { "" };
+        let room = label + 1 - indent;
+        canvas.text(area.x + 2 + indent, y, room, &format!("{name}{star}"), role);
         let x = area.x + label + 5;
         let width = area.right().saturating_sub(x);
-        let lines =
-            draw_value(entry, active, canvas, Rect { x, y, width, height: 1 }, area.bottom());
+        let at = Rect { x, y, width, height: 1 };
+        let lines = match entry.widget {
+            Widget::Items => draw_items(form, entry, active, canvas, at),
+            _ => draw_value(entry, active, canvas, at, area.bottom()),
+        };
         if active
             && let Widget::Pick(pick) = &entry.widget
             && pick.search.is_some()
@@ -260,7 +263,20 @@ fn draw_value(entry: &Entry, active: bool, canvas: &mut Canvas<'_>, at: Rect, bo
             return u16::try_from(lines.len()).unwrap_or(room).min(room);
         }
         Widget::Nested => return 0,
+        Widget::Group | Widget::Items => {}
     }
+    1
+}
+
+/// Draws what a list has, in its own line. Returns how many lines it took.
+fn draw_items(form: &Form, entry: &Entry, active: bool, canvas: &mut Canvas<'_>, at: Rect) -> u16 {
+    let told = match form.items(&entry.path) {
+        0 => "none; space adds one".to_owned(),
+        1 => "1 item".to_owned(),
+        number => format!("{number} items"),
+    };
+    let role = if active { Role::Input } else { Role::Quiet };
+    canvas.text(at.x, at.y, at.width, &told, role);
     1
 }
 
@@ -272,10 +288,10 @@ fn draw_pick(entry: &Entry, pick: &Pick, active: bool, canvas: &mut Canvas<'_>, 
     let Some(chosen) = &pick.chosen else {
         let told = match (&pick.live, pick.options.is_empty()) {
             (Some((of, states)), true) if states.is_empty() => {
-                format!("there is no {} to choose", text::thing(*of))
+                format!("there is no {} to choose", of.spec().one)
             }
             (Some((of, states)), true) => {
-                format!("there is no {} that is {}", text::thing(*of), states.join(" or "))
+                format!("there is no {} that is {}", of.spec().one, states.join(" or "))
             }
             _ if entry.field.required => "enter opens the list; or type".to_owned(),
             _ => "none; space opens the list".to_owned(),

@@ -3,12 +3,12 @@
 use ratatui::layout::Rect;
 
 use super::canvas::Canvas;
-use crate::domain::{Effect, Operation, State};
+use crate::domain::{Column, Effect, Operation, State};
 use crate::ui::action::{Action, Scope};
-use crate::ui::columns::{Column, cell, columns};
-use crate::ui::model::{Focus, Model, Row, Tab};
-use crate::ui::text;
+use crate::ui::columns::{cell, columns};
+use crate::ui::model::{Focus, Model, Row};
 use crate::ui::theme::Role;
+use crate::ui::{special, text};
 
 /// Draws headings and rows.
 pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
@@ -16,8 +16,8 @@ pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     let columns = columns(model.tab, area.width);
     let places = spread(&columns, area);
     for (column, place) in columns.iter().zip(&places) {
-        let title = column.title(model.tab.subject());
-        if column.right {
+        let title = column.head();
+        if column.holds.is_amount() && column.refers_to.is_empty() {
             canvas.text_right(place.x, area.y, place.width, &title, Role::Quiet);
         } else {
             canvas.text(place.x, area.y, place.width, &title, Role::Quiet);
@@ -61,8 +61,7 @@ pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
 
 /// What stands in an empty list: that it is, and how to change that.
 fn nothing_yet(model: &Model) -> String {
-    let what =
-        if model.tab == Tab::Vms { "VMs".to_owned() } else { model.tab.title().to_lowercase() };
+    let what = model.tab.many();
     let makes = model.keymap.footer(&[Scope::Tab(model.tab)]).into_iter().find(|(_, entry)| {
         let Action::Do(kind) = &entry.action else { return false };
         model.catalogue.get(kind).is_some_and(|spec| spec.effect == Effect::Creates)
@@ -74,7 +73,7 @@ fn nothing_yet(model: &Model) -> String {
 }
 
 /// Where the columns stand: fixed ones have their width, the one without takes the rest.
-fn spread(columns: &[Column], area: Rect) -> Vec<Rect> {
+fn spread(columns: &[&Column], area: Rect) -> Vec<Rect> {
     // Two for the selection and mark, and a gap after every column.
     let fixed: u16 = columns.iter().map(|column| column.width + 2).sum();
     let rest = area.width.saturating_sub(fixed + 2).max(1);
@@ -96,7 +95,7 @@ fn draw_row(
     canvas: &mut Canvas<'_>,
     row: Row<'_>,
     area: Rect,
-    columns: &[Column],
+    columns: &[&Column],
     places: &[Rect],
 ) {
     let glyphs = canvas.glyphs();
@@ -105,7 +104,7 @@ fn draw_row(
     let doing =
         row.resource().and_then(|resource| model.flight.touching(resource.id(), resource.name()));
     for (number, (column, place)) in columns.iter().zip(places).enumerate() {
-        if let (Some(operation), "state") = (doing, column.name) {
+        if let (Some(operation), "state") = (doing, column.name.as_ref()) {
             // The next column, when there is one, shows how far it is.
             let next = places.get(number + 1).copied();
             happening(model, canvas, operation, Rect { y: area.y, ..*place }, next);
@@ -117,9 +116,10 @@ fn draw_row(
         if took_over {
             continue;
         }
-        let (shown, role) = cell(model, &glyphs, row, column.name);
+        let (shown, role) = special::cell(model, &glyphs, row, column)
+            .unwrap_or_else(|| cell(model, &glyphs, row, column));
         let role = if marked && number == 0 { Role::Marked } else { role };
-        if column.right {
+        if column.holds.is_amount() && column.refers_to.is_empty() {
             canvas.text_right(place.x, area.y, place.width, &shown, role);
         } else {
             canvas.text(place.x, area.y, place.width, &shown, role);

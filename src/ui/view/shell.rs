@@ -6,7 +6,6 @@ use ratatui::layout::Rect;
 
 use super::canvas::{Canvas, Line, spark};
 use crate::domain::ToolState;
-use crate::domain::filter::head;
 use crate::ui::layout::Layout;
 use crate::ui::model::{Focus, Model, Tab};
 use crate::ui::text::{self, width};
@@ -111,11 +110,11 @@ fn tab_texts(model: &Model) -> Vec<(Tab, String)> {
         texts.iter().map(|(_, text)| width(text) + 1).sum::<usize>()
             <= usize::from(model.size.0) + 1
     };
-    let long: Vec<_> = Tab::ALL
-        .into_iter()
-        .map(|tab| {
+    let tabs = || model.panes.iter().map(|pane| pane.tab).enumerate();
+    let long: Vec<_> = tabs()
+        .map(|(place, tab)| {
             let count = number(tab).map(|number| format!(" {}", text::about(number)));
-            (tab, format!(" {} {}{} ", tab.place() + 1, tab.title(), count.unwrap_or_default()))
+            (tab, format!(" {} {}{} ", place + 1, tab.title(), count.unwrap_or_default()))
         })
         .collect();
     if wide(&long) {
@@ -125,17 +124,16 @@ fn tab_texts(model: &Model) -> Vec<(Tab, String)> {
     if wide(&tight) {
         return tight;
     }
-    let named: Vec<_> = Tab::ALL
-        .into_iter()
-        .map(|tab| (tab, format!(" {} {} ", tab.place() + 1, tab.title())))
-        .collect();
+    let named: Vec<_> =
+        tabs().map(|(place, tab)| (tab, format!(" {} {} ", place + 1, tab.title()))).collect();
     if wide(&named) {
         return named;
     }
     long.into_iter()
-        .map(|(tab, text)| {
+        .enumerate()
+        .map(|(place, (tab, text))| {
             let open = tab == model.tab;
-            (tab, if open { text } else { format!(" {} ", tab.place() + 1) })
+            (tab, if open { text } else { format!(" {} ", place + 1) })
         })
         .collect()
 }
@@ -210,10 +208,9 @@ fn list_title(model: &Model, canvas: &mut Canvas<'_>, places: &Layout) {
     }
     if let Some(sort) = &pane.sort {
         let arrow = if sort.descending { g.down } else { g.up };
-        title = title.with(
-            format!("{0}{0} {1} {arrow} ", g.horizontal, head(model.tab.subject(), &sort.column)),
-            Role::Quiet,
-        );
+        let known = model.tab.subject().column(&sort.column);
+        let column = known.map_or(sort.column.as_str(), |column| &column.title);
+        title = title.with(format!("{0}{0} {1} {arrow} ", g.horizontal, column), Role::Quiet);
     }
     if !pane.marks.is_empty() {
         let marks = pane.marks.len();

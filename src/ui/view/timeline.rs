@@ -1,4 +1,5 @@
-//! The next 24 hours of tasks under their list: how much fires when, and when the selected one does.
+//! The next 24 hours of tasks under their list: how much fires when, and when the selected one
+//! does.
 //!
 //! ```text
 //! ├─ Next 24 hours ── ▲ nightly ─────┤

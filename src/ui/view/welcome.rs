@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use super::canvas::{Canvas, Line};
 use crate::domain::ToolState;
 use crate::ui::action::Action;
-use crate::ui::model::Model;
+use crate::ui::model::{Model, Tab};
 use crate::ui::text;
 use crate::ui::theme::Role;
 
@@ -17,12 +17,8 @@ pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     // On a small screen what to press matters more than what it is all for.
     if area.height >= 14 {
         lines.push(Line::new("Nothing here yet. What this console does:", Role::Title));
-        for what in [
-            "virtual machines, from an OS image, on QEMU",
-            "disks to attach to them",
-            "encodings of video files, with ffmpeg",
-            "tasks that do any of it by the clock",
-        ] {
+        let intros = model.catalogue.resources().iter().map(|kind| &kind.spec().intro);
+        for what in intros.filter(|intro| !intro.is_empty()) {
             lines.push(Line::new(format!(" {} {what}", canvas.glyphs().dot), Role::Text));
         }
         lines.push(Line::empty());
@@ -50,23 +46,19 @@ pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         lines.push(Line::empty());
     }
     lines.push(Line::new("To begin:", Role::Title));
-    let images = model.keymap.key(&Action::Tab(crate::ui::model::Tab::Images));
-    let go = |kind: &str, what: &str| {
-        let key = model.keymap.key(&Action::Do(kind.to_owned()))?;
-        let tab = images.clone().unwrap_or_default();
-        Some(Line::new(format!(" {tab} {key} "), Role::Key).with(format!(" {what}"), Role::Text))
-    };
-    lines.extend(go("image_build", "build an OS image here, from the distribution's packages"));
-    lines.extend(go("image_fetch", "fetch an OS image from its distribution"));
-    lines.extend(go("image_import", "take an image from a file of yours"));
+    let key = |action: &Action| model.keymap.key(action);
+    for spec in model.catalogue.iter().filter(|spec| !spec.hint.first.is_empty()) {
+        let keys = key(&Action::Tab(Tab::Resources(spec.resource)))
+            .zip(key(&Action::Do(spec.kind.to_string())));
+        if let Some((tab, key)) = keys {
+            let line = Line::new(format!(" {tab} {key} "), Role::Key);
+            lines.push(line.with(format!(" {}", spec.hint.first), Role::Text));
+        }
+    }
     let one = |action: &Action, what: &str| {
-        let key = model.keymap.key(action)?;
+        let key = key(action)?;
         Some(Line::new(format!(" {key:<3} "), Role::Key).with(format!(" {what}"), Role::Text))
     };
-    lines.extend(one(
-        &Action::Tab(crate::ui::model::Tab::Encodings),
-        "encode a video: no image needed",
-    ));
     lines.extend(one(&Action::Doctor, "what this box can and cannot do"));
     lines.extend(one(&Action::Help, "every key"));
     for (line, y) in lines.iter().zip(area.y..area.bottom()) {

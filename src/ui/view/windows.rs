@@ -7,7 +7,6 @@ use ratatui::layout::{Position, Rect};
 use ratatui::widgets::Widget;
 
 use super::canvas::{Canvas, Line};
-use crate::domain::filter::head;
 use crate::domain::{LaneState, ToolState};
 use crate::ui::action::{Action, Scope};
 use crate::ui::confirm::{Ask, Confirm};
@@ -44,7 +43,7 @@ pub fn help_lines(model: &Model, search: &str, width: u16) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut groups: Vec<(Scope, String)> =
         vec![(Scope::Tab(model.tab), format!("On {}", model.tab.title()))];
-    for tab in crate::ui::model::Tab::ALL {
+    for tab in model.panes.iter().map(|pane| pane.tab) {
         if tab != model.tab {
             groups.push((Scope::Tab(tab), format!("On {}", tab.title())));
         }
@@ -83,10 +82,11 @@ pub fn help_lines(model: &Model, search: &str, width: u16) -> Vec<Line> {
             beside(&mut lines, &keys, Role::Key, &entry.doc, width);
         }
     }
-    let columns = crate::ui::model::Tab::ALL.map(|tab| {
-        let names = filter_line::names(tab.subject(), &Input::default());
-        (tab.title(), names.join(" "))
+    let columns = model.panes.iter().map(|pane| {
+        let names = filter_line::names(pane.tab.subject(), &Input::default());
+        (pane.tab.title(), names.join(" "))
     });
+    let columns: Vec<_> = columns.collect();
     let title = "Columns a filter takes";
     let wanted = |names: &str| title.to_lowercase().contains(&search) || names.contains(&search);
     if columns.iter().any(|(_, names)| wanted(names)) {
@@ -212,15 +212,14 @@ pub fn lanes(model: &Model, at: usize, canvas: &mut Canvas<'_>) {
 /// Draws the columns to sort by.
 pub fn sort(model: &Model, at: usize, canvas: &mut Canvas<'_>) {
     let g = canvas.glyphs();
-    let columns = model.tab.columns();
+    let columns = model.tab.subject().columns();
     let height = u16::try_from(columns.len() + 2).unwrap_or(u16::MAX);
     let inside = canvas.window(window(model.size, 30, height), "Sort by", Role::Focus);
     let from = (at + 1).saturating_sub(usize::from(inside.height));
     let shown = columns.iter().enumerate().skip(from);
     for ((number, column), y) in shown.zip(inside.y..inside.bottom()) {
-        let name = head(model.tab.subject(), column);
-        canvas.text(inside.x + 2, y, inside.width.saturating_sub(4), name, Role::Text);
-        if let Some(sort) = model.pane().sort.as_ref().filter(|sort| sort.column == *column) {
+        canvas.text(inside.x + 2, y, inside.width.saturating_sub(4), &column.title, Role::Text);
+        if let Some(sort) = model.pane().sort.as_ref().filter(|sort| sort.column == column.name) {
             let arrow = if sort.descending { g.down } else { g.up };
             canvas.text(inside.right() - 3, y, 1, arrow, Role::Text);
         }

@@ -1,16 +1,19 @@
 //! A catalogue as a backend offers it, with every type of field in it.
 
+use hostler::backend::operations;
+use hostler::backend::settings::Settings;
+use hostler::domain::FieldType as T;
 use hostler::domain::*;
 use serde_json::json;
 
 fn resource(name: &'static str, of: ResourceKind, states: &[&'static str]) -> Field {
     let states = states.iter().map(|state| Text::from(*state)).collect();
     let doc = match of {
-        ResourceKind::Vm => "The virtual machine.",
-        ResourceKind::Disk => "The disk.",
-        ResourceKind::Image => "The operating system image its root disk begins as.",
-        ResourceKind::Task => "The task.",
-        ResourceKind::Encoding => "The encoding.",
+        Vm::KIND => "The virtual machine.",
+        Disk::KIND => "The disk.",
+        Image::KIND => "The operating system image its root disk begins as.",
+        Task::KIND => "The task.",
+        _ => "The encoding.",
     };
     Field::required(name, FieldType::Resource { of, states }, doc)
 }
@@ -51,6 +54,9 @@ impl Kind {
             risk: Risk::None,
             warning: "".into(),
             fields: Vec::new(),
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::default(),
             locks: Vec::new(),
             requires: Vec::new(),
             state_after: None,
@@ -87,10 +93,39 @@ impl Kind {
 
 /// A catalogue as a backend offers it, with every type of field in it.
 pub fn catalogue() -> Catalogue {
-    use FieldType as T;
-    use ResourceKind::{Disk as D, Encoding as E, Image as I, Task as K, Vm as V};
-    let repeat = |name, min, max, doc| Field::optional(name, T::Every { min, max }, "*", doc);
-    let kinds = [
+    let kinds = [vms(), disks(), images(), encodings(), tasks()];
+    // How they are offered is what the screens are tested for, so it is as with the real ones.
+    let real = operations::all(&Settings::new("/nowhere".into()));
+    Catalogue::new(kinds.into_iter().flatten().map(|Kind(mut spec)| {
+        if let Some(real) = real.iter().map(|entry| &entry.spec).find(|it| it.kind == spec.kind) {
+            spec.hint = real.hint.clone();
+            spec.offered_on = real.offered_on.clone();
+            spec.edits = real.edits;
+        }
+        spec
+    }))
+}
+
+const D: ResourceKind = Disk::KIND;
+const E: ResourceKind = Encoding::KIND;
+const I: ResourceKind = Image::KIND;
+const K: ResourceKind = Task::KIND;
+const V: ResourceKind = Vm::KIND;
+
+fn vms() -> Vec<Kind> {
+    let list = |of| T::List { of: Box::new(of), min: 0, max: 3 };
+    let disk = T::Resource { of: D, states: vec!["free".into()] };
+    let port = T::Record {
+        fields: vec![
+            Field::required(
+                "port",
+                T::Integer { min: 1, max: 65_535, unit: "".into() },
+                "The port of the box.",
+            ),
+            integer("guest", 1, 65_535, "", 22, "The port of the guest."),
+        ],
+    };
+    vec![
         Kind::new("vm_create", "Create a VM", "being created", V)
             .creates()
             .field(Field::required("hostname", T::Hostname, "Its host name, and its name here."))
@@ -108,6 +143,11 @@ pub fn catalogue() -> Catalogue {
             )
             .field(
                 Field::optional("ssh_keys", T::Lines, json!(null), "Public keys that may log in.")
+                    .advanced(),
+            )
+            .field(Field::optional("disks", list(disk), json!([]), "Disks that it has.").advanced())
+            .field(
+                Field::optional("ports", list(port), json!([]), "Ports that lead to it.")
                     .advanced(),
             ),
         Kind::new("vm_start", "Start", "starting", V).on(&["halted"]),
@@ -128,6 +168,11 @@ pub fn catalogue() -> Catalogue {
         Kind::new("vm_delete", "Delete", "being deleted", V)
             .on(&["halted"])
             .risk(Risk::Destructive, "Its root disk and everything on it is gone for good."),
+    ]
+}
+
+fn disks() -> Vec<Kind> {
+    vec![
         Kind::new("disk_create", "Create a disk", "being created", D)
             .creates()
             .field(Field::required("name", T::Name, "Its name."))
@@ -154,6 +199,11 @@ pub fn catalogue() -> Catalogue {
         Kind::new("disk_delete", "Delete", "being deleted", D)
             .on(&["free"])
             .risk(Risk::Destructive, "It is kept in the trash for 7 days, then gone for good."),
+    ]
+}
+
+fn images() -> Vec<Kind> {
+    vec![
         Kind::new("image_build", "Build an image", "being built", I)
             .creates()
             .field(Field::required("name", T::Name, "Its name."))
@@ -187,6 +237,11 @@ pub fn catalogue() -> Catalogue {
         Kind::new("image_delete", "Delete", "being deleted", I)
             .on(&["ready"])
             .risk(Risk::Destructive, "Its files are removed."),
+    ]
+}
+
+fn encodings() -> Vec<Kind> {
+    vec![
         Kind::new("encode", "Encode", "being encoded", E)
             .creates()
             .field(Field::required("source", T::File, "The video to encode."))
@@ -209,6 +264,12 @@ pub fn catalogue() -> Catalogue {
         Kind::new("encoding_delete", "Delete", "being deleted", E)
             .on(&["finished", "failed", "cancelled"])
             .risk(Risk::Destructive, "The output file is removed."),
+    ]
+}
+
+fn tasks() -> Vec<Kind> {
+    let repeat = |name, min, max, doc| Field::optional(name, T::Every { min, max }, "*", doc);
+    vec![
         Kind::new("task_create", "Schedule a task", "being made", K)
             .creates()
             .field(Field::required("name", T::Name, "Its name."))
@@ -229,6 +290,5 @@ pub fn catalogue() -> Catalogue {
         Kind::new("task_delete", "Delete", "being deleted", K)
             .on(&[])
             .risk(Risk::Destructive, "It fires no more."),
-    ];
-    Catalogue::new(kinds.into_iter().map(|Kind(spec)| spec))
+    ]
 }

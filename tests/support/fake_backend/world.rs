@@ -55,6 +55,7 @@ pub fn vms() -> Vec<Resource> {
                 cpu: 2,
                 login: "admin".to_owned(),
                 disks: if at == 6 { vec![1, 3] } else { Vec::new() },
+                ports: vec![],
                 accelerator: running.then(|| "tcg".to_owned()),
                 created: ago(86_400 * 9),
                 started: running.then(|| ago(86_400 * 4 + 7_300)),
@@ -179,7 +180,7 @@ fn operation(uid: u64, kind: &str, state: State, id: ResourceId, name: &str) -> 
 
 /// Operations: two run, one waits, one failed, many are done.
 pub fn operations() -> Vec<Operation> {
-    let web3 = ResourceId::new(ResourceKind::Vm, 7);
+    let web3 = ResourceId::new(Vm::KIND, 7);
     let mut reboot = operation(48_211, "vm_reboot", State::Run, web3, "web-3");
     reboot.progress = Some(Progress {
         phase: "waiting for the guest".to_owned(),
@@ -189,7 +190,7 @@ pub fn operations() -> Vec<Operation> {
         steps: Some(5),
         ..Progress::default()
     });
-    let talk = ResourceId::new(ResourceKind::Encoding, 1);
+    let talk = ResourceId::new(Encoding::KIND, 1);
     let mut encode = operation(48_209, "encode", State::Run, talk, "talk.mov → webm");
     encode.params = Params::from_iter([("source".to_owned(), json!("/srv/video/talk.mov"))]).into();
     encode.progress = Some(Progress {
@@ -203,9 +204,13 @@ pub fn operations() -> Vec<Operation> {
     });
     let mut stop = operation(48_212, "vm_stop", State::Pending, web3, "web-3");
     stop.wait = Some(Wait::Operation { uid: Uid(48_211), resource: web3 });
-    let data4 = ResourceId::new(ResourceKind::Disk, 4);
+    let data4 = ResourceId::new(Disk::KIND, 4);
     let mut failed = operation(48_190, "disk_create", State::Error, data4, "data4");
-    failed.comment = Some("cannot write /var/lib/hostler/disks/4.partial: no space left on device; free some space and relaunch".to_owned());
+    failed.comment = Some(
+        "cannot write /var/lib/hostler/disks/4.partial: no space left on device; free some space \
+         and relaunch"
+            .to_owned(),
+    );
     failed.params = Params::from_iter([
         ("name".to_owned(), json!("data4")),
         ("size_mb".to_owned(), json!(4096)),

@@ -31,7 +31,7 @@ pub(super) async fn ask(path: &Path, log: &CommandLog) -> Result<MediaInfo, Fail
         return Err(no_media(&formats::refused(format)));
     }
     if !ended.ok {
-        let complaint = ended.complaint();
+        let complaint = ended.error_line();
         let why = complaint.strip_prefix(&format!("{shown}: ")).unwrap_or(&complaint);
         return Err(no_media(why));
     }
@@ -41,7 +41,7 @@ pub(super) async fn ask(path: &Path, log: &CommandLog) -> Result<MediaInfo, Fail
 
 /// What ffprobe said, or why that is no video and no song.
 pub(in crate::backend::drivers) fn parse(json: &str, guessed: bool) -> Result<MediaInfo, String> {
-    let report: Report =
+    let report: ProbeReport =
         serde_json::from_str(json).map_err(|error| format!("ffprobe said: {error}"))?;
     let container = report.format.format_name;
     // ffprobe takes text for a terminal recording, and a picture for a video of one frame. It has
@@ -74,7 +74,7 @@ pub(in crate::backend::drivers) fn parse(json: &str, guessed: bool) -> Result<Me
 }
 
 #[derive(Deserialize)]
-struct Report {
+struct ProbeReport {
     #[serde(default)]
     streams: Vec<Stream>,
     #[serde(default)]

@@ -14,7 +14,7 @@ const BLOCK: u64 = 2048;
 
 /// How far ffmpeg is.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(in crate::backend::drivers) struct Progress {
+pub(in crate::backend::drivers) struct EncoderProgress {
     /// How much media has been written, in seconds.
     pub(super) out_s: Option<f64>,
     /// Frames per second it encodes.
@@ -25,7 +25,7 @@ pub(in crate::backend::drivers) struct Progress {
     bytes: Option<u64>,
 }
 
-impl Progress {
+impl EncoderProgress {
     /// The latest whole block of the file; `None` before there is one.
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
         let mut file = match std::fs::File::open(path) {
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_latest_whole_block_counts() {
-        let progress = Progress::parse(TWO).unwrap();
+        let progress = EncoderProgress::parse(TWO).unwrap();
         assert_eq!(progress.out_s, Some(3.0));
         let meter = progress.meter(Some(12.0));
         assert_eq!(meter.fraction, Some(0.25));
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn an_unknown_length_is_said() {
-        let meter = Progress::parse(TWO).unwrap().meter(None);
+        let meter = EncoderProgress::parse(TWO).unwrap().meter(None);
         assert_eq!((meter.fraction, meter.left_s), (None, None));
         let detail = meter.detail.unwrap();
         assert_eq!(detail, "1.9× · 58 fps · 3 s · 2.5 MB · length unknown");
@@ -119,8 +119,8 @@ mod tests {
 
     #[test]
     fn the_beginning_says_nothing() {
-        assert_eq!(Progress::parse("frame=1\nfps=0.0"), None);
-        let first = Progress::parse(&TWO[..90]).unwrap();
+        assert_eq!(EncoderProgress::parse("frame=1\nfps=0.0"), None);
+        let first = EncoderProgress::parse(&TWO[..90]).unwrap();
         assert_eq!(first.out_s, Some(0.0));
         assert_eq!(first.speed, None);
     }

@@ -9,23 +9,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::SeekFrom;
 use sha2::{Digest, Sha256, Sha512};
 
-use crate::backend::drivers::room::Reserve;
+use crate::backend::drivers::room::HeadRoom;
 
 /// How much is copied between two looks at whether to go on, in bytes.
 const PIECE: u64 = 4 << 20;
 
 /// Tells a blocking piece of work to stop when the future that waits for it is dropped.
 #[derive(Debug, Default)]
-pub(super) struct Stop(std::sync::Arc<AtomicBool>);
+pub(super) struct StopFlag(std::sync::Arc<AtomicBool>);
 
-impl Stop {
+impl StopFlag {
     /// What the work looks at.
     pub(super) fn flag(&self) -> std::sync::Arc<AtomicBool> {
         self.0.clone()
     }
 }
 
-impl Drop for Stop {
+impl Drop for StopFlag {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -40,7 +40,7 @@ fn go_on(stop: &AtomicBool) -> io::Result<()> {
 pub(super) fn copy(
     from: &Path,
     to: &Path,
-    reserve: Reserve,
+    reserve: HeadRoom,
     stop: &AtomicBool,
     tell: impl Fn(u64),
 ) -> io::Result<()> {

@@ -2,6 +2,9 @@
 //! kernel's own `Documentation/driver-api/early-userspace/buffer-format.rst`.
 //!
 //! The same files give the same bytes: no times, no owners but root, numbers in order.
+//!
+//! Own code: the format is one header a file, and a crate for it would have to be told all that is
+//! left out here.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::{atomic_file, blocking, describe, mounts};
 use crate::backend::drivers::process;
 use crate::backend::drivers::supervise::{
-    Doing, Ending, LongCommand, Stall, Supervised, Supervision,
+    Doing, ExitReport, LongCommand, Stall, Supervised, Supervision,
 };
 use crate::backend::ports::{CommandLog, MadeImage, ProgressReport, Report};
 use crate::domain::{DiskFormat, Failure, ImageForm};
@@ -39,10 +39,10 @@ const PACKAGES: &[&str] = &[
 const DISK_BYTES: u64 = 4 << 30;
 
 /// What building takes at most, in bytes: the tree, the filesystem made of it, and the disk.
-pub(super) const ROOM: u64 = 3 << 30;
+pub(super) const BUILD_BYTES: u64 = 3 << 30;
 
 /// The label of the root filesystem.
-const LABEL: &str = "hostler-root";
+const FS_LABEL: &str = "hostler-root";
 
 /// The kernel's command line. Without `rw`, cloud-init finds a root it cannot write.
 const APPEND: &str = "root=LABEL=hostler-root rw console=tty0 console=ttyS0 quiet";
@@ -157,7 +157,7 @@ async fn bootstrap(
     let command = bootstrap_command(&suite, tree, &sources)?;
     let running = Supervised::at(&job);
     let adopts = running.command().as_ref() == Some(&command)
-        && matches!(running.state(), Doing::Running | Doing::Ended(Ending::Exit(0)));
+        && matches!(running.state(), Doing::Running | Doing::Ended(ExitReport::Exit(0)));
     if !adopts {
         // mmdebstrap wants an empty folder.
         running.stop().await?;
@@ -173,17 +173,17 @@ async fn bootstrap(
     let took = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
     log.end(begun, ending.words(), process::tail(&stderr), took);
     match ending {
-        Ending::Exit(0) => Ok(()),
-        Ending::NotStarted { missing: true, .. } => Err(Failure::new(
+        ExitReport::Exit(0) => Ok(()),
+        ExitReport::NotStarted { missing: true, .. } => Err(Failure::new(
             "mmdebstrap is not installed; `hostler doctor` tells how to get it, then relaunch",
         )),
-        Ending::NotStarted { error, .. } => {
+        ExitReport::NotStarted { error, .. } => {
             Err(Failure::new(format!("cannot build debian: mmdebstrap does not start: {error}")))
         }
-        Ending::Vanished | Ending::Signal(_) => Err(Failure::passing(
+        ExitReport::Vanished | ExitReport::Signal(_) => Err(Failure::passing(
             "cannot build debian: mmdebstrap was killed; relaunch to begin anew",
         )),
-        Ending::Exit(_) => {
+        ExitReport::Exit(_) => {
             let why = last_complaint(&stderr).unwrap_or_else(|| ending.words());
             Err(Failure::new(format!(
                 "cannot build debian: mmdebstrap: {why}; check that the package mirror can be \
@@ -283,7 +283,7 @@ fn belongs(of: &str, suite: &str) -> bool {
 }
 
 /// Reports how far mmdebstrap is until it ends.
-async fn follow(tool: &Supervised, report: Report<'_>) -> Result<Ending, Failure> {
+async fn follow(tool: &Supervised, report: Report<'_>) -> Result<ExitReport, Failure> {
     let mut stall = Stall::watch(vec![tool.stdout(), tool.stderr()]);
     let mut every = tokio::time::interval(Duration::from_millis(500));
     let wait = tool.wait();
@@ -399,8 +399,8 @@ async fn make_disk(
     let file = std::fs::File::create(&raw).map_err(io)?;
     file.set_len(DISK_BYTES).map_err(io)?;
     let os = OsStr::new;
-    let mke2fs: [&OsStr; 8] =
-        [os("-q"), os("-F"), os("-t"), os("ext4"), os("-L"), os(LABEL), os("-d"), tree.as_os_str()];
+    let options = ["-q", "-F", "-t", "ext4", "-L", FS_LABEL, "-d"].map(os);
+    let mke2fs: Vec<&OsStr> = options.into_iter().chain([tree.as_os_str()]).collect();
     let mke2fs: Vec<&OsStr> = mke2fs.into_iter().chain([raw.as_os_str()]).collect();
     process::run_ok(log, "build debian", "mke2fs", &mke2fs).await?;
     tell(0.94, "making the disk");
@@ -443,7 +443,8 @@ mod tests {
             parts.join("debian.sources"),
             "Types: deb deb-src\n# old\nURIs: http://mirror/debian\n\
              Suites: trixie trixie-updates trixie-backports\nComponents: main contrib\n\
-             Signed-By: /k.gpg\n\nTypes: deb\nURIs: https://x\nSuites: nodistro\nComponents: main\n",
+             Signed-By: /k.gpg\n\nTypes: deb\nURIs: https://x\nSuites: nodistro\nComponents: \
+             main\n",
         )
         .unwrap();
         std::fs::write(

@@ -24,19 +24,19 @@ use tokio::time::{timeout, timeout_at};
 use super::checksum::{self, Expected};
 use super::copy::Hasher;
 use super::{atomic_file, hashed};
-use crate::backend::drivers::room::Reserve;
+use crate::backend::drivers::room::HeadRoom;
 use crate::backend::ports::{Checksum, ProgressReport, Report};
 use crate::domain::Failure;
 
 /// How long a server may be silent.
-const SILENCE: Duration = Duration::from_secs(30);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Lists of checksums are small.
 const LIST_BYTES: usize = 4 << 20;
 /// How often progress is told.
-const TOLD_EVERY: Duration = Duration::from_millis(250);
+const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long a server may take to begin to answer, and to send all of a list.
-const ANSWER: Duration = Duration::from_secs(60);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How much may be written between two looks at the room that is left, in bytes.
 const LOOK_EVERY: u64 = 16 << 20;
 
@@ -44,7 +44,7 @@ const LOOK_EVERY: u64 = 16 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// What stays free on the filesystem.
-    pub reserve: Reserve,
+    pub reserve: HeadRoom,
     /// At least so many bytes come
     pub least: u64,
     /// in each such time.
@@ -54,7 +54,7 @@ pub struct Limits {
 impl Default for Limits {
     /// A kilobyte a second is less than any line has brought for decades.
     fn default() -> Self {
-        Self { reserve: Reserve::default(), least: 60_000, each: Duration::from_secs(60) }
+        Self { reserve: HeadRoom::default(), least: 60_000, each: Duration::from_secs(60) }
     }
 }
 
@@ -86,7 +86,7 @@ impl Wanted<'_> {
 
 /// What a partial file is of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Origin {
+struct Provenance {
     url: String,
     checksum: Checksum,
     /// The ETag, or else the time of the last change: what `If-Range` takes.
@@ -159,7 +159,7 @@ pub(super) fn forget(dir: &Path) -> Result<(), Failure> {
         .map_err(|error| Failure::io(format!("remove a download in {}", dir.display()), &error))
 }
 
-fn origin(dir: &Path) -> Option<Origin> {
+fn origin(dir: &Path) -> Option<Provenance> {
     serde_json::from_slice(&std::fs::read(origin_file(dir)).ok()?).ok()
 }
 
@@ -175,8 +175,8 @@ fn client() -> Result<&'static Client, Failure> {
         let _chosen = rustls::crypto::ring::default_provider().install_default();
         Client::builder()
             .user_agent(concat!("hostler/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(SILENCE)
-            .read_timeout(SILENCE)
+            .connect_timeout(SILENCE_TIMEOUT)
+            .read_timeout(SILENCE_TIMEOUT)
             .build()
             .map_err(|error| words(&error))
     });
@@ -194,7 +194,7 @@ async fn expected(client: &Client, wanted: &Wanted<'_>) -> Result<Option<Expecte
             ))),
         },
         Checksum::List { url: list } => {
-            let text = timeout(ANSWER, read_list(client, list)).await;
+            let text = timeout(RESPONSE_TIMEOUT, read_list(client, list)).await;
             let text = text.unwrap_or_else(|_| Err(too_slow(list)))?;
             let file = file_name(wanted.url);
             let found = checksum::find(&String::from_utf8_lossy(&text), &file);
@@ -245,7 +245,7 @@ async fn download(
     if let Some((length, validator)) = &had {
         request = request.header(RANGE, format!("bytes={length}-")).header(IF_RANGE, validator);
     }
-    let response = timeout(ANSWER, request.send()).await.map_err(|_| too_slow(url))?;
+    let response = timeout(RESPONSE_TIMEOUT, request.send()).await.map_err(|_| too_slow(url))?;
     let response = response.map_err(|error| unreachable(url, &error))?;
     let at = match (response.status(), &had) {
         (StatusCode::PARTIAL_CONTENT, Some((length, _)))
@@ -277,7 +277,7 @@ async fn download(
     }
     limits.reserve.check(dir, length.unwrap_or_default()).map_err(writing)?;
     if at == 0 {
-        let origin = Origin {
+        let origin = Provenance {
             url: url.to_owned(),
             checksum: wanted.checksum.clone(),
             validator: validator(response.headers()),
@@ -438,7 +438,7 @@ impl Rate {
     /// What to report now; `None` when that was done just before.
     fn meter(&mut self, at: u64, whole: Option<u64>) -> Option<ProgressReport> {
         let done = whole == Some(at);
-        if !done && self.told.is_some_and(|told| told.elapsed() < TOLD_EVERY) {
+        if !done && self.told.is_some_and(|told| told.elapsed() < REPORT_INTERVAL) {
             return None;
         }
         self.told = Some(Instant::now());

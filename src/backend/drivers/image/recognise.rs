@@ -1,7 +1,7 @@
 //! What a file is by its content: names and servers are not believed.
 //!
-//! Nothing here lets QEMU open a file first: a qcow2 may name other files of the box that QEMU would
-//! then read, so its header is looked at by ourselves.
+//! Nothing here lets QEMU open a file first: a qcow2 may name other files of the box that QEMU
+//! would then read, so its header is looked at by ourselves.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -11,7 +11,7 @@ use crate::domain::Failure;
 
 /// What an image file may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sort {
+pub(super) enum Content {
     /// A QEMU copy-on-write disk that stands for itself.
     Qcow2 {
         /// Its size as a guest sees it, in bytes.
@@ -29,7 +29,7 @@ pub(super) enum Sort {
 ///
 /// # Errors
 /// `<path> is no disk image: <why>` in one sentence.
-pub(super) fn recognise(path: &Path) -> Result<Sort, Failure> {
+pub(super) fn recognise(path: &Path) -> Result<Content, Failure> {
     let found = match std::fs::metadata(path) {
         Ok(found) if !found.is_file() => Err("it is no plain file".to_owned()),
         Ok(_) => File::open(path)
@@ -41,17 +41,17 @@ pub(super) fn recognise(path: &Path) -> Result<Sort, Failure> {
 }
 
 /// Signatures at fixed places, in the order they are looked for. A CD may carry a boot sector too.
-const SIGNATURES: &[(u64, &[u8], Sort)] = &[
-    (0x8001, b"CD001", Sort::Iso),
-    (0x202, b"HdrS", Sort::Kernel),
-    (0x200, b"EFI PART", Sort::Raw),
-    (0x1000, b"EFI PART", Sort::Raw),
-    (0x1FE, b"\x55\xAA", Sort::Raw),
-    (0x438, b"\x53\xEF", Sort::Raw),
-    (0, b"XFSB", Sort::Raw),
-    (0x10040, b"_BHRfS_M", Sort::Raw),
-    (0x8000, b"JFS1", Sort::Raw),
-    (0x10034, b"ReIsEr", Sort::Raw),
+const SIGNATURES: &[(u64, &[u8], Content)] = &[
+    (0x8001, b"CD001", Content::Iso),
+    (0x202, b"HdrS", Content::Kernel),
+    (0x200, b"EFI PART", Content::Raw),
+    (0x1000, b"EFI PART", Content::Raw),
+    (0x1FE, b"\x55\xAA", Content::Raw),
+    (0x438, b"\x53\xEF", Content::Raw),
+    (0, b"XFSB", Content::Raw),
+    (0x10040, b"_BHRfS_M", Content::Raw),
+    (0x8000, b"JFS1", Content::Raw),
+    (0x10034, b"ReIsEr", Content::Raw),
 ];
 
 /// Packed files people try first.
@@ -63,7 +63,7 @@ const PACKED: &[(&[u8], &str, &str)] = &[
     (b"PK\x03\x04", "zip", "unzip"),
 ];
 
-fn look(mut file: impl Read + Seek) -> Result<Sort, String> {
+fn look(mut file: impl Read + Seek) -> Result<Content, String> {
     let mut at = |place: u64, length: usize| -> Result<Vec<u8>, String> {
         file.seek(SeekFrom::Start(place)).map_err(|error| error.to_string())?;
         let mut bytes = Vec::new();
@@ -89,7 +89,7 @@ fn look(mut file: impl Read + Seek) -> Result<Sort, String> {
 }
 
 /// Looks at the header of a qcow2, see QEMU's `docs/interop/qcow2.txt`.
-fn qcow2(header: &[u8]) -> Result<Sort, String> {
+fn qcow2(header: &[u8]) -> Result<Content, String> {
     let word = |at: usize| -> Result<u32, String> {
         let bytes = header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
         bytes.map(u32::from_be_bytes).ok_or_else(|| "it breaks off".to_owned())
@@ -97,8 +97,7 @@ fn qcow2(header: &[u8]) -> Result<Sort, String> {
     let long = |at| Ok::<u64, String>(u64::from(word(at)?) << 32 | u64::from(word(at + 4)?));
     if long(8)? != 0 {
         return Err(
-            "it is an overlay of another file; flatten it with `qemu-img convert -O qcow2` \
-                    first"
+            "it is an overlay of another file; flatten it with `qemu-img convert -O qcow2` first"
                 .to_owned(),
         );
     }
@@ -112,7 +111,7 @@ fn qcow2(header: &[u8]) -> Result<Sort, String> {
                 .to_owned(),
         );
     }
-    Ok(Sort::Qcow2 { virtual_bytes: long(24)? })
+    Ok(Content::Qcow2 { virtual_bytes: long(24)? })
 }
 
 #[cfg(test)]
@@ -133,9 +132,9 @@ mod tests {
     fn a_cd_with_a_boot_sector_is_a_cd() {
         let mut bytes = vec![0; 0x9000];
         bytes[0x1FE..0x200].copy_from_slice(b"\x55\xAA");
-        assert_eq!(look(Cursor::new(bytes.clone())).unwrap(), Sort::Raw);
+        assert_eq!(look(Cursor::new(bytes.clone())).unwrap(), Content::Raw);
         bytes[0x8001..0x8006].copy_from_slice(b"CD001");
-        assert_eq!(look(Cursor::new(bytes)).unwrap(), Sort::Iso);
+        assert_eq!(look(Cursor::new(bytes)).unwrap(), Content::Iso);
     }
 
     #[test]
@@ -143,7 +142,7 @@ mod tests {
         let mut header = vec![0; 512];
         header[..8].copy_from_slice(b"QFI\xFB\0\0\0\x03");
         header[30] = 1;
-        assert_eq!(qcow2(&header).unwrap(), Sort::Qcow2 { virtual_bytes: 256 });
+        assert_eq!(qcow2(&header).unwrap(), Content::Qcow2 { virtual_bytes: 256 });
         header[79] = 4;
         assert!(qcow2(&header).unwrap_err().contains("in another file"));
         header[15] = 1;

@@ -1,7 +1,8 @@
 //! Builds the `tiny` image: the host's cloud kernel and an initial ramdisk of busybox, in a second.
 //!
-//! The guest needs no disk, takes its host name from the cloud-init seed, asks for an address, obeys
-//! the power button, and gives a root shell on the serial line. The same host gives the same bytes.
+//! The guest needs no disk, takes its host name from the cloud-init seed, asks for an address,
+//! obeys the power button, and gives a root shell on the serial line. The same host gives the same
+//! bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Write};
@@ -13,7 +14,7 @@ use crate::backend::ports::MadeImage;
 use crate::domain::Failure;
 
 /// The kernel's command line.
-const APPEND: &str = "console=ttyS0 quiet panic=10";
+const KERNEL_ARGUMENTS: &str = "console=ttyS0 quiet panic=10";
 
 /// What a guest may need to see its devices and disks; what these need in turn comes along.
 const MODULES: &[&str] = &[
@@ -76,7 +77,7 @@ pub(super) fn build(dir: &Path) -> Result<MadeImage, Failure> {
     std::fs::copy(&kernel, &copy)
         .and_then(|_| atomic_file::publish(&copy, &dir.join("kernel")))
         .map_err(io(format!("copy {}", kernel.display())))?;
-    made_direct(dir, APPEND)
+    made_direct(dir, KERNEL_ARGUMENTS)
 }
 
 fn write_initrd(path: &Path, busybox: &Path, modules: &Path, version: &str) -> io::Result<()> {

@@ -151,10 +151,9 @@ async fn run(
     }
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     let how = process::ended(output.status);
-    Ok(
-        Err(complaint(program, &stderr)
-            .map_or_else(|| how.clone(), |said| format!("{how}, {said}"))),
-    )
+    Ok(Err(
+        first_error(program, &stderr).map_or_else(|| how.clone(), |said| format!("{how}, {said}"))
+    ))
 }
 
 /// Bounds the processor time of a probe: one that spins is ended by the kernel, should we be killed
@@ -171,12 +170,12 @@ fn bound(child: &tokio::process::Child, patience: Duration) {
 
 /// What QEMU complained of: the first line that is no warning, without the program's name.
 #[must_use]
-pub fn complaint(program: &str, stderr: &str) -> Option<String> {
-    complaints(program, stderr).find(|line| !line.contains("warning:")).map(str::to_owned)
+pub fn first_error(program: &str, stderr: &str) -> Option<String> {
+    error_lines(program, stderr).find(|line| !line.contains("warning:")).map(str::to_owned)
 }
 
 /// The lines QEMU said, without the program's name and without what a hole in a file reads as.
-pub fn complaints<'t>(program: &str, said: &'t str) -> impl Iterator<Item = &'t str> {
+pub fn error_lines<'t>(program: &str, said: &'t str) -> impl Iterator<Item = &'t str> {
     let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy().into_owned();
     said.lines()
         .map(|line| line.trim_start_matches('\0'))

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use crate::backend::ports::{Drive, Guest, GuestSpec};
-use crate::domain::{DiskFormat, Failure, ImageForm};
+use crate::domain::{DiskFormat, Failure, Forward, ImageForm};
 
 /// The name of QEMU's own log.
-const LOG: &str = "qemu.log";
+const QEMU_LOG: &str = "qemu.log";
 /// A unix socket's path may have this many bytes; the kernel's structure has room for one more.
 const LONGEST_SOCKET: usize = 107;
 
@@ -45,7 +45,7 @@ impl Files {
             serial_log: file("serial.log"),
             pidfile: file("qemu.pid"),
             stderr: file("qemu.stderr"),
-            log: file(LOG),
+            log: file(QEMU_LOG),
         }
     }
 
@@ -70,53 +70,57 @@ impl Files {
 #[must_use]
 pub fn arguments(spec: &GuestSpec, accelerator: &str) -> Vec<OsString> {
     let files = Files::of(&spec.guest);
-    let mut line = Line::default();
+    let mut line = CommandLine::default();
 
-    line.option("-name", Value::of("guest=").escaped(&spec.name));
-    line.option("-uuid", Value::of(&spec.guest.uuid.to_string()));
+    line.option("-name", OptionValue::of("guest=").escaped(&spec.name));
+    line.option("-uuid", OptionValue::of(&spec.guest.uuid.to_string()));
     line.flag("-daemonize");
-    line.option("-pidfile", Value::path(&files.pidfile));
+    line.option("-pidfile", OptionValue::path(&files.pidfile));
     // Relative to its folder: in a path QEMU would put its number in the place of a '%d', and take
     // no other '%'.
-    line.option("-D", Value::of(LOG));
+    line.option("-D", OptionValue::of(QEMU_LOG));
 
     line.flag("-nodefaults");
     line.flag("-no-user-config");
-    line.option("-machine", Value::of("q35"));
-    line.option("-accel", Value::of(accelerator));
-    line.option("-cpu", Value::of("max"));
-    line.option("-smp", Value::of(&spec.cpu.to_string()));
-    line.option("-m", Value::of(&format!("{}M", spec.memory_mib)));
+    line.option("-machine", OptionValue::of("q35"));
+    line.option("-accel", OptionValue::of(accelerator));
+    line.option("-cpu", OptionValue::of("max"));
+    line.option("-smp", OptionValue::of(&spec.cpu.to_string()));
+    line.option("-m", OptionValue::of(&format!("{}M", spec.memory_mib)));
     // The cause of a shutdown stays to be read, a reset brings the guest back, and a guest that
     // panics does what its own kernel was told to do.
-    line.option("-action", Value::of("reboot=reset,shutdown=pause,panic=none"));
+    line.option("-action", OptionValue::of("reboot=reset,shutdown=pause,panic=none"));
 
     for (name, socket) in [("control", &files.control), ("events", &files.events)] {
-        let value = Value::of(&format!("socket,id={name},server=on,wait=off,path="));
+        let value = OptionValue::of(&format!("socket,id={name},server=on,wait=off,path="));
         line.option("-chardev", value.escaped(socket));
-        line.option("-mon", Value::of(&format!("chardev={name},mode=control")));
+        line.option("-mon", OptionValue::of(&format!("chardev={name},mode=control")));
     }
-    let value = Value::of("socket,id=serial,server=on,wait=off,logappend=on,logfile=")
+    let value = OptionValue::of("socket,id=serial,server=on,wait=off,logappend=on,logfile=")
         .escaped(&files.serial_log)
         .and(",path=")
         .escaped(&files.serial);
     line.option("-chardev", value);
-    line.option("-serial", Value::of("chardev:serial"));
+    line.option("-serial", OptionValue::of("chardev:serial"));
 
-    line.option("-display", Value::of("none"));
-    line.option("-device", Value::of("VGA"));
-    line.option("-device", Value::of("virtio-rng-pci"));
-    line.option("-device", Value::of("virtio-balloon-pci,id=balloon"));
-    line.option("-netdev", Value::of("user,id=net0"));
+    line.option("-display", OptionValue::of("none"));
+    line.option("-device", OptionValue::of("VGA"));
+    line.option("-device", OptionValue::of("virtio-rng-pci"));
+    line.option("-device", OptionValue::of("virtio-balloon-pci,id=balloon"));
+    let mut network = "user,id=net0".to_owned();
+    for Forward { port, guest, protocol } in &spec.forwards {
+        network += &format!(",hostfwd={}:127.0.0.1:{port}-:{guest}", protocol.word());
+    }
+    line.option("-netdev", OptionValue::of(&network));
     // Without its ROM: nothing is booted from the network, and seconds are saved.
     let net = format!("virtio-net-pci,netdev=net0,romfile=,mac={}", mac(&spec.guest.uuid));
-    line.option("-device", Value::of(&net));
+    line.option("-device", OptionValue::of(&net));
 
-    line.option("-device", Value::of("virtio-scsi-pci,id=scsi"));
+    line.option("-device", OptionValue::of("virtio-scsi-pci,id=scsi"));
     boot(&mut line, spec);
     if let Some(seed) = &spec.seed {
         line.block("seed", seed, DiskFormat::Raw, true);
-        line.option("-device", Value::of("scsi-hd,drive=seed,id=seed,serial=seed"));
+        line.option("-device", OptionValue::of("scsi-hd,drive=seed,id=seed,serial=seed"));
     }
     for disk in &spec.disks {
         line.disk(disk, "");
@@ -125,7 +129,7 @@ pub fn arguments(spec: &GuestSpec, accelerator: &str) -> Vec<OsString> {
 }
 
 /// The root disk comes before the CD: an empty one is passed over, and an installed one is booted.
-fn boot(line: &mut Line, spec: &GuestSpec) {
+fn boot(line: &mut CommandLine, spec: &GuestSpec) {
     // A kernel that QEMU loads itself takes the first place in the boot order.
     let order = match &spec.form {
         ImageForm::Disk { .. } | ImageForm::Iso { .. } => ",bootindex=0",
@@ -138,14 +142,14 @@ fn boot(line: &mut Line, spec: &GuestSpec) {
         ImageForm::Disk { .. } => {}
         ImageForm::DirectDisk { kernel, initrd, append, .. }
         | ImageForm::Direct { kernel, initrd, append } => {
-            line.option("-kernel", Value::path(kernel));
-            line.option("-initrd", Value::path(initrd));
-            line.option("-append", Value::of(append));
+            line.option("-kernel", OptionValue::path(kernel));
+            line.option("-initrd", OptionValue::path(initrd));
+            line.option("-append", OptionValue::of(append));
         }
         ImageForm::Iso { path } => {
             line.block("cd", path, DiskFormat::Raw, true);
             // On the AHCI controller every q35 has, which installers of any age know.
-            line.option("-device", Value::of("ide-cd,drive=cd,id=cd,bootindex=1"));
+            line.option("-device", OptionValue::of("ide-cd,drive=cd,id=cd,bootindex=1"));
         }
     }
 }
@@ -158,20 +162,20 @@ fn mac(uuid: &Uuid) -> String {
 
 /// A command line that grows.
 #[derive(Default)]
-struct Line(Vec<OsString>);
+struct CommandLine(Vec<OsString>);
 
-impl Line {
+impl CommandLine {
     fn flag(&mut self, flag: &str) {
         self.0.push(flag.into());
     }
 
-    fn option(&mut self, option: &str, value: Value) {
+    fn option(&mut self, option: &str, value: OptionValue) {
         self.0.extend([option.into(), value.0]);
     }
 
     fn block(&mut self, node: &str, path: &Path, format: DiskFormat, read_only: bool) {
         let read_only = if read_only { "on" } else { "off" };
-        let value = Value::of(&format!("driver={},node-name=", format.word()))
+        let value = OptionValue::of(&format!("driver={},node-name=", format.word()))
             .escaped(node)
             .and(&format!(",read-only={read_only},discard=unmap,file.driver=file,file.filename="))
             .escaped(path);
@@ -180,7 +184,7 @@ impl Line {
 
     fn disk(&mut self, drive: &Drive, more: &str) {
         self.block(&drive.device, &drive.path, drive.format, false);
-        let value = Value::of("scsi-hd,drive=")
+        let value = OptionValue::of("scsi-hd,drive=")
             .escaped(&drive.device)
             .and(",id=")
             .escaped(&drive.device)
@@ -192,9 +196,9 @@ impl Line {
 }
 
 /// An option's value that grows.
-struct Value(OsString);
+struct OptionValue(OsString);
 
-impl Value {
+impl OptionValue {
     fn of(text: &str) -> Self {
         Self(text.into())
     }
@@ -240,6 +244,7 @@ mod tests {
             }),
             seed: Some("/d/seed.img".into()),
             disks: Vec::new(),
+            forwards: Vec::new(),
             launch: "1.0.0".into(),
         }
     }

@@ -11,13 +11,13 @@ use crate::backend::ports::{CommandLog, Guest, GuestStatus};
 use crate::domain::Failure;
 
 /// How long QEMU may take to write out its disks and leave.
-const LEAVE: Duration = Duration::from_secs(10);
+const QUIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the kernel may take to bury it.
-const DIE: Duration = Duration::from_secs(30);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A control connection to the QEMU of one guest.
 #[derive(Debug)]
-pub struct Control {
+pub struct ControlSocket {
     qmp: Qmp,
     vm: u64,
 }
@@ -25,14 +25,14 @@ pub struct Control {
 /// Who is found where a guest's QEMU should be.
 pub enum Reach {
     /// It can be spoken to.
-    Control(Control),
+    ControlSocket(ControlSocket),
     /// It lives, and nobody listens at its socket.
     Unheard(Living),
     /// There is no process.
     Nobody,
 }
 
-impl Control {
+impl ControlSocket {
     /// Connects to the guest's QEMU, and makes sure that it is the guest's.
     ///
     /// # Errors
@@ -50,7 +50,7 @@ impl Control {
             Err(error) => return Err(unreachable(guest.id, &error)),
         };
         if uuid == guest.uuid.to_string() {
-            return Ok(Reach::Control(Self { qmp, vm: guest.id }));
+            return Ok(Reach::ControlSocket(Self { qmp, vm: guest.id }));
         }
         Err(Failure::new(format!(
             "the QEMU at {} (process {}) runs another VM, {uuid}; end it and relaunch",
@@ -65,7 +65,7 @@ impl Control {
     /// When a process is there and cannot be spoken to, or is another VM's.
     pub async fn open(guest: &Guest) -> Result<Option<Self>, Failure> {
         match Self::reach(guest).await? {
-            Reach::Control(control) => Ok(Some(control)),
+            Reach::ControlSocket(control) => Ok(Some(control)),
             Reach::Unheard(living) => Err(unheard(guest, &living)),
             Reach::Nobody => Ok(None),
         }
@@ -166,8 +166,8 @@ pub fn unheard(guest: &Guest, living: &Living) -> Failure {
 
 /// What a guest is doing.
 pub async fn status(guest: &Guest) -> Result<GuestStatus, Failure> {
-    match Control::reach(guest).await? {
-        Reach::Control(mut control) => control.status().await,
+    match ControlSocket::reach(guest).await? {
+        Reach::ControlSocket(mut control) => control.status().await,
         Reach::Unheard(_) => Ok(GuestStatus::Unreachable),
         Reach::Nobody => Ok(GuestStatus::Off),
     }
@@ -175,14 +175,14 @@ pub async fn status(guest: &Guest) -> Result<GuestStatus, Failure> {
 
 /// Presses the power button.
 pub async fn power_button(guest: &Guest, log: &CommandLog) -> Result<(), Failure> {
-    let pressed = Control::must(guest).await?.say(log, "system_powerdown", Value::Null).await;
+    let pressed = ControlSocket::must(guest).await?.say(log, "system_powerdown", Value::Null).await;
     let what = format!("press the power button of vm/{}", guest.id);
     pressed.map(drop).map_err(|error| refused(&what, &error))
 }
 
 /// Starts a guest anew within its process.
 pub async fn reset(guest: &Guest, log: &CommandLog) -> Result<(), Failure> {
-    let mut control = Control::must(guest).await?;
+    let mut control = ControlSocket::must(guest).await?;
     let what = format!("reset vm/{}", guest.id);
     for command in ["system_reset", "cont"] {
         control.say(log, command, Value::Null).await.map_err(|error| refused(&what, &error))?;
@@ -211,10 +211,10 @@ pub async fn withdraw(guest: &Guest, launch: &str, log: &CommandLog) -> Result<(
 /// Ends a process, by asking and then by force.
 async fn end(living: &Living, guest: &Guest, log: &CommandLog) -> Result<(), Failure> {
     // A QEMU that cannot be asked is killed: that is what the deadline is for.
-    if let Ok(Some(mut control)) = Control::open(guest).await
+    if let Ok(Some(mut control)) = ControlSocket::open(guest).await
         && control.qmp().pid() == living.pid
         && control.say(log, "quit", Value::Null).await.is_ok()
-        && living.ended(LEAVE).await?
+        && living.ended(QUIT_TIMEOUT).await?
     {
         return Ok(());
     }
@@ -227,7 +227,7 @@ async fn kill(living: &Living, guest: &Guest, log: &CommandLog) -> Result<(), Fa
     let begun = log.begin(format!("kill -KILL {pid}"));
     let clock = Instant::now();
     living.kill()?;
-    let ended = living.ended(DIE).await?;
+    let ended = living.ended(EXIT_TIMEOUT).await?;
     let took = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
     log.end(begun, if ended { "ok" } else { "still there" }, "", took);
     if ended {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use super::Machine;
-use super::control::{Control, refused};
+use super::control::{ControlSocket, refused};
 use super::qmp::QmpError;
 use crate::backend::ports::{CommandLog, Drive, Guest};
 use crate::domain::Failure;
@@ -27,7 +27,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// # Errors
 /// When its image is in use, here or elsewhere, or is no disk.
 pub async fn attach(guest: &Guest, drive: &Drive, log: &CommandLog) -> Result<(), Failure> {
-    let mut control = Control::must(guest).await?;
+    let mut control = ControlSocket::must(guest).await?;
     let device = &drive.device;
     let what = format!("attach {device} to vm/{}", guest.id);
     let nodes = nodes(&mut control).await?;
@@ -81,7 +81,7 @@ pub async fn detach(
     loop {
         // Others have their turn at the control socket between two tries.
         let _turn = machine.control.lock().await;
-        let mut control = Control::must(guest).await?;
+        let mut control = ControlSocket::must(guest).await?;
         if !plugged(&mut control, device).await? {
             return forget(&mut control, device, &what, log).await;
         }
@@ -104,7 +104,7 @@ pub async fn detach(
 }
 
 /// Waits until a device is deleted, or it is time to ask again.
-async fn deleted(control: &mut Control, device: &str) {
+async fn deleted(control: &mut ControlSocket, device: &str) {
     let again = Instant::now() + ASK_AGAIN;
     while let Ok(Ok(event)) = timeout_at(again, control.qmp().event()).await {
         // It is told twice, for the device's path and for the device itself.
@@ -116,7 +116,7 @@ async fn deleted(control: &mut Control, device: &str) {
 
 /// Closes the image of a device that is gone.
 async fn forget(
-    control: &mut Control,
+    control: &mut ControlSocket,
     device: &str,
     what: &str,
     log: &CommandLog,
@@ -135,7 +135,7 @@ struct Node {
 }
 
 /// The images that are open, those that were opened beneath another left out.
-async fn nodes(control: &mut Control) -> Result<Vec<Node>, Failure> {
+async fn nodes(control: &mut ControlSocket) -> Result<Vec<Node>, Failure> {
     let answer = control.ask("query-named-block-nodes", json!({ "flat": true })).await?;
     let text = |node: &Value, key: &str| node[key].as_str().unwrap_or_default().to_owned();
     let all = answer.as_array().into_iter().flatten();
@@ -149,18 +149,18 @@ async fn nodes(control: &mut Control) -> Result<Vec<Node>, Failure> {
 /// # Errors
 /// When QEMU cannot be asked.
 pub async fn plugged_in(guest: &Guest) -> Result<BTreeSet<String>, Failure> {
-    devices(&mut Control::must(guest).await?).await
+    devices(&mut ControlSocket::must(guest).await?).await
 }
 
 /// The ids of the devices that are plugged in.
-async fn devices(control: &mut Control) -> Result<BTreeSet<String>, Failure> {
+async fn devices(control: &mut ControlSocket) -> Result<BTreeSet<String>, Failure> {
     let devices = control.ask("qom-list", json!({ "path": "/machine/peripheral" })).await?;
     let names = devices.as_array().into_iter().flatten().filter_map(|it| it["name"].as_str());
     Ok(names.map(str::to_owned).collect())
 }
 
 /// Whether a device is plugged in.
-async fn plugged(control: &mut Control, device: &str) -> Result<bool, Failure> {
+async fn plugged(control: &mut ControlSocket, device: &str) -> Result<bool, Failure> {
     Ok(devices(control).await?.contains(device))
 }
 

@@ -22,27 +22,27 @@ use crate::backend::ports::{Guest, GuestEvent};
 use crate::domain::Failure;
 
 /// How many events a watcher may be behind before it misses the oldest.
-const BEHIND: usize = 256;
+const MAX_EVENTS_BEHIND: usize = 256;
 /// How long a process may take to end after it has closed its socket.
 const END: Duration = Duration::from_secs(30);
 
 /// The shared connection of a VM, while there is one.
 #[derive(Debug, Default)]
-pub struct Events {
+pub struct QmpEvents {
     line: Mutex<Option<WeakSender<GuestEvent>>>,
     opening: tokio::sync::Mutex<()>,
 }
 
 /// Events as a watcher gets them.
-pub type EventStream = Pin<Box<dyn Stream<Item = GuestEvent> + Send>>;
+pub type QmpEventStream = Pin<Box<dyn Stream<Item = GuestEvent> + Send>>;
 
-impl Events {
+impl QmpEvents {
     /// Watches a guest, and keeps its logs short meanwhile. One that does not run has nothing to
     /// tell but that it is gone.
     ///
     /// # Errors
     /// When QEMU is there and does not answer.
-    pub async fn watch(&self, guest: &Guest, log_bytes: u64) -> Result<EventStream, Failure> {
+    pub async fn watch(&self, guest: &Guest, log_bytes: u64) -> Result<QmpEventStream, Failure> {
         let _turn = self.opening.lock().await;
         if let Some(receiver) = self.join() {
             return Ok(until_gone(receiver));
@@ -68,7 +68,7 @@ impl Events {
                 return Err(Failure::passing(format!("cannot watch vm/{vm}: QEMU: {error}")));
             }
         };
-        let (sender, receiver) = broadcast::channel(BEHIND);
+        let (sender, receiver) = broadcast::channel(MAX_EVENTS_BEHIND);
         *self.line.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender.downgrade());
         let kept_short = logs::keep_short(guest, log_bytes);
         tokio::spawn(async move {
@@ -131,7 +131,7 @@ fn translate(event: &QmpEvent, halted: &mut bool) -> Option<GuestEvent> {
     }
 }
 
-fn until_gone(receiver: Receiver<GuestEvent>) -> EventStream {
+fn until_gone(receiver: Receiver<GuestEvent>) -> QmpEventStream {
     Box::pin(stream::unfold(receiver, |mut receiver| async move {
         loop {
             match receiver.recv().await {

@@ -10,9 +10,9 @@ use serde_json::Value;
 use tokio::process::Command;
 use tokio::time::sleep;
 
-use super::accelerator::complaint;
+use super::accelerator::first_error;
 use super::command::{self, Files};
-use super::control::{self, Control, Reach};
+use super::control::{self, ControlSocket, Reach};
 use super::living::LAUNCH;
 use super::logs;
 use crate::backend::drivers::process;
@@ -22,12 +22,12 @@ use crate::domain::Failure;
 /// How long a QEMU that somebody else has just launched may take to open its sockets.
 const APPEAR: Duration = Duration::from_secs(5);
 /// How long to wait before such a one is looked for again.
-const AGAIN: Duration = Duration::from_millis(50);
+const APPEAR_RETRY: Duration = Duration::from_millis(50);
 
 /// Launches a VM, or adopts its QEMU; the accelerator used is returned by name.
 ///
 /// # Errors
-/// One sentence with QEMU's own complaint.
+/// One sentence with QEMU's own error.
 pub async fn launch(
     program: &str,
     accelerator: &str,
@@ -50,7 +50,7 @@ pub async fn launch(
                 if let Ok(Some(adopted)) = adopt(guest, log).await {
                     return Ok(adopted);
                 }
-                sleep(AGAIN).await;
+                sleep(APPEAR_RETRY).await;
             }
             Err(failure)
         }
@@ -68,12 +68,12 @@ pub async fn launch(
 async fn adopt(guest: &Guest, log: &CommandLog) -> Result<Option<String>, Failure> {
     let late = Instant::now() + APPEAR;
     let mut control = loop {
-        match Control::reach(guest).await? {
-            Reach::Control(control) => break control,
+        match ControlSocket::reach(guest).await? {
+            Reach::ControlSocket(control) => break control,
             Reach::Nobody => return Ok(None),
             // It is still being launched, by a console that died before it could say so, or is
             // about to end.
-            Reach::Unheard(_) if Instant::now() < late => sleep(AGAIN).await,
+            Reach::Unheard(_) if Instant::now() < late => sleep(APPEAR_RETRY).await,
             Reach::Unheard(living) => return Err(control::unheard(guest, &living)),
         }
     };
@@ -89,7 +89,11 @@ async fn adopt(guest: &Guest, log: &CommandLog) -> Result<Option<String>, Failur
     control.accelerator().await.map(Some)
 }
 
-async fn go_on(control: &mut Control, guest: &Guest, log: &CommandLog) -> Result<(), Failure> {
+async fn go_on(
+    control: &mut ControlSocket,
+    guest: &Guest,
+    log: &CommandLog,
+) -> Result<(), Failure> {
     let what = format!("let vm/{} go on", guest.id);
     let said = control.say(log, "cont", Value::Null).await;
     said.map(drop).map_err(|error| control::refused(&what, &error))
@@ -151,6 +155,6 @@ async fn spawn(
     if status.success() {
         return Ok(());
     }
-    let complaint = complaint(program, &said).unwrap_or(how);
-    Err(Failure::new(format!("cannot {what}: QEMU: {complaint}")))
+    let first_error = first_error(program, &said).unwrap_or(how);
+    Err(Failure::new(format!("cannot {what}: QEMU: {first_error}")))
 }

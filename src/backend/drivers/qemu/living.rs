@@ -100,9 +100,10 @@ impl Living {
 ///
 /// # Errors
 /// When the descriptor cannot be waited for.
-// Deprecated for types that may lie about their descriptor. An OwnedFd cannot, and what takes the
-// function's place is unsafe, which this crate forbids.
-#[allow(deprecated)]
+#[allow(
+    deprecated,
+    reason = "an OwnedFd cannot lie about its descriptor, and the successor is unsafe"
+)]
 pub async fn gone(pidfd: OwnedFd) -> io::Result<()> {
     let held = AsyncFd::with_interest(pidfd, tokio::io::Interest::READABLE)?;
     held.readable().await.map(drop)

@@ -22,13 +22,13 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::accelerator::complaints;
+use super::accelerator::error_lines;
 use super::command::Files;
 use crate::backend::ports::Guest;
 use crate::domain::Failure;
 
 /// How long a log may grow before it is cut, in bytes, unless somebody says otherwise.
-pub const MOST: u64 = 8 << 20;
+pub const MAX_LOG_BYTES: u64 = 8 << 20;
 /// How much of QEMU's log is read for its last words, in bytes.
 const LAST: usize = 8 << 10;
 /// How often a log that grows is looked at: whatever a guest writes in between is beyond its limit.
@@ -121,9 +121,10 @@ fn cut(log: &Path, most: u64) -> io::Result<()> {
 struct Growth(AsyncFd<OwnedFd>);
 
 impl Growth {
-    // Deprecated for types that may lie about their descriptor. An OwnedFd cannot, and what takes
-    // the function's place is unsafe, which this crate forbids.
-    #[allow(deprecated)]
+    #[allow(
+        deprecated,
+        reason = "an OwnedFd cannot lie about its descriptor, and the successor is unsafe"
+    )]
     fn of(files: &[PathBuf]) -> io::Result<Self> {
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         for file in files {
@@ -153,7 +154,7 @@ impl Growth {
 #[must_use]
 pub fn last_words(program: &str, guest: &Guest) -> Option<String> {
     let said = last(&Files::of(guest).log, LAST).ok()?;
-    complaints(program, &String::from_utf8_lossy(&said)).last().map(str::to_owned)
+    error_lines(program, &String::from_utf8_lossy(&said)).last().map(str::to_owned)
 }
 
 /// The last bytes of a log, whether it was cut or not; none when it is not there.
@@ -220,6 +221,6 @@ mod tests {
         writer.write_all(b"qemu: the end\n").unwrap();
         let said = last(&log, 100).unwrap();
         let said = String::from_utf8_lossy(&said);
-        assert_eq!(complaints("/usr/bin/qemu", &said).last(), Some("the end"));
+        assert_eq!(error_lines("/usr/bin/qemu", &said).last(), Some("the end"));
     }
 }

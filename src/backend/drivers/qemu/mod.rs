@@ -56,7 +56,7 @@ pub struct Qemu {
 struct Machine {
     /// Held while its control socket is in use: QEMU serves one client at a time.
     control: tokio::sync::Mutex<()>,
-    events: events::Events,
+    events: events::QmpEvents,
     serial: serial::SerialLine,
 }
 
@@ -73,7 +73,7 @@ impl Qemu {
         Self {
             program: program.into(),
             dir: dir.into(),
-            log_bytes: logs::MOST,
+            log_bytes: logs::MAX_LOG_BYTES,
             accelerator: OnceCell::new(),
             machines: Mutex::default(),
         }

@@ -3,6 +3,10 @@
 //! A reply carries the `id` of its command; events come in between and are kept until asked for.
 //! QEMU serves one client per socket: a second one connects, and is greeted when the first leaves.
 //! This file knows the protocol and nothing of what the commands mean.
+//!
+//! Own code: the `qapi` crates bring all of QMP as generated types, of which a dozen commands would
+//! be used. What takes care here they leave to their caller: one client a socket, who it is that
+//! answers there, and telling a QEMU that is slow from one that is gone.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,12 +22,12 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long QEMU may take to greet or to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const QMP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait before asking again at a socket whose queue is full.
-const AGAIN: Duration = Duration::from_millis(20);
+const CONNECT_RETRY: Duration = Duration::from_millis(20);
 
 /// How much is shown of an answer that is none, in characters.
-const SHOWN: usize = 200;
+const MAX_SHOWN: usize = 200;
 
 /// Why QEMU could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +44,10 @@ pub enum QmpError {
         desc: String,
     },
     /// QEMU is there and says nothing: it hangs, or another program holds its socket.
-    #[error("it did not answer for {} s; another program may hold its socket", PATIENCE.as_secs())]
+    #[error(
+        "it did not answer for {} s; another program may hold its socket",
+        QMP_TIMEOUT.as_secs()
+    )]
     Silent,
     /// The connection ended while an answer was awaited.
     #[error("it went away before it answered")]
@@ -79,7 +86,7 @@ impl Qmp {
     /// # Errors
     /// [`QmpError::Nobody`] when there is no QEMU behind the socket.
     pub async fn connect(socket: &Path) -> Result<Self, QmpError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + QMP_TIMEOUT;
         let stream = dial(socket, deadline).await?;
         // The process is held by a descriptor: numbers are used again, descriptors are not.
         let pid = stream.peer_cred()?.pid().and_then(Pid::from_raw).ok_or(QmpError::Nobody)?;
@@ -124,7 +131,7 @@ impl Qmp {
         if !arguments.is_null() {
             request["arguments"] = arguments;
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + QMP_TIMEOUT;
         let line = format!("{request}\n");
         timeout_at(deadline, self.writer.write_all(line.as_bytes()))
             .await
@@ -165,7 +172,7 @@ impl Qmp {
 pub(in crate::backend::drivers) fn parse(line: &str) -> Result<Value, QmpError> {
     match serde_json::from_str::<Value>(line) {
         Ok(said) if said.is_object() => Ok(said),
-        _ => Err(QmpError::Strange(line.chars().take(SHOWN).collect())),
+        _ => Err(QmpError::Strange(line.chars().take(MAX_SHOWN).collect())),
     }
 }
 
@@ -178,7 +185,9 @@ async fn dial(socket: &Path, deadline: Instant) -> Result<UnixStream, QmpError> 
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                     return Err(QmpError::Nobody);
                 }
-                io::ErrorKind::WouldBlock if Instant::now() < deadline => sleep(AGAIN).await,
+                io::ErrorKind::WouldBlock if Instant::now() < deadline => {
+                    sleep(CONNECT_RETRY).await;
+                }
                 io::ErrorKind::WouldBlock => return Err(QmpError::Silent),
                 _ => return Err(error.into()),
             },

@@ -20,7 +20,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::{Instant, sleep};
 
 use super::command::Files;
-use super::control::Control;
+use super::control::ControlSocket;
 use super::living::Living;
 use super::logs::last;
 use crate::backend::ports::Guest;
@@ -29,7 +29,7 @@ use crate::domain::{BackendError, Failure, Serial, SerialInput};
 /// How much of what was written before a watcher gets, in bytes.
 const BEFORE: usize = 16 << 10;
 /// How many pieces a watcher may be behind before it misses the oldest.
-const BEHIND: usize = 1024;
+const MAX_PIECES_BEHIND: usize = 1024;
 /// How long QEMU may take to accept a connection.
 const SERVED: Duration = Duration::from_secs(5);
 /// How many keystrokes may wait for a guest that does not read.
@@ -38,12 +38,12 @@ const TYPED: usize = 1024;
 /// The shared line of a VM, while it is open.
 #[derive(Debug, Default)]
 pub struct SerialLine {
-    open: tokio::sync::Mutex<Option<Open>>,
+    open: tokio::sync::Mutex<Option<OpenLine>>,
 }
 
 /// An open line, as those know it who join.
 #[derive(Debug)]
-struct Open {
+struct OpenLine {
     output: WeakSender<Vec<u8>>,
     input: mpsc::Sender<Vec<u8>>,
     /// The last that was written. Locked while a piece is sent, so that who joins neither misses
@@ -62,7 +62,7 @@ impl SerialLine {
         control: &tokio::sync::Mutex<()>,
     ) -> Result<Serial, Failure> {
         let mut open = self.open.lock().await;
-        if let Some(serial) = open.as_ref().and_then(Open::join) {
+        if let Some(serial) = open.as_ref().and_then(OpenLine::join) {
             return Ok(serial);
         }
         let files = Files::of(guest);
@@ -92,9 +92,9 @@ impl SerialLine {
         let before = last(&files.serial_log, BEFORE)
             .map_err(|error| Failure::io(format!("read {}", files.serial_log.display()), &error))?;
         let before = Arc::new(Mutex::new(VecDeque::from(before)));
-        let (output, _) = broadcast::channel(BEHIND);
+        let (output, _) = broadcast::channel(MAX_PIECES_BEHIND);
         let (input, typed) = mpsc::channel(TYPED);
-        let new = Open { output: output.downgrade(), input, before: Arc::clone(&before) };
+        let new = OpenLine { output: output.downgrade(), input, before: Arc::clone(&before) };
         let serial = new.join();
         let (reader, writer) = stream.into_split();
         let typing = tokio::spawn(type_in(writer, typed));
@@ -109,7 +109,7 @@ impl SerialLine {
 
 /// Waits until QEMU has taken our connection; until then what the guest writes passes us by.
 async fn served(guest: &Guest) -> Result<(), Failure> {
-    let mut control = Control::must(guest).await?;
+    let mut control = ControlSocket::must(guest).await?;
     let late = Instant::now() + SERVED;
     while Instant::now() < late {
         let lines = control.ask("query-chardev", Value::Null).await?;
@@ -124,13 +124,13 @@ async fn served(guest: &Guest) -> Result<(), Failure> {
     Err(Failure::passing(format!("QEMU does not serve the serial line of vm/{}", guest.id)))
 }
 
-impl Open {
+impl OpenLine {
     fn join(&self) -> Option<Serial> {
         let before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
         let receiver = self.output.upgrade()?.subscribe();
         let before: Vec<u8> = before.iter().copied().collect();
         let output = stream::iter((!before.is_empty()).then_some(before)).chain(pieces(receiver));
-        let input = Box::new(Typist { line: self.input.clone() });
+        let input = Box::new(SerialWriter { line: self.input.clone() });
         Some(Serial { output: Box::pin(output), input })
     }
 }
@@ -177,11 +177,11 @@ fn pieces(receiver: Receiver<Vec<u8>>) -> impl stream::Stream<Item = Vec<u8>> {
 }
 
 /// One of those who type into the line.
-struct Typist {
+struct SerialWriter {
     line: mpsc::Sender<Vec<u8>>,
 }
 
-impl SerialInput for Typist {
+impl SerialInput for SerialWriter {
     fn send(&mut self, bytes: &[u8]) -> Result<(), BackendError> {
         self.line.try_send(bytes.to_vec()).map_err(|error| match error {
             TrySendError::Full(_) => {

@@ -1,8 +1,8 @@
 //! The lock of a job's folder: whoever holds it is at work there, and nobody else is.
 //!
-//! A lock belongs to a file, not to a name. So whoever has taken it looks whether the file still has
-//! the name: an earlier holder may have removed it, and then a second lock of that name could be
-//! held beside it. Only the holder empties or removes the folder.
+//! A lock belongs to a file, not to a name. So whoever has taken it looks whether the file still
+//! has the name: an earlier holder may have removed it, and then a second lock of that name could
+//! be held beside it. Only the holder empties or removes the folder.
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions};

@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 use super::lock::Lock;
 use super::outer::Outer;
 use super::tree::Leader;
-use super::{Ending, LongCommand, atomic_file};
+use super::{ExitReport, LongCommand, atomic_file};
 
 /// What it prints when it is at work.
 pub(super) const READY: &str = "ready";
@@ -55,11 +55,11 @@ fn supervise(dir: &Path) -> io::Result<()> {
         Ok(mut tool) => {
             let status = tool.wait()?;
             match (status.code(), status.signal()) {
-                (Some(code), _) => Ending::Exit(code),
-                (None, signal) => Ending::Signal(signal.unwrap_or_default()),
+                (Some(code), _) => ExitReport::Exit(code),
+                (None, signal) => ExitReport::Signal(signal.unwrap_or_default()),
             }
         }
-        Err(error) => Ending::NotStarted {
+        Err(error) => ExitReport::NotStarted {
             missing: error.kind() == io::ErrorKind::NotFound,
             error: error.to_string(),
         },

@@ -74,9 +74,10 @@ impl Leader {
 /// Returns when a process has ended; at once when there is none.
 pub(super) async fn ended(pid: u32) -> io::Result<()> {
     if let Some(handle) = handle(pid)? {
-        // Its successor is `unsafe`, for callers whose descriptor may be closed under it; ours is
-        // owned, so that cannot happen.
-        #[allow(deprecated)]
+        #[allow(
+            deprecated,
+            reason = "an OwnedFd cannot lie about its descriptor, and the successor is unsafe"
+        )]
         let handle = AsyncFd::with_interest(handle, Interest::READABLE)?;
         // Readable means ended.
         handle.readable().await?.retain_ready();

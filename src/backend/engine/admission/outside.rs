@@ -4,14 +4,15 @@
 use serde_json::Value as Json;
 
 use super::{HASHED, short};
+use crate::domain::arguments::below;
 use crate::domain::{Params, Reason, Refusal};
 
 /// The most bytes a request's parameters come to, names and values together.
 const LARGEST: usize = 256 * 1024;
 
 /// Checks what is the concern of whoever lets requests in: that they are of a sane size, and hold
-/// no hash in a secret's place. Hashes are made here, see [`super::seal`]; one from elsewhere could be
-/// anything. Requests that are stored, as a task's are, have been let in before.
+/// no hash in a secret's place. Hashes are made here, see [`super::seal`]; one from elsewhere could
+/// be anything. Requests that are stored, as a task's are, have been let in before.
 ///
 /// # Errors
 /// The field at fault.
@@ -24,11 +25,18 @@ pub fn from_outside(params: &Params) -> Result<(), Refusal> {
             _ => size_of::<Json>(),
         }
     }
-    fn holds_hash(value: &Json) -> bool {
+    /// The path of the first hash in a value at `path`.
+    fn hash_in(value: &Json, path: &str) -> Option<String> {
         match value {
-            Json::Array(values) => values.iter().any(holds_hash),
-            Json::Object(values) => values.contains_key(HASHED) || values.values().any(holds_hash),
-            _ => false,
+            Json::Array(values) => values
+                .iter()
+                .enumerate()
+                .find_map(|(number, value)| hash_in(value, &below(path, &number.to_string()))),
+            Json::Object(values) if values.contains_key(HASHED) => Some(path.to_owned()),
+            Json::Object(values) => {
+                values.iter().find_map(|(name, value)| hash_in(value, &below(path, &short(name))))
+            }
+            _ => None,
         }
     }
     let all: usize = params.iter().map(|(name, value)| name.len() + size(value)).sum();
@@ -36,13 +44,14 @@ pub fn from_outside(params: &Params) -> Result<(), Refusal> {
         let message = format!("the request has {all} bytes; at most {LARGEST} are allowed");
         return Err(Refusal::new(Reason::Value, message));
     }
-    match params.iter().find(|(name, value)| *name == HASHED || holds_hash(value)) {
-        Some((name, _)) => Err(Refusal::field(
-            Reason::Type,
-            short(name),
-            "(hidden)",
-            format!("{} must be given as a text; it is hashed here", short(name)),
-        )),
+    let hash = params.iter().find_map(|(name, value)| {
+        if name == HASHED { Some(name.clone()) } else { hash_in(value, &short(name)) }
+    });
+    match hash {
+        Some(path) => {
+            let message = format!("{path} must be given as a text; it is hashed here");
+            Err(Refusal::field(Reason::Type, path, "(hidden)", message))
+        }
         None => Ok(()),
     }
 }

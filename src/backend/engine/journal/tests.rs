@@ -1,109 +1,81 @@
 //! The journal against a model: crashes, failures and cancels at every point of an operation whose
-//! effects are lines in a file.
+//! effects are lines in a log.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::sync::{Arc, Mutex, mpsc};
 
 use proptest::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 
-use crate::backend::operations::{Context, Entry, Kind, StepContext};
-use crate::backend::ports::ProgressReport;
-use crate::backend::settings::Settings;
-use crate::backend::testing::trial::{Trial, until};
+use crate::backend::engine::kind::Kind;
+use crate::backend::engine::tests::world::{Script, World, spec};
 use crate::domain::{
-    Backend, Effect, Fact, Field, FieldType, OperationSpec, ResourceKind, Risk, State,
+    BoxFuture, Control, Effect, Failure, Field, FieldType, OperationDetail, OperationSpec, Params,
+    State, StepState,
 };
 
-use super::{Stop, work};
-use crate::domain::{Failure, Progress, StepState, Uid};
+use super::{Context, Stop, work};
 
 const NAMES: [&str; 5] = ["s0", "s1", "s2", "s3", "s4"];
 
 /// An operation that writes down what it does.
-struct Walk;
+struct Walk(Arc<OperationSpec>, Arc<Script>);
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct WalkParams {
-    log: PathBuf,
     steps: usize,
     fail: Option<usize>,
 }
 
-impl WalkParams {
-    fn write(&self, line: &str) {
-        let log = std::fs::OpenOptions::new().append(true).create(true).open(&self.log);
-        writeln!(log.unwrap(), "{line}").unwrap();
-    }
-
-    /// Stays here for ever when the file beside the log says so.
-    async fn point(&self, step: &StepContext, here: String) {
-        if std::fs::read_to_string(self.log.with_extension("hang")).is_ok_and(|at| at == here) {
-            step.report(ProgressReport { detail: Some(here), ..ProgressReport::default() });
-            std::future::pending::<()>().await;
-        }
+impl Walk {
+    fn new(script: &Arc<Script>) -> Arc<dyn Kind> {
+        let number = || FieldType::Integer { min: 0, max: 5, unit: "".into() };
+        let fields = vec![
+            Field::required("steps", number(), "How many steps."),
+            Field::optional("fail", number(), serde_json::Value::Null, "Which fails."),
+        ];
+        let steps = NAMES.map(Into::into).to_vec();
+        let spec = OperationSpec { steps, ..spec("walk", Effect::Changes, fields) };
+        Arc::new(Self(spec.into(), script.clone()))
     }
 }
 
 impl Kind for Walk {
-    type Params = WalkParams;
-
-    fn spec(_: &Settings) -> OperationSpec {
-        let number = || FieldType::Integer { min: 0, max: 5, unit: "".into() };
-        OperationSpec {
-            kind: "walk".into(),
-            title: "Walk".into(),
-            doc: "Walks.".into(),
-            doing: "walking".into(),
-            resource: ResourceKind::Task,
-            effect: Effect::Changes,
-            subject: None,
-            lane: "task".into(),
-            risk: Risk::None,
-            warning: "".into(),
-            fields: vec![
-                Field::required("log", FieldType::NewFile, "Where it writes."),
-                Field::required("steps", number(), "How many steps."),
-                Field::optional("fail", number(), serde_json::Value::Null, "Which fails."),
-            ],
-            locks: vec![],
-            requires: vec![],
-            state_after: None,
-            reject_duplicates: false,
-            steps: NAMES.map(Into::into).to_vec(),
-        }
+    fn spec(&self) -> &Arc<OperationSpec> {
+        &self.0
     }
 
-    async fn run(cx: Context, params: WalkParams) -> Result<(), Stop> {
-        for (at, name) in NAMES.into_iter().enumerate().take(params.steps) {
-            let undone = params.clone();
-            let seen: usize = cx
-                .step(name)
-                .undo(move |step| {
-                    let params = undone.clone();
-                    async move {
-                        params.point(&step, format!("undo {at}")).await;
-                        params.write(&format!("undo {at}"));
-                        Ok(())
-                    }
-                })
-                .run(|step| {
-                    let params = params.clone();
-                    async move {
-                        params.point(&step, format!("before {at}")).await;
-                        params.write(&format!("do {at}"));
-                        params.point(&step, format!("between {at}")).await;
-                        if params.fail == Some(at) {
+    fn run(&self, cx: Context, params: &Params) -> BoxFuture<'static, Result<(), Stop>> {
+        let script = self.1.clone();
+        let WalkParams { steps, fail } = WalkParams::deserialize(params).unwrap();
+        Box::pin(async move {
+            for (at, name) in NAMES.into_iter().enumerate().take(steps) {
+                let undone = script.clone();
+                let script = &script;
+                let seen: usize = cx
+                    .step(name)
+                    .undo(move |_| {
+                        let script = undone.clone();
+                        async move {
+                            script.point(&format!("undo {at}")).await;
+                            script.write(format!("undo {at}"));
+                            Ok(())
+                        }
+                    })
+                    .run(|_| async move {
+                        script.point(&format!("before {at}")).await;
+                        script.write(format!("do {at}"));
+                        script.point(&format!("between {at}")).await;
+                        if fail == Some(at) {
                             return Err(Failure::new("told to fail"));
                         }
                         Ok(at)
-                    }
-                })
-                .await?;
-            assert_eq!(seen, at, "a recorded result is the one that was returned");
-        }
-        Ok(())
+                    })
+                    .await?;
+                assert_eq!(seen, at, "a recorded result is the one that was returned");
+            }
+            Ok(())
+        })
     }
 }
 
@@ -198,18 +170,9 @@ fn expected(story: &Story) -> (Vec<String>, State) {
     (log, state)
 }
 
-async fn hanging(trial: &Trial, uid: Uid, at: &str) {
-    let events = trial.backend().subscribe();
-    let is = |progress: &Progress| progress.detail.as_deref() == Some(at);
-    if !trial.operation(uid).await.operation.progress.as_ref().is_some_and(is) {
-        until(events, |fact| matches!(fact, Fact::Progress { progress, .. } if is(progress))).await;
-    }
-}
-
-async fn play(story: &Story) -> (Vec<String>, crate::domain::OperationDetail) {
-    let mut trial = Trial::of(|settings| vec![Entry::of::<Walk>(settings)]);
-    let (log, hang) = (trial.path("walk.log"), trial.path("walk.hang"));
-    let stop = |at: &str| std::fs::write(&hang, at).unwrap();
+async fn play(story: &Story) -> (Vec<String>, OperationDetail) {
+    let mut world = World::with(|script| vec![Walk::new(script)]);
+    let script = world.script.clone();
     let fail = match story.finish {
         Finish::Fail(step) => Some(step),
         _ => None,
@@ -219,31 +182,27 @@ async fn play(story: &Story) -> (Vec<String>, crate::domain::OperationDetail) {
         _ => String::new(),
     };
     let points: Vec<String> = story.crashes.iter().map(|crash| crash.name()).collect();
-    stop(points.first().unwrap_or(&last));
-    let params = json!({ "log": log, "steps": story.steps, "fail": fail });
-    let uid = trial.submit("walk", params).await.unwrap().uid;
-    for (at, point) in points.iter().enumerate() {
-        hanging(&trial, uid, point).await;
-        trial.crash().await;
-        stop(points.get(at + 1).unwrap_or(&last));
-        trial.start();
+    script.stop_at(points.first().unwrap_or(&last));
+    let params = json!({ "steps": story.steps, "fail": fail });
+    let uid = world.submit("walk", params).await.unwrap().uid;
+    for at in 0..points.len() {
+        script.stopped().await;
+        let next = points.get(at + 1).unwrap_or(&last);
+        world.crash(|world| world.script.stop_at(next)).await;
     }
     if let Finish::Cancel(_, crash) = story.finish {
-        hanging(&trial, uid, &last).await;
+        script.stopped().await;
+        // It stays where it is, and is dropped there.
         let undo = crash.map(|step| format!("undo {step}"));
-        stop(undo.as_deref().unwrap_or_default());
-        trial.cancel(uid).await;
-        if let Some(undo) = undo {
-            hanging(&trial, uid, &undo).await;
-            trial.crash().await;
-            stop("");
-            trial.start();
+        script.stop_next_at(undo.as_deref().unwrap_or_default());
+        world.engine.control(Control::Cancel { uid }).await.unwrap();
+        if undo.is_some() {
+            script.stopped().await;
+            world.crash(|world| world.script.stop_at("")).await;
         }
     }
-    let events = trial.backend().subscribe();
-    let detail = trial.rest(events, uid).await;
-    let log = std::fs::read_to_string(log).unwrap_or_default();
-    (log.lines().map(str::to_owned).collect(), detail)
+    let detail = world.rest(uid).await;
+    (script.log(), detail)
 }
 
 proptest! {
@@ -272,23 +231,19 @@ proptest! {
 }
 
 /// What a walk of three steps wrote, whose record was changed after it came to the last one.
-async fn changed_behind_its_back(sql: &str) -> (Vec<String>, crate::domain::OperationDetail) {
-    let mut trial = Trial::of(|settings| vec![Entry::of::<Walk>(settings)]);
-    let (log, hang) = (trial.path("walk.log"), trial.path("walk.hang"));
-    std::fs::write(&hang, "before 2").unwrap();
-    let params = json!({ "log": log, "steps": 3 });
-    let uid = trial.submit("walk", params).await.unwrap().uid;
-    hanging(&trial, uid, "before 2").await;
-    trial.crash().await;
-    let store =
-        rusqlite::Connection::open(trial.path("state").join(crate::backend::engine::store::FILE));
-    store.unwrap().execute_batch(sql).unwrap();
-    std::fs::write(&hang, "").unwrap();
-    trial.start();
-    let events = trial.backend().subscribe();
-    let detail = trial.rest(events, uid).await;
-    let log = std::fs::read_to_string(log).unwrap_or_default();
-    (log.lines().map(str::to_owned).collect(), detail)
+async fn changed_behind_its_back(sql: &str) -> (Vec<String>, OperationDetail) {
+    let mut world = World::with(|script| vec![Walk::new(script)]);
+    world.script.stop_at("before 2");
+    let uid = world.submit("walk", json!({ "steps": 3 })).await.unwrap().uid;
+    world.script.stopped().await;
+    world
+        .crash(|world| {
+            world.sql(sql);
+            world.script.stop_at("");
+        })
+        .await;
+    let detail = world.rest(uid).await;
+    (world.script.log(), detail)
 }
 
 #[tokio::test]
@@ -314,78 +269,64 @@ async fn a_record_of_another_version_stops_the_operation_and_is_kept() {
     }
 }
 
-/// An operation whose work is on a thread where blocking does no harm, until somebody writes into
-/// the pipe.
-struct Late;
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct LateParams {
-    log: PathBuf,
-    pipe: PathBuf,
+/// An operation whose work is on a thread where blocking does no harm, until somebody lets it go on.
+struct Late {
+    spec: Arc<OperationSpec>,
+    script: Arc<Script>,
+    go_on: Arc<Mutex<mpsc::Receiver<()>>>,
 }
 
 impl Kind for Late {
-    type Params = LateParams;
-
-    fn spec(settings: &Settings) -> OperationSpec {
-        OperationSpec {
-            kind: "late".into(),
-            fields: vec![
-                Field::required("log", FieldType::NewFile, "Where it writes."),
-                Field::required("pipe", FieldType::NewFile, "What it waits for."),
-            ],
-            ..Walk::spec(settings)
-        }
+    fn spec(&self) -> &Arc<OperationSpec> {
+        &self.spec
     }
 
-    async fn run(cx: Context, params: LateParams) -> Result<(), Stop> {
-        let write = |params: &LateParams, line: &str| {
-            WalkParams { log: params.log.clone(), steps: 0, fail: None }.write(line);
-        };
-        let undone = params.clone();
-        cx.step(NAMES[0])
-            .undo(move |_| {
-                write(&undone, "undone");
-                async { Ok(()) }
-            })
-            .run(|step| {
-                let params = params.clone();
-                async move {
-                    step.report(ProgressReport {
-                        detail: Some("at work".into()),
-                        ..ProgressReport::default()
-                    });
-                    let work = move || {
-                        std::fs::read(&params.pipe).unwrap();
-                        write(&params, "done");
-                    };
-                    work::blocking(work).await.unwrap();
-                    Ok(())
-                }
-            })
-            .await
+    fn run(&self, cx: Context, _: &Params) -> BoxFuture<'static, Result<(), Stop>> {
+        let (script, go_on) = (self.script.clone(), self.go_on.clone());
+        Box::pin(async move {
+            let undone = script.clone();
+            cx.step(NAMES[0])
+                .undo(move |_| {
+                    undone.write("undone");
+                    async { Ok(()) }
+                })
+                .run(|_| {
+                    let (script, go_on) = (script.clone(), go_on.clone());
+                    async move {
+                        let done = script.clone();
+                        let work = work::blocking(move || {
+                            go_on.lock().unwrap().recv().unwrap();
+                            done.write("done");
+                        });
+                        script.point("at work").await;
+                        work.await.unwrap();
+                        Ok(())
+                    }
+                })
+                .await
+        })
     }
 }
 
 #[tokio::test]
 async fn what_cannot_be_cut_short_ends_before_it_is_undone() {
-    let trial = Trial::of(|settings| vec![Entry::of::<Late>(settings)]);
-    let (log, pipe) = (trial.path("late.log"), trial.path("late.pipe"));
-    let node = rustix::fs::FileType::Fifo;
-    rustix::fs::mknodat(rustix::fs::CWD, &pipe, node, 0o600.into(), 0).unwrap();
-    let params = json!({ "log": log, "pipe": pipe });
-    let uid = trial.submit("late", params).await.unwrap().uid;
-    hanging(&trial, uid, "at work").await;
-    let (cancelled, ended) = (trial.backend().subscribe(), trial.backend().subscribe());
-    trial.cancel(uid).await;
-    until(cancelled, |fact| matches!(fact, Fact::Operation(it) if it.cancelling)).await;
+    let (go_on, waits) = mpsc::channel();
+    let go = Arc::new(Mutex::new(waits));
+    let world = World::with(|script| {
+        let steps = vec![NAMES[0].into()];
+        let spec = OperationSpec { steps, ..spec("late", Effect::Changes, vec![]) };
+        vec![Arc::new(Late { spec: spec.into(), script: script.clone(), go_on: go })]
+    });
+    world.script.stop_at("at work");
+    let uid = world.submit("late", json!({})).await.unwrap().uid;
+    world.script.stopped().await;
+    world.engine.control(Control::Cancel { uid }).await.unwrap();
     // Everybody else does what there is to do.
     for _ in 0..1000 {
         tokio::task::yield_now().await;
     }
-    let early = log.exists();
-    tokio::task::spawn_blocking(move || std::fs::write(pipe, "go on")).await.unwrap().unwrap();
-    assert!(!early, "nothing is undone while it is at work");
-    assert_eq!(trial.rest(ended, uid).await.operation.state, State::Cancel);
-    assert_eq!(std::fs::read_to_string(log).unwrap(), "done\nundone\n");
+    assert_eq!(world.script.log(), [""; 0], "nothing is undone while it is at work");
+    go_on.send(()).unwrap();
+    assert_eq!(world.rest(uid).await.operation.state, State::Cancel);
+    assert_eq!(world.script.log(), ["done", "undone"]);
 }

@@ -6,9 +6,10 @@
 //! ```
 //!
 //! One that needs the resource alone has a turn for itself; those that share it have theirs
-//! together, up to the next that needs it alone. The line knows where the first turn ends, and whoever leaves
-//! can only move that end towards the back. So every question is answered by looking a place up,
-//! however long the line is. It knows nothing of lanes, nor of who has started, nor of other lines.
+//! together, up to the next that needs it alone. The line knows where the first turn ends, and
+//! whoever leaves can only move that end towards the back. So every question is answered by looking
+//! a place up, however long the line is. It knows nothing of lanes, nor of who has started, nor of
+//! other lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
-use crate::domain::{ResourceKind, Wait};
+use crate::domain::{Vm, Wait};
 
 use super::*;
 
@@ -323,7 +323,7 @@ impl ReferenceStateMachine for Model {
                     .into_iter()
                     .map(|(id, exclusive)| {
                         let mode = if exclusive { LockMode::Exclusive } else { LockMode::Shared };
-                        (ResourceId::new(ResourceKind::Vm, id), mode)
+                        (ResourceId::new(Vm::KIND, id), mode)
                     })
                     .collect();
                 Do::Accept(QueueEntry {
@@ -579,7 +579,7 @@ impl StateMachineTest for Under {
                 }
             }
         }
-        for resource in (1..4).map(|id| ResourceId::new(ResourceKind::Vm, id)) {
+        for resource in (1..4).map(|id| ResourceId::new(Vm::KIND, id)) {
             check_questions(queue, model, resource, None);
             for it in &model.known {
                 if it.entry.locks.iter().any(|(id, _)| *id == resource) {
@@ -684,7 +684,7 @@ prop_state_machine! {
 #[test]
 fn a_long_line_at_one_resource_is_joined_and_left_at_once() {
     const WAITING: u64 = 100_000;
-    let vm = ResourceId::new(ResourceKind::Vm, 1);
+    let vm = ResourceId::new(Vm::KIND, 1);
     let mut queue = Queue::new([("vm", 2)]);
     for uid in (1..=WAITING).map(Uid) {
         // Two that share it, then one that needs it alone.

@@ -50,8 +50,8 @@ impl<'c> Statements<'c> {
         })
     }
 
-    /// Writes changes that belong together: all of them, or none when one is refused. The outer error
-    /// is one that spoils the whole transaction.
+    /// Writes changes that belong together: all of them, or none when one is refused. The outer
+    /// error is one that spoils the whole transaction.
     pub(super) fn request(&mut self, changes: &[Change]) -> rusqlite::Result<rusqlite::Result<()>> {
         // A single statement is atomic by itself; only several need a savepoint.
         let several = changes.len() > 1;

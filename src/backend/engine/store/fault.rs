@@ -74,7 +74,8 @@ mod planned {
             plans.entry(file.to_owned()).or_default().clone()
         }
 
-        /// Plans a fault, or none, and counts places from here on. Gives where the last plan struck.
+        /// Plans a fault, or none, and counts places from here on. Gives where the last plan
+        /// struck.
         pub fn plan(&self, fault: Option<Fault>) -> Vec<String> {
             let mut plan = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *plan, Plan { fault, ..Plan::default() }).struck

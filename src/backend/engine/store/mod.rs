@@ -72,7 +72,8 @@ impl Store {
         &self.writer
     }
 
-    /// Returns, with a sentence, when nothing will ever be written again although it was not closed.
+    /// Returns, with a sentence, when nothing will ever be written again although it was not
+    /// closed.
     pub async fn broken(&self) -> BackendError {
         let mut health = self.writer.health();
         let dead = health.wait_for(|health| matches!(health, Health::Dead(_))).await;
@@ -161,8 +162,8 @@ fn broke(error: &tokio::task::JoinError) -> BackendError {
     BackendError::failed(format!("a reader of the store broke: {error}"))
 }
 
-/// The rows of a store that cannot be read, for `doctor`. Changes nothing; a state directory without
-/// a store has none.
+/// The rows of a store that cannot be read, for `doctor`. Changes nothing; a state directory
+/// without a store has none.
 ///
 /// # Errors
 /// When the file cannot be read at all.
@@ -216,8 +217,8 @@ fn harden(connection: &Connection, path: &Path) -> Result<(), BackendError> {
             .map_err(|error| broken(path, &error))?;
         if is != expected {
             return Err(BackendError::failed(format!(
-                "{}: SQLite answers {name}={is} where {expected} is needed; nothing would survive a \
-                 power cut. Put the state directory on a local filesystem",
+                "{}: SQLite answers {name}={is} where {expected} is needed; nothing would survive \
+                 a power cut. Put the state directory on a local filesystem",
                 path.display()
             )));
         }
@@ -246,8 +247,8 @@ fn recognise(connection: &Connection, path: &Path) -> Result<usize, BackendError
     }
     if version > newest {
         return Err(BackendError::failed(format!(
-            "{} was written by a newer hostler (its version is {version}, this one knows {newest}); \
-             nothing was changed. Start the newer hostler",
+            "{} was written by a newer hostler (its version is {version}, this one knows \
+             {newest}); nothing was changed. Start the newer hostler",
             path.display()
         )));
     }

@@ -11,7 +11,7 @@ use crate::backend::engine::storage::{Damaged, Opened};
 use crate::domain::filter::{cases, row_number};
 use crate::domain::{
     BackendError, FilterTest, LaneState, List, Operation, Quantity, Resource, ResourceId, State,
-    Step, Uid,
+    Step, Subject, Uid,
 };
 
 use super::row;
@@ -225,7 +225,8 @@ pub fn steps(
 /// How many operations there are. Numbers have no gaps, so nothing is counted.
 pub fn count(connection: &Connection) -> rusqlite::Result<u64> {
     connection.query_row(
-        "SELECT coalesce((SELECT max(uid) FROM operation) - (SELECT min(uid) FROM operation) + 1, 0)",
+        "SELECT coalesce((SELECT max(uid) FROM operation) - (SELECT min(uid) FROM operation) + 1, \
+         0)",
         [],
         |row| row.get(0),
     )
@@ -288,7 +289,8 @@ pub fn operations(
         };
         values = vec![integer(offset), integer(list.limit.into())];
         format!(
-            "SELECT {} FROM operation WHERE uid {compare} {first} ORDER BY uid {direction} LIMIT ?2",
+            "SELECT {} FROM operation WHERE uid {compare} {first} ORDER BY uid {direction} LIMIT \
+             ?2",
             row::OPERATION
         )
     } else {
@@ -311,6 +313,10 @@ pub fn operations(
 }
 
 /// The column of the table for a column of the list.
+fn holds(name: &str) -> Option<Quantity> {
+    Subject::Operations.column(name).map(|column| column.holds)
+}
+
 fn column(name: &str) -> Option<&'static str> {
     Some(match name {
         "uid" | "id" => "uid",
@@ -368,7 +374,7 @@ fn test(test: &FilterTest, values: &mut Vec<Value>) -> String {
             states(test)
         }
         FilterTest::Is { column: name, text } | FilterTest::Contains { column: name, text } => {
-            let Some(column) = column(name).filter(|_| Quantity::of(name) == Quantity::Text) else {
+            let Some(column) = column(name).filter(|_| holds(name) == Some(Quantity::Text)) else {
                 return "0".to_owned();
             };
             let pattern = match test {
@@ -378,12 +384,12 @@ fn test(test: &FilterTest, values: &mut Vec<Value>) -> String {
             format!("{column} GLOB {}", bind(Value::Text(pattern)))
         }
         FilterTest::Within { column: name, from, to } => {
-            let Some(column) = column(name).filter(|_| Quantity::of(name) != Quantity::Text) else {
+            let Some(column) = column(name).filter(|_| holds(name) != Some(Quantity::Text)) else {
                 return "0".to_owned();
             };
-            let number = match Quantity::of(name) {
+            let number = match holds(name) {
                 // Lists speak of seconds, the table of milliseconds.
-                Quantity::Moment => format!("{column} / 1000"),
+                Some(Quantity::Moment) => format!("{column} / 1000"),
                 _ => column.to_owned(),
             };
             let mut bounds = vec![format!("{number} IS NOT NULL")];

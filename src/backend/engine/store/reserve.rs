@@ -1,8 +1,8 @@
 //! The reserve: room that is kept so that ends can be written when the disk is full.
 //!
-//! A full disk must not keep anybody from cancelling what fills it. So a file beside the store holds
-//! some room, really allocated; it is given up when the disk is full, and made again when there is
-//! room for it and more.
+//! A full disk must not keep anybody from cancelling what fills it. So a file beside the store
+//! holds some room, really allocated; it is given up when the disk is full, and made again when
+//! there is room for it and more.
 
 use std::fs::File;
 use std::io;

@@ -391,14 +391,15 @@ proptest! {
             let filter = Filter::parse(&filter, Subject::Operations, &now).unwrap();
             let mut naive: Vec<&Operation> = rows
                 .iter()
-                .filter(|row| filter.matches(Operation::COLUMNS, |name| row.field(name)))
+                .filter(|row| filter.matches(Operation::columns(), |name| row.field(name)))
                 .collect();
             if !ascending {
                 naive.reverse();
             }
             let around = around.filter(|around| naive.iter().any(|row| row.uid.0 == *around));
             let sort = ascending.then(|| Sort { column: "uid".into(), descending: false });
-            let list = List { of: Subject::Operations, filter: filter.clone(), sort, offset, limit, around };
+            let of = Subject::Operations;
+            let list = List { of, filter: filter.clone(), sort, offset, limit, around };
             let (total, at, found) = reader::operations(&connection, &list).unwrap();
             prop_assert_eq!(total, naive.len() as u64, "{:?}", filter);
             let window: Vec<Operation> = naive

@@ -30,8 +30,8 @@ const MOST: usize = 4096;
 /// The longest a transaction waits for the next request it expects: less than a trip to most disks.
 const PATIENCE: Duration = Duration::from_micros(100);
 
-/// From how many answered callers on the next transaction expects as many again. A few have nothing to
-/// gain from waiting for each other.
+/// From how many answered callers on the next transaction expects as many again. A few have nothing
+/// to gain from waiting for each other.
 const MANY: usize = 8;
 
 /// Changes that are written together or not at all, and who wants to know.
@@ -68,7 +68,8 @@ impl Writer {
         let thread = move || {
             let health = &tell;
             let mut writer = Thread { connection, waiting, path, known, reserve, faults, health };
-            // It outlives the writing: nobody is told that there is no answer before it is known why.
+            // It outlives the writing: nobody is told that there is no answer before it is known
+            // why.
             let mut batch = Batch::default();
             let written = std::panic::catch_unwind(AssertUnwindSafe(|| writer.write(&mut batch)));
             let died = match written {
@@ -291,8 +292,8 @@ impl Thread<'_> {
     /// Gives up the reserve, and takes no new work from now on. Says whether there is room now.
     fn give_room(&mut self) -> bool {
         self.health.send_replace(Health::Full);
-        // What is in the log already moves into the store, so that the log can begin anew; as far as
-        // that needs no room itself.
+        // What is in the log already moves into the store, so that the log can begin anew; as far
+        // as that needs no room itself.
         let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         self.reserve.give_up()
     }
@@ -340,8 +341,9 @@ fn is_full(error: &rusqlite::Error) -> bool {
 }
 
 /// The next request for a transaction that has begun. When the last one answered many callers, the
-/// first of them to ask again would get a transaction for itself while all others wait for the next:
-/// twice as many trips to the disk for the same work. So one that is `expected` is waited for a little.
+/// first of them to ask again would get a transaction for itself while all others wait for the
+/// next: twice as many trips to the disk for the same work. So one that is `expected` is waited for
+/// a little.
 fn another(waiting: &mpsc::Receiver<Request>, expected: bool) -> Option<Request> {
     let mut next = waiting.try_recv().ok();
     if next.is_none() && expected {

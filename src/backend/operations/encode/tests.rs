@@ -5,12 +5,11 @@ use serde_json::json;
 use crate::backend::testing::fake_encoder::Encoding as Does;
 use crate::backend::testing::trial::Trial;
 use crate::domain::{
-    Backend, Control, Encoding, EncodingState, Params, Reason, Resource, ResourceKind, State,
-    StepState,
+    Backend, Control, Encoding, EncodingState, Params, Reason, Resource, State, StepState,
 };
 
 async fn encoding(trial: &Trial, id: u64) -> Encoding {
-    match trial.resource(ResourceKind::Encoding, id).await {
+    match trial.resource(Encoding::KIND, id).await {
         Some(Resource::Encoding(encoding)) => encoding,
         other => panic!("{other:?}"),
     }
@@ -182,12 +181,12 @@ async fn deleting_keeps_the_output_unless_asked() {
     let output = trial.path("talk.mp4");
     trial.done("encode", json!({ "source": source })).await;
     trial.done("encoding_delete", json!({ "encoding": 1 })).await;
-    assert!(trial.resource(ResourceKind::Encoding, 1).await.is_none());
+    assert!(trial.resource(Encoding::KIND, 1).await.is_none());
     assert!(output.exists());
 
     std::fs::remove_file(&output).unwrap();
     trial.done("encode", json!({ "source": source })).await;
     trial.done("encoding_delete", json!({ "encoding": 2, "output": true })).await;
-    assert!(trial.resource(ResourceKind::Encoding, 2).await.is_none());
+    assert!(trial.resource(Encoding::KIND, 2).await.is_none());
     assert!(!output.exists());
 }

@@ -9,10 +9,10 @@ use crate::backend::testing::fake::Trouble;
 use crate::backend::testing::harness::Harness;
 use crate::domain::{Control, State};
 
-const STORE: [&str; 3] = ["hostler.db", "hostler.db-wal", "hostler.db-shm"];
+const DATABASE: [&str; 3] = ["hostler.db", "hostler.db-wal", "hostler.db-shm"];
 
 fn lose_database(dir: &Path) {
-    for file in STORE {
+    for file in DATABASE {
         let _ = fs::remove_file(dir.join(file));
     }
 }
@@ -40,14 +40,15 @@ async fn a_file_of_another_life_is_never_taken_for_our_own() {
     harness.some_image().await;
     let copies = tempfile::tempdir().unwrap();
     let older = copies.path().join("older.db");
-    let mut harness =
-        harness.restart_after(|dir| fs::copy(dir.join(STORE[0]), &older).map(drop).unwrap()).await;
+    let mut harness = harness
+        .restart_after(|dir| fs::copy(dir.join(DATABASE[0]), &older).map(drop).unwrap())
+        .await;
     harness.some_disk().await;
     fs::write(harness.dir().join("disks/1.qcow2"), "precious").unwrap();
     let mut harness = harness
         .restart_after(|dir| {
             lose_database(dir);
-            fs::copy(&older, dir.join(STORE[0])).unwrap();
+            fs::copy(&older, dir.join(DATABASE[0])).unwrap();
         })
         .await;
     assert_eq!(harness.some_disk().await, 2);

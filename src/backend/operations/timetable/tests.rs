@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use crate::backend::testing::trial::Trial;
-use crate::domain::{Every, Reason, Resource, ResourceKind, RunOutcome, State, Task};
+use crate::domain::{Every, Reason, Resource, RunOutcome, State, Task};
 
 async fn task(trial: &Trial, id: u64) -> Task {
-    match trial.resource(ResourceKind::Task, id).await {
+    match trial.resource(Task::KIND, id).await {
         Some(Resource::Task(task)) => task,
         other => panic!("{other:?}"),
     }
@@ -83,5 +83,5 @@ async fn a_deleted_task_is_gone() {
     let params = json!({ "name": "nightly", "kind": "encode", "params": { "source": source } });
     trial.done("task_create", params).await;
     trial.done("task_delete", json!({ "task": 1 })).await;
-    assert!(trial.resource(ResourceKind::Task, 1).await.is_none());
+    assert!(trial.resource(Task::KIND, 1).await.is_none());
 }

@@ -3,7 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::domain::{DiskState, Resource, ResourceId, ResourceKind, State};
+use crate::domain::{
+    Disk, DiskState, Encoding, Image, Resource, ResourceId, ResourceKind, State, Vm,
+};
 
 use super::{Finding, Known};
 use crate::backend::state_files::beneath::Folder;
@@ -15,7 +17,8 @@ use crate::backend::watchers::timekeeper;
 
 /// What else may lie in the state directory: what the clock showed, a configuration, what the
 /// console remembers, probes.
-const OURS: [&str; 5] = [timekeeper::FILE, "config.toml", "console.json", "lost+found", "probes"];
+const OURS: [&str; 5] =
+    [timekeeper::CLOCK_FILE, "config.toml", "console.json", "lost+found", "probes"];
 
 /// What is found of a file that nobody knows.
 const UNKNOWN: &str = "the database does not know it";
@@ -77,13 +80,13 @@ impl Walk<'_> {
 
     fn resources(&mut self) {
         let dir = self.known.dir().to_owned();
-        for kind in [ResourceKind::Vm, ResourceKind::Image] {
+        for kind in [Vm::KIND, Image::KIND] {
             let folder = dir.join(folder_of(kind));
             for name in self.names(&folder) {
                 self.in_folders(kind, &folder, &name);
             }
         }
-        for place in [folder_of(ResourceKind::Disk), TRASH] {
+        for place in [folder_of(Disk::KIND), TRASH] {
             let folder = dir.join(place);
             for name in self.names(&folder) {
                 self.in_disks(&folder, &name, place == TRASH);
@@ -137,7 +140,7 @@ impl Walk<'_> {
         }
         let Some(number) = number(name) else { return self.unknown(&path) };
         let id = ResourceId::new(kind, number);
-        let is_known = self.known.inventory.get(id).is_some() || self.is_making(id);
+        let is_known = self.known.inventory.resource(id).is_some() || self.is_making(id);
         if name == number.to_string() {
             if !is_known {
                 return self.unknown(&path);
@@ -154,7 +157,7 @@ impl Walk<'_> {
     fn inside(&mut self, kind: ResourceKind, folder: &Path) {
         for name in self.names(folder) {
             let unfinished = name.contains(".partial")
-                || (kind == ResourceKind::Image && matches!(&*name, "tree" | "job"));
+                || (kind == Image::KIND && matches!(&*name, "tree" | "job"));
             if unfinished && (self.strict || !is_unwritten(&name)) {
                 self.finds(&folder.join(name), "an operation left this behind", "remove it");
             }
@@ -164,28 +167,28 @@ impl Walk<'_> {
     /// A name in the folder of disks, or in the trash.
     fn in_disks(&mut self, folder: &Path, name: &str, trashed: bool) {
         let path = folder.join(name);
-        if let Some(id) = mark::resource(ResourceKind::Disk, name).filter(|_| !trashed) {
+        if let Some(id) = mark::resource(Disk::KIND, name).filter(|_| !trashed) {
             return self.marked(&path, id);
         }
         if is_unwritten(name) && !self.strict {
             return;
         }
         let Some(number) = number(name) else { return self.unknown(&path) };
-        let id = ResourceId::new(ResourceKind::Disk, number);
+        let id = ResourceId::new(Disk::KIND, number);
         if self.known.is_busy(id) {
             return;
         }
-        let here = self.known.inventory.disk(number).is_some_and(|disk| {
+        let here = self.known.inventory.get::<Disk>(number).is_some_and(|disk| {
             disk.state != DiskState::BeingCreated && (disk.state == DiskState::Trashed) == trashed
         });
         let described = description::of_disk(
             self.known.dir(),
-            if trashed { TRASH } else { folder_of(ResourceKind::Disk) },
+            if trashed { TRASH } else { folder_of(Disk::KIND) },
             number,
         );
         let ours = name == format!("{number}.qcow2") || path == described;
         // After a kill a description may still lie where the disk was before.
-        let lags = !self.strict && path == described && self.known.inventory.get(id).is_some();
+        let lags = !self.strict && path == described && self.known.inventory.resource(id).is_some();
         let known = (ours && here) || lags;
         if !known {
             self.unknown(&path);
@@ -199,8 +202,7 @@ impl Walk<'_> {
     fn encodings(&mut self) {
         let folder = self.known.dir().join(ENCODINGS);
         for name in self.names(&folder) {
-            let id =
-                name.parse().ok().map(|number| ResourceId::new(ResourceKind::Encoding, number));
+            let id = name.parse().ok().map(|number| ResourceId::new(Encoding::KIND, number));
             if !id.is_some_and(|id| self.known.is_open(id)) {
                 self.finds(&folder.join(name), "an encoding left this behind", "remove it");
             }

@@ -56,7 +56,7 @@ async fn everything_out_of_order_is_found() {
     fs::remove_file(dir.join("vms/1/root.qcow2")).unwrap();
     fs::write(dir.join("disks/1.qcow2"), "disk of 5").unwrap();
     let stranger = Mark { operation: crate::domain::Uid(1), created_ms: 0 };
-    stranger.write(&dir, ResourceId::new(ResourceKind::Vm, 5)).unwrap();
+    stranger.write(&dir, ResourceId::new(Vm::KIND, 5)).unwrap();
     let found: Vec<String> = findings(&harness, true)
         .await
         .into_iter()

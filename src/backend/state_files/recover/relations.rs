@@ -11,13 +11,13 @@ impl Plan<'_> {
     /// Makes VMs and disks agree. A disk that its VM may still use must not be called free.
     pub(super) fn relate(&mut self) {
         let all = |kind| self.inventory.of(kind).map(|it| (**it).clone());
-        let vms: BTreeMap<u64, Vm> = all(ResourceKind::Vm)
+        let vms: BTreeMap<u64, Vm> = all(Vm::KIND)
             .filter_map(|it| match it {
                 Resource::Vm(vm) => Some((vm.id, vm)),
                 _ => None,
             })
             .collect();
-        let disks: Vec<Disk> = all(ResourceKind::Disk)
+        let disks: Vec<Disk> = all(Disk::KIND)
             .filter_map(|it| match it {
                 Resource::Disk(disk) if disk.state != DiskState::BeingCreated => Some(disk),
                 _ => None,
@@ -58,10 +58,10 @@ impl Plan<'_> {
             return Some(*vm);
         }
         let lists = |vm: &&Vm| vm.disks.contains(&disk.id);
-        let is_taken = |vm: &&Vm| self.is_taken(ResourceKind::Vm, vm.id);
+        let is_taken = |vm: &&Vm| self.is_taken(Vm::KIND, vm.id);
         // A QEMU that was asked and does not have it is believed.
         let others = || vms.values().filter(|vm| !self.plugged.contains_key(&vm.id));
-        let said = disk.vm.filter(|_| self.is_taken(ResourceKind::Disk, disk.id));
+        let said = disk.vm.filter(|_| self.is_taken(Disk::KIND, disk.id));
         let names = |number: Option<u64>| others().find(move |vm| Some(vm.id) == number);
         let holder = others()
             .filter(is_taken)
@@ -79,7 +79,7 @@ impl Plan<'_> {
     /// Puts down what a resource is now, unless it is that already.
     fn change(&mut self, resource: Resource, how: String) {
         let id = resource.id();
-        if self.inventory.get(id).is_some_and(|known| *known == resource) {
+        if self.inventory.resource(id).is_some_and(|known| *known == resource) {
             return;
         }
         let what = format!("{id} '{}'", resource.name());

@@ -174,7 +174,7 @@ async fn what_a_qemu_has_is_so_whatever_is_said() {
     let harness = harness
         .restart_after(|dir| {
             // Started by nobody we know, without the disk that is said to be its.
-            fake.haunts(1);
+            fake.orphan(1);
             let done = recover_now(dir, &fake, false);
             assert_eq!(done.taken.len(), 2, "{done:?}");
         })

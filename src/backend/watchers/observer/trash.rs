@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::Site;
 use crate::backend::watchers::timekeeper::{Jump, Timekeeper};
-use crate::domain::{Disk, DiskState, Resource, ResourceId, ResourceKind};
+use crate::domain::{Disk, DiskState, Resource, ResourceId};
 
 /// How far the trash follows a clock that is set.
 pub(super) struct Followed {
@@ -87,7 +87,7 @@ impl Followed {
 /// Moves the time since when a disk is in the trash. Says whether that was done: not while an
 /// operation holds it.
 async fn tell(site: &Site, id: u64, by: SignedDuration) -> bool {
-    let id = ResourceId::new(ResourceKind::Disk, id);
+    let id = ResourceId::new(Disk::KIND, id);
     let Some(lease) = site.engine.lease(id) else { return false };
     let Resource::Disk(disk) = lease.resource() else { return false };
     let trashed = disk.trashed.and_then(|at| at.checked_add(by).ok());
@@ -102,7 +102,7 @@ async fn tell(site: &Site, id: u64, by: SignedDuration) -> bool {
 /// The disks in the trash.
 pub(super) fn disks(site: &Site) -> Vec<Disk> {
     site.engine.inventory(|inventory| {
-        let disks = inventory.of(ResourceKind::Disk).filter_map(|it| match &**it {
+        let disks = inventory.of(Disk::KIND).filter_map(|it| match &**it {
             Resource::Disk(disk) if disk.state == DiskState::Trashed => Some(disk.clone()),
             _ => None,
         });
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
     use crate::backend::ports::{GuestEvent, GuestStatus};
     use crate::backend::testing::harness::Harness;
-    use crate::domain::Fact;
+    use crate::domain::{Disk, Fact, Vm};
 
     #[tokio::test]
     async fn nothing_is_purged_because_the_clock_was_set() {
@@ -130,7 +130,7 @@ mod tests {
         harness.fake.advance(Duration::from_secs(86_400));
         let before = harness.disk(disk).await.trashed.unwrap();
         let ten_years = SignedDuration::from_hours(24 * 3650);
-        let id = ResourceId::new(ResourceKind::Disk, disk);
+        let id = ResourceId::new(Disk::KIND, disk);
         let is = |it: &Resource, at| matches!(it, Resource::Disk(it) if it.trashed == Some(at));
         let trashed_at = |at: Timestamp| move |it: &Resource| is(it, at);
         harness.fake.sets_clock(ten_years);
@@ -141,7 +141,7 @@ mod tests {
         let mut harness = harness.restart().await;
         harness.becomes(id, trashed_at(before)).await;
         harness.fake.becomes(vm, GuestStatus::Paused, GuestEvent::Paused);
-        harness.becomes(ResourceId::new(ResourceKind::Vm, vm), |it| it.state() == "paused").await;
+        harness.becomes(ResourceId::new(Vm::KIND, vm), |it| it.state() == "paused").await;
         assert_eq!(harness.disk(disk).await.state, DiskState::Trashed);
         harness.fake.advance(Duration::from_secs(6 * 86_400));
         while harness.resource(id).await.is_some() {

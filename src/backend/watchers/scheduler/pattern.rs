@@ -59,7 +59,8 @@ pub fn next(repeat: &Repeat, after: Timestamp, zone: &TimeZone) -> Option<Timest
 }
 
 /// How many firings there are after `after` and up to `until`, and the last of them. Days are
-/// counted, and minutes only on those that are not like others: after ten years there are five million.
+/// counted, and minutes only on those that are not like others: after ten years there are five
+/// million.
 pub(super) fn firings(
     repeat: &Repeat,
     pattern: &Pattern,

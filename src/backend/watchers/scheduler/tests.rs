@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::backend::testing::trial::{Trial, until};
-use crate::domain::{Backend, Every, Fact, Repeat};
+use crate::domain::{Backend, Every, Fact, Repeat, Task};
 
 use super::*;
 
@@ -58,7 +58,12 @@ fn every(min: u8, max: u8) -> impl Strategy<Value = Every> {
 
 prop_compose! {
     fn repeats()(
-        minute in prop_oneof![Just(Every::Any), Just(Every::At(0)), Just(Every::At(30)), every(0, 59)],
+        minute in prop_oneof![
+            Just(Every::Any),
+            Just(Every::At(0)),
+            Just(Every::At(30)),
+            every(0, 59)
+        ],
         hour in prop_oneof![every(0, 3), every(0, 23)],
         day in prop_oneof![3 => Just(Every::Any), 1 => every(1, 31)],
         week in prop_oneof![3 => Just(Every::Any), 1 => every(1, 5)],
@@ -150,7 +155,7 @@ fn a_day_outside_its_week_never_fires() {
 }
 
 async fn task(trial: &Trial, id: u64) -> Task {
-    match trial.resource(ResourceKind::Task, id).await {
+    match trial.resource(Task::KIND, id).await {
         Some(Resource::Task(task)) => task,
         other => panic!("{other:?}"),
     }

@@ -3,8 +3,12 @@
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use super::query::Value;
-use super::{Params, Uid};
+use crate::domain::query::Value;
+use crate::domain::resource::{
+    Column, Detail, Emphasis, Quantity, ResourceKind, ResourceSpec, ResourceType, StateSpec,
+    StateTone, Switch,
+};
+use crate::domain::{Params, Uid};
 
 /// One field of a [`Repeat`]: a number, or `*` for any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -88,6 +92,37 @@ pub struct Repeat {
     pub end: Option<Date>,
 }
 
+impl std::fmt::Display for Repeat {
+    /// In words: `at 03:15, on Monday`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        use Every::{Any, At};
+        const DAYS: [&str; 7] =
+            ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+        match (self.hour, self.minute) {
+            (Any, Any) => write!(f, "every minute")?,
+            (Any, At(minute)) => write!(f, "every hour at :{minute:02}")?,
+            (At(hour), Any) => write!(f, "every minute from {hour:02}:00 to {hour:02}:59")?,
+            (At(hour), At(minute)) => write!(f, "at {hour:02}:{minute:02}")?,
+        }
+        if let At(weekday) = self.weekday {
+            write!(f, ", on {}", DAYS.get(usize::from(weekday)).unwrap_or(&"?"))?;
+        }
+        if let At(day) = self.day {
+            write!(f, ", on day {day} of the month")?;
+        }
+        if let At(week) = self.week {
+            write!(f, ", in week {week} of the month")?;
+        }
+        if let Some(start) = self.start {
+            write!(f, ", from {start}")?;
+        }
+        if let Some(end) = self.end {
+            write!(f, ", until {end}")?;
+        }
+        Ok(())
+    }
+}
+
 /// What became of a firing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
@@ -104,6 +139,18 @@ pub enum RunOutcome {
     },
     /// hostler was not running at that time.
     Missed,
+}
+
+impl RunOutcome {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Queued { .. } => "queued",
+            Self::Refused { .. } => "refused",
+            Self::Missed => "missed",
+        }
+    }
 }
 
 /// One firing of a task.
@@ -175,35 +222,94 @@ pub struct Task {
     pub created: Timestamp,
 }
 
-impl Task {
-    /// How many firings are kept with the task.
-    pub const RUNS_KEPT: usize = 20;
+impl ResourceType for Task {
+    const KIND: ResourceKind = ResourceKind::own("task");
 
-    /// The columns filters and sorting know beyond `id`, `name` and `state`.
-    pub const COLUMNS: &[&str] = &["kind", "next", "missed", "refused", "created"];
+    fn spec() -> ResourceSpec {
+        let own = [
+            Column::new("next", Quantity::Moment).shown(12, 38).listed(),
+            Column::new("kind", Quantity::Text).titled("does").shown(13, 72).listed(),
+            Column::new("last", Quantity::Text).shown(14, 56),
+            Column::new("missed", Quantity::Number).listed(),
+            Column::new("refused", Quantity::Number),
+            Column::created(),
+        ];
+        ResourceSpec {
+            intro: "tasks that do any of this by the clock".into(),
+            columns: Column::first(11).into_iter().chain(own).collect(),
+            states: vec![
+                StateSpec::new("active", StateTone::Running),
+                StateSpec::new("inactive", StateTone::Resting),
+            ],
+            switches: vec![Switch {
+                name: "task_toggle".into(),
+                title: "on/off".into(),
+                doc: "Let the task fire by itself, or stop it from doing so.".into(),
+                keys: vec!["e".into()],
+                rank: 12,
+                kinds: vec!["task_disable".into(), "task_enable".into()],
+            }],
+            ..ResourceSpec::new("task", "tasks", "scheduled tasks")
+        }
+    }
 
-    /// `active` or `inactive`.
-    #[must_use]
-    pub const fn state(&self) -> &'static str {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn state(&self) -> &'static str {
         if self.active { "active" } else { "inactive" }
     }
 
-    /// The same task after a person has seen to it: what went wrong before does not count any more.
-    #[must_use]
-    pub fn acknowledged(self) -> Self {
-        Self { missed: 0, refused: 0, problem: None, ..self }
-    }
-
-    /// The value of a column.
-    #[must_use]
-    pub fn field(&self, name: &str) -> Option<Value> {
-        match name {
+    fn value(&self, column: &str) -> Option<Value> {
+        match column {
             "kind" => Some(Value::Text(self.kind.clone())),
             "next" => self.next.map(|next| Value::Number(next.as_second() as f64)),
+            "last" => self.runs.first().map(|run| Value::Text(run.outcome.word().to_owned())),
             "missed" => Some(Value::Number(self.missed as f64)),
             "refused" => Some(Value::Number(self.refused as f64)),
             "created" => Some(Value::Number(self.created.as_second() as f64)),
             _ => None,
         }
+    }
+
+    fn details(&self) -> Vec<Detail> {
+        let never = if self.active { "never again" } else { "not while it is off" };
+        let mut details = vec![
+            Detail::text("when", self.repeat.to_string()),
+            self.next.map_or_else(|| Detail::text("next", never), |at| Detail::moment("next", at)),
+            Detail::text("does", &self.kind),
+        ];
+        for (name, value) in &self.params {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            details.push(Detail::text("", format!("{name}={value}")).with(Emphasis::Quiet));
+        }
+        if let Some(problem) = &self.problem {
+            details.push(Detail::text("problem", problem).with(Emphasis::Bad));
+        }
+        details
+    }
+
+    fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    fn asks_for(&self) -> Option<&str> {
+        Some(&self.kind)
+    }
+}
+
+impl Task {
+    /// How many firings are kept with the task.
+    pub const RUNS_KEPT: usize = 20;
+
+    /// The same task after a person has seen to it: what went wrong before does not count any more.
+    #[must_use]
+    pub fn acknowledged(self) -> Self {
+        Self { missed: 0, refused: 0, problem: None, ..self }
     }
 }

@@ -5,7 +5,12 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::query::Value;
+use super::Vm;
+use crate::domain::query::Value;
+use crate::domain::resource::{
+    Column, Detail, Emphasis, Piece, Quantity, ResourceId, ResourceKind, ResourceSpec,
+    ResourceType, StateSpec, StateTone,
+};
 
 /// How the ids of disks' devices begin, before the number.
 const DEVICE: &str = "hostler-disk-";
@@ -139,14 +144,44 @@ pub struct Disk {
     pub trashed: Option<Timestamp>,
 }
 
-impl Disk {
-    /// The columns filters and sorting know beyond `id`, `name` and `state`.
-    pub const COLUMNS: &[&str] = &["size", "fstype", "vm", "created"];
+impl ResourceType for Disk {
+    const KIND: ResourceKind = ResourceKind::own("disk");
 
-    /// The value of a column.
-    #[must_use]
-    pub fn field(&self, name: &str) -> Option<Value> {
-        match name {
+    fn spec() -> ResourceSpec {
+        let own = [
+            Column::new("size", Quantity::Mib).member("size_mb").shown(9, 38).listed(),
+            Column::new("fstype", Quantity::Text).titled("fs").shown(8, 52).listed(),
+            Column::new("vm", Quantity::Number).refers_to(Vm::KIND).shown(14, 60).listed(),
+            Column::created(),
+        ];
+        let state = |state: DiskState, tone| StateSpec::new(state.word(), tone);
+        ResourceSpec {
+            intro: "disks to attach to them".into(),
+            columns: Column::first(14).into_iter().chain(own).collect(),
+            states: vec![
+                state(DiskState::BeingCreated, StateTone::Busy),
+                state(DiskState::Free, StateTone::Resting),
+                state(DiskState::Attached, StateTone::Running),
+                state(DiskState::Trashed, StateTone::Resting),
+            ],
+            ..ResourceSpec::new("disk", "disks", "disks")
+        }
+    }
+
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn state(&self) -> &'static str {
+        self.state.word()
+    }
+
+    fn value(&self, column: &str) -> Option<Value> {
+        match column {
             "size" => Some(Value::Number(self.size_mb as f64)),
             "fstype" => Some(Value::Text(self.fstype.word().to_owned())),
             "vm" => self.vm.map(|vm| Value::Number(vm as f64)),
@@ -155,6 +190,40 @@ impl Disk {
         }
     }
 
+    fn details(&self) -> Vec<Detail> {
+        let bytes = (self.size_mb << 20) as f64;
+        let mut details = vec![
+            Detail::amount("size", bytes, Quantity::Bytes),
+            Detail::text("made as", self.fstype.word()),
+        ];
+        for vm in self.refers_to() {
+            details.push(Detail::pieces("vm", [Piece::Name(vm)]));
+            // udev puts the bus and the maker before it; a shell finds it all the same.
+            let seen = format!("/dev/disk/by-id/*_{}", self.device_id());
+            details.push(Detail::text("in guest", seen));
+        }
+        let file = format!("{} ({})", self.path.display(), self.format.word());
+        details.push(Detail::text("file", file));
+        details.push(Detail::moment("created", self.created).with(Emphasis::Quiet));
+        details
+            .extend(self.trashed.map(|at| Detail::moment("trashed", at).with(Emphasis::Warning)));
+        details
+    }
+
+    fn note(&self) -> String {
+        format!("{} · {} MB", self.state.word(), self.size_mb)
+    }
+
+    fn refers_to(&self) -> Vec<ResourceId> {
+        self.vm.iter().map(|vm| ResourceId::new(Vm::KIND, *vm)).collect()
+    }
+
+    fn holds_name(&self) -> bool {
+        self.state != DiskState::Trashed
+    }
+}
+
+impl Disk {
     /// The serial number the guest sees (`/dev/disk/by-id/…_hostler-disk-3`), and the id QEMU
     /// knows the device by.
     #[must_use]

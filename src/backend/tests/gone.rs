@@ -1,24 +1,18 @@
 //! What was never made, or is gone, does not come back.
 
-use std::sync::Arc;
-
 use serde_json::json;
 
-use crate::backend::engine::core::Committing;
-use crate::backend::engine::storage::Changed;
 use crate::backend::engine::store::FILE;
 use crate::backend::testing::fake::Trouble;
 use crate::backend::testing::harness::Harness;
-use crate::domain::{
-    Accepted, Control, LaneChange, Params, Reason, Resource, ResourceId, ResourceKind, State, Uid,
-};
+use crate::domain::{Accepted, Control, Disk, LaneChange, Params, ResourceId, State, Uid, Vm};
 
 const fn vm(id: u64) -> ResourceId {
-    ResourceId::new(ResourceKind::Vm, id)
+    ResourceId::new(Vm::KIND, id)
 }
 
 const fn disk(id: u64) -> ResourceId {
-    ResourceId::new(ResourceKind::Disk, id)
+    ResourceId::new(Disk::KIND, id)
 }
 
 fn lane(name: &str, change: LaneChange) -> Control {
@@ -174,23 +168,6 @@ async fn what_cannot_be_read_is_not_taken_for_gone() {
     let (state, why) = ended_as(&mut harness, start.uid).await;
     assert_eq!(state, State::Error);
     assert!(why.contains("vm/1 cannot be read") && why.contains("doctor"), "{why}");
-}
-
-#[tokio::test]
-async fn a_put_of_what_is_gone_is_refused_and_not_written() {
-    let mut harness = Harness::open();
-    harness.some_halted_vm().await;
-    let phantom = harness.vm(1).await;
-    harness.done("vm_delete", json!({ "vm": 1 })).await;
-    let changed = || vec![Changed::Put(Arc::new(Resource::Vm(phantom.clone())))];
-    let engine = &harness.backend.engine;
-    let phantom = Committing { changed: changed(), runs: None };
-    let put = engine.transact(|live| phantom.stage(live, None, Vec::new()));
-    let error = put.await.unwrap_err();
-    assert_eq!(error.to_string(), "vm/1 does not exist");
-    let (reason, field, _) = harness.refused("vm_start", json!({ "vm": 1 })).await;
-    assert_eq!((reason, field.as_str()), (Reason::Existence, "vm"));
-    is_gone(harness, vm(1)).await;
 }
 
 #[tokio::test]

@@ -5,8 +5,12 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::DiskFormat;
-use super::query::Value;
+use super::disk::DiskFormat;
+use crate::domain::query::Value;
+use crate::domain::resource::{
+    Column, Detail, Emphasis, Piece, Quantity, ResourceKind, ResourceSpec, ResourceType, StateSpec,
+    StateTone,
+};
 
 /// What an image is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -100,19 +104,78 @@ pub struct Image {
     pub created: Timestamp,
 }
 
-impl Image {
-    /// The columns filters and sorting know beyond `id`, `name` and `state`.
-    pub const COLUMNS: &[&str] = &["label", "source", "bytes", "created"];
+impl ResourceType for Image {
+    const KIND: ResourceKind = ResourceKind::own("image");
 
-    /// The value of a column.
-    #[must_use]
-    pub fn field(&self, name: &str) -> Option<Value> {
-        match name {
+    fn spec() -> ResourceSpec {
+        let own = [
+            Column::new("bytes", Quantity::Bytes).titled("size").shown(9, 44).listed(),
+            Column::new("label", Quantity::Text).titled("what").shown(24, 62).listed().quiet(),
+            Column::new("source", Quantity::Text).listed(),
+            Column::created(),
+        ];
+        let state = |state: ImageState, tone| StateSpec::new(state.word(), tone);
+        ResourceSpec {
+            columns: Column::first(14).into_iter().chain(own).collect(),
+            states: vec![
+                state(ImageState::BeingCreated, StateTone::Busy),
+                state(ImageState::Ready, StateTone::Running),
+            ],
+            aside: true,
+            ..ResourceSpec::new("image", "images", "images")
+        }
+    }
+
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn state(&self) -> &'static str {
+        self.state.word()
+    }
+
+    fn value(&self, column: &str) -> Option<Value> {
+        match column {
             "label" => Some(Value::Text(self.label.clone())),
             "source" => Some(Value::Text(self.source.clone())),
-            "bytes" => Some(Value::Number(self.bytes as f64)),
+            "bytes" => (self.bytes > 0).then_some(Value::Number(self.bytes as f64)),
             "created" => Some(Value::Number(self.created.as_second() as f64)),
             _ => None,
         }
+    }
+
+    fn details(&self) -> Vec<Detail> {
+        let boots = match &self.form {
+            Some(ImageForm::Disk { .. }) => "a disk with its own boot loader",
+            Some(ImageForm::DirectDisk { .. }) => "a disk; QEMU loads the kernel",
+            Some(ImageForm::Direct { .. }) => "a kernel and an initrd",
+            Some(ImageForm::Iso { .. }) => "a bootable CD",
+            None => "not ready yet",
+        };
+        let mut size = vec![Piece::Amount(self.bytes as f64, Quantity::Bytes)];
+        if self.virtual_bytes > 0 {
+            let seen = Piece::Amount(self.virtual_bytes as f64, Quantity::Bytes);
+            size.extend([Piece::text(", "), seen, Piece::text(" to a guest")]);
+        }
+        let mut details = vec![
+            Detail::text("what", &self.label),
+            Detail::text("boots", boots),
+            Detail::text("login", &self.login),
+            Detail::text("source", &self.source),
+            Detail::pieces("size", size),
+        ];
+        if let Some(sha256) = &self.sha256 {
+            details.push(Detail::text("sha256", sha256).with(Emphasis::Quiet));
+        }
+        details.push(Detail::moment("created", self.created).with(Emphasis::Quiet));
+        details
+    }
+
+    fn note(&self) -> String {
+        self.label.clone()
     }
 }

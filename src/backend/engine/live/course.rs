@@ -1,0 +1,287 @@
+//! The course of operations through what is in flight: asked for, started, ended.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::engine::kind::Kinds;
+use crate::backend::engine::queue::{QueueEntry, Turn};
+use crate::domain::{
+    Lane, LaneChange, Operation, Params, Progress, Resource, ResourceId, ResourceKind, State, Uid,
+    Wait,
+};
+
+use super::{Failed, Live, Open, Replaced, Run};
+
+/// Asked for.
+impl Live {
+    /// The number of the next operation.
+    pub const fn next_uid(&self) -> Uid {
+        Uid(self.last_uid + 1)
+    }
+
+    /// Gives out the next number of a kind of resource.
+    pub fn next_id(&mut self, kind: ResourceKind) -> u64 {
+        self.inventory.next(kind)
+    }
+
+    /// Shows how it would be without a resource.
+    pub fn without<T>(&mut self, id: ResourceId, look: impl FnOnce(&Self) -> T) -> T {
+        let own = self.inventory.resource(id).cloned().map(Arc::new);
+        self.inventory.remove(id);
+        let seen = look(self);
+        if let Some(own) = own {
+            self.inventory.put(own);
+        }
+        seen
+    }
+
+    /// Takes a new operation in, which is on its way to the disk, with what is put together with
+    /// it.
+    pub fn accept(
+        &mut self,
+        operation: Arc<Operation>,
+        params: Arc<Params>,
+        entry: QueueEntry,
+        put: Vec<Arc<Resource>>,
+    ) -> Replaced {
+        let uid = operation.uid;
+        self.last_uid = uid.0;
+        self.queue.accept(entry);
+        self.families.join(&operation);
+        self.open.insert(uid, Open::new(operation, params));
+        self.put(put)
+    }
+
+    /// Takes a new operation out again, which could not be written. Its number is free as soon as no
+    /// later one is in use, so that numbers have no gaps.
+    pub fn retract(&mut self, uid: Uid, replaced: Replaced) {
+        self.queue.withdraw(uid);
+        if let Some(open) = self.open.remove(&uid) {
+            self.families.leave(&open.operation);
+        }
+        self.unwritten.insert(uid);
+        while self.unwritten.remove(&Uid(self.last_uid)) {
+            self.last_uid -= 1;
+        }
+        self.put_back(replaced);
+    }
+
+    /// Queues an operation in `ERROR` again, as `operation`; that is on its way to the disk.
+    ///
+    /// # Errors
+    /// When it is not in `ERROR` any more: the state it is in.
+    pub fn requeue(
+        &mut self,
+        operation: Arc<Operation>,
+        params: Arc<Params>,
+        entry: QueueEntry,
+        put: Vec<Arc<Resource>>,
+    ) -> Option<(Failed, Replaced)> {
+        let open = self.open.get_mut(&operation.uid)?;
+        let failed = Failed {
+            operation: std::mem::replace(&mut open.operation, operation),
+            params: std::mem::replace(&mut open.params, params),
+        };
+        open.cancel = None;
+        open.ran = false;
+        open.written = false;
+        self.families.unsettle(&failed.operation);
+        self.queue.accept(entry);
+        Some((failed, self.put(put)))
+    }
+
+    /// An operation that was queued again could not be written: it is as it was, unless somebody
+    /// called it off meanwhile.
+    pub fn fail_again(&mut self, failed: Failed, replaced: Replaced) {
+        let uid = failed.operation.uid;
+        if self.queue.withdraw(uid)
+            && let Some(open) = self.open.get_mut(&uid)
+        {
+            self.families.settle(&failed.operation);
+            open.operation = failed.operation;
+            open.params = failed.params;
+            open.written = true;
+        }
+        self.put_back(replaced);
+    }
+
+    /// An operation, or its relaunch, is on disk.
+    pub fn written(&mut self, uid: Uid) {
+        if let Some(open) = self.open.get_mut(&uid) {
+            open.written = true;
+        }
+        self.release(uid);
+    }
+
+    /// An operation is to be undone, and that is on disk.
+    pub fn call_off(&mut self, uid: Uid, now: Timestamp) {
+        if let Some(open) = self.open.get_mut(&uid) {
+            let operation = open.operation_mut();
+            operation.cancelling = true;
+            operation.updated = now;
+            if let Some(cancel) = &open.cancel {
+                cancel.cancel();
+            }
+            self.queue.mark_cancelled(uid);
+        }
+    }
+
+    /// Changes the priority of an operation that has not started.
+    pub fn prioritise(&mut self, uid: Uid, priority: i32, now: Timestamp) {
+        self.queue.prioritise(uid, priority);
+        if let Some(open) = self.open.get_mut(&uid) {
+            let operation = open.operation_mut();
+            operation.priority = priority;
+            operation.updated = now;
+        }
+    }
+
+    /// Changes a lane. Returns it as it is then, if there is one of that name.
+    pub fn change_lane(&mut self, name: &str, change: LaneChange) -> Option<Lane> {
+        self.queue.change(name, change)
+    }
+
+    /// An operation may start when its turn comes, if it is on disk and nobody calls it off at this
+    /// moment.
+    fn release(&mut self, uid: Uid) {
+        if self.open.get(&uid).is_some_and(|open| open.written && !open.ending) {
+            self.queue.commit(uid);
+        }
+    }
+}
+
+/// Started and ended.
+impl Live {
+    /// The next operation whose turn it is, which counts as running from now on.
+    pub fn start(&mut self, kinds: &Kinds, now: impl Fn() -> Timestamp) -> Option<Run> {
+        while let Some(turn) = self.queue.start() {
+            let uid = match turn {
+                Turn::Start(uid) => uid,
+                Turn::GoOn(uid) => {
+                    self.wake(uid);
+                    continue;
+                }
+            };
+            let obstacle = self.obstacle(kinds, uid);
+            let Some(open) = self.open.get_mut(&uid) else {
+                self.queue.finish(uid);
+                continue;
+            };
+            let cancel = CancellationToken::new();
+            if obstacle.is_none() {
+                let operation = open.operation_mut();
+                operation.state = State::Run;
+                operation.wait = None;
+                operation.updated = now();
+                operation.started.get_or_insert(operation.updated);
+                if operation.cancelling {
+                    cancel.cancel();
+                }
+                open.cancel = Some(cancel.clone());
+            }
+            return Some(Run {
+                operation: open.operation.clone(),
+                params: open.params.clone(),
+                cancel,
+                resume: open.resume,
+                obstacle,
+            });
+        }
+        None
+    }
+
+    /// Starts no further child of an operation.
+    pub fn close_family(&mut self, parent: Uid) {
+        self.queue.close_family(parent);
+    }
+
+    /// A running operation waits for its children, and gives up its place in its lane meanwhile.
+    /// Returns its lane where that is paused now, because this was the last to drain from it.
+    pub fn give_up_place(&mut self, uid: Uid) -> Option<Lane> {
+        self.queue.give_up_place(uid)
+    }
+
+    /// An operation that waited for its children needs a place in its lane again.
+    pub fn ask_for_place(&mut self, uid: Uid) {
+        self.queue.ask_for_place(uid);
+    }
+
+    /// The store knows that an operation runs.
+    pub fn run_recorded(&mut self, uid: Uid) {
+        if let Some(open) = self.open.get_mut(&uid) {
+            open.run_recorded = true;
+        }
+    }
+
+    /// How far an operation is.
+    pub fn progress(&mut self, uid: Uid, progress: Progress) {
+        self.advance(uid, &progress);
+        if let Some(open) = self.open.get_mut(&uid) {
+            open.operation_mut().progress = Some(progress);
+        }
+    }
+
+    /// Why a running operation waits.
+    pub fn waits(&mut self, uid: Uid, wait: Option<Wait>) {
+        if let Some(open) = self.open.get_mut(&uid) {
+            open.operation_mut().wait = wait;
+        }
+    }
+
+    /// The end of an operation is on its way to the disk: it does not start meanwhile.
+    pub fn begin_end(&mut self, uid: Uid) {
+        self.queue.hold(uid);
+        if let Some(open) = self.open.get_mut(&uid) {
+            open.ending = true;
+        }
+    }
+
+    /// The end of an operation could not be written: it goes on.
+    pub fn abandon_end(&mut self, uid: Uid) {
+        if let Some(open) = self.open.get_mut(&uid) {
+            open.ending = false;
+        }
+        self.release(uid);
+    }
+
+    /// Frees what an operation held or waited for. Returns its lane where that is paused now,
+    /// because this was the last to drain from it.
+    pub fn free(&mut self, uid: Uid) -> Option<Lane> {
+        let drained = self.queue.finish(uid);
+        self.queue.withdraw(uid);
+        drained
+    }
+
+    /// The end of an operation is on disk. Returns it as it stands then.
+    pub fn end(
+        &mut self,
+        uid: Uid,
+        state: State,
+        comment: Option<String>,
+        now: Timestamp,
+    ) -> Option<Arc<Operation>> {
+        let open = self.open.get_mut(&uid)?;
+        open.resume = false;
+        open.ran = false;
+        open.ending = false;
+        open.run_recorded = false;
+        open.cancel = None;
+        let operation = open.operation_mut();
+        operation.state = state;
+        operation.comment = comment;
+        operation.finished = Some(now);
+        operation.updated = now;
+        operation.progress = None;
+        operation.wait = None;
+        operation.cancelling = false;
+        let operation = open.operation.clone();
+        if state.is_end() {
+            self.open.remove(&uid);
+            self.families.leave(&operation);
+        }
+        self.families.settle(&operation);
+        Some(operation)
+    }
+}

@@ -1,0 +1,182 @@
+//! The arguments of a request: every value in its parameters, at any depth, with its type and its
+//! path.
+//!
+//! A path names a value inside a request as the command line writes it: the names of fields and
+//! the numbers of list items from 0, parted by dots: `formats.0.size`.
+
+use serde_json::Value as Json;
+
+use super::{Catalogue, Field, FieldType, Params};
+
+/// A value in the parameters of a request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Argument<'a> {
+    /// Where it is: `formats.0.size`.
+    pub path: String,
+    /// The type it must have.
+    pub of: &'a FieldType,
+    /// The value; not `null`, and not necessarily of that type.
+    pub value: &'a Json,
+}
+
+impl Argument<'_> {
+    /// Returns whether it stands in this field of the catalogue, or in an item of it: both
+    /// `disks.0` and `disks` are in `disks`, and `drives.3.disk` is in `drives.disk`.
+    #[must_use]
+    pub fn is_in(&self, field: &str) -> bool {
+        let is_number = |name: &&str| name.bytes().all(|byte| byte.is_ascii_digit());
+        self.path.split('.').filter(|name| !is_number(name)).eq(field.split('.'))
+    }
+}
+
+/// Returns every argument for these fields: in their order, each list and record before what it
+/// holds. Parameters for another kind are looked into where `catalogue` tells their fields.
+#[must_use]
+pub fn arguments<'a>(
+    fields: &'a [Field],
+    params: &'a Params,
+    catalogue: Option<&'a Catalogue>,
+) -> Vec<Argument<'a>> {
+    let mut found = Vec::with_capacity(fields.len());
+    of_fields(fields, params, "", catalogue, &mut found);
+    found
+}
+
+fn of_fields<'a>(
+    fields: &'a [Field],
+    params: &'a Params,
+    within: &str,
+    catalogue: Option<&'a Catalogue>,
+    found: &mut Vec<Argument<'a>>,
+) {
+    for field in fields {
+        let Some(value) = params.get(&*field.name).filter(|value| !value.is_null()) else {
+            continue;
+        };
+        let path = below(within, &field.name);
+        of_value(&field.of, value, path.clone(), catalogue, found);
+        if let (FieldType::Params { of }, Json::Object(inner)) = (&field.of, value)
+            && let Some(kind) = params.get(&**of).and_then(Json::as_str)
+            && let Some(spec) = catalogue.and_then(|catalogue| catalogue.get(kind))
+        {
+            of_fields(&spec.fields, inner, &path, catalogue, found);
+        }
+    }
+}
+
+fn of_value<'a>(
+    of: &'a FieldType,
+    value: &'a Json,
+    path: String,
+    catalogue: Option<&'a Catalogue>,
+    found: &mut Vec<Argument<'a>>,
+) {
+    let place = found.len();
+    match (of, value) {
+        (FieldType::List { of, .. }, Json::Array(items)) => {
+            for (number, item) in items.iter().enumerate().filter(|(_, item)| !item.is_null()) {
+                of_value(of, item, below(&path, &number.to_string()), catalogue, found);
+            }
+        }
+        (FieldType::Record { fields }, Json::Object(inner)) => {
+            of_fields(fields, inner, &path, catalogue, found);
+        }
+        _ => {}
+    }
+    found.insert(place, Argument { path, of, value });
+}
+
+/// Returns every argument in one value that stands at `path`, itself first.
+#[must_use]
+pub fn arguments_in<'a>(
+    of: &'a FieldType,
+    value: &'a Json,
+    path: &str,
+    catalogue: Option<&'a Catalogue>,
+) -> Vec<Argument<'a>> {
+    let mut found = Vec::new();
+    of_value(of, value, path.to_owned(), catalogue, &mut found);
+    found
+}
+
+/// Returns the path of a field or an item within another value, `""` being the whole request.
+#[must_use]
+pub fn below(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// Returns the value at a path, for changing it.
+pub fn argument_mut<'a>(params: &'a mut Params, path: &str) -> Option<&'a mut Json> {
+    let mut names = path.split('.');
+    let first = params.get_mut(names.next()?)?;
+    names.try_fold(first, |value, name| match value {
+        Json::Array(items) => items.get_mut(name.parse::<usize>().ok()?),
+        Json::Object(fields) => fields.get_mut(name),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::Disk;
+
+    fn fields() -> Vec<Field> {
+        let disk = FieldType::Resource { of: Disk::KIND, states: vec![] };
+        let drive = FieldType::Record {
+            fields: vec![
+                Field::required("disk", disk, "A disk."),
+                Field::optional("key", FieldType::Secret { min: 1 }, Json::Null, "A key."),
+            ],
+        };
+        let drives = FieldType::List { of: Box::new(drive), min: 0, max: 4 };
+        vec![
+            Field::required("name", FieldType::Name, "A name."),
+            Field::optional("drives", drives, json!([]), "Drives."),
+        ]
+    }
+
+    fn params(json: &Json) -> Params {
+        json.as_object().cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn every_value_is_found_with_its_path_and_what_holds_it_comes_first() {
+        let fields = fields();
+        let given = params(&json!({
+            "name": "a", "drives": [{ "disk": 3 }, null, { "disk": "data", "key": null }]
+        }));
+        let found = arguments(&fields, &given, None);
+        let paths: Vec<_> = found.iter().map(|argument| argument.path.as_str()).collect();
+        assert_eq!(
+            paths,
+            ["name", "drives", "drives.0", "drives.0.disk", "drives.2", "drives.2.disk"]
+        );
+        let disks: Vec<_> =
+            found.iter().filter(|it| it.is_in("drives.disk")).map(|it| it.value).collect();
+        assert_eq!(disks, [&json!(3), &json!("data")]);
+        assert!(fields[1].of.may_hold_secret() && !fields[0].of.may_hold_secret());
+    }
+
+    #[test]
+    fn a_value_of_another_shape_is_told_and_not_looked_into() {
+        let fields = fields();
+        for drives in [json!("x"), json!({ "disk": 3 }), json!(["x"]), json!([[3]])] {
+            let given = params(&json!({ "drives": drives }));
+            let found = arguments(&fields, &given, None);
+            assert!(found.iter().all(|argument| !argument.is_in("drives.disk")), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_changed_where_its_path_says() {
+        let mut given = params(&json!({ "drives": [{ "disk": "data" }] }));
+        *argument_mut(&mut given, "drives.0.disk").unwrap() = json!(3);
+        assert_eq!(Json::Object(given.clone()), json!({ "drives": [{ "disk": 3 }] }));
+        for path in ["", "drives.1.disk", "drives.x", "drives.0.disk.more", "other"] {
+            assert_eq!(argument_mut(&mut given, path), None, "{path}");
+        }
+    }
+}

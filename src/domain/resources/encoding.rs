@@ -1,0 +1,169 @@
+//! Encodings: one source, one preset, one verified output.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::query::Value;
+use crate::domain::resource::{
+    Column, Detail, Emphasis, Piece, Quantity, ResourceKind, ResourceSpec, ResourceType, StateSpec,
+    StateTone,
+};
+
+/// What an encoding is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EncodingState {
+    /// Accepted; ffmpeg has not been started.
+    Waiting,
+    /// ffmpeg is at work.
+    Encoding,
+    /// The output is whole and verified.
+    Finished,
+    /// It failed; the operation says why.
+    Failed,
+    /// It was cancelled; nothing is left of the output.
+    Cancelled,
+}
+
+impl EncodingState {
+    /// The word for it on screens, in filters and on the wire.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Encoding => "encoding",
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// An encoding.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Encoding {
+    /// Its number.
+    pub id: u64,
+    /// Its name: the file name of the source and the preset.
+    pub name: String,
+    /// What it is doing.
+    pub state: EncodingState,
+    /// The file that is encoded.
+    pub source: PathBuf,
+    /// The preset it is encoded with.
+    pub preset: String,
+    /// The file it becomes.
+    pub output: PathBuf,
+    /// Length of the source in seconds, where ffprobe could tell.
+    #[serde(default)]
+    pub duration_s: Option<f64>,
+    /// Size of the source in bytes.
+    #[serde(default)]
+    pub source_bytes: Option<u64>,
+    /// Size of the output in bytes, once it is whole.
+    #[serde(default)]
+    pub output_bytes: Option<u64>,
+    /// Mean speed of the finished encoding, in seconds of video per second.
+    #[serde(default)]
+    pub speed: Option<f64>,
+    /// When it was asked for.
+    pub created: Timestamp,
+    /// When its output was whole.
+    #[serde(default)]
+    pub finished: Option<Timestamp>,
+}
+
+impl ResourceType for Encoding {
+    const KIND: ResourceKind = ResourceKind::own("encoding");
+
+    fn spec() -> ResourceSpec {
+        use Quantity as Q;
+        let own = [
+            Column::new("preset", Q::Text).shown(8, 46).listed(),
+            Column::new("bytes", Q::Bytes)
+                .titled("size")
+                .member("output_bytes")
+                .shown(9, 56)
+                .listed(),
+            Column::new("duration", Q::Seconds)
+                .titled("length")
+                .member("duration_s")
+                .shown(8, 66)
+                .listed(),
+            Column::new("source", Q::Text),
+            Column::new("output", Q::Text).listed(),
+            Column::created(),
+        ];
+        let state = |state: EncodingState, tone| StateSpec::new(state.word(), tone);
+        ResourceSpec {
+            intro: "encodings of video files, with ffmpeg".into(),
+            columns: Column::first(14).into_iter().chain(own).collect(),
+            states: vec![
+                state(EncodingState::Waiting, StateTone::Waiting),
+                state(EncodingState::Encoding, StateTone::Busy),
+                state(EncodingState::Finished, StateTone::Finished),
+                state(EncodingState::Failed, StateTone::Bad),
+                state(EncodingState::Cancelled, StateTone::Resting),
+            ],
+            ..ResourceSpec::new("encoding", "encodings", "encodings")
+        }
+    }
+
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn state(&self) -> &'static str {
+        self.state.word()
+    }
+
+    fn value(&self, column: &str) -> Option<Value> {
+        match column {
+            "source" => Some(Value::Text(self.source.display().to_string())),
+            "preset" => Some(Value::Text(self.preset.clone())),
+            "output" => Some(Value::Text(self.output.display().to_string())),
+            "duration" => self.duration_s.map(Value::Number),
+            "bytes" => self.output_bytes.map(|bytes| Value::Number(bytes as f64)),
+            "created" => Some(Value::Number(self.created.as_second() as f64)),
+            _ => None,
+        }
+    }
+
+    fn details(&self) -> Vec<Detail> {
+        let mut details = vec![
+            Detail::text("preset", &self.preset),
+            Detail::text("source", self.source.display().to_string()),
+        ];
+        let length = self.duration_s.map(|it| Piece::Amount(it, Quantity::Seconds));
+        let size = self.source_bytes.map(|it| Piece::Amount(it as f64, Quantity::Bytes));
+        let between = length.is_some() && size.is_some();
+        let between = between.then(|| Piece::text(" · "));
+        let about: Vec<Piece> = [length, between, size].into_iter().flatten().collect();
+        if !about.is_empty() {
+            details.push(Detail::pieces("", about).with(Emphasis::Quiet));
+        }
+        details.push(Detail::text("output", self.output.display().to_string()));
+        if let Some(bytes) = self.output_bytes {
+            let bytes = Detail::amount("", bytes as f64, Quantity::Bytes);
+            details.push(bytes.with(Emphasis::Quiet));
+        }
+        if let Some(speed) = self.speed {
+            details.push(Detail::text("speed", format!("{speed:.1}× as fast as it plays")));
+        }
+        details.push(Detail::moment("created", self.created).with(Emphasis::Quiet));
+        details
+            .extend(self.finished.map(|at| Detail::moment("finished", at).with(Emphasis::Quiet)));
+        details
+    }
+
+    /// It is named after its files; the same file may be encoded again and again.
+    fn holds_name(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,268 @@
+//! The kinds of resources hostler itself has, one file each, and the list of them.
+//!
+//! A file says everything that the rest of hostler knows of its kind, see [`ResourceType`]. Adding
+//! one touches its new file and its line in the list below.
+
+pub mod disk;
+pub mod encoding;
+pub mod image;
+pub mod task;
+pub mod vm;
+
+use std::any::Any;
+use std::sync::LazyLock;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value as Json};
+
+use super::query::Value;
+use super::resource::{Detail, Foreign, ResourceId, ResourceKind, ResourceSpec, ResourceType};
+
+/// Makes of the list of kinds what everybody else uses.
+macro_rules! kinds {
+    ($($module:ident::$kind:ident),+ $(,)?) => {
+        $(pub use $module::*;)+
+
+        $(impl $kind {
+            /// Its kind.
+            pub const KIND: ResourceKind = <Self as ResourceType>::KIND;
+        }
+
+        impl From<$kind> for Resource {
+            fn from(it: $kind) -> Self {
+                Self::$kind(it)
+            }
+        })+
+
+        /// Any resource, whole.
+        #[derive(Debug, Clone, PartialEq, Serialize)]
+        #[serde(rename_all = "snake_case", tag = "resource")]
+        #[allow(missing_docs)] // Each is described in its own file.
+        pub enum Resource {
+            $($kind($kind),)+
+            /// One of a kind that only a backend's description tells of.
+            #[serde(untagged)]
+            Foreign(Foreign),
+        }
+
+        impl ResourceKind {
+            /// Every kind hostler itself has, in the order of the console's tabs.
+            pub const ALL: &[Self] = &[$($kind::KIND),+];
+        }
+
+        static SPECS: LazyLock<Vec<ResourceSpec>> = LazyLock::new(|| vec![$($kind::spec()),+]);
+
+        impl Resource {
+            /// What it is.
+            #[must_use]
+            pub const fn kind(&self) -> ResourceKind {
+                match self {
+                    $(Self::$kind(_) => $kind::KIND,)+
+                    Self::Foreign(it) => it.kind,
+                }
+            }
+
+            /// The resource that a document holds.
+            ///
+            /// # Errors
+            /// When it is not what its kind says.
+            fn read(
+                kind: ResourceKind,
+                document: Map<String, Json>,
+            ) -> Result<Self, serde_json::Error> {
+                match kind {
+                    $($kind::KIND => $kind::deserialize(Json::Object(document)).map(Self::$kind),)+
+                    _ => Foreign::new(kind, document)
+                        .map(Self::Foreign)
+                        .map_err(serde_json::Error::custom),
+                }
+            }
+        }
+
+        /// Reads the same of whichever resource it is.
+        macro_rules! each {
+            ($self:expr, $it:ident => $body:expr) => {
+                match $self {
+                    $(Resource::$kind($it) => $body,)+
+                    Resource::Foreign($it) => $body,
+                }
+            };
+        }
+    };
+}
+
+kinds! {
+    vm::Vm,
+    disk::Disk,
+    task::Task,
+    encoding::Encoding,
+    image::Image,
+}
+
+/// The descriptions of the kinds hostler itself has, in the order of the list.
+pub(super) fn specs() -> &'static [ResourceSpec] {
+    &SPECS
+}
+
+/// The description of the kind of that word, if hostler itself has it.
+pub(super) fn spec(word: &str) -> Option<&'static ResourceSpec> {
+    specs().iter().find(|spec| spec.word == word)
+}
+
+impl<'de> Deserialize<'de> for Resource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let document = Map::deserialize(deserializer)?;
+        let word = document.get("resource").ok_or_else(|| D::Error::missing_field("resource"))?;
+        let kind = ResourceKind::deserialize(word).map_err(D::Error::custom)?;
+        Self::read(kind, document).map_err(D::Error::custom)
+    }
+}
+
+impl Resource {
+    /// It, if it is one of that type.
+    #[must_use]
+    pub fn get<T: ResourceType>(&self) -> Option<&T> {
+        each!(self, it => (it as &dyn Any).downcast_ref())
+    }
+
+    /// It, to be changed, if it is one of that type.
+    pub fn get_mut<T: ResourceType>(&mut self) -> Option<&mut T> {
+        each!(self, it => (it as &mut dyn Any).downcast_mut())
+    }
+
+    /// Its kind and number.
+    #[must_use]
+    pub fn id(&self) -> ResourceId {
+        ResourceId::new(self.kind(), each!(self, it => it.id()))
+    }
+
+    /// The name people gave it, unique among the living of its kind.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        each!(self, it => it.name())
+    }
+
+    /// Its state in the words of its kind, as written in `state:running`.
+    #[must_use]
+    pub fn state(&self) -> &str {
+        each!(self, it => it.state())
+    }
+
+    /// What about it needs a person, in one sentence; `None` when nothing does.
+    #[must_use]
+    pub fn problem(&self) -> Option<&str> {
+        each!(self, it => it.problem())
+    }
+
+    /// The value of a column, by the name filters and sorting use for it; `None` where this kind
+    /// has no such column or this resource has no value in it.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<Value> {
+        match name {
+            "id" => Some(Value::Number(self.id().id as f64)),
+            "name" => Some(Value::Text(self.name().to_owned())),
+            "state" => Some(Value::Text(self.state().to_owned())),
+            _ => each!(self, it => it.value(name)),
+        }
+    }
+
+    /// Everything about it, a fact each.
+    #[must_use]
+    pub fn details(&self) -> Vec<Detail> {
+        each!(self, it => it.details())
+    }
+
+    /// What tells it from others of its kind where one is to be chosen.
+    #[must_use]
+    pub fn note(&self) -> String {
+        each!(self, it => it.note())
+    }
+
+    /// The resources it refers to, which it knows only by number: a disk's VM, a VM's disks. A VM's
+    /// image is not among them; it has its name.
+    #[must_use]
+    pub fn refers_to(&self) -> Vec<ResourceId> {
+        each!(self, it => it.refers_to())
+    }
+
+    /// Whether it keeps others of its kind from having its name.
+    #[must_use]
+    pub fn holds_name(&self) -> bool {
+        each!(self, it => it.holds_name())
+    }
+
+    /// The kind of operation it asks for by itself, if it does and that is known.
+    #[must_use]
+    pub fn asks_for(&self) -> Option<&str> {
+        each!(self, it => it.asks_for())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::resource::read;
+
+    /// One of each kind, with everything in it.
+    const SAMPLES: &[&str] = &[
+        r#"{"resource":"vm","id":1,"name":"a","state":"running","image":1,"os":"tiny","shares":2,
+            "uuid":"6f9619ff-8b86-4011-b42d-00c04fc964ff","memory_mib":512,"cpu":3,"login":"root",
+            "created":"2026-01-02T03:04:05Z","cpu_percent":50.0,"memory_used_mib":90,
+            "disks":[7]}"#,
+        r#"{"resource":"disk","id":1,"name":"a","state":"attached","size_mb":20,"fstype":"ext4",
+            "format":"qcow2","path":"/d","vm":4,"created":"2026-01-02T03:04:05Z"}"#,
+        r#"{"resource":"task","id":1,"name":"a","active":true,"kind":"vm_stop","params":{},
+            "repeat":{},"next":"2026-01-02T03:04:05Z","settled":"2026-01-02T03:04:05Z",
+            "created":"2026-01-02T03:04:05Z","missed":2,"refused":1}"#,
+        r#"{"resource":"encoding","id":1,"name":"a","state":"finished","source":"/a",
+            "preset":"webm","output":"/b","duration_s":1.5,"output_bytes":7,
+            "created":"2026-01-02T03:04:05Z"}"#,
+        r#"{"resource":"image","id":1,"name":"a","state":"ready","label":"b","source":"c",
+            "bytes":9,"login":"root","created":"2026-01-02T03:04:05Z"}"#,
+    ];
+
+    #[test]
+    fn what_a_column_shows_is_what_the_document_holds() {
+        for (sample, kind) in SAMPLES.iter().zip(ResourceKind::ALL) {
+            let resource: Resource = serde_json::from_str(sample).unwrap();
+            assert_eq!(resource.kind(), *kind);
+            let Ok(Json::Object(document)) = serde_json::to_value(&resource) else { panic!() };
+            let foreign = Foreign::new(*kind, document.clone()).unwrap();
+            for column in &kind.spec().columns {
+                let read = read(&document, column);
+                // A task has a member `active`, and its last firing is in its `runs`.
+                let is_derived =
+                    kind.word() == "task" && ["state", "last"].contains(&column.name.as_ref());
+                assert!(is_derived || read.is_some(), "{kind}: {}", column.name);
+                if !is_derived {
+                    assert_eq!(resource.field(&column.name), read, "{kind}: {}", column.name);
+                }
+            }
+            assert_eq!((foreign.id, foreign.name.as_str()), (1, "a"));
+        }
+    }
+
+    #[test]
+    fn every_state_a_kind_has_is_described() {
+        for sample in SAMPLES {
+            let resource: Resource = serde_json::from_str(sample).unwrap();
+            let spec = resource.kind().spec();
+            assert!(spec.states.iter().any(|state| state.word == resource.state()), "{sample}");
+            let serial = spec.serial.iter();
+            for state in serial {
+                assert!(spec.states.iter().any(|known| known.word == *state), "{state}");
+            }
+        }
+    }
+
+    #[test]
+    fn words_are_told_apart_and_every_kind_is_found_by_both_of_its_words() {
+        for kind in ResourceKind::ALL {
+            assert_eq!(kind.word().parse(), Ok(*kind));
+            assert_eq!(kind.plural().parse(), Ok(*kind));
+        }
+        let error = "cloud".parse::<ResourceKind>().unwrap_err();
+        assert!(error.starts_with("'cloud' is no resource; there are vm, disk, task"), "{error}");
+    }
+}

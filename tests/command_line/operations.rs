@@ -1,0 +1,194 @@
+//! `hostler operation` and `hostler lane`: what they change, and how waiting for an operation ends.
+
+use std::sync::Arc;
+
+use hostler::domain::*;
+use serde_json::{Value as Json, json};
+
+use super::fake::{self, Asked, Fake};
+use super::{Typist, detail, run, run_as};
+
+#[tokio::test]
+async fn controls_say_what_they_mean() {
+    let fake = Fake::new();
+    let lane = |change| Control::Lane { name: "encode".into(), change };
+    for (line, control) in [
+        ("operation cancel #7", Control::Cancel { uid: Uid(7) }),
+        ("operation priority 7 -5", Control::Priority { uid: Uid(7), priority: -5 }),
+        (
+            "operation relaunch operation/7",
+            Control::Relaunch { uid: Uid(7), params: Params::new() },
+        ),
+        ("lane pause encode", lane(LaneChange::Pause)),
+        ("lane resume encode", lane(LaneChange::Resume)),
+        ("lane drain encode", lane(LaneChange::Drain)),
+        ("lane width encode 3", lane(LaneChange::Width(3))),
+    ] {
+        run(&fake, line).await.with(0);
+        assert_eq!(fake.asked().last(), Some(&Asked::Control(control)), "{line}");
+    }
+    fake.will_answer(detail(fake::operation(7, State::Error)));
+    run(&fake, "operation relaunch 7 shares=2").await.with(0);
+    let Some(Asked::Control(Control::Relaunch { params, .. })) = fake.asked().pop() else {
+        panic!()
+    };
+    assert_eq!(Json::Object(params), json!({"shares": 2}));
+}
+
+#[tokio::test]
+async fn what_a_filter_picks_is_counted_and_asked_about() {
+    let page = |uids: std::ops::Range<u64>| {
+        let rows = uids.map(|uid| fake::operation(uid, State::Error)).collect::<Vec<_>>();
+        let total = rows.len() as u64;
+        Ok(Answer::Page(Page { total, offset: 0, rows: Rows::Operations(rows) }))
+    };
+    let controls = |fake: &Fake| {
+        let asked = fake.asked().into_iter();
+        asked.filter(|asked| matches!(asked, Asked::Control(_))).count()
+    };
+    let fake = Fake::new();
+    fake.will_answer(page(1..4));
+    let ended = run(&fake, "operation cancel --filter kind:encode").await;
+    ended.with(2);
+    assert!(ended.err.contains("the filter picks 3 operations; add --yes"), "{}", ended.err);
+    for answer in ["n", ""] {
+        let mut typist = Typist { terminal: true, lines: vec![answer], ..Typist::default() };
+        fake.will_answer(page(1..4));
+        let ended = run_as(&fake, "operation cancel --filter kind:encode", &mut typist).await;
+        ended.with(1);
+        assert!(ended.err.starts_with("cancel 3 operations? [y/N] "), "{}", ended.err);
+    }
+    assert_eq!(controls(&fake), 0);
+    let mut typist = Typist { terminal: true, lines: vec!["y"], ..Typist::default() };
+    fake.will_answer(page(1..4));
+    let ended = run_as(&fake, "operation cancel --filter kind:encode", &mut typist).await;
+    assert_eq!(ended.with(0).out, "3 cancelled\n");
+    assert_eq!(controls(&fake), 3);
+
+    // Window after window, by number; and what is refused is told, though the others are done.
+    let fake = Fake::new();
+    fake.will_answer(page(1..10_001));
+    fake.will_answer(page(10_001..10_003));
+    fake.controlled.lock().unwrap().push_back(Err(BackendError::failed("it has ended")));
+    let ended = run(&fake, "operation relaunch --filter age<1d --yes").await;
+    ended.with(1);
+    assert_eq!(ended.out, "10001 relaunched\n");
+    assert!(ended.err.contains("1 of 10002 not relaunched: it has ended"), "{}", ended.err);
+    let lists = fake.asked().into_iter().filter_map(|asked| match asked {
+        Asked::Query(Query::List(list)) => Some(list),
+        _ => None,
+    });
+    let lists: Vec<List> = lists.collect();
+    let last = lists.last().unwrap().filter.terms.last().unwrap();
+    assert_eq!(
+        serde_json::to_value(last).unwrap()["within"]["from"],
+        json!({ "Excluded": 10_000.0 })
+    );
+    assert!(lists[0].filter.terms.iter().any(|term| {
+        term.test == FilterTest::Is { column: "state".into(), text: "ERROR".into() } && !term.not
+    }));
+
+    // Several by number need no question; nothing that matches is no error.
+    let fake = Fake::new();
+    run(&fake, "operation cancel 1 #2 operation/3").await.with(0);
+    assert_eq!(controls(&fake), 3);
+    fake.will_answer(page(1..1));
+    let ended = run(&fake, "operation relaunch --filter kind:encode --yes").await;
+    assert!(ended.with(0).err.contains("no operation that matches can be relaunched"));
+    for (line, said) in [
+        ("operation cancel --filter colour:red --yes", "operations have no column 'colour'"),
+        ("operation relaunch 1 2 shares=3", "fields can be changed of one operation at a time"),
+        ("operation relaunch x", "'x' is no operation number"),
+        ("operation cancel", "required"),
+    ] {
+        let ended = run(&fake, line).await;
+        assert!(ended.with(2).err.contains(said), "{line}: {}", ended.err);
+    }
+}
+
+#[tokio::test]
+async fn a_relaunch_changes_what_is_within_without_naming_the_kind_again() {
+    let fake = Fake::new();
+    let mut task = fake::operation(7, State::Error);
+    task.kind = "task_create".into();
+    let within = json!({"hostname": "web-1", "os": "debian-12", "password": Operation::HIDDEN});
+    let params = json!({"name": "nightly", "kind": "vm_create", "params": within});
+    task.params = params.as_object().unwrap().clone().into();
+    let sent = |fake: &Fake| match fake.asked().pop() {
+        Some(Asked::Control(Control::Relaunch { params, .. })) => Json::Object(params),
+        other => panic!("{other:?}"),
+    };
+
+    // A secret is hidden from us too, and cannot be sent back.
+    fake.will_answer(detail(task.clone()));
+    let refused = run(&fake, "operation relaunch 7 params.shares=3").await;
+    assert!(refused.with(2).err.contains("params.password=-"));
+
+    Arc::make_mut(&mut task.params)["params"].as_object_mut().unwrap().remove("password");
+    fake.will_answer(detail(task.clone()));
+    run(&fake, "operation relaunch 7 params.shares=3").await.with(0);
+    let whole = json!({"hostname": "web-1", "os": "debian-12", "shares": 3});
+    assert_eq!(sent(&fake), json!({"params": whole}));
+
+    // Another kind has fields of its own.
+    fake.will_answer(detail(task));
+    run(&fake, "operation relaunch 7 kind=vm_delete params.vm=4").await.with(0);
+    assert_eq!(sent(&fake), json!({"kind": "vm_delete", "params": {"vm": 4}}));
+}
+
+#[tokio::test]
+async fn waiting_ends_when_the_operation_does() {
+    let fake = Fake::new();
+    fake.will_answer(detail(fake::operation(1, State::Pending)));
+    let wait = run(&fake, "run vm_delete vm=3 --wait");
+    let story = async {
+        // Told once somebody listens.
+        while fake.tell(1, Fact::Operation(fake::operation(8, State::Done).into())) == 0 {
+            tokio::task::yield_now().await;
+        }
+        fake.tell(2, Fact::Operation(fake::operation(1, State::Run).into()));
+        for percent in 0..100 {
+            let phase = "booting".into();
+            let fraction = Some(f64::from(percent) / 100.0);
+            let progress = Progress { phase, fraction, ..Progress::default() };
+            fake.tell(3 + percent as u64, Fact::Progress { uid: Uid(1), progress });
+        }
+        fake.tell(103, Fact::Operation(fake::operation(1, State::Done).into()));
+    };
+    let (ended, ()) = tokio::join!(wait, story);
+    ended.with(0);
+    assert_eq!(ended.out, "#1 vm_create web-3 DONE\n");
+    assert!(ended.err.contains("#1 vm_create web-3 RUN booting 50%\n"), "{}", ended.err);
+    assert_eq!(ended.err.matches("booting").count(), 10, "in tenths: {}", ended.err);
+}
+
+#[tokio::test]
+async fn a_failed_operation_fails_the_command_and_says_why() {
+    let fake = Fake::new();
+    fake.will_answer(detail(fake::operation(1, State::Error)));
+    let ended = run(&fake, "operation wait 1").await;
+    ended.with(1);
+    assert!(
+        ended.err.lines().last().unwrap().contains("failed: the pool is full"),
+        "{}",
+        ended.err
+    );
+
+    fake.will_answer(detail(fake::operation(1, State::Cancel)));
+    let ended = run(&fake, "operation wait 1 --json").await;
+    assert_eq!(ended.with(1).json()["state"], "CANCEL");
+}
+
+#[tokio::test]
+async fn after_missed_events_the_operation_is_asked_for_again() {
+    let fake = Fake::new();
+    fake.will_answer(detail(fake::operation(1, State::Run)));
+    fake.will_answer(detail(fake::operation(1, State::Done)));
+    let story = async {
+        while fake.tell(0, Fact::Missed) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let (ended, ()) = tokio::join!(run(&fake, "operation wait 1 --json"), story);
+    assert_eq!(ended.with(0).json()["uid"], 1);
+}
