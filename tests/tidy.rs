@@ -21,12 +21,11 @@ const MAX_COLUMNS: usize = 100;
 const MAX_LINES: usize = 500;
 
 /// Files that are longer all the same.
-const LONG_FILES: &[&str] = &["src/backend/engine/live.rs", "src/backend/testing/fake.rs"];
+const LONG_FILES: &[&str] = &["src/backend/testing/fake.rs"];
 
 /// Files of one folder that know each other in a circle.
 const CIRCLES: &[&str] = &[
-    "backend: embedded engine environment operations ownership ports presets settings \
-     state_files testing watchers",
+    "backend: embedded operations state_files testing watchers",
     "domain: disk encoding error filter image operation query resource task vm",
     "ui/update: act form operate",
     "ui/view: detail flight operation shell",

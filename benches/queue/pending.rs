@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hostler::backend::Embedded;
-use hostler::backend::operations::{AdmissionContext, Entry, Kind};
-use hostler::backend::operations::{Context, Stop};
+use hostler::backend::operations::{AdmissionContext, Context, Entry, Kind, Stop};
 use hostler::backend::settings::Settings;
 use hostler::domain::{
     Answer, Backend, Effect, Field, FieldType, LaneChange, LockMode, LockRule, OperationSpec,

@@ -20,7 +20,7 @@ pub mod presets;
 pub mod settings;
 pub mod state_files;
 #[cfg(test)]
-pub mod testing;
+mod testing;
 #[cfg(test)]
 mod tests;
 pub mod watchers;

@@ -101,7 +101,10 @@ async fn an_end_that_cannot_be_written_is_waited_for_and_told() {
     );
     let events = trial.backend().subscribe();
     let uid = trial.backend().submit(encode(&trial)).await.unwrap().uid;
-    let waits = |wait: &Option<Wait>| matches!(wait, Some(Wait::Retry { why, .. }) if why.contains("no room"));
+    let waits = |wait: &Option<Wait>| match wait {
+        Some(Wait::Retry { why, .. }) => why.contains("no room"),
+        _ => false,
+    };
     until(
         events,
         |fact| matches!(fact, Fact::Operation(it) if it.state == State::Run && waits(&it.wait)),

@@ -16,8 +16,6 @@
 mod children;
 mod recorder;
 mod step;
-#[cfg(test)]
-mod tests;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,10 +1,10 @@
 //! What is in flight: the open operations, the queue, every living resource. Pure and synchronous.
 //!
-//! Everybody may look. Only the engine changes it, through [`super::core`], so that what memory says
-//! and what the disk says go the same way.
+//! Everybody may look. Only the engine changes it, through [`super::core`], so that what memory
+//! says and what the disk says go the same way.
 
-mod course;
 mod families;
+mod lifecycle;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -287,7 +287,8 @@ impl Live {
             .operations()
             .find(|it| it.state == State::Error && kinds.makes(it) == Some(subject))?;
         let why = format!(
-            "{subject} '{}' is not made yet: its creation {} failed; relaunch that first, then this",
+            "{subject} '{}' is not made yet: its creation {} failed; relaunch that first, then \
+             this",
             resource.name(),
             maker.uid
         );

@@ -126,11 +126,6 @@ impl Fake {
         self.world().obeys_after = presses;
     }
 
-    /// What a running VM uses.
-    pub fn uses(&self, usage: GuestUsage) {
-        self.world().usage = usage;
-    }
-
     /// A guest comes to be in a state by itself.
     pub fn becomes(&self, vm: u64, status: GuestStatus, event: GuestEvent) {
         let mut world = self.world();

@@ -131,9 +131,9 @@ pub fn spec(kind: &'static str, effect: Effect, fields: Vec<Field>) -> Operation
 }
 
 /// `make`: a thing of a name, in one step.
-struct Make(Arc<OperationSpec>, Arc<Script>);
+struct MakeThing(Arc<OperationSpec>, Arc<Script>);
 
-impl Kind for Make {
+impl Kind for MakeThing {
     fn spec(&self) -> &Arc<OperationSpec> {
         &self.0
     }
@@ -174,9 +174,9 @@ impl Kind for Make {
 }
 
 /// `use`: holds a thing for itself, and does nothing else.
-struct Use(Arc<OperationSpec>, Arc<Script>);
+struct UseThing(Arc<OperationSpec>, Arc<Script>);
 
-impl Kind for Use {
+impl Kind for UseThing {
     fn spec(&self) -> &Arc<OperationSpec> {
         &self.0
     }
@@ -213,7 +213,10 @@ fn kinds(script: &Arc<Script>) -> Vec<Arc<dyn Kind>> {
         steps: vec!["use".into()],
         ..spec("use", Effect::Changes, vec![Field::required("thing", of, "Which.")])
     };
-    vec![Arc::new(Make(make.into(), script.clone())), Arc::new(Use(using.into(), script.clone()))]
+    vec![
+        Arc::new(MakeThing(make.into(), script.clone())),
+        Arc::new(UseThing(using.into(), script.clone())),
+    ]
 }
 
 /// A world, and an engine in it.

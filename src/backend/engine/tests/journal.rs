@@ -7,14 +7,15 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::backend::engine::journal::{Context, Stop};
 use crate::backend::engine::kind::Kind;
-use crate::backend::engine::tests::world::{Script, World, spec};
+use crate::backend::engine::work;
 use crate::domain::{
     BoxFuture, Control, Effect, Failure, Field, FieldType, OperationDetail, OperationSpec, Params,
     State, StepState,
 };
 
-use super::{Context, Stop, work};
+use super::world::{Script, World, spec};
 
 const NAMES: [&str; 5] = ["s0", "s1", "s2", "s3", "s4"];
 
@@ -28,7 +29,7 @@ struct WalkParams {
 }
 
 impl Walk {
-    fn new(script: &Arc<Script>) -> Arc<dyn Kind> {
+    fn kind(script: &Arc<Script>) -> Arc<dyn Kind> {
         let number = || FieldType::Integer { min: 0, max: 5, unit: "".into() };
         let fields = vec![
             Field::required("steps", number(), "How many steps."),
@@ -171,7 +172,7 @@ fn expected(story: &Story) -> (Vec<String>, State) {
 }
 
 async fn play(story: &Story) -> (Vec<String>, OperationDetail) {
-    let mut world = World::with(|script| vec![Walk::new(script)]);
+    let mut world = World::with(|script| vec![Walk::kind(script)]);
     let script = world.script.clone();
     let fail = match story.finish {
         Finish::Fail(step) => Some(step),
@@ -232,7 +233,7 @@ proptest! {
 
 /// What a walk of three steps wrote, whose record was changed after it came to the last one.
 async fn changed_behind_its_back(sql: &str) -> (Vec<String>, OperationDetail) {
-    let mut world = World::with(|script| vec![Walk::new(script)]);
+    let mut world = World::with(|script| vec![Walk::kind(script)]);
     world.script.stop_at("before 2");
     let uid = world.submit("walk", json!({ "steps": 3 })).await.unwrap().uid;
     world.script.stopped().await;
@@ -269,7 +270,7 @@ async fn a_record_of_another_version_stops_the_operation_and_is_kept() {
     }
 }
 
-/// An operation whose work is on a thread where blocking does no harm, until somebody lets it go on.
+/// An operation whose work is on a thread where blocking does no harm, until it may go on.
 struct Late {
     spec: Arc<OperationSpec>,
     script: Arc<Script>,

@@ -1,4 +1,4 @@
-//! The course of operations through what is in flight: asked for, started, ended.
+//! The life of an operation in what is in flight: asked for, started, ended.
 
 use std::sync::Arc;
 
@@ -54,8 +54,8 @@ impl Live {
         self.put(put)
     }
 
-    /// Takes a new operation out again, which could not be written. Its number is free as soon as no
-    /// later one is in use, so that numbers have no gaps.
+    /// Takes a new operation out again, which could not be written. Its number is free as soon as
+    /// no later one is in use, so that numbers have no gaps.
     pub fn retract(&mut self, uid: Uid, replaced: Replaced) {
         self.queue.withdraw(uid);
         if let Some(open) = self.open.remove(&uid) {
@@ -69,9 +69,7 @@ impl Live {
     }
 
     /// Queues an operation in `ERROR` again, as `operation`; that is on its way to the disk.
-    ///
-    /// # Errors
-    /// When it is not in `ERROR` any more: the state it is in.
+    /// `None`: there is no such operation.
     pub fn requeue(
         &mut self,
         operation: Arc<Operation>,
