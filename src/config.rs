@@ -34,6 +34,7 @@ pub const KEYS: &[&str] = &[
     "lanes.image",
     "lanes.encode",
     "lanes.task",
+    "lanes.batch",
     "log.level",
     "log.file",
 ];

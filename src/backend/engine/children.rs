@@ -20,8 +20,8 @@ use crate::domain::{
 type Checked = Result<(Arc<dyn Kind>, Submit, Params), Refusal>;
 
 impl Engine {
-    /// Takes in the children that an operation asks for, in one transaction with its `step`. `taken`
-    /// are those that this attempt of it has asked for before.
+    /// Takes in the children that an operation asks for, in one transaction with its `step`: none of
+    /// them where one is refused, if they are to stop at the first error. `taken` are those that this attempt of it has asked for before.
     ///
     /// # Errors
     /// When they cannot be written: there are none then.
@@ -35,6 +35,8 @@ impl Engine {
         let parent = self.look(|live| live.operation(uid).cloned());
         let parent =
             parent.ok_or_else(|| BackendError::not_found(format_args!("operation {uid}")))?;
+        let rules = self.look(|live| live.open(uid).map(|open| open.child_rules(&self.kinds)));
+        let stops = rules.is_some_and(|rules| rules.stop_on_error);
         let mut checked = Vec::with_capacity(requests.len());
         for request in requests {
             checked.push(self.check_child(&parent, request).await?);
@@ -55,10 +57,15 @@ impl Engine {
                 };
                 spawning.spawned.push(spawned.map_or_else(Spawned::Refused, Spawned::Child));
             }
+            let refused = |it: &Spawned| matches!(it, Spawned::Refused(_));
+            if stops && spawning.spawned.iter().any(refused) {
+                changes.retain(|change| matches!(change, Change::SetState { .. }));
+                spawning.withdraw(self, live);
+            }
             let result = match serde_json::to_value(&spawning.spawned) {
                 Ok(result) => result,
                 Err(error) => {
-                    spawning.roll_back(self, live);
+                    spawning.withdraw(self, live);
                     return Err(BackendError::failed(format!("cannot be recorded: {error}")));
                 }
             };
@@ -69,14 +76,15 @@ impl Engine {
         .await
     }
 
-    /// The checks of a request for a child that need no lock. It has the actor and the priority of
-    /// its parent.
+    /// The checks of a request for a child that need no lock. It has the priority of its parent, and
+    /// the actor where none is given.
     async fn check_child(
         &self,
         parent: &Operation,
         request: Submit,
     ) -> Result<Checked, BackendError> {
         let Operation { actor, priority, .. } = parent.clone();
+        let actor = if request.actor.is_empty() { actor } else { request.actor };
         let submit = Submit { actor, priority, ..request };
         let checked = match self.kinds.requested(&submit.kind) {
             Ok(kind) => {
@@ -239,6 +247,10 @@ impl Engine {
             live.close_family(parent);
         }
         self.publish_joint_progress(live, parent);
+        // Before anybody else starts in its lane.
+        if matches!(live.joining(parent), Joining::Settled) {
+            live.ask_for_place(parent);
+        }
     }
 }
 
@@ -287,6 +299,23 @@ impl Spawning {
     }
 }
 
+impl Spawning {
+    /// Takes the children out again, which are not on disk.
+    fn withdraw(&mut self, engine: &Engine, live: &mut Live) {
+        for relaunching in self.relaunching.drain(..).rev() {
+            relaunching.roll_back(engine, live);
+        }
+        for accepting in self.accepting.drain(..).rev() {
+            accepting.roll_back(engine, live);
+        }
+        for spawned in &mut self.spawned {
+            if matches!(spawned, Spawned::Child(_)) {
+                *spawned = Spawned::Withdrawn;
+            }
+        }
+    }
+}
+
 /// Why a child is not taken in.
 fn refusal(error: BackendError) -> Refusal {
     match error {
@@ -309,12 +338,7 @@ impl Transaction for Spawning {
         self.spawned
     }
 
-    fn roll_back(self, engine: &Engine, live: &mut Live) {
-        for relaunching in self.relaunching.into_iter().rev() {
-            relaunching.roll_back(engine, live);
-        }
-        for accepting in self.accepting.into_iter().rev() {
-            accepting.roll_back(engine, live);
-        }
+    fn roll_back(mut self, engine: &Engine, live: &mut Live) {
+        self.withdraw(engine, live);
     }
 }

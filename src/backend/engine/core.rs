@@ -277,6 +277,7 @@ impl Engine {
             inventory: live.inventory(),
             catalogue: self.kinds.catalogue(),
             now: self.clock.now(),
+            asked: Some((self, live)),
         }
     }
 }

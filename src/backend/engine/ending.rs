@@ -115,7 +115,9 @@ impl Engine {
             live.begin_end(last.uid);
         }
         live.mark_sent(&ending.changed);
-        if state == State::Done {
+        // Who waited for it gets its place again before those accepted later.
+        let is_last = live.operation(uid).is_some_and(|operation| live.is_last(operation));
+        if state == State::Done && !is_last {
             self.free(live, uid);
         }
         (changes, ending)

@@ -34,7 +34,7 @@ use super::inventory::Inventory;
 use super::storage::{Changed, RecordedStep, StepChange};
 use super::work;
 
-pub use children::{Child, JOIN, SPAWN, Spawned};
+pub use children::{Child, JOIN, SPAWN, Spawned, refused};
 pub(super) use recorder::{Put, Recorder, Update};
 pub use step::{StepBuilder, StepContext};
 

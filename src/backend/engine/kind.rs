@@ -17,8 +17,10 @@ use crate::domain::{
 };
 
 use super::admission::short;
+use super::core::Engine;
 use super::inventory::Inventory;
 use super::journal::{Context, Stop};
+use super::live::Live;
 use super::queue::QueueEntry;
 
 /// The lane of operations whose kind is not known: each fails when its turn comes.
@@ -33,6 +35,20 @@ pub struct AdmissionContext<'a> {
     pub catalogue: &'a Catalogue,
     /// The time of the request.
     pub now: Timestamp,
+    /// The engine that is asked, where there is one.
+    pub(in crate::backend) asked: Option<(&'a Engine, &'a Live)>,
+}
+
+impl AdmissionContext<'_> {
+    /// Why another request would be refused now, for kinds that ask for other kinds. Its parameters
+    /// have passed [`super::admission`], as those of a nested field have.
+    #[must_use]
+    pub fn would_refuse(&self, kind: &str, params: &Params) -> Option<Refusal> {
+        let (engine, live) = self.asked?;
+        let kind = engine.kinds.get(kind)?;
+        let params = kind.fill(params.clone(), self);
+        engine.admit(&**kind, &params, live, &[], None).err()
+    }
 }
 
 /// How the children of an operation are run.
@@ -177,6 +193,7 @@ impl Kinds {
                 state_after: None,
                 ancestors,
                 at_once,
+                began: false,
             };
         };
         QueueEntry {
@@ -189,6 +206,7 @@ impl Kinds {
             state_after: spec.state_after.clone(),
             ancestors,
             at_once,
+            began: false,
         }
     }
 }

@@ -163,6 +163,7 @@ impl Live {
                 let mut entry = kinds.queue_entry(&operation, &params, ancestors);
                 if resume {
                     entry.priority = i32::MAX;
+                    entry.began = true;
                 }
                 queue.accept(entry);
                 if operation.cancelling {

@@ -60,6 +60,8 @@ pub struct QueueEntry {
     pub ancestors: Vec<Uid>,
     /// How many of its own children may be under way at once; `None`: all.
     pub at_once: Option<u32>,
+    /// Whether an earlier life began it: it is under way, whatever its parent allows.
+    pub began: bool,
 }
 
 /// An operation whose turn has come.
@@ -166,7 +168,7 @@ impl Queue {
         let mut blocked = 0;
         if parent != EVERYBODY {
             let family = self.families.entry(parent).or_insert_with(|| Family::new(at_once));
-            blocked += usize::from(!family.join(ticket, uid));
+            blocked += usize::from(!family.join(ticket, uid, entry.began));
         }
         self.lane(&entry.lane).waiting += 1;
         let tickets = within.iter().map(|(ticket, _)| *ticket).collect();
@@ -249,7 +251,7 @@ impl Queue {
         let queued = &self.queued;
         let passed = |uid| {
             let child = queued.get(&uid);
-            child.is_none_or(|child| child.stage.has_started() || child.cancelled)
+            child.is_none_or(|it| it.stage.has_started() || it.cancelled || it.entry.began)
         };
         for uid in family.close(passed) {
             self.step_back(uid);

@@ -179,8 +179,9 @@ impl Engine {
                         _ => None,
                     });
                     let is = own.or_else(|| live.inventory().resource(id).cloned());
-                    let is = is.ok_or_else(|| BackendError::not_found(id))?;
-                    changed.push(Changed::Put(Arc::new(change(is))));
+                    let mut is = is.ok_or_else(|| BackendError::not_found(id))?;
+                    change(&mut is);
+                    changed.push(Changed::Put(Arc::new(is)));
                 }
                 let changed = std::mem::take(&mut changed);
                 let (changes, committing) = self.stage_step(live, change, changed)?;

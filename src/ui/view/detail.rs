@@ -44,6 +44,7 @@ pub fn lines(model: &Model, theme: &Theme, width: u16) -> Vec<Line> {
                     detail: Some(crate::domain::OperationDetail {
                         operation: selected.clone(),
                         steps: Vec::new(),
+                        children: Vec::new(),
                     }),
                     scroll: 0,
                 };

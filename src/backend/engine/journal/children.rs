@@ -16,7 +16,9 @@ use std::sync::PoisonError;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Failure, Operation, Outcome, Refusal, State, StepState, Submit, Uid};
+use crate::domain::{
+    BackendError, Failure, Operation, Outcome, Progress, Refusal, State, StepState, Submit, Uid,
+};
 
 use super::step::{Entered, crash};
 use super::{Context, Stop};
@@ -34,6 +36,8 @@ pub enum Spawned {
     Child(Uid),
     /// It was refused.
     Refused(Refusal),
+    /// It was not asked for, because another one was refused and they stop at the first error.
+    Withdrawn,
 }
 
 /// How a child stands that has come to an end or an error.
@@ -65,9 +69,23 @@ impl From<&Operation> for Child {
     }
 }
 
+/// What is to be said of those that were refused, where there are any: `2 of 8 refused: …`, with the
+/// first reason.
+#[must_use]
+pub fn refused(spawned: &[Spawned]) -> Option<String> {
+    let mut refusals = spawned.iter().filter_map(|spawned| match spawned {
+        Spawned::Refused(refusal) => Some(refusal),
+        _ => None,
+    });
+    let first = refusals.next()?;
+    let (refused, all) = (refusals.count() + 1, spawned.len());
+    Some(format!("{refused} of {all} refused: {}", first.message))
+}
+
 impl Context {
-    /// Asks for children, all in one transaction with the record of it. They have the actor and the
-    /// priority of this operation. Those that are refused do not keep the others from it.
+    /// Asks for children, all in one transaction with the record of it. They have the priority of this
+    /// operation, and its actor where none is given. Those that are refused do not keep the others from it, unless the
+    /// kind says that its children stop at the first error.
     ///
     /// # Errors
     /// When they cannot be written, or the operation is to stop here.
@@ -87,7 +105,7 @@ impl Context {
                     inner.recorder.clone().spawn(self.uid(), step.clone(), requests, taken);
                 crash(&inner.spec.kind, SPAWN, "between");
                 let spawned = inner.recording.spawn(spawning).await.unwrap_or_else(|error| {
-                    Err(crate::domain::BackendError::failed(format!("a spawn was lost: {error}")))
+                    Err(BackendError::failed(format!("a spawn was lost: {error}")))
                 });
                 let spawned = spawned.map_err(|error| {
                     if inner.recorder.is_pausing() {
@@ -105,9 +123,12 @@ impl Context {
         };
         let children = spawned.iter().filter_map(|spawned| match spawned {
             Spawned::Child(uid) => Some(*uid),
-            Spawned::Refused(_) => None,
+            Spawned::Refused(_) | Spawned::Withdrawn => None,
         });
         inner.children.lock().unwrap_or_else(PoisonError::into_inner).extend(children);
+        if let Some(refused) = refused(&spawned) {
+            self.progress(Progress { detail: Some(refused), ..Progress::default() });
+        }
         Ok(spawned)
     }
 
@@ -122,7 +143,9 @@ impl Context {
             Some(Spawned::Refused(refusal)) => {
                 Err(Failure::new(format!("{kind} is refused: {}", refusal.message)).into())
             }
-            None => Err(Failure::new(format!("{kind} was not asked for")).into()),
+            Some(Spawned::Withdrawn) | None => {
+                Err(Failure::new(format!("{kind} was not asked for")).into())
+            }
         }
     }
 

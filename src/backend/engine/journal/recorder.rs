@@ -21,7 +21,7 @@ pub(in crate::backend::engine) struct Update {
     /// Which.
     pub(in crate::backend::engine) id: ResourceId,
     /// What becomes of it.
-    pub(in crate::backend::engine) change: Box<dyn FnOnce(Resource) -> Resource + Send>,
+    pub(in crate::backend::engine) change: Box<dyn FnOnce(&mut Resource) + Send>,
 }
 
 /// Keeps the record of operations under way, and tells how they stand.

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::backend::engine::report::{CommandLog, ProgressReport};
 use crate::backend::engine::storage::Changed;
 use crate::domain::{
-    Command, Failure, Progress, Resource, ResourceId, Step, StepState, Text, Wait,
+    Command, Failure, Progress, Resource, ResourceId, ResourceType, Step, StepState, Text, Wait,
 };
 
 use super::{Context, ExecutedStep, Stop, Undo, Update, mismatch};
@@ -85,13 +85,14 @@ impl StepContext {
     /// Changes a resource as it is when the step is recorded, in one transaction with that: what
     /// others change meanwhile is kept. For resources that are not held by this operation alone.
     /// When it is gone by then, the step fails.
-    pub fn update(
-        &self,
-        id: ResourceId,
-        change: impl FnOnce(Resource) -> Resource + Send + 'static,
-    ) {
+    pub fn update<T: ResourceType>(&self, id: u64, change: impl FnOnce(&mut T) + Send + 'static) {
+        let change = |resource: &mut Resource| {
+            if let Some(it) = resource.get_mut() {
+                change(it);
+            }
+        };
         let mut updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
-        updates.push(Update { id, change: Box::new(change) });
+        updates.push(Update { id: ResourceId::new(T::KIND, id), change: Box::new(change) });
     }
 
     /// Takes a resource out, in one transaction with the step's record.

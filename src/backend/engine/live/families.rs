@@ -84,8 +84,15 @@ impl Join {
             return None;
         }
         self.told = Some(told);
-        let Progress { step, steps, .. } = before.unwrap_or_default();
-        Some(Progress { phase, fraction: Some(fraction), step, steps, ..Progress::default() })
+        let Progress { step, steps, detail, .. } = before.unwrap_or_default();
+        Some(Progress {
+            phase,
+            fraction: Some(fraction),
+            detail,
+            step,
+            steps,
+            ..Progress::default()
+        })
     }
 }
 
@@ -193,13 +200,17 @@ impl Live {
         if !self.queue.is_closed(uid) {
             return Joining::Waits;
         }
-        let waits = |child: &&Uid| {
-            self.queue.awaits(**child) && self.operation(**child).is_some_and(|it| !it.cancelling)
-        };
+        let waits = |child: &&Uid| self.queue.is_kept_out(**child);
         match join.missing.iter().filter(waits).copied().collect::<Vec<_>>() {
             none if none.is_empty() => Joining::Waits,
             some => Joining::Stops(some),
         }
+    }
+
+    /// Whether an operation is the last for which its parent waits.
+    pub(in crate::backend::engine) fn is_last(&self, operation: &Operation) -> bool {
+        let join = operation.parent.and_then(|parent| self.families.joins.get(&parent));
+        join.is_some_and(|it| it.missing.len() == 1 && it.missing.contains(&operation.uid))
     }
 
     /// An operation has waited for its children. Returns them as they stand, in the order in which

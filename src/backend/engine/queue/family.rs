@@ -30,9 +30,9 @@ impl Family {
         self.all.len() - self.outside.len()
     }
 
-    /// Takes a child in at the end. Says whether it is let in.
-    pub(super) fn join(&mut self, ticket: Ticket, uid: Uid) -> bool {
-        let fits = self.inside() < self.width;
+    /// Takes a child in at the end. Says whether it is let in, as one is that `began` before.
+    pub(super) fn join(&mut self, ticket: Ticket, uid: Uid, began: bool) -> bool {
+        let fits = began || self.inside() < self.width;
         self.all.insert(ticket, uid);
         if !fits {
             self.outside.insert(ticket);
@@ -56,12 +56,12 @@ impl Family {
         self.outside.remove(&ticket)
     }
 
-    /// Lets nobody in any more, and those out again that have not `started`. Gives them.
-    pub(super) fn close(&mut self, started: impl Fn(Uid) -> bool) -> Vec<Uid> {
+    /// Lets nobody in any more, and those out again that have not `passed`. Gives them.
+    pub(super) fn close(&mut self, passed: impl Fn(Uid) -> bool) -> Vec<Uid> {
         self.width = 0;
         let mut out = Vec::new();
         for (ticket, uid) in &self.all {
-            if !started(*uid) && self.outside.insert(*ticket) {
+            if !passed(*uid) && self.outside.insert(*ticket) {
                 out.push(*uid);
             }
         }

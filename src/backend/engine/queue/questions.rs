@@ -40,6 +40,15 @@ impl Queue {
         self.queued.get(&uid).is_some_and(|queued| queued.stage == Stage::Running)
     }
 
+    /// Whether an operation waits until its parent has fewer children under way.
+    #[must_use]
+    pub fn is_kept_out(&self, uid: Uid) -> bool {
+        self.queued.get(&uid).is_some_and(|queued| {
+            let family = self.families.get(&queued.parent);
+            family.is_some_and(|family| family.keeps_out(queued.ticket))
+        })
+    }
+
     /// Whether no further child of an operation is started.
     #[must_use]
     pub fn is_closed(&self, parent: Uid) -> bool {
@@ -78,8 +87,7 @@ impl Queue {
         if queued.cancelled {
             return None;
         }
-        let family = self.families.get(&queued.parent);
-        if family.is_some_and(|family| family.keeps_out(queued.ticket)) {
+        if self.is_kept_out(uid) {
             return Some(Wait::Siblings { parent: *queued.entry.ancestors.first()? });
         }
         let lane = self.lanes.get(&queued.entry.lane)?;

@@ -100,7 +100,7 @@ impl Model {
         let within = within.collect();
         let parent = ancestors.next().filter(|it| Some(&it.entry.uid) == entry.ancestors.first());
         let parent = parent.map(|it| it.ticket);
-        let outside = parent.is_some_and(|parent| !self.fits(parent));
+        let outside = parent.is_some_and(|parent| !entry.began && !self.fits(parent));
         self.families.insert(self.tickets, entry.at_once);
         self.known.push(Known {
             ticket: self.tickets,
@@ -203,7 +203,7 @@ impl Model {
         let free = it.cancelled || self.open(&it.entry.lane);
         match it.stage {
             Stage::Waiting => self.blocker(at).is_none() && free,
-            Stage::Returning => self.open(&it.entry.lane),
+            Stage::Returning => free,
             Stage::Held | Stage::Running | Stage::Joining => false,
         }
     }
@@ -313,8 +313,9 @@ impl ReferenceStateMachine for Model {
         let parent = prop::option::weighted(0.6, any::<Index>());
         let at_once = prop::option::of(1..3u32);
         let simple = (locks, 0..2usize, -1..2i32, 0..2usize, any::<bool>());
-        let entry = (simple, parent, at_once).prop_map(
-            move |((locks, lane, priority, kind, leaves), parent, at_once)| {
+        let began = prop::bool::weighted(0.1);
+        let entry = (simple, parent, at_once, began).prop_map(
+            move |((locks, lane, priority, kind, leaves), parent, at_once, began)| {
                 let parent = parent.filter(|_| !started.is_empty()).map(|it| it.get(&started));
                 let ancestors = parent.map_or_else(Vec::new, |parent| {
                     std::iter::once(parent.uid).chain(parent.ancestors.iter().copied()).collect()
@@ -336,6 +337,7 @@ impl ReferenceStateMachine for Model {
                     locks,
                     ancestors,
                     at_once,
+                    began,
                 })
             },
         );
@@ -427,7 +429,11 @@ impl ReferenceStateMachine for Model {
                     let parent = state.known[at].ticket;
                     state.families.insert(parent, Some(0));
                     for it in &mut state.known {
-                        if it.parent == Some(parent) && !it.stage.has_started() && !it.cancelled {
+                        if it.parent == Some(parent)
+                            && !it.stage.has_started()
+                            && !it.cancelled
+                            && !it.entry.began
+                        {
                             it.outside = true;
                         }
                     }
@@ -567,7 +573,9 @@ impl StateMachineTest for Under {
             let why = queue.wait_reason(it.entry.uid);
             match it.stage {
                 Stage::Running | Stage::Joining => assert_eq!(why, None),
-                Stage::Returning => assert_eq!(why.is_none(), model.open(&it.entry.lane)),
+                Stage::Returning => {
+                    assert_eq!(why.is_none(), it.cancelled || model.open(&it.entry.lane));
+                }
                 // It is about to be on disk, and waits for nothing else.
                 Stage::Held | Stage::Waiting => {
                     let blocker = model.blocker(at);
@@ -700,6 +708,7 @@ fn a_long_line_at_one_resource_is_joined_and_left_at_once() {
             state_after: alone.then(|| "halted".into()),
             ancestors: vec![],
             at_once: None,
+            began: false,
         });
         queue.commit(uid);
         assert_eq!(queue.find_duplicate("vm_start", vm, &[]), Some(Uid(1)));

@@ -150,7 +150,7 @@ impl Storage for Store {
     }
 
     fn children(&self, uid: Uid) -> BoxFuture<'static, Result<Vec<Operation>, BackendError>> {
-        Box::pin(self.read(move |connection| reader::children(connection, uid)))
+        Box::pin(self.read(move |connection| reader::children(connection, uid, u32::MAX)))
     }
 
     fn steps(&self, uid: Uid) -> BoxFuture<'static, Result<Vec<RecordedStep>, BackendError>> {

@@ -184,15 +184,15 @@ pub fn operation(connection: &Connection, uid: Uid) -> rusqlite::Result<Option<O
         .optional()
 }
 
-/// The children of an operation, by number.
-pub fn children(connection: &Connection, uid: Uid) -> rusqlite::Result<Vec<Operation>> {
+/// The first children of an operation, by number.
+pub fn children(connection: &Connection, uid: Uid, most: u32) -> rusqlite::Result<Vec<Operation>> {
     let Ok(uid) = i64::try_from(uid.0) else { return Ok(Vec::new()) };
     connection
         .prepare_cached(&format!(
-            "SELECT {} FROM operation WHERE parent = ?1 ORDER BY uid",
+            "SELECT {} FROM operation WHERE parent = ?1 ORDER BY uid LIMIT ?2",
             row::OPERATION
         ))?
-        .query_map([uid], row::operation_or_what_is_left)?
+        .query_map([uid, i64::from(most)], row::operation_or_what_is_left)?
         .collect()
 }
 
