@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::admission::{self, Checked};
 use super::core::{Engine, Transaction};
-use super::kind::{Kind, locks, subject};
+use super::kind::{AdmissionContext, Kind, locks, subject};
 use super::live::{Live, Replaced};
 use super::secrets::hidden;
 use super::storage::Change;
@@ -153,7 +153,9 @@ impl Engine {
         // may still find a wrong value where the state is wrong as well.
         let exists = Self::there(kind.spec(), params, live);
         let state = self.in_state(kind.spec(), params, live, ancestors, but);
-        let of_kind = kind.admit(params, &self.admission(live));
+        // What a relaunched operation has asked for already is no obstacle to itself.
+        let asked = but.is_none().then_some((self, live));
+        let of_kind = kind.admit(params, &AdmissionContext { asked, ..self.admission(live) });
         let failed = [exists.err(), state.err(), of_kind.err()].into_iter().flatten();
         match failed.reduce(|first, next| first_check(first, Some(next))) {
             Some(refusal) => Err(refusal),
