@@ -9,7 +9,7 @@ mod owner;
 #[path = "main/place.rs"]
 mod place;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ use anyhow::Context as _;
 use hostler::backend::drivers::{self, supervise};
 use hostler::backend::engine::store::damaged;
 use hostler::backend::{DirState, Embedded, find, operations, own};
-use hostler::cli::{self, Check, Cli, Command};
+use hostler::cli::{self, Check, Cli, CliError, Command};
 use hostler::config::{self, Config, Origin};
 use hostler::domain::{Backend, BackendError, Catalogue, Host};
 use hostler::ui;
@@ -64,15 +64,18 @@ fn main() -> ExitCode {
     log::flush();
     match ran {
         Ok(code) => code,
-        Err(error) => {
-            let status = match error.downcast_ref::<BackendError>() {
-                Some(BackendError::Unreachable { .. }) => 3,
-                _ => 1,
-            };
-            // With standard error gone, the status is all that can be said.
-            let _ = writeln!(std::io::stderr(), "hostler: {error:#}");
-            ExitCode::from(status)
-        }
+        Err(error) => cli_error(error).report(&mut std::io::stderr()),
+    }
+}
+
+/// What went wrong, as the one place sees it that decides exit statuses.
+fn cli_error(error: anyhow::Error) -> CliError {
+    if let Some(config::ConfigError(said)) = error.downcast_ref() {
+        return CliError::Usage(said.clone());
+    }
+    match error.downcast::<BackendError>() {
+        Ok(error) => CliError::Backend(error),
+        Err(error) => CliError::Failed(format!("{error:#}")),
     }
 }
 

@@ -21,6 +21,8 @@ mod lists;
 mod many;
 #[path = "screens/plots.rs"]
 mod plots;
+#[path = "screens/serial.rs"]
+mod serial;
 #[path = "support/stage.rs"]
 mod stage;
 

@@ -2,6 +2,7 @@
 
 mod faults;
 mod gone;
+mod room;
 
 use futures_util::FutureExt;
 use serde_json::json;

@@ -34,9 +34,13 @@ pub fn parse(
     let mut params = Params::new();
     let mut inner: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut parts = Parts::new(catalogue, present);
-    for text in given {
+    for (place, text) in given.iter().enumerate() {
+        // What it is is not repeated: it may be a secret whose field was left out.
         let (name, value) = text.split_once('=').ok_or_else(|| {
-            CliError::Usage(format!("'{text}' is no field; write it like name=value"))
+            let nth = place + 1;
+            CliError::Usage(format!(
+                "what is given as field {nth} is none; write it like name=value"
+            ))
         })?;
         let (outer, rest) = name.split_once('.').unzip();
         let holder = spec.field(outer.unwrap_or(name)).map(|field| (&field.of, rest));

@@ -35,10 +35,11 @@ pub use fields::parse as parse_fields;
 pub use manual::{complete, man};
 pub use recover::{Recovered, recovered};
 
+use crate::domain::display::one_line;
 use crate::domain::query::Subject;
 use crate::domain::{
-    Answer, Backend, BackendError, Control, Event, EventStream, Fact, Filter, FilterError, List,
-    Query, ResourceId, Rows, Sort, backend::unexpected,
+    Answer, Backend, BackendError, Catalogue, Control, Event, EventStream, Fact, Filter,
+    FilterError, List, Query, Reason, ResourceId, Rows, Sort, backend::unexpected,
 };
 
 /// How long a command waits for a backend that was lost to come back, or for another one.
@@ -82,15 +83,31 @@ pub enum CliError {
 }
 
 impl CliError {
-    /// The exit status: 1 failed or refused, 2 usage, 3 unreachable. Somebody who stops reading
-    /// (`hostler list vms | head`) is no error: 0.
+    /// The exit status, by one rule for every command:
+    ///
+    /// | status | meaning |
+    /// |---|---|
+    /// | 0 | done |
+    /// | 1 | failed, or refused because of what is there, who asks, or how things stand |
+    /// | 2 | not written as it must be: a type, a syntax, a value, a kind, a field, a filter |
+    /// | 3 | the backend was not reached |
+    ///
+    /// Somebody who stops reading (`hostler list vms | head`) is no error: 0.
     #[must_use]
     pub fn status(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
+            Self::Backend(BackendError::Refused(refusal)) => match refusal.reason {
+                Reason::Type | Reason::Syntax | Reason::Value => 2,
+                Reason::Existence
+                | Reason::Privileges
+                | Reason::State
+                | Reason::OperationPending { .. } => 1,
+            },
             Self::Backend(BackendError::Unreachable { .. }) => 3,
+            Self::Backend(BackendError::NotFound { .. } | BackendError::Failed { .. }) => 1,
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
-            Self::Failed(_) | Self::Backend(_) | Self::Output(_) => 1,
+            Self::Failed(_) | Self::Output(_) => 1,
         }
     }
 
@@ -149,7 +166,7 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError>
         "operations" => Subject::Operations,
         kind => Subject::Resources(kind.parse().map_err(CliError::Usage)?),
     };
-    let filter = filter(&args.filter, of)?;
+    let filter = filter(&args.filter, of, &session.backend.catalogue())?;
     let sort = args.sort.map(|given| {
         let word = given.trim_start_matches('-');
         let column = of.called(word).map_or(word, |column| &column.name).to_owned();
@@ -178,8 +195,9 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError>
 }
 
 /// Reads a filter; days, times and ages are meant here and now.
-fn filter(text: &str, of: Subject) -> Result<Filter, CliError> {
-    Filter::parse(text, of, &Zoned::now()).map_err(|error| misread(error, of))
+fn filter(text: &str, of: Subject, catalogue: &Catalogue) -> Result<Filter, CliError> {
+    let kinds: Vec<&str> = catalogue.iter().map(|spec| &*spec.kind).collect();
+    Filter::read(text, of, &Zoned::now(), &kinds).map_err(|found| misread(found.why, of))
 }
 
 /// A filter or an order that these rows cannot have.
@@ -288,10 +306,4 @@ fn json(out: &mut dyn Write, value: &impl Serialize) -> Result<(), CliError> {
     let text = serde_json::to_string(value)
         .map_err(|error| CliError::Failed(format!("cannot write the answer as JSON: {error}")))?;
     Ok(writeln!(out, "{text}")?)
-}
-
-/// A text without line breaks or anything else that would move the cursor.
-fn one_line(text: &str) -> String {
-    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    plain.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -65,10 +65,14 @@ pub(super) async fn operation(
             return several(Verb::Cancel, uids, many, session).await;
         }
         OperationCommand::Relaunch { what, many } => {
-            let (given, uids): (Vec<String>, Vec<String>) =
-                what.into_iter().partition(|word| word.contains('='));
-            let uids = uids.iter().map(|uid| uid.parse()).collect::<Result<Vec<Uid>, String>>();
-            let uids = uids.map_err(CliError::Usage)?;
+            let (mut uids, mut given) = (Vec::new(), Vec::new());
+            for (place, word) in what.into_iter().enumerate() {
+                if word.contains('=') {
+                    given.push(word);
+                } else {
+                    uids.push(word.parse().map_err(|_| neither(place + 1))?);
+                }
+            }
             match uids.as_slice() {
                 _ if given.is_empty() => {
                     return several(Verb::Relaunch, uids, many, session).await;
@@ -90,6 +94,14 @@ pub(super) async fn operation(
     Ok(session.backend.control(control).await?)
 }
 
+/// What is to be relaunched, or with what, is not understood. It is not repeated: it may be a
+/// secret whose field was left out.
+fn neither(nth: usize) -> CliError {
+    CliError::Usage(format!(
+        "argument {nth} is neither an operation number nor a field; write that like name=value"
+    ))
+}
+
 /// Does the same to several operations. Those a filter picks are counted and asked about first.
 async fn several(
     verb: Verb,
@@ -103,7 +115,12 @@ async fn several(
     let uids = match &many.filter {
         None => uids,
         Some(text) => {
-            let uids = matching(verb, filter(text, Subject::Operations)?, session).await?;
+            let uids = matching(
+                verb,
+                filter(text, Subject::Operations, &session.backend.catalogue())?,
+                session,
+            )
+            .await?;
             if uids.is_empty() {
                 writeln!(session.err, "no operation that matches can be {}", verb.done())?;
                 return Ok(());

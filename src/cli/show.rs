@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::Value as Json;
 
 use super::one_line;
-use crate::domain::{Event, Fact, OperationDetail, Resource};
+use crate::domain::{Event, Fact, Operation, OperationDetail, Resource};
 
 /// Writes every member of a resource that has a value.
 pub(super) fn resource(out: &mut dyn Write, resource: &Resource) -> std::io::Result<()> {
@@ -15,7 +15,8 @@ pub(super) fn resource(out: &mut dyn Write, resource: &Resource) -> std::io::Res
 
 /// Writes an operation, its steps, and the commands they ran.
 pub(super) fn operation(out: &mut dyn Write, detail: &OperationDetail) -> std::io::Result<()> {
-    writeln!(out, "operation/{} {}", detail.operation.uid.0, detail.operation.kind)?;
+    let Operation { uid, kind, .. } = &detail.operation;
+    writeln!(out, "operation/{} {}", uid.0, one_line(kind))?;
     members(out, &serde_json::to_value(&detail.operation)?, &["uid", "kind"])?;
     for step in &detail.steps {
         writeln!(
@@ -23,14 +24,14 @@ pub(super) fn operation(out: &mut dyn Write, detail: &OperationDetail) -> std::i
             "  step {} of attempt {}: {} {}",
             step.number,
             step.attempt,
-            step.name,
+            one_line(&step.name),
             step.state.word()
         )?;
         if let Some(error) = &step.error {
             writeln!(out, "    {}", one_line(error))?;
         }
         for command in &step.commands {
-            let ended = command.ended.as_deref().unwrap_or("running");
+            let ended = one_line(command.ended.as_deref().unwrap_or("running"));
             writeln!(out, "    $ {} → {ended}, {} ms", one_line(&command.line), command.took_ms)?;
             for line in command.tail.lines() {
                 writeln!(out, "      {}", one_line(line))?;

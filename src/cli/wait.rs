@@ -52,10 +52,10 @@ fn tell(preview: &Preview, as_json: bool, session: &mut Session<'_>) -> Result<(
         json(session.out, preview)?;
     } else {
         for effect in &preview.effects {
-            writeln!(session.out, "{effect}")?;
+            writeln!(session.out, "{}", one_line(effect))?;
         }
         for command in &preview.commands {
-            writeln!(session.out, "$ {command}")?;
+            writeln!(session.out, "$ {}", one_line(command))?;
         }
         if let Some(space) = preview.space {
             writeln!(session.out, "takes {} on disk", super::table::bytes(space as f64))?;
@@ -173,7 +173,7 @@ impl Meter {
     fn state(&mut self, operation: &Operation, err: &mut dyn Write) {
         let progress = operation.progress.clone().unwrap_or_default();
         let doing = match (&operation.wait, operation.state) {
-            (Some(wait), State::Pending) => wait.to_string(),
+            (Some(wait), _) => one_line(&wait.to_string()),
             (None, State::Pending) => "waits".to_owned(),
             _ => one_line(&words(&progress)),
         };

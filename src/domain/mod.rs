@@ -8,6 +8,7 @@
 pub mod arguments;
 pub mod backend;
 pub mod catalogue;
+pub mod display;
 pub mod error;
 pub mod event;
 pub mod filter;

@@ -1,5 +1,6 @@
 //! A guest's serial console: what it wrote, as a terminal shows it, and what keys send to it.
 
+use std::collections::VecDeque;
 use std::fmt;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -7,6 +8,8 @@ use tui_term::vt100::Parser;
 
 /// Lines kept above the screen.
 const SCROLLBACK: usize = 2000;
+/// How much of what was written last is kept as it was, in bytes.
+const RECENT: usize = 256 << 10;
 
 /// A guest's serial console, open in its window.
 pub struct Console {
@@ -16,6 +19,8 @@ pub struct Console {
     pub name: String,
     /// What a terminal would show.
     pub parser: Parser,
+    /// What the guest wrote last.
+    recent: VecDeque<u8>,
     /// Whether the line is open.
     pub open: bool,
     /// Why it is closed, once it was open or failed to open.
@@ -33,17 +38,32 @@ impl Console {
     #[must_use]
     pub fn new(vm: u64, name: String, size: (u16, u16)) -> Self {
         let parser = Parser::new(size.1.max(1), size.0.max(2), SCROLLBACK);
-        Self { vm, name, parser, open: false, ended: None }
+        Self { vm, name, parser, recent: VecDeque::new(), open: false, ended: None }
     }
 
-    /// Gives the screen another size.
+    /// Gives the screen another size. For another width, what was written last is written anew: the
+    /// emulator would keep half a wide character at its edge, and break when that is written over.
     pub fn resize(&mut self, size: (u16, u16)) {
-        self.parser.screen_mut().set_size(size.1.max(1), size.0.max(2));
+        let (rows, columns) = (size.1.max(1), size.0.max(2));
+        let screen = self.parser.screen_mut();
+        if screen.size().1 == columns {
+            screen.set_size(rows, columns);
+            return;
+        }
+        let (modes, scrolled) = (screen.input_mode_formatted(), screen.scrollback());
+        self.parser = Parser::new(rows, columns, SCROLLBACK);
+        self.parser.process(&modes);
+        let (first, rest) = self.recent.as_slices();
+        self.parser.process(first);
+        self.parser.process(rest);
+        self.parser.screen_mut().set_scrollback(scrolled);
     }
 
     /// Shows what the guest wrote.
     pub fn write(&mut self, bytes: &[u8]) {
         self.parser.process(bytes);
+        self.recent.extend(bytes);
+        self.recent.drain(..self.recent.len().saturating_sub(RECENT));
     }
 
     /// Scrolls up (or, negative, down) through what was written before.
@@ -141,6 +161,21 @@ mod tests {
         }
         console.write(b"\x1b[?1h");
         assert_eq!(console.typed(key(KeyCode::Up, KeyModifiers::NONE)).unwrap(), b"\x1bOA");
+    }
+
+    #[test]
+    fn another_width_cuts_no_character_in_two() {
+        let mut console = Console::new(1, "web-1".into(), (80, 24));
+        console.write("\x1b[?1hlogin:\r\n\x1b[2;79H語".as_bytes());
+        console.resize((79, 24));
+        console.write(b"\x1b[2;79Hx\x1b[2;78Hy");
+        assert!(console.parser.screen().contents().starts_with("login:\n"));
+        assert!(console.parser.screen().application_cursor());
+        console.write(&[b'x'; 1 << 20]);
+        assert_eq!(console.recent.len(), RECENT);
+        console.resize((80, 10));
+        let shown = console.parser.screen().contents();
+        assert!(shown.len() > 700 && shown.chars().all(|c| "x\n".contains(c)), "{shown}");
     }
 
     #[test]

@@ -269,7 +269,8 @@ impl Model {
     /// Which part of a filter the open list cannot be filtered by, and why.
     #[must_use]
     pub fn misread(&self, filter: &str) -> Option<Misread> {
-        Filter::read(filter, self.tab.subject(), &self.here()).err()
+        let kinds: Vec<&str> = self.catalogue.iter().map(|spec| &*spec.kind).collect();
+        Filter::read(filter, self.tab.subject(), &self.here(), &kinds).err()
     }
 
     /// Whether what is being typed is no filter, so that the list shows what was understood before.

@@ -384,8 +384,24 @@ impl Peer {
             )
         })?;
         serde_json::from_slice(&bytes).map_err(|error| {
-            Refusal::new(Reason::Type, format!("the request is not understood: {error}")).into()
+            let why = complaint(&error);
+            Refusal::new(Reason::Type, format!("the request is not understood: {why}")).into()
         })
+    }
+}
+
+/// Why a request cannot be read, without a word of what was sent: that may be a secret.
+fn complaint(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    if !error.is_data() || said.starts_with("missing field") {
+        return said;
+    }
+    match said.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("expected {expected}"),
+        None => {
+            let (line, column) = (error.line(), error.column());
+            format!("it is not as it must be at line {line} column {column}")
+        }
     }
 }
 

@@ -75,6 +75,20 @@ fn what_is_not_understood_is_pointed_at_and_the_list_says_what_it_still_shows() 
 }
 
 #[test]
+fn a_state_and_a_kind_that_there_are_not_are_said_while_they_are_typed() {
+    let mut stage = Stage::new(Fake::full(), (200, 50));
+    stage.keys("/ \"state:runing\"");
+    let text = stage.text();
+    assert!(text.contains("'runing' is no state; did you mean running?"), "{text}");
+    assert!(text.contains("still /state"), "{text}");
+    stage.keys("esc 5 / \"kind:vm_craete\"");
+    let text = stage.text();
+    assert!(text.contains("'vm_craete' is no kind; did you mean vm_create?"), "{text}");
+    stage.keys("ctrl-u \"kind:vm_create\"");
+    assert!(!stage.text().contains("still"), "{}", stage.text());
+}
+
+#[test]
 fn filters_and_sorting_are_asked_of_the_backend_and_remembered() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     stage.keys("/ \"web\" enter");

@@ -28,9 +28,9 @@ impl Engine {
     pub(super) async fn spawn_children(
         self: &Arc<Self>,
         uid: Uid,
-        step: Step,
-        requests: Vec<Submit>,
-        taken: Vec<Uid>,
+        step: &Step,
+        requests: &[Submit],
+        taken: &[Uid],
     ) -> Result<Vec<Spawned>, BackendError> {
         let parent = self.look(|live| live.operation(uid).cloned());
         let parent =
@@ -39,7 +39,7 @@ impl Engine {
         let stops = rules.is_some_and(|rules| rules.stop_on_error);
         let mut checked = Vec::with_capacity(requests.len());
         for request in requests {
-            checked.push(self.check_child(&parent, request).await?);
+            checked.push(self.check_child(&parent, request.clone()).await?);
         }
         let mut earlier =
             if step.attempt == 0 { Vec::new() } else { self.storage.children(uid).await? };
@@ -70,7 +70,7 @@ impl Engine {
                 }
             };
             let change = StepChange { uid, step: step.clone(), result: Some(result) };
-            changes.push(Change::Step(Box::new(change)));
+            changes.push(Change::Step(Arc::new(change)));
             Ok((changes, spawning))
         })
         .await

@@ -254,6 +254,12 @@ impl Engine {
         self.pausing.cancelled().await;
     }
 
+    /// How much is at work that is to end before the storage is closed.
+    #[cfg(test)]
+    pub(in crate::backend) fn at_work(&self) -> usize {
+        self.running.len()
+    }
+
     /// Does something that is to end before the storage is closed.
     pub(in crate::backend) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.running.spawn(work);

@@ -1,8 +1,10 @@
 //! How the engine keeps the record of operations under way: what the journal asks of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
     Accepted, BackendError, BoxFuture, Fact, Failure, Operation, Progress, Step, Submit, Uid, Wait,
@@ -12,7 +14,10 @@ use super::core::{Committing, Engine};
 use super::inventory::Inventory;
 use super::journal::{Put, Recorder, Spawned, Stop, Update};
 use super::live::Live;
-use super::storage::{Change, Changed, StepChange};
+use super::storage::{Change, Changed, Health, StepChange};
+
+/// How long to wait before a record for which there was no room is written again.
+const RECORD_RETRY: Duration = Duration::from_secs(5);
 
 impl Recorder for Engine {
     fn now(&self) -> Timestamp {
@@ -31,11 +36,19 @@ impl Recorder for Engine {
         Engine::is_pausing(self)
     }
 
+    fn paused(&self) -> BoxFuture<'_, ()> {
+        Box::pin(Engine::paused(self))
+    }
+
+    fn is_dead(&self) -> bool {
+        Engine::is_dead(self)
+    }
+
     fn begin_step(&self, uid: Uid, step: &Step) {
         let change = StepChange { uid, step: step.clone(), result: None };
         let mut changes = Vec::with_capacity(2);
         changes.extend(self.look(|live| live.unrecorded_run(uid)));
-        changes.push(Change::Step(Box::new(change)));
+        changes.push(Change::Step(Arc::new(change)));
         self.storage.send_unanswered(changes);
         self.publish_step(uid, step.clone());
     }
@@ -45,23 +58,12 @@ impl Recorder for Engine {
         change: StepChange,
         changed: Vec<Changed>,
         updates: Vec<Update>,
+        cancel: CancellationToken,
     ) -> BoxFuture<'static, Result<(), BackendError>> {
-        let (uid, step) = (change.uid, change.step.clone());
-        let recorded = if updates.is_empty() {
-            let recorded = self.transact(|live| self.stage_step(live, change, changed));
-            futures_util::future::Either::Left(recorded)
-        } else {
-            let engine = self.clone();
-            let recorded = async move { engine.record_updates(change, changed, updates).await };
-            futures_util::future::Either::Right(recorded)
-        };
         // The storage is not closed under it either.
         let tracker = self.running.clone();
-        Box::pin(tracker.track_future(async move {
-            recorded.await?;
-            self.publish_step(uid, step);
-            Ok(())
-        }))
+        let record = async move { self.record(Arc::new(change), changed, updates, &cancel).await };
+        Box::pin(tracker.track_future(record))
     }
 
     fn publish_step(&self, uid: Uid, step: Step) {
@@ -86,15 +88,22 @@ impl Recorder for Engine {
         step: Step,
         requests: Vec<Submit>,
         taken: Vec<Uid>,
+        cancel: CancellationToken,
     ) -> BoxFuture<'static, Result<Vec<Spawned>, BackendError>> {
         // The storage is not closed under it.
         let tracker = self.running.clone();
         Box::pin(tracker.track_future(async move {
-            let spawned = self.spawn_children(uid, step.clone(), requests, taken).await;
-            if spawned.is_ok() {
-                self.publish_step(uid, step);
+            let mut health = self.storage.health();
+            loop {
+                health.mark_unchanged();
+                match self.spawn_children(uid, &step, &requests, &taken).await {
+                    Ok(spawned) => {
+                        self.publish_step(uid, step);
+                        return Ok(spawned);
+                    }
+                    Err(error) => self.wait_for_room(uid, error, &mut health, &cancel).await?,
+                }
             }
-            spawned
         }))
     }
 
@@ -137,60 +146,94 @@ impl Recorder for Engine {
 }
 
 impl Engine {
-    /// Stages the record of a step. That the operation runs is written with it unless it is known to
-    /// be on disk: what was noted at the step's beginning may be lost.
+    /// Records a step when there is room for it.
+    async fn record(
+        self: &Arc<Self>,
+        change: Arc<StepChange>,
+        changed: Vec<Changed>,
+        updates: Vec<Update>,
+        cancel: &CancellationToken,
+    ) -> Result<(), BackendError> {
+        let uid = change.uid;
+        let mut health = self.storage.health();
+        loop {
+            health.mark_unchanged();
+            let mut answered = std::pin::pin!(self.answered.notified());
+            answered.as_mut().enable();
+            let recorded =
+                self.transact(|live| self.stage_step(live, &change, changed.clone(), &updates));
+            match recorded.await {
+                Ok(Some(())) => {
+                    // The storage has let go of it by now.
+                    self.publish_step(uid, Arc::unwrap_or_clone(change).step);
+                    return Ok(());
+                }
+                Ok(None) => answered.await,
+                Err(error) => self.wait_for_room(uid, error, &mut health, cancel).await?,
+            }
+        }
+    }
+
+    /// Stages the record of a step, with what follows from how resources are. That the operation runs
+    /// is written with it unless it is known to be on disk: what was noted at the step's beginning
+    /// may be lost. Of a resource that is updated one new version at a time is on its way to the
+    /// disk, so that the next follows from that; until then nothing is staged.
     fn stage_step(
         &self,
         live: &mut Live,
-        change: StepChange,
-        changed: Vec<Changed>,
-    ) -> Result<(Vec<Change>, Committing), BackendError> {
+        change: &Arc<StepChange>,
+        mut changed: Vec<Changed>,
+        updates: &[Update],
+    ) -> Result<(Vec<Change>, Option<Committing>), BackendError> {
+        if updates.iter().any(|update| live.is_being_put(update.id)) {
+            return Ok((Vec::new(), None));
+        }
+        for Update { id, change } in updates {
+            // What this step has changed already is not in the inventory yet.
+            let own = changed.iter().rev().find_map(|changed| match changed {
+                Changed::Put(put) if put.id() == *id => Some((**put).clone()),
+                _ => None,
+            });
+            let is = own.or_else(|| live.inventory().resource(*id).cloned());
+            let mut is = is.ok_or_else(|| BackendError::not_found(id))?;
+            change(&mut is);
+            changed.push(Changed::Put(Arc::new(is)));
+        }
         let uid = change.uid;
         let makes = live.operation(uid).and_then(|operation| self.kinds.makes(operation));
         let mut changes = Vec::with_capacity(2);
         changes.extend(live.unrecorded_run(uid));
-        changes.push(Change::Step(Box::new(change)));
-        Committing { changed, runs: Some(uid) }.stage(live, makes, changes)
+        changes.push(Change::Step(change.clone()));
+        let committing = Committing { changed, runs: Some(uid) };
+        let (changes, committing) = committing.stage(live, makes, changes)?;
+        Ok((changes, Some(committing)))
     }
 
-    /// Records a step with changes that follow from how resources are. Of each resource one new
-    /// version at a time is on its way to the disk, so that the next follows from that.
-    async fn record_updates(
-        self: &Arc<Self>,
-        change: StepChange,
-        mut changed: Vec<Changed>,
-        updates: Vec<Update>,
+    /// Returns when what an operation could not write may be written again.
+    ///
+    /// # Errors
+    /// The same one, where it was not for want of room, or is not to be waited for any more.
+    async fn wait_for_room(
+        &self,
+        uid: Uid,
+        error: BackendError,
+        health: &mut tokio::sync::watch::Receiver<Health>,
+        cancel: &CancellationToken,
     ) -> Result<(), BackendError> {
-        let mut step = Some((change, updates));
-        loop {
-            let mut answered = std::pin::pin!(self.answered.notified());
-            answered.as_mut().enable();
-            let recorded = self.transact(|live| {
-                let free = |(_, updates): &mut (_, Vec<Update>)| {
-                    !updates.iter().any(|update| live.is_being_put(update.id))
-                };
-                let Some((change, updates)) = step.take_if(free) else {
-                    return Ok((Vec::new(), None));
-                };
-                for Update { id, change } in updates {
-                    // What this step has changed already is not in the inventory yet.
-                    let own = changed.iter().rev().find_map(|changed| match changed {
-                        Changed::Put(put) if put.id() == id => Some((**put).clone()),
-                        _ => None,
-                    });
-                    let is = own.or_else(|| live.inventory().resource(id).cloned());
-                    let mut is = is.ok_or_else(|| BackendError::not_found(id))?;
-                    change(&mut is);
-                    changed.push(Changed::Put(Arc::new(is)));
-                }
-                let changed = std::mem::take(&mut changed);
-                let (changes, committing) = self.stage_step(live, change, changed)?;
-                Ok((changes, Some(committing)))
-            });
-            if recorded.await?.is_some() {
-                return Ok(());
-            }
-            answered.await;
+        // It may have been full for this one only.
+        let was_full = *health.borrow() == Health::Full || health.has_changed().is_ok_and(|it| it);
+        if !was_full || self.is_dead() {
+            return Err(error);
         }
+        let at = self.clock.now() + RECORD_RETRY;
+        self.waits(uid, Some(Wait::Retry { at, why: error.to_string() }));
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(error),
+            () = Engine::paused(self) => return Err(error),
+            () = self.clock.until(at) => {}
+        }
+        self.waits(uid, None);
+        Ok(())
     }
 }

@@ -160,7 +160,7 @@ pub enum Change {
         params: Arc<Params>,
     },
     /// A step began, ended or was undone.
-    Step(Box<StepChange>),
+    Step(Arc<StepChange>),
     /// A resource was made or changed.
     Put(Arc<Resource>),
     /// A resource is gone.
@@ -179,7 +179,7 @@ pub enum Change {
 }
 
 /// A step as it is to be recorded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StepChange {
     /// Of which operation.
     pub uid: Uid,

@@ -75,7 +75,9 @@ async fn note(step: StepContext, id: u64, due: Timestamp, uid: Uid) -> Result<()
     // One that is deleted meanwhile has no runs to note it among.
     if step.cx().get::<Task>(id).is_ok() {
         let run = Run { due, outcome: RunOutcome::Queued { uid }, by_hand: true };
-        step.update(id, move |task: &mut Task| *task = scheduler::after(task, run, 0, &zone));
+        step.update(id, move |task: &mut Task| {
+            *task = scheduler::after(task, run.clone(), 0, &zone)
+        });
     }
     Ok(())
 }

@@ -81,35 +81,48 @@ impl Filter {
     /// # Errors
     /// What cannot be understood, in a few words.
     pub fn parse(text: &str, of: Subject, now: &Zoned) -> Result<Self, FilterError> {
-        Self::read(text, of, now).map_err(|misread| misread.why)
+        read(text, of, now, |_| Ok(())).map_err(|misread| misread.why)
     }
 
-    /// The same, for whoever points at what is wrong.
+    /// The same, for whoever points at what is wrong and knows the `kinds` of operations: one that
+    /// is not among them is refused.
     ///
     /// # Errors
     /// Which part cannot be understood, and why.
-    pub fn read(text: &str, of: Subject, now: &Zoned) -> Result<Self, Misread> {
-        let whole = |why: String| Misread { part: 0..text.len(), why: FilterError::Value(why) };
-        if text.chars().count() > LONGEST {
-            return Err(whole(format!("more than {LONGEST} characters")));
-        }
-        if text.contains(char::is_control) {
-            return Err(whole("a control character".to_owned()));
-        }
-        let mut terms = Vec::new();
-        let mut rest = text.trim_start();
-        while !rest.is_empty() {
-            let (term, after) = signed(rest, of, now).map_err(|why| {
+    pub fn read(text: &str, of: Subject, now: &Zoned, kinds: &[&str]) -> Result<Self, Misread> {
+        read(text, of, now, |test| test.check_kind(kinds))
+    }
+}
+
+/// Reads a filter all of whose tests pass a check.
+fn read(
+    text: &str,
+    of: Subject,
+    now: &Zoned,
+    check: impl Fn(&FilterTest) -> Result<(), FilterError>,
+) -> Result<Filter, Misread> {
+    let whole = |why: String| Misread { part: 0..text.len(), why: FilterError::Value(why) };
+    if text.chars().count() > LONGEST {
+        return Err(whole(format!("more than {LONGEST} characters")));
+    }
+    if text.contains(char::is_control) {
+        return Err(whole("a control character".to_owned()));
+    }
+    let mut terms = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let (term, after) = signed(rest, of, now)
+            .and_then(|(term, after)| check(&term.test).map(|()| (term, after)))
+            .map_err(|why| {
                 let at = text.len() - rest.len();
                 Misread { part: at..text.len() - value(rest).1.len(), why }
             })?;
-            if term.test != FilterTest::Word(String::new()) {
-                terms.push(term);
-            }
-            rest = after.trim_start();
+        if term.test != FilterTest::Word(String::new()) {
+            terms.push(term);
         }
-        Ok(Self { terms })
+        rest = after.trim_start();
     }
+    Ok(Filter { terms })
 }
 
 /// The term a text begins with, its sign before it, and what follows it.
@@ -150,6 +163,7 @@ fn term<'a>(text: &'a str, of: Subject, now: &Zoned) -> Result<(FilterTerm, &'a 
         Some(column) => test(column, &name, operator, value, now)?,
         None => age(operator, &value, now)?,
     };
+    term.test.check_word(of)?;
     Ok((term, rest))
 }
 

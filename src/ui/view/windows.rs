@@ -1,5 +1,7 @@
 //! The smaller windows: help, doctor, lanes, sorting, questions, the serial console.
 
+use std::borrow::Cow;
+
 use tui_input::Input;
 use tui_term::widget::PseudoTerminal;
 
@@ -310,6 +312,13 @@ pub fn console(model: &Model, console: &Console, canvas: &mut Canvas<'_>) {
     cursor.hide();
     terminal = terminal.cursor(cursor);
     terminal.render(inside, canvas.buffer());
+    for place in inside.positions() {
+        let Some(cell) = canvas.buffer().cell_mut(place) else { continue };
+        // The terminal that was emulated keeps what has no width with the character before it.
+        if let Cow::Owned(_) = text::clean(cell.symbol()) {
+            cell.set_symbol("\u{fffd}");
+        }
+    }
     if screen.scrollback() > 0 {
         let told = format!(" {} lines up ", screen.scrollback());
         let wide = u16::try_from(told.len()).unwrap_or(0);

@@ -101,18 +101,18 @@ impl Context {
                 step.finished = Some(self.now());
                 step.state = StepState::Done;
                 let taken = self.spawned();
-                let spawning =
-                    inner.recorder.clone().spawn(self.uid(), step.clone(), requests, taken);
+                let spawning = inner.recorder.clone().spawn(
+                    self.uid(),
+                    step.clone(),
+                    requests,
+                    taken,
+                    inner.cancel.clone(),
+                );
                 crash(&inner.spec.kind, SPAWN, "between");
                 let spawned = inner.recording.spawn(spawning).await.unwrap_or_else(|error| {
                     Err(BackendError::failed(format!("a spawn was lost: {error}")))
                 });
-                let spawned = spawned.map_err(|error| {
-                    if inner.recorder.is_pausing() {
-                        return Stop::Leaving;
-                    }
-                    Failure::new(error.to_string()).into()
-                })?;
+                let spawned = spawned.map_err(|error| self.unrecorded(&error))?;
                 let result = serde_json::to_value(&spawned).map_err(|error| {
                     Failure::new(format!("step {SPAWN} cannot be recorded: {error}"))
                 })?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use crate::backend::engine::inventory::Inventory;
 use crate::backend::engine::storage::{Changed, StepChange};
@@ -21,7 +22,7 @@ pub(in crate::backend::engine) struct Update {
     /// Which.
     pub(in crate::backend::engine) id: ResourceId,
     /// What becomes of it.
-    pub(in crate::backend::engine) change: Box<dyn FnOnce(&mut Resource) + Send>,
+    pub(in crate::backend::engine) change: Box<dyn Fn(&mut Resource) + Send + Sync>,
 }
 
 /// Keeps the record of operations under way, and tells how they stand.
@@ -38,17 +39,26 @@ pub(in crate::backend::engine) trait Recorder: Send + Sync {
     /// Whether no further step may begin.
     fn is_pausing(&self) -> bool;
 
+    /// Returns when no further step may begin.
+    fn paused(&self) -> BoxFuture<'_, ()>;
+
+    /// Whether nothing will ever be recorded again. What became of the latest record is not known
+    /// then.
+    fn is_dead(&self) -> bool;
+
     /// Notes that a step begins, and tells it. That may be lost in a crash.
     fn begin_step(&self, uid: Uid, step: &Step);
 
-    /// Records how a step stands, with what it changed, all or nothing, and tells it. The `updates`
-    /// are made while nothing else can change the resources. What it changed must be there, but for the resource that the operation makes. The record is kept
-    /// waiting for as long as this goes on, whoever waits for it.
+    /// Records how a step stands, with what it changed, all or nothing, and tells it. The
+    /// `updates` are made while nothing else can change the resources. What it changed must be there, but for the resource that the operation makes. The record is kept
+    /// waiting for as long as this goes on, whoever waits for it. Room for it is waited for, unless
+    /// the operation is cancelled: what was accepted does not fail for want of room.
     fn record_step(
         self: Arc<Self>,
         change: StepChange,
         changed: Vec<Changed>,
         updates: Vec<Update>,
+        cancel: CancellationToken,
     ) -> BoxFuture<'static, Result<(), BackendError>>;
 
     /// Tells how a step stands.
@@ -61,13 +71,15 @@ pub(in crate::backend::engine) trait Recorder: Send + Sync {
     fn waits(&self, uid: Uid, wait: Option<Wait>);
 
     /// Takes in the children that an operation asks for, in one transaction with its `step`. `taken`
-    /// are those that this attempt of it has asked for before.
+    /// are those that this attempt of it has asked for before. Room for them is waited for, unless the
+    /// operation is cancelled.
     fn spawn(
         self: Arc<Self>,
         uid: Uid,
         step: Step,
         requests: Vec<Submit>,
         taken: Vec<Uid>,
+        cancel: CancellationToken,
     ) -> BoxFuture<'static, Result<Vec<Spawned>, BackendError>>;
 
     /// Waits until these children of an operation have come to an end or an error.

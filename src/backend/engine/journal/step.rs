@@ -9,10 +9,14 @@ use serde::de::DeserializeOwned;
 use crate::backend::engine::report::{CommandLog, ProgressReport};
 use crate::backend::engine::storage::Changed;
 use crate::domain::{
-    Command, Failure, Progress, Resource, ResourceId, ResourceType, Step, StepState, Text, Wait,
+    BackendError, Command, Failure, Progress, Resource, ResourceId, ResourceType, Step, StepState,
+    Text, Wait,
 };
 
 use super::{Context, ExecutedStep, Stop, Undo, Update, mismatch};
+
+/// How long to wait before a step for which there was no room is taken again.
+const ROOM_RETRY: Duration = Duration::from_secs(5);
 
 /// What a step's function works with.
 #[derive(Clone)]
@@ -85,8 +89,12 @@ impl StepContext {
     /// Changes a resource as it is when the step is recorded, in one transaction with that: what
     /// others change meanwhile is kept. For resources that are not held by this operation alone.
     /// When it is gone by then, the step fails.
-    pub fn update<T: ResourceType>(&self, id: u64, change: impl FnOnce(&mut T) + Send + 'static) {
-        let change = |resource: &mut Resource| {
+    pub fn update<T: ResourceType>(
+        &self,
+        id: u64,
+        change: impl Fn(&mut T) + Send + Sync + 'static,
+    ) {
+        let change = move |resource: &mut Resource| {
             if let Some(it) = resource.get_mut() {
                 change(it);
             }
@@ -206,6 +214,13 @@ impl<'c> StepBuilder<'c> {
             taking.label.clone_from(&label);
             taking.report(ProgressReport::default());
             let result = effect(taking.clone()).await;
+            if let Err(failure) = &result
+                && failure.no_room
+            {
+                // The commands of this try are not kept: there may be thousands of tries.
+                cx.pause(&failure.message).await?;
+                continue;
+            }
             step.commands = taking.commands(&step);
             match result {
                 Err(failure) if failure.passing && tries < retries => {
@@ -232,7 +247,7 @@ impl<'c> StepBuilder<'c> {
                 let (changed, updates) = taking.changes();
                 cx.record(step, Some(result), changed, updates)
                     .await
-                    .map_err(|error| Failure::new(error.to_string()))?;
+                    .map_err(|error| cx.unrecorded(&error))?;
                 crash(&inner.spec.kind, &name, "after");
                 Ok(value)
             }
@@ -245,7 +260,7 @@ impl<'c> StepBuilder<'c> {
                 }
                 cx.record(step, None, Vec::new(), Vec::new())
                     .await
-                    .map_err(|error| Failure::new(error.to_string()))?;
+                    .map_err(|error| cx.unrecorded(&error))?;
                 Err(failure.into())
             }
         }
@@ -283,7 +298,7 @@ impl StepBuilder<'_> {
         if inner.cancel.is_cancelled() {
             return Err(Stop::Cancelled);
         }
-        if inner.recorder.is_pausing() {
+        if self.cx.is_over() {
             return Err(Stop::Leaving);
         }
         inner.begun.notify_one();
@@ -315,6 +330,38 @@ impl StepBuilder<'_> {
 }
 
 impl Context {
+    /// Waits a little for room, and says why. A cancelled operation waits no longer.
+    ///
+    /// # Errors
+    /// [`Stop::Leaving`]: whoever owns the state directory next takes the step.
+    async fn pause(&self, why: &str) -> Result<(), Stop> {
+        let at = self.now() + ROOM_RETRY;
+        let recorder = &self.inner.recorder;
+        recorder.waits(self.uid(), Some(Wait::Retry { at, why: why.to_owned() }));
+        tokio::select! {
+            biased;
+            () = recorder.paused() => return Err(Stop::Leaving),
+            () = recorder.until(at) => {}
+        }
+        recorder.waits(self.uid(), None);
+        Ok(())
+    }
+
+    /// Whether the next owner of the state directory goes on with the operation: the backend
+    /// leaves, or can record nothing more.
+    fn is_over(&self) -> bool {
+        self.inner.recorder.is_pausing() || self.inner.recorder.is_dead()
+    }
+
+    /// The stop for a step whose record could not be written.
+    pub(super) fn unrecorded(&self, error: &BackendError) -> Stop {
+        if self.is_over() {
+            // As if the power had been cut: whoever comes next finds it done.
+            return Stop::Leaving;
+        }
+        Stop::Failed(Failure::new(error.to_string()))
+    }
+
     /// Forgets the undo of the latest step, which has done nothing.
     fn disarm(&self) {
         let mut taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner);

@@ -74,7 +74,7 @@ impl Kind for Group {
 }
 
 /// `add`: adds to a thing that others may be adding to.
-struct Add(Arc<OperationSpec>, Arc<Script>);
+struct Add(Arc<OperationSpec>);
 
 impl Kind for Add {
     fn spec(&self) -> &Arc<OperationSpec> {
@@ -114,10 +114,7 @@ fn world() -> World {
             steps: vec!["add".into()],
             ..spec("add", Effect::Changes, vec![Field::required("thing", of(), "Which.")])
         };
-        vec![
-            Arc::new(Group(group.into(), script.clone())),
-            Arc::new(Add(add.into(), script.clone())),
-        ]
+        vec![Arc::new(Group(group.into(), script.clone())), Arc::new(Add(add.into()))]
     })
 }
 
