@@ -18,6 +18,12 @@ pub(super) fn operation(out: &mut dyn Write, detail: &OperationDetail) -> std::i
     let Operation { uid, kind, .. } = &detail.operation;
     writeln!(out, "operation/{} {}", uid.0, one_line(kind))?;
     members(out, &serde_json::to_value(&detail.operation)?, &["uid", "kind"])?;
+    for child in &detail.children {
+        let about = child.resource_name.as_deref().unwrap_or_default();
+        let title = one_line(&format!("{} {} {about}", child.uid, child.kind));
+        let comment = one_line(child.comment.as_deref().unwrap_or_default());
+        writeln!(out, "  child {} {} {comment}", title.trim_end(), child.state)?;
+    }
     for step in &detail.steps {
         writeln!(
             out,

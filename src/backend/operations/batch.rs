@@ -8,8 +8,8 @@ use crate::backend::engine::journal::{self, Child, JOIN, SPAWN, Spawned, Stop};
 use crate::backend::engine::kind::ChildRules;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    self, Choice, Effect, Failure, Field, FieldType, Hint, OperationSpec, Preview, Refusal, Risk,
-    State, Submit, Task, Uid,
+    self, Choice, Effect, Failure, Field, FieldType, Hint, OperationSpec, Preview, Refusal,
+    ResourceId, Risk, State, Submit, Task, Uid,
 };
 
 use super::{AdmissionContext, Context, Kind};
@@ -141,8 +141,10 @@ impl Kind for Batch {
             .operations
             .iter()
             .map(|request| match world.would_refuse(&request.kind, &request.params) {
-                Some(refusal) => format!("{} is refused: {}", named(request), refusal.message),
-                None => format!("{}.", named(request)),
+                Some(refusal) => {
+                    format!("{} is refused: {}", title(request, world), refusal.message)
+                }
+                None => format!("{}.", title(request, world)),
             })
             .collect();
         if let (Some((refused, _)), OnError::Stop) = (params.refused(world), params.on_error) {
@@ -179,8 +181,17 @@ impl Kind for Batch {
     }
 }
 
-/// A request as people read it: `vm_stop vm=3 force=true`.
-fn named(request: &Request) -> String {
+/// A request as people read it: `vm_stop vm/3 'web-1'`, or with all that is given where it is about
+/// nothing that is there.
+fn title(request: &Request, world: &AdmissionContext<'_>) -> String {
+    let spec = world.catalogue.get(&request.kind);
+    let about = spec.and_then(|spec| {
+        let id = request.params.get(&**spec.subject.as_ref()?)?.as_u64()?;
+        world.inventory.resource(ResourceId::new(spec.resource, id))
+    });
+    if let Some(about) = about {
+        return format!("{} {} '{}'", request.kind, about.id(), about.name());
+    }
     let given = request.params.iter().filter(|(_, value)| !value.is_null());
     let given = given.map(|(name, value)| match value.as_str() {
         Some(text) => format!(" {name}={text}"),

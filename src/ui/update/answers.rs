@@ -149,6 +149,11 @@ pub fn submitted(model: &mut Model, submit: &Submit, answer: Result<Accepted, Ba
             }
             let name = accepted.resource.and_then(|id| model.names.get(&id)?.clone());
             let name = name.map(|name| format!(" {name}")).unwrap_or_default();
+            let parts = submit.params.get("operations").and_then(|it| it.as_array());
+            let name = match parts.filter(|_| kind == super::act::BATCH) {
+                Some(parts) => format!(" of {} operations", parts.len()),
+                None => name,
+            };
             tell(model, Tone::Plain, format!("{} {title}{name}: queued", accepted.uid));
             let made = accepted.resource.filter(|id| model.tab.resource() == Some(id.kind));
             let creates = model

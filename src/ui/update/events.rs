@@ -1,6 +1,8 @@
 //! What happened: patched into what is shown, and asked for again only where that is not enough.
 
-use crate::domain::{Event, Fact, Operation, Resource, ResourceId, Rows, State, Step, Uid};
+use crate::domain::{
+    Event, Fact, Operation, Progress, Resource, ResourceId, Rows, State, Step, Uid,
+};
 use crate::ui::model::{Modal, Model, OperationView, PLOT_POINTS, Tab, Tone};
 use crate::ui::msg::{Ask, Cmd};
 use crate::ui::special;
@@ -44,10 +46,26 @@ pub fn again(model: &mut Model, cmds: &mut Vec<Cmd>) {
     }
 }
 
+/// Tells once what a batch of ours was refused.
+fn tell_refused(model: &mut Model, uid: Uid, progress: &Progress) {
+    let known = model.flight.get(uid).filter(|it| it.kind == super::act::BATCH);
+    let Some(before) = known.map(|it| it.progress.as_ref().and_then(|it| it.detail.as_ref()))
+    else {
+        return;
+    };
+    if let Some(refused) = &progress.detail
+        && before != Some(refused)
+        && model.mine.contains(&uid)
+    {
+        tell(model, Tone::Bad, format!("{uid}: {refused}"));
+    }
+}
+
 fn fact(model: &mut Model, fact: Fact) {
     match fact {
         Fact::Operation(new) => operation(model, &new),
         Fact::Progress { uid, progress } => {
+            tell_refused(model, uid, &progress);
             if model.flight.progress(uid, &progress) {
                 model.dirty = true;
             }
@@ -95,6 +113,11 @@ fn fact(model: &mut Model, fact: Fact) {
 /// An operation was accepted or changed.
 fn operation(model: &mut Model, new: &Operation) {
     model.dirty = true;
+    if let Some(parent) = new.parent {
+        for view in views(model, parent) {
+            take_child(view, new);
+        }
+    }
     // Why others wait, only the backend knows, and it may have changed with this one.
     if model.flight.take(new, &model.catalogue) || model.flight.waiting > 0 {
         model.stale.flight = true;
@@ -167,6 +190,16 @@ fn views(model: &mut Model, uid: Uid) -> impl Iterator<Item = &mut OperationView
     });
     let dirty = &mut model.dirty;
     beside.into_iter().chain(windows).inspect(move |_| *dirty = true)
+}
+
+/// Takes a child as it stands now, at its place by number.
+fn take_child(view: &mut OperationView, child: &Operation) {
+    let Some(detail) = &mut view.detail else { return };
+    let children = &mut detail.children;
+    match children.binary_search_by_key(&child.uid, |it| it.uid) {
+        Ok(at) => children[at] = child.clone(),
+        Err(at) => children.insert(at, child.clone()),
+    }
 }
 
 fn take_step(view: &mut OperationView, step: &Step) {
