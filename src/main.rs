@@ -232,7 +232,7 @@ fn options(place: &Place) -> anyhow::Result<ui::Options> {
         read_only: place.read_only,
         mouse: config.mouse,
         ascii: config.ascii,
-        choices: Some(place.state_dir.join("console.json")),
+        preferences: Some(place.state_dir.join("console.json")),
         actor: place.actor("console"),
         ..ui::Options::default()
     })

@@ -39,7 +39,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use hostler::domain::{Answer, Backend, Control, LaneChange, Operation, Query, State, Submit};
+use hostler::domain::{
+    Backend, BackendExt, Control, LaneChange, Operation, State, Submit, question,
+};
 use hostler::wire::client::Client;
 use rustix::process::Signal;
 
@@ -240,10 +242,8 @@ async fn failed(client: &Client) -> Vec<Operation> {
 
 /// How many operations run or wait.
 async fn in_flight(client: &Client) -> Option<u64> {
-    match client.query(Query::InFlight).await {
-        Ok(Answer::InFlight(flight)) => Some(flight.running + flight.waiting),
-        _ => None,
-    }
+    let flight = client.ask(question::GetInFlight).await.ok()?;
+    Some(flight.running + flight.waiting)
 }
 
 /// Compares what there is with what was said, before and after one more start.

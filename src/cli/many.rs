@@ -3,9 +3,8 @@
 use serde_json::json;
 
 use super::{CliError, RunArgs, Session, fields, filter};
-use crate::domain::backend::unexpected;
 use crate::domain::{
-    Answer, FieldType, List, OperationSpec, Params, Query, ResourceKind, Rows, Subject,
+    BackendExt, FieldType, List, OperationSpec, Params, ResourceKind, Rows, Subject,
 };
 
 /// The most of them: what one list holds, and one batch.
@@ -38,10 +37,7 @@ pub(super) async fn batch(
         limit: MOST,
         around: None,
     };
-    let page = match session.backend.query(Query::List(list)).await? {
-        Answer::Page(page) => page,
-        other => return Err(unexpected(&other).into()),
-    };
+    let page = session.backend.ask(list).await?;
     let Rows::Resources(rows) = page.rows else { return Err(CliError::Failed("no rows".into())) };
     if rows.is_empty() {
         return Err(CliError::Failed(format!("no {of} matches '{text}'")));

@@ -15,6 +15,7 @@ mod operate;
 mod recover;
 mod show;
 mod table;
+mod value;
 mod wait;
 
 use std::io::Write;
@@ -37,10 +38,9 @@ pub use manual::{complete, man};
 pub use recover::{Recovered, recovered};
 
 use crate::domain::display::one_line;
-use crate::domain::query::Subject;
 use crate::domain::{
-    Answer, Backend, BackendError, Catalogue, Control, Event, EventStream, Fact, Filter,
-    FilterError, List, Query, Reason, ResourceId, Rows, Sort, backend::unexpected,
+    Backend, BackendError, BackendExt, Catalogue, Control, Event, EventStream, Fact, Filter,
+    FilterError, List, Reason, ResourceId, Rows, Sort, Subject, question,
 };
 
 /// How long a command waits for a backend that was lost to come back, or for another one.
@@ -175,24 +175,21 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError>
     });
     let list = List { of, filter, sort, offset: 0, limit: args.limit, around: None };
     list.check().map_err(|error| misread(error, of))?;
-    let question = Query::List(list);
-    match session.backend.query(question).await? {
-        Answer::Page(page) if args.json => json(session.out, &page),
-        Answer::Page(page) => {
-            let shown = match &page.rows {
-                Rows::Resources(rows) => rows.len() as u64,
-                Rows::Operations(rows) => rows.len() as u64,
-            };
-            table::rows(session.out, &page.rows, session.columns)?;
-            if shown < page.total {
-                let note = format!("{shown} of {}; see --limit and --filter", page.total);
-                // The answer itself is there.
-                let _ = writeln!(session.err, "{note}");
-            }
-            Ok(())
-        }
-        other => Err(unexpected(&other).into()),
+    let page = session.backend.ask(list).await?;
+    if args.json {
+        return json(session.out, &page);
     }
+    let shown = match &page.rows {
+        Rows::Resources(rows) => rows.len() as u64,
+        Rows::Operations(rows) => rows.len() as u64,
+    };
+    table::rows(session.out, &page.rows, session.columns)?;
+    if shown < page.total {
+        let note = format!("{shown} of {}; see --limit and --filter", page.total);
+        // The answer itself is there.
+        let _ = writeln!(session.err, "{note}");
+    }
+    Ok(())
 }
 
 /// Reads a filter; days, times and ages are meant here and now.
@@ -215,26 +212,28 @@ fn misread(error: FilterError, of: Subject) -> CliError {
 }
 
 async fn lanes(as_json: bool, session: &mut Session<'_>) -> Result<(), CliError> {
-    match session.backend.query(Query::Lanes).await? {
-        Answer::Lanes(lanes) if as_json => json(session.out, &lanes),
-        Answer::Lanes(lanes) => Ok(table::lanes(session.out, &lanes, session.columns)?),
-        other => Err(unexpected(&other).into()),
+    let lanes = session.backend.ask(question::GetLanes).await?;
+    if as_json {
+        return json(session.out, &lanes);
     }
+    Ok(table::lanes(session.out, &lanes, session.columns)?)
 }
 
 async fn show(id: &str, as_json: bool, session: &mut Session<'_>) -> Result<(), CliError> {
-    let question = if id.starts_with('#') || id.starts_with("operation/") {
-        Query::Operation { uid: id.parse().map_err(CliError::Usage)? }
-    } else {
-        Query::Resource { id: id.parse().map_err(CliError::Usage)? }
-    };
-    match session.backend.query(question).await? {
-        Answer::Resource(resource) if as_json => json(session.out, &resource),
-        Answer::Resource(resource) => Ok(show::resource(session.out, &resource)?),
-        Answer::Operation(detail) if as_json => json(session.out, &detail),
-        Answer::Operation(detail) => Ok(show::operation(session.out, &detail)?),
-        other => Err(unexpected(&other).into()),
+    if id.starts_with('#') || id.starts_with("operation/") {
+        let uid = id.parse().map_err(CliError::Usage)?;
+        let detail = session.backend.ask(question::GetOperation { uid }).await?;
+        if as_json {
+            return json(session.out, &detail);
+        }
+        return Ok(show::operation(session.out, &detail)?);
     }
+    let id = id.parse().map_err(CliError::Usage)?;
+    let resource = session.backend.ask(question::GetResource { id }).await?;
+    if as_json {
+        return json(session.out, &resource);
+    }
+    Ok(show::resource(session.out, &resource)?)
 }
 
 async fn watch(as_json: bool, session: &mut Session<'_>) -> Result<(), CliError> {

@@ -6,10 +6,9 @@ use futures_util::StreamExt;
 
 use super::define::{ManyArgs, OperationCommand};
 use super::{CliError, PatientEvents, Session, allowed, fields, filter, wait};
-use crate::domain::backend::unexpected;
 use crate::domain::{
-    Answer, BackendError, Control, Filter, FilterTest, List, Params, Query, Rows, Sort, State,
-    Subject, Uid,
+    BackendError, BackendExt, Control, Filter, FilterTest, List, Params, Rows, Sort, State,
+    Subject, Uid, question,
 };
 
 /// How many are listed at once; the most there may be.
@@ -178,10 +177,7 @@ async fn matching(verb: Verb, filter: Filter, session: &Session<'_>) -> Result<V
             limit: WINDOW,
             around: None,
         };
-        let page = match session.backend.query(Query::List(list)).await? {
-            Answer::Page(page) => page,
-            other => return Err(unexpected(&other).into()),
-        };
+        let page = session.backend.ask(list).await?;
         let Rows::Operations(rows) = page.rows else { return Ok(uids) };
         uids.extend(rows.iter().map(|operation| operation.uid));
         if rows.len() < WINDOW as usize {
@@ -212,10 +208,7 @@ async fn changed(
     given: &[String],
     session: &mut Session<'_>,
 ) -> Result<Params, CliError> {
-    let operation = match session.backend.query(Query::Operation { uid }).await? {
-        Answer::Operation(detail) => detail.operation,
-        other => return Err(unexpected(&other).into()),
-    };
+    let operation = session.backend.ask(question::GetOperation { uid }).await?.operation;
     let catalogue = session.backend.catalogue();
     let present = Some(&*operation.params);
     fields::parse(&catalogue, &operation.kind, given, present, session.keyboard)

@@ -5,9 +5,8 @@ use std::io::Write;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{CliError, PatientEvents, RunArgs, Session, fields, json, many, one_line};
-use crate::domain::backend::unexpected;
 use crate::domain::{
-    Answer, BackendError, Fact, Operation, Preview, Progress, Query, State, Submit, Uid,
+    BackendError, BackendExt, Fact, Operation, Preview, Progress, State, Submit, Uid, question,
 };
 
 /// Asks for an operation.
@@ -31,10 +30,8 @@ pub(super) async fn run(args: RunArgs, session: &mut Session<'_>) -> Result<(), 
         priority: args.priority,
     };
     if args.dry_run {
-        return match session.backend.query(Query::Preview(submit)).await? {
-            Answer::Preview(preview) => tell(&preview, args.json, session),
-            other => Err(unexpected(&other).into()),
-        };
+        let preview = session.backend.ask(question::GetPreview(submit)).await?;
+        return tell(&preview, args.json, session);
     }
     // Before it is asked for, so that nothing that happens to it is missed.
     let events = args.wait.then(|| PatientEvents::new(session.backend.subscribe()));
@@ -125,10 +122,7 @@ fn stands(operation: &Operation) -> (u32, u8) {
 }
 
 async fn ask(uid: Uid, session: &Session<'_>) -> Result<Operation, CliError> {
-    match session.backend.query(Query::Operation { uid }).await? {
-        Answer::Operation(detail) => Ok(detail.operation),
-        other => Err(unexpected(&other).into()),
-    }
+    Ok(session.backend.ask(question::GetOperation { uid }).await?.operation)
 }
 
 /// The last word on an operation.

@@ -11,8 +11,9 @@ use std::ops::{Bound, Range, RangeBounds};
 
 use serde::{Deserialize, Serialize};
 
-use super::query::{Subject, Value};
 use super::resource::{Column, Quantity};
+use super::subject::Subject;
+use super::value::Value;
 
 /// What stands for the names of what a row refers to where its columns are read: a disk's VM, a
 /// VM's disks, one a line. Every word looks into it, and a comparison of a disk's VM with a name.

@@ -15,11 +15,14 @@ pub mod filter;
 pub mod host;
 pub mod operation;
 pub mod query;
+pub mod question;
 pub mod resource;
 pub mod resources;
+pub mod subject;
+pub mod value;
 
 pub use arguments::{Argument, argument_mut, arguments, arguments_in};
-pub use backend::{Backend, BoxFuture, EventStream, Serial, SerialInput};
+pub use backend::{Backend, BackendExt, BoxFuture, EventStream, Serial, SerialInput};
 pub use catalogue::{
     Catalogue, Choice, Effect, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Risk,
     Text,
@@ -33,11 +36,13 @@ pub use operation::{
     State, Step, StepState, Submit, Uid, Wait,
 };
 pub use query::{
-    Answer, Counts, InFlight, List, OperationDetail, Page, Preview, Query, Rows, Sort, Subject,
-    Value,
+    Answer, Counts, InFlight, List, OperationDetail, Page, Preview, Query, Rows, Sort,
 };
+pub use question::Question;
 pub use resource::{
     Column, Detail, Emphasis, Foreign, Piece, Quantity, ResourceId, ResourceKind, ResourceSpec,
     ResourceType, StateSpec, StateTone, Switch,
 };
 pub use resources::*;
+pub use subject::Subject;
+pub use value::Value;

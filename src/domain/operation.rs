@@ -18,8 +18,8 @@ use std::sync::{Arc, LazyLock};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::query::Value;
 use super::resource::{Column, Quantity, ResourceId};
+use super::value::Value;
 
 /// The parameters of an operation: one JSON value per field of its catalogue entry.
 pub type Params = serde_json::Map<String, serde_json::Value>;

@@ -4,7 +4,7 @@
 use hostler::domain::display::clean;
 use hostler::ui::msg::Msg;
 
-use hostler::ui::theme::Theme;
+use hostler::ui::style::theme::Theme;
 use proptest::prelude::*;
 use ratatui::buffer::Buffer;
 

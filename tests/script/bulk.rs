@@ -29,7 +29,7 @@ fn disks_are_deleted_as_one_and_shown_as_a_family() {
     let batch = place.newest("batch");
     let filter = format!("parent:{batch}");
     let family = place.json(&["list", "operations", "--filter", &filter, "--sort", "uid"]);
-    let rows = family["rows"].as_array().unwrap();
+    let rows = family["rows"]["operations"].as_array().unwrap();
     assert_eq!(rows.len(), 3, "{family}");
     assert!(rows.iter().all(|row| row["parent"] == batch && row["state"] == "DONE"), "{family}");
     let shown = place.ok(&["show", &format!("operation/{batch}")]);

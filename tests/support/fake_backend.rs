@@ -1,4 +1,4 @@
-//! A backend made of plain data: a realistic catalogue and box, answered from memory.
+//! A backend made of plain data: the real catalogue and a realistic box, answered from memory.
 
 #[path = "fake_backend/catalogue.rs"]
 mod catalogue;
@@ -65,6 +65,12 @@ impl Fake {
                     .cloned()
                     .ok_or_else(|| BackendError::not_found(uid))?,
                 steps: steps(),
+                children: self
+                    .operations
+                    .iter()
+                    .filter(|operation| operation.parent == Some(*uid))
+                    .cloned()
+                    .collect(),
             })),
             Query::InFlight => {
                 let mut operations: Vec<_> = self

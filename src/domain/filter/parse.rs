@@ -14,8 +14,8 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::{Span, Timestamp, ToSpan, Zoned};
 
 use super::{AGE, Filter, FilterError, FilterTerm, FilterTest, LONGEST, Misread, REFERRED};
-use crate::domain::query::Subject;
 use crate::domain::resource::{Column, Quantity};
+use crate::domain::subject::Subject;
 
 /// The operators, longer ones before those they begin with.
 const OPERATORS: [(&str, Operator); 9] = [

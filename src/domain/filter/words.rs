@@ -3,7 +3,7 @@
 
 use super::{FilterError, FilterTest, after};
 use crate::domain::State;
-use crate::domain::query::Subject;
+use crate::domain::Subject;
 
 impl FilterTest {
     /// Checks the word that a column is to be.

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::catalogue::Text;
-use super::super::query::Value;
+use super::super::value::Value;
 use super::{ResourceId, ResourceKind};
 
 /// A kind of resource, as everybody but its own file knows it.

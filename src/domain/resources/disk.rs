@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Vm;
-use crate::domain::query::Value;
 use crate::domain::resource::{
     Column, Detail, Emphasis, Piece, Quantity, ResourceId, ResourceKind, ResourceSpec,
     ResourceType, StateSpec, StateTone,
 };
+use crate::domain::value::Value;
 
 /// How the ids of disks' devices begin, before the number.
 const DEVICE: &str = "hostler-disk-";

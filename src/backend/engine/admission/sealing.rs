@@ -50,8 +50,8 @@ fn open_secrets<'a>(
 
 /// SHA-512 crypt, which every guest's `crypt(3)` reads.
 fn hash(secret: &str) -> Result<String, Refusal> {
-    // `crypt(3)` takes at most 16 characters of salt and leaves the rest out of the hash it compares
-    // with, so that a longer salt locks everybody out. 12 bytes are 16 characters.
+    // `crypt(3)` takes at most 16 characters of salt and leaves the rest out of the hash it
+    // compares with, so that a longer salt locks everybody out. 12 bytes are 16 characters.
     let salt = uuid::Uuid::new_v4();
     let hashed =
         ShaCrypt::default().hash_password_with_salt(secret.as_bytes(), &salt.as_bytes()[..12]);
