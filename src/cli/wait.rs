@@ -16,7 +16,7 @@ pub(super) async fn run(args: RunArgs, session: &mut Session<'_>) -> Result<(), 
     }
     let catalogue = session.backend.catalogue();
     let (kind, params) = match &args.each {
-        Some(text) => ("batch".to_owned(), many::batch(&args, text, session).await?),
+        Some(text) => (Submit::BATCH.to_owned(), many::batch(&args, text, session).await?),
         None => {
             let given = &args.fields;
             let params = fields::parse(&catalogue, &args.kind, given, None, session.keyboard)?;

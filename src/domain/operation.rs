@@ -376,6 +376,11 @@ pub struct Submit {
     pub priority: i32,
 }
 
+impl Submit {
+    /// The kind that asks for several operations as one.
+    pub const BATCH: &str = "batch";
+}
+
 /// The answer to a request that was queued. By the time it is given, the operation is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {

@@ -1,7 +1,8 @@
 //! What happened: patched into what is shown, and asked for again only where that is not enough.
 
 use crate::domain::{
-    Event, Fact, Operation, OperationDetail, Progress, Resource, ResourceId, Rows, State, Step, Uid,
+    Event, Fact, Operation, OperationDetail, Progress, Resource, ResourceId, Rows, State, Step,
+    Submit, Uid,
 };
 use crate::ui::model::in_flight::PLOT_POINTS;
 use crate::ui::model::notification::Severity;
@@ -50,7 +51,7 @@ pub fn refresh(model: &mut Model) {
 
 /// Tells once what a batch of ours was refused.
 fn tell_refused(model: &mut Model, uid: Uid, progress: &Progress) {
-    let known = model.flight.get(uid).filter(|it| it.kind == super::requests::BATCH);
+    let known = model.flight.get(uid).filter(|it| it.kind == Submit::BATCH);
     let Some(before) = known.map(|it| it.progress.as_ref().and_then(|it| it.detail.as_ref()))
     else {
         return;

@@ -50,7 +50,7 @@ pub fn submit(model: &mut Model, submits: Vec<Submit>, cmds: &mut Vec<Cmd>) {
     for submit in &submits {
         unmark(model, submit);
     }
-    if submits.len() > 1 && model.catalogue.get(BATCH).is_some() {
+    if submits.len() > 1 && model.catalogue.get(Submit::BATCH).is_some() {
         cmds.push(Cmd::Submit(Box::new(as_one(submits))));
         return;
     }
@@ -66,9 +66,6 @@ pub fn submit(model: &mut Model, submits: Vec<Submit>, cmds: &mut Vec<Cmd>) {
     cmds.extend(submits.into_iter().map(|submit| Cmd::Submit(Box::new(submit))));
 }
 
-/// The kind that asks for several operations as one.
-pub const BATCH: &str = "batch";
-
 /// Several requests as one, which goes on when one of them fails: each was meant by itself.
 fn as_one(submits: Vec<Submit>) -> Submit {
     let first = submits.first().cloned().unwrap_or_default();
@@ -78,7 +75,7 @@ fn as_one(submits: Vec<Submit>) -> Submit {
         .collect();
     let params =
         [("operations".to_owned(), operations.into()), ("on_error".to_owned(), "continue".into())];
-    Submit { kind: BATCH.to_owned(), params: params.into_iter().collect(), ..first }
+    Submit { kind: Submit::BATCH.to_owned(), params: params.into_iter().collect(), ..first }
 }
 
 /// Takes the mark off what something is done to: the next key is not meant for it any more.
