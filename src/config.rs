@@ -40,6 +40,7 @@ pub const KEYS: &[&str] = &[
     "lanes.image",
     "lanes.encode",
     "lanes.task",
+    "lanes.batch",
     "operations.keep",
     "operations.keep_days",
     "log.level",

@@ -102,7 +102,11 @@ async fn run(fake: &Arc<Fake>, line: &str) -> CommandOutput {
 }
 
 fn detail(operation: Operation) -> Result<Answer> {
-    Ok(Answer::Operation(Box::new(OperationDetail { operation, steps: Vec::new() })))
+    Ok(Answer::Operation(Box::new(OperationDetail {
+        operation,
+        steps: Vec::new(),
+        children: Vec::new(),
+    })))
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@
 mod bad_days;
 #[path = "script/brink.rs"]
 mod brink;
+#[path = "script/bulk.rs"]
+mod bulk;
 #[path = "support/hostler.rs"]
 mod hostler;
 #[path = "support/small_filesystem.rs"]

@@ -92,6 +92,7 @@ async fn nothing_is_lost_between_client_and_backend() {
         Answer::Operation(Box::new(OperationDetail {
             operation: fake::operation(9, State::Error),
             steps: Vec::new(),
+            children: Vec::new(),
         })),
         Answer::Preview(Preview { space: Some(u64::MAX), ..Preview::default() }),
     ];

@@ -11,6 +11,7 @@
     reason = "a bench that cannot measure ends, and what it measured goes to standard output"
 )]
 
+mod batch;
 mod pending;
 
 use std::path::Path;
@@ -86,6 +87,7 @@ fn start(dir: &Path) -> Embedded {
     let settings = settings(dir);
     let mut kinds = vec![Entry::of::<NoOp>(&settings)];
     kinds.extend(pending::kinds(&settings));
+    kinds.extend(batch::kind(&settings));
     let ports = drivers::real(&settings);
     let owned = own(dir).expect("the directory is ours").expect("nobody else has it");
     Embedded::start(owned, settings, ports, kinds).expect("a backend")
@@ -290,6 +292,9 @@ fn main() {
     // First, while the memory of the process is its own.
     if is_wanted("pending") {
         pending::measure();
+    }
+    if is_wanted("batch") {
+        batch::measure();
     }
     if is_wanted("speed") {
         measure();

@@ -27,6 +27,8 @@ use super::watchers::{Site, observer, pruner, scheduler};
 const MOST_ROWS: u32 = 10_000;
 /// The last place a window may begin at, so that the store can count on from there.
 const FARTHEST_ROW: u64 = i64::MAX as u64 / 2;
+/// The most children that are shown with an operation.
+const MOST_CHILDREN: u32 = 1000;
 /// The most operations that are shown as in flight.
 const MOST_IN_FLIGHT: usize = 200;
 
@@ -191,10 +193,12 @@ impl Embedded {
                 Answer::Resource(Box::new(shown(found)))
             }
             Query::Operation { uid } => {
-                let (operation, steps) = self
+                let (operation, steps, mut children) = self
                     .store
                     .read(move |store| {
-                        Ok((reader::operation(store, uid)?, reader::steps(store, uid)?))
+                        let children = reader::children(store, uid, MOST_CHILDREN)?;
+                        let steps = reader::steps(store, uid)?;
+                        Ok((reader::operation(store, uid)?, steps, children))
                     })
                     .await?;
                 let operation = operation
@@ -203,7 +207,8 @@ impl Embedded {
                 self.overlay(&mut operations);
                 let [operation] = operations;
                 let steps = steps.into_iter().map(|(step, _)| step).collect();
-                Answer::Operation(Box::new(OperationDetail { operation, steps }))
+                self.overlay(&mut children);
+                Answer::Operation(Box::new(OperationDetail { operation, steps, children }))
             }
             Query::InFlight => Answer::InFlight(self.in_flight()),
             Query::Counts => {

@@ -39,7 +39,8 @@ impl Settings {
     /// nowhere else; `config.example.toml` is compared with it.
     #[must_use]
     pub fn new(state_dir: PathBuf) -> Self {
-        let lanes = [("vm", 4), ("disk", 2), ("image", 1), ("encode", 1), ("task", 2)];
+        let lanes =
+            [("vm", 4), ("disk", 2), ("image", 1), ("encode", 1), ("task", 2), ("batch", 8)];
         Self {
             state_dir,
             share_mib: 256,

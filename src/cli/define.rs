@@ -287,6 +287,12 @@ pub struct RunArgs {
     pub priority: i32,
     /// What makes asking again ask for nothing new.
     pub key: Option<String>,
+    /// Ask for it on every resource that matches, as one batch.
+    pub each: Option<String>,
+    /// How many of a batch may be under way at once.
+    pub at_once: Option<u32>,
+    /// Whether a batch goes on when one of it fails.
+    pub keep_going: bool,
 }
 
 impl FromArgMatches for RunArgs {
@@ -302,6 +308,9 @@ impl FromArgMatches for RunArgs {
             dry_run: matches.get_flag("dry_run"),
             priority: matches.get_one("priority").copied().unwrap_or_default(),
             key: matches.get_one("key").cloned(),
+            each: matches.try_get_one("each").ok().flatten().cloned(),
+            at_once: matches.try_get_one("at_once").ok().flatten().copied(),
+            keep_going: matches!(matches.try_get_one("keep_going"), Ok(Some(true))),
         })
     }
 
@@ -390,7 +399,7 @@ fn kind(spec: &OperationSpec) -> clap::Command {
     if spec.fields.iter().any(|field| field.required) {
         fields = fields.help("The operation's fields, listed below; '*' marks those it needs");
     }
-    clap::Command::new(spec.kind.to_string())
+    let command = clap::Command::new(spec.kind.to_string())
         .about(brief.to_owned())
         .long_about(long)
         .after_help(after.trim_end().to_owned())
@@ -417,6 +426,26 @@ fn kind(spec: &OperationSpec) -> clap::Command {
                 .value_parser(clap::value_parser!(i32))
                 .allow_negative_numbers(true)
                 .help("Higher runs sooner; 0 is usual"),
+        );
+    if spec.subject.is_none() {
+        return command;
+    }
+    let of = spec.resource;
+    command
+        .arg(clap::Arg::new("each").long("for").value_name("EXPR").allow_hyphen_values(true).help(
+            format!("Do it to every {of} that matches, as one batch; see hostler list --help"),
+        ))
+        .arg(
+            clap::Arg::new("at_once")
+                .long("at-once")
+                .value_name("N")
+                .value_parser(clap::value_parser!(u32).range(1..=10_000))
+                .requires("each")
+                .help("How many of them may be under way at once"),
+        )
+        .arg(
+            flag("keep_going", "Go on with the others when one fails or is refused")
+                .requires("each"),
         )
 }
 

@@ -9,6 +9,7 @@ mod define;
 mod doctor;
 mod fields;
 mod manual;
+mod many;
 mod nested;
 mod operate;
 mod recover;

@@ -24,6 +24,12 @@ pub(super) fn operation(out: &mut dyn Write, detail: &OperationDetail) -> std::i
             member(out, &format!("  {name}"), &text(value))?;
         }
     }
+    for child in &detail.children {
+        let about = child.resource_name.as_deref().unwrap_or_default();
+        let title = one_line(&format!("{} {} {about}", child.uid, child.kind));
+        let comment = one_line(child.comment.as_deref().unwrap_or_default());
+        writeln!(out, "  child {} {} {comment}", title.trim_end(), child.state)?;
+    }
     for step in &detail.steps {
         writeln!(
             out,

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{CliError, PatientEvents, RunArgs, Session, fields, json, one_line};
+use super::{CliError, PatientEvents, RunArgs, Session, fields, json, many, one_line};
 use crate::domain::{
     BackendError, BackendExt, Fact, Operation, Preview, Progress, State, Submit, Uid, question,
 };
@@ -15,9 +15,16 @@ pub(super) async fn run(args: RunArgs, session: &mut Session<'_>) -> Result<(), 
         super::allowed(session)?;
     }
     let catalogue = session.backend.catalogue();
-    let params = fields::parse(&catalogue, &args.kind, &args.fields, None, session.keyboard)?;
+    let (kind, params) = match &args.each {
+        Some(text) => (Submit::BATCH.to_owned(), many::batch(&args, text, session).await?),
+        None => {
+            let given = &args.fields;
+            let params = fields::parse(&catalogue, &args.kind, given, None, session.keyboard)?;
+            (args.kind.clone(), params)
+        }
+    };
     let submit = Submit {
-        kind: args.kind.clone(),
+        kind: kind.clone(),
         params,
         actor: session.actor.clone(),
         priority: args.priority,
@@ -34,7 +41,7 @@ pub(super) async fn run(args: RunArgs, session: &mut Session<'_>) -> Result<(), 
         Some(events) => follow(accepted.uid, events, args.json, session).await,
         None if args.json => json(session.out, &accepted),
         None => {
-            write!(session.out, "{} {} accepted", accepted.uid, args.kind)?;
+            write!(session.out, "{} {kind} accepted", accepted.uid)?;
             match accepted.resource {
                 Some(resource) => writeln!(session.out, ": {resource}")?,
                 None => writeln!(session.out)?,

@@ -144,6 +144,11 @@ pub enum Wait {
         /// The lane.
         lane: String,
     },
+    /// As many of its parent's children as may be are under way.
+    Siblings {
+        /// The parent.
+        parent: Uid,
+    },
     /// Its lane is paused or draining.
     LanePaused {
         /// The lane.
@@ -162,6 +167,7 @@ impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Operation { uid, resource } => write!(f, "waits for {uid} on {resource}"),
+            Self::Siblings { parent } => write!(f, "waits for others of {parent}"),
             Self::LaneFull { lane } => write!(f, "waits for a place in lane {lane}"),
             Self::LanePaused { lane } => write!(f, "lane {lane} is paused"),
             Self::Retry { why, .. } => write!(f, "will be tried again: {why}"),
@@ -262,7 +268,7 @@ impl Operation {
     #[must_use]
     pub fn columns() -> &'static [Column] {
         use Quantity as Q;
-        static COLUMNS: LazyLock<[Column; 10]> = LazyLock::new(|| {
+        static COLUMNS: LazyLock<[Column; 11]> = LazyLock::new(|| {
             [
                 Column::new("uid", Q::Number).shown(7, 0).listed(),
                 Column::new("kind", Q::Text).shown(13, 0).listed(),
@@ -271,6 +277,7 @@ impl Operation {
                 Column::new("actor", Q::Text).titled("by").shown(13, 90).listed().quiet(),
                 Column::new("created", Q::Moment).titled("when").shown(12, 58).listed().quiet(),
                 Column::new("resource", Q::Text),
+                Column::new("parent", Q::Number),
                 Column::new("priority", Q::Number),
                 Column::new("finished", Q::Moment),
                 Column::new("updated", Q::Moment),
@@ -297,6 +304,7 @@ impl Operation {
             "name" => self.resource_name.clone().map(Value::Text),
             "resource" => self.resource.map(|resource| Value::Text(resource.to_string())),
             "actor" => Some(Value::Text(self.actor.clone())),
+            "parent" => self.parent.map(|parent| Value::Number(parent.0 as f64)),
             "priority" => Some(Value::Number(f64::from(self.priority))),
             "created" => Some(Value::Number(self.created.as_second() as f64)),
             "finished" => self.finished.map(|at| Value::Number(at.as_second() as f64)),
@@ -395,6 +403,11 @@ pub struct Submit {
     /// long as the operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+}
+
+impl Submit {
+    /// The kind that asks for several operations as one.
+    pub const BATCH: &str = "batch";
 }
 
 /// The answer to a request that was queued. By the time it is given, the operation is on disk.

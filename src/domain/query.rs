@@ -138,6 +138,9 @@ pub struct OperationDetail {
     pub operation: Operation,
     /// Its steps, of every attempt, in the order they were taken.
     pub steps: Vec<Step>,
+    /// Its children, by number; only so many where there are more.
+    #[serde(default)]
+    pub children: Vec<Operation>,
 }
 
 /// What is in flight: running first, then waiting, then what needs a person.

@@ -12,9 +12,17 @@ fn refused(message: &str) -> BackendError {
     Refusal::new(Reason::State, message).into()
 }
 
+/// A stage before an older backend, which takes requests one by one.
+fn one_by_one(size: (u16, u16)) -> Stage {
+    let mut stage = Stage::new(Fake::full(), size);
+    let catalogue = &mut stage.app.model.catalogue;
+    *catalogue = Catalogue::new(catalogue.iter().filter(|it| it.kind != "batch").cloned());
+    stage
+}
+
 /// Three VMs were marked and asked to start, and two of them were refused.
 fn two_of_three_refused(size: (u16, u16)) -> Stage {
-    let mut stage = Stage::new(Fake::full(), size);
+    let mut stage = one_by_one(size);
     stage.keys("space space space s y");
     let submits = stage.submitted();
     assert_eq!(submits.len(), 3);
@@ -45,7 +53,7 @@ fn what_was_refused_of_many_is_counted_and_told_why() {
 
 #[test]
 fn one_reason_is_told_once_and_other_answers_are_not_counted() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = one_by_one((80, 24));
     stage.keys("space space S y");
     let many = stage.submitted();
     // Something else is asked for before the answers are there.
@@ -134,7 +142,11 @@ fn marks_make_it_many_with_one_question() {
     stage.keys("space space S");
     assert!(stage.text().contains("Stop these 2"));
     stage.keys("y");
-    assert_eq!(stage.submitted().len(), 2);
+    let submit = stage.submitted().pop().unwrap();
+    assert_eq!((submit.kind.as_str(), &submit.params["on_error"]), ("batch", &"continue".into()));
+    assert_eq!(submit.params["operations"].as_array().unwrap().len(), 2);
+    stage.send(Msg::Submitted(Box::new(submit), Ok(Accepted { uid: Uid(9), resource: None })));
+    assert!(stage.text().contains("#9 Batch of 2 operations: queued"), "{}", stage.text());
     stage.keys("* X");
     assert!(stage.text().contains("type 14"));
 }

@@ -65,6 +65,12 @@ impl Fake {
                     .cloned()
                     .ok_or_else(|| BackendError::not_found(uid))?,
                 steps: steps(),
+                children: self
+                    .operations
+                    .iter()
+                    .filter(|operation| operation.parent == Some(*uid))
+                    .cloned()
+                    .collect(),
             })),
             Query::InFlight => {
                 let mut operations: Vec<_> = self

@@ -62,6 +62,9 @@ pub fn given(kind: &str, field: &str) -> Option<Given> {
         ("image_fetch", "url") => Some(Given::Thing(Thing::Published)),
         ("task_create", "kind") => value(json!("disk_create")),
         ("task_create", "params") => value(json!({ "name": "fired", "size_mb": 8 })),
+        ("batch", "operations") => value(json!([
+            { "kind": "disk_create", "params": { "name": "batched", "size_mb": 8 } },
+        ])),
         // By itself it never fires during a test.
         ("task_create", "start") => value(json!("2099-01-01")),
         _ => None,

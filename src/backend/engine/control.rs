@@ -31,7 +31,7 @@ impl Engine {
             Control::Cancel { uid } => {
                 let engine = self.clone();
                 // What a cancelled operation kept is removed also when nobody waits for that.
-                run_to_completion(async move { engine.cancel(uid).await }).await
+                run_to_completion(async move { engine.cancel(uid, None).await }).await
             }
             Control::Relaunch { uid, params } => self.relaunch(uid, params).await,
             Control::Priority { uid, priority } => self.prioritise(uid, priority).await,
@@ -39,8 +39,14 @@ impl Engine {
         }
     }
 
-    /// Calls an operation off: one that has done nothing at once, any other by undoing it.
-    async fn cancel(self: &Arc<Self>, uid: Uid) -> Result<(), BackendError> {
+    /// Calls an operation off, its children first: one that has done nothing at once, with a reason
+    /// where there is one to give; any other by undoing it.
+    pub(super) async fn cancel(
+        self: &Arc<Self>,
+        uid: Uid,
+        why: Option<String>,
+    ) -> Result<(), BackendError> {
+        self.cancel_orphans(uid).await?;
         let cancelled = self.transact(|live| {
             let Some(open) = live.open(uid) else { return Ok((Vec::new(), None)) };
             let state = open.operation().state;
@@ -54,7 +60,7 @@ impl Engine {
                 let change = Change::Cancelling { uid, updated };
                 return Ok((vec![change], Some(Cancelling::ToUndo(uid, updated))));
             }
-            let (changes, ending) = self.stage_end(live, uid, End::of(State::Cancel, None));
+            let (changes, ending) = self.stage_end(live, uid, End::of(State::Cancel, why));
             Ok((changes, Some(Cancelling::AtOnce(ending))))
         });
         match cancelled.await? {
@@ -106,7 +112,7 @@ impl Engine {
     }
 
     /// Takes a relaunch in whose parameters are checked.
-    fn requeue(
+    pub(super) fn requeue(
         &self,
         live: &mut Live,
         kind: &dyn Kind,
@@ -119,13 +125,18 @@ impl Engine {
         }
         let mut operation = open.operation().clone();
         may_relaunch(uid, operation.state)?;
+        if let Some(parent) = operation.parent.filter(|parent| live.queue().is_closed(*parent)) {
+            let why = format!("{parent}, which asked for it, is stopping; wait for that to end");
+            return Err(state_refusal(uid, operation.state, &why));
+        }
+        let ancestors = live.ancestors(operation.parent);
         let mut reserved = None;
         if let (Effect::Creates, Some(id)) = (kind.spec().effect, operation.resource) {
             // Its own reservation is no obstacle to itself.
-            live.without(id, |live| self.admit(kind, &params, live, Some(uid)))?;
+            live.without(id, |live| self.admit(kind, &params, live, &ancestors, Some(uid)))?;
             reserved = kind.reserve(&params, id.id, &self.admission(live)).map(Arc::new);
         } else {
-            self.admit(kind, &params, live, Some(uid))?;
+            self.admit(kind, &params, live, &ancestors, Some(uid))?;
         }
         let params = Arc::new(params);
         let again = Arc::make_mut(&mut operation);
@@ -142,7 +153,7 @@ impl Engine {
         }
         let living = again.resource.and_then(|id| live.inventory().resource(id));
         again.resource_name = reserved.as_deref().or(living).map(|it| it.name().to_owned());
-        let entry = self.kinds.queue_entry(&operation, &params);
+        let entry = self.kinds.queue_entry(&operation, &params, ancestors);
         let mut changes =
             vec![Change::Relaunch { operation: operation.clone(), params: params.clone() }];
         changes.extend(reserved.clone().map(Change::Put));
@@ -241,7 +252,7 @@ impl Transaction for Cancelling {
 }
 
 /// A relaunch on its way to the disk.
-struct Relaunching {
+pub(super) struct Relaunching {
     uid: Uid,
     failed: Failed,
     replaced: Replaced,

@@ -69,6 +69,8 @@ pub struct Engine {
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
     /// Tells operations that a lease has ended.
     pub(super) lease_ended: Notify,
+    /// Tells operations that the store has answered about a resource.
+    pub(super) answered: Notify,
     /// Set when the backend is to go at once: running functions are dropped where they are.
     pub(super) leaving: CancellationToken,
     /// Set when no further step may begin.
@@ -124,6 +126,7 @@ impl Engine {
             asking: Asking::default(),
             turn: Arc::default(),
             lease_ended: Notify::new(),
+            answered: Notify::new(),
             leaving: CancellationToken::new(),
             pausing: CancellationToken::new(),
             running: TaskTracker::new(),
@@ -284,6 +287,7 @@ impl Engine {
             inventory: live.inventory(),
             catalogue: self.kinds.catalogue(),
             now: self.clock.now(),
+            asked: Some((self, live)),
         }
     }
 }
@@ -311,6 +315,12 @@ impl Engine {
             self.events.publish(Fact::Resource(resource));
         }
         self.notices.give(Notice::Resource(resource.id()));
+    }
+
+    /// The store has answered about changed resources.
+    pub(super) fn unmark_sent(&self, live: &mut Live, changed: &[Changed]) {
+        live.unmark_sent(changed);
+        self.answered.notify_waiters();
     }
 
     /// Takes changed resources, which are on disk, into memory and tells them.
@@ -357,7 +367,7 @@ impl Committing {
         mut changes: Vec<Change>,
     ) -> Result<(Vec<Change>, Self), BackendError> {
         live.check(&self.changed, makes)?;
-        live.mark_removing(&self.changed);
+        live.mark_sent(&self.changed);
         changes.extend(self.changed.iter().map(Change::from));
         Ok((changes, self))
     }
@@ -367,15 +377,15 @@ impl Transaction for Committing {
     type Output = ();
 
     fn commit(self, engine: &Engine, live: &mut Live) {
-        live.unmark_removing(&self.changed);
+        engine.unmark_sent(live, &self.changed);
         engine.apply(live, &self.changed);
         if let Some(uid) = self.runs {
             live.run_recorded(uid);
         }
     }
 
-    fn roll_back(self, _: &Engine, live: &mut Live) {
-        live.unmark_removing(&self.changed);
+    fn roll_back(self, engine: &Engine, live: &mut Live) {
+        engine.unmark_sent(live, &self.changed);
     }
 }
 

@@ -98,8 +98,10 @@ impl Engine {
         for last in &ending.lasts {
             live.begin_end(last.uid);
         }
-        live.mark_removing(&ending.changed);
-        if state == State::Done {
+        live.mark_sent(&ending.changed);
+        // Who waited for it gets its place again before those accepted later.
+        let is_last = live.operation(uid).is_some_and(|operation| live.is_last(operation));
+        if state == State::Done && !is_last {
             self.free(live, uid);
         }
         (changes, ending)
@@ -201,7 +203,7 @@ impl Transaction for Ending {
     type Output = Vec<Kept>;
 
     fn commit(self, engine: &Engine, live: &mut Live) -> Vec<Kept> {
-        live.unmark_removing(&self.changed);
+        engine.unmark_sent(live, &self.changed);
         engine.apply(live, &self.changed);
         let mut kept = Vec::new();
         for Last { uid, end } in self.lasts {
@@ -212,13 +214,14 @@ impl Transaction for Ending {
             if let Some(operation) = live.end(uid, end, self.now) {
                 log_end(&operation);
                 engine.publish_end(&operation);
+                engine.child_ended(live, &operation);
             }
         }
         kept
     }
 
-    fn roll_back(self, _: &Engine, live: &mut Live) {
-        live.unmark_removing(&self.changed);
+    fn roll_back(self, engine: &Engine, live: &mut Live) {
+        engine.unmark_sent(live, &self.changed);
         for last in &self.lasts {
             live.abandon_end(last.uid);
         }

@@ -64,7 +64,11 @@ async fn run(engine: Arc<Engine>, run: Run) {
         () = engine.leaving.cancelled() => Err(Stop::Leaving),
         () = cx.cancelled() => Err(Stop::Cancelled),
     };
-    let end = match stop.and_then(|outcome| cx.all_read().map(|()| outcome)) {
+    let stop = match stop.and_then(|outcome| cx.all_read().map(|()| outcome)) {
+        Ok(outcome) => cx.wait_for_rest().await.map(|()| outcome),
+        stop => stop,
+    };
+    let end = match stop {
         Ok(outcome) => End::done(outcome),
         Err(Stop::Mismatch(failure)) => End::of(State::Error, Some(failure.message)),
         // Nobody else gets the state directory while a thread of ours still works in it.
@@ -75,6 +79,7 @@ async fn run(engine: Arc<Engine>, run: Run) {
             let undone = tokio::select! {
                 biased;
                 () = engine.leaving.cancelled() => return cx.quiet().await,
+                () = engine.outlived(uid) => return cx.quiet().await,
                 left = undo => left,
             };
             conclude(stop, &undone)

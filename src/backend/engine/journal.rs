@@ -13,6 +13,7 @@
 //! Each step's undo is known before its effect begins, so that a step which was cut short is undone
 //! like one that was done. An undo must therefore find nothing to undo and call that success.
 
+mod children;
 mod recorder;
 mod step;
 
@@ -33,7 +34,8 @@ use super::inventory::Inventory;
 use super::storage::{Changed, RecordedStep, StepChange};
 use super::work;
 
-pub(super) use recorder::{Put, Recorder};
+pub use children::{Child, JOIN, SPAWN, Spawned, refused};
+pub(super) use recorder::{Put, Recorder, Update};
 pub use step::{StepBuilder, StepContext};
 
 /// Why an operation stops before its last step.
@@ -82,6 +84,8 @@ struct Inner {
     /// Steps recorded as done by an earlier life, in order.
     recorded: Mutex<VecDeque<(Step, serde_json::Value)>>,
     taken: Mutex<Vec<ExecutedStep>>,
+    /// The children that this attempt has asked for.
+    children: Mutex<Vec<Uid>>,
     /// Set when the first step begins that no earlier life has recorded.
     begun: Notify,
     /// Records on their way, which outlive a function that is dropped.
@@ -115,6 +119,7 @@ impl Context {
                 cancel,
                 recorded: Mutex::new(recorded),
                 taken: Mutex::default(),
+                children: Mutex::default(),
                 begun: Notify::new(),
                 recording: TaskTracker::new(),
                 working: TaskTracker::new(),
@@ -279,7 +284,8 @@ impl Context {
             }
             step.finished = Some(self.now());
             step.commands = cx.commands(&step);
-            if let Err(error) = self.record(step, result, cx.changes()).await {
+            let (changed, updates) = cx.changes();
+            if let Err(error) = self.record(step, result, changed, updates).await {
                 left.push(error.to_string());
             }
         }
@@ -293,10 +299,11 @@ impl Context {
         step: Step,
         result: Option<serde_json::Value>,
         changed: Vec<Changed>,
+        updates: Vec<Update>,
     ) -> Result<(), BackendError> {
         let change = StepChange { uid: self.uid(), step, result };
         let cancel = self.inner.cancel.clone();
-        let recorded = self.inner.recorder.clone().record_step(change, changed, cancel);
+        let recorded = self.inner.recorder.clone().record_step(change, changed, updates, cancel);
         let recorded = self.inner.recording.spawn(recorded);
         recorded.await.unwrap_or_else(|error| {
             Err(BackendError::failed(format!("the record of a step was lost: {error}")))

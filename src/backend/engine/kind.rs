@@ -13,12 +13,14 @@ use jiff::Timestamp;
 use crate::domain::{
     BackendError, BoxFuture, Catalogue, Effect, Failure, FieldType, LockMode, Operation,
     OperationSpec, Outcome, Params, Preview, Reason, Refusal, Resource, ResourceId, State, Text,
-    arguments,
+    Uid, arguments,
 };
 
 use super::admission::short;
+use super::core::Engine;
 use super::inventory::Inventory;
 use super::journal::{Context, Stop};
+use super::live::Live;
 use super::queue::QueueEntry;
 
 /// The lane of operations whose kind is not known: each fails when its turn comes.
@@ -33,10 +35,34 @@ pub struct AdmissionContext<'a> {
     pub catalogue: &'a Catalogue,
     /// The time of the request.
     pub now: Timestamp,
+    /// The engine that is asked, where there is one.
+    pub(in crate::backend) asked: Option<(&'a Engine, &'a Live)>,
 }
 
-/// A kind of operation. Its parameters have passed [`super::admission`]: they are what the fields
-/// of its catalogue entry say.
+impl AdmissionContext<'_> {
+    /// Why another request would be refused now, for kinds that ask for other kinds. Its parameters
+    /// have passed [`super::admission`], as those of a nested field have.
+    #[must_use]
+    pub fn would_refuse(&self, kind: &str, params: &Params) -> Option<Refusal> {
+        let (engine, live) = self.asked?;
+        let kind = engine.kinds.get(kind)?;
+        let params = kind.fill(params.clone(), self);
+        engine.admit(&**kind, &params, live, &[], None).err()
+    }
+}
+
+/// How the children of an operation are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ChildRules {
+    /// How many may be under way at once; `None`: all. What they need and their lanes limit them
+    /// further.
+    pub at_once: Option<u32>,
+    /// Whether none is started any more once one has failed. Those that run go on.
+    pub stop_on_error: bool,
+}
+
+/// A kind of operation. Its parameters have passed [`super::admission`]: they are what the fields of
+/// its catalogue entry say.
 pub trait Kind: Send + Sync {
     /// Its catalogue entry; the same whenever it is asked for.
     fn spec(&self) -> &Arc<OperationSpec>;
@@ -85,6 +111,12 @@ pub trait Kind: Send + Sync {
     fn preview(&self, params: &Params, cx: &AdmissionContext<'_>) -> Preview {
         let _ = (params, cx);
         Preview::default()
+    }
+
+    /// How the children are run that an operation of these parameters asks for.
+    fn child_rules(&self, params: &Params) -> ChildRules {
+        let _ = params;
+        ChildRules::default()
     }
 
     /// Takes the steps. Every effect goes through [`Context::step`]; after a crash this runs again
@@ -136,9 +168,21 @@ impl Kinds {
         operation.resource.filter(|_| spec.effect == Effect::Creates)
     }
 
+    /// How the children of an operation are run.
+    pub(super) fn child_rules(&self, operation: &Operation, params: &Params) -> ChildRules {
+        let kind = self.get(&operation.kind);
+        kind.map_or_else(ChildRules::default, |kind| kind.child_rules(params))
+    }
+
     /// What the queue needs to know of an operation. One of a kind that this version does not know
     /// fails when its turn comes.
-    pub(super) fn queue_entry(&self, operation: &Operation, params: &Params) -> QueueEntry {
+    pub(super) fn queue_entry(
+        &self,
+        operation: &Operation,
+        params: &Params,
+        ancestors: Vec<Uid>,
+    ) -> QueueEntry {
+        let at_once = self.child_rules(operation, params).at_once;
         let kind = self.get(&operation.kind).map(|kind| kind.spec());
         let Some(spec) = kind else {
             return QueueEntry {
@@ -149,6 +193,9 @@ impl Kinds {
                 locks: operation.resource.map(|it| (it, LockMode::Exclusive)).into_iter().collect(),
                 subject: operation.resource,
                 state_after: None,
+                ancestors,
+                at_once,
+                began: false,
             };
         };
         QueueEntry {
@@ -159,6 +206,9 @@ impl Kinds {
             locks: locks(spec, operation.resource, params),
             subject: operation.resource,
             state_after: spec.state_after.clone(),
+            ancestors,
+            at_once,
+            began: false,
         }
     }
 }
@@ -170,7 +220,7 @@ pub(super) fn subject(spec: &OperationSpec, params: &Params) -> Option<ResourceI
 }
 
 /// What an operation holds while it runs; each resource once.
-fn locks(
+pub(super) fn locks(
     spec: &OperationSpec,
     resource: Option<ResourceId>,
     params: &Params,

@@ -3,6 +3,7 @@
 //! Everybody may look. Only the engine changes it, through [`super::core`], so that what memory
 //! says and what the disk says go the same way.
 
+mod families;
 mod lifecycle;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,10 +14,13 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::{BackendError, Operation, Outcome, Params, Resource, ResourceId, State, Uid};
 
 use super::inventory::Inventory;
-use super::kind::Kinds;
+use super::kind::{ChildRules, Kinds};
 use super::queue::Queue;
 use super::secrets::hidden;
 use super::storage::{Change, Changed, Opened};
+
+use families::Families;
+pub(super) use families::Joining;
 
 /// What is in flight.
 pub(in crate::backend) struct Live {
@@ -24,12 +28,15 @@ pub(in crate::backend) struct Live {
     inventory: Inventory,
     /// Operations in `PENDING`, `RUN` and `ERROR`.
     open: BTreeMap<Uid, Open>,
+    families: Families,
     last_uid: u64,
     /// Numbers below `last_uid` whose operations could not be written.
     unwritten: BTreeSet<Uid>,
     /// Resources whose removal is on its way to the disk. They are there until it is, and nothing
     /// new may be done with them.
     removing: BTreeSet<ResourceId>,
+    /// Resources of which a new version is on its way to the disk, and how many of them.
+    putting: BTreeMap<ResourceId, usize>,
     /// Resources that are there and could not be read.
     unreadable: BTreeSet<ResourceId>,
     /// Resources that a part of the backend works with: operations on them that start wait.
@@ -88,6 +95,11 @@ impl Open {
     /// Whether an earlier life may have begun it.
     pub(super) const fn may_have_begun(&self) -> bool {
         self.resume || self.ran
+    }
+
+    /// How its children are run.
+    pub(super) fn child_rules(&self, kinds: &Kinds) -> ChildRules {
+        kinds.child_rules(&self.operation, &self.params)
     }
 
     /// Whether its end is on its way to the disk.
@@ -157,6 +169,10 @@ impl Live {
             queue.restore(name, *width, *state);
         }
         let mut open = BTreeMap::new();
+        let mut families = Families::default();
+        let parents: BTreeMap<Uid, Uid> =
+            opened.operations.iter().filter_map(|it| Some((it.uid, it.parent?))).collect();
+        let mut failed = Vec::new();
         // Those that ran hold their resources already, so they stand before those that wait.
         let mut operations = opened.operations;
         operations.sort_by_key(|operation| (operation.state != State::Run, operation.uid));
@@ -165,9 +181,12 @@ impl Live {
             operation.params = hidden(&params);
             let resume = operation.state == State::Run;
             if operation.state != State::Error {
-                let mut entry = kinds.queue_entry(&operation, &params);
+                let up = |uid: &Uid| parents.get(uid).copied();
+                let ancestors = std::iter::successors(operation.parent, up).collect();
+                let mut entry = kinds.queue_entry(&operation, &params, ancestors);
                 if resume {
                     entry.priority = i32::MAX;
+                    entry.began = true;
                 }
                 queue.accept(entry);
                 if operation.cancelling {
@@ -175,7 +194,10 @@ impl Live {
                 }
                 queue.commit(operation.uid);
                 operation.state = State::Pending;
+            } else {
+                failed.extend(operation.parent);
             }
+            families.join(&operation);
             let (uid, ran) = (operation.uid, operation.state == State::Pending);
             let it = Open {
                 ran,
@@ -186,13 +208,21 @@ impl Live {
             };
             open.insert(uid, it);
         }
+        for parent in failed {
+            let rules = open.get(&parent).map(|it: &Open| it.child_rules(kinds));
+            if rules.is_some_and(|rules| rules.stop_on_error) {
+                queue.close_family(parent);
+            }
+        }
         Self {
             queue,
             inventory: Inventory::new(opened.resources, &opened.counters),
             open,
+            families,
             last_uid: opened.last_uid,
             unwritten: BTreeSet::new(),
             removing: BTreeSet::new(),
+            putting: BTreeMap::new(),
             unreadable: opened.damaged.iter().filter_map(|row| row.resource).collect(),
             leased: BTreeSet::new(),
         }
@@ -309,16 +339,32 @@ impl Live {
         gone.map_or(Ok(()), |id| Err(BackendError::not_found(id)))
     }
 
-    /// The removals among these changes have been sent to the store.
-    pub(super) fn mark_removing(&mut self, changed: &[Changed]) {
+    /// These changes have been sent to the store.
+    pub(super) fn mark_sent(&mut self, changed: &[Changed]) {
         self.removing.extend(changed.iter().filter_map(Changed::removed));
+        for id in changed.iter().filter_map(Changed::put) {
+            *self.putting.entry(id).or_default() += 1;
+        }
     }
 
     /// The store has answered.
-    pub(super) fn unmark_removing(&mut self, changed: &[Changed]) {
+    pub(super) fn unmark_sent(&mut self, changed: &[Changed]) {
         for id in changed.iter().filter_map(Changed::removed) {
             self.removing.remove(&id);
         }
+        for id in changed.iter().filter_map(Changed::put) {
+            if let Some(sent) = self.putting.get_mut(&id) {
+                *sent -= 1;
+                if *sent == 0 {
+                    self.putting.remove(&id);
+                }
+            }
+        }
+    }
+
+    /// Whether a new version of a resource is on its way to the disk.
+    pub(super) fn is_being_put(&self, id: ResourceId) -> bool {
+        self.putting.contains_key(&id)
     }
 
     /// Takes in a change that is on disk.

@@ -12,6 +12,7 @@
 
 pub mod admission;
 mod asking;
+mod children;
 pub mod clock;
 mod control;
 mod core;

@@ -10,17 +10,31 @@
 //! with the highest priority starts first, and among equals the one accepted first. Operations on
 //! one resource therefore run in the order they were accepted, whatever their priority. One that is
 //! relaunched is accepted anew, behind all others.
+//!
+//! An operation that waits for its children gives up its place in its lane, and lines up for one
+//! again, where it was, once they have ended. What it holds keeps out everybody but its descendants,
+//! which stand in line within it ([`lines`]).
+//!
+//! No wait goes in a circle: nobody waits for one accepted later in the same line; a descendant of
+//! one that holds anything needs nothing else but what it makes itself ([`Queue::uncovered`]), so it
+//! waits for none outside that hold; and who waits for children has no place that they could need.
 
+mod family;
+mod lane;
 mod line;
+mod lines;
+mod questions;
 #[cfg(test)]
 mod tests;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::domain::{Lane, LaneChange, LaneState, LockMode, ResourceId, Text, Uid, Wait};
+use crate::domain::{Lane, LaneChange, LaneState, LockMode, ResourceId, Text, Uid};
 
-use line::Line;
+use family::Family;
+use lane::LaneQueue;
+use lines::{EVERYBODY, Lines};
 
 /// The widest a lane can be.
 pub const WIDEST: u32 = 64;
@@ -42,6 +56,21 @@ pub struct QueueEntry {
     pub subject: Option<ResourceId>,
     /// The state its subject is in when it is done.
     pub state_after: Option<Text>,
+    /// The operation that asked for it, the one that asked for that, and so on.
+    pub ancestors: Vec<Uid>,
+    /// How many of its own children may be under way at once; `None`: all.
+    pub at_once: Option<u32>,
+    /// Whether an earlier life began it: it is under way, whatever its parent allows.
+    pub began: bool,
+}
+
+/// An operation whose turn has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It starts.
+    Start(Uid),
+    /// It has its place in its lane again, and goes on.
+    GoOn(Uid),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,9 +78,19 @@ enum Stage {
     Held,
     Waiting,
     Running,
+    /// Waits for its children, without a place in its lane.
+    Joining,
+    /// Has waited for its children, and lines up for a place again.
+    Returning,
 }
 
-/// The order of acceptance. Not the number: a relaunched operation keeps that.
+impl Stage {
+    const fn has_started(self) -> bool {
+        matches!(self, Self::Running | Self::Joining | Self::Returning)
+    }
+}
+
+/// The order of acceptance, from 1. Not the number: a relaunched operation keeps that.
 type Ticket = u64;
 
 #[derive(Debug)]
@@ -59,30 +98,37 @@ struct Queued {
     entry: QueueEntry,
     stage: Stage,
     ticket: Ticket,
-    /// On how many of its resources it is not its turn yet.
+    /// On how many of its resources it is not its turn yet; and one more while its parent has as
+    /// many children under way as may be.
     blocked: usize,
+    /// Within whose hold it stands in line, for each of its locks; empty where it has no ancestor.
+    within: Vec<Ticket>,
+    /// Its parent, if that was in the queue when it was accepted; else [`EVERYBODY`].
+    parent: Ticket,
     /// Whether it is only to be undone, which needs no place in its lane.
     cancelled: bool,
+    /// Whether no further child of it is started.
+    closed: bool,
+}
+
+impl Queued {
+    /// How many of its children may be under way at once.
+    const fn at_once(&self) -> Option<u32> {
+        if self.closed { Some(0) } else { self.entry.at_once }
+    }
+
+    /// Its places in line.
+    fn places(&self) -> impl Iterator<Item = lines::Place> {
+        self.entry.locks.iter().enumerate().map(|(at, (resource, _))| lines::Place {
+            resource: *resource,
+            within: self.within.get(at).copied().unwrap_or(EVERYBODY),
+            ticket: self.ticket,
+        })
+    }
 }
 
 /// Its place in a lane: the first starts first.
 type Place = (Reverse<i32>, Ticket, Uid);
-
-#[derive(Debug)]
-struct LaneQueue {
-    width: u32,
-    state: LaneState,
-    running: u32,
-    waiting: u32,
-    /// On disk, and it is their turn on every resource.
-    ready: BTreeSet<Place>,
-}
-
-impl LaneQueue {
-    fn new(width: u32) -> Self {
-        Self { width, state: LaneState::Open, running: 0, waiting: 0, ready: BTreeSet::new() }
-    }
-}
 
 /// The queue.
 #[derive(Debug, Default)]
@@ -90,8 +136,10 @@ pub struct Queue {
     lanes: BTreeMap<Text, LaneQueue>,
     /// Apart from the table, which moves all it holds whenever it grows.
     queued: HashMap<Uid, Box<Queued>>,
-    /// Who holds or awaits a resource; none is empty.
-    lines: HashMap<ResourceId, Line>,
+    /// Who holds or awaits a resource.
+    lines: Lines,
+    /// The children of operations, by their parents' tickets; none is empty.
+    families: HashMap<Ticket, Family>,
     /// On disk and only to be undone, and it is their turn on every resource.
     cancelled: BTreeSet<Place>,
     last_ticket: Ticket,
@@ -113,15 +161,46 @@ impl Queue {
         let uid = entry.uid;
         self.last_ticket += 1;
         let ticket = self.last_ticket;
+        let within = self.holds(&entry);
+        let parent = entry.ancestors.first().and_then(|parent| self.queued.get(parent));
+        let (parent, at_once) =
+            parent.map_or((EVERYBODY, None), |parent| (parent.ticket, parent.at_once()));
         let mut blocked = 0;
-        for (resource, mode) in &entry.locks {
-            let line = self.lines.entry(*resource).or_default();
-            line.join(ticket, &entry, *mode, entry.subject == Some(*resource));
-            blocked += usize::from(!line.is_turn_of(ticket));
+        if parent != EVERYBODY {
+            let family = self.families.entry(parent).or_insert_with(|| Family::new(at_once));
+            blocked += usize::from(!family.join(ticket, uid, entry.began));
         }
         self.lane(&entry.lane).waiting += 1;
-        let queued = Queued { entry, stage: Stage::Held, ticket, blocked, cancelled: false };
+        let tickets = within.iter().map(|(ticket, _)| *ticket).collect();
+        let mut queued = Queued {
+            entry,
+            stage: Stage::Held,
+            ticket,
+            blocked,
+            within: tickets,
+            parent,
+            cancelled: false,
+            closed: false,
+        };
+        let places: Vec<_> = queued.places().collect();
+        for (at, place) in places.into_iter().enumerate() {
+            let outer = within.get(at).map_or(EVERYBODY, |(_, outer)| *outer);
+            let (_, mode) = queued.entry.locks[at];
+            let turn = self.lines.join(place, outer, &queued.entry, mode);
+            queued.blocked += usize::from(!turn);
+        }
         self.queued.insert(uid, Box::new(queued));
+    }
+
+    /// For each lock of an operation: within whose hold it is to stand in line, and within whose
+    /// that one stands.
+    fn holds(&self, entry: &QueueEntry) -> Vec<(Ticket, Ticket)> {
+        if entry.ancestors.is_empty() {
+            return Vec::new();
+        }
+        let hold =
+            |(resource, _): &(ResourceId, LockMode)| self.hold_of(&entry.ancestors, *resource);
+        entry.locks.iter().map(hold).collect()
     }
 
     /// The operation is on disk: it may start when its turn comes.
@@ -137,37 +216,84 @@ impl Queue {
     /// Keeps an operation that has not started from starting, in its place, until
     /// [`Queue::commit`]. Says whether it was there.
     pub fn hold(&mut self, uid: Uid) -> bool {
-        self.step_back(uid);
-        match self.queued.get_mut(&uid).filter(|queued| queued.stage != Stage::Running) {
-            Some(queued) => {
-                queued.stage = Stage::Held;
-                true
-            }
-            None => false,
+        if !self.awaits(uid) {
+            return false;
         }
+        self.step_back(uid);
+        if let Some(queued) = self.queued.get_mut(&uid) {
+            queued.stage = Stage::Held;
+        }
+        true
     }
 
     /// An operation that has not started in this life is only to be undone: it starts when its
     /// resources are free, whatever its lane says.
     pub fn mark_cancelled(&mut self, uid: Uid) {
+        if !self.awaits(uid) {
+            return;
+        }
         self.step_back(uid);
         if let Some(queued) = self.queued.get_mut(&uid) {
             queued.cancelled = true;
+            let family = self.families.get_mut(&queued.parent);
+            if family.is_some_and(|family| family.let_in(queued.ticket)) {
+                queued.blocked -= 1;
+            }
         }
         self.line_up(uid);
     }
 
+    /// Starts no further child of an operation.
+    pub fn close_family(&mut self, parent: Uid) {
+        let Some(parent) = self.queued.get_mut(&parent) else { return };
+        parent.closed = true;
+        let Some(family) = self.families.get_mut(&parent.ticket) else { return };
+        let queued = &self.queued;
+        let passed = |uid| {
+            let child = queued.get(&uid);
+            child.is_none_or(|it| it.stage.has_started() || it.cancelled || it.entry.began)
+        };
+        for uid in family.close(passed) {
+            self.step_back(uid);
+            if let Some(queued) = self.queued.get_mut(&uid) {
+                queued.blocked += 1;
+            }
+        }
+    }
+
+    /// A running operation waits for its children, and gives up its place in its lane meanwhile.
+    /// Gives its lane where that is paused now, because this was the last to drain from it.
+    pub fn give_up_place(&mut self, uid: Uid) -> Option<Lane> {
+        let queued = self.queued.get_mut(&uid).filter(|it| it.stage == Stage::Running)?;
+        queued.stage = Stage::Joining;
+        let name = queued.entry.lane.clone();
+        let lane = self.lane(&name);
+        lane.waiting += 1;
+        if !lane.free_place() {
+            return None;
+        }
+        self.lanes().find(|lane| lane.name == name)
+    }
+
+    /// An operation that waited for its children needs a place in its lane again.
+    pub fn ask_for_place(&mut self, uid: Uid) {
+        if let Some(queued) = self.queued.get_mut(&uid).filter(|it| it.stage == Stage::Joining) {
+            queued.stage = Stage::Returning;
+            self.line_up(uid);
+        }
+    }
+
     /// Takes out an operation that has not started. Says whether it was there.
     pub fn withdraw(&mut self, uid: Uid) -> bool {
-        if self.queued.get(&uid).is_none_or(|queued| queued.stage == Stage::Running) {
+        if !self.awaits(uid) {
             return false;
         }
         self.remove(uid);
         true
     }
 
-    /// The next operation to run, which counts as running from now on.
-    pub fn start(&mut self) -> Option<Uid> {
+    /// The next operation to run, or to go on, which counts as running from now on.
+    pub fn start(&mut self) -> Option<Turn> {
         let (_, _, uid) = self.cancelled.pop_first().or_else(|| {
             self.lanes
                 .values_mut()
@@ -177,20 +303,23 @@ impl Queue {
                 .ready
                 .pop_first()
         })?;
-        if let Some(queued) = self.queued.get_mut(&uid) {
-            queued.stage = Stage::Running;
-            let lane = queued.entry.lane.clone();
-            let lane = self.lane(&lane);
-            lane.running += 1;
-            lane.waiting -= 1;
-        }
-        Some(uid)
+        let queued = self.queued.get_mut(&uid)?;
+        let turn = match queued.stage {
+            Stage::Returning => Turn::GoOn(uid),
+            _ => Turn::Start(uid),
+        };
+        queued.stage = Stage::Running;
+        let lane = queued.entry.lane.clone();
+        let lane = self.lane(&lane);
+        lane.running += 1;
+        lane.waiting -= 1;
+        Some(turn)
     }
 
     /// A running operation has ended, whatever the end; its place and its resources are free. Gives
     /// its lane where that is paused now, because this was the last to drain from it.
     pub fn finish(&mut self, uid: Uid) -> Option<Lane> {
-        let queued = self.queued.get(&uid).filter(|queued| queued.stage == Stage::Running)?;
+        let queued = self.queued.get(&uid).filter(|queued| queued.stage.has_started())?;
         let drains = self.lanes.get(&queued.entry.lane)?.state == LaneState::Draining;
         let draining = drains.then(|| queued.entry.lane.clone());
         self.remove(uid);
@@ -200,7 +329,7 @@ impl Queue {
 
     /// Changes the priority of an operation that has not started. Says whether it could.
     pub fn prioritise(&mut self, uid: Uid, priority: i32) -> bool {
-        if self.queued.get(&uid).is_none_or(|it| it.stage == Stage::Running) {
+        if !self.awaits(uid) {
             return false;
         }
         self.step_back(uid);
@@ -219,20 +348,6 @@ impl Queue {
         self.changed(name, change)
     }
 
-    /// A lane as a change would make it.
-    #[must_use]
-    pub fn changed(&self, name: &str, change: LaneChange) -> Option<Lane> {
-        let mut lane = self.lanes().find(|lane| lane.name == name)?;
-        match change {
-            LaneChange::Pause => lane.state = LaneState::Paused,
-            LaneChange::Resume => lane.state = LaneState::Open,
-            LaneChange::Drain if lane.running == 0 => lane.state = LaneState::Paused,
-            LaneChange::Drain => lane.state = LaneState::Draining,
-            LaneChange::Width(width) => lane.width = width.clamp(1, WIDEST),
-        }
-        Some(lane)
-    }
-
     /// Sets a lane as it was left, at start.
     pub fn restore(&mut self, name: &str, width: u32, state: LaneState) {
         let lane = self.lane(&name.to_owned().into());
@@ -240,103 +355,14 @@ impl Queue {
         lane.state = state;
     }
 
-    /// Why an operation that has not started does not start; `None` when it is about to.
-    #[must_use]
-    pub fn wait_reason(&self, uid: Uid) -> Option<Wait> {
-        let queued = self.queued.get(&uid).filter(|queued| queued.stage != Stage::Running)?;
-        let holder = queued.entry.locks.iter().find_map(|(resource, _)| {
-            let uid = self.lines.get(resource)?.blocker(queued.ticket)?;
-            Some(Wait::Operation { uid, resource: *resource })
-        });
-        if holder.is_some() {
-            return holder;
-        }
-        if queued.cancelled {
-            return None;
-        }
-        let lane = self.lanes.get(&queued.entry.lane)?;
-        let name = queued.entry.lane.to_string();
-        match lane.state {
-            LaneState::Paused | LaneState::Draining => Some(Wait::LanePaused { lane: name }),
-            LaneState::Open if lane.running >= lane.width => Some(Wait::LaneFull { lane: name }),
-            LaneState::Open => None,
-        }
-    }
-
-    /// A like operation on the same subject that has not ended.
-    #[must_use]
-    pub fn find_duplicate(&self, kind: &str, subject: ResourceId) -> Option<Uid> {
-        self.lines.get(&subject)?.first_of(kind)
-    }
-
-    /// The state a resource will be in when everything accepted so far is done, where one of those
-    /// operations changes it.
-    #[must_use]
-    pub fn projected_state(&self, resource: ResourceId) -> Option<&str> {
-        self.lines.get(&resource)?.will_be()
-    }
-
-    /// Whether an operation has not started.
-    #[must_use]
-    pub fn awaits(&self, uid: Uid) -> bool {
-        self.queued.get(&uid).is_some_and(|queued| queued.stage != Stage::Running)
-    }
-
-    /// Who awaits a resource and has not started, in the order they were accepted.
-    pub fn awaiting(&self, resource: ResourceId) -> impl Iterator<Item = Uid> {
-        let all = self.lines.get(&resource).into_iter().flat_map(Line::all);
-        all.filter(|uid| !self.runs(*uid))
-    }
-
-    /// Who runs and holds a resource, alone or with others.
-    pub fn holders(&self, resource: ResourceId) -> impl Iterator<Item = Uid> {
-        let turn = self.lines.get(&resource).into_iter().flat_map(Line::turn);
-        turn.filter(|uid| self.runs(*uid))
-    }
-
-    /// The resources an operation holds or awaits.
-    pub fn locks(&self, uid: Uid) -> impl Iterator<Item = ResourceId> {
-        let locks = self.queued.get(&uid).map(|queued| queued.entry.locks.as_slice());
-        locks.unwrap_or_default().iter().map(|(resource, _)| *resource)
-    }
-
-    /// Whether a running operation holds a resource for itself.
-    #[must_use]
-    pub fn is_held(&self, resource: ResourceId) -> bool {
-        self.lines.get(&resource).and_then(Line::alone).is_some_and(|uid| self.runs(uid))
-    }
-
-    /// Every lane, by name.
-    pub fn lanes(&self) -> impl Iterator<Item = Lane> {
-        self.lanes.iter().map(|(name, lane)| Lane {
-            name: name.to_string(),
-            width: lane.width,
-            state: lane.state,
-            running: lane.running,
-            waiting: lane.waiting,
-        })
-    }
-
-    /// How many run and how many wait, in all lanes.
-    #[must_use]
-    pub fn counts(&self) -> (u64, u64) {
-        self.lanes.values().fold((0, 0), |(running, waiting), lane| {
-            (running + u64::from(lane.running), waiting + u64::from(lane.waiting))
-        })
-    }
-
     fn lane(&mut self, name: &Text) -> &mut LaneQueue {
         self.lanes.entry(name.clone()).or_insert_with(|| LaneQueue::new(1))
-    }
-
-    fn runs(&self, uid: Uid) -> bool {
-        self.queued.get(&uid).is_some_and(|queued| queued.stage == Stage::Running)
     }
 
     /// Puts an operation among those that start next, if it may.
     fn line_up(&mut self, uid: Uid) {
         let Some(queued) = self.queued.get(&uid) else { return };
-        if queued.blocked > 0 || queued.stage != Stage::Waiting {
+        if queued.blocked > 0 || !matches!(queued.stage, Stage::Waiting | Stage::Returning) {
             return;
         }
         let (lane, place) = (queued.entry.lane.clone(), place(queued));
@@ -361,24 +387,33 @@ impl Queue {
         let Some(gone) = self.queued.remove(&uid) else { return };
         let lane = self.lane(&gone.entry.lane);
         if gone.stage == Stage::Running {
-            lane.running -= 1;
-            if lane.running == 0 && lane.state == LaneState::Draining {
-                lane.state = LaneState::Paused;
-            }
+            lane.free_place();
         } else {
             lane.waiting -= 1;
         }
-        for (resource, _) in &gone.entry.locks {
-            let Some(line) = self.lines.get_mut(resource) else { continue };
-            let next = line.leave(gone.ticket);
-            if line.is_empty() {
-                self.lines.remove(resource);
+        for place in gone.places() {
+            for (ticket, uid) in self.lines.leave(place) {
+                // Who had a place that is kept may be gone, or in line anew.
+                if self.queued.get(&uid).is_some_and(|queued| queued.ticket == ticket) {
+                    self.unblock(uid);
+                }
             }
-            for uid in next {
-                let Some(queued) = self.queued.get_mut(&uid) else { continue };
-                queued.blocked -= 1;
-                self.line_up(uid);
+        }
+        if let Some(family) = self.families.get_mut(&gone.parent) {
+            let next = family.leave(gone.ticket);
+            if family.is_empty() {
+                self.families.remove(&gone.parent);
             }
+            if let Some(uid) = next {
+                self.unblock(uid);
+            }
+        }
+    }
+
+    fn unblock(&mut self, uid: Uid) {
+        if let Some(queued) = self.queued.get_mut(&uid) {
+            queued.blocked -= 1;
+            self.line_up(uid);
         }
     }
 }

@@ -6,11 +6,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Accepted, BackendError, BoxFuture, Fact, Progress, Step, Submit, Uid, Wait};
+use crate::domain::{
+    Accepted, BackendError, BoxFuture, Fact, Failure, Operation, Progress, Step, Submit, Uid, Wait,
+};
 
 use super::core::{Committing, Engine};
 use super::inventory::Inventory;
-use super::journal::{Put, Recorder};
+use super::journal::{Put, Recorder, Spawned, Stop, Update};
+use super::live::Live;
 use super::storage::{Change, Changed, Health, StepChange};
 
 /// How long to wait before a record for which there was no room is written again.
@@ -54,11 +57,12 @@ impl Recorder for Engine {
         self: Arc<Self>,
         change: StepChange,
         changed: Vec<Changed>,
+        updates: Vec<Update>,
         cancel: CancellationToken,
     ) -> BoxFuture<'static, Result<(), BackendError>> {
         // The storage is not closed under it either.
         let tracker = self.running.clone();
-        let record = async move { self.record(Arc::new(change), changed, &cancel).await };
+        let record = async move { self.record(Arc::new(change), changed, updates, &cancel).await };
         Box::pin(tracker.track_future(record))
     }
 
@@ -72,7 +76,55 @@ impl Recorder for Engine {
         self.note(|live| {
             live.progress(uid, progress.clone());
             self.events.publish(Fact::Progress { uid, progress });
+            if let Some(parent) = live.operation(uid).and_then(|operation| operation.parent) {
+                self.publish_joint_progress(live, parent);
+            }
         });
+    }
+
+    fn spawn(
+        self: Arc<Self>,
+        uid: Uid,
+        step: Step,
+        requests: Vec<Submit>,
+        taken: Vec<Uid>,
+        cancel: CancellationToken,
+    ) -> BoxFuture<'static, Result<Vec<Spawned>, BackendError>> {
+        // The storage is not closed under it.
+        let tracker = self.running.clone();
+        Box::pin(tracker.track_future(async move {
+            let mut health = self.storage.health();
+            loop {
+                health.mark_unchanged();
+                match self.spawn_children(uid, &step, &requests, &taken).await {
+                    Ok(spawned) => {
+                        self.publish_step(uid, step);
+                        return Ok(spawned);
+                    }
+                    Err(error) => self.wait_for_room(uid, error, &mut health, &cancel).await?,
+                }
+            }
+        }))
+    }
+
+    fn join(
+        self: Arc<Self>,
+        uid: Uid,
+        children: Vec<Uid>,
+    ) -> BoxFuture<'static, Result<Vec<Arc<Operation>>, Stop>> {
+        Box::pin(async move { self.join_children(uid, children).await })
+    }
+
+    fn has_children_under_way(&self, uid: Uid) -> bool {
+        self.look(|live| live.has_children_under_way(uid))
+    }
+
+    fn cancel_children(
+        self: Arc<Self>,
+        uid: Uid,
+        failed_too: bool,
+    ) -> BoxFuture<'static, Result<(), Failure>> {
+        Box::pin(async move { Engine::cancel_children(&self, uid, failed_too).await })
     }
 
     fn waits(&self, uid: Uid, wait: Option<Wait>) {
@@ -94,46 +146,94 @@ impl Recorder for Engine {
 }
 
 impl Engine {
-    /// Records a step when there is room for it. That the operation runs is written with it unless
-    /// it is known to be on disk: what was noted at the step's beginning may be lost.
+    /// Records a step when there is room for it.
     async fn record(
         self: &Arc<Self>,
         change: Arc<StepChange>,
         changed: Vec<Changed>,
+        updates: Vec<Update>,
         cancel: &CancellationToken,
     ) -> Result<(), BackendError> {
         let uid = change.uid;
         let mut health = self.storage.health();
         loop {
             health.mark_unchanged();
-            let recorded = self.transact(|live| {
-                let makes = live.operation(uid).and_then(|operation| self.kinds.makes(operation));
-                let mut changes = Vec::with_capacity(2);
-                changes.extend(live.unrecorded_run(uid));
-                changes.push(Change::Step(change.clone()));
-                let changed = changed.clone();
-                Committing { changed, runs: Some(uid) }.stage(live, makes, changes)
-            });
-            let Err(error) = recorded.await else {
-                // The storage has let go of it by now.
-                self.publish_step(uid, Arc::unwrap_or_clone(change).step);
-                return Ok(());
-            };
-            // It may have been full for this one only.
-            let was_full =
-                *health.borrow() == Health::Full || health.has_changed().is_ok_and(|it| it);
-            if !was_full || self.is_dead() {
-                return Err(error);
+            let mut answered = std::pin::pin!(self.answered.notified());
+            answered.as_mut().enable();
+            let recorded =
+                self.transact(|live| self.stage_step(live, &change, changed.clone(), &updates));
+            match recorded.await {
+                Ok(Some(())) => {
+                    // The storage has let go of it by now.
+                    self.publish_step(uid, Arc::unwrap_or_clone(change).step);
+                    return Ok(());
+                }
+                Ok(None) => answered.await,
+                Err(error) => self.wait_for_room(uid, error, &mut health, cancel).await?,
             }
-            let at = self.clock.now() + RECORD_RETRY;
-            self.waits(uid, Some(Wait::Retry { at, why: error.to_string() }));
-            tokio::select! {
-                biased;
-                () = cancel.cancelled() => return Err(error),
-                () = Engine::paused(self) => return Err(error),
-                () = self.clock.until(at) => {}
-            }
-            self.waits(uid, None);
         }
+    }
+
+    /// Stages the record of a step, with what follows from how resources are. That the operation runs
+    /// is written with it unless it is known to be on disk: what was noted at the step's beginning
+    /// may be lost. Of a resource that is updated one new version at a time is on its way to the
+    /// disk, so that the next follows from that; until then nothing is staged.
+    fn stage_step(
+        &self,
+        live: &mut Live,
+        change: &Arc<StepChange>,
+        mut changed: Vec<Changed>,
+        updates: &[Update],
+    ) -> Result<(Vec<Change>, Option<Committing>), BackendError> {
+        if updates.iter().any(|update| live.is_being_put(update.id)) {
+            return Ok((Vec::new(), None));
+        }
+        for Update { id, change } in updates {
+            // What this step has changed already is not in the inventory yet.
+            let own = changed.iter().rev().find_map(|changed| match changed {
+                Changed::Put(put) if put.id() == *id => Some((**put).clone()),
+                _ => None,
+            });
+            let is = own.or_else(|| live.inventory().resource(*id).cloned());
+            let mut is = is.ok_or_else(|| BackendError::not_found(id))?;
+            change(&mut is);
+            changed.push(Changed::Put(Arc::new(is)));
+        }
+        let uid = change.uid;
+        let makes = live.operation(uid).and_then(|operation| self.kinds.makes(operation));
+        let mut changes = Vec::with_capacity(2);
+        changes.extend(live.unrecorded_run(uid));
+        changes.push(Change::Step(change.clone()));
+        let committing = Committing { changed, runs: Some(uid) };
+        let (changes, committing) = committing.stage(live, makes, changes)?;
+        Ok((changes, Some(committing)))
+    }
+
+    /// Returns when what an operation could not write may be written again.
+    ///
+    /// # Errors
+    /// The same one, where it was not for want of room, or is not to be waited for any more.
+    async fn wait_for_room(
+        &self,
+        uid: Uid,
+        error: BackendError,
+        health: &mut tokio::sync::watch::Receiver<Health>,
+        cancel: &CancellationToken,
+    ) -> Result<(), BackendError> {
+        // It may have been full for this one only.
+        let was_full = *health.borrow() == Health::Full || health.has_changed().is_ok_and(|it| it);
+        if !was_full || self.is_dead() {
+            return Err(error);
+        }
+        let at = self.clock.now() + RECORD_RETRY;
+        self.waits(uid, Some(Wait::Retry { at, why: error.to_string() }));
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(error),
+            () = Engine::paused(self) => return Err(error),
+            () = self.clock.until(at) => {}
+        }
+        self.waits(uid, None);
+        Ok(())
     }
 }

@@ -44,6 +44,9 @@ pub trait Storage: Send + Sync {
         key: &str,
     ) -> BoxFuture<'static, Result<Option<(Operation, Params)>, BackendError>>;
 
+    /// The children of an operation, whether they have ended or not, by number.
+    fn children(&self, uid: Uid) -> BoxFuture<'static, Result<Vec<Operation>, BackendError>>;
+
     /// The steps of an operation, of every attempt, each with what it returned.
     fn steps(&self, uid: Uid) -> BoxFuture<'static, Result<Vec<RecordedStep>, BackendError>>;
 }

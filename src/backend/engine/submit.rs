@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::admission::Checked;
 use super::core::{Engine, Transaction};
-use super::kind::{Kind, subject};
+use super::kind::{AdmissionContext, Kind, locks, subject};
 use super::live::{Live, Replaced};
 use super::secrets::hidden;
 use super::storage::{Change, Keyed};
@@ -30,22 +30,27 @@ impl Engine {
         let kind = self.kinds.requested(&submit.kind)?;
         let params = self.check(&kind, submit.params.clone()).await?;
         let keyed = submit.key.clone().map(|key| idempotency::keyed(key, &submit.params, &params));
-        self.transact(|live| self.accept(live, &*kind, submit, params, keyed, put)).await
+        self.transact(|live| {
+            let params = kind.fill(params, &self.admission(live));
+            self.accept(live, &*kind, submit, params, None, keyed, put)
+        })
+        .await
     }
 
-    /// Takes a request in whose parameters are checked.
-    fn accept(
+    /// Takes a request in whose parameters are checked and filled in.
+    pub(super) fn accept(
         &self,
         live: &mut Live,
         kind: &dyn Kind,
         submit: Submit,
         params: Params,
+        parent: Option<Uid>,
         keyed: Option<Keyed>,
         put: impl FnOnce(Uid, &Live) -> Result<Vec<Resource>, Refusal>,
     ) -> Result<(Vec<Change>, Accepting), BackendError> {
         let spec = kind.spec();
-        let params = kind.fill(params, &self.admission(live));
-        self.admit(kind, &params, live, None)?;
+        let ancestors = live.ancestors(parent);
+        self.admit(kind, &params, live, &ancestors, None)?;
         let uid = live.next_uid();
         let put = put(uid, live)?;
         let mut changes = Vec::with_capacity(1);
@@ -77,7 +82,7 @@ impl Engine {
             cancelling: false,
             comment: None,
             outcome: None,
-            parent: None,
+            parent,
             created: now,
             updated: now,
             started: None,
@@ -85,7 +90,7 @@ impl Engine {
             progress: None,
             wait: None,
         });
-        let entry = self.kinds.queue_entry(&operation, &params);
+        let entry = self.kinds.queue_entry(&operation, &params, ancestors);
         let (inserted, its_params) = (operation.clone(), params.clone());
         changes.push(Change::Insert { operation: inserted, params: its_params, keyed });
         let put: Vec<_> = reserved.into_iter().chain(put).map(Arc::new).collect();
@@ -140,20 +145,24 @@ impl Engine {
         Err(first_check(failed, of_kind.filter(|refusal| refusal.field.is_some())))
     }
 
-    /// The checks that depend on what else is in flight. `but` is an operation that is not to be
+    /// The checks that depend on what else is in flight, for the child of the first of its
+    /// `ancestors` where it has any. `but` is an operation that is not to be
     /// counted: the one that is relaunched.
     pub(super) fn admit(
         &self,
         kind: &dyn Kind,
         params: &Params,
         live: &Live,
+        ancestors: &[Uid],
         but: Option<Uid>,
     ) -> Result<(), Refusal> {
         // Each is looked at, and the one that comes first in the order of checks is told: a kind
         // may still find a wrong value where the state is wrong as well.
         let exists = Self::there(kind.spec(), params, live);
-        let state = self.in_state(kind.spec(), params, live, but);
-        let of_kind = kind.admit(params, &self.admission(live));
+        let state = self.in_state(kind.spec(), params, live, ancestors, but);
+        // What a relaunched operation has asked for already is no obstacle to itself.
+        let asked = but.is_none().then_some((self, live));
+        let of_kind = kind.admit(params, &AdmissionContext { asked, ..self.admission(live) });
         let failed = [exists.err(), state.err(), of_kind.err()].into_iter().flatten();
         match failed.reduce(|first, next| first_check(first, Some(next))) {
             Some(refusal) => Err(refusal),
@@ -167,6 +176,7 @@ impl Engine {
         spec: &OperationSpec,
         params: &Params,
         live: &Live,
+        ancestors: &[Uid],
         but: Option<Uid>,
     ) -> Result<(), Refusal> {
         if self.is_pausing() {
@@ -175,8 +185,10 @@ impl Engine {
         }
         if let Some(subject) = subject(spec, params) {
             if spec.reject_duplicates
-                && let Some(uid) =
-                    live.queue().find_duplicate(&spec.kind, subject).filter(|it| Some(*it) != but)
+                && let Some(uid) = live
+                    .queue()
+                    .find_duplicate(&spec.kind, subject, ancestors)
+                    .filter(|it| Some(*it) != but)
             {
                 return Err(Refusal::new(
                     Reason::OperationPending { uid },
@@ -184,7 +196,7 @@ impl Engine {
                 ));
             }
             let is = live.inventory().resource(subject).map(Resource::state).unwrap_or_default();
-            let will_be = live.queue().projected_state(subject).unwrap_or(is);
+            let will_be = live.queue().projected_state(subject, ancestors).unwrap_or(is);
             if !spec.requires.is_empty() && !spec.requires.iter().any(|state| *state == will_be) {
                 let name =
                     live.inventory().resource(subject).map(Resource::name).unwrap_or_default();
@@ -200,6 +212,14 @@ impl Engine {
                     ),
                 ));
             }
+        }
+        if let Some((holder, id)) = live.queue().uncovered(ancestors, &locks(spec, None, params)) {
+            let message = format!(
+                "{} needs {id}, which its parent {holder} does not hold likewise: they could wait \
+                 for others that wait for them",
+                spec.kind
+            );
+            return Err(Refusal::new(Reason::State, message));
         }
         Ok(())
     }
@@ -237,7 +257,7 @@ impl Engine {
         Ok(self.look(|live| {
             let params = kind.fill(params, &self.admission(live));
             let mut preview = kind.preview(&params, &self.admission(live));
-            preview.refusal = self.admit(&*kind, &params, live, None).err();
+            preview.refusal = self.admit(&*kind, &params, live, &[], None).err();
             preview
         }))
     }
@@ -257,9 +277,15 @@ fn first_check(first: Refusal, other: Option<Refusal>) -> Refusal {
 }
 
 /// A request on its way to the disk.
-struct Accepting {
+pub(super) struct Accepting {
     accepted: Accepted,
     replaced: Replaced,
+}
+
+impl Accepting {
+    pub(super) const fn uid(&self) -> Uid {
+        self.accepted.uid
+    }
 }
 
 impl Transaction for Accepting {

@@ -105,6 +105,12 @@ pub trait Kind: 'static {
         Preview::default()
     }
 
+    /// How the children are run that an operation of these parameters asks for.
+    fn child_rules(params: &Self::Params) -> kind::ChildRules {
+        let _ = params;
+        kind::ChildRules::default()
+    }
+
     /// Takes the steps. Every effect goes through [`Context::step`]; after a crash this runs again
     /// from the top, and recorded steps return what they returned before. Returns what is to be
     /// kept of it with the operation: nothing that its steps have not returned, so that it is the
@@ -194,6 +200,10 @@ impl<K: Kind> kind::Kind for Bound<K> {
     fn preview(&self, params: &Params, cx: &kind::AdmissionContext<'_>) -> Preview {
         let preview = |params| K::preview(&params, &self.admission(cx));
         typed::<K>(params).map_or_else(|_| Preview::default(), preview)
+    }
+
+    fn child_rules(&self, params: &Params) -> kind::ChildRules {
+        typed::<K>(params).map_or_else(|_| kind::ChildRules::default(), |it| K::child_rules(&it))
     }
 
     fn run(

@@ -3,6 +3,7 @@
 //! A kind knows the ports, never the drivers. Adding one touches its new file and one line of
 //! [`all`].
 
+mod batch;
 #[cfg(test)]
 mod catalogue_tests;
 mod context;
@@ -72,5 +73,6 @@ pub fn all(settings: &Settings) -> Vec<Entry> {
         Entry::of::<task_switch::TaskDisable>(settings),
         Entry::of::<task_run::TaskRun>(settings),
         Entry::of::<task_delete::TaskDelete>(settings),
+        Entry::of::<batch::Batch>(settings),
     ]
 }

@@ -1,16 +1,16 @@
-//! `task_run`: asks now for what a task asks for, whether it is active or not.
+//! `task_run`: asks now for what a task asks for, whether it is active or not, and waits for it.
+//!
+//! The task itself is not held meanwhile: it may be changed, and fire again.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::backend::engine::inventory::Inventory;
-use crate::backend::engine::journal::Stop;
+use crate::backend::engine::journal::{JOIN, SPAWN, Stop};
 use crate::backend::settings::Settings;
 use crate::backend::watchers::scheduler;
 use crate::domain::{
-    Failure, Hint, OperationSpec, Outcome, Preview, Resource, Risk, Run, RunOutcome, Submit, Task,
-    Uid,
+    Failure, Hint, OperationSpec, Outcome, Preview, Risk, Run, RunOutcome, State, Submit, Task, Uid,
 };
 
 use super::{AdmissionContext, Context, Kind, StepContext, timetable};
@@ -33,7 +33,8 @@ impl Kind for TaskRun {
             risk: Risk::OfTask,
             warning: "What is lost is what that loses.".into(),
             hint: Hint::new("run now", &["t"], 11),
-            steps: vec!["note".into(), "fire".into()],
+            locks: Vec::new(),
+            steps: vec!["look".into(), SPAWN.into(), "note".into(), JOIN.into()],
             ..timetable::spec("task_run", "Run now", "Asks now for what a task asks for.")
         }
     }
@@ -45,50 +46,44 @@ impl Kind for TaskRun {
     }
 
     async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
-        // The moment is what the firing is known by, should it be asked for twice.
-        let due: Timestamp = cx.step("note").run(|step| async move { Ok(step.cx().now()) }).await?;
-        let fired = cx.step("fire").run(|step| fire(step, params.task, due)).await?;
-        Ok(fired.map_or_else(Outcome::default, |Fired { uid, kind }| {
-            let data = json!({ "kind": kind, "uid": uid });
-            Outcome::new(format!("asked for {kind} as {uid}"), data)
-        }))
+        let id = params.task;
+        // Whatever becomes of the task meanwhile: this was asked for, at this moment.
+        let (due, submit): (Timestamp, Submit) = cx
+            .step("look")
+            .run(|step| async move {
+                let task = step.cx().get::<Task>(id)?;
+                let Task { kind, params, .. } = task;
+                let actor = format!("task/{id} by hand");
+                Ok((step.cx().now(), Submit { kind, params, actor, ..Submit::default() }))
+            })
+            .await?;
+        let kind = submit.kind.clone();
+        let uid = cx.spawn(submit).await?;
+        cx.step("note").run(|step| note(step, id, due, uid)).await?;
+        let child = cx.join(uid).await?;
+        if child.state == State::Error {
+            let why = child.comment.unwrap_or_default();
+            return Err(Failure::new(format!("{uid} failed: {why}")).into());
+        }
+        let returned = child.outcome.unwrap_or_default();
+        let message = match returned.message.as_str() {
+            "" => format!("asked for {kind} as {uid}: {}", child.state),
+            said => format!("asked for {kind} as {uid}: {said}"),
+        };
+        let data = json!({ "kind": kind, "uid": uid, "state": child.state, "data": returned.data });
+        Ok(Outcome::new(message, data))
     }
 }
 
-/// What a task asked for.
-#[derive(Debug, Serialize, Deserialize)]
-struct Fired {
-    uid: Uid,
-    kind: String,
-}
-
-/// Fires by hand, or finds that done. Returns what it asked for, which hostler before 0.2 did not
-/// record.
-async fn fire(step: StepContext, id: u64, due: Timestamp) -> Result<Option<Fired>, Failure> {
-    let task = step.cx().get::<Task>(id)?;
-    if let Some(run) = task.runs.iter().find(|run| run.by_hand && run.due == due) {
-        return Ok(match run.outcome {
-            RunOutcome::Queued { uid } => Some(Fired { uid, kind: task.kind }),
-            RunOutcome::Refused { .. } | RunOutcome::Missed => None,
+/// Notes among the runs of the task that it was fired by hand.
+async fn note(step: StepContext, id: u64, due: Timestamp, uid: Uid) -> Result<(), Failure> {
+    let zone = step.cx().settings().time_zone();
+    // One that is deleted meanwhile has no runs to note it among.
+    if step.cx().get::<Task>(id).is_ok() {
+        let run = Run { due, outcome: RunOutcome::Queued { uid }, by_hand: true };
+        step.update(id, move |task: &mut Task| {
+            *task = scheduler::after(task, run.clone(), 0, &zone)
         });
     }
-    let zone = step.cx().settings().time_zone();
-    let submit = Submit {
-        kind: task.kind.clone(),
-        params: task.params.clone(),
-        actor: format!("task/{id} by hand"),
-        ..Submit::default()
-    };
-    let put = move |uid, inventory: &Inventory| {
-        let run = Run { due, outcome: RunOutcome::Queued { uid }, by_hand: true };
-        let task = inventory.get::<Task>(id).map(|task| scheduler::after(task, run, 0, &zone));
-        task.map(Resource::Task).into_iter().collect()
-    };
-    match step.cx().submit(submit, put).await {
-        Ok(accepted) => Ok(Some(Fired { uid: accepted.uid, kind: task.kind })),
-        Err(error) => Err(Failure::new(format!(
-            "task/{id} '{}' could not ask for {}: {error}",
-            task.name, task.kind
-        ))),
-    }
+    Ok(())
 }

@@ -11,8 +11,8 @@ use crate::backend::Embedded;
 use crate::backend::settings::{OsImage, Settings};
 use crate::domain::{
     Accepted, Answer, Backend, BackendError, Control, Disk, EventStream, Fact, Filter, Image, List,
-    Operation, OperationDetail, Params, Preview, Query, Reason, Refusal, Resource, ResourceId,
-    Rows, State, Subject, Submit, Uid, Vm,
+    Operation, OperationDetail, Page, Params, Preview, Query, Reason, Refusal, Resource,
+    ResourceId, Rows, State, Subject, Submit, Uid, Vm,
 };
 
 /// A backend over fakes.
@@ -222,6 +222,24 @@ impl Harness {
         }
     }
 
+    /// Every disk there is.
+    pub async fn disks(&self) -> Vec<Disk> {
+        let list = List {
+            of: Subject::Resources(Disk::KIND),
+            filter: Filter::default(),
+            sort: None,
+            offset: 0,
+            limit: 100,
+            around: None,
+        };
+        match self.backend.query(Query::List(list)).await.unwrap() {
+            Answer::Page(Page { rows: Rows::Resources(rows), .. }) => {
+                rows.iter().filter_map(|row| row.get().cloned()).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Everything there is, for comparing: resources, files, processes. Times and random numbers
     /// are left out.
     pub async fn everything(&self) -> Json {
@@ -352,6 +370,39 @@ impl Trial {
             self.interrupted(at, &what, &after).await;
         }
         println!("{}: {} calls, each made to fail, hang and end", self.kind, calls.len());
+    }
+
+    /// The same for a kind whose children do the work: what fails in one of them is told by both.
+    pub async fn endure_as_parent(&self) {
+        let mut harness = self.harness().await;
+        let before = harness.everything().await;
+        let uid = harness.submit(self.kind, self.params.clone()).await.unwrap().uid;
+        assert_eq!(harness.ends(uid).await.state, State::Done);
+        let after = harness.everything().await;
+        assert_ne!(before, after, "{} does something", self.kind);
+        for (at, call) in harness.fake.calls().iter().enumerate() {
+            let what = format!("{} cancelled during call {at} ({call})", self.kind);
+            self.cancelled(at, &what, &before).await;
+            let what = format!("{} interrupted during call {at} ({call})", self.kind);
+            self.interrupted(at, &what, &after).await;
+            for trouble in [Trouble::Before, Trouble::After] {
+                let what = format!("{} told to fail {trouble:?} call {at} ({call})", self.kind);
+                for cancel in [true, false] {
+                    let mut harness = self.harness().await;
+                    harness.fake.trouble(at, trouble);
+                    let (uid, why) = harness.fails(self.kind, self.params.clone()).await;
+                    assert!(why.contains("told to fail"), "{what}: {why}");
+                    let (control, state, wanted) = if cancel {
+                        (Control::Cancel { uid }, State::Cancel, &before)
+                    } else {
+                        (Control::Relaunch { uid, params: Params::new() }, State::Done, &after)
+                    };
+                    harness.control(control).await;
+                    harness.reaches(uid, &[state]).await;
+                    assert_eq!(harness.everything().await, *wanted, "{what}, then {state}");
+                }
+            }
+        }
     }
 
     async fn fails(&self, at: usize, trouble: Trouble, what: &str, before: &Json, after: &Json) {

@@ -53,7 +53,7 @@ impl Flight {
     pub fn replace(&mut self, answer: InFlight, catalogue: &Catalogue) {
         self.operations = answer.operations;
         self.operations.truncate(Self::KEPT);
-        self.operations.sort_by_key(order);
+        self.arrange();
         self.running = answer.running;
         self.waiting = answer.waiting;
         self.failed = answer.failed;
@@ -78,9 +78,8 @@ impl Flight {
                 if let Some(count) = self.count(operation.state) {
                     *count += 1;
                 }
-                let place =
-                    self.operations.partition_point(|other| order(other) < order(operation));
-                self.operations.insert(place, operation.clone());
+                self.operations.push(operation.clone());
+                self.arrange();
             }
             if self.operations.len() > Self::KEPT {
                 self.operations.truncate(Self::KEPT);
@@ -89,6 +88,41 @@ impl Flight {
         }
         self.index(catalogue);
         ask
+    }
+
+    /// Puts them in order, children below their parents.
+    fn arrange(&mut self) {
+        self.operations.sort_by_key(order);
+        if self.operations.iter().all(|operation| operation.parent.is_none()) {
+            return;
+        }
+        let at_hand: BTreeSet<Uid> = self.operations.iter().map(|it| it.uid).collect();
+        let mut below: BTreeMap<Option<Uid>, VecDeque<Operation>> = BTreeMap::new();
+        for operation in std::mem::take(&mut self.operations) {
+            let parent = operation.parent.filter(|parent| at_hand.contains(parent));
+            below.entry(parent).or_default().push_back(operation);
+        }
+        // Those whose children come next, the innermost last.
+        let mut path = vec![None];
+        while let Some(parent) = path.last() {
+            match below.get_mut(parent).and_then(VecDeque::pop_front) {
+                Some(operation) => {
+                    path.push(Some(operation.uid));
+                    self.operations.push(operation);
+                }
+                None => {
+                    path.pop();
+                }
+            }
+        }
+    }
+
+    /// Below how many others an operation stands that asked for it, one for the next.
+    #[must_use]
+    pub fn depth(&self, operation: &Operation) -> usize {
+        let up = |uid: &Uid| self.get(*uid).and_then(|it| it.parent);
+        let ancestors = std::iter::successors(operation.parent, up);
+        ancestors.take_while(|uid| self.get(*uid).is_some()).count()
     }
 
     /// Whether there are more than are at hand.

@@ -1,7 +1,8 @@
 //! What happened: patched into what is shown, and asked for again only where that is not enough.
 
 use crate::domain::{
-    Event, Fact, Operation, OperationDetail, Resource, ResourceId, Rows, State, Step, Uid,
+    Event, Fact, Operation, OperationDetail, Progress, Resource, ResourceId, Rows, State, Step,
+    Submit, Uid,
 };
 use crate::ui::model::in_flight::PLOT_POINTS;
 use crate::ui::model::notification::Severity;
@@ -48,10 +49,26 @@ pub fn refresh(model: &mut Model) {
     model.timeline_refresh.want_now();
 }
 
+/// Tells once what a batch of ours was refused.
+fn tell_refused(model: &mut Model, uid: Uid, progress: &Progress) {
+    let known = model.flight.get(uid).filter(|it| it.kind == Submit::BATCH);
+    let Some(before) = known.map(|it| it.progress.as_ref().and_then(|it| it.detail.as_ref()))
+    else {
+        return;
+    };
+    if let Some(refused) = &progress.detail
+        && before != Some(refused)
+        && model.mine.contains(&uid)
+    {
+        model.notify(Severity::Error, format!("{uid}: {refused}"));
+    }
+}
+
 fn fact(model: &mut Model, fact: Fact) {
     match fact {
         Fact::Operation(new) => operation(model, &new),
         Fact::Progress { uid, progress } => {
+            tell_refused(model, uid, &progress);
             if model.flight.progress(uid, &progress) {
                 model.dirty = true;
             }
@@ -102,6 +119,11 @@ fn fact(model: &mut Model, fact: Fact) {
 /// An operation was accepted or changed.
 fn operation(model: &mut Model, new: &Operation) {
     model.dirty = true;
+    if let Some(parent) = new.parent {
+        if let Some(Some(detail)) = model.details.get_mut(&parent) {
+            take_child(detail, new);
+        }
+    }
     // Why others wait, only the backend knows, and it may have changed with this one.
     if model.flight.take(new, &model.catalogue) || model.flight.waiting > 0 {
         model.flight_refresh.want();
@@ -162,6 +184,15 @@ fn patch_operations(model: &mut Model, uid: Uid, change: impl Fn(&mut Operation)
         model.dirty = true;
     }
     shown
+}
+
+/// Takes a child as it stands now, at its place by number.
+fn take_child(detail: &mut OperationDetail, child: &Operation) {
+    let children = &mut detail.children;
+    match children.binary_search_by_key(&child.uid, |it| it.uid) {
+        Ok(at) => children[at] = child.clone(),
+        Err(at) => children.insert(at, child.clone()),
+    }
 }
 
 fn take_step(detail: &mut OperationDetail, step: &Step) {

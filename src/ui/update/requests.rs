@@ -47,6 +47,13 @@ pub fn hazard(model: &Model, spec: &OperationSpec, submits: &[Submit]) -> Hazard
 
 /// Requests operations.
 pub fn submit(model: &mut Model, submits: Vec<Submit>, cmds: &mut Vec<Cmd>) {
+    for submit in &submits {
+        unmark(model, submit);
+    }
+    if submits.len() > 1 && model.catalogue.get(Submit::BATCH).is_some() {
+        cmds.push(Cmd::Submit(Box::new(as_one(submits))));
+        return;
+    }
     if submits.len() > 1 {
         let awaited = submits.iter().cloned().map(Request::Submit).collect();
         model.batches.push(Batch {
@@ -56,10 +63,19 @@ pub fn submit(model: &mut Model, submits: Vec<Submit>, cmds: &mut Vec<Cmd>) {
             refused: Vec::new(),
         });
     }
-    for submit in &submits {
-        unmark(model, submit);
-    }
     cmds.extend(submits.into_iter().map(|submit| Cmd::Submit(Box::new(submit))));
+}
+
+/// Several requests as one, which goes on when one of them fails: each was meant by itself.
+fn as_one(submits: Vec<Submit>) -> Submit {
+    let first = submits.first().cloned().unwrap_or_default();
+    let operations: Vec<Json> = submits
+        .into_iter()
+        .map(|submit| serde_json::json!({ "kind": submit.kind, "params": submit.params }))
+        .collect();
+    let params =
+        [("operations".to_owned(), operations.into()), ("on_error".to_owned(), "continue".into())];
+    Submit { kind: Submit::BATCH.to_owned(), params: params.into_iter().collect(), ..first }
 }
 
 /// Takes the mark off what something is done to: the next key is not meant for it any more.

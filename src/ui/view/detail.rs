@@ -36,7 +36,11 @@ pub fn lines(model: &Model, theme: &Theme, width: u16) -> Vec<Line> {
         Some(Row::Operation(selected)) => match model.details.get(&selected.uid) {
             Some(detail) => operation::lines(model, theme, detail.as_ref(), width),
             None => {
-                let detail = OperationDetail { operation: selected.clone(), steps: Vec::new() };
+                let detail = OperationDetail {
+                    operation: selected.clone(),
+                    steps: Vec::new(),
+                    children: Vec::new(),
+                };
                 operation::lines(model, theme, Some(&detail), width)
             }
         },

@@ -22,7 +22,7 @@ pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     let top = top(model);
     let shown: Vec<&Operation> =
         model.flight.operations.iter().skip(top).take(usize::from(area.height)).collect();
-    let widths = Widths::of(&shown, area.width);
+    let widths = Widths::of(model, &shown, area.width);
     for ((number, operation), y) in shown.into_iter().enumerate().zip(area.y..) {
         let row = Rect { y, height: 1, ..area };
         draw_row(model, canvas, operation, row, widths);
@@ -43,7 +43,7 @@ struct Widths {
 }
 
 impl Widths {
-    fn of(shown: &[&Operation], width: u16) -> Self {
+    fn of(model: &Model, shown: &[&Operation], width: u16) -> Self {
         let (kind, name) = match width {
             0..56 => (0, 11),
             56..90 => (12, 14),
@@ -54,19 +54,28 @@ impl Widths {
         };
         Self {
             uid: widest(&|operation| operation.uid.to_string(), 8),
-            kind: widest(&|operation| operation.kind.clone(), kind),
-            name: widest(&|operation| label(operation, kind == 0), name),
+            kind: widest(
+                &|operation| format!("{}{}", indent(model, operation), operation.kind),
+                kind,
+            ),
+            name: widest(&|operation| label(model, operation, kind == 0), name),
         }
     }
 }
 
 /// What stands for an operation: what it is about or, where its kind is not shown beside that and
 /// it is about nothing yet, its kind.
-fn label(operation: &Operation, alone: bool) -> String {
-    match about(operation) {
+fn label(model: &Model, operation: &Operation, alone: bool) -> String {
+    let name = match about(operation) {
         name if name.is_empty() && alone => operation.kind.clone(),
         name => name,
-    }
+    };
+    if alone { indent(model, operation) + &name } else { name }
+}
+
+/// What moves an operation to the right of the one that asked for it.
+fn indent(model: &Model, operation: &Operation) -> String {
+    "  ".repeat(model.flight.depth(operation).min(3))
 }
 
 /// What an operation is about: what is shown after its kind.
@@ -115,8 +124,8 @@ fn draw_row(
     let gap = if row.width >= 90 { 2 } else { 1 };
     for (text, width, role) in [
         (operation.uid.to_string(), widths.uid, Role::Quiet),
-        (operation.kind.clone(), widths.kind, Role::Text),
-        (label(operation, widths.kind == 0), widths.name, Role::Text),
+        (indent(model, operation) + &operation.kind, widths.kind, Role::Text),
+        (label(model, operation, widths.kind == 0), widths.name, Role::Text),
     ] {
         if width > 0 {
             canvas.text(x, row.y, width, &text, role);

@@ -24,6 +24,11 @@ pub fn lines(
         return vec![Line::new(theme.glyphs.more, Role::Quiet)];
     };
     let mut lines = head(model, theme, &detail.operation, width);
+    if !detail.children.is_empty() {
+        lines.push(Line::empty());
+        lines.push(Line::new("Operations", Role::Title));
+        lines.extend(detail.children.iter().map(|child| of_child(theme, child)));
+    }
     lines.push(Line::empty());
     lines.push(Line::new("Steps", Role::Title));
     if detail.steps.is_empty() {
@@ -93,6 +98,21 @@ fn head(model: &Model, theme: &Theme, operation: &Operation, width: u16) -> Vec<
         fact(&mut lines, label, &format!("{name}={value}"), Role::Text, width);
     }
     lines
+}
+
+/// An operation that this one asked for, and how it stands.
+fn of_child(theme: &Theme, child: &Operation) -> Line {
+    let (glyph, role) = operation_state(&theme.glyphs, child.state);
+    let words = [&child.uid.to_string(), &child.kind, &in_flight::about(child)];
+    let words: Vec<&str> = words.iter().map(|it| it.as_str()).filter(|it| !it.is_empty()).collect();
+    let what = match in_flight::what(child) {
+        what if what.is_empty() => child.comment.clone().unwrap_or_default(),
+        what => what,
+    };
+    Line::new(format!("{glyph} "), role)
+        .with(format!("{:<8}", child.state.word()), role)
+        .with(format!("{}  ", words.join(" ")), Role::Text)
+        .with(what, Role::Quiet)
 }
 
 fn of_step(model: &Model, theme: &Theme, step: &Step, width: u16, lines: &mut Vec<Line>) {

@@ -9,10 +9,11 @@ use serde::de::DeserializeOwned;
 use crate::backend::engine::report::{CommandLog, ProgressReport};
 use crate::backend::engine::storage::Changed;
 use crate::domain::{
-    BackendError, Command, Failure, Progress, Resource, ResourceId, Step, StepState, Text, Wait,
+    BackendError, Command, Failure, Progress, Resource, ResourceId, ResourceType, Step, StepState,
+    Text, Wait,
 };
 
-use super::{Context, ExecutedStep, Stop, Undo, mismatch};
+use super::{Context, ExecutedStep, Stop, Undo, Update, mismatch};
 
 /// How long to wait before a step for which there was no room is taken again.
 const ROOM_RETRY: Duration = Duration::from_secs(5);
@@ -23,6 +24,7 @@ pub struct StepContext {
     cx: Context,
     log: CommandLog,
     changed: Arc<Mutex<Vec<Changed>>>,
+    updates: Arc<Mutex<Vec<Update>>>,
     progress_range: (f64, f64),
     step: Step,
     label: Option<Text>,
@@ -36,7 +38,15 @@ impl StepContext {
             step.commands.extend(commands);
             recorder.publish_step(uid, step);
         });
-        Self { cx: cx.clone(), log, changed: Arc::default(), progress_range, step, label: None }
+        Self {
+            cx: cx.clone(),
+            log,
+            changed: Arc::default(),
+            updates: Arc::default(),
+            progress_range,
+            step,
+            label: None,
+        }
     }
 
     /// Where commands are noted.
@@ -76,6 +86,23 @@ impl StepContext {
         changed.push(Changed::Put(Arc::new(resource)));
     }
 
+    /// Changes a resource as it is when the step is recorded, in one transaction with that: what
+    /// others change meanwhile is kept. For resources that are not held by this operation alone.
+    /// When it is gone by then, the step fails.
+    pub fn update<T: ResourceType>(
+        &self,
+        id: u64,
+        change: impl Fn(&mut T) + Send + Sync + 'static,
+    ) {
+        let change = move |resource: &mut Resource| {
+            if let Some(it) = resource.get_mut() {
+                change(it);
+            }
+        };
+        let mut updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
+        updates.push(Update { id: ResourceId::new(T::KIND, id), change: Box::new(change) });
+    }
+
     /// Takes a resource out, in one transaction with the step's record.
     pub fn remove(&self, id: ResourceId) {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,14 +116,31 @@ impl StepContext {
         self.cx.inner.cancel.is_cancelled()
     }
 
-    pub(super) fn changes(&self) -> Vec<Changed> {
-        std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn changes(&self) -> (Vec<Changed>, Vec<Update>) {
+        let changed =
+            std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner));
+        let updates =
+            std::mem::take(&mut *self.updates.lock().unwrap_or_else(PoisonError::into_inner));
+        (changed, updates)
     }
 
     /// The commands noted before and now.
     pub(super) fn commands(&self, before: &Step) -> Vec<Command> {
         before.commands.iter().cloned().chain(self.log.commands()).collect()
     }
+}
+
+/// How a step begins.
+pub(super) enum Entered<T> {
+    /// An earlier life took it, and it returned this.
+    Before(T),
+    /// It is taken now.
+    Now {
+        /// As it begins.
+        step: Step,
+        /// Which part of the operation's whole time it takes.
+        spans: (f64, f64),
+    },
 }
 
 /// A step about to be taken.
@@ -157,6 +201,78 @@ impl<'c> StepBuilder<'c> {
         F: Fn(StepContext) -> Fut,
         Fut: Future<Output = Result<T, Failure>>,
     {
+        let (cx, name, label, retries) =
+            (self.cx, self.name.clone(), self.label.clone(), self.retries);
+        let inner = &cx.inner;
+        let (mut step, spans) = match self.enter()? {
+            Entered::Before(result) => return Ok(result),
+            Entered::Now { step, spans } => (step, spans),
+        };
+        let mut tries = 0;
+        let (result, taking) = loop {
+            let mut taking = StepContext::new(cx, spans, step.clone());
+            taking.label.clone_from(&label);
+            taking.report(ProgressReport::default());
+            let result = effect(taking.clone()).await;
+            if let Err(failure) = &result
+                && failure.no_room
+            {
+                // The commands of this try are not kept: there may be thousands of tries.
+                cx.pause(&failure.message).await?;
+                continue;
+            }
+            step.commands = taking.commands(&step);
+            match result {
+                Err(failure) if failure.passing && tries < retries => {
+                    let pause = Duration::from_secs(1 << tries.min(6)).min(Duration::from_secs(60));
+                    tries += 1;
+                    let at = cx.now() + pause;
+                    let wait = Wait::Retry { at, why: failure.message };
+                    inner.recorder.waits(cx.uid(), Some(wait));
+                    inner.recorder.until(at).await;
+                    inner.recorder.waits(cx.uid(), None);
+                }
+                result => break (result, taking),
+            }
+        };
+        step.finished = Some(cx.now());
+        match result {
+            Ok(value) => {
+                crash(&inner.spec.kind, &name, "between");
+                let result = serde_json::to_value(&value).map_err(|error| {
+                    Failure::new(format!("step {} cannot be recorded: {error}", name))
+                })?;
+                step.state = StepState::Done;
+                cx.update_last(&step, Some(result.clone()));
+                let (changed, updates) = taking.changes();
+                cx.record(step, Some(result), changed, updates)
+                    .await
+                    .map_err(|error| cx.unrecorded(&error))?;
+                crash(&inner.spec.kind, &name, "after");
+                Ok(value)
+            }
+            Err(failure) => {
+                step.state = StepState::Failed;
+                step.error = Some(failure.message.clone());
+                cx.update_last(&step, None);
+                if failure.refused {
+                    cx.disarm();
+                }
+                cx.record(step, None, Vec::new(), Vec::new())
+                    .await
+                    .map_err(|error| cx.unrecorded(&error))?;
+                Err(failure.into())
+            }
+        }
+    }
+}
+
+impl StepBuilder<'_> {
+    /// Begins the step, or gives what it returned when it was taken before.
+    ///
+    /// # Errors
+    /// When the operation is to stop here.
+    pub(super) fn enter<T: DeserializeOwned>(self) -> Result<Entered<T>, Stop> {
         let inner = &self.cx.inner;
         let number = {
             let taken = inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -164,9 +280,9 @@ impl<'c> StepBuilder<'c> {
         };
         let recorded = inner.recorded.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         if let Some((step, result)) = recorded {
-            return self.replay(step, result);
+            return self.replay(step, result).map(Entered::Before);
         }
-        let mut step = Step {
+        let step = Step {
             attempt: inner.attempt,
             number,
             name: self.name.to_string(),
@@ -192,67 +308,9 @@ impl<'c> StepBuilder<'c> {
         let spans = self.progress_range.unwrap_or((place / steps, (place + 1.0) / steps));
         inner.recorder.begin_step(self.cx.uid(), &step);
         crash(&inner.spec.kind, &self.name, "before");
-        let mut tries = 0;
-        let (result, cx) = loop {
-            let mut cx = StepContext::new(self.cx, spans, step.clone());
-            cx.label.clone_from(&self.label);
-            cx.report(ProgressReport::default());
-            let result = effect(cx.clone()).await;
-            if let Err(failure) = &result
-                && failure.no_room
-            {
-                // The commands of this try are not kept: there may be thousands of tries.
-                self.cx.pause(&failure.message).await?;
-                continue;
-            }
-            step.commands = cx.commands(&step);
-            match result {
-                Err(failure) if failure.passing && tries < self.retries => {
-                    let pause = Duration::from_secs(1 << tries.min(6)).min(Duration::from_secs(60));
-                    tries += 1;
-                    let at = self.cx.now() + pause;
-                    let wait = Wait::Retry { at, why: failure.message };
-                    inner.recorder.waits(self.cx.uid(), Some(wait));
-                    inner.recorder.until(at).await;
-                    inner.recorder.waits(self.cx.uid(), None);
-                }
-                result => break (result, cx),
-            }
-        };
-        step.finished = Some(self.cx.now());
-        match result {
-            Ok(value) => {
-                crash(&inner.spec.kind, &self.name, "between");
-                let result = serde_json::to_value(&value).map_err(|error| {
-                    Failure::new(format!("step {} cannot be recorded: {error}", self.name))
-                })?;
-                step.state = StepState::Done;
-                self.cx.update_last(&step, Some(result.clone()));
-                self.cx
-                    .record(step, Some(result), cx.changes())
-                    .await
-                    .map_err(|error| self.cx.unrecorded(&error))?;
-                crash(&inner.spec.kind, &self.name, "after");
-                Ok(value)
-            }
-            Err(failure) => {
-                step.state = StepState::Failed;
-                step.error = Some(failure.message.clone());
-                self.cx.update_last(&step, None);
-                if failure.refused {
-                    self.cx.disarm();
-                }
-                self.cx
-                    .record(step, None, Vec::new())
-                    .await
-                    .map_err(|error| self.cx.unrecorded(&error))?;
-                Err(failure.into())
-            }
-        }
+        Ok(Entered::Now { step, spans })
     }
-}
 
-impl StepBuilder<'_> {
     /// Gives what the step returned in an earlier life.
     fn replay<T: DeserializeOwned>(self, step: Step, result: serde_json::Value) -> Result<T, Stop> {
         let inner = &self.cx.inner;
@@ -296,7 +354,7 @@ impl Context {
     }
 
     /// The stop for a step whose record could not be written.
-    fn unrecorded(&self, error: &BackendError) -> Stop {
+    pub(super) fn unrecorded(&self, error: &BackendError) -> Stop {
         if self.is_over() {
             // As if the power had been cut: whoever comes next finds it done.
             return Stop::Leaving;
@@ -313,7 +371,7 @@ impl Context {
     }
 
     /// Remembers how the latest step stands, for its undo.
-    fn update_last(&self, step: &Step, result: Option<serde_json::Value>) {
+    pub(super) fn update_last(&self, step: &Step, result: Option<serde_json::Value>) {
         let mut taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = taken.last_mut() {
             last.step = step.clone();
@@ -324,7 +382,7 @@ impl Context {
 
 /// Dies here, as in a power cut, when the environment asks for it.
 #[cfg(feature = "failpoints")]
-fn crash(kind: &str, step: &str, point: &str) {
+pub(super) fn crash(kind: &str, step: &str, point: &str) {
     static WANTED: std::sync::LazyLock<Option<String>> =
         std::sync::LazyLock::new(|| std::env::var("HOSTLER_CRASH").ok());
     if WANTED.as_deref() == Some(&format!("{kind}/{step}/{point}")) {
@@ -335,4 +393,4 @@ fn crash(kind: &str, step: &str, point: &str) {
 }
 
 #[cfg(not(feature = "failpoints"))]
-const fn crash(_: &str, _: &str, _: &str) {}
+pub(super) const fn crash(_: &str, _: &str, _: &str) {}

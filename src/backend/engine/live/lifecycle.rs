@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::engine::kind::Kinds;
-use crate::backend::engine::queue::QueueEntry;
+use crate::backend::engine::queue::{QueueEntry, Turn};
 use crate::domain::{
     Lane, LaneChange, Operation, Params, Progress, Resource, ResourceId, ResourceKind, State, Uid,
     Wait,
@@ -49,6 +49,7 @@ impl Live {
         let uid = operation.uid;
         self.last_uid = uid.0;
         self.queue.accept(entry);
+        self.families.join(&operation);
         self.open.insert(uid, Open::new(operation, params));
         self.put(put)
     }
@@ -57,7 +58,9 @@ impl Live {
     /// no later one is in use, so that numbers have no gaps.
     pub fn retract(&mut self, uid: Uid, replaced: Replaced) {
         self.queue.withdraw(uid);
-        self.open.remove(&uid);
+        if let Some(open) = self.open.remove(&uid) {
+            self.families.leave(&open.operation);
+        }
         self.unwritten.insert(uid);
         while self.unwritten.remove(&Uid(self.last_uid)) {
             self.last_uid -= 1;
@@ -82,6 +85,7 @@ impl Live {
         open.cancel = None;
         open.ran = false;
         open.written = false;
+        self.families.unsettle(&failed.operation);
         self.queue.accept(entry);
         Some((failed, self.put(put)))
     }
@@ -93,6 +97,7 @@ impl Live {
         if self.queue.withdraw(uid)
             && let Some(open) = self.open.get_mut(&uid)
         {
+            self.families.settle(&failed.operation);
             open.operation = failed.operation;
             open.params = failed.params;
             open.written = true;
@@ -149,7 +154,14 @@ impl Live {
 impl Live {
     /// The next operation whose turn it is, which counts as running from now on.
     pub fn start(&mut self, kinds: &Kinds, now: impl Fn() -> Timestamp) -> Option<Run> {
-        while let Some(uid) = self.queue.start() {
+        while let Some(turn) = self.queue.start() {
+            let uid = match turn {
+                Turn::Start(uid) => uid,
+                Turn::GoOn(uid) => {
+                    self.wake(uid);
+                    continue;
+                }
+            };
             let obstacle = self.obstacle(kinds, uid);
             let Some(open) = self.open.get_mut(&uid) else {
                 self.queue.finish(uid);
@@ -178,6 +190,22 @@ impl Live {
         None
     }
 
+    /// Starts no further child of an operation.
+    pub fn close_family(&mut self, parent: Uid) {
+        self.queue.close_family(parent);
+    }
+
+    /// A running operation waits for its children, and gives up its place in its lane meanwhile.
+    /// Returns its lane where that is paused now, because this was the last to drain from it.
+    pub fn give_up_place(&mut self, uid: Uid) -> Option<Lane> {
+        self.queue.give_up_place(uid)
+    }
+
+    /// An operation that waited for its children needs a place in its lane again.
+    pub fn ask_for_place(&mut self, uid: Uid) {
+        self.queue.ask_for_place(uid);
+    }
+
     /// The store knows that an operation runs.
     pub fn run_recorded(&mut self, uid: Uid) {
         if let Some(open) = self.open.get_mut(&uid) {
@@ -187,6 +215,7 @@ impl Live {
 
     /// How far an operation is.
     pub fn progress(&mut self, uid: Uid, progress: Progress) {
+        self.advance(uid, &progress);
         if let Some(open) = self.open.get_mut(&uid) {
             open.operation_mut().progress = Some(progress);
         }
@@ -244,7 +273,9 @@ impl Live {
         let operation = open.operation.clone();
         if state.is_end() {
             self.open.remove(&uid);
+            self.families.leave(&operation);
         }
+        self.families.settle(&operation);
         Some(operation)
     }
 }

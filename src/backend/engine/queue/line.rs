@@ -8,7 +8,8 @@
 //! One that needs the resource alone has a turn for itself; those that share it have theirs
 //! together, up to the next that needs it alone. The line knows where the first turn ends, and
 //! whoever leaves can only move that end towards the back. So every question is answered by looking
-//! a place up, however long the line is. It knows nothing of lanes, nor of who has started.
+//! a place up, however long the line is. It knows nothing of lanes, nor of who has started, nor of
+//! other lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +28,12 @@ pub(super) struct Line {
     about: Vec<(Text, BTreeMap<Ticket, Uid>)>,
     /// The states in which those that are about it leave it.
     state_after: BTreeMap<Ticket, Text>,
+    /// Those within whose hold others stand, in a line of their own.
+    pub(super) held: BTreeSet<Ticket>,
+    /// Those of them that are gone themselves.
+    deserted: BTreeSet<Ticket>,
+    /// The line in which stands who has the place within which this one is.
+    pub(super) outer: Ticket,
 }
 
 impl Line {
@@ -51,16 +58,33 @@ impl Line {
     }
 
     /// Takes an operation out. Gives those whose turn it is now and was not before.
-    pub(super) fn leave(&mut self, ticket: Ticket) -> Vec<Uid> {
+    pub(super) fn leave(&mut self, ticket: Ticket) -> Vec<(Ticket, Uid)> {
         let end = self.end_of_turn();
+        self.forget(ticket);
         self.all.remove(&ticket);
         self.alone.remove(&ticket);
+        self.deserted.remove(&ticket);
+        self.all.range(end..self.end_of_turn()).map(|(ticket, uid)| (*ticket, *uid)).collect()
+    }
+
+    /// Takes an operation out, but keeps its place for those who stand within it.
+    pub(super) fn desert(&mut self, ticket: Ticket) {
+        self.forget(ticket);
+        self.deserted.insert(ticket);
+    }
+
+    /// Whether who had a place is gone.
+    pub(super) fn is_deserted(&self, ticket: Ticket) -> bool {
+        self.deserted.contains(&ticket)
+    }
+
+    /// Forgets what an operation would do.
+    fn forget(&mut self, ticket: Ticket) {
         self.state_after.remove(&ticket);
         self.about.retain_mut(|(_, like)| {
             like.remove(&ticket);
             !like.is_empty()
         });
-        self.all.range(end..self.end_of_turn()).map(|(_, uid)| *uid).collect()
     }
 
     /// The first ticket whose turn it is not, whether anybody has it or not.
@@ -77,31 +101,30 @@ impl Line {
         ticket < self.end_of_turn()
     }
 
-    /// Those whose turn it is: nobody else can be running.
-    pub(super) fn turn(&self) -> impl Iterator<Item = Uid> {
-        self.all.range(..self.end_of_turn()).map(|(_, uid)| *uid)
+    /// Those whose turn it is.
+    pub(super) fn turn(&self) -> impl Iterator<Item = (Ticket, Uid)> {
+        self.all.range(..self.end_of_turn()).map(|(ticket, uid)| (*ticket, *uid))
     }
 
-    /// The one that needs it alone and whose turn it is.
-    pub(super) fn alone(&self) -> Option<Uid> {
-        let (first, uid) = self.all.first_key_value()?;
-        self.alone.contains(first).then_some(*uid)
+    /// Whether an operation needs the resource alone.
+    pub(super) fn is_alone(&self, ticket: Ticket) -> bool {
+        self.alone.contains(&ticket)
     }
 
     /// The first operation that keeps this one waiting.
-    pub(super) fn blocker(&self, ticket: Ticket) -> Option<Uid> {
+    pub(super) fn blocker(&self, ticket: Ticket) -> Option<(Ticket, Uid)> {
         let first = if self.alone.contains(&ticket) {
             self.all.first_key_value().map(|(first, _)| first)
         } else {
             self.alone.first()
         };
         let first = first.filter(|first| **first < ticket)?;
-        self.all.get(first).copied()
+        Some((*first, *self.all.get(first)?))
     }
 
     /// Everybody, in the order they were accepted.
-    pub(super) fn all(&self) -> impl Iterator<Item = Uid> {
-        self.all.values().copied()
+    pub(super) fn all(&self) -> impl Iterator<Item = (Ticket, Uid)> {
+        self.all.iter().map(|(ticket, uid)| (*ticket, *uid))
     }
 
     /// The first operation of a kind that is about the resource.
@@ -110,9 +133,9 @@ impl Line {
         like.values().next().copied()
     }
 
-    /// The state in which the last that changes it leaves the resource.
-    pub(super) fn will_be(&self) -> Option<&str> {
-        self.state_after.last_key_value().map(|(_, state)| &**state)
+    /// The last that changes the resource, and the state in which it leaves it.
+    pub(super) fn last_change(&self) -> Option<(Ticket, &str)> {
+        self.state_after.last_key_value().map(|(ticket, state)| (*ticket, &**state))
     }
 
     /// Whether nobody is left.

@@ -1,10 +1,14 @@
 //! The queue against a naive model: a list in the order of acceptance, searched from the front.
+//!
+//! At a resource, an operation stands within the hold of its nearest ancestor there. Its turn has
+//! come when nobody before it within the same hold excludes it, and the turn of who has that hold
+//! has come.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
-use crate::domain::Vm;
+use crate::domain::{Vm, Wait};
 
 use super::*;
 
@@ -13,8 +17,25 @@ const LANES: [&str; 2] = ["vm", "disk"];
 #[derive(Debug, Clone)]
 struct Known {
     entry: QueueEntry,
+    /// Its place in the order of acceptance.
+    ticket: usize,
     stage: Stage,
     cancelled: bool,
+    /// The tickets of those within whose hold it stands, by resource.
+    within: HashMap<ResourceId, usize>,
+    /// The ticket of its parent, if that was known when it was accepted.
+    parent: Option<usize>,
+    /// Whether its parent has too many others under way.
+    outside: bool,
+}
+
+/// A place at a resource.
+#[derive(Debug, Clone, Copy)]
+struct Spot {
+    ticket: usize,
+    uid: Uid,
+    mode: LockMode,
+    within: Option<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -33,6 +54,11 @@ struct Model {
     last: u64,
     /// Gone, and so free to be relaunched under their old numbers.
     gone: Vec<QueueEntry>,
+    /// Places of those that are gone, which are kept for those within them.
+    kept: Vec<(ResourceId, Spot)>,
+    /// How many children may be under way at once, by their parent's ticket.
+    families: HashMap<usize, Option<u32>>,
+    tickets: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -46,6 +72,9 @@ enum Do {
     Withdraw(Index),
     Start,
     Finish(Index),
+    Join(Index),
+    Return(Index),
+    Close(Index),
     Prioritise(Index, i32),
     Lane(&'static str, LaneChange),
 }
@@ -56,25 +85,112 @@ impl Model {
         self.known.iter().filter(runs).count() as u32
     }
 
-    /// What keeps the operation at `at` waiting: the first accepted before it that excludes it from
-    /// the first of its resources on which there is one.
+    /// Takes an operation in.
+    fn accept(&mut self, entry: QueueEntry) {
+        self.tickets += 1;
+        let mut ancestors = entry
+            .ancestors
+            .iter()
+            .filter_map(|uid| self.known.iter().find(|it| it.entry.uid == *uid));
+        let holder = |resource: &ResourceId| {
+            let mut ancestors = ancestors.clone();
+            ancestors.find(|it| it.entry.locks.iter().any(|(id, _)| id == resource))
+        };
+        let within = entry.locks.iter().filter_map(|(id, _)| Some((*id, holder(id)?.ticket)));
+        let within = within.collect();
+        let parent = ancestors.next().filter(|it| Some(&it.entry.uid) == entry.ancestors.first());
+        let parent = parent.map(|it| it.ticket);
+        let outside = parent.is_some_and(|parent| !entry.began && !self.fits(parent));
+        self.families.insert(self.tickets, entry.at_once);
+        self.known.push(Known {
+            ticket: self.tickets,
+            stage: Stage::Held,
+            cancelled: false,
+            within,
+            parent,
+            outside,
+            entry,
+        });
+    }
+
+    /// Whether a lock is missing among those of the nearest ancestor that has any.
+    fn uncovered(&self, entry: &QueueEntry) -> bool {
+        let known = |uid: &Uid| self.known.iter().find(|it| it.entry.uid == *uid);
+        let mut ancestors = entry.ancestors.iter().filter_map(known);
+        let Some(holder) = ancestors.find(|it| !it.entry.locks.is_empty()) else { return false };
+        let covers = |(id, mode): &(ResourceId, LockMode)| {
+            let held = holder.entry.locks.iter().find(|(held, _)| held == id);
+            held.is_some_and(|(_, held)| *held == LockMode::Exclusive || *mode == LockMode::Shared)
+        };
+        !entry.locks.iter().all(covers)
+    }
+
+    /// Everybody at a resource, in the order of acceptance, also those whose places are kept.
+    fn spots(&self, resource: ResourceId) -> Vec<Spot> {
+        let living = self.known.iter().filter_map(|it| {
+            let (_, mode) = it.entry.locks.iter().find(|(id, _)| *id == resource)?;
+            let within = it.within.get(&resource).copied();
+            Some(Spot { ticket: it.ticket, uid: it.entry.uid, mode: *mode, within })
+        });
+        let kept = self.kept.iter().filter(|(id, _)| *id == resource).map(|(_, spot)| *spot);
+        let mut spots: Vec<Spot> = living.chain(kept).collect();
+        spots.sort_by_key(|spot| spot.ticket);
+        spots
+    }
+
+    /// What keeps a place at a resource waiting.
+    fn blocker_at(&self, resource: ResourceId, ticket: usize) -> Option<Uid> {
+        let spots = self.spots(resource);
+        let spot = spots.iter().find(|spot| spot.ticket == ticket)?;
+        let before = |other: &&Spot| {
+            other.within == spot.within && other.ticket < ticket && excludes(other.mode, spot.mode)
+        };
+        match spots.iter().find(before) {
+            Some(other) => Some(self.first_of(resource, other)),
+            None => self.blocker_at(resource, spot.within?),
+        }
+    }
+
+    /// Who has a place, or is the first within it where it is only kept.
+    fn first_of(&self, resource: ResourceId, spot: &Spot) -> Uid {
+        let kept = |(id, kept): &(ResourceId, Spot)| *id == resource && kept.ticket == spot.ticket;
+        if !self.kept.iter().any(kept) {
+            return spot.uid;
+        }
+        let spots = self.spots(resource);
+        let first = spots.iter().find(|it| it.within == Some(spot.ticket)).unwrap();
+        self.first_of(resource, first)
+    }
+
+    /// What keeps the operation at `at` waiting on the first of its resources on which there is
+    /// anything, or else within its family.
     fn blocker(&self, at: usize) -> Option<Wait> {
-        let (before, rest) = self.known.split_at(at);
-        rest[0].entry.locks.iter().find_map(|(resource, mode)| {
-            let excluding = |it: &&Known| {
-                let mut locks = it.entry.locks.iter();
-                locks.any(|(also, other)| also == resource && excludes(*mode, *other))
-            };
-            let uid = before.iter().find(excluding)?.entry.uid;
+        let it = &self.known[at];
+        let on_resource = it.entry.locks.iter().find_map(|(resource, _)| {
+            let uid = self.blocker_at(*resource, it.ticket)?;
             Some(Wait::Operation { uid, resource: *resource })
+        });
+        on_resource.or_else(|| {
+            let parent = *it.entry.ancestors.first()?;
+            (it.outside && !it.cancelled).then_some(Wait::Siblings { parent })
         })
     }
 
     /// Who holds a resource, if `running`, or awaits it, in the order of acceptance.
     fn at_resource(&self, resource: ResourceId, running: bool) -> Vec<Uid> {
         let locks = |it: &Known| it.entry.locks.iter().any(|(id, _)| *id == resource);
-        let is = |it: &&Known| locks(it) && (it.stage == Stage::Running) == running;
+        let is = |it: &&Known| locks(it) && it.stage.has_started() == running;
         self.known.iter().filter(is).map(|it| it.entry.uid).collect()
+    }
+
+    /// The operations at a resource within a hold, each followed by those within its own.
+    fn tree(&self, resource: ResourceId, within: Option<usize>) -> Vec<&Known> {
+        let mut all = Vec::new();
+        for spot in self.spots(resource).iter().filter(|spot| spot.within == within) {
+            all.extend(self.known.iter().find(|it| it.ticket == spot.ticket));
+            all.extend(self.tree(resource, Some(spot.ticket)));
+        }
+        all
     }
 
     fn open(&self, lane: &str) -> bool {
@@ -85,7 +201,11 @@ impl Model {
     fn startable(&self, at: usize) -> bool {
         let it = &self.known[at];
         let free = it.cancelled || self.open(&it.entry.lane);
-        it.stage == Stage::Waiting && self.blocker(at).is_none() && free
+        match it.stage {
+            Stage::Waiting => self.blocker(at).is_none() && free,
+            Stage::Returning => free,
+            Stage::Held | Stage::Running | Stage::Joining => false,
+        }
     }
 
     /// The place of the one to start.
@@ -105,14 +225,46 @@ impl Model {
     fn take(&mut self, at: usize) {
         let gone = self.known.remove(at);
         let lane = gone.entry.lane.clone();
-        if gone.stage == Stage::Running
-            && self.running(&lane) == 0
-            && let Some(lane) = self.lanes.get_mut(&*lane)
+        if gone.stage == Stage::Running {
+            self.drained(&lane);
+        }
+        for (id, mode) in &gone.entry.locks {
+            let within = gone.within.get(id).copied();
+            let spot = Spot { ticket: gone.ticket, uid: gone.entry.uid, mode: *mode, within };
+            self.kept.push((*id, spot));
+        }
+        // A place is kept while anybody stands within it.
+        while let Some(at) = self.kept.iter().position(|(id, kept)| {
+            !self.spots(*id).iter().any(|spot| spot.within == Some(kept.ticket))
+        }) {
+            self.kept.remove(at);
+        }
+        if let Some(parent) = gone.parent
+            && self.fits(parent)
+        {
+            let mut known = self.known.iter_mut();
+            if let Some(next) = known.find(|it| it.parent == Some(parent) && it.outside) {
+                next.outside = false;
+            }
+        }
+        self.gone.push(gone.entry);
+    }
+
+    /// A place in a lane has come free.
+    fn drained(&mut self, lane: &str) {
+        if self.running(lane) == 0
+            && let Some(lane) = self.lanes.get_mut(lane)
             && lane.state == LaneState::Draining
         {
             lane.state = LaneState::Paused;
         }
-        self.gone.push(gone.entry);
+    }
+
+    /// Whether one more child may be under way.
+    fn fits(&self, parent: usize) -> bool {
+        let inside = |it: &&Known| it.parent == Some(parent) && !it.outside;
+        let inside = self.known.iter().filter(inside).count() as u32;
+        self.families[&parent].is_none_or(|most| inside < most)
     }
 }
 
@@ -128,6 +280,7 @@ fn excludes(one: LockMode, other: LockMode) -> bool {
 }
 
 const WAITS: [Stage; 2] = [Stage::Held, Stage::Waiting];
+const STARTED: [Stage; 3] = [Stage::Running, Stage::Joining, Stage::Returning];
 
 impl ReferenceStateMachine for Model {
     type State = Self;
@@ -136,14 +289,37 @@ impl ReferenceStateMachine for Model {
     fn init_state() -> BoxedStrategy<Self> {
         let lane = |width| ModelLane { width, state: LaneState::Open };
         let lanes = [("vm".to_owned(), lane(2)), ("disk".to_owned(), lane(1))].into();
-        Just(Self { known: vec![], lanes, last: 0, gone: vec![] }).boxed()
+        let model = Self {
+            known: vec![],
+            lanes,
+            last: 0,
+            gone: vec![],
+            kept: vec![],
+            families: HashMap::new(),
+            tickets: 0,
+        };
+        Just(model).boxed()
     }
 
     fn transitions(state: &Self) -> BoxedStrategy<Do> {
         let uid = Uid(state.last + 1);
         let locks = prop::collection::btree_map(1u64..4, any::<bool>(), 0..3);
-        let entry = (locks, 0..2usize, -1..2i32, 0..2usize, any::<bool>()).prop_map(
-            move |(locks, lane, priority, kind, leaves)| {
+        let started: Vec<QueueEntry> = state
+            .known
+            .iter()
+            .filter(|it| it.stage.has_started())
+            .map(|it| it.entry.clone())
+            .collect();
+        let parent = prop::option::weighted(0.6, any::<Index>());
+        let at_once = prop::option::of(1..3u32);
+        let simple = (locks, 0..2usize, -1..2i32, 0..2usize, any::<bool>());
+        let began = prop::bool::weighted(0.1);
+        let entry = (simple, parent, at_once, began).prop_map(
+            move |((locks, lane, priority, kind, leaves), parent, at_once, began)| {
+                let parent = parent.filter(|_| !started.is_empty()).map(|it| it.get(&started));
+                let ancestors = parent.map_or_else(Vec::new, |parent| {
+                    std::iter::once(parent.uid).chain(parent.ancestors.iter().copied()).collect()
+                });
                 let locks: Vec<_> = locks
                     .into_iter()
                     .map(|(id, exclusive)| {
@@ -159,6 +335,9 @@ impl ReferenceStateMachine for Model {
                     subject: locks.first().map(|(resource, _)| *resource),
                     state_after: leaves.then(|| ["running", "halted"][kind].into()),
                     locks,
+                    ancestors,
+                    at_once,
+                    began,
                 })
             },
         );
@@ -177,6 +356,9 @@ impl ReferenceStateMachine for Model {
             1 => any::<Index>().prop_map(Do::Withdraw),
             6 => Just(Do::Start),
             4 => any::<Index>().prop_map(Do::Finish),
+            3 => any::<Index>().prop_map(Do::Join),
+            3 => any::<Index>().prop_map(Do::Return),
+            1 => any::<Index>().prop_map(Do::Close),
             1 => (any::<Index>(), -2..3i32).prop_map(|(at, priority)| Do::Prioritise(at, priority)),
             1 => (prop::sample::select(&LANES[..]), change)
                 .prop_map(|(lane, change)| Do::Lane(lane, change)),
@@ -188,15 +370,15 @@ impl ReferenceStateMachine for Model {
         match transition {
             Do::Accept(entry) => {
                 state.last = entry.uid.0;
-                state.known.push(Known {
-                    entry: entry.clone(),
-                    stage: Stage::Held,
-                    cancelled: false,
-                });
+                if !state.uncovered(entry) {
+                    state.accept(entry.clone());
+                }
             }
             Do::Again(index) if !state.gone.is_empty() => {
                 let entry = state.gone.remove(index.index(state.gone.len()));
-                state.known.push(Known { entry, stage: Stage::Held, cancelled: false });
+                if !state.uncovered(&entry) {
+                    state.accept(entry);
+                }
             }
             Do::Again(_) => {}
             Do::Commit(index) => {
@@ -212,6 +394,7 @@ impl ReferenceStateMachine for Model {
             Do::CallOff(index) => {
                 if let Some(at) = state.at(*index, &WAITS) {
                     state.known[at].cancelled = true;
+                    state.known[at].outside = false;
                 }
             }
             Do::Withdraw(index) => {
@@ -225,8 +408,35 @@ impl ReferenceStateMachine for Model {
                 }
             }
             Do::Finish(index) => {
-                if let Some(at) = state.at(*index, &[Stage::Running]) {
+                if let Some(at) = state.at(*index, &STARTED) {
                     state.take(at);
+                }
+            }
+            Do::Join(index) => {
+                if let Some(at) = state.at(*index, &[Stage::Running]) {
+                    state.known[at].stage = Stage::Joining;
+                    let lane = state.known[at].entry.lane.clone();
+                    state.drained(&lane);
+                }
+            }
+            Do::Return(index) => {
+                if let Some(at) = state.at(*index, &[Stage::Joining]) {
+                    state.known[at].stage = Stage::Returning;
+                }
+            }
+            Do::Close(index) => {
+                if let Some(at) = state.at(*index, &STARTED) {
+                    let parent = state.known[at].ticket;
+                    state.families.insert(parent, Some(0));
+                    for it in &mut state.known {
+                        if it.parent == Some(parent)
+                            && !it.stage.has_started()
+                            && !it.cancelled
+                            && !it.entry.began
+                        {
+                            it.outside = true;
+                        }
+                    }
                 }
             }
             Do::Prioritise(index, priority) => {
@@ -270,9 +480,12 @@ impl StateMachineTest for Under {
         let queue = &mut under.queue;
         let uid = |at: usize| before.known[at].entry.uid;
         match transition {
-            Do::Accept(entry) => queue.accept(entry),
+            Do::Accept(entry) => take_in(queue, &before, entry),
             Do::Again(_) if before.gone.is_empty() => {}
-            Do::Again(_) => queue.accept(model.known.last().unwrap().entry.clone()),
+            Do::Again(index) => {
+                let entry = before.gone[index.index(before.gone.len())].clone();
+                take_in(queue, &before, entry);
+            }
             Do::Commit(index) => {
                 if let Some(at) = before.at(index, &[Stage::Held]) {
                     queue.commit(uid(at));
@@ -281,7 +494,7 @@ impl StateMachineTest for Under {
             Do::Hold(index) => {
                 if let Some(at) = before.at(index, &WAITS) {
                     assert!(queue.hold(uid(at)));
-                } else if let Some(at) = before.at(index, &[Stage::Running]) {
+                } else if let Some(at) = before.at(index, &STARTED) {
                     assert!(!queue.hold(uid(at)), "what runs cannot be held");
                 }
             }
@@ -298,14 +511,32 @@ impl StateMachineTest for Under {
             }
             Do::Start => {
                 let first = before.first().map(uid);
-                let started = queue.start();
-                assert_eq!(started.is_some(), first.is_some());
-                assert_eq!(started, first);
+                let returns = before.first().is_some_and(|at| before.known[at].stage == STARTED[2]);
+                let turn = if returns { Turn::GoOn } else { Turn::Start };
+                assert_eq!(queue.start(), first.map(turn));
             }
             Do::Finish(index) => {
-                if let Some(at) = before.at(index, &[Stage::Running]) {
+                if let Some(at) = before.at(index, &STARTED) {
                     assert!(!queue.withdraw(uid(at)), "what runs cannot be withdrawn");
                     queue.finish(uid(at));
+                }
+            }
+            Do::Join(index) => {
+                if let Some(at) = before.at(index, &[Stage::Running]) {
+                    let drained = queue.give_up_place(uid(at));
+                    let was = &before.lanes[&*before.known[at].entry.lane];
+                    let is = &model.lanes[&*before.known[at].entry.lane];
+                    assert_eq!(drained.is_some(), was.state != is.state);
+                }
+            }
+            Do::Return(index) => {
+                if let Some(at) = before.at(index, &[Stage::Joining]) {
+                    queue.ask_for_place(uid(at));
+                }
+            }
+            Do::Close(index) => {
+                if let Some(at) = before.at(index, &STARTED) {
+                    queue.close_family(uid(at));
                 }
             }
             Do::Prioritise(index, priority) => {
@@ -330,16 +561,21 @@ impl StateMachineTest for Under {
             assert_eq!(lane.running, model.running(&lane.name));
             assert_eq!(lane.waiting as usize, waiting.count());
         }
-        let running: Vec<&Known> =
-            model.known.iter().filter(|it| it.stage == Stage::Running).collect();
+        let running: Vec<&Known> = model.known.iter().filter(|it| it.stage.has_started()).collect();
         for (at, one) in running.iter().enumerate() {
-            let mut others = running[at + 1..].iter();
-            assert!(!others.any(|other| excluding(&one.entry, &other.entry)));
+            for other in &running[at + 1..] {
+                let family = one.entry.ancestors.contains(&other.entry.uid)
+                    || other.entry.ancestors.contains(&one.entry.uid);
+                assert!(family || !excluding(&one.entry, &other.entry), "{one:?} {other:?}");
+            }
         }
         for (at, it) in model.known.iter().enumerate() {
             let why = queue.wait_reason(it.entry.uid);
             match it.stage {
-                Stage::Running => assert_eq!(why, None),
+                Stage::Running | Stage::Joining => assert_eq!(why, None),
+                Stage::Returning => {
+                    assert_eq!(why.is_none(), it.cancelled || model.open(&it.entry.lane));
+                }
                 // It is about to be on disk, and waits for nothing else.
                 Stage::Held | Stage::Waiting => {
                     let blocker = model.blocker(at);
@@ -352,21 +588,25 @@ impl StateMachineTest for Under {
             }
         }
         for resource in (1..4).map(|id| ResourceId::new(Vm::KIND, id)) {
-            let about = |it: &&Known| it.entry.subject == Some(resource);
-            let leaves =
-                model.known.iter().rev().filter(about).find_map(|it| it.entry.state_after.clone());
-            assert_eq!(queue.projected_state(resource), leaves.as_deref());
-            for kind in ["vm_start", "vm_stop"] {
-                let like = model.known.iter().filter(about).find(|it| it.entry.kind == kind);
-                assert_eq!(queue.find_duplicate(kind, resource), like.map(|it| it.entry.uid));
+            check_questions(queue, model, resource, None);
+            for it in &model.known {
+                if it.entry.locks.iter().any(|(id, _)| *id == resource) {
+                    check_questions(queue, model, resource, Some(it));
+                }
             }
             let held =
                 running.iter().any(|it| it.entry.locks.contains(&(resource, LockMode::Exclusive)));
             assert_eq!(queue.is_held(resource), held);
-            let holders: Vec<Uid> = queue.holders(resource).collect();
-            assert_eq!(holders, model.at_resource(resource, true));
+            let order = |mut uids: Vec<Uid>| {
+                uids.sort();
+                uids
+            };
+            let holders = order(queue.holders(resource).collect());
+            assert_eq!(holders, order(model.at_resource(resource, true)));
             let awaiting: Vec<Uid> = queue.awaiting(resource).collect();
-            assert_eq!(awaiting, model.at_resource(resource, false));
+            let tree = model.tree(resource, None);
+            let waits = tree.iter().filter(|it| !it.stage.has_started());
+            assert_eq!(awaiting, waits.map(|it| it.entry.uid).collect::<Vec<_>>());
         }
     }
 
@@ -379,24 +619,66 @@ impl StateMachineTest for Under {
         for it in &model.known {
             queue.commit(it.entry.uid);
         }
-        let mut running: Vec<Uid> = model
-            .known
-            .iter()
-            .filter(|it| it.stage == Stage::Running)
-            .map(|it| it.entry.uid)
-            .collect();
+        let mut running: Vec<Uid> =
+            model.known.iter().filter(|it| it.stage.has_started()).map(|it| it.entry.uid).collect();
         let mut ended = 0;
         loop {
-            running.extend(std::iter::from_fn(|| queue.start()));
+            while let Some(turn) = queue.start() {
+                match turn {
+                    Turn::Start(uid) => running.push(uid),
+                    Turn::GoOn(uid) => assert!(running.contains(&uid)),
+                }
+            }
             let Some(uid) = running.pop() else { break };
             queue.finish(uid);
             ended += 1;
         }
+        // Those of a closed family never start.
+        let left: Vec<Uid> = queue.queued.keys().copied().collect();
+        ended += left.len();
+        for uid in left {
+            assert!(queue.withdraw(uid));
+        }
         assert_eq!(ended, model.known.len());
         assert_eq!(queue.counts(), (0, 0));
         assert!(queue.lines.is_empty() && queue.queued.is_empty());
-        assert!(queue.cancelled.is_empty());
+        assert!(queue.cancelled.is_empty() && queue.families.is_empty());
     }
+}
+
+/// Accepts it, unless it is refused.
+fn take_in(queue: &mut Queue, before: &Model, entry: QueueEntry) {
+    let uncovered = queue.uncovered(&entry.ancestors, &entry.locks);
+    assert_eq!(uncovered.is_some(), before.uncovered(&entry));
+    if uncovered.is_none() {
+        queue.accept(entry);
+    }
+}
+
+/// What is asked before an operation is accepted, as a child of `parent` or of none.
+fn check_questions(queue: &Queue, model: &Model, resource: ResourceId, parent: Option<&Known>) {
+    let ancestors: Vec<Uid> = parent.map(|parent| parent.entry.uid).into_iter().collect();
+    let within = model.tree(resource, parent.map(|parent| parent.ticket));
+    let about = |it: &&&Known| it.entry.subject == Some(resource);
+    for kind in ["vm_start", "vm_stop"] {
+        let like = within.iter().filter(about).filter(|it| it.entry.kind == kind);
+        // Among those of one hold the first; any of them is in the way.
+        let like: Vec<Uid> = like.map(|it| it.entry.uid).collect();
+        let found = queue.find_duplicate(kind, resource, &ancestors);
+        assert_eq!(found.is_some(), !like.is_empty());
+        assert!(found.is_none_or(|found| like.contains(&found)));
+    }
+    // What comes last is what an operation does after those within its hold.
+    fn last(model: &Model, resource: ResourceId, within: Option<usize>) -> Option<Text> {
+        model.spots(resource).iter().rev().filter(|spot| spot.within == within).find_map(|spot| {
+            let own = model.known.iter().find(|it| it.ticket == spot.ticket);
+            let own = own.filter(|it| it.entry.subject == Some(resource));
+            let own = own.and_then(|it| it.entry.state_after.clone());
+            own.or_else(|| last(model, resource, Some(spot.ticket)))
+        })
+    }
+    let leaves = last(model, resource, parent.map(|parent| parent.ticket));
+    assert_eq!(queue.projected_state(resource, &ancestors), leaves.as_deref());
 }
 
 prop_state_machine! {
@@ -424,22 +706,25 @@ fn a_long_line_at_one_resource_is_joined_and_left_at_once() {
             locks: vec![(vm, mode)],
             subject: Some(vm),
             state_after: alone.then(|| "halted".into()),
+            ancestors: vec![],
+            at_once: None,
+            began: false,
         });
         queue.commit(uid);
-        assert_eq!(queue.find_duplicate("vm_start", vm), Some(Uid(1)));
-        assert_eq!(queue.projected_state(vm), (uid.0 >= 3).then_some("halted"));
+        assert_eq!(queue.find_duplicate("vm_start", vm, &[]), Some(Uid(1)));
+        assert_eq!(queue.projected_state(vm, &[]), (uid.0 >= 3).then_some("halted"));
         assert_eq!(queue.wait_reason(uid).is_some(), uid.0 >= 3);
     }
     let mut ended = 0;
     loop {
-        let running: Vec<Uid> = std::iter::from_fn(|| queue.start()).collect();
+        let running: Vec<Turn> = std::iter::from_fn(|| queue.start()).collect();
         if running.is_empty() {
             break;
         }
-        for uid in running {
+        for turn in running {
             ended += 1;
-            assert_eq!(uid, Uid(ended), "in the order they were accepted");
-            queue.finish(uid);
+            assert_eq!(turn, Turn::Start(Uid(ended)), "in the order they were accepted");
+            queue.finish(Uid(ended));
         }
     }
     assert_eq!(ended, WAITING);

@@ -162,6 +162,10 @@ impl Storage for Store {
         Box::pin(self.read(move |connection| reader::keyed(connection, &key)))
     }
 
+    fn children(&self, uid: Uid) -> BoxFuture<'static, Result<Vec<Operation>, BackendError>> {
+        Box::pin(self.read(move |connection| reader::children(connection, uid, u32::MAX)))
+    }
+
     fn steps(&self, uid: Uid) -> BoxFuture<'static, Result<Vec<RecordedStep>, BackendError>> {
         Box::pin(self.read(move |connection| reader::steps(connection, uid)))
     }

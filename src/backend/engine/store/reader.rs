@@ -197,6 +197,18 @@ pub fn keyed(connection: &Connection, key: &str) -> rusqlite::Result<Option<(Ope
         .optional()
 }
 
+/// The first children of an operation, by number.
+pub fn children(connection: &Connection, uid: Uid, most: u32) -> rusqlite::Result<Vec<Operation>> {
+    let Ok(uid) = i64::try_from(uid.0) else { return Ok(Vec::new()) };
+    connection
+        .prepare_cached(&format!(
+            "SELECT {} FROM operation WHERE parent = ?1 ORDER BY uid LIMIT ?2",
+            row::OPERATION
+        ))?
+        .query_map([uid, i64::from(most)], row::operation_or_what_is_left)?
+        .collect()
+}
+
 /// The newest operation, where there is any.
 pub fn newest(connection: &Connection) -> rusqlite::Result<Option<Operation>> {
     connection
@@ -319,6 +331,7 @@ fn column(name: &str) -> Option<&'static str> {
         "name" => "resource_name",
         "resource" => "resource",
         "actor" => "actor",
+        "parent" => "parent",
         "priority" => "priority",
         "created" => "created",
         "finished" => "finished",

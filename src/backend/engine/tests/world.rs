@@ -299,7 +299,8 @@ impl World {
             if operation.finished.is_some() {
                 let steps = self.store.steps(uid).await.unwrap();
                 let steps = steps.into_iter().map(|(step, _)| step).collect();
-                return OperationDetail { operation, steps };
+                let children = self.store.children(uid).await.unwrap();
+                return OperationDetail { operation, steps, children };
             }
             watch.next().await;
         }

@@ -85,7 +85,7 @@ async fn a_hash_from_outside_is_refused_and_one_made_here_is_kept() {
     task["params"]["password"] = json!(LOGIN_PASSWORD);
     let id = harness.done("task_create", task).await;
     harness.fake.trouble(0, crate::backend::testing::fake::Trouble::Before);
-    harness.done("task_run", json!({ "task": id })).await;
+    harness.fails("task_run", json!({ "task": id })).await;
     let failed = crate::domain::Uid(4);
     assert_eq!(harness.ends(failed).await.state, State::Error);
     let params = json!({ "password": { "hashed": hash } });

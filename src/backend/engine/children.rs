@@ -1,0 +1,344 @@
+//! Children: how operations that others ask for are taken in, waited for and called off.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use super::control::Relaunching;
+use super::core::{Engine, Transaction};
+use super::journal::{Spawned, Stop};
+use super::kind::Kind;
+use super::live::{Joining, Live};
+use super::notices::Notice;
+use super::storage::{Change, StepChange};
+use super::submit::Accepting;
+use crate::domain::{
+    BackendError, Fact, Failure, Operation, Params, Refusal, State, Step, Submit, Uid,
+};
+
+/// A request for a child, checked as far as that needs no lock.
+type Checked = Result<(Arc<dyn Kind>, Submit, Params), Refusal>;
+
+impl Engine {
+    /// Takes in the children that an operation asks for, in one transaction with its `step`: none of
+    /// them where one is refused, if they are to stop at the first error. `taken` are those that this attempt of it has asked for before.
+    ///
+    /// # Errors
+    /// When they cannot be written: there are none then.
+    pub(super) async fn spawn_children(
+        self: &Arc<Self>,
+        uid: Uid,
+        step: &Step,
+        requests: &[Submit],
+        taken: &[Uid],
+    ) -> Result<Vec<Spawned>, BackendError> {
+        let parent = self.look(|live| live.operation(uid).cloned());
+        let parent =
+            parent.ok_or_else(|| BackendError::not_found(format_args!("operation {uid}")))?;
+        let rules = self.look(|live| live.open(uid).map(|open| open.child_rules(&self.kinds)));
+        let stops = rules.is_some_and(|rules| rules.stop_on_error);
+        let mut checked = Vec::with_capacity(requests.len());
+        for request in requests {
+            checked.push(self.check_child(&parent, request.clone()).await?);
+        }
+        let mut earlier =
+            if step.attempt == 0 { Vec::new() } else { self.storage.children(uid).await? };
+        earlier.retain(|child| child.state != State::Cancel && !taken.contains(&child.uid));
+        self.transact(|live| {
+            if self.is_pausing() {
+                return Err(BackendError::failed("hostler is stopping"));
+            }
+            let mut spawning = Spawning { uid, ..Spawning::default() };
+            let mut changes: Vec<Change> = live.unrecorded_run(uid).into_iter().collect();
+            for checked in checked {
+                let spawned = match checked {
+                    Ok(child) => spawning.child(self, live, child, &mut earlier, &mut changes),
+                    Err(refusal) => Err(refusal),
+                };
+                spawning.spawned.push(spawned.map_or_else(Spawned::Refused, Spawned::Child));
+            }
+            let refused = |it: &Spawned| matches!(it, Spawned::Refused(_));
+            if stops && spawning.spawned.iter().any(refused) {
+                changes.retain(|change| matches!(change, Change::SetState { .. }));
+                spawning.withdraw(self, live);
+            }
+            let result = match serde_json::to_value(&spawning.spawned) {
+                Ok(result) => result,
+                Err(error) => {
+                    spawning.withdraw(self, live);
+                    return Err(BackendError::failed(format!("cannot be recorded: {error}")));
+                }
+            };
+            let change = StepChange { uid, step: step.clone(), result: Some(result) };
+            changes.push(Change::Step(Arc::new(change)));
+            Ok((changes, spawning))
+        })
+        .await
+    }
+
+    /// The checks of a request for a child that need no lock. It has the priority of its parent, and
+    /// the actor where none is given.
+    async fn check_child(
+        &self,
+        parent: &Operation,
+        request: Submit,
+    ) -> Result<Checked, BackendError> {
+        let Operation { actor, priority, .. } = parent.clone();
+        let actor = if request.actor.is_empty() { actor } else { request.actor };
+        let submit = Submit { actor, priority, ..request };
+        let checked = match self.kinds.requested(&submit.kind) {
+            Ok(kind) => {
+                let params = self.check(&kind, submit.params.clone()).await;
+                params.map(|params| (kind, submit, params))
+            }
+            Err(error) => Err(error),
+        };
+        match checked {
+            Ok(checked) => Ok(Ok(checked)),
+            Err(BackendError::Refused(refusal)) => Ok(Err(refusal)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits until these children of an operation have come to an end or an error. It has no place
+    /// in its lane meanwhile.
+    ///
+    /// # Errors
+    /// When the backend leaves, or how they ended cannot be read.
+    pub(super) async fn join_children(
+        self: &Arc<Self>,
+        uid: Uid,
+        children: Vec<Uid>,
+    ) -> Result<Vec<Arc<Operation>>, Stop> {
+        let (changed, ended) = self.note(|live| live.begin_join(uid, &children));
+        if !ended.is_empty() {
+            let mut stored = self.storage.children(uid).await.map_err(failed)?;
+            stored.retain(|child| ended.contains(&child.uid));
+            self.note(|live| live.add_ended(uid, stored));
+        }
+        self.note(|live| self.publish_joint_progress(live, uid));
+        loop {
+            let (joined, waiting) = self.note(|live| self.look_after_join(live, uid));
+            if let Some(joined) = joined {
+                return Ok(joined);
+            }
+            self.dispatch();
+            let why = format!("never started: another one of {uid} failed before");
+            let cancelled =
+                waiting.into_iter().map(|child| self.cancel_child(child, Some(why.clone())));
+            for cancelled in join_all(cancelled).await {
+                cancelled.map_err(failed)?;
+            }
+            tokio::select! {
+                () = changed.notified() => {}
+                () = self.paused() => return Err(Stop::Leaving),
+            }
+        }
+    }
+
+    /// Lets an operation that waits for its children give up its place in its lane, or ask for one
+    /// again once they have ended. Returns them when it has it, and until then those that are to be
+    /// cancelled, because they are not started any more.
+    fn look_after_join(
+        &self,
+        live: &mut Live,
+        uid: Uid,
+    ) -> (Option<Vec<Arc<Operation>>>, Vec<Uid>) {
+        let joining = live.joining(uid);
+        if matches!(joining, Joining::Settled) {
+            if live.queue().has_place(uid) {
+                return (Some(live.end_join(uid)), Vec::new());
+            }
+            live.ask_for_place(uid);
+        } else if let Some(drained) = live.give_up_place(uid) {
+            self.events.publish(Fact::Lane(drained));
+        }
+        match joining {
+            Joining::Stops(waiting) => (None, waiting),
+            Joining::Settled | Joining::Waits => (None, Vec::new()),
+        }
+    }
+
+    /// Cancels the children of an operation that have not ended, each undone as itself, and waits
+    /// until they are. Those in `ERROR` only if `failed_too`.
+    ///
+    /// # Errors
+    /// Says which could not be undone.
+    pub(super) async fn cancel_children(
+        self: &Arc<Self>,
+        uid: Uid,
+        failed_too: bool,
+    ) -> Result<(), Failure> {
+        let watch = self.watch(|notice| matches!(notice, Notice::Ended(_)));
+        let meant = |child: &&Arc<Operation>| failed_too || child.state != State::Error;
+        let children: Vec<Uid> =
+            self.look(|live| live.children(uid).filter(meant).map(|child| child.uid).collect());
+        let cancelled = children.iter().map(|child| self.cancel_child(*child, None));
+        for cancelled in join_all(cancelled).await {
+            cancelled.map_err(|error| Failure::new(error.to_string()))?;
+        }
+        while self.look(|live| live.has_children_under_way(uid)) {
+            watch.next().await;
+        }
+        let left = self.look(|live| {
+            let failed = live.children(uid).find(|child| children.contains(&child.uid));
+            failed.map(|child| {
+                let why = child.comment.as_deref().unwrap_or("no reason was given");
+                format!("{} was not undone: {why}", child.uid)
+            })
+        });
+        left.map_or(Ok(()), |left| Err(Failure::new(left)))
+    }
+
+    /// Calls a child off. That it has ended meanwhile is no error.
+    async fn cancel_child(
+        self: &Arc<Self>,
+        uid: Uid,
+        why: Option<String>,
+    ) -> Result<(), BackendError> {
+        match Box::pin(self.cancel(uid, why)).await {
+            Err(error) if self.look(|live| live.operation(uid).is_some()) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Cancels the children of an operation that does not run itself, before it is cancelled: those
+    /// that failed, and those that were relaunched alone.
+    ///
+    /// # Errors
+    /// When one cannot be cancelled.
+    pub(super) async fn cancel_orphans(self: &Arc<Self>, uid: Uid) -> Result<(), BackendError> {
+        let orphans: Vec<Uid> = self.look(|live| {
+            let runs = live.operation(uid).is_some_and(|it| it.state == State::Run);
+            let children = live.children(uid).map(|child| child.uid);
+            if runs { Vec::new() } else { children.collect() }
+        });
+        for child in orphans {
+            self.cancel_child(child, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns when no step may begin any more and an operation has children under way: they will
+    /// not end in this life.
+    pub(super) async fn outlived(&self, uid: Uid) {
+        self.paused().await;
+        if !self.look(|live| live.has_children_under_way(uid)) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Tells how far an operation is that waits for its children, and so those that wait for it.
+    pub(super) fn publish_joint_progress(&self, live: &mut Live, uid: Uid) {
+        let mut next = Some(uid);
+        while let Some(uid) = next {
+            let Some(progress) = live.joint_progress(uid) else { return };
+            self.events.publish(Fact::Progress { uid, progress });
+            next = live.operation(uid).and_then(|operation| operation.parent);
+        }
+    }
+
+    /// A child has come to an end or an error: what that means for its parent.
+    pub(super) fn child_ended(&self, live: &mut Live, child: &Operation) {
+        let Some(parent) = child.parent else { return };
+        let stops = child.state == State::Error
+            && live.open(parent).is_some_and(|it| it.child_rules(&self.kinds).stop_on_error);
+        if stops {
+            live.close_family(parent);
+        }
+        self.publish_joint_progress(live, parent);
+        // Before anybody else starts in its lane.
+        if matches!(live.joining(parent), Joining::Settled) {
+            live.ask_for_place(parent);
+        }
+    }
+}
+
+fn failed(error: BackendError) -> Stop {
+    Failure::new(error.to_string()).into()
+}
+
+/// Children on their way to the disk.
+#[derive(Default)]
+struct Spawning {
+    uid: Uid,
+    spawned: Vec<Spawned>,
+    accepting: Vec<Accepting>,
+    relaunching: Vec<Relaunching>,
+}
+
+impl Spawning {
+    /// Stages a child: one that an earlier attempt has asked for likewise, or a new one.
+    fn child(
+        &mut self,
+        engine: &Engine,
+        live: &mut Live,
+        (kind, submit, params): (Arc<dyn Kind>, Submit, Params),
+        earlier: &mut Vec<Operation>,
+        changes: &mut Vec<Change>,
+    ) -> Result<Uid, Refusal> {
+        let params = kind.fill(params, &engine.admission(live));
+        let like = |it: &Operation| it.kind == submit.kind && *it.params == params;
+        if let Some(at) = earlier.iter().position(like) {
+            let uid = earlier.remove(at).uid;
+            if live.operation(uid).is_some_and(|child| child.state == State::Error) {
+                let (change, relaunching) =
+                    engine.requeue(live, &*kind, uid, params).map_err(refusal)?;
+                changes.extend(change);
+                self.relaunching.extend(relaunching);
+            }
+            return Ok(uid);
+        }
+        let (change, accepting) = engine
+            .accept(live, &*kind, submit, params, Some(self.uid), None, |_, _| Ok(Vec::new()))
+            .map_err(refusal)?;
+        changes.extend(change);
+        let uid = accepting.uid();
+        self.accepting.push(accepting);
+        Ok(uid)
+    }
+}
+
+impl Spawning {
+    /// Takes the children out again, which are not on disk.
+    fn withdraw(&mut self, engine: &Engine, live: &mut Live) {
+        for relaunching in self.relaunching.drain(..).rev() {
+            relaunching.roll_back(engine, live);
+        }
+        for accepting in self.accepting.drain(..).rev() {
+            accepting.roll_back(engine, live);
+        }
+        for spawned in &mut self.spawned {
+            if matches!(spawned, Spawned::Child(_)) {
+                *spawned = Spawned::Withdrawn;
+            }
+        }
+    }
+}
+
+/// Why a child is not taken in.
+fn refusal(error: BackendError) -> Refusal {
+    match error {
+        BackendError::Refused(refusal) => refusal,
+        error => Refusal::new(crate::domain::Reason::State, error.to_string()),
+    }
+}
+
+impl Transaction for Spawning {
+    type Output = Vec<Spawned>;
+
+    fn commit(self, engine: &Engine, live: &mut Live) -> Vec<Spawned> {
+        live.run_recorded(self.uid);
+        for accepting in self.accepting {
+            accepting.commit(engine, live);
+        }
+        for relaunching in self.relaunching {
+            relaunching.commit(engine, live);
+        }
+        self.spawned
+    }
+
+    fn roll_back(mut self, engine: &Engine, live: &mut Live) {
+        self.withdraw(engine, live);
+    }
+}

@@ -1,0 +1,245 @@
+//! `batch`: several operations asked for as one, each a child of it.
+//!
+//! It holds nothing itself: each of its operations holds what it needs.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::engine::journal::{self, Child, JOIN, SPAWN, Spawned, Stop};
+use crate::backend::engine::kind::ChildRules;
+use crate::backend::settings::Settings;
+use crate::domain::{
+    self, Choice, Effect, Failure, Field, FieldType, Hint, OperationSpec, Outcome, Preview,
+    Refusal, ResourceId, Risk, State, Submit, Task, Uid,
+};
+
+use super::{AdmissionContext, Context, Kind};
+
+/// The most operations of one batch.
+const MAX_OPERATIONS: u32 = 10_000;
+/// How many reasons are told.
+const REASONS: usize = 3;
+
+/// The kind.
+pub(super) struct Batch;
+
+/// Its parameters.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Params {
+    operations: Vec<Request>,
+    at_once: Option<u32>,
+    on_error: OnError,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Request {
+    kind: String,
+    params: domain::Params,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum OnError {
+    Stop,
+    Continue,
+}
+
+impl Params {
+    /// How many would be refused now, and the first reason.
+    fn refused(&self, world: &AdmissionContext<'_>) -> Option<(usize, Refusal)> {
+        let mut refused = self
+            .operations
+            .iter()
+            .filter_map(|request| world.would_refuse(&request.kind, &request.params));
+        let first = refused.next()?;
+        Some((refused.count() + 1, first))
+    }
+}
+
+impl Kind for Batch {
+    type Params = Params;
+
+    fn spec(_: &Settings) -> OperationSpec {
+        let choice = |value, label| Choice { value, label };
+        let choices = vec![
+            choice("stop".into(), "Start no further one.".into()),
+            choice("continue".into(), "Go on with the others.".into()),
+        ];
+        let request = FieldType::Record {
+            fields: vec![
+                Field::required("kind", FieldType::Kind, "What is asked for."),
+                Field::optional(
+                    "params",
+                    FieldType::Params { of: "kind".into() },
+                    serde_json::json!({}),
+                    "What it is asked for with.",
+                ),
+            ],
+        };
+        let at_once =
+            FieldType::Integer { min: 1, max: MAX_OPERATIONS.into(), unit: "operations".into() };
+        OperationSpec {
+            kind: "batch".into(),
+            title: "Batch".into(),
+            doc: "Asks for several operations as one. They are cancelled with it; when one fails, \
+                  relaunching the batch goes on with what is not done."
+                .into(),
+            doing: "running a batch".into(),
+            resource: Task::KIND,
+            effect: Effect::Changes,
+            subject: None,
+            lane: "batch".into(),
+            risk: Risk::Disruptive,
+            warning: "What is lost is what its operations lose.".into(),
+            fields: vec![
+                Field::required(
+                    "operations",
+                    FieldType::List { of: Box::new(request), min: 1, max: MAX_OPERATIONS },
+                    "The operations, in the order in which they are queued.",
+                ),
+                Field::optional(
+                    "at_once",
+                    at_once,
+                    serde_json::Value::Null,
+                    "How many of them may be under way at once; as many as their lanes allow where \
+                     that is not said.",
+                ),
+                Field::optional(
+                    "on_error",
+                    FieldType::Choice { choices },
+                    "stop",
+                    "What to do once one has failed. None is started at all where one is refused \
+                     and they are to stop.",
+                ),
+            ],
+            offered_on: Vec::new(),
+            edits: false,
+            hint: Hint::default(),
+            locks: Vec::new(),
+            requires: Vec::new(),
+            state_after: None,
+            reject_duplicates: false,
+            steps: vec![SPAWN.into(), JOIN.into()],
+        }
+    }
+
+    /// One that depends on what an earlier one of the batch leaves is refused only when its turn to
+    /// be asked for comes; a batch of which nothing can be done is refused at once.
+    fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
+        match params.refused(world) {
+            Some((refused, first)) if refused == params.operations.len() => {
+                let message = match refused {
+                    1 => first.message,
+                    _ => format!("none of the {refused} would be accepted: {}", first.message),
+                };
+                Err(Refusal { field: Some("operations".to_owned()), message, ..first })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
+        let mut effects: Vec<String> = params
+            .operations
+            .iter()
+            .map(|request| match world.would_refuse(&request.kind, &request.params) {
+                Some(refusal) => {
+                    format!("{} is refused: {}", title(request, world), refusal.message)
+                }
+                None => format!("{}.", title(request, world)),
+            })
+            .collect();
+        if let (Some((refused, _)), OnError::Stop) = (params.refused(world), params.on_error) {
+            effects.push(format!("Nothing is started, because {refused} would be refused now."));
+        }
+        Preview { effects, ..Preview::default() }
+    }
+
+    fn child_rules(params: &Params) -> ChildRules {
+        ChildRules { at_once: params.at_once, stop_on_error: params.on_error == OnError::Stop }
+    }
+
+    async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
+        let requests = params.operations.into_iter().map(|Request { kind, params }| Submit {
+            kind,
+            params,
+            ..Submit::default()
+        });
+        let spawned = cx.spawn_all(requests.collect()).await?;
+        let accepted: Vec<Uid> = spawned
+            .iter()
+            .filter_map(|spawned| match spawned {
+                Spawned::Child(uid) => Some(*uid),
+                Spawned::Refused(_) | Spawned::Withdrawn => None,
+            })
+            .collect();
+        if accepted.is_empty() {
+            let why = journal::refused(&spawned).unwrap_or_default();
+            return Err(Failure::new(format!("{why}; nothing was started")).into());
+        }
+        let children = cx.join_all(&accepted).await?;
+        let (summary, whole) = summary(&spawned, &children);
+        if whole {
+            let uids: Vec<Uid> = children.iter().map(|child| child.uid).collect();
+            Ok(Outcome::new(summary, serde_json::json!({ "operations": uids })))
+        } else {
+            Err(Failure::new(summary).into())
+        }
+    }
+}
+
+/// A request as people read it: `vm_stop vm/3 'web-1'`, or with all that is given where it is about
+/// nothing that is there.
+fn title(request: &Request, world: &AdmissionContext<'_>) -> String {
+    let spec = world.catalogue.get(&request.kind);
+    let about = spec.and_then(|spec| {
+        let id = request.params.get(&**spec.subject.as_ref()?)?.as_u64()?;
+        world.inventory.resource(ResourceId::new(spec.resource, id))
+    });
+    if let Some(about) = about {
+        return format!("{} {} '{}'", request.kind, about.id(), about.name());
+    }
+    let given = request.params.iter().filter(|(_, value)| !value.is_null());
+    let given = given.map(|(name, value)| match value.as_str() {
+        Some(text) => format!(" {name}={text}"),
+        None => format!(" {name}={value}"),
+    });
+    std::iter::once(request.kind.clone()).chain(given).collect()
+}
+
+/// What became of them, in a sentence, and whether none is left to be done: `7 done, 1 failed: #12
+/// disk/3 'data': …`.
+fn summary(spawned: &[Spawned], children: &[Child]) -> (String, bool) {
+    let of = |state| children.iter().filter(move |child| child.state == state);
+    let (failed, cancelled) = (of(State::Error).count(), of(State::Cancel).count());
+    let refusals = || {
+        spawned.iter().filter_map(|spawned| match spawned {
+            Spawned::Refused(refusal) => Some(refusal),
+            Spawned::Child(_) | Spawned::Withdrawn => None,
+        })
+    };
+    let mut words = format!("{} done", of(State::Done).count());
+    for (number, word) in
+        [(failed, "failed"), (cancelled, "cancelled"), (refusals().count(), "refused")]
+    {
+        if number > 0 {
+            words.push_str(&format!(", {number} {word}"));
+        }
+    }
+    let why = |child: &Child| {
+        let comment = child.comment.as_deref().unwrap_or("no reason was given");
+        format!("{} {}: {comment}", child.uid, child.about)
+    };
+    let reasons = of(State::Error).map(why).chain(refusals().map(|it| it.message.clone()));
+    let mut reasons: Vec<String> = reasons.collect();
+    let more = reasons.len().saturating_sub(REASONS);
+    reasons.truncate(REASONS);
+    if more > 0 {
+        reasons.push(format!("and {more} more"));
+    }
+    let whole = reasons.is_empty();
+    let separator = if whole { "" } else { ": " };
+    (format!("{words}{separator}{}", reasons.join("; ")), whole)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! A batch of real kinds over fakes.
+
+use serde_json::{Value as Json, json};
+
+use crate::backend::testing::fake::Trouble;
+use crate::backend::testing::harness::{Harness, Trial};
+use crate::domain::{Control, DiskState, Operation, Params, Reason, State, Uid, VmState};
+
+fn asks(kind: &str, params: Json) -> Json {
+    json!({ "kind": kind, "params": params })
+}
+
+async fn some_vms(harness: &mut Harness, number: u64) -> Vec<u64> {
+    let os = harness.some_image().await;
+    let mut vms = Vec::new();
+    for at in 1..=number {
+        let hostname = format!("web-{at}");
+        let given = json!({ "hostname": hostname, "password": "correct horse", "os": os });
+        vms.push(harness.done("vm_create", given).await);
+    }
+    vms
+}
+
+fn stops(vms: &[u64]) -> Vec<Json> {
+    vms.iter().map(|vm| asks("vm_stop", json!({ "vm": vm, "force": true }))).collect()
+}
+
+async fn children(harness: &Harness, parent: Uid) -> Vec<Operation> {
+    harness.detail(parent).await.children
+}
+
+#[tokio::test]
+async fn it_endures_everything() {
+    let trial = Trial {
+        kind: "batch",
+        params: json!({ "operations": [
+            asks("disk_create", json!({ "name": "one", "size_mb": 8 })),
+        ] }),
+        setup: |_| Box::pin(async {}),
+        undoes: true,
+    };
+    trial.endure_as_parent().await;
+}
+
+#[tokio::test]
+async fn three_vms_are_stopped_as_one() {
+    let mut harness = Harness::open();
+    let vms = some_vms(&mut harness, 3).await;
+    let given = json!({ "operations": stops(&vms), "at_once": 2 });
+    let uid = harness.submit("batch", given).await.unwrap().uid;
+    let batch = harness.ends(uid).await;
+    assert_eq!(batch.state, State::Done, "{:?}", batch.comment);
+    for vm in &vms {
+        assert_eq!(harness.vm(*vm).await.state, VmState::Halted);
+    }
+    let children = children(&harness, uid).await;
+    assert_eq!(children.len(), 3);
+    assert!(children.iter().all(|it| it.parent == Some(uid) && it.state == State::Done));
+    assert!(children.iter().all(|it| it.actor == "test"), "who asked is told of each");
+}
+
+#[tokio::test]
+async fn one_that_fails_is_told_and_relaunched_with_the_batch() {
+    let mut harness = Harness::open();
+    let vms = some_vms(&mut harness, 3).await;
+    harness.fake.calls();
+    harness.fake.trouble(1, Trouble::Before);
+    let given = json!({ "operations": stops(&vms), "at_once": 1, "on_error": "continue" });
+    let (uid, why) = harness.fails("batch", given).await;
+    assert!(why.starts_with("2 done, 1 failed: #"), "{why}");
+    assert!(why.contains("vm/2 'web-2': told to fail"), "{why}");
+    let failed = children(&harness, uid).await.remove(1);
+    assert_eq!((failed.state, failed.attempt), (State::Error, 0));
+    harness.control(Control::Relaunch { uid, params: Params::new() }).await;
+    harness.reaches(uid, &[State::Done]).await;
+    let again = children(&harness, uid).await;
+    let attempts: Vec<u32> = again.iter().map(|it| it.attempt).collect();
+    assert_eq!(attempts, [0, 1, 0], "what was done is not done again");
+    assert_eq!(harness.vm(vms[1]).await.state, VmState::Halted);
+}
+
+#[tokio::test]
+async fn after_the_first_error_no_further_one_is_started() {
+    let mut harness = Harness::open();
+    let vms = some_vms(&mut harness, 3).await;
+    harness.fake.calls();
+    harness.fake.trouble(0, Trouble::Before);
+    let given = json!({ "operations": stops(&vms), "at_once": 1 });
+    let (uid, why) = harness.fails("batch", given).await;
+    assert!(why.starts_with("0 done, 1 failed, 2 cancelled: #"), "{why}");
+    let states: Vec<State> = children(&harness, uid).await.iter().map(|it| it.state).collect();
+    assert_eq!(states, [State::Error, State::Cancel, State::Cancel]);
+    assert_eq!(harness.fake.calls().len(), 1, "the others were never begun");
+    // The relaunch asks for the cancelled ones anew.
+    harness.control(Control::Relaunch { uid, params: Params::new() }).await;
+    harness.reaches(uid, &[State::Done]).await;
+    for vm in vms {
+        assert_eq!(harness.vm(vm).await.state, VmState::Halted);
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_is_told_with_the_rest_done() {
+    let mut harness = Harness::open();
+    let vms = some_vms(&mut harness, 2).await;
+    harness.done("vm_stop", json!({ "vm": vms[0], "force": true })).await;
+    let operations = stops(&vms);
+    let given = json!({ "operations": operations, "on_error": "continue" });
+    let preview = harness.preview("batch", given.clone()).await;
+    assert!(preview.effects[0].contains("is refused"), "{preview:?}");
+    assert_eq!(preview.refusal, None);
+    let (_, why) = harness.fails("batch", given).await;
+    assert!(why.starts_with("1 done, 1 refused: vm/1 'web-1' is halted"), "{why}");
+    assert_eq!(harness.vm(vms[1]).await.state, VmState::Halted);
+    // Of which nothing can be done, nothing is queued.
+    let (reason, field, _) = harness.refused("batch", json!({ "operations": operations })).await;
+    assert_eq!((reason, field.as_str()), (Reason::State, "operations"));
+}
+
+#[tokio::test]
+async fn nothing_is_started_where_one_is_refused_and_they_are_to_stop() {
+    let mut harness = Harness::open();
+    let vms = some_vms(&mut harness, 2).await;
+    harness.done("vm_stop", json!({ "vm": vms[0], "force": true })).await;
+    let (uid, why) = harness.fails("batch", json!({ "operations": stops(&vms) })).await;
+    assert!(why.starts_with("1 of 2 refused: ") && why.ends_with("nothing was started"), "{why}");
+    assert_eq!(children(&harness, uid).await, []);
+    assert_eq!(harness.vm(vms[1]).await.state, VmState::Running);
+}
+
+#[tokio::test]
+async fn cancelling_it_cancels_all_of_it() {
+    let mut harness = Harness::open();
+    let names = ["one", "two", "three"];
+    let operations: Vec<Json> =
+        names.map(|name| asks("disk_create", json!({ "name": name, "size_mb": 8 }))).to_vec();
+    let before = harness.everything().await;
+    harness.fake.calls();
+    harness.fake.trouble(2, Trouble::Hang);
+    let given = json!({ "operations": operations, "at_once": 1 });
+    let uid = harness.submit("batch", given).await.unwrap().uid;
+    harness.fake.hung().await;
+    harness.control(Control::Cancel { uid }).await;
+    harness.reaches(uid, &[State::Cancel]).await;
+    let children = children(&harness, uid).await;
+    assert!(children.iter().all(|it| it.state.is_end()), "{children:?}");
+    let cancelled = children.iter().filter(|it| it.state == State::Cancel).count();
+    let disks = harness.disks().await;
+    assert_eq!(disks.len() + cancelled, 3, "what was done before stays");
+    assert!(disks.iter().all(|disk| disk.state == DiskState::Free));
+    for disk in disks {
+        harness.done("disk_delete", json!({ "disk": disk.id })).await;
+        harness.done("disk_purge", json!({ "disk": disk.id })).await;
+    }
+    assert_eq!(harness.everything().await, before);
+}

@@ -1,0 +1,80 @@
+//! `run KIND --for EXPR`: the same on every resource that matches, as one batch.
+
+use serde_json::json;
+
+use super::{CliError, RunArgs, Session, fields, filter};
+use crate::domain::{
+    BackendExt, FieldType, List, OperationSpec, Params, ResourceKind, Rows, Subject,
+};
+
+/// The most of them: what one list holds, and one batch.
+const MOST: u32 = 10_000;
+
+/// The parameters of a batch that asks for the kind on every resource that matches `text`.
+///
+/// # Errors
+/// When the kind is about none that is there, nothing matches, or more than fit in one batch.
+pub(super) async fn batch(
+    args: &RunArgs,
+    text: &str,
+    session: &mut Session<'_>,
+) -> Result<Params, CliError> {
+    let catalogue = session.backend.catalogue();
+    let spec = catalogue.get(&args.kind);
+    let about = spec.and_then(|spec| Some((subject(spec)?, spec)));
+    let Some(((field, of), spec)) = about else {
+        let kind = &args.kind;
+        return Err(CliError::Usage(format!("{kind} is about nothing that --for could look for")));
+    };
+    if args.fields.iter().any(|given| given.split('=').next() == Some(field)) {
+        return Err(CliError::Usage(format!("{field} is what --for looks for; leave it out")));
+    }
+    let list = List {
+        of: Subject::Resources(of),
+        filter: filter(text, Subject::Resources(of), &catalogue)?,
+        sort: None,
+        offset: 0,
+        limit: MOST,
+        around: None,
+    };
+    let page = session.backend.ask(list).await?;
+    let Rows::Resources(rows) = page.rows else { return Err(CliError::Failed("no rows".into())) };
+    if rows.is_empty() {
+        return Err(CliError::Failed(format!("no {of} matches '{text}'")));
+    }
+    if page.total > u64::from(MOST) {
+        let total = page.total;
+        return Err(CliError::Usage(format!(
+            "{total} match '{text}'; at most {MOST} are one batch"
+        )));
+    }
+    // What the field is to hold is known only for each; a number stands for it.
+    let given: Vec<String> =
+        args.fields.iter().cloned().chain([format!("{field}={}", rows[0].id().id)]).collect();
+    let shared = fields::parse(&catalogue, &args.kind, &given, None, session.keyboard)?;
+    let operations: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            let mut params = shared.clone();
+            params.insert(field.to_owned(), row.id().id.into());
+            json!({ "kind": spec.kind, "params": params })
+        })
+        .collect();
+    let on_error = if args.keep_going { "continue" } else { "stop" };
+    let mut params = Params::new();
+    params.insert("operations".to_owned(), operations.into());
+    params.insert("on_error".to_owned(), on_error.into());
+    if let Some(at_once) = args.at_once {
+        params.insert("at_once".to_owned(), at_once.into());
+    }
+    Ok(params)
+}
+
+/// The field that names what an operation is about, and of which kind that is.
+fn subject(spec: &OperationSpec) -> Option<(&str, ResourceKind)> {
+    let name = spec.subject.as_deref()?;
+    match spec.field(name)?.of {
+        FieldType::Resource { of, .. } => Some((name, of)),
+        _ => None,
+    }
+}
