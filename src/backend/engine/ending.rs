@@ -71,6 +71,7 @@ impl Engine {
                     let at = self.clock.now() + AGAIN;
                     self.waits(uid, Some(Wait::Retry { at, why: error.to_string() }));
                     tokio::select! {
+                        biased;
                         () = self.pausing.cancelled() => return,
                         () = self.clock.until(at) => {}
                     }
