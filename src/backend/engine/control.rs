@@ -49,7 +49,8 @@ impl Engine {
             let begun = open.may_have_begun() || !live.queue().awaits(uid);
             self.may_cancel(live, uid)?;
             if state != State::Error && begun {
-                return Ok((vec![Change::Cancelling(uid)], Some(Cancelling::ToUndo(uid))));
+                let attempt = open.operation().attempt;
+                return Ok((vec![Change::Cancelling(uid)], Some(Cancelling::ToUndo(uid, attempt))));
             }
             let (changes, ending) = self.stage_end(live, uid, State::Cancel, None);
             Ok((changes, Some(Cancelling::AtOnce(ending))))
@@ -210,8 +211,8 @@ impl Engine {
 enum Cancelling {
     /// It has done nothing.
     AtOnce(Ending),
-    /// It has done something, or may have.
-    ToUndo(Uid),
+    /// This attempt of it has done something, or may have.
+    ToUndo(Uid, u32),
 }
 
 impl Transaction for Cancelling {
@@ -220,9 +221,10 @@ impl Transaction for Cancelling {
     fn commit(self, engine: &Engine, live: &mut Live) -> Vec<Kept> {
         match self {
             Self::AtOnce(ending) => ending.commit(engine, live),
-            Self::ToUndo(uid) => {
-                live.call_off(uid);
-                engine.publish_open(live, uid);
+            Self::ToUndo(uid, attempt) => {
+                if live.call_off(uid, attempt) {
+                    engine.publish_open(live, uid);
+                }
                 Vec::new()
             }
         }

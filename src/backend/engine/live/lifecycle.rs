@@ -108,15 +108,19 @@ impl Live {
         self.release(uid);
     }
 
-    /// An operation is to be undone, and that is on disk.
-    pub fn call_off(&mut self, uid: Uid) {
-        if let Some(open) = self.open.get_mut(&uid) {
-            open.operation_mut().cancelling = true;
-            if let Some(cancel) = &open.cancel {
-                cancel.cancel();
-            }
-            self.queue.mark_cancelled(uid);
+    /// An attempt of an operation is to be undone, and that is on disk. Returns whether there is
+    /// anything left to call off: it may have failed by itself before that was heard of.
+    pub fn call_off(&mut self, uid: Uid, attempt: u32) -> bool {
+        let is_on = |open: &&mut Open| {
+            open.operation.attempt == attempt && open.operation.state != State::Error
+        };
+        let Some(open) = self.open.get_mut(&uid).filter(is_on) else { return false };
+        open.operation_mut().cancelling = true;
+        if let Some(cancel) = &open.cancel {
+            cancel.cancel();
         }
+        self.queue.mark_cancelled(uid);
+        true
     }
 
     /// Changes the priority of an operation that has not started.
