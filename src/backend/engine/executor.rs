@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 
-use crate::domain::{Failure, State};
+use crate::domain::State;
 
 use super::core::Engine;
-use super::journal::{Context, Stop};
+use super::journal::{Context, Stop, panicked};
 use super::live::Run;
 
 /// Starts an operation whose turn has come.
@@ -54,7 +54,7 @@ async fn run(engine: Arc<Engine>, run: Run) {
     };
     let cx = Context::new(engine.clone(), kind.spec().clone(), &operation, cancel, recorded);
     drop(operation);
-    let function = kind.run(cx.clone(), &params);
+    let function = async { kind.run(cx.clone(), &params).await };
     let function = AssertUnwindSafe(cx.tracked(function)).catch_unwind();
     // The function comes first: what it has done is recorded, and its next step looks whether it is
     // to stop.
@@ -94,14 +94,4 @@ fn conclude(stop: Stop, left: &[String]) -> (State, Option<String>) {
         (_, Some(left)) => (State::Error, Some(format!("cancelled, but {left}"))),
         (_, None) => (State::Cancel, None),
     }
-}
-
-/// A panic inside an operation is a defect of hostler's; the operator gets its words.
-fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
-    let words = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message");
-    Failure::new(format!("hostler itself failed, which is a defect worth reporting: {words}"))
 }

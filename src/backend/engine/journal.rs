@@ -17,8 +17,10 @@ mod recorder;
 mod step;
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -264,7 +266,8 @@ impl Context {
                 step: step.number,
                 ..Progress::default()
             });
-            match undo(cx.clone()).await {
+            let undo = AssertUnwindSafe(async { undo(cx.clone()).await }).catch_unwind();
+            match undo.await.unwrap_or_else(|panic| Err(panicked(&*panic))) {
                 Ok(()) => step.state = StepState::Undone,
                 Err(failure) => {
                     step.state = StepState::UndoFailed;
@@ -307,6 +310,16 @@ fn mismatch(why: impl std::fmt::Display) -> Stop {
         "{why}: another version of hostler began it. Nothing was run or undone; look at what its \
          steps have done, then cancel or relaunch it"
     )))
+}
+
+/// A panic inside an operation is a defect of hostler's; the operator gets its words.
+pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
+    let words = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    Failure::new(format!("hostler itself failed, which is a defect worth reporting: {words}"))
 }
 
 /// `step 'a' was`, `steps 'a', 'b' were`.
