@@ -65,18 +65,44 @@ impl Engine {
                 }
                 Err(error) => {
                     tracing::error!(%uid, %error, "the end of an operation could not be recorded");
-                    if self.is_dead() {
+                    if !self.may_write_again(uid, &error).await {
                         return;
-                    }
-                    let at = self.clock.now() + AGAIN;
-                    self.waits(uid, Some(Wait::Retry { at, why: error.to_string() }));
-                    tokio::select! {
-                        biased;
-                        () = self.pausing.cancelled() => return,
-                        () = self.clock.until(at) => {}
                     }
                 }
             }
+        }
+    }
+
+    /// An operation that ran is to be undone, and why. Returns whether that is on disk; if not,
+    /// the next life goes on with it.
+    pub(super) async fn begin_undo_with_retry(self: &Arc<Self>, uid: Uid, why: &str) -> bool {
+        loop {
+            let begun = self.transact(|live| {
+                let started = live.operation(uid).and_then(|operation| operation.started);
+                let comment = Some(why.to_owned());
+                let state = State::Run;
+                let change = Change::SetState { uid, state, comment, started, finished: None };
+                Ok((vec![change], Undoing { uid, why: why.to_owned() }))
+            });
+            let Err(error) = begun.await else { return true };
+            tracing::error!(%uid, %error, "that an operation is undone could not be recorded");
+            if !self.may_write_again(uid, &error).await {
+                return false;
+            }
+        }
+    }
+
+    /// Waits before something is written again that could not be. Returns whether it may be.
+    async fn may_write_again(&self, uid: Uid, error: &BackendError) -> bool {
+        if self.is_dead() {
+            return false;
+        }
+        let at = self.clock.now() + AGAIN;
+        self.waits(uid, Some(Wait::Retry { at, why: error.to_string() }));
+        tokio::select! {
+            biased;
+            () = self.pausing.cancelled() => false,
+            () = self.clock.until(at) => true,
         }
     }
 
@@ -238,4 +264,21 @@ impl Transaction for Ending {
             live.abandon_end(last.uid);
         }
     }
+}
+
+/// An operation that is about to be undone.
+struct Undoing {
+    uid: Uid,
+    why: String,
+}
+
+impl Transaction for Undoing {
+    type Output = ();
+
+    fn commit(self, engine: &Engine, live: &mut Live) {
+        live.undo(self.uid, self.why);
+        engine.publish_open(live, self.uid);
+    }
+
+    fn roll_back(self, _: &Engine, _: &mut Live) {}
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  function ── Ok ──────────────────────────────▶ DONE
-//!           ── Failed ──▶ undo in reverse ──────▶ ERROR
-//!           ── Cancelled ▶ undo in reverse ─┬───▶ CANCEL
+//!           ── Failed ──▶ record that it is undone ──▶ undo in reverse ──▶ ERROR
+//!           ── Cancelled ▶ likewise ────────┬───▶ CANCEL
 //!           │                               └───▶ ERROR, when something is left
 //!           ├─ Mismatch ─▶ nothing is undone ───▶ ERROR
 //!           └─ Leaving ─▶ nothing: the next owner of the state directory goes on
@@ -64,6 +64,10 @@ async fn run(engine: Arc<Engine>, run: Run) {
         () = engine.leaving.cancelled() => Err(Stop::Leaving),
         () = cx.cancelled() => Err(Stop::Cancelled),
     };
+    let stop = match cx.undoing() {
+        Some(undoing) if !matches!(stop, Err(Stop::Leaving | Stop::Mismatch(_))) => Err(undoing),
+        _ => stop,
+    };
     let (state, comment) = match stop.and_then(|()| cx.all_read()) {
         Ok(()) => (State::Done, None),
         Err(Stop::Mismatch(failure)) => (State::Error, Some(failure.message)),
@@ -71,16 +75,34 @@ async fn run(engine: Arc<Engine>, run: Run) {
         Err(Stop::Leaving) => return cx.quiet().await,
         Err(stop) => {
             // Boxed: few operations need the room, and the others are started faster without it.
-            let undo = Box::pin(cx.tracked(cx.undo()));
+            let undo = Box::pin(cx.tracked(undo(&engine, &cx, &stop)));
             let undone = tokio::select! {
                 biased;
-                () = engine.leaving.cancelled() => return cx.quiet().await,
+                () = engine.leaving.cancelled() => None,
                 left = undo => left,
             };
-            conclude(stop, &undone)
+            match undone {
+                Some(left) => conclude(stop, &left),
+                None => return cx.quiet().await,
+            }
         }
     };
     engine.finish_with_retry(uid, state, comment).await;
+}
+
+/// Undoes what an operation has begun. That it does is on disk before: a later life must not go on
+/// from steps that are undone. Returns what is left; `None`: the next life undoes it.
+async fn undo(engine: &Arc<Engine>, cx: &Context, stop: &Stop) -> Option<Vec<String>> {
+    if cx.has_begun() && cx.undoing().is_none() {
+        let why = match stop {
+            Stop::Failed(failure) => &failure.message,
+            _ => "cancelled",
+        };
+        if !engine.begin_undo_with_retry(cx.uid(), why).await {
+            return None;
+        }
+    }
+    Some(cx.undo().await)
 }
 
 /// Where an operation stands after its undos, and what is to be said about it.

@@ -184,6 +184,16 @@ impl Live {
         }
     }
 
+    /// The store knows that an operation is being undone, and why.
+    pub fn undo(&mut self, uid: Uid, why: String) {
+        self.run_recorded(uid);
+        if let Some(open) = self.open.get_mut(&uid) {
+            let operation = open.operation_mut();
+            operation.comment = Some(why);
+            operation.wait = None;
+        }
+    }
+
     /// How far an operation is.
     pub fn progress(&mut self, uid: Uid, progress: Progress) {
         if let Some(open) = self.open.get_mut(&uid) {
