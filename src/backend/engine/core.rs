@@ -332,21 +332,21 @@ pub(super) struct Committing {
     pub(super) changed: Vec<Changed>,
     /// The operation that the store knows to run from now on.
     pub(super) runs: Option<Uid>,
+    /// The resource that may be put for the first time.
+    pub(super) makes: Option<ResourceId>,
 }
 
 impl Committing {
-    /// Stages changes: what is put must be there, because nothing comes back that is gone. `makes`
-    /// is the resource that may be put for the first time.
+    /// Stages changes: what is put must be there, because nothing comes back that is gone.
     ///
     /// # Errors
     /// When something that is put is gone.
     pub(super) fn stage(
         self,
         live: &mut Live,
-        makes: Option<ResourceId>,
         mut changes: Vec<Change>,
     ) -> Result<(Vec<Change>, Self), BackendError> {
-        live.check(&self.changed, makes)?;
+        live.check(&self.changed, self.makes)?;
         live.mark_removing(&self.changed);
         changes.extend(self.changed.iter().map(Change::from));
         Ok((changes, self))
@@ -356,8 +356,13 @@ impl Committing {
 impl Transaction for Committing {
     type Output = ();
 
-    fn commit(self, engine: &Engine, live: &mut Live) {
+    fn commit(mut self, engine: &Engine, live: &mut Live) {
         live.unmark_removing(&self.changed);
+        // What is put may have been removed after that was sent, and heard of before.
+        self.changed.retain(|change| {
+            let put = change.put().filter(|id| self.makes != Some(*id));
+            put.is_none_or(|id| live.inventory().resource(id).is_some())
+        });
         engine.apply(live, &self.changed);
         if let Some(uid) = self.runs {
             live.run_recorded(uid);

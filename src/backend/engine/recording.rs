@@ -50,7 +50,7 @@ impl Recorder for Engine {
             let mut changes = Vec::with_capacity(2);
             changes.extend(live.unrecorded_run(uid));
             changes.push(Change::Step(Box::new(change)));
-            Committing { changed, runs: Some(uid) }.stage(live, makes, changes)
+            Committing { changed, runs: Some(uid), makes }.stage(live, changes)
         });
         // The storage is not closed under it either.
         let tracker = self.running.clone();
