@@ -171,7 +171,10 @@ impl Engine {
         let sent = {
             let mut live = self.lock();
             stage(&mut live).map(|(changes, transaction)| {
-                let sent = (!changes.is_empty()).then(|| self.storage.send(changes));
+                let sent = (!changes.is_empty()).then(|| {
+                    live.begin_write();
+                    self.storage.send(changes)
+                });
                 self.start_due(&mut live);
                 (transaction, sent)
             })
@@ -179,6 +182,7 @@ impl Engine {
         let engine = self.clone();
         run_to_completion(async move {
             let (transaction, sent) = sent?;
+            let is_sent = sent.is_some();
             let written = match sent {
                 Some(answer) => answer.await.unwrap_or_else(|_| Err(engine.health().error())),
                 None => Ok(()),
@@ -191,6 +195,9 @@ impl Engine {
                     Err(error)
                 }
             };
+            if is_sent {
+                live.end_write();
+            }
             engine.start_due(&mut live);
             result
         })

@@ -27,6 +27,8 @@ pub(in crate::backend) struct Live {
     last_uid: u64,
     /// Numbers below `last_uid` whose operations could not be written.
     unwritten: BTreeSet<Uid>,
+    /// How many changes are on their way to the disk whose answer somebody needs.
+    writing: usize,
     /// Resources whose removal is on its way to the disk. They are there until it is, and nothing
     /// new may be done with them.
     removing: BTreeSet<ResourceId>,
@@ -169,6 +171,7 @@ impl Live {
             open,
             last_uid: opened.last_uid,
             unwritten: BTreeSet::new(),
+            writing: 0,
             removing: BTreeSet::new(),
             unreadable: opened.damaged.iter().filter_map(|row| row.resource).collect(),
             leased: BTreeSet::new(),

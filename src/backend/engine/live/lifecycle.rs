@@ -53,16 +53,28 @@ impl Live {
         self.put(put)
     }
 
-    /// Takes a new operation out again, which could not be written. Its number is free as soon as
-    /// no later one is in use, so that numbers have no gaps.
+    /// Takes a new operation out again, which could not be written.
     pub fn retract(&mut self, uid: Uid, replaced: Replaced) {
         self.queue.withdraw(uid);
         self.open.remove(&uid);
         self.unwritten.insert(uid);
-        while self.unwritten.remove(&Uid(self.last_uid)) {
+        self.put_back(replaced);
+    }
+
+    /// Changes are on their way to the disk.
+    pub const fn begin_write(&mut self) {
+        self.writing += 1;
+    }
+
+    /// Changes that were on their way are answered and taken in. Once no others are, the numbers
+    /// of operations that could not be written are free, so that numbers have no gaps: before
+    /// that, what is on its way may be about such an operation, and not about the next of its
+    /// number.
+    pub fn end_write(&mut self) {
+        self.writing -= 1;
+        while self.writing == 0 && self.unwritten.remove(&Uid(self.last_uid)) {
             self.last_uid -= 1;
         }
-        self.put_back(replaced);
     }
 
     /// Queues an operation in `ERROR` again, as `operation`; that is on its way to the disk.
