@@ -249,6 +249,7 @@ impl Transaction for Relaunching {
 
     fn commit(self, engine: &Engine, live: &mut Live) {
         live.written(self.uid);
+        live.arrive(&self.replaced);
         engine.publish_open(live, self.uid);
         for resource in self.replaced.living(live) {
             engine.publish_resource(resource);

@@ -32,6 +32,8 @@ pub(in crate::backend) struct Live {
     /// Resources whose removal is on its way to the disk. They are there until it is, and nothing
     /// new may be done with them.
     removing: BTreeSet<ResourceId>,
+    /// Resources that are new, and on their way to the disk: they may turn out never to have been.
+    arriving: BTreeSet<ResourceId>,
     /// Resources that are there and could not be read.
     unreadable: BTreeSet<ResourceId>,
     /// Resources that a part of the backend works with: operations on them that start wait.
@@ -173,6 +175,7 @@ impl Live {
             unwritten: BTreeSet::new(),
             writing: 0,
             removing: BTreeSet::new(),
+            arriving: BTreeSet::new(),
             unreadable: opened.damaged.iter().filter_map(|row| row.resource).collect(),
             leased: BTreeSet::new(),
         }
@@ -313,9 +316,10 @@ impl Live {
     }
 
     /// Keeps operations on a resource from starting. Says whether that could be: not while one runs
-    /// that holds it, or somebody else keeps it.
+    /// that holds it, or somebody else keeps it, nor before it is on disk.
     pub(super) fn lease(&mut self, id: ResourceId) -> bool {
-        self.is_present(id) && !self.queue.is_held(id) && self.leased.insert(id)
+        let is_there = self.is_present(id) && !self.arriving.contains(&id);
+        is_there && !self.queue.is_held(id) && self.leased.insert(id)
     }
 
     /// Lets operations on a resource start again.
@@ -327,14 +331,25 @@ impl Live {
     fn put(&mut self, put: Vec<Arc<Resource>>) -> Replaced {
         let replaced = put.into_iter().map(|resource| {
             let before = self.inventory.resource(resource.id()).cloned();
+            if before.is_none() {
+                self.arriving.insert(resource.id());
+            }
             self.inventory.put(resource.clone());
             (resource, before)
         });
         Replaced(replaced.collect())
     }
 
+    /// What was put is on disk.
+    pub(super) fn arrive(&mut self, replaced: &Replaced) {
+        for (put, _) in &replaced.0 {
+            self.arriving.remove(&put.id());
+        }
+    }
+
     /// What was put could not be written.
     fn put_back(&mut self, replaced: Replaced) {
+        self.arrive(&replaced);
         for (put, before) in replaced.0 {
             self.inventory.put_back(&put, before);
         }
