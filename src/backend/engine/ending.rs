@@ -73,19 +73,22 @@ impl Engine {
         }
     }
 
-    /// An operation that ran is to be undone, and why. Returns whether that is on disk; if not,
+    /// An operation runs, or is to be undone and `why`. Returns whether that is on disk; if not,
     /// the next life goes on with it.
-    pub(super) async fn begin_undo_with_retry(self: &Arc<Self>, uid: Uid, why: &str) -> bool {
+    pub(super) async fn record_run_with_retry(
+        self: &Arc<Self>,
+        uid: Uid,
+        why: Option<String>,
+    ) -> bool {
         loop {
-            let begun = self.transact(|live| {
+            let recorded = self.transact(|live| {
                 let started = live.operation(uid).and_then(|operation| operation.started);
-                let comment = Some(why.to_owned());
-                let state = State::Run;
+                let (state, comment) = (State::Run, why.clone());
                 let change = Change::SetState { uid, state, comment, started, finished: None };
-                Ok((vec![change], Undoing { uid, why: why.to_owned() }))
+                Ok((vec![change], Running { uid, undone: why.clone() }))
             });
-            let Err(error) = begun.await else { return true };
-            tracing::error!(%uid, %error, "that an operation is undone could not be recorded");
+            let Err(error) = recorded.await else { return true };
+            tracing::error!(%uid, %error, "that an operation runs could not be recorded");
             if !self.may_write_again(uid, &error).await {
                 return false;
             }
@@ -266,18 +269,19 @@ impl Transaction for Ending {
     }
 }
 
-/// An operation that is about to be undone.
-struct Undoing {
+/// An operation that runs, and why it is to be undone if it is.
+struct Running {
     uid: Uid,
-    why: String,
+    undone: Option<String>,
 }
 
-impl Transaction for Undoing {
+impl Transaction for Running {
     type Output = ();
 
     fn commit(self, engine: &Engine, live: &mut Live) {
-        live.undo(self.uid, self.why);
-        engine.publish_open(live, self.uid);
+        if live.runs(self.uid, self.undone) {
+            engine.publish_open(live, self.uid);
+        }
     }
 
     fn roll_back(self, _: &Engine, _: &mut Live) {}

@@ -41,6 +41,11 @@ async fn run(engine: Arc<Engine>, run: Run) {
         () = engine.until_unleased(uid) => {}
         () = engine.leaving.cancelled() => return,
     }
+    // The next life knows nothing of the order in which operations were relaunched: of those that
+    // wait, none of these may have begun.
+    if operation.attempt > 0 && !resume && !engine.record_run_with_retry(uid, None).await {
+        return;
+    }
     let recorded = if resume {
         match engine.storage.steps(uid).await {
             Ok(recorded) => recorded,
@@ -95,10 +100,10 @@ async fn run(engine: Arc<Engine>, run: Run) {
 async fn undo(engine: &Arc<Engine>, cx: &Context, stop: &Stop) -> Option<Vec<String>> {
     if cx.has_begun() && cx.undoing().is_none() {
         let why = match stop {
-            Stop::Failed(failure) => &failure.message,
-            _ => "cancelled",
+            Stop::Failed(failure) => failure.message.clone(),
+            _ => "cancelled".to_owned(),
         };
-        if !engine.begin_undo_with_retry(cx.uid(), why).await {
+        if !engine.record_run_with_retry(cx.uid(), Some(why)).await {
             return None;
         }
     }

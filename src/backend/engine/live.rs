@@ -131,16 +131,18 @@ pub struct Failed {
 /// How it begins, and what can be seen.
 impl Live {
     /// What a storage held. Operations that were running or waiting are queued again: those that
-    /// ran before all others.
+    /// ran before all others, and those that were relaunched behind them.
     pub(super) fn new(kinds: &Kinds, lanes: &[(String, u32)], opened: Opened) -> Self {
         let mut queue = Queue::new(lanes.iter().map(|(name, width)| (&**name, *width)));
         for (name, width, state) in &opened.lanes {
             queue.restore(name, *width, *state);
         }
         let mut open = BTreeMap::new();
-        // Those that ran hold their resources already, so they stand before those that wait.
+        // Those that ran hold their resources already, so they stand before those that wait. One
+        // that waits may have begun all the same, but not where it was relaunched: so it stands
+        // before those, which asked again after it.
         let mut operations = opened.operations;
-        operations.sort_by_key(|operation| (operation.state != State::Run, operation.uid));
+        operations.sort_by_key(|it| (it.state != State::Run, it.attempt > 0, it.uid));
         for mut operation in operations {
             let params = std::mem::take(&mut operation.params);
             operation.params = hidden(&params);

@@ -196,14 +196,17 @@ impl Live {
         }
     }
 
-    /// The store knows that an operation is being undone, and why.
-    pub fn undo(&mut self, uid: Uid, why: String) {
+    /// The store knows that an operation runs, and why it is to be undone if it is. Returns whether
+    /// that is worth telling.
+    pub fn runs(&mut self, uid: Uid, undone: Option<String>) -> bool {
         self.run_recorded(uid);
-        if let Some(open) = self.open.get_mut(&uid) {
+        let Some(open) = self.open.get_mut(&uid) else { return false };
+        let is_new = undone.is_some() || open.operation.wait.is_some();
+        if is_new {
             let operation = open.operation_mut();
-            operation.comment = Some(why);
-            operation.wait = None;
+            (operation.comment, operation.wait) = (undone, None);
         }
+        is_new
     }
 
     /// How far an operation is.
