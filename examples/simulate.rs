@@ -12,7 +12,7 @@ use hostler::backend::engine::simulation::{Breach, simulate};
 
 /// Simulates the engine: every crash, every failure, every order of things that a seed holds.
 #[derive(Parser)]
-struct Cli {
+struct Arguments {
     /// What everything follows from; the time of day by default.
     #[arg(long)]
     seed: Option<u64>,
@@ -25,7 +25,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let Cli { seed, operations, seeds } = Cli::parse();
+    let Arguments { seed, operations, seeds } = Arguments::parse();
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |it| it.as_secs());
     let first = seed.unwrap_or_else(now);
     for seed in first..first.saturating_add(seeds) {

@@ -32,17 +32,17 @@ mod life;
 mod outside;
 mod people;
 mod platter;
-mod protocol;
 #[cfg(test)]
 mod tests;
 mod time;
+mod verdict;
 mod witness;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ground::Ground;
-use life::{Counts, Outcome};
+use life::{Outcome, Tally};
 
 /// What a simulation has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub struct Breach {
 /// # Errors
 /// What is wrong, if anything is.
 pub fn simulate(seed: u64, operations: u64, told: bool) -> Result<Figures, Breach> {
-    let mut counts = Counts::default();
+    let mut tally = Tally::default();
     let failed = |what, after, story| Breach { what, after, story };
     let ground = Ground::new(seed, told).map_err(|what| failed(what, 0, Vec::new()))?;
     let ground = Arc::new(ground);
@@ -85,23 +85,23 @@ pub fn simulate(seed: u64, operations: u64, told: bool) -> Result<Figures, Breac
             .event_interval(1)
             .build()
             .map_err(|error| failed(error.to_string(), 0, Vec::new()))?;
-        let outcome = runtime.block_on(life::live(&ground, operations, &mut counts));
+        let outcome = runtime.block_on(life::live(&ground, operations, &mut tally));
         drop(runtime);
-        let accepted = counts.accepted.load(Ordering::Relaxed);
+        let accepted = tally.accepted.load(Ordering::Relaxed);
         match outcome {
             Outcome::Over => {}
             Outcome::Rested => {
                 return Ok(Figures {
                     operations: accepted,
-                    ended: counts.ended,
-                    lives: counts.lives,
-                    polls: counts.polls,
-                    trace: ground.protocol.trace(),
+                    ended: tally.ended,
+                    lives: tally.lives,
+                    polls: tally.polls,
+                    trace: ground.verdict.trace(),
                 });
             }
             Outcome::Broken => {
-                let what = ground.protocol.found().unwrap_or_default();
-                return Err(failed(what, accepted, ground.protocol.story()));
+                let what = ground.verdict.found().unwrap_or_default();
+                return Err(failed(what, accepted, ground.verdict.story()));
             }
         }
     }

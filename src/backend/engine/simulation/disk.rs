@@ -113,9 +113,9 @@ impl SimulatedDisk {
     /// Puts changes on the platter.
     fn apply(&self, changes: &[Change]) {
         for change in changes {
-            self.ground.protocol.note((), || format!("on disk: {change:?}"));
+            self.ground.verdict.note((), || format!("on disk: {change:?}"));
             let applied = self.ground.platter().apply(change);
-            self.ground.protocol.check(applied);
+            self.ground.verdict.check(applied);
         }
     }
 
@@ -141,7 +141,7 @@ impl SimulatedDisk {
         let most = usize::try_from(most).unwrap_or(0);
         let mut sent = std::mem::take(&mut *self.sent());
         self.health.send_replace(Health::Dead("the simulated disk fails".to_owned()));
-        self.ground.protocol.note((), || "the disk dies".to_owned());
+        self.ground.verdict.note((), || "the disk dies".to_owned());
         sent.truncate(most);
         if self.ground.chance.happens(500) {
             for request in &sent {
@@ -151,7 +151,7 @@ impl SimulatedDisk {
     }
 
     fn fill_up(&self) {
-        self.ground.protocol.note((), || "the disk is full".to_owned());
+        self.ground.verdict.note((), || "the disk is full".to_owned());
         let long = Duration::from_millis(self.ground.chance.number(1, 60_000));
         *self.full_until.lock().unwrap_or_else(PoisonError::into_inner) =
             self.ground.clock.now() + long;
@@ -161,7 +161,7 @@ impl SimulatedDisk {
     fn look_for_room(&self) {
         let until = *self.full_until.lock().unwrap_or_else(PoisonError::into_inner);
         if *self.health.borrow() == Health::Full && self.ground.clock.now() >= until {
-            self.ground.protocol.note((), || "there is room on the disk".to_owned());
+            self.ground.verdict.note((), || "there is room on the disk".to_owned());
             self.health.send_replace(Health::Well);
         }
     }

@@ -11,14 +11,14 @@ use crate::domain::{BoxFuture, Foreign, Resource, ResourceId, ResourceKind, Reso
 use super::chance::Chance;
 use super::outside::Outside;
 use super::platter::Platter;
-use super::protocol::Protocol;
 use super::time::SimulatedClock;
+use super::verdict::Verdict;
 
 /// What outlives a crash, and what decides and judges.
 pub(super) struct Ground {
     pub(super) chance: Chance,
     pub(super) clock: Arc<SimulatedClock>,
-    pub(super) protocol: Protocol,
+    pub(super) verdict: Verdict,
     /// The kind of resource there is.
     pub(super) thing: ResourceKind,
     platter: Mutex<Platter>,
@@ -35,7 +35,7 @@ impl Ground {
         Ok(Self {
             chance: Chance::new(seed),
             clock: Arc::new(SimulatedClock::new(Timestamp::UNIX_EPOCH)),
-            protocol: Protocol::new(told),
+            verdict: Verdict::new(told),
             thing: ResourceKind::describe(&things)?,
             platter: Mutex::default(),
             outside: Mutex::default(),

@@ -12,13 +12,13 @@ use crate::domain::{
 };
 
 use super::ground::Ground;
-use super::outside::{Attempt, Held};
+use super::outside::{Attempt, Locks};
 
 /// How long a step takes that stalls: an hour, in microseconds.
 const STALLED: u64 = 3_600_000_000;
 
 /// The lanes there are.
-pub(super) const LANES: [(&str, u32); 3] = [("build", 2), ("side", 1), ("work", 3)];
+pub(super) const LANE_WIDTHS: [(&str, u32); 3] = [("build", 2), ("side", 1), ("work", 3)];
 
 /// Every kind.
 pub(super) fn kinds(ground: &Arc<Ground>) -> Vec<Arc<dyn Kind>> {
@@ -97,42 +97,42 @@ impl Kind for SimulatedKind {
     }
 
     fn run(&self, cx: Context, params: &Params) -> BoxFuture<'static, Result<(), Stop>> {
-        let work = Arc::new(Work::new(self, &cx, params));
+        let job = Arc::new(Job::new(self, &cx, params));
         // Where something is to be undone that nobody reaches then, that is only said.
-        if !work.ground.outside().has_begun(work.attempt) && self.ground.chance.fault(10) {
+        if !job.ground.outside().has_begun(job.attempt) && self.ground.chance.fault(10) {
             panic("before it began");
         }
         Box::pin(async move {
-            for (number, name) in (1..).zip(&work.spec.steps) {
-                let (taken, undone) = (&work, work.clone());
+            for (number, name) in (1..).zip(&job.spec.steps) {
+                let (taken, undone) = (&job, job.clone());
                 let undo = move |_: StepContext| {
-                    let work = undone.clone();
-                    async move { work.undo(number).await }
+                    let job = undone.clone();
+                    async move { job.undo(number).await }
                 };
                 let step = cx.step(name.clone()).undo(undo).retry(2);
                 let result = step.run(|step| taken.take(number, step)).await?;
                 if result != number {
                     let what = format!("step {number} returned {result} later");
-                    work.ground.protocol.breach(what);
+                    job.ground.verdict.breach(what);
                 }
             }
-            work.ground.outside().rest(work.attempt);
+            job.ground.outside().rest(job.attempt);
             Ok(())
         })
     }
 }
 
 /// One run of an operation.
-struct Work {
+struct Job {
     ground: Arc<Ground>,
     spec: Arc<OperationSpec>,
     attempt: Attempt,
-    held: Held,
+    held: Locks,
     id: Option<u64>,
     name: String,
 }
 
-impl Work {
+impl Job {
     fn new(kind: &SimulatedKind, cx: &Context, params: &Params) -> Self {
         let SimulatedKind { spec, ground } = kind;
         let number = cx.attempt_name().split('.').nth(1).and_then(|it| it.parse().ok());
@@ -140,7 +140,7 @@ impl Work {
             let id = params.get(&*rule.field)?.as_u64()?;
             Some((ground.id(id), rule.mode))
         };
-        let mut held: Held = spec.locks.iter().filter_map(named).collect();
+        let mut held: Locks = spec.locks.iter().filter_map(named).collect();
         let id = cx.id().ok();
         if let (Effect::Creates, Some(id)) = (spec.effect, id) {
             held.push((ground.id(id), LockMode::Exclusive));
@@ -171,9 +171,9 @@ impl Work {
         if !ground.outside().has(*attempt, number) && chance.fault(50) {
             return Err(Failure::refused("it may not begin"));
         }
-        ground.protocol.note((attempt.uid, number), || format!("{attempt:?} takes {number}"));
+        ground.verdict.note((attempt.uid, number), || format!("{attempt:?} takes {number}"));
         let taken = ground.outside().take(*attempt, number, &self.held, &ground.platter());
-        ground.protocol.check(taken);
+        ground.verdict.check(taken);
         if chance.happens(500) {
             ground.sleep(2000).await;
         }
@@ -204,7 +204,7 @@ impl Work {
 
     async fn undo(&self, number: u32) -> Result<(), Failure> {
         let Self { ground, attempt, .. } = self;
-        ground.protocol.note((attempt.uid, number), || format!("{attempt:?} undoes {number}"));
+        ground.verdict.note((attempt.uid, number), || format!("{attempt:?} undoes {number}"));
         ground.sleep(2000).await;
         let panics = ground.chance.fault(20);
         if panics || ground.chance.fault(100) {
@@ -215,7 +215,7 @@ impl Work {
             return Err(Failure::new("it cannot be undone"));
         }
         let undone = ground.outside().undo(*attempt, number, &self.held, &ground.platter());
-        ground.protocol.check(undone);
+        ground.verdict.check(undone);
         if ground.chance.happens(500) {
             ground.sleep(1000).await;
         }

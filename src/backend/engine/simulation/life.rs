@@ -13,7 +13,7 @@ use crate::domain::{LaneState, State, Uid};
 
 use super::disk::SimulatedDisk;
 use super::ground::Ground;
-use super::kinds::{LANES, kinds};
+use super::kinds::{LANE_WIDTHS, kinds};
 use super::people::People;
 use super::witness::Witness;
 
@@ -32,7 +32,7 @@ pub(super) enum Outcome {
 
 /// What is counted over all lives.
 #[derive(Default)]
-pub(super) struct Counts {
+pub(super) struct Tally {
     pub(super) accepted: Arc<AtomicU64>,
     pub(super) ended: u64,
     pub(super) lives: u64,
@@ -53,13 +53,13 @@ struct Life {
 
 /// Lives. Every task is polled alone, and after each the life is looked at, and may end. Called
 /// inside a runtime that polls one task at a time, and drops all of them when this has returned.
-pub(super) async fn live(ground: &Arc<Ground>, goal: u64, counts: &mut Counts) -> Outcome {
+pub(super) async fn live(ground: &Arc<Ground>, goal: u64, tally: &mut Tally) -> Outcome {
     ground.clock.restart(Duration::from_secs(1));
     let restarted = ground.outside().restart(&ground.platter());
-    ground.protocol.check(restarted);
+    ground.verdict.check(restarted);
     let disk = SimulatedDisk::open(ground);
     let opened = ground.platter().opened();
-    let lanes = LANES.iter().map(|(name, width)| ((*name).to_owned(), *width)).collect();
+    let lanes = LANE_WIDTHS.iter().map(|(name, width)| ((*name).to_owned(), *width)).collect();
     let engine = open(Parts {
         options: Options { lanes, shown: |resource| resource },
         kinds: kinds(ground),
@@ -69,19 +69,19 @@ pub(super) async fn live(ground: &Arc<Ground>, goal: u64, counts: &mut Counts) -
     });
     let witness = Witness::new(ground.clone(), engine.clone());
     engine.dispatch();
-    let people = People::new(ground.clone(), engine.clone(), counts.accepted.clone());
+    let people = People::new(ground.clone(), engine.clone(), tally.accepted.clone());
     let idle = Arc::default();
     let ground = ground.clone();
     let mut life = Life { ground, engine, disk, witness, people, idle, looks: 0 };
     tokio::spawn(do_nothing(life.idle.clone()));
-    let outcome = life.run(goal, counts).await;
-    counts.ended += life.witness.ended;
-    counts.lives += 1;
+    let outcome = life.run(goal, tally).await;
+    tally.ended += life.witness.ended;
+    tally.lives += 1;
     outcome
 }
 
 impl Life {
-    async fn run(&mut self, goal: u64, counts: &mut Counts) -> Outcome {
+    async fn run(&mut self, goal: u64, tally: &mut Tally) -> Outcome {
         let chance = &self.ground.clone().chance;
         let long = if chance.happens(500) { 2_000 } else { 60_000 };
         let mut left = chance.number(1, long);
@@ -91,19 +91,19 @@ impl Life {
         loop {
             let before = self.idle.load(Ordering::Relaxed);
             one_poll().await;
-            counts.polls += 1;
+            tally.polls += 1;
             let looked = self.witness.look();
-            self.ground.protocol.check(looked);
-            if self.ground.protocol.is_broken() {
+            self.ground.verdict.check(looked);
+            if self.ground.verdict.is_broken() {
                 return Outcome::Broken;
             }
-            if !chance.is_calm() && counts.accepted.load(Ordering::Relaxed) >= goal {
+            if !chance.is_calm() && tally.accepted.load(Ordering::Relaxed) >= goal {
                 chance.calm();
             }
             left = left.saturating_sub(1);
             if (left == 0 && !chance.is_calm()) || (self.engine.is_dead() && chance.happens(50)) {
                 self.disk.cut_power();
-                self.ground.protocol.note(counts.polls, || "the power goes".to_owned());
+                self.ground.verdict.note(tally.polls, || "the power goes".to_owned());
                 return Outcome::Over;
             }
             if leaving.as_ref().is_some_and(tokio::task::JoinHandle::is_finished) {
@@ -121,11 +121,11 @@ impl Life {
             quiet = 0;
             if self.disk.is_quiet() && !self.engine.is_dead() {
                 let compared = self.witness.compare();
-                self.ground.protocol.check(compared);
+                self.ground.verdict.check(compared);
             }
             if !chance.is_calm() && leaving.is_none() && chance.happens(1) {
                 let (engine, after) = (self.engine.clone(), chance.happens(500));
-                self.ground.protocol.note(after, || "it is to leave".to_owned());
+                self.ground.verdict.note(after, || "it is to leave".to_owned());
                 leaving = Some(tokio::spawn(async move { engine.stop(after).await }));
             } else if !chance.is_calm() && chance.happens(400) {
                 self.people.act();
@@ -153,7 +153,7 @@ impl Life {
             all.partition(|(_, state)| *state == State::Error)
         });
         if !others.is_empty() {
-            self.ground.protocol.breach(format!("these do not come to rest: {others:?}"));
+            self.ground.verdict.breach(format!("these do not come to rest: {others:?}"));
         }
         let failed: Vec<Uid> = failed.into_iter().map(|(uid, _)| uid).collect();
         for uid in &failed {
@@ -165,7 +165,7 @@ impl Life {
     fn look_again(&mut self) -> bool {
         self.looks += 1;
         if self.looks > LAST_LOOKS {
-            self.ground.protocol.breach("not everything comes to an end".to_owned());
+            self.ground.verdict.breach("not everything comes to an end".to_owned());
         }
         true
     }

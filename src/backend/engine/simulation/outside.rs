@@ -16,7 +16,7 @@ pub(super) struct Attempt {
 }
 
 /// What an attempt holds.
-pub(super) type Held = Vec<(ResourceId, LockMode)>;
+pub(super) type Locks = Vec<(ResourceId, LockMode)>;
 
 /// What is there.
 #[derive(Default)]
@@ -27,7 +27,7 @@ pub(super) struct Outside {
     users: BTreeMap<ResourceId, BTreeMap<Attempt, LockMode>>,
     leased: BTreeSet<ResourceId>,
     /// Those that began to work since this was asked last.
-    begun: Vec<(Attempt, Held)>,
+    begun: Vec<(Attempt, Locks)>,
 }
 
 impl Outside {
@@ -39,7 +39,7 @@ impl Outside {
         &mut self,
         attempt: Attempt,
         step: u32,
-        held: &Held,
+        held: &Locks,
         platter: &Platter,
     ) -> Result<(), String> {
         let Attempt { uid, number } = attempt;
@@ -59,7 +59,7 @@ impl Outside {
         &mut self,
         attempt: Attempt,
         step: u32,
-        held: &Held,
+        held: &Locks,
         platter: &Platter,
     ) -> Result<(), String> {
         self.works(attempt, held, platter)?;
@@ -85,7 +85,7 @@ impl Outside {
     }
 
     /// An attempt does something with what it holds.
-    fn works(&mut self, attempt: Attempt, held: &Held, platter: &Platter) -> Result<(), String> {
+    fn works(&mut self, attempt: Attempt, held: &Locks, platter: &Platter) -> Result<(), String> {
         let uid = attempt.uid;
         match platter.operation(uid) {
             Some(it)
@@ -115,7 +115,7 @@ impl Outside {
     }
 
     /// Those that began to work since this was asked last.
-    pub(super) fn take_begun(&mut self) -> Vec<(Attempt, Held)> {
+    pub(super) fn take_begun(&mut self) -> Vec<(Attempt, Locks)> {
         std::mem::take(&mut self.begun)
     }
 

@@ -10,7 +10,7 @@ use crate::backend::engine::Engine;
 use crate::domain::{BackendError, Control, LaneChange, Params, State, Submit, Uid};
 
 use super::ground::Ground;
-use super::kinds::LANES;
+use super::kinds::LANE_WIDTHS;
 
 /// How many operations are open before people look after those first.
 const OPEN: usize = 40;
@@ -75,7 +75,7 @@ impl People {
 
     /// Opens every lane again.
     pub(super) fn open_lanes(&self) {
-        for (name, _) in LANES {
+        for (name, _) in LANE_WIDTHS {
             let change = LaneChange::Resume;
             self.control(Control::Lane { name: name.to_owned(), change });
         }
@@ -110,7 +110,7 @@ impl People {
         let submit = Submit { kind: kind.to_owned(), params, priority, ..Submit::default() };
         let it = self.clone();
         self.ask(async move {
-            it.ground.protocol.note((), || format!("asked for: {submit:?}"));
+            it.ground.verdict.note((), || format!("asked for: {submit:?}"));
             let accepted = it.engine.submit(submit).await?;
             it.accepted.fetch_add(1, Ordering::Relaxed);
             let uid = accepted.uid;
@@ -123,7 +123,7 @@ impl People {
     fn control(&self, control: Control) {
         let it = self.clone();
         self.ask(async move {
-            it.ground.protocol.note((), || format!("asked for: {control:?}"));
+            it.ground.verdict.note((), || format!("asked for: {control:?}"));
             let asked = control.clone();
             let uid = match &control {
                 Control::Cancel { uid } | Control::Relaunch { uid, .. } => *uid,
@@ -149,7 +149,7 @@ impl People {
 
     fn change_lane(&self) {
         let chance = &self.ground.chance;
-        let Some((name, _)) = chance.one_of(&LANES) else { return };
+        let Some((name, _)) = chance.one_of(&LANE_WIDTHS) else { return };
         let change = match chance.number(0, 10) {
             0 => LaneChange::Pause,
             1 => LaneChange::Drain,
@@ -168,7 +168,7 @@ impl People {
         let it = self.clone();
         tokio::spawn(async move {
             let Some(lease) = it.engine.lease(id) else { return };
-            it.ground.protocol.note(id.id, || format!("{id} is leased"));
+            it.ground.verdict.note(id.id, || format!("{id} is leased"));
             it.ground.outside().lease(id, true);
             it.ground.sleep(2000).await;
             it.ground.outside().lease(id, false);
@@ -184,7 +184,7 @@ impl People {
     /// What is answered is on the disk.
     fn promised(&self, kept: bool, what: impl FnOnce() -> String) {
         if !kept {
-            self.ground.protocol.breach(format!("not on the disk: {}", what()));
+            self.ground.verdict.breach(format!("not on the disk: {}", what()));
         }
     }
 
@@ -198,7 +198,7 @@ impl People {
                 answered = asked => answered,
                 () = ground.sleep(3000), if hangs_up => Ok(()),
             };
-            ground.protocol.note(answered.is_ok(), || format!("answered: {answered:?}"));
+            ground.verdict.note(answered.is_ok(), || format!("answered: {answered:?}"));
         });
     }
 }

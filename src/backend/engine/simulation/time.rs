@@ -12,9 +12,9 @@ use crate::backend::engine::clock::Clock;
 use crate::domain::BoxFuture;
 
 /// The clock of a simulation.
-pub(super) struct SimulatedClock(Mutex<Hands>);
+pub(super) struct SimulatedClock(Mutex<Dial>);
 
-struct Hands {
+struct Dial {
     now: Timestamp,
     /// Who waits, by moment and, within one, in the order of asking.
     waiting: BTreeMap<(Timestamp, u64), oneshot::Sender<()>>,
@@ -24,29 +24,29 @@ struct Hands {
 impl SimulatedClock {
     /// A clock that shows a moment.
     pub(super) const fn new(now: Timestamp) -> Self {
-        Self(Mutex::new(Hands { now, waiting: BTreeMap::new(), asked: 0 }))
+        Self(Mutex::new(Dial { now, waiting: BTreeMap::new(), asked: 0 }))
     }
 
     /// Returns after so long.
     pub(super) fn sleep(&self, long: Duration) -> BoxFuture<'static, ()> {
-        let mut hands = self.hands();
-        let at = hands.now + long;
+        let mut dial = self.dial();
+        let at = dial.now + long;
         let (wake, woken) = oneshot::channel();
-        hands.asked += 1;
-        let place = (at, hands.asked);
-        hands.waiting.insert(place, wake);
+        dial.asked += 1;
+        let place = (at, dial.asked);
+        dial.waiting.insert(place, wake);
         // Whoever forgets to wake the sleepers has ended the life they sleep in.
         Box::pin(async { drop(woken.await) })
     }
 
     /// Goes on to the next moment that somebody waits for; `false`: nobody waits.
     pub(super) fn advance(&self) -> bool {
-        let mut hands = self.hands();
-        while let Some(((at, _), wake)) = hands.waiting.pop_first() {
+        let mut dial = self.dial();
+        while let Some(((at, _), wake)) = dial.waiting.pop_first() {
             if wake.is_closed() {
                 continue;
             }
-            hands.now = at.max(hands.now);
+            dial.now = at.max(dial.now);
             return wake.send(()).is_ok();
         }
         false
@@ -54,19 +54,19 @@ impl SimulatedClock {
 
     /// Begins the next life: nobody of the last one waits any more.
     pub(super) fn restart(&self, after: Duration) {
-        let mut hands = self.hands();
-        hands.waiting.clear();
-        hands.now += after;
+        let mut dial = self.dial();
+        dial.waiting.clear();
+        dial.now += after;
     }
 
-    fn hands(&self) -> MutexGuard<'_, Hands> {
+    fn dial(&self) -> MutexGuard<'_, Dial> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Clock for SimulatedClock {
     fn now(&self) -> Timestamp {
-        self.hands().now
+        self.dial().now
     }
 
     fn until(&self, at: Timestamp) -> BoxFuture<'_, ()> {

@@ -12,11 +12,11 @@ use crate::domain::{
 };
 
 use super::ground::Ground;
-use super::kinds::LANES;
-use super::outside::{Attempt, Held};
+use super::kinds::LANE_WIDTHS;
+use super::outside::{Attempt, Locks};
 
 /// What an operation was told to be last.
-type Told = (State, u32, bool, i32);
+type Heard = (State, u32, bool, i32);
 
 /// One who listens to all of a life.
 pub(super) struct Witness {
@@ -25,12 +25,12 @@ pub(super) struct Witness {
     events: EventStream,
     life: Option<u64>,
     seq: u64,
-    told: BTreeMap<Uid, Told>,
+    told: BTreeMap<Uid, Heard>,
     /// How many operations it was told the end of.
     pub(super) ended: u64,
 }
 
-fn told(operation: &Operation) -> Told {
+fn told(operation: &Operation) -> Heard {
     let Operation { state, attempt, cancelling, priority, .. } = operation;
     (*state, *attempt, *cancelling, *priority)
 }
@@ -56,7 +56,7 @@ impl Witness {
 
     /// Nobody works with a resource before those that asked for it earlier, but for those that
     /// failed and were asked for again.
-    fn in_order(&self, attempt: Attempt, held: &Held) -> Result<(), String> {
+    fn in_order(&self, attempt: Attempt, held: &Locks) -> Result<(), String> {
         if attempt.number > 0 {
             return Ok(());
         }
@@ -82,7 +82,7 @@ impl Witness {
             return Err(format!("event {seq} of life {life} comes after {}", self.seq));
         }
         self.seq = *seq;
-        self.ground.protocol.note((seq, at.as_nanosecond()), || format!("{at} {seq}: {fact:?}"));
+        self.ground.verdict.note((seq, at.as_nanosecond()), || format!("{at} {seq}: {fact:?}"));
         match fact {
             Fact::Operation(operation) => self.hear_operation(operation)?,
             Fact::Step { uid, .. } | Fact::Progress { uid, .. } => {
@@ -101,7 +101,7 @@ impl Witness {
     fn hear_operation(&mut self, operation: &Operation) -> Result<(), String> {
         use State::{Cancel, Done, Error, Pending, Run};
         let Operation { uid, state, .. } = operation;
-        self.ground.protocol.note((uid, state), String::new);
+        self.ground.verdict.note((uid, state), String::new);
         let before = self.told.get(uid).map(|(state, ..)| *state);
         let may = match before {
             // It may be called off, and that told, before its acceptance is heard of.
@@ -165,7 +165,7 @@ impl Witness {
                 return Err(format!("next is {}, the last on disk {last}", live.next_uid()));
             }
             for lane in live.queue().lanes() {
-                let first = LANES.iter().find(|(name, _)| *name == lane.name);
+                let first = LANE_WIDTHS.iter().find(|(name, _)| *name == lane.name);
                 let first = first.map(|(_, width)| (*width, LaneState::Open));
                 // One that drains is paused for whoever starts next.
                 let state = match lane.state {
@@ -183,7 +183,7 @@ impl Witness {
 }
 
 /// A resource that two need in ways that exclude each other.
-fn both_need(one: &[(ResourceId, LockMode)], other: &Held) -> Option<ResourceId> {
+fn both_need(one: &[(ResourceId, LockMode)], other: &Locks) -> Option<ResourceId> {
     let excludes = |a: LockMode, b: LockMode| a == LockMode::Exclusive || b == LockMode::Exclusive;
     let pair = one
         .iter()

@@ -1,4 +1,4 @@
-//! The protocol of a simulation: what was found wrong first, what led there, and a number that two
+//! The verdict on a simulation: what is wrong first, what led there, and a number that two
 //! runs share only when the same happened in both.
 
 use std::collections::VecDeque;
@@ -10,28 +10,28 @@ const LINES: usize = 400;
 
 /// What is put down of a run.
 #[derive(Default)]
-pub(super) struct Protocol(Mutex<Inner>);
+pub(super) struct Verdict(Mutex<Noted>);
 
 #[derive(Default)]
-struct Inner {
+struct Noted {
     breach: Option<String>,
     /// What happened last, where it is to be told.
     story: Option<VecDeque<String>>,
     trace: DefaultHasher,
 }
 
-impl Protocol {
-    /// A protocol that keeps what happened last if it is to be `told`.
+impl Verdict {
+    /// A verdict that keeps what happened last if it is to be `told`.
     pub(super) fn new(told: bool) -> Self {
         let story = told.then(VecDeque::new);
-        Self(Mutex::new(Inner { story, ..Inner::default() }))
+        Self(Mutex::new(Noted { story, ..Noted::default() }))
     }
 
     /// Puts down that something happened.
     pub(super) fn note(&self, happened: impl Hash, words: impl FnOnce() -> String) {
-        let mut inner = self.inner();
-        happened.hash(&mut inner.trace);
-        if let Some(story) = &mut inner.story {
+        let mut noted = self.noted();
+        happened.hash(&mut noted.trace);
+        if let Some(story) = &mut noted.story {
             story.push_back(words());
             if story.len() > LINES {
                 story.pop_front();
@@ -41,7 +41,7 @@ impl Protocol {
 
     /// Puts down what is wrong. What is found first counts: the rest may follow from it.
     pub(super) fn breach(&self, what: String) {
-        self.inner().breach.get_or_insert(what);
+        self.noted().breach.get_or_insert(what);
     }
 
     /// The same for a check.
@@ -53,25 +53,25 @@ impl Protocol {
 
     /// What is wrong.
     pub(super) fn found(&self) -> Option<String> {
-        self.inner().breach.clone()
+        self.noted().breach.clone()
     }
 
     /// Whether anything is wrong.
     pub(super) fn is_broken(&self) -> bool {
-        self.inner().breach.is_some()
+        self.noted().breach.is_some()
     }
 
     /// What happened last, a line each.
     pub(super) fn story(&self) -> Vec<String> {
-        self.inner().story.iter().flatten().cloned().collect()
+        self.noted().story.iter().flatten().cloned().collect()
     }
 
     /// The number of everything that happened.
     pub(super) fn trace(&self) -> u64 {
-        self.inner().trace.finish()
+        self.noted().trace.finish()
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn noted(&self) -> MutexGuard<'_, Noted> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
