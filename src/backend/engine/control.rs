@@ -56,9 +56,9 @@ impl Engine {
             let begun = open.may_have_begun() || !live.queue().awaits(uid);
             self.may_cancel(live, uid)?;
             if state != State::Error && begun {
-                let updated = self.clock.now();
+                let (updated, attempt) = (self.clock.now(), open.operation().attempt);
                 let change = Change::Cancelling { uid, updated };
-                return Ok((vec![change], Some(Cancelling::ToUndo(uid, updated))));
+                return Ok((vec![change], Some(Cancelling::ToUndo(uid, attempt, updated))));
             }
             let (changes, ending) = self.stage_end(live, uid, End::of(State::Cancel, why));
             Ok((changes, Some(Cancelling::AtOnce(ending))))
@@ -226,8 +226,8 @@ impl Engine {
 enum Cancelling {
     /// It has done nothing.
     AtOnce(Ending),
-    /// It has done something, or may have: since when it is to be undone.
-    ToUndo(Uid, Timestamp),
+    /// This attempt of it has done something, or may have: since when it is to be undone.
+    ToUndo(Uid, u32, Timestamp),
 }
 
 impl Transaction for Cancelling {
@@ -236,9 +236,10 @@ impl Transaction for Cancelling {
     fn commit(self, engine: &Engine, live: &mut Live) -> Vec<Kept> {
         match self {
             Self::AtOnce(ending) => ending.commit(engine, live),
-            Self::ToUndo(uid, since) => {
-                live.call_off(uid, since);
-                engine.publish_open(live, uid);
+            Self::ToUndo(uid, attempt, since) => {
+                if live.call_off(uid, attempt, since) {
+                    engine.publish_open(live, uid);
+                }
                 Vec::new()
             }
         }
@@ -263,6 +264,7 @@ impl Transaction for Relaunching {
 
     fn commit(self, engine: &Engine, live: &mut Live) {
         live.written(self.uid);
+        live.arrive(&self.replaced);
         engine.publish_open(live, self.uid);
         for resource in self.replaced.living(live) {
             engine.publish_resource(resource);

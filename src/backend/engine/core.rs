@@ -178,7 +178,10 @@ impl Engine {
         let sent = {
             let mut live = self.lock();
             stage(&mut live).map(|(changes, transaction)| {
-                let sent = (!changes.is_empty()).then(|| self.storage.send(changes));
+                let sent = (!changes.is_empty()).then(|| {
+                    live.begin_write();
+                    self.storage.send(changes)
+                });
                 self.start_due(&mut live);
                 (transaction, sent)
             })
@@ -186,6 +189,7 @@ impl Engine {
         let engine = self.clone();
         run_to_completion(async move {
             let (transaction, sent) = sent?;
+            let is_sent = sent.is_some();
             let written = match sent {
                 Some(answer) => answer.await.unwrap_or_else(|_| Err(engine.health().error())),
                 None => Ok(()),
@@ -198,6 +202,9 @@ impl Engine {
                     Err(error)
                 }
             };
+            if is_sent {
+                live.end_write();
+            }
             engine.start_due(&mut live);
             result
         })
@@ -352,21 +359,21 @@ pub(super) struct Committing {
     pub(super) changed: Vec<Changed>,
     /// The operation that the store knows to run from now on.
     pub(super) runs: Option<Uid>,
+    /// The resource that may be put for the first time.
+    pub(super) makes: Option<ResourceId>,
 }
 
 impl Committing {
-    /// Stages changes: what is put must be there, because nothing comes back that is gone. `makes`
-    /// is the resource that may be put for the first time.
+    /// Stages changes: what is put must be there, because nothing comes back that is gone.
     ///
     /// # Errors
     /// When something that is put is gone.
     pub(super) fn stage(
         self,
         live: &mut Live,
-        makes: Option<ResourceId>,
         mut changes: Vec<Change>,
     ) -> Result<(Vec<Change>, Self), BackendError> {
-        live.check(&self.changed, makes)?;
+        live.check(&self.changed, self.makes)?;
         live.mark_sent(&self.changed);
         changes.extend(self.changed.iter().map(Change::from));
         Ok((changes, self))
@@ -376,8 +383,13 @@ impl Committing {
 impl Transaction for Committing {
     type Output = ();
 
-    fn commit(self, engine: &Engine, live: &mut Live) {
+    fn commit(mut self, engine: &Engine, live: &mut Live) {
         engine.unmark_sent(live, &self.changed);
+        // What is put may have been removed after that was sent, and heard of before.
+        self.changed.retain(|change| {
+            let put = change.put().filter(|id| self.makes != Some(*id));
+            put.is_none_or(|id| live.inventory().resource(id).is_some())
+        });
         engine.apply(live, &self.changed);
         if let Some(uid) = self.runs {
             live.run_recorded(uid);

@@ -59,17 +59,55 @@ impl Engine {
                 }
                 Err(error) => {
                     tracing::error!(%uid, %error, "the end of an operation could not be recorded");
-                    if self.is_dead() {
+                    if !self.may_write_again(uid, &error).await {
                         return;
-                    }
-                    let at = self.clock.now() + AGAIN;
-                    self.waits(uid, Some(Wait::Retry { at, why: error.to_string() }));
-                    tokio::select! {
-                        () = self.pausing.cancelled() => return,
-                        () = self.clock.until(at) => {}
                     }
                 }
             }
+        }
+    }
+
+    /// An operation runs, or is to be undone and `why`. Returns whether that is on disk; if not,
+    /// the next life goes on with it.
+    pub(super) async fn record_run_with_retry(
+        self: &Arc<Self>,
+        uid: Uid,
+        why: Option<String>,
+    ) -> bool {
+        loop {
+            let recorded = self.transact(|live| {
+                let started = live.operation(uid).and_then(|operation| operation.started);
+                let (state, comment) = (State::Run, why.clone());
+                let change = Change::SetState {
+                    uid,
+                    state,
+                    comment,
+                    started,
+                    finished: None,
+                    outcome: None,
+                    updated: self.clock.now(),
+                };
+                Ok((vec![change], Running { uid, undone: why.clone() }))
+            });
+            let Err(error) = recorded.await else { return true };
+            tracing::error!(%uid, %error, "that an operation runs could not be recorded");
+            if !self.may_write_again(uid, &error).await {
+                return false;
+            }
+        }
+    }
+
+    /// Waits before something is written again that could not be. Returns whether it may be.
+    async fn may_write_again(&self, uid: Uid, error: &BackendError) -> bool {
+        if self.is_dead() {
+            return false;
+        }
+        let at = self.clock.now() + AGAIN;
+        self.waits(uid, Some(Wait::Retry { at, why: error.to_string() }));
+        tokio::select! {
+            biased;
+            () = self.pausing.cancelled() => false,
+            () = self.clock.until(at) => true,
         }
     }
 
@@ -226,4 +264,22 @@ impl Transaction for Ending {
             live.abandon_end(last.uid);
         }
     }
+}
+
+/// An operation that runs, and why it is to be undone if it is.
+struct Running {
+    uid: Uid,
+    undone: Option<String>,
+}
+
+impl Transaction for Running {
+    type Output = ();
+
+    fn commit(self, engine: &Engine, live: &mut Live) {
+        if live.runs(self.uid, self.undone) {
+            engine.publish_open(live, self.uid);
+        }
+    }
+
+    fn roll_back(self, _: &Engine, _: &mut Live) {}
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  function ── Ok ──────────────────────────────▶ DONE
-//!           ── Failed ──▶ undo in reverse ──────▶ ERROR
-//!           ── Cancelled ▶ undo in reverse ─┬───▶ CANCEL
+//!           ── Failed ──▶ record that it is undone ──▶ undo in reverse ──▶ ERROR
+//!           ── Cancelled ▶ likewise ────────┬───▶ CANCEL
 //!           │                               └───▶ ERROR, when something is left
 //!           ├─ Mismatch ─▶ nothing is undone ───▶ ERROR
 //!           └─ Leaving ─▶ nothing: the next owner of the state directory goes on
@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 
-use crate::domain::{Failure, State};
+use crate::domain::State;
 
 use super::core::Engine;
-use super::journal::{Context, Stop};
+use super::journal::{Context, Stop, panicked};
 use super::live::{End, Run};
 
 /// Starts an operation whose turn has come.
@@ -41,6 +41,11 @@ async fn run(engine: Arc<Engine>, run: Run) {
         () = engine.until_unleased(uid) => {}
         () = engine.leaving.cancelled() => return,
     }
+    // The next life knows nothing of the order in which operations were relaunched: of those that
+    // wait, none of these may have begun.
+    if operation.attempt > 0 && !resume && !engine.record_run_with_retry(uid, None).await {
+        return;
+    }
     let recorded = if resume {
         match engine.storage.steps(uid).await {
             Ok(recorded) => recorded,
@@ -54,7 +59,7 @@ async fn run(engine: Arc<Engine>, run: Run) {
     };
     let cx = Context::new(engine.clone(), kind.spec().clone(), &operation, cancel, recorded);
     drop(operation);
-    let function = kind.run(cx.clone(), &params);
+    let function = async { kind.run(cx.clone(), &params).await };
     let function = AssertUnwindSafe(cx.tracked(function)).catch_unwind();
     // The function comes first: what it has done is recorded, and its next step looks whether it is
     // to stop.
@@ -63,6 +68,10 @@ async fn run(engine: Arc<Engine>, run: Run) {
         result = function => result.unwrap_or_else(|panic| Err(Stop::Failed(panicked(&*panic)))),
         () = engine.leaving.cancelled() => Err(Stop::Leaving),
         () = cx.cancelled() => Err(Stop::Cancelled),
+    };
+    let stop = match cx.undoing() {
+        Some(undoing) if !matches!(stop, Err(Stop::Leaving | Stop::Mismatch(_))) => Err(undoing),
+        _ => stop,
     };
     let stop = match stop.and_then(|outcome| cx.all_read().map(|()| outcome)) {
         Ok(outcome) => cx.wait_for_rest().await.map(|()| outcome),
@@ -75,17 +84,35 @@ async fn run(engine: Arc<Engine>, run: Run) {
         Err(Stop::Leaving) => return cx.quiet().await,
         Err(stop) => {
             // Boxed: few operations need the room, and the others are started faster without it.
-            let undo = Box::pin(cx.tracked(cx.undo()));
+            let undo = Box::pin(cx.tracked(undo(&engine, &cx, &stop)));
             let undone = tokio::select! {
                 biased;
-                () = engine.leaving.cancelled() => return cx.quiet().await,
-                () = engine.outlived(uid) => return cx.quiet().await,
+                () = engine.leaving.cancelled() => None,
+                () = engine.outlived(uid) => None,
                 left = undo => left,
             };
-            conclude(stop, &undone)
+            match undone {
+                Some(left) => conclude(stop, &left),
+                None => return cx.quiet().await,
+            }
         }
     };
     engine.finish_with_retry(uid, end).await;
+}
+
+/// Undoes what an operation has begun. That it does is on disk before: a later life must not go on
+/// from steps that are undone. Returns what is left; `None`: the next life undoes it.
+async fn undo(engine: &Arc<Engine>, cx: &Context, stop: &Stop) -> Option<Vec<String>> {
+    if cx.has_begun() && cx.undoing().is_none() {
+        let why = match stop {
+            Stop::Failed(failure) => failure.message.clone(),
+            _ => "cancelled".to_owned(),
+        };
+        if !engine.record_run_with_retry(cx.uid(), Some(why)).await {
+            return None;
+        }
+    }
+    Some(cx.undo().await)
 }
 
 /// Where an operation stands after its undos, and what is to be said about it.
@@ -100,14 +127,4 @@ fn conclude(stop: Stop, left: &[String]) -> End {
         (_, None) => (State::Cancel, None),
     };
     End::of(state, comment)
-}
-
-/// A panic inside an operation is a defect of hostler's; the operator gets its words.
-fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
-    let words = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message");
-    Failure::new(format!("hostler itself failed, which is a defect worth reporting: {words}"))
 }

@@ -18,8 +18,10 @@ mod recorder;
 mod step;
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -81,6 +83,10 @@ struct Inner {
     created: Timestamp,
     resource: Option<ResourceId>,
     cancel: CancellationToken,
+    /// Why an earlier life began to undo it, if it did.
+    undoing: Option<Stop>,
+    /// Steps that an earlier life could not undo.
+    not_undone: Vec<Step>,
     /// Steps recorded as done by an earlier life, in order.
     recorded: Mutex<VecDeque<(Step, serde_json::Value)>>,
     taken: Mutex<Vec<ExecutedStep>>,
@@ -104,10 +110,22 @@ impl Context {
         cancel: CancellationToken,
         recorded: Vec<RecordedStep>,
     ) -> Self {
-        let recorded = recorded
-            .into_iter()
-            .filter(|(step, _)| step.attempt == operation.attempt && step.state == StepState::Done)
+        let own = |(step, _): &RecordedStep| step.attempt == operation.attempt;
+        let recorded: Vec<_> = recorded.into_iter().filter(own).collect();
+        let not_undone = recorded
+            .iter()
+            .filter(|(step, _)| step.state == StepState::UndoFailed)
+            .map(|(step, _)| step.clone())
             .collect();
+        // Where the first one is undone, nothing goes on from those behind it.
+        let recorded = (1..)
+            .zip(recorded)
+            .take_while(|(at, (step, _))| step.number == *at && step.state == StepState::Done)
+            .map(|(_, recorded)| recorded)
+            .collect();
+        let undoing = operation.comment.clone().map(|why| {
+            if operation.cancelling { Stop::Cancelled } else { Stop::Failed(Failure::new(why)) }
+        });
         Self {
             inner: Arc::new(Inner {
                 recorder,
@@ -117,6 +135,8 @@ impl Context {
                 created: operation.created,
                 resource: operation.resource,
                 cancel,
+                undoing,
+                not_undone,
                 recorded: Mutex::new(recorded),
                 taken: Mutex::default(),
                 children: Mutex::default(),
@@ -233,6 +253,16 @@ impl Context {
         }
     }
 
+    /// Why an earlier life began to undo it, if it did: nothing goes on from what may be undone.
+    pub(super) fn undoing(&self) -> Option<Stop> {
+        self.inner.undoing.clone()
+    }
+
+    /// Whether any step was begun, now or in an earlier life.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Looks whether the function, which has ended well, has asked for every recorded step.
     ///
     /// # Errors
@@ -256,7 +286,10 @@ impl Context {
     /// calls done must have been done. The next start knows.
     pub(super) async fn undo(&self) -> Vec<String> {
         self.quiet().await;
-        let mut left = Vec::new();
+        let taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let reached = u32::try_from(taken).unwrap_or(u32::MAX);
+        let not_undone = self.inner.not_undone.iter().filter(|step| step.number > reached);
+        let mut left: Vec<String> = not_undone.filter_map(|step| step.error.clone()).collect();
         let unread = self.unread();
         if !unread.is_empty() {
             left.push(format!("{} taken before and cannot be reached now", were(&unread)));
@@ -274,7 +307,8 @@ impl Context {
                 step: step.number,
                 ..Progress::default()
             });
-            match undo(cx.clone()).await {
+            let undo = AssertUnwindSafe(async { undo(cx.clone()).await }).catch_unwind();
+            match undo.await.unwrap_or_else(|panic| Err(panicked(&*panic))) {
                 Ok(()) => step.state = StepState::Undone,
                 Err(failure) => {
                     step.state = StepState::UndoFailed;
@@ -321,6 +355,16 @@ fn mismatch(why: impl std::fmt::Display) -> Stop {
         "{why}: another version of hostler began it. Nothing was run or undone; look at what its \
          steps have done, then cancel or relaunch it"
     )))
+}
+
+/// A panic inside an operation is a defect of hostler's; the operator gets its words.
+pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
+    let words = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    Failure::new(format!("hostler itself failed, which is a defect worth reporting: {words}"))
 }
 
 /// `step 'a' was`, `steps 'a', 'b' were`.

@@ -70,8 +70,8 @@ impl Lease {
         resource: Resource,
     ) -> impl Future<Output = Result<(), BackendError>> + Send {
         let changed = vec![Changed::Put(Arc::new(resource))];
-        let committing = Committing { changed, runs: None };
-        let put = self.engine.transact(|live| committing.stage(live, None, Vec::new()));
+        let committing = Committing { changed, runs: None, makes: None };
+        let put = self.engine.transact(|live| committing.stage(live, Vec::new()));
         run_to_completion(async move {
             let put = put.await;
             drop(self);

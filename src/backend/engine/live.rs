@@ -32,11 +32,15 @@ pub(in crate::backend) struct Live {
     last_uid: u64,
     /// Numbers below `last_uid` whose operations could not be written.
     unwritten: BTreeSet<Uid>,
+    /// How many changes are on their way to the disk whose answer somebody needs.
+    writing: usize,
     /// Resources whose removal is on its way to the disk. They are there until it is, and nothing
     /// new may be done with them.
     removing: BTreeSet<ResourceId>,
     /// Resources of which a new version is on its way to the disk, and how many of them.
     putting: BTreeMap<ResourceId, usize>,
+    /// Resources that are new, and on their way to the disk: they may turn out never to have been.
+    arriving: BTreeSet<ResourceId>,
     /// Resources that are there and could not be read.
     unreadable: BTreeSet<ResourceId>,
     /// Resources that a part of the backend works with: operations on them that start wait.
@@ -162,7 +166,7 @@ pub struct Failed {
 /// How it begins, and what can be seen.
 impl Live {
     /// What a storage held. Operations that were running or waiting are queued again: those that
-    /// ran before all others.
+    /// ran before all others, and those that were relaunched behind them.
     pub(super) fn new(kinds: &Kinds, lanes: &[(String, u32)], opened: Opened) -> Self {
         let mut queue = Queue::new(lanes.iter().map(|(name, width)| (&**name, *width)));
         for (name, width, state) in &opened.lanes {
@@ -173,9 +177,11 @@ impl Live {
         let parents: BTreeMap<Uid, Uid> =
             opened.operations.iter().filter_map(|it| Some((it.uid, it.parent?))).collect();
         let mut failed = Vec::new();
-        // Those that ran hold their resources already, so they stand before those that wait.
+        // Those that ran hold their resources already, so they stand before those that wait. One
+        // that waits may have begun all the same, but not where it was relaunched: so it stands
+        // before those, which asked again after it.
         let mut operations = opened.operations;
-        operations.sort_by_key(|operation| (operation.state != State::Run, operation.uid));
+        operations.sort_by_key(|it| (it.state != State::Run, it.attempt > 0, it.uid));
         for mut operation in operations {
             let params = std::mem::take(&mut operation.params);
             operation.params = hidden(&params);
@@ -221,8 +227,10 @@ impl Live {
             families,
             last_uid: opened.last_uid,
             unwritten: BTreeSet::new(),
+            writing: 0,
             removing: BTreeSet::new(),
             putting: BTreeMap::new(),
+            arriving: BTreeSet::new(),
             unreadable: opened.damaged.iter().filter_map(|row| row.resource).collect(),
             leased: BTreeSet::new(),
         }
@@ -381,9 +389,10 @@ impl Live {
     }
 
     /// Keeps operations on a resource from starting. Says whether that could be: not while one runs
-    /// that holds it, or somebody else keeps it.
+    /// that holds it, or somebody else keeps it, nor before it is on disk.
     pub(super) fn lease(&mut self, id: ResourceId) -> bool {
-        self.is_present(id) && !self.queue.is_held(id) && self.leased.insert(id)
+        let is_there = self.is_present(id) && !self.arriving.contains(&id);
+        is_there && !self.queue.is_held(id) && self.leased.insert(id)
     }
 
     /// Lets operations on a resource start again.
@@ -395,14 +404,25 @@ impl Live {
     fn put(&mut self, put: Vec<Arc<Resource>>) -> Replaced {
         let replaced = put.into_iter().map(|resource| {
             let before = self.inventory.resource(resource.id()).cloned();
+            if before.is_none() {
+                self.arriving.insert(resource.id());
+            }
             self.inventory.put(resource.clone());
             (resource, before)
         });
         Replaced(replaced.collect())
     }
 
+    /// What was put is on disk.
+    pub(super) fn arrive(&mut self, replaced: &Replaced) {
+        for (put, _) in &replaced.0 {
+            self.arriving.remove(&put.id());
+        }
+    }
+
     /// What was put could not be written.
     fn put_back(&mut self, replaced: Replaced) {
+        self.arrive(&replaced);
         for (put, before) in replaced.0 {
             self.inventory.put_back(&put, before);
         }

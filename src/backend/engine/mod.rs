@@ -31,6 +31,7 @@ mod recording;
 pub mod report;
 mod room;
 pub mod secrets;
+pub mod simulation;
 pub mod storage;
 pub mod store;
 mod submit;

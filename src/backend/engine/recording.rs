@@ -204,8 +204,8 @@ impl Engine {
         let mut changes = Vec::with_capacity(2);
         changes.extend(live.unrecorded_run(uid));
         changes.push(Change::Step(change.clone()));
-        let committing = Committing { changed, runs: Some(uid) };
-        let (changes, committing) = committing.stage(live, makes, changes)?;
+        let committing = Committing { changed, runs: Some(uid), makes };
+        let (changes, committing) = committing.stage(live, changes)?;
         Ok((changes, Some(committing)))
     }
 

@@ -14,6 +14,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// meanwhile; afterwards the work goes on.
 pub(super) async fn wait_for_room(engine: Arc<Engine>) {
     tokio::select! {
+        biased;
         () = engine.paused() => {}
         () = look_after(&engine) => {}
     }
@@ -43,6 +44,7 @@ async fn look_after(engine: &Arc<Engine>) {
         let full = |health: &Health| *health == Health::Full;
         while full(&health.borrow_and_update()) {
             tokio::select! {
+                biased;
                 _ = health.changed() => {}
                 () = engine.clock.until(engine.clock.now() + AGAIN) => {
                     // It looks for room whenever it is asked for anything.

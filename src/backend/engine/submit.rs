@@ -294,6 +294,7 @@ impl Transaction for Accepting {
     fn commit(self, engine: &Engine, live: &mut Live) -> Accepted {
         let uid = self.accepted.uid;
         live.written(uid);
+        live.arrive(&self.replaced);
         engine.publish_open(live, uid);
         for resource in self.replaced.living(live) {
             engine.publish_resource(resource);

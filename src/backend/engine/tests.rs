@@ -133,8 +133,9 @@ async fn a_put_of_what_is_gone_is_refused_and_not_written() {
         world.engine.inventory(|inventory| inventory.resource(thing(1)).cloned()).unwrap();
     world.engine.control(Control::Cancel { uid: make.uid }).await.unwrap();
     world.rest(make.uid).await;
-    let phantom = Committing { changed: vec![Changed::Put(Arc::new(phantom))], runs: None };
-    let put = world.engine.transact(|live| phantom.stage(live, None, Vec::new()));
+    let phantom =
+        Committing { changed: vec![Changed::Put(Arc::new(phantom))], runs: None, makes: None };
+    let put = world.engine.transact(|live| phantom.stage(live, Vec::new()));
     assert_eq!(put.await.unwrap_err().to_string(), format!("{} does not exist", thing(1)));
     for _ in 0..2 {
         assert_eq!(world.state(thing(1)), None);

@@ -295,6 +295,9 @@ impl StepBuilder<'_> {
         // From here on the effect may have happened in an earlier life, so its undo is due.
         let taken = ExecutedStep { step: step.clone(), result: None, undo: self.undo };
         inner.taken.lock().unwrap_or_else(PoisonError::into_inner).push(taken);
+        if let Some(stop) = self.cx.undoing() {
+            return Err(stop);
+        }
         if inner.cancel.is_cancelled() {
             return Err(Stop::Cancelled);
         }

@@ -54,18 +54,30 @@ impl Live {
         self.put(put)
     }
 
-    /// Takes a new operation out again, which could not be written. Its number is free as soon as
-    /// no later one is in use, so that numbers have no gaps.
+    /// Takes a new operation out again, which could not be written.
     pub fn retract(&mut self, uid: Uid, replaced: Replaced) {
         self.queue.withdraw(uid);
         if let Some(open) = self.open.remove(&uid) {
             self.families.leave(&open.operation);
         }
         self.unwritten.insert(uid);
-        while self.unwritten.remove(&Uid(self.last_uid)) {
+        self.put_back(replaced);
+    }
+
+    /// Changes are on their way to the disk.
+    pub const fn begin_write(&mut self) {
+        self.writing += 1;
+    }
+
+    /// Changes that were on their way are answered and taken in. Once no others are, the numbers
+    /// of operations that could not be written are free, so that numbers have no gaps: before
+    /// that, what is on its way may be about such an operation, and not about the next of its
+    /// number.
+    pub fn end_write(&mut self) {
+        self.writing -= 1;
+        while self.writing == 0 && self.unwritten.remove(&Uid(self.last_uid)) {
             self.last_uid -= 1;
         }
-        self.put_back(replaced);
     }
 
     /// Queues an operation in `ERROR` again, as `operation`; that is on its way to the disk.
@@ -113,17 +125,21 @@ impl Live {
         self.release(uid);
     }
 
-    /// An operation is to be undone, and that is on disk.
-    pub fn call_off(&mut self, uid: Uid, now: Timestamp) {
-        if let Some(open) = self.open.get_mut(&uid) {
-            let operation = open.operation_mut();
-            operation.cancelling = true;
-            operation.updated = now;
-            if let Some(cancel) = &open.cancel {
-                cancel.cancel();
-            }
-            self.queue.mark_cancelled(uid);
+    /// An attempt of an operation is to be undone, and that is on disk. Returns whether there is
+    /// anything left to call off: it may have failed by itself before that was heard of.
+    pub fn call_off(&mut self, uid: Uid, attempt: u32, now: Timestamp) -> bool {
+        let is_on = |open: &&mut Open| {
+            open.operation.attempt == attempt && open.operation.state != State::Error
+        };
+        let Some(open) = self.open.get_mut(&uid).filter(is_on) else { return false };
+        let operation = open.operation_mut();
+        operation.cancelling = true;
+        operation.updated = now;
+        if let Some(cancel) = &open.cancel {
+            cancel.cancel();
         }
+        self.queue.mark_cancelled(uid);
+        true
     }
 
     /// Changes the priority of an operation that has not started.
@@ -211,6 +227,19 @@ impl Live {
         if let Some(open) = self.open.get_mut(&uid) {
             open.run_recorded = true;
         }
+    }
+
+    /// The store knows that an operation runs, and why it is to be undone if it is. Returns whether
+    /// that is worth telling.
+    pub fn runs(&mut self, uid: Uid, undone: Option<String>) -> bool {
+        self.run_recorded(uid);
+        let Some(open) = self.open.get_mut(&uid) else { return false };
+        let is_new = undone.is_some() || open.operation.wait.is_some();
+        if is_new {
+            let operation = open.operation_mut();
+            (operation.comment, operation.wait) = (undone, None);
+        }
+        is_new
     }
 
     /// How far an operation is.

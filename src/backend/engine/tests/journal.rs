@@ -26,6 +26,7 @@ struct Walk(Arc<OperationSpec>, Arc<Script>);
 struct WalkParams {
     steps: usize,
     fail: Option<usize>,
+    panic: Option<usize>,
 }
 
 impl Walk {
@@ -34,6 +35,7 @@ impl Walk {
         let fields = vec![
             Field::required("steps", number(), "How many steps."),
             Field::optional("fail", number(), serde_json::Value::Null, "Which fails."),
+            Field::optional("panic", number(), serde_json::Value::Null, "Whose undo panics."),
         ];
         let steps = NAMES.map(Into::into).to_vec();
         let spec = OperationSpec { steps, ..spec("walk", Effect::Changes, fields) };
@@ -48,7 +50,7 @@ impl Kind for Walk {
 
     fn run(&self, cx: Context, params: &Params) -> BoxFuture<'static, Result<Outcome, Stop>> {
         let script = self.1.clone();
-        let WalkParams { steps, fail } = WalkParams::deserialize(params).unwrap();
+        let WalkParams { steps, fail, panic } = WalkParams::deserialize(params).unwrap();
         Box::pin(async move {
             for (at, name) in NAMES.into_iter().enumerate().take(steps) {
                 let undone = script.clone();
@@ -59,6 +61,7 @@ impl Kind for Walk {
                         let script = undone.clone();
                         async move {
                             script.point(&format!("undo {at}")).await;
+                            assert_ne!(panic, Some(at), "told to panic");
                             script.write(format!("undo {at}"));
                             Ok(())
                         }
@@ -331,4 +334,31 @@ async fn what_cannot_be_cut_short_ends_before_it_is_undone() {
     go_on.send(()).unwrap();
     assert_eq!(world.rest(uid).await.operation.state, State::Cancel);
     assert_eq!(world.script.log(), ["done", "undone"]);
+}
+
+#[tokio::test]
+async fn what_is_being_undone_is_not_taken_again_after_a_crash() {
+    let mut world = World::with(|script| vec![Walk::kind(script)]);
+    let script = world.script.clone();
+    script.stop_at("undo 0");
+    let uid = world.submit("walk", json!({ "steps": 2, "fail": 1 })).await.unwrap().uid;
+    script.stopped().await;
+    world.crash(|world| world.script.stop_at("")).await;
+    let operation = world.rest(uid).await.operation;
+    assert_eq!(operation.state, State::Error);
+    assert_eq!(operation.comment.as_deref(), Some("told to fail"));
+    assert_eq!(script.log(), ["do 0", "do 1", "undo 1", "undo 1", "undo 0"]);
+}
+
+#[tokio::test]
+async fn an_undo_that_panics_is_one_that_failed() {
+    let world = World::with(|script| vec![Walk::kind(script)]);
+    let params = json!({ "steps": 2, "fail": 1, "panic": 1 });
+    let uid = world.submit("walk", params).await.unwrap().uid;
+    let detail = world.rest(uid).await;
+    let comment = detail.operation.comment.unwrap();
+    assert!(comment.contains("could not be undone") && comment.contains("told to panic"));
+    let states: Vec<StepState> = detail.steps.iter().map(|step| step.state).collect();
+    assert_eq!(states, [StepState::Undone, StepState::UndoFailed]);
+    assert_eq!(world.script.log(), ["do 0", "do 1", "undo 0"]);
 }

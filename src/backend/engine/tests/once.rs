@@ -50,8 +50,8 @@ async fn what_was_asked_for_counts_and_not_what_became_of_it() {
     world.rest(using.uid).await;
     // What it names is gone by now: asked for anew, it would be refused.
     let gone = Changed::Remove(made.resource.unwrap());
-    let transaction = Committing { changed: vec![gone], runs: None };
-    world.engine.transact(|live| transaction.stage(live, None, Vec::new())).await.unwrap();
+    let transaction = Committing { changed: vec![gone], runs: None, makes: None };
+    world.engine.transact(|live| transaction.stage(live, Vec::new())).await.unwrap();
     let params = json!({ "thing": "one" });
     assert_eq!(world.submit_once("k", "use", params.clone()).await.unwrap(), using);
     assert_eq!(refusal(world.submit("use", params).await).reason, Reason::Existence);
