@@ -5,8 +5,9 @@ STATE ?=
 
 SEED ?=
 KILLS ?= 1000
+SECONDS ?= 60
 
-.PHONY: help run test chaos bench lint advisories install
+.PHONY: help run test fuzz chaos bench lint advisories install
 
 help: ## Say what there is to do
 	@awk -F":.*## " "/^[a-z]+:.*## / { printf \"  make %-11s %s\\n\", \$$1, \$$2 }" $(MAKEFILE_LIST)
@@ -21,6 +22,10 @@ run: ## Install what is missing, build, open the console (STATE=DIR for another 
 test: ## Install what the tests need on top, and run all of them
 	@.ci/install test
 	$(CARGO) test --features failpoints --no-fail-fast
+
+fuzz: ## Give whatever reads others' texts anything at all, SECONDS=60 for each reader
+	@.ci/install test
+	HOSTLER_FUZZ_SECONDS="$(SECONDS)" $(CARGO) test --features failpoints --test fuzz
 
 # The seed makes the same dice fall again; without one, the clock chooses.
 chaos: ## Kill it at every crash point, then KILLS=1000 times under load (SEED=N to repeat)

@@ -47,9 +47,11 @@ fn million() -> Sandbox {
     let insert = format!(
         "WITH RECURSIVE n(uid) AS \
          (SELECT 1 UNION ALL SELECT uid + 1 FROM n WHERE uid < {STORED_OPERATIONS}) \
-         INSERT INTO operation SELECT uid, 'vm_reboot', 2, '{{\"vm\":3}}', 'vm/3', 'web-3', \
-         'console:root', 0, 0, 0, NULL, 1700000000000 + uid, 1700000000000 + uid, \
-         1700000000000 + uid FROM n"
+         INSERT INTO operation (uid, kind, state, params, resource, resource_name, actor, \
+         priority, attempt, cancelling, created, started, finished, updated) \
+         SELECT uid, 'vm_reboot', 2, '{{\"vm\":3}}', 'vm/3', 'web-3', 'console:root', 0, 0, 0, \
+         1700000000000 + uid, 1700000000000 + uid, 1700000000000 + uid, 1700000000000 + uid \
+         FROM n"
     );
     connection.execute_batch(&insert).expect("a million operations");
     place

@@ -10,7 +10,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::ops::RangeInclusive;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -18,6 +21,9 @@ use toml::de::{DeTable, DeValue};
 
 /// The example that is shipped: every key with its default and what it is for.
 pub const EXAMPLE: &str = include_str!("../config.example.toml");
+
+/// The most bytes a configuration file has.
+const LARGEST_FILE: u64 = 1 << 20;
 
 /// Every key there is. `keymap.…` takes any action's name besides.
 pub const KEYS: &[&str] = &[
@@ -34,6 +40,8 @@ pub const KEYS: &[&str] = &[
     "lanes.image",
     "lanes.encode",
     "lanes.task",
+    "operations.keep",
+    "operations.keep_days",
     "log.level",
     "log.file",
 ];
@@ -60,6 +68,10 @@ pub struct Config {
     pub ascii: Option<bool>,
     /// The width of each lane that was told one, by its name.
     pub lanes: BTreeMap<String, u32>,
+    /// How many operations are kept.
+    pub keep_operations: Option<u32>,
+    /// Days an operation is kept after its end.
+    pub keep_operations_days: Option<u32>,
     /// The least a message must be to be written to the log.
     pub log_level: String,
     /// The log file; `None` for `hostler.log` in the state directory.
@@ -80,6 +92,8 @@ impl Default for Config {
             mouse: true,
             ascii: None,
             lanes: BTreeMap::new(),
+            keep_operations: None,
+            keep_operations_days: None,
             log_level: "info".to_owned(),
             log_file: None,
             keymap: BTreeMap::new(),
@@ -128,10 +142,9 @@ impl Config {
         let mut origin = Origin::default();
         let files = explicit.map_or_else(default_files, |file| vec![file.to_owned()]);
         for file in files {
-            match std::fs::read_to_string(&file) {
+            match read(&file) {
                 Ok(text) => config.merge(&file, &text, &mut origin)?,
-                Err(error)
-                    if explicit.is_none() && error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if explicit.is_none() && error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     return Err(ConfigError(format!("cannot read {}: {error}", file.display())));
                 }
@@ -187,6 +200,8 @@ impl Config {
                     _ => None,
                 }
             }
+            "operations.keep" => self.keep_operations = Some(value.whole(1000..=100_000_000)?),
+            "operations.keep_days" => self.keep_operations_days = Some(value.whole(1..=36_500)?),
             "log.level" => {
                 let level = value.one_of(&["error", "warn", "info", "debug", "trace"])?;
                 self.log_level = level.to_owned();
@@ -204,6 +219,22 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Reads a configuration file: a regular one, perhaps behind a link. A pipe would keep us waiting,
+/// and a device need not end.
+fn read(path: &Path) -> io::Result<String> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut text = String::new();
+    file.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST_FILE {
+        return Err(io::Error::other(format!("it has more than {} KiB", LARGEST_FILE >> 10)));
+    }
+    Ok(text)
 }
 
 /// The files that are read when none is named, the stronger one last.
@@ -238,7 +269,9 @@ fn flatten<'a>(prefix: &str, table: &'a DeTable<'a>, entries: &mut Vec<KeyValue<
         let key = format!("{prefix}{}", name.get_ref());
         let at = name.span().start;
         match value.get_ref() {
-            DeValue::Table(inner) if ["lanes", "log", "keymap"].contains(&key.as_str()) => {
+            DeValue::Table(inner)
+                if ["lanes", "operations", "log", "keymap"].contains(&key.as_str()) =>
+            {
                 flatten(&format!("{key}."), inner, entries);
             }
             DeValue::Table(_) if !KEYS.contains(&key.as_str()) => {
@@ -346,128 +379,4 @@ fn unknown(key: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    fn read(text: &str) -> Result<Config, String> {
-        let mut config = Config::default();
-        config
-            .merge(Path::new("c.toml"), text, &mut Origin::default())
-            .map(|()| config)
-            .map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn the_example_says_what_holds_without_it() {
-        let example = read(EXAMPLE).unwrap();
-        // What these are by default stands with those who use them; `tests/settings.rs` compares.
-        let told = Config {
-            share_mib: example.share_mib,
-            trash_days: example.trash_days,
-            stop_timeout_s: example.stop_timeout_s,
-            lanes: example.lanes.clone(),
-            ..Config::default()
-        };
-        assert_eq!(example, told);
-    }
-
-    #[test]
-    fn every_key_stands_in_the_example() {
-        // A '#' right before a key puts it out of force; prose has a space after it.
-        let all: String = EXAMPLE
-            .lines()
-            .map(|line| match line.strip_prefix('#') {
-                Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) => key,
-                _ => line,
-            })
-            .fold(String::new(), |all, line| all + line + "\n");
-        let mut origin = Origin::default();
-        Config::default().merge(Path::new("c.toml"), &all, &mut origin).unwrap();
-        let there: BTreeSet<&str> = origin.lines.keys().map(String::as_str).collect();
-        assert_eq!(there, KEYS.iter().copied().collect());
-    }
-
-    #[test]
-    fn what_is_said_is_taken() {
-        let config = read(
-            "share_mib = 0x200\nascii = 'always'\n[lanes]\nencode = 3\n[keymap]\nnew = 'N'\n\
-             quit = ['q', 'ctrl-c']",
-        )
-        .unwrap();
-        assert_eq!(config.share_mib, Some(512));
-        assert_eq!(config.trash_days, None);
-        assert_eq!(config.ascii, Some(true));
-        assert_eq!(config.lanes, BTreeMap::from([("encode".to_owned(), 3)]));
-        assert_eq!(config.keymap["quit"], ["q", "ctrl-c"]);
-        assert_eq!(config.keymap["new"], ["N"]);
-    }
-
-    #[test]
-    fn every_error_names_file_line_and_key() {
-        for (text, said) in [
-            (
-                "\nshare_mib = 10",
-                "c.toml, line 2: share_mib is 10; it must be a whole number from 64 to 65536",
-            ),
-            (
-                "share_mib = -1",
-                "c.toml, line 1: share_mib is -1; it must be a whole number from 64 to 65536",
-            ),
-            ("mouse = 'yes'", "c.toml, line 1: mouse is \"yes\"; it must be true or false"),
-            (
-                "state_dir = 'here'",
-                "c.toml, line 1: state_dir is \"here\"; it must be an absolute path in quotes",
-            ),
-            (
-                "\n\nshare_mb = 1",
-                "c.toml, line 3: share_mb is no key hostler knows; did you mean share_mib?",
-            ),
-            (
-                "[lane]\nvm = 1",
-                "c.toml, line 1: lane is no key hostler knows; config.example.toml has all of \
-                 them, remove it",
-            ),
-            (
-                "[lanes]\nmv = 1",
-                "c.toml, line 2: lanes.mv is no key hostler knows; did you mean lanes.vm?",
-            ),
-            ("lanes = 3", "c.toml, line 1: lanes is no key hostler knows; did you mean lanes.vm?"),
-            (
-                "[log]\nlevel = 'loud'",
-                "c.toml, line 2: log.level is \"loud\"; it must be one of \"error\", \"warn\", \
-                 \"info\", \"debug\", \"trace\"",
-            ),
-            (
-                "[keymap]\nquit = 3",
-                "c.toml, line 2: keymap.quit is 3; it must be a key in quotes, or a list of them",
-            ),
-            (
-                "theme = { a = 1 }",
-                "c.toml, line 1: theme is a TOML table; it must be a text in quotes",
-            ),
-        ] {
-            assert_eq!(read(text), Err(said.to_owned()), "{text}");
-        }
-        let broken = read("mouse = true\nshare_mib =").unwrap_err();
-        assert!(broken.starts_with("c.toml, line 2: ") && !broken.contains('\n'), "{broken}");
-        let twice = read("mouse = true\nmouse = false").unwrap_err();
-        assert!(twice.starts_with("c.toml, line 2: "), "{twice}");
-    }
-
-    #[test]
-    fn a_named_file_must_be_there() {
-        let error = Config::load(Some(Path::new("/nonexistent/c.toml"))).unwrap_err();
-        assert!(error.to_string().starts_with("cannot read /nonexistent/c.toml: "), "{error}");
-    }
-
-    #[test]
-    fn others_report_errors_in_the_same_way() {
-        let mut origin = Origin::default();
-        let text = "mouse = true\ntheme = 'plaid'";
-        Config::default().merge(Path::new("c.toml"), text, &mut origin).unwrap();
-        assert_eq!(origin.error("theme", "is no theme").0, "c.toml, line 2: theme is no theme");
-        assert_eq!(origin.files(), [Path::new("c.toml")]);
-    }
-}
+mod tests;

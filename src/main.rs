@@ -9,7 +9,7 @@ mod owner;
 #[path = "main/place.rs"]
 mod place;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ use anyhow::Context as _;
 use hostler::backend::drivers::{self, supervise};
 use hostler::backend::engine::store::damaged;
 use hostler::backend::{DirState, Embedded, find, operations, own};
-use hostler::cli::{self, Check, Cli, Command};
+use hostler::cli::{self, Check, Cli, CliError, Command};
 use hostler::config::{self, Config, Origin};
 use hostler::domain::{Backend, BackendError, Catalogue, Host};
 use hostler::ui;
@@ -52,8 +52,15 @@ fn main() -> ExitCode {
     let read = Config::load(named.as_deref());
     let told = read.as_ref().map(|(config, _)| config.clone()).unwrap_or_default();
     let kinds = operations::all(&place::settings(&config::default_state_dir(), &told));
-    let catalogue = Catalogue::new(kinds.into_iter().map(|entry| entry.spec));
-    let cli = match cli::parse(&catalogue, arguments) {
+    let mut catalogue = Catalogue::new(kinds.into_iter().map(|entry| entry.spec));
+    let mut parsed = cli::parse(&catalogue, &arguments);
+    if parsed.as_ref().is_err_and(cli::is_about_a_kind)
+        && let Some(there) = place::catalogue_there(cli::state_dir(&arguments), &told)
+    {
+        parsed = cli::parse(&there, &arguments);
+        catalogue = there;
+    }
+    let cli = match parsed {
         Ok(cli) => cli,
         // clap prints help to standard output with status 0 and errors to standard error with
         // 2.
@@ -64,15 +71,18 @@ fn main() -> ExitCode {
     log::flush();
     match ran {
         Ok(code) => code,
-        Err(error) => {
-            let status = match error.downcast_ref::<BackendError>() {
-                Some(BackendError::Unreachable { .. }) => 3,
-                _ => 1,
-            };
-            // With standard error gone, the status is all that can be said.
-            let _ = writeln!(std::io::stderr(), "hostler: {error:#}");
-            ExitCode::from(status)
-        }
+        Err(error) => cli_error(error).report(&mut std::io::stderr()),
+    }
+}
+
+/// What went wrong, as the one place sees it that decides exit statuses.
+fn cli_error(error: anyhow::Error) -> CliError {
+    if let Some(config::ConfigError(said)) = error.downcast_ref() {
+        return CliError::Usage(said.clone());
+    }
+    match error.downcast::<BackendError>() {
+        Ok(error) => CliError::Backend(error),
+        Err(error) => CliError::Failed(format!("{error:#}")),
     }
 }
 
@@ -89,6 +99,14 @@ fn run(cli: Cli, catalogue: &Catalogue, read: Read) -> anyhow::Result<ExitCode> 
         }
         _ => {}
     }
+    if let Some(command) = &cli.command
+        && command.asks_backend()
+    {
+        let (config, origin) = read.clone().map_err(anyhow::Error::new)?;
+        if let Some(code) = attached(&Place::new(&cli, config, origin), command, catalogue)? {
+            return Ok(code);
+        }
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // More than processors: a worker may wait for a slow disk in the middle of a step that is
         // not to be cut in two.
@@ -96,12 +114,13 @@ fn run(cli: Cli, catalogue: &Catalogue, read: Read) -> anyhow::Result<ExitCode> 
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    if let Some(Command::Doctor { deep: false, json }) = &cli.command {
+    if let Some(Command::Doctor { deep: false, compact: false, json }) = &cli.command {
         return runtime.block_on(doctor(&cli, &read, *json));
     }
     let (config, origin) = read.map_err(anyhow::Error::new)?;
     let place = Place::new(&cli, config, origin);
     match cli.command {
+        Some(Command::Doctor { compact: true, json, .. }) => return mending::compact(&place, json),
         Some(Command::Doctor { json, .. }) => return runtime.block_on(mending::deep(&place, json)),
         Some(Command::Recover { dry_run, json }) => {
             return runtime.block_on(mending::recover(&place, dry_run, json));
@@ -229,7 +248,7 @@ fn options(place: &Place) -> anyhow::Result<ui::Options> {
         read_only: place.read_only,
         mouse: config.mouse,
         ascii: config.ascii,
-        choices: Some(place.state_dir.join("console.json")),
+        preferences: Some(place.state_dir.join("console.json")),
         actor: place.actor("console"),
         ..ui::Options::default()
     })
@@ -289,6 +308,25 @@ async fn serve(place: &Place, take_over: bool) -> anyhow::Result<ExitCode> {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     serving.until_told(place, embedded, take_over).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A command of a script, where a backend runs already; `None` where none is found at once.
+///
+/// Scripts give many of these, so it starts no more than it uses.
+fn attached(
+    place: &Place,
+    command: &Command,
+    catalogue: &Catalogue,
+) -> anyhow::Result<Option<ExitCode>> {
+    if find(&place.state_dir)? != DirState::Ours {
+        return Ok(None);
+    }
+    let own = command.names_what_is_known().then_some(catalogue);
+    place::one_thread()?.block_on(async {
+        let Some(client) = place.find_backend(own).await? else { return Ok(None) };
+        place.look_after(&client);
+        Ok(Some(carry_out(place, command.clone(), Arc::new(client), None).await?))
+    })
 }
 
 /// A command of a script: asked of the backend that runs, or of one that lives as long as the

@@ -39,7 +39,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use hostler::domain::{Answer, Backend, Control, LaneChange, Operation, Query, State, Submit};
+use hostler::domain::{
+    Backend, BackendExt, Control, LaneChange, Operation, State, Submit, question,
+};
 use hostler::wire::client::Client;
 use rustix::process::Signal;
 
@@ -147,7 +149,7 @@ async fn make_base(client: &Client, ledger: &Mutex<Ledger>) {
         kind: "image_build".to_owned(),
         params: params.as_object().expect("an object").clone(),
         actor: "chaos-base".to_owned(),
-        priority: 0,
+        ..Submit::default()
     };
     let accepted = client.submit(submit).await.expect("the image is accepted");
     let told = ("image_build".to_owned(), RequestOutcome::Accepted(accepted.uid));
@@ -240,10 +242,8 @@ async fn failed(client: &Client) -> Vec<Operation> {
 
 /// How many operations run or wait.
 async fn in_flight(client: &Client) -> Option<u64> {
-    match client.query(Query::InFlight).await {
-        Ok(Answer::InFlight(flight)) => Some(flight.running + flight.waiting),
-        _ => None,
-    }
+    let flight = client.ask(question::GetInFlight).await.ok()?;
+    Some(flight.running + flight.waiting)
 }
 
 /// Compares what there is with what was said, before and after one more start.

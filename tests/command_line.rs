@@ -106,6 +106,89 @@ fn detail(operation: Operation) -> Result<Answer> {
 }
 
 #[tokio::test]
+async fn what_is_given_for_no_field_is_not_repeated() {
+    let fake = Fake::new();
+    for line in [
+        "run vm_create hostname=w os=1 pasword=hunter22",
+        "run vm_create hostname=w os=1 pasword=hunter22 --dry-run",
+        "run vm_create hostname=w os=1 hunter22",
+        "run vm_create hostname=w os=1 --password=hunter22",
+        "run task_create name=n kind=vm_create params.pasword=hunter22",
+        "operation relaunch 7 hunter22",
+        "operation relaunch hunter22 shares=2",
+    ] {
+        fake.will_answer(Ok(Answer::Lanes(Vec::new())));
+        let ended = run(&fake, line).await;
+        assert!(!ended.err.contains("hunter22"), "{line}: {}", ended.err);
+        assert!(!ended.out.contains("hunter22"), "{line}: {}", ended.out);
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_is_shown_moves_the_cursor_or_turns_the_line() {
+    let evil = "a\u{1b}[2J\u{9b}m\u{202e}b\u{200b}";
+    let shown = "a\u{fffd}[2J\u{fffd}m\u{fffd}b\u{fffd}";
+    let fake = Fake::new();
+    fake.will_answer(Ok(Answer::Page(Page {
+        total: 1,
+        offset: 0,
+        rows: Rows::Resources(vec![fake::vm(3, evil)]),
+    })));
+    let ended = run(&fake, "list vms").await;
+    assert!(ended.with(0).out.contains(shown), "{:?}", ended.out);
+    let refusal = Refusal::new(Reason::State, evil);
+    let preview = Preview {
+        refusal: Some(refusal),
+        effects: vec![evil.to_owned()],
+        commands: vec![evil.to_owned()],
+        space: None,
+    };
+    fake.will_answer(Ok(Answer::Preview(preview)));
+    let ended = run(&fake, "run vm_delete vm=3 --dry-run").await;
+    assert_eq!(ended.with(1).out, format!("{shown}\n$ {shown}\n"));
+    assert_eq!(ended.err, format!("hostler: {shown}\n"));
+    // A program gets it as it is.
+    fake.will_answer(Ok(Answer::Page(Page {
+        total: 1,
+        offset: 0,
+        rows: Rows::Resources(vec![fake::vm(3, evil)]),
+    })));
+    let json = run(&fake, "list vms --json").await.json();
+    assert_eq!(json["rows"]["resources"][0]["name"], evil);
+}
+
+#[tokio::test]
+async fn every_reason_has_its_status() {
+    let reasons = [
+        (Reason::Type, 2),
+        (Reason::Syntax, 2),
+        (Reason::Value, 2),
+        (Reason::Existence, 1),
+        (Reason::Privileges, 1),
+        (Reason::State, 1),
+        (Reason::OperationPending { uid: Uid(7) }, 1),
+    ];
+    let message = || "so it is".to_owned();
+    let errors = reasons
+        .map(|(reason, status)| (BackendError::Refused(Refusal::new(reason, "no")), status))
+        .into_iter()
+        .chain([
+            (BackendError::not_found("vm/9"), 1),
+            (BackendError::Failed { message: message() }, 1),
+            (BackendError::Unreachable { message: message() }, 3),
+        ]);
+    for (error, status) in errors {
+        let fake = Fake::new();
+        fake.accepted.lock().unwrap().push_back(Err(error.clone()));
+        run(&fake, "run vm_delete vm=9").await.with(status);
+        fake.controlled.lock().unwrap().push_back(Err(error.clone()));
+        run(&fake, "operation cancel 9").await.with(status);
+        fake.will_answer(Err(error));
+        run(&fake, "list vms").await.with(status);
+    }
+}
+
+#[tokio::test]
 async fn refusals_and_lost_backends_end_with_their_status() {
     let fake = Fake::new();
     let refusal = Refusal::field(Reason::Existence, "vm", "9", "vm/9 does not exist");
@@ -339,4 +422,33 @@ fn every_kind_is_in_completions_man_page_and_help() {
         }
     }
     cli::command(&catalogue).debug_assert();
+}
+
+#[tokio::test]
+async fn a_key_is_asked_with_and_an_outcome_is_told() {
+    let fake = Fake::new();
+    run(&fake, "run vm_delete vm=3 --key nightly-7").await.with(0);
+    let Some(Asked::Submit(submit)) = fake.asked().pop() else { panic!("nothing was asked for") };
+    assert_eq!(submit.key.as_deref(), Some("nightly-7"));
+
+    let made = Operation {
+        outcome: Some(Outcome::new("made 3 \u{1b}things", json!({ "things": 3 }))),
+        ..fake::operation(1, State::Done)
+    };
+    fake.will_answer(detail(made.clone()));
+    let ended = run(&fake, "run vm_delete vm=3 --wait").await;
+    ended.with(0);
+    assert_eq!(ended.out, "#1 vm_create web-3 DONE: made 3 things\n");
+    fake.will_answer(detail(made.clone()));
+    let ended = run(&fake, "run vm_delete vm=3 --wait --json").await;
+    ended.with(0);
+    let told: Json = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(told["outcome"]["data"]["things"], 3);
+    fake.will_answer(detail(made.clone()));
+    let shown = run(&fake, "show operation/1").await.out;
+    assert!(shown.contains("outcome          made 3 things\n    things         3"), "{shown}");
+    let rows = Rows::Operations(vec![made]);
+    fake.will_answer(Ok(Answer::Page(Page { total: 1, offset: 0, rows })));
+    let listed = run(&fake, "list operations").await.out;
+    assert!(listed.contains("made 3 things"), "{listed}");
 }

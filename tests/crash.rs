@@ -225,10 +225,13 @@ fn a_vm_is_created_once_whenever_the_backend_dies() {
     let _alone = alone();
     let mut place = Sandbox::new();
     place.done("image_build", &["recipe=tiny"]);
+    // With a disk, so that every step is taken.
+    place.done("disk_create", &["name=data", "size_mb=5"]);
     let password = place.secret("correct horse");
     for (number, point) in crash_points("vm_create").iter().enumerate() {
         let name = format!("hostname=web-{number}");
-        crash_and_go_on(&mut place, point, "vm_create", &[&name, "os=tiny", &password]);
+        let fields = [&*name, "os=tiny", "disks=data", &*password];
+        crash_and_go_on(&mut place, point, "vm_create", &fields);
         let vms = place.list("vms");
         assert_eq!(vms.len(), 1, "{point}: {vms:#?}");
         assert_eq!(vms[0]["state"], "running", "{point}");
@@ -238,6 +241,7 @@ fn a_vm_is_created_once_whenever_the_backend_dies() {
         place.done("vm_stop", &[&vm, "force=yes"]);
         place.done("vm_delete", &[&vm]);
         assert!(place.guests().is_empty(), "{point}");
+        assert_eq!(place.list("disks")[0]["state"], "free", "{point}");
     }
 }
 

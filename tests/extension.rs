@@ -20,8 +20,8 @@ mod stage;
 
 use hostler::cli::{self, Session, Terminal};
 use hostler::domain::*;
-use hostler::ui::action::table;
-use hostler::ui::keymap::Keymap;
+use hostler::ui::input::keymap::Keymap;
+use hostler::ui::windows::actions;
 use serde_json::{Value as Json, json};
 use stage::Stage;
 
@@ -90,7 +90,7 @@ fn console() -> Stage {
     fake.resources.extend(pools());
     Stage::with(fake, (120, 30), |setup| {
         setup.catalogue = catalogue();
-        setup.keymap = Keymap::new(table(&catalogue()), &[]).unwrap();
+        setup.keymap = Keymap::new(actions(&catalogue()), &[]).unwrap();
     })
 }
 
@@ -130,16 +130,16 @@ fn the_tab_the_list_and_the_details_are_drawn_from_the_description() {
     assert!(stage.text().contains("✖ degraded"), "{}", stage.text());
     // It needs a person, and is gone to like any other.
     stage.keys("1");
-    let pools = |stage: &Stage| stage.model.tab.many() == "pools";
+    let pools = |stage: &Stage| stage.app.model.tab.many() == "pools";
     let gone_to = (0..20).any(|_| pools(stage.keys("!")));
-    assert!(gone_to && stage.model.pane().selected == Some(2), "{}", stage.text());
+    assert!(gone_to && stage.app.model.pane().selected == Some(2), "{}", stage.text());
 }
 
 #[test]
 fn filters_and_orders_take_its_columns() {
     let mut stage = console();
     stage.keys("2 / \"space>2GiB\" enter");
-    assert_eq!(stage.model.pane().total, 1);
+    assert_eq!(stage.app.model.pane().total, 1);
     assert!(stage.text().contains("slow"), "{}", stage.text());
     stage.keys("esc o");
     assert!(stage.text().contains("space"), "{}", stage.text());
@@ -164,6 +164,25 @@ fn the_operation_has_its_key_its_form_and_its_place_in_the_palette() {
     assert!(stage.text().contains("slow pool/2"), "{}", stage.text());
     stage.keys("esc ?");
     assert!(stage.text().contains("On Pools"), "{}", stage.text());
+}
+
+#[test]
+fn a_kind_with_a_field_of_an_unknown_type_is_there_and_says_why_it_cannot_be_asked_for() {
+    let mut newer = operations();
+    newer[0]["fields"][1]["type"] = "of a later version".into();
+    let resources: Vec<ResourceSpec> = serde_json::from_value(descriptions()).unwrap();
+    let newer = Catalogue::read(&resources, newer).unwrap();
+    let mut fake = fake_backend::Fake::full();
+    fake.resources.extend(pools());
+    let mut stage = Stage::with(fake, (120, 30), |setup| {
+        setup.keymap = Keymap::new(actions(&newer), &[]).unwrap();
+        setup.catalogue = newer;
+    });
+    stage.keys("2");
+    assert!(stage.text().lines().last().unwrap().contains("C scrub"), "{}", stage.text());
+    stage.keys("C");
+    assert!(stage.text().contains("pool_scrub needs a newer hostler"), "{}", stage.text());
+    assert!(stage.submitted().is_empty());
 }
 
 /// A line for the command line, and what it prints.

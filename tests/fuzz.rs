@@ -3,8 +3,9 @@
 //! and ffprobe. Nothing may panic, take long or grow without bound; what is printed reads as it
 //! was.
 //!
-//! `make test` tries the corpora in `__fuzz__/` and what the dice give for a second each. Built
-//! with bolero's flags for it, the same targets run under libFuzzer.
+//! `make test` tries the corpora in `__fuzz__/` and what the dice give for a second each, `make
+//! fuzz` for longer. They run without `cargo bolero`, which would need a nightly compiler and a
+//! tool installed beside it; built with bolero's flags, the same targets run under libFuzzer.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,14 +27,17 @@ use hostler::domain::{
     Answer, Catalogue, Control, Event, Every, Filter, OperationSpec, Query, Repeat, ResourceId,
     ResourceSpec, Subject, Submit, Uid, Value, Vm,
 };
-use hostler::wire::native;
+use hostler::wire::{Version, native};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// How long each target is tried in `make test`.
-const TIME_PER_TARGET: Duration = Duration::from_secs(1);
+/// How long each target is tried: a second in `make test`, as long as it is told in `make fuzz`.
+fn time() -> Duration {
+    let told = std::env::var("HOSTLER_FUZZ_SECONDS").ok();
+    Duration::from_secs(told.map_or(1, |seconds| seconds.parse().expect("a number of seconds")))
+}
 
 /// Reads something, and when that works, reads it as it was from how it is printed.
 fn there_and_back<T>(bytes: &[u8])
@@ -53,7 +57,7 @@ where
 fn native_requests() {
     let kinds = operations::all(&Settings::new("/nowhere".into()));
     let catalogue = Catalogue::new(kinds.into_iter().map(|entry| entry.spec));
-    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
+    check!().with_test_time(time()).for_each(|bytes: &[u8]| {
         there_and_back::<Query>(bytes);
         there_and_back::<Control>(bytes);
         there_and_back::<Submit>(bytes);
@@ -77,12 +81,12 @@ fn native_requests() {
 
 #[test]
 fn native_answers() {
-    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
+    check!().with_test_time(time()).for_each(|bytes: &[u8]| {
         there_and_back::<Event>(bytes);
         there_and_back::<Answer>(bytes);
         there_and_back::<Vec<OperationSpec>>(bytes);
         there_and_back::<Vec<ResourceSpec>>(bytes);
-        let error = native::error_from(500, bytes).to_string();
+        let error = native::error_from(500, bytes, &Version::Untold).to_string();
         assert!(error.len() <= bytes.len() * 3 + 1000, "{error}");
         if let Ok(event) = serde_json::from_slice::<Event>(bytes) {
             let line = native::event_line(&event).expect("a line");
@@ -93,7 +97,7 @@ fn native_answers() {
 
 #[test]
 fn config() {
-    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
+    check!().with_test_time(time()).for_each(|bytes: &[u8]| {
         let (mut config, mut origin) = (Config::default(), Origin::default());
         let text = String::from_utf8_lossy(bytes);
         if let Err(complaint) = config.merge(Path::new("/etc/h.toml"), &text, &mut origin) {
@@ -106,7 +110,7 @@ fn config() {
 
 #[test]
 fn filter() {
-    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
+    check!().with_test_time(time()).for_each(|bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
         let (of, now) = (Subject::Resources(Vm::KIND), Zoned::default());
         let filter = match Filter::parse(&text, of, &now) {
@@ -132,7 +136,7 @@ fn filter() {
 
 #[test]
 fn names() {
-    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
+    check!().with_test_time(time()).for_each(|bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
         if let Ok(id) = text.parse::<ResourceId>() {
             assert_eq!(id.to_string().parse(), Ok(id));
@@ -150,7 +154,7 @@ fn names() {
 fn timetable() {
     let zones = ["UTC", "Europe/Berlin", "Pacific/Apia"];
     let zones = zones.map(|name| TimeZone::get(name).expect("a time zone"));
-    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
+    check!().with_test_time(time()).for_each(|bytes: &[u8]| {
         there_and_back::<Repeat>(bytes);
         let Ok(repeat) = serde_json::from_slice::<Repeat>(bytes) else { return };
         for zone in &zones {
@@ -167,14 +171,14 @@ fn timetable() {
 
 #[test]
 fn qmp() {
-    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
+    check!().with_test_time(time()).for_each(|bytes: &[u8]| {
         let _ = fuzz::qmp(&String::from_utf8_lossy(bytes));
     });
 }
 
 #[test]
 fn ffmpeg_progress() {
-    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
+    check!().with_test_time(time()).for_each(|bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
         for duration in [None, Some(0.0), Some(12.5), Some(f64::MAX)] {
             let Some(meter) = fuzz::progress(&text, duration) else { continue };
@@ -188,7 +192,7 @@ fn ffmpeg_progress() {
 
 #[test]
 fn ffprobe_report() {
-    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
+    check!().with_test_time(time()).for_each(|bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
         let Ok(media) = fuzz::probe(&text) else { return };
         for seconds in [media.duration_s, media.video_s, media.audio_s, media.fps] {
@@ -200,14 +204,14 @@ fn ffprobe_report() {
 
 #[test]
 fn qemu_img_info() {
-    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
+    check!().with_test_time(time()).for_each(|bytes: &[u8]| {
         let _ = fuzz::disk_info(&String::from_utf8_lossy(bytes));
     });
 }
 
 #[test]
 fn checksum_list() {
-    check!().with_test_time(TIME_PER_TARGET).for_each(|bytes: &[u8]| {
+    check!().with_test_time(time()).for_each(|bytes: &[u8]| {
         let found = fuzz::checksum(&String::from_utf8_lossy(bytes), "disk.qcow2");
         let is_hash = |hash: String| {
             [64, 128].contains(&hash.len()) && hash.bytes().all(|byte| byte.is_ascii_hexdigit())

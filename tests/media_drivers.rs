@@ -8,6 +8,8 @@
 
 #[path = "media_drivers/encoding.rs"]
 mod encoding;
+#[path = "media_drivers/hostile.rs"]
+mod hostile;
 #[path = "media_drivers/images.rs"]
 mod images;
 #[path = "media_drivers/ordinary_user.rs"]

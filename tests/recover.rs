@@ -236,3 +236,24 @@ fn qemu_img(arguments: &[&str]) {
     let status = Command::new("qemu-img").args(arguments).status().expect("qemu-img is installed");
     assert!(status.success(), "{arguments:?}");
 }
+
+#[test]
+fn a_database_is_made_smaller_where_nobody_works_with_it() {
+    let mut place = Sandbox::new();
+    place.serve(&[]);
+    place.done("disk_create", &["name=data", "size_mb=20"]);
+    let refused = place.run(&["doctor", "--compact"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("another hostler runs"), "{said}");
+    place.end();
+    let database = rusqlite::Connection::open(place.dir().join("hostler.db")).unwrap();
+    let fill = "CREATE TABLE waste (a); INSERT INTO waste VALUES (zeroblob(8000000)); \
+                DROP TABLE waste";
+    database.execute_batch(fill).unwrap();
+    database.close().unwrap();
+    let size = || fs::metadata(place.dir().join("hostler.db")).unwrap().len();
+    let before = size();
+    place.ok(&["doctor", "--compact"]);
+    assert!(size() < before / 10, "{} of {before}", size());
+    assert_eq!(place.list("disks").len(), 1);
+}

@@ -13,6 +13,8 @@ mod events;
 mod fake_backend;
 #[path = "screens/filters.rs"]
 mod filters;
+#[path = "screens/forms.rs"]
+mod forms;
 #[path = "screens/keys.rs"]
 mod keys;
 #[path = "screens/lists.rs"]
@@ -21,13 +23,17 @@ mod lists;
 mod many;
 #[path = "screens/plots.rs"]
 mod plots;
+#[path = "screens/questions.rs"]
+mod questions;
+#[path = "screens/serial.rs"]
+mod serial;
 #[path = "support/stage.rs"]
 mod stage;
 
 use fake_backend::Fake;
-use hostler::ui::model::Modal;
 use hostler::ui::msg::Msg;
-use hostler::ui::theme::Theme;
+use hostler::ui::style::theme::Theme;
+use hostler::ui::windows::console::Console;
 use stage::{Stage, text};
 
 /// Every pane and window: its name, whether the box is bare, and the keys that lead there.
@@ -72,7 +78,7 @@ fn scene(bare: bool, keys: &str, size: (u16, u16)) -> Stage {
     let fake = if bare { Fake::bare() } else { Fake::full() };
     let mut stage = Stage::new(fake, size);
     stage.keys(keys);
-    if let Some(Modal::Console(_)) = stage.model.modals.last() {
+    if stage.app.front_as::<Console>().is_some() {
         stage.send(Msg::SerialOpened(3, Ok(())));
         stage.send(Msg::SerialOutput(
             3,

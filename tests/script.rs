@@ -9,6 +9,8 @@
 
 #[path = "script/bad_days.rs"]
 mod bad_days;
+#[path = "script/brink.rs"]
+mod brink;
 #[path = "support/hostler.rs"]
 mod hostler;
 #[path = "support/small_filesystem.rs"]
@@ -71,10 +73,10 @@ fn statuses_and_one_line_errors() {
         ("name=\u{1b}[31mred", "name"),
         ("name=two\nlines", "name"),
     ] {
-        let said = one_line_error(&place.run(&["run", "disk_create", field, "size_mb=8"]), 1);
+        let said = one_line_error(&place.run(&["run", "disk_create", field, "size_mb=8"]), 2);
         assert!(said.contains(name), "{said}");
     }
-    let said = one_line_error(&place.run(&["run", "disk_create", "name=a", "size_mb=0"]), 1);
+    let said = one_line_error(&place.run(&["run", "disk_create", "name=a", "size_mb=0"]), 2);
     assert!(said.contains("size_mb"), "{said}");
     assert_eq!(place.json(&["list", "operations"])["total"], 0, "nothing of it was queued");
 

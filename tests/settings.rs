@@ -18,6 +18,8 @@ fn the_example_says_what_holds_without_it() {
     let settings = Settings::new("/nowhere".into());
     assert_eq!(example.share_mib, Some(settings.share_mib));
     assert_eq!(example.trash_days, Some(settings.trash_days));
+    assert_eq!(example.keep_operations.map(u64::from), Some(settings.keep_operations));
+    assert_eq!(example.keep_operations_days, settings.keep_operations_days);
     assert_eq!(example.stop_timeout_s.map(u64::from), Some(settings.stop_timeout.as_secs()));
     assert_eq!(example.lanes, BTreeMap::from_iter(settings.lanes));
 }

@@ -22,7 +22,8 @@ use hostler::backend::operations::{Context, Entry, Kind, Stop};
 use hostler::backend::settings::Settings;
 use hostler::backend::{Embedded, drivers, own};
 use hostler::domain::{
-    Answer, Backend, Control, Effect, Hint, LaneChange, OperationSpec, Query, Risk, Submit, Task,
+    Answer, Backend, Control, Effect, Hint, LaneChange, OperationSpec, Outcome, Query, Risk,
+    Submit, Task,
 };
 
 /// Callers that submit at once, each waiting for its own acknowledgement.
@@ -45,8 +46,8 @@ impl Kind for NoOp {
         spec("no_op")
     }
 
-    async fn run(_: Context, _: Noop) -> Result<(), Stop> {
-        Ok(())
+    async fn run(_: Context, _: Noop) -> Result<Outcome, Stop> {
+        Ok(Outcome::default())
     }
 }
 
@@ -145,7 +146,10 @@ fn bare(dir: &Path, count: u64) -> f64 {
     connection.pragma_update(None, "synchronous", "FULL").expect("FULL");
     connection.pragma_update(None, "wal_autocheckpoint", 4096).expect("checkpoint");
     connection
-        .execute_batch(include_str!("../../src/backend/engine/store/schema.sql"))
+        .execute_batch(concat!(
+            include_str!("../../src/backend/engine/store/schema.sql"),
+            include_str!("../../src/backend/engine/store/migrations/2.sql"),
+        ))
         .expect("the same tables");
     let (requests, waiting) = mpsc::channel::<(u64, tokio::sync::oneshot::Sender<()>)>();
     let writer = std::thread::spawn(move || {

@@ -7,7 +7,7 @@ use hostler::backend::operations::{AdmissionContext, Context, Entry, Kind, Stop}
 use hostler::backend::settings::Settings;
 use hostler::domain::{
     Answer, Backend, Effect, Field, FieldType, LaneChange, LockMode, LockRule, OperationSpec,
-    Params, Query, Repeat, Resource, Submit, Task,
+    Outcome, Params, Query, Repeat, Resource, Submit, Task,
 };
 
 use super::{Noop, change_lane, ended, fresh, no_op, runtime, settled, spec, start, submits};
@@ -15,7 +15,7 @@ use super::{Noop, change_lane, ended, fresh, no_op, runtime, settled, spec, star
 /// Operations that wait.
 const PENDING: u64 = 100_000;
 /// Resources beside them at a start.
-const RESOURCES: u64 = 10_000;
+const RESOURCE_COUNT: u64 = 10_000;
 
 /// Makes a resource.
 struct Make;
@@ -45,8 +45,8 @@ impl Kind for Make {
         }))
     }
 
-    async fn run(_: Context, _: Noop) -> Result<(), Stop> {
-        Ok(())
+    async fn run(_: Context, _: Noop) -> Result<Outcome, Stop> {
+        Ok(Outcome::default())
     }
 }
 
@@ -73,8 +73,8 @@ impl Kind for Touch {
         }
     }
 
-    async fn run(_: Context, _: Touched) -> Result<(), Stop> {
-        Ok(())
+    async fn run(_: Context, _: Touched) -> Result<Outcome, Stop> {
+        Ok(Outcome::default())
     }
 }
 
@@ -94,7 +94,7 @@ fn touch_one(_: u64) -> Submit {
 
 /// The operations spread over all resources.
 fn touch_any(left: u64) -> Submit {
-    touch(left % RESOURCES + 1)
+    touch(left % RESOURCE_COUNT + 1)
 }
 
 fn touch(task: u64) -> Submit {
@@ -177,7 +177,7 @@ fn start_up() {
     let dir = fresh();
     let runtime = runtime();
     let took = runtime.block_on(async {
-        let backend = prepared(dir.path(), RESOURCES).await;
+        let backend = prepared(dir.path(), RESOURCE_COUNT).await;
         submits(&backend, PENDING, touch_any).await;
         backend.leave(false).await;
         drop(backend);
@@ -192,7 +192,7 @@ fn start_up() {
     });
     runtime.shutdown_timeout(Duration::from_secs(5));
     let took = took.as_secs_f64() * 1000.0;
-    println!("start with {RESOURCES}, {PENDING}:     {took:>9.0} ms (at most 1000)");
+    println!("start with {RESOURCE_COUNT}, {PENDING}:     {took:>9.0} ms (at most 1000)");
 }
 
 /// Measures, and says it.

@@ -21,7 +21,7 @@ use super::settings::Settings;
 use super::state_files;
 use super::watchers::keeper::{self, Keeper};
 use super::watchers::timekeeper::Timekeeper;
-use super::watchers::{Site, observer, scheduler};
+use super::watchers::{Site, observer, pruner, scheduler};
 
 /// The most rows a list answers with.
 const MOST_ROWS: u32 = 10_000;
@@ -35,8 +35,8 @@ const MOST_IN_FLIGHT: usize = 200;
 pub struct Embedded {
     pub(super) engine: Arc<Engine>,
     /// What answers questions about what the engine does not hold in memory.
-    store: Store,
-    site: Arc<Site>,
+    pub(super) store: Store,
+    pub(super) site: Arc<Site>,
     keeper: Arc<Keeper>,
     /// Nothing once it has been left.
     owned: Arc<Mutex<Option<Owned>>>,
@@ -75,12 +75,14 @@ impl Embedded {
         let keeper = Arc::new(Keeper::new(site.clone(), store.clone()));
         let observed = engine.watch(observer::concerns);
         let scheduled = engine.watch(scheduler::concerns);
+        let ended = engine.watch(pruner::concerns);
         engine.dispatch();
         let (dir, clock) = (&site.settings().state_dir, &*site.ports().clock);
         let time = Timekeeper::resume(dir, clock);
         engine.spawn(keeper.clone().run());
         engine.spawn(observer::run(site.clone(), observed, time.clone()));
-        engine.spawn(scheduler::run(site.clone(), scheduled, time));
+        engine.spawn(scheduler::run(site.clone(), scheduled, time.clone()));
+        engine.spawn(pruner::run(site.clone(), store.clone(), ended, time));
         let (dir, pid) = (dir.display(), std::process::id());
         let version = env!("CARGO_PKG_VERSION");
         tracing::info!("hostler {version}, process {pid}, owns {dir}");
@@ -215,7 +217,7 @@ impl Embedded {
             Query::Host => Answer::Host(Box::new((*self.site.host()).clone())),
             Query::Timeline => {
                 let now = self.site.ports().clock.now();
-                let zone = self.site.settings().time_zone.clone();
+                let zone = self.site.settings().time_zone();
                 let tasks: Vec<Task> = engine.inventory(|inventory| {
                     let tasks = inventory.of(Task::KIND).filter_map(|it| match &**it {
                         Resource::Task(task) if task.active => Some(task.clone()),

@@ -1,6 +1,7 @@
 //! What operations may know of the configuration and of the files in `assets/`.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -19,14 +20,18 @@ pub struct Settings {
     pub stop_timeout: Duration,
     /// How long a deleted disk stays in the trash, in days.
     pub trash_days: u32,
+    /// How many operations are kept, open ones and those that have ended.
+    pub keep_operations: u64,
+    /// How long an operation is kept after its end, in days; `None`: however long.
+    pub keep_operations_days: Option<u32>,
     /// How many operations may run at once in each lane.
     pub lanes: Vec<(String, u32)>,
     /// The operating systems whose images can be fetched, in the order forms show them.
     pub os: Vec<OsImage>,
     /// What can be encoded into.
     pub presets: Presets,
-    /// The time zone tasks are scheduled in.
-    pub time_zone: TimeZone,
+    /// The time zone tasks are scheduled in; `None` for the system's.
+    pub time_zone: Option<TimeZone>,
 }
 
 impl Settings {
@@ -40,11 +45,21 @@ impl Settings {
             share_mib: 256,
             stop_timeout: Duration::from_secs(120),
             trash_days: 7,
+            keep_operations: 1_000_000,
+            keep_operations_days: None,
             lanes: lanes.iter().map(|(name, width)| ((*name).to_owned(), *width)).collect(),
             os: super::os::builtin(),
             presets: Presets::builtin(),
-            time_zone: TimeZone::system(),
+            time_zone: None,
         }
+    }
+
+    /// The time zone tasks are scheduled in.
+    #[must_use]
+    pub fn time_zone(&self) -> TimeZone {
+        // Found when it is asked for, and once: the system's is looked for among all there are.
+        static SYSTEM: LazyLock<TimeZone> = LazyLock::new(TimeZone::system);
+        self.time_zone.clone().unwrap_or_else(|| SYSTEM.clone())
     }
 
     /// The folder of a VM.

@@ -2,6 +2,7 @@
 
 mod faults;
 mod gone;
+mod room;
 
 use futures_util::FutureExt;
 use serde_json::json;
@@ -9,7 +10,7 @@ use serde_json::json;
 use super::engine::store::FILE;
 use crate::backend::testing::fake::Trouble;
 use crate::backend::testing::fake_encoder::Encoding;
-use crate::backend::testing::harness::Harness;
+use crate::backend::testing::harness::{Harness, params};
 use crate::backend::testing::trial::{Trial, until};
 use crate::domain::{
     Answer, Backend, Control, Fact, LaneChange, LaneState, Params, Query, State, Submit, Vm, Wait,
@@ -197,4 +198,27 @@ async fn a_relaunch_of_something_else_says_what_it_is_about() {
         assert_eq!((about.resource, about.resource_name.as_deref()), (Some(id), Some("web-2")));
         harness = harness.restart().await;
     }
+}
+
+#[tokio::test]
+async fn secrets_of_a_request_with_a_key_are_compared_and_kept_hashed() {
+    let mut harness = Harness::open();
+    harness.some_image().await;
+    let vm = |password: &str| Submit {
+        kind: "vm_create".into(),
+        params: params(json!({ "hostname": "web-9", "password": password, "os": "tiny" })),
+        key: Some("vm".into()),
+        ..Submit::default()
+    };
+    let first = harness.backend.submit(vm("correct horse")).await.unwrap();
+    assert_eq!(harness.backend.submit(vm("correct horse")).await.unwrap(), first);
+    let refused = harness.backend.submit(vm("battery staple")).await.unwrap_err();
+    assert!(refused.to_string().contains("other parameters"), "{refused}");
+    harness
+        .restart_after(|dir| {
+            let kept = std::fs::read(dir.join(FILE)).unwrap();
+            let shows = |word: &str| kept.windows(word.len()).any(|it| it == word.as_bytes());
+            assert!(shows("web-9") && !shows("correct horse"));
+        })
+        .await;
 }

@@ -3,10 +3,13 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::domain::arguments::below;
-use crate::domain::{Catalogue, Control, Field, FieldType, LaneChange, OperationSpec, Risk, Uid};
+use crate::domain::{
+    Catalogue, Control, Field, FieldType, LaneChange, OperationSpec, ResourceKind, Risk, Uid,
+};
 
 /// The console for the person who runs a box: virtual machines, disks, scheduled tasks, encodings.
 ///
@@ -83,6 +86,10 @@ pub enum Command {
         /// says, and nothing else is. Reads only.
         #[arg(long)]
         deep: bool,
+        /// Give back instead what the database holds and does not use. No other hostler may run on
+        /// the state directory; there must be room for the database once more.
+        #[arg(long, conflicts_with = "deep")]
+        compact: bool,
         /// Print one JSON document.
         #[arg(long)]
         json: bool,
@@ -110,6 +117,17 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether the kind of resource it names is known here. One that is not may be known to a
+    /// newer backend.
+    #[must_use]
+    pub fn names_what_is_known(&self) -> bool {
+        let (Self::Show { id, .. } | Self::Serial { vm: id }) = self else { return true };
+        match id.split_once('/') {
+            Some((kind, _)) => kind == "operation" || kind.parse::<ResourceKind>().is_ok(),
+            None => true,
+        }
+    }
+
     /// Whether it is carried out by [`super::run`] on a backend.
     #[must_use]
     pub const fn asks_backend(&self) -> bool {
@@ -133,7 +151,8 @@ pub struct ListArgs {
     ///
     /// A term is a word, or a column, an operator and a value. Texts take `:` or `=` (is), `!=`,
     /// `~` (contains) and `!~`; numbers and times take `:`, `!=`, `>`, `>=`, `<` and `<=`. Sizes
-    /// are written 500MB or 2GiB, times 2026-11-20 or 14:30, ages `age<2h`. A `-` or `!` before a
+    /// are written 500MB or 2GiB, times 2026-11-20 or 14:30, ages `age<2h` or
+    /// `updated<1h`. A `-` or `!` before a
     /// term turns it around; quotes keep spaces together.
     #[arg(
         long,
@@ -266,13 +285,15 @@ pub struct RunArgs {
     pub dry_run: bool,
     /// Higher runs sooner.
     pub priority: i32,
+    /// What makes asking again ask for nothing new.
+    pub key: Option<String>,
 }
 
 impl FromArgMatches for RunArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let (kind, matches) = matches.subcommand().ok_or_else(|| {
-            clap::Error::raw(clap::error::ErrorKind::MissingSubcommand, "run needs a kind")
-        })?;
+        let (kind, matches) = matches
+            .subcommand()
+            .ok_or_else(|| clap::Error::raw(ErrorKind::MissingSubcommand, "run needs a kind"))?;
         Ok(Self {
             kind: kind.to_owned(),
             fields: matches.get_many("fields").into_iter().flatten().cloned().collect(),
@@ -280,6 +301,7 @@ impl FromArgMatches for RunArgs {
             json: matches.get_flag("json"),
             dry_run: matches.get_flag("dry_run"),
             priority: matches.get_one("priority").copied().unwrap_or_default(),
+            key: matches.get_one("key").cloned(),
         })
     }
 
@@ -325,22 +347,6 @@ where
     Cli::from_arg_matches(&matches)
 }
 
-/// The configuration file a command line names, looked for before it is read: the rest of it is
-/// read by what the configuration says.
-#[must_use]
-pub fn config_file(args: &[OsString]) -> Option<PathBuf> {
-    let mut args = args.iter().take_while(|arg| *arg != "--");
-    while let Some(arg) = args.next() {
-        if arg == "--config" {
-            return args.next().map(PathBuf::from);
-        }
-        if let Some(file) = arg.to_str().and_then(|arg| arg.strip_prefix("--config=")) {
-            return Some(file.into());
-        }
-    }
-    std::env::var_os("HOSTLER_CONFIG").map(PathBuf::from)
-}
-
 /// An error of [`parse`] as one line.
 impl From<clap::Error> for super::CliError {
     fn from(error: clap::Error) -> Self {
@@ -368,6 +374,9 @@ fn kind(spec: &OperationSpec) -> clap::Command {
         Risk::Disruptive => long += &format!("\n\nDisruptive. {}", spec.warning),
         Risk::Destructive => long += &format!("\n\nDestructive. {}", spec.warning),
     }
+    if let Some(why) = spec.beyond_us() {
+        long += &format!("\n\nNot to be asked for: {why}.");
+    }
     let mut after = String::from("Fields:\n");
     for field in &spec.fields {
         after += &describe(field, "");
@@ -389,6 +398,18 @@ fn kind(spec: &OperationSpec) -> clap::Command {
         .arg(flag("wait", "Wait until it has ended"))
         .arg(flag("json", "Print one JSON document"))
         .arg(flag("dry_run", "Only say what would be done").conflicts_with("wait"))
+        .arg(
+            clap::Arg::new("key")
+                .long("key")
+                .value_name("KEY")
+                .help("Ask once: the same again with the same key gives the same operation")
+                .long_help(
+                    "An idempotency key, 1 to 64 printable characters of your choice. Asking again \
+                     with the same key for the same gives the same operation, and nothing is \
+                     queued twice: for scripts that try again after a lost connection. Kept for as \
+                     long as the operation.",
+                ),
+        )
         .arg(
             clap::Arg::new("priority")
                 .long("priority")
@@ -476,5 +497,6 @@ fn holds(of: &FieldType, path: &str) -> String {
         FieldType::Record { .. } => {
             format!("the fields below, or one JSON object, or {path}=@FILE of it")
         }
+        FieldType::Unknown => "what only a newer hostler knows".to_owned(),
     }
 }

@@ -145,7 +145,13 @@ fn directory(dir: &Path) -> Check {
         let found = format!("{shown} belongs to user {}", metadata.uid());
         Check::bad(name, found, format!("sudo -u '#{}' hostler", metadata.uid()))
     } else if let Err(error) = writable(dir) {
-        Check::bad(name, format!("{shown}: {error}"), format!("chmod 0700 {shown}"))
+        let mend = match error.kind() {
+            std::io::ErrorKind::ReadOnlyFilesystem => {
+                format!("mount its filesystem for writing, or choose another with --state: {shown}")
+            }
+            _ => format!("chmod 0700 {shown}"),
+        };
+        Check::bad(name, format!("{shown}: {error}"), mend)
     } else if mode & 0o022 != 0 {
         let found = format!("{shown} has mode {mode:04o}: others may write to it");
         Check::bad(name, found, format!("chmod 0700 {shown}"))

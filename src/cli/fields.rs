@@ -11,8 +11,9 @@ use serde_json::Value as Json;
 
 use super::CliError;
 use super::ask::Keyboard;
-use super::nested::{self, Parts};
-use crate::domain::{Catalogue, Field, FieldType, OperationSpec, Params, ResourceId, arguments};
+use super::nested::NestedFields;
+use super::value::{again, find, hidden_in, in_the_open, near, read};
+use crate::domain::{Catalogue, FieldType, OperationSpec, Params, arguments};
 
 /// Reads the fields given for `kind`. Where some are `present` already, in a relaunch, those given
 /// change them; otherwise every required field must be there, and a missing secret is asked for
@@ -31,12 +32,19 @@ pub fn parse(
         let kinds: Vec<_> = catalogue.iter().map(|spec| spec.kind.as_ref()).collect();
         CliError::Usage(format!("'{kind}' is no kind of operation; {}", near(kind, &kinds)))
     })?;
+    if let Some(why) = spec.beyond_us() {
+        return Err(CliError::Usage(why));
+    }
     let mut params = Params::new();
     let mut inner: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    let mut parts = Parts::new(catalogue, present);
-    for text in given {
+    let mut parts = NestedFields::new(catalogue, present);
+    for (place, text) in given.iter().enumerate() {
+        // What it is is not repeated: it may be a secret whose field was left out.
         let (name, value) = text.split_once('=').ok_or_else(|| {
-            CliError::Usage(format!("'{text}' is no field; write it like name=value"))
+            let nth = place + 1;
+            CliError::Usage(format!(
+                "what is given as field {nth} is none; write it like name=value"
+            ))
         })?;
         let (outer, rest) = name.split_once('.').unzip();
         let holder = spec.field(outer.unwrap_or(name)).map(|field| (&field.of, rest));
@@ -99,16 +107,6 @@ fn no_secret_within(
     Ok(())
 }
 
-/// Refuses a secret that was given literally. The secret itself is left out of the error,
-/// which may end up in a log.
-pub(super) fn in_the_open(name: &str) -> CliError {
-    CliError::Usage(format!(
-        "{name} must not stand on the command line, where everybody on this machine can read it \
-         in the process list; give {name}=- to read it from standard input, {name}=@FILE to read \
-         it from a file, or leave it out to be asked"
-    ))
-}
-
 /// The parameters for another kind: `params.hostname=web`. As long as that kind stays as it is
 /// they change those that are present, and it need not be named again.
 fn nested(
@@ -140,8 +138,8 @@ fn nested(
     let mut whole = inside.cloned().unwrap_or_default();
     whole.extend(changed);
     let whole = Json::Object(whole);
-    if let Some(secret) = nested::hidden_in(&whole, "") {
-        return Err(CliError::Usage(format!("in {name}: {}", nested::again(&secret, Some(name)))));
+    if let Some(secret) = hidden_in(&whole, "") {
+        return Err(CliError::Usage(format!("in {name}: {}", again(&secret, Some(name)))));
     }
     Ok(whole)
 }
@@ -182,100 +180,4 @@ fn complete(
         params.insert(name.to_string(), Json::String(secret));
     }
     Ok(())
-}
-
-/// The field of that name among those of `owner`.
-pub(super) fn find<'a>(
-    owner: &str,
-    fields: &'a [Field],
-    name: &str,
-) -> Result<&'a Field, CliError> {
-    fields.iter().find(|field| field.name == name).ok_or_else(|| {
-        let names: Vec<_> = fields.iter().map(|field| field.name.as_ref()).collect();
-        CliError::Usage(format!("{owner} has no field '{name}'; {}", near(name, &names)))
-    })
-}
-
-/// "did you mean …?" where one is near, else all there are.
-fn near(word: &str, known: &[&str]) -> String {
-    known
-        .iter()
-        .map(|known| (strsim::damerau_levenshtein(word, known), *known))
-        .min()
-        .filter(|(distance, known)| *distance <= known.len() / 3 + 1)
-        .map_or_else(
-            || match known {
-                [] => "there are none".to_owned(),
-                known => format!("there are {}", known.join(", ")),
-            },
-            |(_, known)| format!("did you mean {known}?"),
-        )
-}
-
-/// One value, as the type of its field wants it.
-pub(super) fn read(
-    name: &str,
-    of: &FieldType,
-    text: &str,
-    keyboard: &mut dyn Keyboard,
-) -> Result<Json, CliError> {
-    let wrong = |wanted: &str| CliError::Usage(format!("{name} is '{text}'; it must be {wanted}"));
-    match of {
-        FieldType::Integer { .. } => {
-            text.parse::<i64>().map(Json::from).map_err(|_| wrong("a whole number"))
-        }
-        FieldType::Flag => match text {
-            "yes" | "true" | "on" | "1" => Ok(true.into()),
-            "no" | "false" | "off" | "0" => Ok(false.into()),
-            _ => Err(wrong("yes or no")),
-        },
-        FieldType::Resource { of, .. } => {
-            if let Ok(number) = text.parse::<u64>() {
-                return Ok(number.into());
-            }
-            match text.parse::<ResourceId>() {
-                Ok(id) if id.kind == *of => Ok(id.id.into()),
-                Ok(_) => Err(wrong(&format!("a {of}, like {of}/3"))),
-                // Anything else is a name; whether it is one there is, the backend knows.
-                Err(_) => Ok(text.into()),
-            }
-        }
-        FieldType::Lines => match text.strip_prefix('@') {
-            Some(file) => Ok(file_text(name, file)?
-                .lines()
-                .filter(|line| !line.trim().is_empty())
-                .map(Json::from)
-                .collect()),
-            None => Ok(Json::Array(vec![text.into()])),
-        },
-        FieldType::Secret { .. } => match (text, text.strip_prefix('@')) {
-            ("-", _) => Ok(keyboard.line()?.into()),
-            (_, Some(file)) => {
-                Ok(file_text(name, file)?.trim_end_matches(['\n', '\r']).to_owned().into())
-            }
-            _ => Err(in_the_open(name)),
-        },
-        FieldType::Params { .. } => match serde_json::from_str(text) {
-            Ok(Json::Object(object)) => Ok(Json::Object(object)),
-            _ => Err(CliError::Usage(format!(
-                "{name} must be a JSON object; or give its fields one by one, each \
-                 {name}.field=value"
-            ))),
-        },
-        FieldType::List { .. } | FieldType::Record { .. } => nested::json(name, of, text),
-        FieldType::Text { .. }
-        | FieldType::Name
-        | FieldType::Hostname
-        | FieldType::Choice { .. }
-        | FieldType::File
-        | FieldType::NewFile
-        | FieldType::Url
-        | FieldType::Kind
-        | FieldType::Every { .. } => Ok(text.into()),
-    }
-}
-
-pub(super) fn file_text(name: &str, file: &str) -> Result<String, CliError> {
-    std::fs::read_to_string(file)
-        .map_err(|error| CliError::Failed(format!("cannot read {file} for {name}: {error}")))
 }

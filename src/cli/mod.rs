@@ -14,31 +14,33 @@ mod operate;
 mod recover;
 mod show;
 mod table;
+mod unread;
+mod value;
 mod wait;
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use jiff::Zoned;
+use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
 pub use ask::{Keyboard, Terminal};
 pub use define::{
-    Cli, Command, LaneCommand, ListArgs, ManyArgs, OperationCommand, RunArgs, command, config_file,
-    parse,
+    Cli, Command, LaneCommand, ListArgs, ManyArgs, OperationCommand, RunArgs, command, parse,
 };
 pub use doctor::{Check, checks, doctor, tell as tell_checks};
 pub use fields::parse as parse_fields;
 pub use manual::{complete, man};
 pub use recover::{Recovered, recovered};
+pub use unread::{config_file, is_about_a_kind, state_dir};
 
-use crate::domain::query::Subject;
+use crate::domain::display::one_line;
 use crate::domain::{
-    Answer, Backend, BackendError, Control, Event, EventStream, Fact, Filter, FilterError, List,
-    Query, ResourceId, Rows, Sort, backend::unexpected,
+    Backend, BackendError, BackendExt, Catalogue, Control, Event, EventStream, Fact, Filter,
+    FilterError, List, Reason, ResourceId, Rows, Sort, Subject, question,
 };
 
 /// How long a command waits for a backend that was lost to come back, or for another one.
@@ -82,15 +84,31 @@ pub enum CliError {
 }
 
 impl CliError {
-    /// The exit status: 1 failed or refused, 2 usage, 3 unreachable. Somebody who stops reading
-    /// (`hostler list vms | head`) is no error: 0.
+    /// The exit status, by one rule for every command:
+    ///
+    /// | status | meaning |
+    /// |---|---|
+    /// | 0 | done |
+    /// | 1 | failed, or refused because of what is there, who asks, or how things stand |
+    /// | 2 | not written as it must be: a type, a syntax, a value, a kind, a field, a filter |
+    /// | 3 | the backend was not reached |
+    ///
+    /// Somebody who stops reading (`hostler list vms | head`) is no error: 0.
     #[must_use]
     pub fn status(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
+            Self::Backend(BackendError::Refused(refusal)) => match refusal.reason {
+                Reason::Type | Reason::Syntax | Reason::Value => 2,
+                Reason::Existence
+                | Reason::Privileges
+                | Reason::State
+                | Reason::OperationPending { .. } => 1,
+            },
             Self::Backend(BackendError::Unreachable { .. }) => 3,
+            Self::Backend(BackendError::NotFound { .. } | BackendError::Failed { .. }) => 1,
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
-            Self::Failed(_) | Self::Backend(_) | Self::Output(_) => 1,
+            Self::Failed(_) | Self::Output(_) => 1,
         }
     }
 
@@ -149,7 +167,7 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError>
         "operations" => Subject::Operations,
         kind => Subject::Resources(kind.parse().map_err(CliError::Usage)?),
     };
-    let filter = filter(&args.filter, of)?;
+    let filter = filter(&args.filter, of, &session.backend.catalogue())?;
     let sort = args.sort.map(|given| {
         let word = given.trim_start_matches('-');
         let column = of.called(word).map_or(word, |column| &column.name).to_owned();
@@ -157,29 +175,42 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError>
     });
     let list = List { of, filter, sort, offset: 0, limit: args.limit, around: None };
     list.check().map_err(|error| misread(error, of))?;
-    let question = Query::List(list);
-    match session.backend.query(question).await? {
-        Answer::Page(page) if args.json => json(session.out, &page),
-        Answer::Page(page) => {
-            let shown = match &page.rows {
-                Rows::Resources(rows) => rows.len() as u64,
-                Rows::Operations(rows) => rows.len() as u64,
-            };
-            table::rows(session.out, &page.rows, session.columns)?;
-            if shown < page.total {
-                let note = format!("{shown} of {}; see --limit and --filter", page.total);
-                // The answer itself is there.
-                let _ = writeln!(session.err, "{note}");
-            }
-            Ok(())
-        }
-        other => Err(unexpected(&other).into()),
+    let page = session.backend.ask(list).await?;
+    if args.json {
+        return json(session.out, &page);
     }
+    let shown = match &page.rows {
+        Rows::Resources(rows) => rows.len() as u64,
+        Rows::Operations(rows) => rows.len() as u64,
+    };
+    table::rows(session.out, &page.rows, session.columns)?;
+    if shown < page.total {
+        let note = format!("{shown} of {}; see --limit and --filter", page.total);
+        // The answer itself is there.
+        let _ = writeln!(session.err, "{note}");
+    }
+    Ok(())
 }
 
 /// Reads a filter; days, times and ages are meant here and now.
-fn filter(text: &str, of: Subject) -> Result<Filter, CliError> {
-    Filter::parse(text, of, &Zoned::now()).map_err(|error| misread(error, of))
+fn filter(text: &str, of: Subject, catalogue: &Catalogue) -> Result<Filter, CliError> {
+    let kinds: Vec<&str> = catalogue.iter().map(|spec| &*spec.kind).collect();
+    let now = Timestamp::now().to_zoned(time_zone());
+    Filter::read(text, of, &now, &kinds).map_err(|found| misread(found.why, of))
+}
+
+/// The time zone here.
+///
+/// Read from its file, of which every system has one: jiff's own way looks through all the zones
+/// there are for its name as well, which takes as long as the rest of a script's command.
+fn time_zone() -> TimeZone {
+    static HERE: LazyLock<TimeZone> = LazyLock::new(|| {
+        let is_told = std::env::var_os("TZ").is_some();
+        let file = if is_told { None } else { std::fs::read("/etc/localtime").ok() };
+        let zone = file.and_then(|file| TimeZone::tzif("Local", &file).ok());
+        zone.unwrap_or_else(TimeZone::system)
+    });
+    HERE.clone()
 }
 
 /// A filter or an order that these rows cannot have.
@@ -196,26 +227,28 @@ fn misread(error: FilterError, of: Subject) -> CliError {
 }
 
 async fn lanes(as_json: bool, session: &mut Session<'_>) -> Result<(), CliError> {
-    match session.backend.query(Query::Lanes).await? {
-        Answer::Lanes(lanes) if as_json => json(session.out, &lanes),
-        Answer::Lanes(lanes) => Ok(table::lanes(session.out, &lanes, session.columns)?),
-        other => Err(unexpected(&other).into()),
+    let lanes = session.backend.ask(question::GetLanes).await?;
+    if as_json {
+        return json(session.out, &lanes);
     }
+    Ok(table::lanes(session.out, &lanes, session.columns)?)
 }
 
 async fn show(id: &str, as_json: bool, session: &mut Session<'_>) -> Result<(), CliError> {
-    let question = if id.starts_with('#') || id.starts_with("operation/") {
-        Query::Operation { uid: id.parse().map_err(CliError::Usage)? }
-    } else {
-        Query::Resource { id: id.parse().map_err(CliError::Usage)? }
-    };
-    match session.backend.query(question).await? {
-        Answer::Resource(resource) if as_json => json(session.out, &resource),
-        Answer::Resource(resource) => Ok(show::resource(session.out, &resource)?),
-        Answer::Operation(detail) if as_json => json(session.out, &detail),
-        Answer::Operation(detail) => Ok(show::operation(session.out, &detail)?),
-        other => Err(unexpected(&other).into()),
+    if id.starts_with('#') || id.starts_with("operation/") {
+        let uid = id.parse().map_err(CliError::Usage)?;
+        let detail = session.backend.ask(question::GetOperation { uid }).await?;
+        if as_json {
+            return json(session.out, &detail);
+        }
+        return Ok(show::operation(session.out, &detail)?);
     }
+    let id = id.parse().map_err(CliError::Usage)?;
+    let resource = session.backend.ask(question::GetResource { id }).await?;
+    if as_json {
+        return json(session.out, &resource);
+    }
+    Ok(show::resource(session.out, &resource)?)
 }
 
 async fn watch(as_json: bool, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -288,10 +321,4 @@ fn json(out: &mut dyn Write, value: &impl Serialize) -> Result<(), CliError> {
     let text = serde_json::to_string(value)
         .map_err(|error| CliError::Failed(format!("cannot write the answer as JSON: {error}")))?;
     Ok(writeln!(out, "{text}")?)
-}
-
-/// A text without line breaks or anything else that would move the cursor.
-fn one_line(text: &str) -> String {
-    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    plain.split_whitespace().collect::<Vec<_>>().join(" ")
 }

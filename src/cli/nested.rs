@@ -6,13 +6,13 @@ use serde_json::Value as Json;
 
 use super::CliError;
 use super::ask::Keyboard;
-use super::fields::{file_text, find, in_the_open, read};
+use super::value::{again, find, hidden_in, in_the_open, read};
 use crate::domain::arguments::below;
-use crate::domain::{Catalogue, Field, FieldType, Operation, OperationSpec, Params, arguments_in};
+use crate::domain::{Catalogue, Field, FieldType, OperationSpec, Params, arguments_in};
 
 /// Lists and records as far as they are given. Where some are present already, in a relaunch, what
 /// is given for their parts changes those.
-pub(super) struct Parts<'a> {
+pub(super) struct NestedFields<'a> {
     catalogue: &'a Catalogue,
     present: Option<&'a Params>,
     params: Params,
@@ -20,7 +20,7 @@ pub(super) struct Parts<'a> {
     given: BTreeSet<String>,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> NestedFields<'a> {
     pub(super) fn new(catalogue: &'a Catalogue, present: Option<&'a Params>) -> Self {
         Self { catalogue, present, params: Params::new(), given: BTreeSet::new() }
     }
@@ -203,47 +203,6 @@ fn in_two_ways(path: &str) -> CliError {
 /// Whether a text is JSON, or names a file of JSON, and no single value.
 fn is_json(text: &str) -> bool {
     text.starts_with(['[', '{', '@'])
-}
-
-/// A list or a record that is given as JSON or as a file of it.
-pub(super) fn json(path: &str, of: &FieldType, text: &str) -> Result<Json, CliError> {
-    let read = match text.strip_prefix('@') {
-        Some(file) => file_text(path, file)?,
-        None => text.to_owned(),
-    };
-    let (what, part) = match of {
-        FieldType::Record { .. } => ("a JSON object", "field"),
-        _ => ("a JSON array", "0"),
-    };
-    match (of, serde_json::from_str(&read)) {
-        (FieldType::Record { .. }, Ok(value @ Json::Object(_)))
-        | (FieldType::List { .. }, Ok(value @ Json::Array(_))) => Ok(value),
-        _ => Err(CliError::Usage(format!(
-            "{path} must be {what} or @FILE of one; or give its parts one by one, each \
-             {path}.{part}=value"
-        ))),
-    }
-}
-
-/// The path of a secret in a value at `path` that is hidden from us, and so cannot be sent back.
-pub(super) fn hidden_in(value: &Json, path: &str) -> Option<String> {
-    match value {
-        Json::String(text) => (text == Operation::HIDDEN).then(|| path.to_owned()),
-        Json::Array(items) => items
-            .iter()
-            .enumerate()
-            .find_map(|(number, item)| hidden_in(item, &below(path, &number.to_string()))),
-        Json::Object(fields) => {
-            fields.iter().find_map(|(name, value)| hidden_in(value, &below(path, name)))
-        }
-        _ => None,
-    }
-}
-
-/// That a secret must be given again, within the parameters in the field `holder` if any.
-pub(super) fn again(secret: &str, holder: Option<&str>) -> String {
-    let path = below(holder.unwrap_or_default(), secret);
-    format!("{secret} is a secret and must be given again: {path}=- reads it from standard input")
 }
 
 /// The fields of an object; of anything else none.

@@ -6,10 +6,9 @@ use futures_util::StreamExt;
 
 use super::define::{ManyArgs, OperationCommand};
 use super::{CliError, PatientEvents, Session, allowed, fields, filter, wait};
-use crate::domain::backend::unexpected;
 use crate::domain::{
-    Answer, BackendError, Control, Filter, FilterTest, List, Params, Query, Rows, Sort, State,
-    Subject, Uid,
+    BackendError, BackendExt, Control, Filter, FilterTest, List, Params, Rows, Sort, State,
+    Subject, Uid, question,
 };
 
 /// How many are listed at once; the most there may be.
@@ -65,10 +64,14 @@ pub(super) async fn operation(
             return several(Verb::Cancel, uids, many, session).await;
         }
         OperationCommand::Relaunch { what, many } => {
-            let (given, uids): (Vec<String>, Vec<String>) =
-                what.into_iter().partition(|word| word.contains('='));
-            let uids = uids.iter().map(|uid| uid.parse()).collect::<Result<Vec<Uid>, String>>();
-            let uids = uids.map_err(CliError::Usage)?;
+            let (mut uids, mut given) = (Vec::new(), Vec::new());
+            for (place, word) in what.into_iter().enumerate() {
+                if word.contains('=') {
+                    given.push(word);
+                } else {
+                    uids.push(word.parse().map_err(|_| neither(place + 1))?);
+                }
+            }
             match uids.as_slice() {
                 _ if given.is_empty() => {
                     return several(Verb::Relaunch, uids, many, session).await;
@@ -90,6 +93,14 @@ pub(super) async fn operation(
     Ok(session.backend.control(control).await?)
 }
 
+/// What is to be relaunched, or with what, is not understood. It is not repeated: it may be a
+/// secret whose field was left out.
+fn neither(nth: usize) -> CliError {
+    CliError::Usage(format!(
+        "argument {nth} is neither an operation number nor a field; write that like name=value"
+    ))
+}
+
 /// Does the same to several operations. Those a filter picks are counted and asked about first.
 async fn several(
     verb: Verb,
@@ -103,7 +114,12 @@ async fn several(
     let uids = match &many.filter {
         None => uids,
         Some(text) => {
-            let uids = matching(verb, filter(text, Subject::Operations)?, session).await?;
+            let uids = matching(
+                verb,
+                filter(text, Subject::Operations, &session.backend.catalogue())?,
+                session,
+            )
+            .await?;
             if uids.is_empty() {
                 writeln!(session.err, "no operation that matches can be {}", verb.done())?;
                 return Ok(());
@@ -161,10 +177,7 @@ async fn matching(verb: Verb, filter: Filter, session: &Session<'_>) -> Result<V
             limit: WINDOW,
             around: None,
         };
-        let page = match session.backend.query(Query::List(list)).await? {
-            Answer::Page(page) => page,
-            other => return Err(unexpected(&other).into()),
-        };
+        let page = session.backend.ask(list).await?;
         let Rows::Operations(rows) = page.rows else { return Ok(uids) };
         uids.extend(rows.iter().map(|operation| operation.uid));
         if rows.len() < WINDOW as usize {
@@ -195,10 +208,7 @@ async fn changed(
     given: &[String],
     session: &mut Session<'_>,
 ) -> Result<Params, CliError> {
-    let operation = match session.backend.query(Query::Operation { uid }).await? {
-        Answer::Operation(detail) => detail.operation,
-        other => return Err(unexpected(&other).into()),
-    };
+    let operation = session.backend.ask(question::GetOperation { uid }).await?.operation;
     let catalogue = session.backend.catalogue();
     let present = Some(&*operation.params);
     fields::parse(&catalogue, &operation.kind, given, present, session.keyboard)

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::Value as Json;
 
 use super::one_line;
-use crate::domain::{Event, Fact, OperationDetail, Resource};
+use crate::domain::{Event, Fact, Operation, OperationDetail, Resource};
 
 /// Writes every member of a resource that has a value.
 pub(super) fn resource(out: &mut dyn Write, resource: &Resource) -> std::io::Result<()> {
@@ -15,22 +15,29 @@ pub(super) fn resource(out: &mut dyn Write, resource: &Resource) -> std::io::Res
 
 /// Writes an operation, its steps, and the commands they ran.
 pub(super) fn operation(out: &mut dyn Write, detail: &OperationDetail) -> std::io::Result<()> {
-    writeln!(out, "operation/{} {}", detail.operation.uid.0, detail.operation.kind)?;
-    members(out, &serde_json::to_value(&detail.operation)?, &["uid", "kind"])?;
+    let Operation { uid, kind, outcome, .. } = &detail.operation;
+    writeln!(out, "operation/{} {}", uid.0, one_line(kind))?;
+    members(out, &serde_json::to_value(&detail.operation)?, &["uid", "kind", "outcome"])?;
+    if let Some(outcome) = outcome {
+        member(out, "outcome", &outcome.message)?;
+        for (name, value) in outcome.data.as_object().into_iter().flatten() {
+            member(out, &format!("  {name}"), &text(value))?;
+        }
+    }
     for step in &detail.steps {
         writeln!(
             out,
             "  step {} of attempt {}: {} {}",
             step.number,
             step.attempt,
-            step.name,
+            one_line(&step.name),
             step.state.word()
         )?;
         if let Some(error) = &step.error {
             writeln!(out, "    {}", one_line(error))?;
         }
         for command in &step.commands {
-            let ended = command.ended.as_deref().unwrap_or("running");
+            let ended = one_line(command.ended.as_deref().unwrap_or("running"));
             writeln!(out, "    $ {} → {ended}, {} ms", one_line(&command.line), command.took_ms)?;
             for line in command.tail.lines() {
                 writeln!(out, "      {}", one_line(line))?;
@@ -42,15 +49,19 @@ pub(super) fn operation(out: &mut dyn Write, detail: &OperationDetail) -> std::i
 
 fn members(out: &mut dyn Write, value: &Json, without: &[&str]) -> std::io::Result<()> {
     for (name, value) in value.as_object().into_iter().flatten() {
-        let text = match value {
-            Json::Null => continue,
-            _ if without.contains(&name.as_str()) => continue,
-            Json::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        writeln!(out, "  {name:<16} {}", one_line(&text))?;
+        if !value.is_null() && !without.contains(&name.as_str()) {
+            member(out, name, &text(value))?;
+        }
     }
     Ok(())
+}
+
+fn member(out: &mut dyn Write, name: &str, text: &str) -> std::io::Result<()> {
+    writeln!(out, "  {name:<16} {}", one_line(text))
+}
+
+fn text(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// An event for people.
@@ -59,8 +70,8 @@ pub(super) fn event(event: &Event) -> String {
     let what = match &event.fact {
         Fact::Operation(operation) => {
             let name = operation.resource_name.as_deref().unwrap_or_default();
-            let comment = operation.comment.as_deref().unwrap_or_default();
-            format!("{} {} {name} {} {comment}", operation.uid, operation.kind, operation.state)
+            let message = operation.message();
+            format!("{} {} {name} {} {message}", operation.uid, operation.kind, operation.state)
         }
         Fact::Progress { uid, progress } => {
             let far = progress.fraction.map(|far| format!("{:.0}%", far * 100.0));

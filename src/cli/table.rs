@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::one_line;
+use super::{one_line, time_zone};
 use crate::domain::{Column, Lane, LaneState, Operation, Quantity, Rows, Subject, Value};
 
 /// Between two columns.
@@ -33,7 +33,7 @@ pub(super) fn rows(out: &mut dyn Write, rows: &Rows, width: Option<u16>) -> std:
             heads.push("COMMENT".to_owned());
             let cells = |it: &Operation| {
                 let own = columns.iter().map(|column| text(it.field(&column.name), column));
-                own.chain([it.comment.clone().unwrap_or_default()]).collect()
+                own.chain([it.message().to_owned()]).collect()
             };
             operations.iter().map(cells).collect()
         }
@@ -83,7 +83,7 @@ fn text(value: Option<Value>, column: &Column) -> String {
 fn time(second: i64) -> String {
     Timestamp::from_second(second).map_or_else(
         |_| "—".to_owned(),
-        |at| at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string(),
+        |at| at.to_zoned(time_zone()).strftime("%Y-%m-%d %H:%M").to_string(),
     )
 }
 
@@ -174,7 +174,7 @@ mod tests {
     fn columns_line_up_by_what_the_terminal_shows() {
         assert_eq!(
             shown(&[["日本", "x"], ["é", "y\u{1b}[31m"]], None),
-            "A     B\n日本  x\né     y [31m\n"
+            "A     B\n日本  x\né     y\u{fffd}[31m\n"
         );
     }
 

@@ -5,9 +5,8 @@ use std::io::Write;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{CliError, PatientEvents, RunArgs, Session, fields, json, one_line};
-use crate::domain::backend::unexpected;
 use crate::domain::{
-    Answer, BackendError, Fact, Operation, Preview, Progress, Query, State, Submit, Uid,
+    BackendError, BackendExt, Fact, Operation, Preview, Progress, State, Submit, Uid, question,
 };
 
 /// Asks for an operation.
@@ -22,12 +21,11 @@ pub(super) async fn run(args: RunArgs, session: &mut Session<'_>) -> Result<(), 
         params,
         actor: session.actor.clone(),
         priority: args.priority,
+        key: args.key,
     };
     if args.dry_run {
-        return match session.backend.query(Query::Preview(submit)).await? {
-            Answer::Preview(preview) => tell(&preview, args.json, session),
-            other => Err(unexpected(&other).into()),
-        };
+        let preview = session.backend.ask(question::GetPreview(submit)).await?;
+        return tell(&preview, args.json, session);
     }
     // Before it is asked for, so that nothing that happens to it is missed.
     let events = args.wait.then(|| PatientEvents::new(session.backend.subscribe()));
@@ -52,10 +50,10 @@ fn tell(preview: &Preview, as_json: bool, session: &mut Session<'_>) -> Result<(
         json(session.out, preview)?;
     } else {
         for effect in &preview.effects {
-            writeln!(session.out, "{effect}")?;
+            writeln!(session.out, "{}", one_line(effect))?;
         }
         for command in &preview.commands {
-            writeln!(session.out, "$ {command}")?;
+            writeln!(session.out, "$ {}", one_line(command))?;
         }
         if let Some(space) = preview.space {
             writeln!(session.out, "takes {} on disk", super::table::bytes(space as f64))?;
@@ -118,10 +116,7 @@ fn stands(operation: &Operation) -> (u32, u8) {
 }
 
 async fn ask(uid: Uid, session: &Session<'_>) -> Result<Operation, CliError> {
-    match session.backend.query(Query::Operation { uid }).await? {
-        Answer::Operation(detail) => Ok(detail.operation),
-        other => Err(unexpected(&other).into()),
-    }
+    Ok(session.backend.ask(question::GetOperation { uid }).await?.operation)
 }
 
 /// The last word on an operation.
@@ -140,7 +135,10 @@ fn ended(operation: &Operation, as_json: bool, session: &mut Session<'_>) -> Res
         ))),
         State::Cancel => Err(CliError::Failed(format!("{title} was cancelled"))),
         _ if as_json => Ok(()),
-        state => Ok(writeln!(session.out, "{title} {state}")?),
+        state => match operation.message() {
+            "" => Ok(writeln!(session.out, "{title} {state}")?),
+            message => Ok(writeln!(session.out, "{title} {state}: {}", one_line(message))?),
+        },
     }
 }
 
@@ -173,7 +171,7 @@ impl Meter {
     fn state(&mut self, operation: &Operation, err: &mut dyn Write) {
         let progress = operation.progress.clone().unwrap_or_default();
         let doing = match (&operation.wait, operation.state) {
-            (Some(wait), State::Pending) => wait.to_string(),
+            (Some(wait), _) => one_line(&wait.to_string()),
             (None, State::Pending) => "waits".to_owned(),
             _ => one_line(&words(&progress)),
         };

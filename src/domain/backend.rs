@@ -7,7 +7,7 @@ use std::pin::Pin;
 
 use futures_core::Stream;
 
-use super::{Accepted, Answer, BackendError, Catalogue, Control, Event, Query, Result, Submit};
+use super::{Accepted, Answer, Catalogue, Control, Event, Query, Question, Result, Submit};
 
 /// A future on the heap, so that the trait can be a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -77,14 +77,17 @@ impl std::fmt::Debug for dyn Backend {
     }
 }
 
-/// Turns an answer of the wrong sort into an error instead of a panic: a newer or older backend.
-#[must_use]
-pub fn unexpected(answer: &Answer) -> BackendError {
-    let word = serde_json::to_value(answer)
-        .ok()
-        .and_then(|value| value.get("answer").and_then(|word| word.as_str().map(str::to_owned)))
-        .unwrap_or_default();
-    BackendError::failed(format!(
-        "the backend answered '{word}' to another question; is it of another version?"
-    ))
+/// What every backend can do because of what it is.
+pub trait BackendExt: Backend {
+    /// Answers a question with what its type says.
+    ///
+    /// # Errors
+    /// As [`Backend::query`]; and when the answer is to another question, which a backend of
+    /// another version may give.
+    fn ask<Q: Question>(&self, question: Q) -> impl Future<Output = Result<Q::Answer>> + Send {
+        let answer = self.query(question.into_query());
+        async { Q::from_answer(answer.await?) }
+    }
 }
+
+impl<B: Backend + ?Sized> BackendExt for B {}

@@ -148,6 +148,9 @@ pub enum FieldType {
         /// The fields, in the order a form shows them.
         fields: Vec<Field>,
     },
+    /// What only a newer backend knows. Nothing can be given for it.
+    #[serde(other)]
+    Unknown,
 }
 
 impl FieldType {
@@ -161,6 +164,16 @@ impl FieldType {
             Self::Secret { .. } | Self::Params { .. } => true,
             Self::List { of, .. } => of.may_hold_secret(),
             Self::Record { fields } => fields.iter().any(|field| field.of.may_hold_secret()),
+            _ => false,
+        }
+    }
+
+    /// Whether it is unknown here, at any depth.
+    fn is_beyond_us(&self) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::List { of, .. } => of.is_beyond_us(),
+            Self::Record { fields } => fields.iter().any(|field| field.of.is_beyond_us()),
             _ => false,
         }
     }
@@ -276,6 +289,20 @@ pub struct OperationSpec {
 }
 
 impl OperationSpec {
+    /// Returns why this version of hostler cannot ask for it, in a sentence: a field is of a type
+    /// that only a newer one knows.
+    #[must_use]
+    pub fn beyond_us(&self) -> Option<String> {
+        let field = self.fields.iter().find(|field| field.of.is_beyond_us())?;
+        Some(format!(
+            "{} needs a newer hostler than this, {}, which does not know what its field '{}' \
+             holds; use the version that the backend is of",
+            self.kind,
+            env!("CARGO_PKG_VERSION"),
+            field.name
+        ))
+    }
+
     /// The field of that name.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&Field> {

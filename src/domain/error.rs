@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Uid;
 
+/// "Operation not permitted", which is said of what is immutable; what is another's is "permission
+/// denied".
+const EPERM: i32 = 1;
+
 /// What calls on the backend come back with.
 pub type Result<T, E = BackendError> = std::result::Result<T, E>;
 
@@ -86,13 +90,17 @@ pub struct Failure {
     /// Whether nothing was done: the step looked, and found that it may not begin.
     #[serde(default)]
     pub refused: bool,
+    /// Whether there was no room for something small, such as a record of hostler's own: the step
+    /// waits until there is room, and is taken again.
+    #[serde(default)]
+    pub no_room: bool,
 }
 
 impl Failure {
     /// A failure that stays until somebody changes something.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), passing: false, refused: false }
+        Self { message: message.into(), passing: false, refused: false, no_room: false }
     }
 
     /// A failure of a step that did nothing, and so has nothing to undo: what is there is somebody
@@ -108,11 +116,39 @@ impl Failure {
         Self { passing: true, ..Self::new(message) }
     }
 
+    /// A failure for want of room for something small, which is waited for.
+    #[must_use]
+    pub fn no_room(message: impl Into<String>) -> Self {
+        Self { no_room: true, ..Self::new(message) }
+    }
+
+    /// A failed system call on something small that hostler keeps: like [`Failure::io`], but room
+    /// is waited for where there is none. Big data is not for this: it would be made again and
+    /// again, and fill whatever room there is.
+    #[must_use]
+    pub fn small(what: impl std::fmt::Display, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        match error.kind() {
+            StorageFull | QuotaExceeded => {
+                Self::no_room(format!("cannot {what}: {error}; free some space"))
+            }
+            _ => Self::io(what, error),
+        }
+    }
+
     /// A failed system call on a file or program: `cannot <what>: <error>`.
     #[must_use]
     pub fn io(what: impl std::fmt::Display, error: &std::io::Error) -> Self {
         let advice = match error.kind() {
-            std::io::ErrorKind::StorageFull => "; free some space and relaunch",
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                "; free some space and relaunch"
+            }
+            std::io::ErrorKind::ReadOnlyFilesystem => {
+                "; mount its filesystem for writing and relaunch"
+            }
+            std::io::ErrorKind::PermissionDenied if error.raw_os_error() == Some(EPERM) => {
+                "; see with lsattr whether it is immutable"
+            }
             std::io::ErrorKind::PermissionDenied => "; check who owns it",
             _ => "",
         };
@@ -164,5 +200,31 @@ impl BackendError {
 impl From<Refusal> for BackendError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Error;
+
+    use super::*;
+
+    #[test]
+    fn a_failed_call_says_what_to_do() {
+        for (code, advice) in [
+            (EPERM, "; see with lsattr whether it is immutable"),
+            (13, "; check who owns it"),
+            (28, "; free some space and relaunch"),
+            (122, "; free some space and relaunch"),
+            (30, "; mount its filesystem for writing and relaunch"),
+            (5, ""),
+        ] {
+            let error = Error::from_raw_os_error(code);
+            let failure = Failure::io("write /x", &error);
+            assert_eq!(failure.message, format!("cannot write /x: {error}{advice}"));
+            assert!(!failure.no_room, "{failure}");
+            let small = Failure::small("write /x", &error);
+            assert_eq!(small.no_room, [28, 122].contains(&code), "{small}");
+        }
     }
 }

@@ -8,17 +8,21 @@
 pub mod arguments;
 pub mod backend;
 pub mod catalogue;
+pub mod display;
 pub mod error;
 pub mod event;
 pub mod filter;
 pub mod host;
 pub mod operation;
 pub mod query;
+pub mod question;
 pub mod resource;
 pub mod resources;
+pub mod subject;
+pub mod value;
 
 pub use arguments::{Argument, argument_mut, arguments, arguments_in};
-pub use backend::{Backend, BoxFuture, EventStream, Serial, SerialInput};
+pub use backend::{Backend, BackendExt, BoxFuture, EventStream, Serial, SerialInput};
 pub use catalogue::{
     Catalogue, Choice, Effect, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Risk,
     Text,
@@ -28,15 +32,17 @@ pub use event::{Event, Fact};
 pub use filter::{Filter, FilterError, FilterTerm, FilterTest, Misread};
 pub use host::{Accelerator, Host, Load, Tool, ToolState};
 pub use operation::{
-    Accepted, Command, Control, Lane, LaneChange, LaneState, Operation, Params, Progress, State,
-    Step, StepState, Submit, Uid, Wait,
+    Accepted, Command, Control, Lane, LaneChange, LaneState, Operation, Outcome, Params, Progress,
+    State, Step, StepState, Submit, Uid, Wait,
 };
 pub use query::{
-    Answer, Counts, InFlight, List, OperationDetail, Page, Preview, Query, Rows, Sort, Subject,
-    Value,
+    Answer, Counts, InFlight, List, OperationDetail, Page, Preview, Query, Rows, Sort,
 };
+pub use question::Question;
 pub use resource::{
     Column, Detail, Emphasis, Foreign, Piece, Quantity, ResourceId, ResourceKind, ResourceSpec,
     ResourceType, StateSpec, StateTone, Switch,
 };
 pub use resources::*;
+pub use subject::Subject;
+pub use value::Value;

@@ -18,8 +18,8 @@ use std::sync::{Arc, LazyLock};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::query::Value;
 use super::resource::{Column, Quantity, ResourceId};
+use super::value::Value;
 
 /// The parameters of an operation: one JSON value per field of its catalogue entry.
 pub type Params = serde_json::Map<String, serde_json::Value>;
@@ -169,6 +169,32 @@ impl fmt::Display for Wait {
     }
 }
 
+/// What an operation returns at its end.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Outcome {
+    /// For people, in one sentence; empty where there is nothing to say.
+    #[serde(default)]
+    pub message: String,
+    /// The same for programs, in the form that the operation's kind gives it; `null` where there is
+    /// none.
+    #[serde(default)]
+    pub data: serde_json::Value,
+}
+
+impl Outcome {
+    /// One with a sentence and data.
+    #[must_use]
+    pub fn new(message: impl Into<String>, data: serde_json::Value) -> Self {
+        Self { message: message.into(), data }
+    }
+
+    /// Whether it says nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.message.is_empty() && self.data.is_null()
+    }
+}
+
 /// An operation, as lists show it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Operation {
@@ -201,8 +227,19 @@ pub struct Operation {
     /// Why it failed, or what else should be known, in one sentence.
     #[serde(default)]
     pub comment: Option<String>,
+    /// What it returned, once it is DONE, where it has anything to say.
+    #[serde(default)]
+    pub outcome: Option<Outcome>,
+    /// The operation that asked for it, whose child it is.
+    #[serde(default)]
+    pub parent: Option<Uid>,
     /// When it was accepted.
     pub created: Timestamp,
+    /// When it last changed: its state, parameters, priority, or whether it is to be cancelled.
+    /// Progress, steps and reasons to wait change nothing of it. 1970 where an older backend does
+    /// not say.
+    #[serde(default)]
+    pub updated: Timestamp,
     /// When its steps began.
     #[serde(default)]
     pub started: Option<Timestamp>,
@@ -225,7 +262,7 @@ impl Operation {
     #[must_use]
     pub fn columns() -> &'static [Column] {
         use Quantity as Q;
-        static COLUMNS: LazyLock<[Column; 9]> = LazyLock::new(|| {
+        static COLUMNS: LazyLock<[Column; 10]> = LazyLock::new(|| {
             [
                 Column::new("uid", Q::Number).shown(7, 0).listed(),
                 Column::new("kind", Q::Text).shown(13, 0).listed(),
@@ -236,9 +273,18 @@ impl Operation {
                 Column::new("resource", Q::Text),
                 Column::new("priority", Q::Number),
                 Column::new("finished", Q::Moment),
+                Column::new("updated", Q::Moment),
             ]
         });
         &*COLUMNS
+    }
+
+    /// What is to be said about it, in one sentence: why it failed, or what it returned. Empty
+    /// where there is nothing.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        let returned = self.outcome.as_ref().map(|outcome| outcome.message.as_str());
+        self.comment.as_deref().or(returned).unwrap_or_default()
     }
 
     /// The value of a column.
@@ -254,6 +300,7 @@ impl Operation {
             "priority" => Some(Value::Number(f64::from(self.priority))),
             "created" => Some(Value::Number(self.created.as_second() as f64)),
             "finished" => self.finished.map(|at| Value::Number(at.as_second() as f64)),
+            "updated" => Some(Value::Number(self.updated.as_second() as f64)),
             _ => None,
         }
     }
@@ -343,6 +390,11 @@ pub struct Submit {
     /// Higher runs sooner.
     #[serde(default)]
     pub priority: i32,
+    /// An idempotency key: what asks again with the same key for the same gets the same answer, and
+    /// nothing is queued twice. 1 to 64 printable characters of the caller's choice. Kept for as
+    /// long as the operation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// The answer to a request that was queued. By the time it is given, the operation is on disk.

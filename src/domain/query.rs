@@ -5,10 +5,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::filter::FilterError;
-use super::resource::{Column, ResourceId, ResourceKind};
+use super::resource::{ResourceId, ResourceKind};
+use super::subject::Subject;
 use super::{Filter, Host, Lane, Operation, Refusal, Resource, Step, Submit, Timeline, Uid};
 
-/// A question.
+/// A question as it is sent. Whoever asks uses [`Question`](super::Question), which knows the type
+/// of its answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "query")]
 pub enum Query {
@@ -60,54 +62,6 @@ pub enum Answer {
     Timeline(Timeline),
     /// To [`Query::Preview`].
     Preview(Preview),
-}
-
-/// What a list is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Subject {
-    /// Resources of a kind.
-    Resources(ResourceKind),
-    /// Operations.
-    Operations,
-}
-
-impl Subject {
-    /// The columns of a list of it.
-    #[must_use]
-    pub fn columns(self) -> &'static [Column] {
-        match self {
-            Self::Operations => Operation::columns(),
-            Self::Resources(kind) => &kind.spec().columns,
-        }
-    }
-
-    /// The column of that name.
-    #[must_use]
-    pub fn column(self, name: &str) -> Option<&'static Column> {
-        self.columns().iter().find(|column| column.name == name)
-    }
-
-    /// The column that a person means by a word, without regard to case: its name, or what stands
-    /// over it.
-    #[must_use]
-    pub fn called(self, word: &str) -> Option<&'static Column> {
-        let word = match self {
-            Self::Operations if word.eq_ignore_ascii_case("id") => "uid",
-            _ => word,
-        };
-        let own = self.columns().iter().find(|column| column.name.eq_ignore_ascii_case(word));
-        own.or_else(|| self.columns().iter().find(|it| it.title.eq_ignore_ascii_case(word)))
-    }
-
-    /// What many of it are called in requests: `vms`, `operations`.
-    #[must_use]
-    pub fn plural(self) -> &'static str {
-        match self {
-            Self::Operations => "operations",
-            Self::Resources(kind) => kind.plural(),
-        }
-    }
 }
 
 /// A window onto a list.
@@ -226,28 +180,4 @@ pub struct Preview {
     /// Bytes it would take on disk, where that can be told.
     #[serde(default)]
     pub space: Option<u64>,
-}
-
-/// The value of a column, for comparing.
-#[derive(Debug, Clone, PartialEq, PartialOrd)]
-pub enum Value {
-    /// A number, in the column's own unit.
-    Number(f64),
-    /// A text.
-    Text(String),
-}
-
-impl Value {
-    /// The order rows are sorted in: numbers by size, texts without regard to case, numbers first.
-    #[must_use]
-    pub fn order(&self, other: &Self) -> std::cmp::Ordering {
-        match (self, other) {
-            (Self::Number(a), Self::Number(b)) => a.total_cmp(b),
-            (Self::Text(a), Self::Text(b)) => {
-                a.to_lowercase().cmp(&b.to_lowercase()).then_with(|| a.cmp(b))
-            }
-            (Self::Number(_), Self::Text(_)) => std::cmp::Ordering::Less,
-            (Self::Text(_), Self::Number(_)) => std::cmp::Ordering::Greater,
-        }
-    }
 }

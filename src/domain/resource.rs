@@ -22,7 +22,7 @@ pub use spec::{
     Column, Detail, Emphasis, Piece, Quantity, ResourceSpec, StateSpec, StateTone, Switch,
 };
 
-use super::query::Value;
+use super::value::Value;
 
 /// One resource: its kind and its number, written `vm/3`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

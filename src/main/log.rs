@@ -11,9 +11,9 @@
 //! Own code: `tracing-appender` starts a new file by the clock, not by its size, and tells nobody
 //! how much it dropped.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -21,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use hostler::domain::display::clean;
 use rustix::fs::{FlockOperation, OFlags};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -111,18 +112,14 @@ impl Write for LineWriter<'_> {
     }
 }
 
-/// An event as one line, whatever is in it, so that nobody can forge another.
+/// An event as one line, whatever is in it, so that nobody can forge another, and nobody who looks
+/// at the log is deceived.
 fn one_line(event: &[u8]) -> Vec<u8> {
-    let mut line = Vec::with_capacity(event.len() + 1);
-    for byte in event.trim_ascii_end() {
-        match byte {
-            b'\n' => line.extend(b" | "),
-            byte if byte.is_ascii_control() => line.push(b' '),
-            byte => line.push(*byte),
-        }
-    }
-    line.push(b'\n');
-    line
+    let text = String::from_utf8_lossy(event);
+    let lines: Vec<_> = text.trim_end().lines().map(clean).collect();
+    let mut line = lines.join(" | ");
+    line.push('\n');
+    line.into_bytes()
 }
 
 /// The file, and what became of the lines for it.
@@ -179,13 +176,14 @@ impl Sink {
     }
 
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        let there = std::fs::metadata(&self.path).ok();
+        let there = std::fs::symlink_metadata(&self.path).ok();
         let id = there.as_ref().map(|there| (there.dev(), there.ino()));
-        // Put aside by another process, or taken away by somebody.
-        if self.file.as_ref().is_none_or(|(_, known)| Some(*known) != id) {
+        // Put aside by another process, taken away by somebody, or given another name.
+        let is_it = |(_, known): &(File, _)| Some(*known) == id;
+        if !self.file.as_ref().is_some_and(is_it) || !there.as_ref().is_some_and(is_ours) {
             self.open()?;
         }
-        if there.is_some_and(|there| there.is_file() && there.len() > MOST_BYTES) {
+        if there.is_some_and(|there| there.len() > MOST_BYTES) {
             self.put_aside()?;
         }
         let Some((file, _)) = &mut self.file else { return Ok(()) };
@@ -197,20 +195,22 @@ impl Sink {
         Ok(())
     }
 
+    /// Opens the file, or makes it. What is there and is no file of its own is not even opened: a
+    /// link leads into another's file, a pipe keeps us waiting, a device does who knows what.
     fn open(&mut self) -> io::Result<()> {
+        match std::fs::symlink_metadata(&self.path) {
+            Ok(there) if !is_ours(&there) => return Err(irregular()),
+            _ => {}
+        }
         let file = File::options()
             .create(true)
             .append(true)
             .mode(0o600)
-            // A pipe that nobody reads would keep us waiting.
-            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-            .open(&self.path)
-            .map_err(|error| match error.raw_os_error() {
-                Some(code) if code == rustix::io::Errno::NXIO.raw_os_error() => irregular(),
-                _ => error,
-            })?;
+            // It may have become something else meanwhile.
+            .custom_flags(OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed())
+            .open(&self.path)?;
         let found = file.metadata()?;
-        if !found.is_file() && !found.file_type().is_char_device() {
+        if !is_ours(&found) {
             return Err(irregular());
         }
         self.file = Some((file, (found.dev(), found.ino())));
@@ -223,7 +223,7 @@ impl Sink {
         if rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Ok(());
         }
-        let there = std::fs::metadata(&self.path)?;
+        let there = std::fs::symlink_metadata(&self.path)?;
         if (there.dev(), there.ino()) == *known {
             let mut aside = self.path.clone().into_os_string();
             aside.push(".1");
@@ -233,8 +233,15 @@ impl Sink {
     }
 }
 
+/// Whether it is a file that has no other name, under which it would be somebody else's.
+fn is_ours(found: &Metadata) -> bool {
+    found.is_file() && found.nlink() == 1
+}
+
 fn irregular() -> io::Error {
-    io::Error::other("it is no regular file; move it away, or set log.file to another")
+    io::Error::other(
+        "it is no regular file with one name; move it away, or set log.file to another",
+    )
 }
 
 #[cfg(test)]
@@ -243,7 +250,55 @@ mod tests {
 
     #[test]
     fn an_event_is_one_line_whatever_is_in_it() {
-        assert_eq!(one_line(b"a\nb\x1b[31mc\n"), b"a | b [31mc\n");
+        let line = |event: &str| String::from_utf8(one_line(event.as_bytes())).unwrap();
+        assert_eq!(line("a\nb\x1b[31mc\n"), "a | b\u{fffd}[31mc\n");
+        assert_eq!(line("a\u{9b}m\u{202e}b"), "a\u{fffd}m\u{fffd}b\n");
+        assert_eq!(one_line(b"\xff"), "\u{fffd}\n".as_bytes());
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link_or_into_what_is_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, precious) = (dir.path().join("log"), dir.path().join("precious"));
+        let fifo = |path: &Path| {
+            rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::RUSR).unwrap();
+        };
+        let become_it: [&dyn Fn(&Path); 4] = [
+            &|path| std::os::unix::fs::symlink("precious", path).unwrap(),
+            &|path| std::fs::hard_link(&precious, path).unwrap(),
+            &|path| std::os::unix::fs::symlink("/dev/null", path).unwrap(),
+            &fifo,
+        ];
+        for become_it in become_it {
+            std::fs::write(&precious, "precious").unwrap();
+            become_it(&path);
+            let mut sink = Sink::new(path.clone());
+            assert!(sink.open().unwrap_err().to_string().contains("one name"), "at the start");
+            sink.take(b"at the start\n");
+            std::fs::remove_file(&path).unwrap();
+            sink.take(b"kept\n");
+            std::fs::remove_file(&path).unwrap();
+            become_it(&path);
+            sink.take(b"while it is written\n");
+            assert_eq!(std::fs::read_to_string(&precious).unwrap(), "precious");
+            assert_eq!(sink.lost, 1);
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_second_name_given_later_is_not_written_under() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("log"), dir.path().join("other"));
+        let mut sink = Sink::new(path.clone());
+        sink.take(b"one\n");
+        std::fs::hard_link(&path, &other).unwrap();
+        sink.take(b"two\n");
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "one\n");
+        std::fs::remove_file(&other).unwrap();
+        sink.take(b"three\n");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains("1 log lines were lost") && text.ends_with("three\n"), "{text}");
     }
 
     #[test]

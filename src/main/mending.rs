@@ -1,10 +1,13 @@
-//! What looks after a state directory itself: what is unknown in it, the deep check, and taking in
-//! again what a lost database knew.
+//! What looks after a state directory itself: what is unknown in it, the deep check, a smaller
+//! database, and taking in again what a lost one knew.
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+
+use hostler::backend::engine::store;
 use hostler::backend::state_files::check::{self, Finding};
-use hostler::backend::{DirState, drivers, find, own, state_files::recover as recovery};
+use hostler::backend::{DirState, Owned, drivers, find, own, state_files::recover as recovery};
 use hostler::cli::{self, Check};
 
 use super::Place;
@@ -71,18 +74,27 @@ pub(crate) async fn deep(place: &Place, json: bool) -> anyhow::Result<ExitCode> 
     }
 }
 
+/// Gives back what the database holds and does not use.
+pub(crate) fn compact(place: &Place, json: bool) -> anyhow::Result<ExitCode> {
+    if place.read_only {
+        anyhow::bail!("hostler is read-only here; leave out --read-only");
+    }
+    let _owned = alone(place)?;
+    let store::Compacted { before, after } = store::compact(&place.state_dir)?;
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let found = format!("{:.1} MiB, {:.1} MiB before", mib(after), mib(before));
+    match cli::tell_checks(&[Check::good("database", found)], json, &mut std::io::stdout()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => Ok(error.report(&mut std::io::stderr())),
+    }
+}
+
 /// Takes in what the database does not know.
 pub(crate) async fn recover(place: &Place, dry_run: bool, json: bool) -> anyhow::Result<ExitCode> {
-    let dir = place.state_dir.display();
     if place.read_only && !dry_run {
         anyhow::bail!("hostler is read-only here; leave out --read-only, or ask with --dry-run");
     }
-    if find(&place.state_dir)? != DirState::Ours {
-        anyhow::bail!("there is no state directory {dir}; choose another with --state");
-    }
-    let Some(_owned) = own(&place.state_dir)? else {
-        anyhow::bail!("another hostler runs on {dir}; stop it and try again");
-    };
+    let _owned = alone(place)?;
     let settings = place.settings();
     let done = recovery::recover(&settings, &drivers::real(&settings), dry_run).await?;
     let done = cli::Recovered { dry_run, taken: done.taken, left: done.left };
@@ -90,4 +102,14 @@ pub(crate) async fn recover(place: &Place, dry_run: bool, json: bool) -> anyhow:
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => Ok(error.report(&mut std::io::stderr())),
     }
+}
+
+/// Takes the state directory there is, which nobody else may work with.
+fn alone(place: &Place) -> anyhow::Result<Owned> {
+    let dir = place.state_dir.display();
+    if find(&place.state_dir)? != DirState::Ours {
+        anyhow::bail!("there is no state directory {dir}; choose another with --state");
+    }
+    own(&place.state_dir)?
+        .with_context(|| format!("another hostler runs on {dir}; stop it and try again"))
 }

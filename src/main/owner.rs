@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use hostler::backend::Embedded;
-use hostler::domain::{Answer, Backend, BackendError, InFlight, Query, backend::unexpected};
+use hostler::domain::{Backend, BackendError, BackendExt, InFlight, question};
 use hostler::wire::server::{Clients, Server};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -141,10 +141,7 @@ pub(crate) async fn stop_after_steps(place: &Place, embedded: Embedded) -> anyho
 }
 
 pub(crate) async fn in_flight(backend: &dyn Backend) -> anyhow::Result<InFlight> {
-    match backend.query(Query::InFlight).await? {
-        Answer::InFlight(flight) => Ok(flight),
-        other => Err(unexpected(&other).into()),
-    }
+    Ok(backend.ask(question::GetInFlight).await?)
 }
 
 /// Lets go of the state directory and waits until a backend in the background has it.

@@ -10,7 +10,7 @@ use hostler::backend::settings::Settings;
 use hostler::backend::{DirState, Embedded, Nothing, Owned, find, operations, own, owner};
 use hostler::cli::Cli;
 use hostler::config::{self, Config, Origin};
-use hostler::domain::BackendError;
+use hostler::domain::{Backend, BackendError, Catalogue};
 use hostler::wire::{client::Client, native};
 
 use super::{SERVE_TIMEOUT, log};
@@ -33,13 +33,7 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new(cli: &Cli, config: Config, origin: Origin) -> Self {
-        let state_dir = cli
-            .state
-            .clone()
-            .or_else(|| config.state_dir.clone())
-            .unwrap_or_else(config::default_state_dir);
-        // A relative path means something else to the background, which runs in `/`.
-        let state_dir = std::path::absolute(&state_dir).unwrap_or(state_dir);
+        let state_dir = state_dir(cli.state.clone(), &config);
         let read_only = cli.read_only || config.read_only;
         Self { state_dir, config_file: cli.config.clone(), config, origin, read_only }
     }
@@ -91,7 +85,7 @@ impl Place {
             return error;
         };
         // Whoever does not answer on its socket is named already.
-        if message.starts_with("no answer") {
+        if is_silent(message) {
             return error;
         }
         let (who, end) = match owner(&self.state_dir) {
@@ -163,6 +157,24 @@ impl Place {
         Ok(Client::connect(&native::socket_path(&self.state_dir)).await?)
     }
 
+    /// The backend that another process has, for a command that needs to know no more of it than
+    /// `own` says, if that is given. `None` where nobody is heard of at once.
+    pub(crate) async fn find_backend(
+        &self,
+        own: Option<&Catalogue>,
+    ) -> anyhow::Result<Option<Client>> {
+        let socket = native::socket_path(&self.state_dir);
+        let found = match own {
+            Some(own) => Client::attach(&socket, own).await,
+            None => Client::connect(&socket).await,
+        };
+        match found {
+            Ok(client) => Ok(Some(client)),
+            Err(BackendError::Unreachable { message }) if !is_silent(&message) => Ok(None),
+            Err(error) => Err(self.nobody_answers(error.into())),
+        }
+    }
+
     /// Log lines go to a file: the screen belongs to the console.
     pub(crate) fn log(&self) -> anyhow::Result<()> {
         let file = self.config.log_file.clone().unwrap_or(self.state_dir.join("hostler.log"));
@@ -192,11 +204,38 @@ impl Place {
     }
 }
 
+/// The state directory: the one that is named, that of the configuration, or that of every box.
+fn state_dir(named: Option<PathBuf>, config: &Config) -> PathBuf {
+    let dir = named.or_else(|| config.state_dir.clone()).unwrap_or_else(config::default_state_dir);
+    // A relative path means something else to the background, which runs in `/`.
+    std::path::absolute(&dir).unwrap_or(dir)
+}
+
+/// The catalogue of the backend that runs, for a command line with words that are not known here.
+/// `None` where none runs: then they are nobody's.
+pub(crate) fn catalogue_there(named: Option<PathBuf>, config: &Config) -> Option<Catalogue> {
+    let dir = state_dir(named, config);
+    if find(&dir).ok()? != DirState::Ours {
+        return None;
+    }
+    let runtime = one_thread().ok()?;
+    let client = runtime.block_on(Client::connect(&native::socket_path(&dir)));
+    client.ok().map(|client| client.catalogue())
+}
+
+/// A runtime that does one thing after the other: enough for whoever only asks, and there sooner.
+pub(crate) fn one_thread() -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().context("cannot start the runtime")
+}
+
 /// The settings for a state directory, as far as the configuration does not leave them as they are.
 pub(crate) fn settings(state_dir: &Path, config: &Config) -> Settings {
     let mut settings = Settings::new(state_dir.to_owned());
     settings.share_mib = config.share_mib.unwrap_or(settings.share_mib);
     settings.trash_days = config.trash_days.unwrap_or(settings.trash_days);
+    settings.keep_operations = config.keep_operations.map_or(settings.keep_operations, Into::into);
+    settings.keep_operations_days = config.keep_operations_days.or(settings.keep_operations_days);
     if let Some(seconds) = config.stop_timeout_s {
         settings.stop_timeout = Duration::from_secs(seconds.into());
     }
@@ -204,6 +243,11 @@ pub(crate) fn settings(state_dir: &Path, config: &Config) -> Settings {
         *width = config.lanes.get(lane).copied().unwrap_or(*width);
     }
     settings
+}
+
+/// Whether an error says that somebody is there and does not answer.
+fn is_silent(message: &str) -> bool {
+    message.starts_with("no answer")
 }
 
 /// A backend that was reached.

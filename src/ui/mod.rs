@@ -4,26 +4,16 @@
 //! [`model::Model`]. Drawing never awaits, locks or asks. This room knows `domain` and nothing of
 //! how the backend works or where it is.
 
-pub mod action;
-mod columns;
-mod confirm;
-mod console;
-mod edit;
-mod field;
-mod filter_line;
-mod flight;
-pub mod form;
-pub mod keymap;
-mod layout;
+pub mod app;
+pub mod input;
 pub mod model;
 pub mod msg;
-mod palette;
 mod run;
-mod special;
+pub mod style;
 mod terminal;
-mod text;
-pub mod theme;
 pub mod update;
 pub mod view;
+pub mod windows;
 
-pub use run::{Exit, Options, Session, UiError};
+pub use msg::Exit;
+pub use run::{Options, Session, UiError};

@@ -4,9 +4,9 @@
 //! [`Options::frame`]. Nothing ticks: the loop sleeps until something comes or the model's next
 //! moment is due.
 
-mod choices;
-mod hands;
-mod outside;
+mod effects;
+mod preferences;
+mod signals;
 
 use std::future::pending;
 use std::panic::AssertUnwindSafe;
@@ -24,18 +24,19 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
-use self::choices::remembered;
-use self::hands::Hands;
-use self::outside::{Reader, Signals, has_shell, has_terminal, terminal_gone};
-use super::action::table;
-use super::keymap::Keymap;
+use self::effects::Effects;
+use self::preferences::remembered;
+use self::signals::{Reader, Signals, has_shell, has_terminal, terminal_gone};
+use super::app::App;
 use super::model::{Model, Setup};
-use super::msg::{Cmd, Msg};
+use super::msg::{Cmd, Exit, Msg};
 use super::terminal::{Screen, last_words};
-use super::theme::{Theme, ascii_wanted};
 use super::update::{start, update};
 use super::view::draw;
+use super::windows::actions;
 use crate::domain::{Backend, Catalogue};
+use crate::ui::input::keymap::Keymap;
+use crate::ui::style::theme::{Theme, ascii_wanted};
 
 /// How the console is opened.
 #[derive(Debug, Clone)]
@@ -57,7 +58,7 @@ pub struct Options {
     /// The least time between two frames that no key asked for.
     pub frame: Duration,
     /// Where sorting and the open tab are remembered; not at all where it is `None`.
-    pub choices: Option<PathBuf>,
+    pub preferences: Option<PathBuf>,
     /// Who asks, in requests, such as `console:root`.
     pub actor: String,
 }
@@ -73,26 +74,10 @@ impl Default for Options {
             ascii: None,
             colour: None,
             frame: Duration::from_millis(33),
-            choices: None,
+            preferences: None,
             actor: "console".to_owned(),
         }
     }
-}
-
-/// Why the console closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// The operator left, with nothing in flight or wanting it stopped after the running steps.
-    Quit,
-    /// The operator left and wants what is in flight to go on in the background.
-    Background,
-    /// The process was told to end (SIGTERM): nobody decided anything, so the work goes on.
-    Told,
-    /// The operator wants the shell (Ctrl-Z, SIGTSTP): whoever called sees to the work, and then
-    /// to [`Session::stop`].
-    Stop,
-    /// The terminal vanished: nobody decided anything, so the work goes on.
-    HangUp,
 }
 
 /// Why the console could not be opened or went wrong.
@@ -115,19 +100,19 @@ pub enum UiError {
 /// What an operator sees and does, from the first screen to the last. It outlives the backend it
 /// looks at: after Ctrl-Z it may look at another one on the same state directory.
 pub struct Session {
-    model: Model,
+    app: App,
     theme: Theme,
     screen: Screen,
     signals: Signals,
     msgs: UnboundedSender<Msg>,
     replies: UnboundedReceiver<Msg>,
-    choices: Option<PathBuf>,
+    preferences: Option<PathBuf>,
     frame: Duration,
 }
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("model", &self.model).finish_non_exhaustive()
+        f.debug_struct("Session").field("app", &self.app).finish_non_exhaustive()
     }
 }
 
@@ -139,14 +124,14 @@ impl Session {
     /// When a theme or key map is wrong, or there is no terminal.
     pub fn new(catalogue: Catalogue, options: Options) -> Result<Self, UiError> {
         let theme = theme(&options).map_err(UiError::Settings)?;
-        let keymap = Keymap::with_others(table(&catalogue), &options.keymap, &options.others);
+        let keymap = Keymap::with_others(actions(&catalogue), &options.keymap, &options.others);
         let keymap = keymap.map_err(UiError::Settings)?;
-        let (choices, trouble) = remembered(options.choices.as_deref());
+        let (preferences, error) = remembered(options.preferences.as_deref());
         let screen = Screen::new(options.mouse);
         let (msgs, replies) = unbounded_channel();
-        if let Some(trouble) = trouble {
+        if let Some(error) = error {
             // The receiver is in this very function.
-            let _ = msgs.send(Msg::Trouble(trouble));
+            let _ = msgs.send(Msg::Error(error));
         }
         let model = Model::new(Setup {
             size: screen.size().map_err(UiError::Terminal)?,
@@ -157,16 +142,16 @@ impl Session {
             read_only: options.read_only,
             embedded: false,
             actor: options.actor,
-            choices,
+            preferences,
         });
         Ok(Self {
-            model,
+            app: App::new(model),
             theme,
             screen,
             signals: Signals::new().map_err(UiError::Terminal)?,
             msgs,
             replies,
-            choices: options.choices,
+            preferences: options.preferences,
             frame: options.frame,
         })
     }
@@ -182,14 +167,14 @@ impl Session {
         backend: Arc<dyn Backend>,
         embedded: bool,
     ) -> Result<Exit, UiError> {
-        self.model.embedded = embedded;
+        self.app.model.embedded = embedded;
         self.screen.enter().map_err(UiError::Terminal)?;
         let (width, height) = self.screen.size().map_err(UiError::Terminal)?;
-        update(&mut self.model, Msg::Resize(width, height));
-        let hands = Hands::new(backend, self.msgs.clone(), self.choices.clone());
+        update(&mut self.app, Msg::Resize(width, height));
+        let effects = Effects::new(backend, self.msgs.clone(), self.preferences.clone());
         // After a panic only `last_words` is looked at.
-        let turned = AssertUnwindSafe(turn(self, hands)).catch_unwind().await;
-        let Ok(exit) = turned else { return Err(UiError::Broken(last_words())) };
+        let ended = AssertUnwindSafe(event_loop(self, effects)).catch_unwind().await;
+        let Ok(exit) = ended else { return Err(UiError::Broken(last_words())) };
         // After a hang-up there is no terminal to give back, and saying so helps nobody.
         if let (Err(error), true) = (self.screen.leave(), exit != Exit::HangUp) {
             return Err(UiError::Terminal(error));
@@ -236,7 +221,7 @@ fn theme(options: &Options) -> Result<Theme, String> {
 }
 
 /// What woke the loop.
-enum Woken {
+enum Wakeup {
     Msg(Msg),
     Input(Option<std::io::Result<TerminalEvent>>),
     Continued,
@@ -244,66 +229,66 @@ enum Woken {
     Leave(Exit),
 }
 
-async fn turn(session: &mut Session, mut hands: Hands) -> Exit {
-    let Session { model, theme, screen, signals, replies, frame, .. } = session;
+async fn event_loop(session: &mut Session, mut effects: Effects) -> Exit {
+    let Session { app, theme, screen, signals, replies, frame, .. } = session;
     let (keys, mut input) = unbounded_channel();
     let _reader = Reader::new(keys);
-    let mut events = Some(hands.subscribe());
+    let mut events = Some(effects.subscribe());
     let gone = terminal_gone();
     tokio::pin!(gone);
     let mut buffer = Buffer::empty(Rect::default());
     let mut drawn: Option<Instant> = None;
     let mut keyed: Option<Instant> = None;
-    for cmd in start(model) {
-        hands.take(cmd);
+    for cmd in start(app) {
+        effects.take(cmd);
     }
     loop {
         // Draw first, so that what the last round changed is seen before sleeping.
         let now = Instant::now();
         let due = drawn.map_or(now, |drawn| drawn + *frame);
-        if model.dirty && due <= now {
-            if show(model, theme, screen, &mut buffer).is_err() {
+        if app.model.dirty && due <= now {
+            if show(app, theme, screen, &mut buffer).is_err() {
                 return Exit::HangUp;
             }
             drawn = Some(now);
         }
-        let wake = model.wake_at().map(|at| now + until(at));
-        let frame_at = model.dirty.then_some(due);
+        let wake = app.wake_at().map(|at| now + until(at));
+        let frame_at = app.model.dirty.then_some(due);
         let woken = tokio::select! {
             biased;
-            _ = signals.hup.recv() => Woken::Leave(Exit::HangUp),
-            _ = signals.term.recv() => Woken::Leave(Exit::Told),
-            () = &mut gone => Woken::Leave(Exit::HangUp),
-            _ = signals.cont.recv() => Woken::Continued,
+            _ = signals.hup.recv() => Wakeup::Leave(Exit::HangUp),
+            _ = signals.term.recv() => Wakeup::Leave(Exit::Told),
+            () = &mut gone => Wakeup::Leave(Exit::HangUp),
+            _ = signals.cont.recv() => Wakeup::Continued,
             _ = signals.stop.recv() => match has_shell() {
-                true => Woken::Leave(Exit::Stop),
-                false => Woken::Msg(Msg::Trouble(NO_SHELL.to_owned())),
+                true => Wakeup::Leave(Exit::Stop),
+                false => Wakeup::Msg(Msg::Error(NO_SHELL.to_owned())),
             },
-            event = input.recv() => Woken::Input(event),
-            Some(msg) = replies.recv() => Woken::Msg(msg),
-            event = next(&mut events) => Woken::Msg(event),
-            () = sleep_until(frame_at) => Woken::Frame,
-            () = sleep_until(wake) => Woken::Msg(Msg::Wake),
+            event = input.recv() => Wakeup::Input(event),
+            Some(msg) = replies.recv() => Wakeup::Msg(msg),
+            event = next(&mut events) => Wakeup::Msg(event),
+            () = sleep_until(frame_at) => Wakeup::Frame,
+            () = sleep_until(wake) => Wakeup::Msg(Msg::Wake),
         };
         // Everything else that is there already is taken along, and drawn together.
         let mut batch = vec![Msg::Now(Timestamp::now())];
         let mut key = false;
         match woken {
-            Woken::Frame => continue,
-            Woken::Leave(exit) => return exit,
+            Wakeup::Frame => continue,
+            Wakeup::Leave(exit) => return exit,
             // Stopped by a signal that nobody can answer to (SIGSTOP).
-            Woken::Continued => {
+            Wakeup::Continued => {
                 if screen.enter().is_err() {
                     return Exit::HangUp;
                 }
-                model.dirty = true;
+                app.model.dirty = true;
                 drawn = None;
                 if let Ok((width, height)) = screen.size() {
                     batch.push(Msg::Resize(width, height));
                 }
             }
-            Woken::Msg(msg) => batch.push(msg),
-            Woken::Input(event) => match event {
+            Wakeup::Msg(msg) => batch.push(msg),
+            Wakeup::Input(event) => match event {
                 Some(Ok(event)) => key |= take_input(event, &mut batch),
                 Some(Err(_)) | None => return Exit::HangUp,
             },
@@ -325,7 +310,7 @@ async fn turn(session: &mut Session, mut hands: Hands) -> Exit {
             }
         }
         for msg in batch {
-            for cmd in update(model, msg) {
+            for cmd in update(app, msg) {
                 match cmd {
                     Cmd::Exit(exit) => return exit,
                     Cmd::Redraw => {
@@ -333,10 +318,10 @@ async fn turn(session: &mut Session, mut hands: Hands) -> Exit {
                         if screen.forget().is_err() {
                             return Exit::HangUp;
                         }
-                        model.dirty = true;
+                        app.model.dirty = true;
                     }
-                    Cmd::Suspend => suspend(&hands),
-                    cmd => hands.take(cmd),
+                    Cmd::Suspend => suspend(&effects),
+                    cmd => effects.take(cmd),
                 }
             }
         }
@@ -351,10 +336,10 @@ async fn turn(session: &mut Session, mut hands: Hands) -> Exit {
 
 /// Does what the terminal itself does on Ctrl-Z as long as the key is nobody's: the signal comes to
 /// us as well, and is answered in [`turn`].
-fn suspend(hands: &Hands) {
+fn suspend(effects: &Effects) {
     let stop = rustix::process::Signal::TSTP;
     if let Err(error) = rustix::process::kill_current_process_group(stop) {
-        hands.tell(format!("the console cannot be stopped: {error}"));
+        effects.tell(format!("the console cannot be stopped: {error}"));
     }
 }
 
@@ -362,20 +347,20 @@ fn suspend(hands: &Hands) {
 const MOST_AT_ONCE: usize = 1024;
 
 fn show(
-    model: &mut Model,
+    app: &mut App,
     theme: &Theme,
     screen: &mut Screen,
     buffer: &mut Buffer,
 ) -> std::io::Result<()> {
-    let (width, height) = model.size;
+    let (width, height) = app.model.size;
     let area = Rect { x: 0, y: 0, width, height };
     if buffer.area == area {
         buffer.reset();
     } else {
         *buffer = Buffer::empty(area);
     }
-    let cursor = draw(model, theme, buffer);
-    model.dirty = false;
+    let cursor = draw(app, theme, buffer);
+    app.model.dirty = false;
     screen.show(buffer, cursor)
 }
 

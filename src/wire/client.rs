@@ -1,18 +1,20 @@
 //! The client: a [`Backend`] that is somewhere else.
 //!
-//! The catalogue is fetched once, at connect. The event stream looks after itself: when the
-//! connection breaks it says [`Fact::Lost`], tries again, and says [`Fact::Missed`] when it has the
-//! backend again, so that the receiver asks for everything anew.
+//! The catalogue is fetched once, at connect, unless one is there already that is as good. The
+//! event stream looks after itself: when the connection breaks it says [`Fact::Lost`], tries again,
+//! and says [`Fact::Missed`] when it has the backend again, so that the receiver asks for
+//! everything anew.
 //!
 //! No wait is without an end. A backend that is gone is noticed at once, one that is stopped within
 //! seconds, and one that hangs when its time is over.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use reqwest::header;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -22,6 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::address::{Address, Silent};
 use super::native;
+use super::version::{PRODUCT, Version};
 use crate::domain::{
     Accepted, Answer, Backend, BackendError, BoxFuture, Catalogue, Control, Event, EventStream,
     Fact, Query, ResourceSpec, Result, Serial, SerialInput, Submit,
@@ -61,6 +64,8 @@ struct Wire {
     http: reqwest::Client,
     socket: Arc<PathBuf>,
     address: Arc<Address>,
+    /// The version of the backend that answered last.
+    backend: Arc<Mutex<Version>>,
 }
 
 /// Why there is no answer.
@@ -78,20 +83,25 @@ impl Client {
     /// [`BackendError::Unreachable`] when nobody listens there; a refusal when the backend belongs
     /// to another user.
     pub async fn connect(socket: &Path) -> Result<Self> {
-        // reqwest wants a TLS provider even for a unix socket. An error here only means that one
-        // is installed already, which is just as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let address = Address::of(socket).map_err(|error| unreachable(socket, &error))?;
-        let http = reqwest::Client::builder()
-            .unix_socket(address.path())
-            .no_proxy()
-            .pool_max_idle_per_host(0)
-            .build()
-            .map_err(|error| unreachable(socket, &error))?;
-        let (socket, address) = (Arc::new(socket.to_owned()), Arc::new(address));
-        let wire = Wire { http, socket, address };
+        Self::open(socket, None).await
+    }
+
+    /// Connects like [`Client::connect`]. To a backend of this very version `own` is the catalogue,
+    /// which saves asking for it.
+    ///
+    /// # Errors
+    /// Those of [`Client::connect`].
+    pub async fn attach(socket: &Path, own: &Catalogue) -> Result<Self> {
+        Self::open(socket, Some(own)).await
+    }
+
+    async fn open(socket: &Path, own: Option<&Catalogue>) -> Result<Self> {
+        let wire = Wire::to(socket).map_err(|error| unreachable(socket, &*error))?;
         let here = wire.open(native::HERE).await?;
-        let catalogue = wire.catalogue().await?;
+        let catalogue = match own {
+            Some(own) if wire.backend() == Version::Same => own.clone(),
+            _ => wire.catalogue().await?,
+        };
         let (known, reachable) = watch::channel(true);
         let stays = tokio::spawn(wire.clone().stay(here, known));
         let stays = Arc::new(AbortOnDropHandle::new(stays));
@@ -106,6 +116,35 @@ impl Client {
 }
 
 impl Wire {
+    /// The way to a socket, where nobody need listen yet.
+    fn to(socket: &Path) -> Result<Self, Box<dyn std::error::Error>> {
+        // reqwest wants a TLS provider even for a unix socket. An error here only means that one
+        // is installed already, which is just as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let address = Address::of(socket)?;
+        let http = reqwest::Client::builder()
+            .unix_socket(address.path())
+            .user_agent(PRODUCT)
+            // Nor are there certificates on it, and reading those of the system takes longer than
+            // all that is asked.
+            .tls_certs_only([])
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .build()?;
+        let (socket, address) = (Arc::new(socket.to_owned()), Arc::new(address));
+        Ok(Self { http, socket, address, backend: Arc::default() })
+    }
+
+    /// The version of the backend that answered last.
+    fn backend(&self) -> Version {
+        self.backend.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// An error with what was not understood, and both versions.
+    fn misunderstood(&self, what: impl std::fmt::Display) -> BackendError {
+        BackendError::failed(format!("{what}; {}", self.backend().advice("the backend")))
+    }
+
     fn url(path: &str) -> String {
         // The host is a formality: the socket decides who is spoken to.
         format!("http://hostler{path}")
@@ -131,16 +170,24 @@ impl Wire {
             resources => resources?,
         };
         Catalogue::read(&resources, operations?).map_err(|why| {
-            BackendError::failed(format!(
-                "the backend's catalogue is not understood: {why}; is it of another version?"
-            ))
+            self.misunderstood(format_args!("the backend's catalogue is not understood: {why}"))
         })
     }
 
     /// Opens a stream.
     async fn open(&self, path: &str) -> Result<reqwest::Response> {
         let answer = self.send(self.http.get(Self::url(path)), HELLO).await;
-        self.look_at(answer).await
+        self.known(path, self.look_at(answer).await)
+    }
+
+    /// An answer; that there is nothing at `path` itself is an error of its own.
+    fn known(&self, path: &str, answer: Result<reqwest::Response>) -> Result<reqwest::Response> {
+        match answer {
+            Err(BackendError::NotFound { what }) if what.ends_with(&format!(" {path}")) => {
+                Err(self.misunderstood(format_args!("the backend does not know '{what}'")))
+            }
+            answer => answer,
+        }
     }
 
     /// Sends a request again and again until a backend hears it: one may be handing over to the
@@ -153,7 +200,7 @@ impl Wire {
                 Err(NoAnswer::Broke(error)) if is_unheard(&error) && Instant::now() < deadline => {
                     tokio::time::sleep(FIRST_PAUSE).await;
                 }
-                answer => return self.look_at(answer).await,
+                answer => return self.known(path, self.look_at(answer).await),
             }
         }
     }
@@ -170,7 +217,11 @@ impl Wire {
             match tokio::time::timeout(LOOK, &mut sending).await {
                 Ok(Err(error)) if !error.is_timeout() => return Err(NoAnswer::Broke(error)),
                 Ok(Err(_)) => return Err(NoAnswer::Silent(self.address.silent().await)),
-                Ok(Ok(response)) => return Ok(response),
+                Ok(Ok(response)) => {
+                    let version = Version::told(response.headers(), header::SERVER);
+                    *self.backend.lock().unwrap_or_else(PoisonError::into_inner) = version;
+                    return Ok(response);
+                }
                 Err(_) => {
                     let silent = self.address.silent().await;
                     if silent.is_stopped || Instant::now() >= deadline {
@@ -197,7 +248,7 @@ impl Wire {
             return Ok(response);
         }
         let body = response.bytes().await.map_err(|error| unreachable(&self.socket, &error))?;
-        Err(native::error_from(status.as_u16(), &body))
+        Err(native::error_from(status.as_u16(), &body, &self.backend()))
     }
 
     /// Is here for one backend after the other.
@@ -221,9 +272,7 @@ impl Wire {
     async fn read<T: DeserializeOwned>(&self, response: reqwest::Response) -> Result<T> {
         let body = response.bytes().await.map_err(|error| unreachable(&self.socket, &error))?;
         serde_json::from_slice(&body).map_err(|error| {
-            BackendError::failed(format!(
-                "the backend's answer is not understood: {error}; is it of another version?"
-            ))
+            self.misunderstood(format_args!("the backend's answer is not understood: {error}"))
         })
     }
 
@@ -256,7 +305,11 @@ impl Wire {
                 Ok(Ok(_)) => match serde_json::from_slice(&line) {
                     Ok(event) => events.send(event).await.ok()?,
                     // Left out, it makes a gap in the numbers, and the receiver asks again.
-                    Err(error) => tracing::warn!("an event is not understood: {error}"),
+                    Err(error) => {
+                        let advice = self.backend();
+                        let advice = advice.advice("the backend");
+                        tracing::warn!("an event is not understood: {error}; {advice}");
+                    }
                 },
             }
         }

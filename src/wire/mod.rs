@@ -8,7 +8,9 @@ pub mod client;
 pub mod native;
 pub mod server;
 mod socket;
+mod version;
 
 pub use client::Client;
 pub use native::socket_path;
 pub use server::{Clients, Server};
+pub use version::Version;

@@ -16,6 +16,8 @@
 //! | `GET /v1/vms/{id}/serial` | – | a stream: what the guest writes |
 //! | `POST /v1/vms/{id}/serial` | a stream: what is typed | status 204, once the line ends |
 //!
+//! A client tells its version in `User-Agent`, the server its own in `Server`.
+//!
 //! Whatever goes wrong comes back as the JSON of the `BackendError` itself; the status only helps
 //! those who look at nothing else.
 
@@ -26,6 +28,7 @@ use std::time::Duration;
 
 use nix::unistd::{Uid, User};
 
+use super::version::Version;
 use crate::domain::{BackendError, Event, Reason};
 
 /// Where a client says that it is there.
@@ -83,16 +86,16 @@ pub const fn status(error: &BackendError) -> u16 {
 }
 
 /// Reads an error back from an answer whose status says that there is one. An answer that is not
-/// ours (another program listens there) is told as it is.
+/// ours (another program listens there, or a `backend` of another version) is told as it is.
 #[must_use]
-pub fn error_from(status: u16, body: &[u8]) -> BackendError {
+pub fn error_from(status: u16, body: &[u8], backend: &Version) -> BackendError {
     serde_json::from_slice(body).unwrap_or_else(|_| {
         let said = String::from_utf8_lossy(&body[..body.len().min(200)]);
         let said: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         BackendError::failed(format!(
-            "the backend answered with HTTP status {status} and no reason hostler knows: '{}'; \
-             is it of another version?",
-            said.trim()
+            "the backend answered with HTTP status {status} and no reason hostler knows: '{}'; {}",
+            said.trim(),
+            backend.advice("the backend")
         ))
     })
 }
@@ -182,7 +185,7 @@ mod tests {
             let body = serde_json::to_vec(&error).unwrap();
             let status = status(&error);
             prop_assert!((400..600).contains(&status));
-            prop_assert_eq!(error_from(status, &body), error);
+            prop_assert_eq!(error_from(status, &body, &Version::Same), error);
         }
 
         #[test]
@@ -196,7 +199,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_not_ours_is_told_as_it_is() {
-        let error = error_from(502, b"<h1>Bad\nGateway</h1>");
+        let error = error_from(502, b"<h1>Bad\nGateway</h1>", &Version::Untold);
         let message = error.to_string();
         assert!(message.contains("502") && message.contains("Bad Gateway"), "{message}");
         assert!(!message.contains('\n'));

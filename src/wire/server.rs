@@ -13,7 +13,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path as UrlPath, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use super::native;
 use super::socket::{Socket, Visit};
+use super::version::{PRODUCT, Version};
 use crate::domain::{Backend, BackendError, EventStream, Reason, Refusal, Result, Serial, Submit};
 
 /// How long a connection that is told to end may take to do so.
@@ -177,7 +178,7 @@ fn router(served: Served) -> Router {
         .layer(DefaultBodyLimit::max(native::BODY_LIMIT))
         .layer(middleware::from_fn(only_so_many))
         .layer(middleware::from_fn(only_our_own))
-        .layer(middleware::map_response(one_each))
+        .layer(middleware::map_response(signed))
         .with_state(served)
 }
 
@@ -228,9 +229,12 @@ async fn only_so_many(
     next.run(request).await
 }
 
-/// A connection is for one request, so that there is none that waits for nothing.
-async fn one_each(mut response: Response) -> Response {
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+/// Tells our version with every answer; and a connection is for one request, so that there is none
+/// that waits for nothing.
+async fn signed(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::SERVER, HeaderValue::from_static(PRODUCT));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
@@ -254,9 +258,10 @@ async fn catalogue(State(served): State<Served>) -> Response {
 async fn query(
     State(served): State<Served>,
     ConnectInfo(peer): ConnectInfo<Peer>,
+    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    match peer.read(body) {
+    match peer.read(&headers, body) {
         Ok(query) => answer(StatusCode::OK, &served.backend.query(query).await),
         Err(error) => failure(&error),
     }
@@ -265,9 +270,10 @@ async fn query(
 async fn submit(
     State(served): State<Served>,
     ConnectInfo(peer): ConnectInfo<Peer>,
+    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    match peer.read::<Submit>(body) {
+    match peer.read::<Submit>(&headers, body) {
         Ok(mut submit) => {
             if let Some(uid) = peer.uid {
                 submit.actor = native::actor(&submit.actor, uid);
@@ -281,9 +287,10 @@ async fn submit(
 async fn control(
     State(served): State<Served>,
     ConnectInfo(peer): ConnectInfo<Peer>,
+    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let done = match peer.read(body) {
+    let done = match peer.read(&headers, body) {
         Ok(control) => served.backend.control(control).await,
         Err(error) => Err(error),
     };
@@ -371,7 +378,11 @@ fn lines(events: EventStream) -> impl Stream<Item = Vec<u8>> + Send {
 
 impl Peer {
     /// Reads the JSON of a request, which is all there now.
-    fn read<T: DeserializeOwned>(&self, body: Result<Bytes, BytesRejection>) -> Result<T> {
+    fn read<T: DeserializeOwned>(
+        &self,
+        headers: &HeaderMap,
+        body: Result<Bytes, BytesRejection>,
+    ) -> Result<T> {
         self.visit.hear();
         let bytes = body.map_err(|rejection| {
             Refusal::new(
@@ -384,8 +395,29 @@ impl Peer {
             )
         })?;
         serde_json::from_slice(&bytes).map_err(|error| {
-            Refusal::new(Reason::Type, format!("the request is not understood: {error}")).into()
+            let mut message = format!("the request is not understood: {}", complaint(&error));
+            let version = Version::told(headers, header::USER_AGENT);
+            // Another version asks in other words; of anybody else it is a slip.
+            if matches!(version, Version::Other(_)) {
+                message += &format!("; {}", version.advice("the client"));
+            }
+            Refusal::new(Reason::Type, message).into()
         })
+    }
+}
+
+/// Why a request cannot be read, without a word of what was sent: that may be a secret.
+fn complaint(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    if !error.is_data() || said.starts_with("missing field") {
+        return said;
+    }
+    match said.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("expected {expected}"),
+        None => {
+            let (line, column) = (error.line(), error.column());
+            format!("it is not as it must be at line {line} column {column}")
+        }
     }
 }
 

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hostler::domain::{
-    Accepted, Answer, Backend, BackendError, Control, Disk, Effect, Field, FieldType, Filter,
-    Image, LaneChange, List, Operation, OperationSpec, Params, Query, Resource, ResourceKind, Rows,
-    State, Subject, Submit, Uid, Vm,
+    Accepted, Backend, BackendError, BackendExt, Control, Disk, Effect, Field, FieldType, Filter,
+    Image, LaneChange, List, Operation, OperationSpec, Params, Resource, ResourceKind, Rows, State,
+    Subject, Submit, Uid, Vm, question,
 };
 use hostler::wire::client::Client;
 use serde_json::{Value, json};
@@ -125,9 +125,8 @@ impl LoadGenerator {
         latest.retain(|operation| operation.state == State::Error);
         self.resources = resources;
         self.flight = latest;
-        if let Ok(Ok(Answer::InFlight(flight))) =
-            tokio::time::timeout(Duration::from_secs(2), self.client.query(Query::InFlight)).await
-        {
+        let flight = self.client.ask(question::GetInFlight);
+        if let Ok(Ok(flight)) = tokio::time::timeout(Duration::from_secs(2), flight).await {
             self.flight.retain(|failed| !flight.operations.iter().any(|it| it.uid == failed.uid));
             self.flight.truncate(FLIGHT / 2);
             self.flight.extend(flight.operations);
@@ -158,7 +157,8 @@ impl LoadGenerator {
         }
         let priority = if self.dice.chance(10) { 5 } else { 0 };
         let actor = format!("chaos-{}", self.asked);
-        Some(Submit { kind: spec.kind.to_string(), params, actor, priority })
+        let kind = spec.kind.to_string();
+        Some(Submit { kind, params, actor, priority, ..Submit::default() })
     }
 
     /// What a field is given: `None` when there is nothing it can be given, `Some(None)` when it is
@@ -348,8 +348,5 @@ pub async fn resources(client: &Client, of: ResourceKind) -> Result<Vec<Resource
 
 async fn page(client: &Client, of: Subject, offset: u64, limit: u32) -> Result<Rows, BackendError> {
     let list = List { of, filter: Filter::default(), sort: None, offset, limit, around: None };
-    match client.query(Query::List(list)).await? {
-        Answer::Page(page) => Ok(page.rows),
-        other => Err(hostler::domain::backend::unexpected(&other)),
-    }
+    Ok(client.ask(list).await?.rows)
 }

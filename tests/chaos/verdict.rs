@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hostler::domain::{
-    Answer, Backend, BackendError, Disk, Encoding, EncodingState, Image, Operation,
-    OperationDetail, Query, Resource, ResourceKind, State, StepState, Uid, Vm, VmState,
+    BackendError, BackendExt, Disk, Encoding, EncodingState, Image, Operation, OperationDetail,
+    Resource, ResourceKind, State, StepState, Uid, Vm, VmState, question,
 };
 use hostler::wire::client::Client;
 
@@ -34,10 +34,8 @@ impl Rest {
         }
         let mut encodings = Vec::new();
         for operation in operations.iter().filter(|it| it.kind == "encode") {
-            match client.query(Query::Operation { uid: operation.uid }).await? {
-                Answer::Operation(detail) => encodings.push(*detail),
-                other => return Err(hostler::domain::backend::unexpected(&other)),
-            }
+            let uid = operation.uid;
+            encodings.push(*client.ask(question::GetOperation { uid }).await?);
         }
         Ok(Self { operations, resources: found, encodings })
     }

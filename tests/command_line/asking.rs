@@ -63,7 +63,7 @@ async fn parameters_of_another_kind_take_its_types() {
 async fn what_is_written_wrongly_is_one_sentence_and_asks_nothing() {
     let fake = Fake::new();
     for (line, said) in [
-        ("run disk_create name", "'name' is no field; write it like name=value"),
+        ("run disk_create name", "what is given as field 1 is none; write it like name=value"),
         ("run disk_create nam=x", "disk_create has no field 'nam'; did you mean name?"),
         ("run disk_create name=x name=y", "name is given twice"),
         ("run disk_create", "disk_create needs name; see hostler run disk_create --help"),
@@ -85,6 +85,12 @@ async fn what_is_written_wrongly_is_one_sentence_and_asks_nothing() {
         ("list operations --filter created>soon", "'soon' is no time, like 2026-11-20"),
         ("list operations --filter kind>=a", "kind is a text: it takes : != ~ !~"),
         ("list disks --filter state:", "nothing follows 'state:'"),
+        ("list vms --filter state:runing", "'runing' is no state; did you mean running? there are"),
+        (
+            "list operations --filter kind:vm_craete",
+            "'vm_craete' is no kind; did you mean vm_create? there are",
+        ),
+        ("operation cancel --filter state:eror", "'eror' is no state; did you mean ERROR?"),
         ("show 3", "'3' is no resource; write it like vm/3"),
         ("operation cancel x", "'x' is no operation number"),
         ("lane width vm 99", "99 is not in 1..=64"),

@@ -98,7 +98,7 @@ async fn what_a_filter_picks_is_counted_and_asked_about() {
     for (line, said) in [
         ("operation cancel --filter colour:red --yes", "operations have no column 'colour'"),
         ("operation relaunch 1 2 shares=3", "fields can be changed of one operation at a time"),
-        ("operation relaunch x", "'x' is no operation number"),
+        ("operation relaunch x", "argument 1 is neither an operation number nor a field"),
         ("operation cancel", "required"),
     ] {
         let ended = run(&fake, line).await;

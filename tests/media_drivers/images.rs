@@ -298,6 +298,22 @@ async fn a_filesystem_is_not_filled_to_its_last_byte() {
     }
 }
 
+/// There is room when the download begins, and after some of it there is none.
+#[tokio::test]
+async fn a_download_ends_before_it_has_taken_the_last_room() {
+    const LEFT: u64 = 48 << 20;
+    let (dir, server) = (tempfile::tempdir().unwrap(), server().await);
+    server.serves(Serves::Endless);
+    let found = rustix::fs::statvfs(dir.path()).unwrap();
+    let reserve = HeadRoom { most: found.f_bavail * found.f_frsize - LEFT, part: 1 };
+    let limits = Limits { reserve, ..Limits::default() };
+    let failure = server.fails(dir.path(), 64 << 30, limits).await;
+    assert!(failure.message.contains("stay free for everything else"), "{failure}");
+    assert!(!failure.no_room, "a download is not begun again and again");
+    let part = std::fs::metadata(dir.path().join("fetch.partial")).unwrap().len();
+    assert!(part >= 16 << 20, "{part}");
+}
+
 #[tokio::test]
 async fn a_server_that_sends_next_to_nothing_is_given_up() {
     let (dir, server) = (tempfile::tempdir().unwrap(), server().await);

@@ -2,7 +2,7 @@
 
 use hostler::domain::*;
 use hostler::ui::model::Tab;
-use hostler::ui::msg::{Ask, Cmd, Msg};
+use hostler::ui::msg::{Cmd, Fetch, Msg};
 use hostler::ui::update::{start, update};
 
 use super::fake_backend::{Fake, now};
@@ -12,7 +12,7 @@ use super::stage::Stage;
 fn the_selection_stays_on_its_row_when_rows_come() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     stage.keys("j j j");
-    let before = stage.model.pane().selected;
+    let before = stage.app.model.pane().selected;
     let mut new = stage.fake.resources[0].clone();
     if let Resource::Vm(vm) = &mut new {
         vm.id = 99;
@@ -21,9 +21,9 @@ fn the_selection_stays_on_its_row_when_rows_come() {
     stage.fake.resources.push(new.clone());
     stage.event(1, Fact::Resource(std::sync::Arc::new(new)));
     stage.wait();
-    assert_eq!(stage.model.pane().total, 15);
-    assert_eq!(stage.model.pane().selected, before);
-    assert_eq!(stage.model.pane().cursor, 4);
+    assert_eq!(stage.app.model.pane().total, 15);
+    assert_eq!(stage.app.model.pane().selected, before);
+    assert_eq!(stage.app.model.pane().cursor, 4);
 }
 
 #[test]
@@ -33,9 +33,9 @@ fn a_gap_or_a_new_life_asks_for_everything_again() {
     stage.event(1, load.clone());
     stage.fake.resources.clear();
     stage.event(2, load.clone());
-    assert_eq!(stage.model.pane().total, 14);
+    assert_eq!(stage.app.model.pane().total, 14);
     stage.event(4, load);
-    assert_eq!(stage.model.pane().total, 0);
+    assert_eq!(stage.app.model.pane().total, 0);
 }
 
 #[test]
@@ -44,42 +44,42 @@ fn progress_is_patched_without_asking() {
     let progress = Progress { fraction: Some(0.77), ..Progress::default() };
     let event =
         Event { life: 1, seq: 1, at: now(), fact: Fact::Progress { uid: Uid(48_211), progress } };
-    let cmds = update(&mut stage.model, Msg::Event(Box::new(event)));
+    let cmds = update(&mut stage.app, Msg::Event(Box::new(event)));
     assert_eq!(cmds, []);
-    assert!(stage.model.dirty);
+    assert!(stage.app.model.dirty);
     assert!(stage.text().contains("77%"));
 }
 
 #[test]
 fn events_about_what_is_not_shown_draw_nothing() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
-    stage.model.dirty = false;
+    stage.app.model.dirty = false;
     stage.event(1, Fact::Usage { vm: 4711, cpu_percent: 3.0, memory_mib: 100 });
     stage.event(2, Fact::Progress { uid: Uid(1), progress: Progress::default() });
-    assert!(!stage.model.dirty);
+    assert!(!stage.app.model.dirty);
 }
 
 #[test]
 fn an_idle_console_sleeps() {
     let mut stage = Stage::new(Fake::bare(), (80, 24));
-    stage.model.dirty = false;
-    assert_eq!(stage.model.wake_at(), None);
+    stage.app.model.dirty = false;
+    assert_eq!(stage.app.wake_at(), None);
     stage.send(Msg::Wake);
-    assert!(!stage.model.dirty);
+    assert!(!stage.app.model.dirty);
 }
 
 #[test]
 fn at_most_one_question_for_rows_is_under_way() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     let asks =
-        |cmds: &[Cmd]| cmds.iter().filter(|cmd| matches!(cmd, Cmd::Query(Ask::Rows(_), _))).count();
+        |cmds: &[Cmd]| cmds.iter().filter(|cmd| matches!(cmd, Cmd::Fetch(Fetch::Rows(..)))).count();
     let mut asked = 0;
     for seq in 1..200 {
-        let later = stage.model.now + jiff::SignedDuration::from_millis(5);
-        asked += asks(&update(&mut stage.model, Msg::Now(later)));
+        let later = stage.app.model.now + jiff::SignedDuration::from_millis(5);
+        asked += asks(&update(&mut stage.app, Msg::Now(later)));
         let fact = Fact::Gone(ResourceId::new(Vm::KIND, seq));
         let event = Event { life: 1, seq, at: now(), fact };
-        asked += asks(&update(&mut stage.model, Msg::Event(Box::new(event))));
+        asked += asks(&update(&mut stage.app, Msg::Event(Box::new(event))));
     }
     assert_eq!(asked, 1);
 }
@@ -91,14 +91,13 @@ fn a_console_that_comes_back_asks_for_everything_again() {
     stage.keys("c");
     stage.send(Msg::EventsEnded);
     assert!(stage.text().contains("connection lost"), "{}", stage.text());
-    let cmds = start(&mut stage.model);
-    let asks =
-        |wanted: Ask| cmds.iter().any(|cmd| matches!(cmd, Cmd::Query(ask, _) if *ask == wanted));
-    for ask in
-        [Ask::Host, Ask::Lanes, Ask::Flight, Ask::Counts, Ask::Rows(Tab::Resources(Vm::KIND))]
-    {
-        assert!(asks(ask.clone()), "{ask:?} of {cmds:?}");
+    let cmds = start(&mut stage.app);
+    for wanted in [Fetch::Host, Fetch::Lanes, Fetch::InFlight, Fetch::Counts] {
+        assert!(cmds.contains(&Cmd::Fetch(wanted.clone())), "{wanted:?} of {cmds:?}");
     }
+    let vms = Tab::Resources(Vm::KIND);
+    let is_rows = |cmd: &Cmd| matches!(cmd, Cmd::Fetch(Fetch::Rows(tab, _)) if *tab == vms);
+    assert!(cmds.iter().any(is_rows), "{cmds:?}");
     assert!(cmds.iter().any(|cmd| matches!(cmd, Cmd::SerialOpen(_))), "{cmds:?}");
     assert!(!stage.text().contains("connection lost"), "{}", stage.text());
 }

@@ -1,15 +1,16 @@
 //! Filters as they are typed: what words find, what the columns are called, what is not understood.
 
 use hostler::domain::*;
-use hostler::ui::model::{Modal, Tab};
+use hostler::ui::model::Tab;
 use hostler::ui::msg::Cmd;
-use hostler::ui::theme::Theme;
+use hostler::ui::style::theme::Theme;
+use hostler::ui::windows::filter::FilterWindow;
 
 use super::fake_backend::Fake;
 use super::stage::Stage;
 
 fn shown(stage: &Stage) -> Vec<String> {
-    stage.model.pane().iter().map(|(_, row)| row.name()).collect()
+    stage.app.model.pane().iter().map(|(_, row)| row.name()).collect()
 }
 
 #[test]
@@ -42,7 +43,7 @@ fn what_stands_over_a_column_means_it_and_tab_goes_on_with_it() {
     let footer = stage.text().lines().last().unwrap().to_owned();
     assert!(footer.starts_with(" /size>1"), "{footer}");
     assert!(!footer.contains("no column"), "{footer}");
-    assert_eq!(stage.model.pane().filter, "size>1");
+    assert_eq!(stage.app.model.pane().filter, "size>1");
     assert!(stage.text().contains("columns id name state size what source created age"));
     stage.keys("esc ? \"columns\"");
     assert!(stage.text().contains("id name state size what source created age"));
@@ -61,7 +62,7 @@ fn what_is_not_understood_is_pointed_at_and_the_list_says_what_it_still_shows() 
     assert!(text.contains("still /state:running"), "{text}");
     let theme = Theme::load("terminal", true, false).unwrap();
     let buffer = stage.buffer(&theme);
-    let bad = theme.style(hostler::ui::theme::Role::Bad).fg;
+    let bad = theme.style(hostler::ui::style::theme::Role::Bad).fg;
     let pointed: String = (0..50)
         .map(|x| &buffer[(x, 23)])
         .filter(|cell| Some(cell.fg) == bad)
@@ -75,22 +76,36 @@ fn what_is_not_understood_is_pointed_at_and_the_list_says_what_it_still_shows() 
 }
 
 #[test]
+fn a_state_and_a_kind_that_there_are_not_are_said_while_they_are_typed() {
+    let mut stage = Stage::new(Fake::full(), (200, 50));
+    stage.keys("/ \"state:runing\"");
+    let text = stage.text();
+    assert!(text.contains("'runing' is no state; did you mean running?"), "{text}");
+    assert!(text.contains("still /state"), "{text}");
+    stage.keys("esc 5 / \"kind:vm_craete\"");
+    let text = stage.text();
+    assert!(text.contains("'vm_craete' is no kind; did you mean vm_create?"), "{text}");
+    stage.keys("ctrl-u \"kind:vm_create\"");
+    assert!(!stage.text().contains("still"), "{}", stage.text());
+}
+
+#[test]
 fn filters_and_sorting_are_asked_of_the_backend_and_remembered() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     stage.keys("/ \"web\" enter");
-    assert_eq!(stage.model.pane().total, 4);
+    assert_eq!(stage.app.model.pane().total, 4);
     stage.keys("esc / \"colour:red\"");
     assert!(stage.text().contains("no column 'colour'"));
     stage.keys("esc > >");
-    let Some(Cmd::Save(choices)) = stage.cmds.last() else { panic!("nothing was saved") };
-    assert_eq!(choices.sort[&Tab::Resources(Vm::KIND)].column, "name");
+    let Some(Cmd::Save(preferences)) = stage.cmds.last() else { panic!("{:?}", stage.cmds) };
+    assert_eq!(preferences.sort[&Tab::Resources(Vm::KIND)].column, "name");
 }
 
 #[test]
 fn a_filter_that_is_not_understood_says_so_and_changes_nothing() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     stage.keys("/ \"state:running\"");
-    let running = stage.model.pane().total;
+    let running = stage.app.model.pane().total;
     assert!(running > 0 && running < 14, "{running}");
     for (typed, said) in [
         ("memory>", "nothing follows 'memory>'"),
@@ -102,28 +117,28 @@ fn a_filter_that_is_not_understood_says_so_and_changes_nothing() {
         assert!(footer.contains(typed) && footer.contains(said), "{footer}");
         // It cannot be taken, and the list stays as it was last understood.
         stage.keys("enter");
-        assert!(matches!(stage.model.modals.last(), Some(Modal::Filter { .. })));
+        assert!(stage.app.front_as::<FilterWindow>().is_some());
     }
     stage.keys("esc");
-    assert_eq!(stage.model.pane().total, 14);
+    assert_eq!(stage.app.model.pane().total, 14);
 }
 
 #[test]
 fn filters_compare_and_turn_around() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     stage.keys("/ \"state!=running\"");
-    let others = stage.model.pane().total;
+    let others = stage.app.model.pane().total;
     stage.keys("ctrl-u \"state:running\"");
-    assert_eq!(stage.model.pane().total + others, 14);
+    assert_eq!(stage.app.model.pane().total + others, 14);
     stage.keys("ctrl-u \"-state:running\" enter");
-    assert_eq!(stage.model.pane().total, others);
+    assert_eq!(stage.app.model.pane().total, others);
     stage.keys("5 / \"48190\" enter");
-    assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
-    assert_eq!(stage.model.pane().total, 1);
+    assert_eq!(stage.app.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
+    assert_eq!(stage.app.model.pane().total, 1);
     stage.keys("/ ctrl-u \"#48212\" enter");
-    assert_eq!(stage.model.operation().map(|operation| operation.uid), Some(Uid(48_212)));
+    assert_eq!(stage.app.model.operation().map(|operation| operation.uid), Some(Uid(48_212)));
     stage.keys("/ ctrl-u \"uid>=48190\" enter");
-    assert_eq!(stage.model.pane().total, 4);
+    assert_eq!(stage.app.model.pane().total, 4);
     stage.keys("/ ctrl-u \"age<30s\" enter");
-    assert_eq!(stage.model.pane().total, 0);
+    assert_eq!(stage.app.model.pane().total, 0);
 }

@@ -1,103 +1,113 @@
-//! Lists and records in forms.
+//! The lists: what rows and the lines around them say, and where keys lead in them.
 
 use hostler::domain::*;
-use hostler::ui::form::{Form, Purpose};
-use hostler::ui::msg::Msg;
-use serde_json::json;
+use hostler::ui::model::{Row, Tab};
+use hostler::ui::msg::Cmd;
 
-use super::fake_backend::{Fake, catalogue};
+use super::fake_backend::Fake;
 use super::stage::Stage;
 
-/// The form of a new VM, with everything filled in that must be, and the rest shown.
-const EVERYTHING: &str = "n \"web-9\" enter \"correct-horse\" ctrl-o";
+#[test]
+fn what_is_told_leaves_the_keys_in_sight_however_long_it_is() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let message = "a long sentence ".repeat(12) + "with an end";
+    stage.event(1, Fact::Notice { message });
+    let text = stage.text();
+    let last = text.lines().last().unwrap();
+    assert!(last.contains("? help") && last.contains("n new"), "{last}");
+    assert!(text.contains("with an end"), "{text}");
+}
 
 #[test]
-fn items_of_a_list_are_added_moved_and_removed_by_keys() {
+fn the_footer_shows_only_what_the_row_allows() {
+    let mut stage = Stage::new(Fake::full(), (120, 40));
+    let last = |stage: &Stage| stage.text().lines().last().unwrap().to_owned();
+    assert!(last(&stage).contains("S stop") && !last(&stage).contains("s start"));
+    stage.keys("/ \"state:halted\" enter");
+    assert!(last(&stage).contains("s start") && !last(&stage).contains("S stop"));
+    let bare = Stage::new(Fake::bare(), (120, 40));
+    assert!(!last(&bare).contains("stop") && last(&bare).contains("n new"));
+}
+
+#[test]
+fn a_failed_operation_is_one_key_away_from_anywhere() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
-    stage.keys(EVERYTHING);
-    // Up from the first field around the end: to the last, the list of ports.
-    stage.keys("up up");
-    assert!(stage.text().contains("none; space adds one"), "{}", stage.text());
-    stage.keys("space \"80\" tab ctrl-n \"443\" tab ctrl-u \"8443\"");
-    let text = stage.text();
-    assert!(text.contains("2 items") && text.contains("0 port"), "{text}");
-    let footer = text.lines().last().unwrap();
-    for hint in ["ctrl-n add", "ctrl-x remove", "alt-up up"] {
-        assert!(footer.contains(hint), "{hint}: {footer}");
+    stage.keys("6 D !");
+    assert_eq!(stage.app.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
+    stage.keys("enter");
+    assert!(stage.text().contains("Operation #48190"));
+}
+
+#[test]
+fn what_crashed_or_did_not_fire_is_found_like_what_failed() {
+    let mut fake = Fake::full();
+    let mut crashed = None;
+    for resource in &mut fake.resources {
+        match resource {
+            Resource::Vm(vm) if vm.name == "db-1" => {
+                vm.state = VmState::Crashed;
+                crashed = Some(vm.id);
+            }
+            Resource::Vm(vm) if vm.state == VmState::Invalid => vm.state = VmState::Halted,
+            Resource::Task(task) => {
+                task.problem = (task.id == 2).then(|| "a firing was refused".to_owned());
+            }
+            _ => {}
+        }
     }
-    // There is none after the last, so that it cannot go down.
-    assert!(!footer.contains("alt-down"), "{footer}");
-    stage.keys("alt-up ctrl-n \"22\" ctrl-s");
-    let ports = json!([
-        { "port": 443, "guest": 8443 }, { "port": 22, "guest": 22 }, { "port": 80, "guest": 22 }
-    ]);
-    assert_eq!(stage.submitted()[0].params["ports"], ports);
-}
-
-#[test]
-fn a_list_takes_no_more_than_it_may_and_what_is_removed_is_gone() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
-    stage.keys(EVERYTHING);
-    stage.keys("up up space \"1\" ctrl-n \"2\" ctrl-n \"3\" ctrl-n");
-    assert!(stage.text().contains("at most 3"), "{}", stage.text());
-    stage.keys("ctrl-x ctrl-x ctrl-s");
-    let ports = json!([{ "port": 1, "guest": 22 }]);
-    assert_eq!(stage.submitted()[0].params["ports"], ports);
-}
-
-#[test]
-fn what_is_missing_or_refused_in_a_list_is_shown_there() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
-    stage.keys(EVERYTHING);
-    stage.keys("up up space ctrl-s");
-    assert!(stage.text().contains("needed"), "{}", stage.text());
-    assert_eq!(stage.submitted(), []);
-    stage.keys("\"80\" ctrl-s");
-    let submit = stage.submitted().remove(0);
-    let told = "ports.0.port: 80 tcp leads to vm/1 already; choose another";
-    let refusal = Refusal::field(Reason::Existence, "ports.0.port", "80", told);
-    stage.send(Msg::Submitted(Box::new(submit), Err(refusal.into())));
-    let text = stage.text();
-    assert!(text.contains("80 tcp leads to vm/1 already"), "{text}");
-    assert!(!text.contains("ports.0.port:"), "{text}");
-}
-
-#[test]
-fn resources_of_a_list_are_chosen_by_name() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
-    stage.keys(EVERYTHING);
-    stage.keys("up up up space");
-    stage.wait();
-    stage.keys("space enter ctrl-s");
-    let submits = stage.submitted();
-    let disks = submits[0].params["disks"].as_array().unwrap();
-    assert_eq!(disks.len(), 1);
-    assert!(disks[0].is_u64(), "{disks:?}");
-}
-
-#[test]
-fn a_relaunch_sends_a_list_only_when_it_was_changed() {
-    let secrets = FieldType::List { of: Box::new(FieldType::Secret { min: 1 }), min: 0, max: 3 };
-    let mut spec = catalogue().get("vm_create").unwrap().clone();
-    spec.fields.push(Field::optional("keys", secrets, json!([]), "Keys."));
-    let before = json!({
-        "hostname": "web-1", "password": Operation::HIDDEN, "os": 1, "keys": [Operation::HIDDEN],
-        "ports": [{ "port": 80, "guest": 22 }], "disks": [3]
+    let mut stage = Stage::new(fake, (120, 40));
+    assert!(stage.text().lines().next().unwrap().contains("✖3"), "{}", stage.text());
+    let at = |stage: &Stage| (stage.app.model.tab, stage.app.model.pane().selected);
+    // Around the end, and out of a list that is filtered.
+    stage.keys("/ \"web\" enter !");
+    assert_eq!(stage.app.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
+    stage.keys("!");
+    assert_eq!(at(&stage), (Tab::Resources(Vm::KIND), crashed));
+    assert_eq!(stage.app.model.pane().current().map(Row::name), Some("db-1".to_owned()));
+    stage.keys("!");
+    assert_eq!(at(&stage), (Tab::Resources(Task::KIND), Some(2)));
+    stage.keys("!");
+    assert_eq!(stage.app.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
+    // What is mended while we look on is found no more.
+    let mended = stage.fake.resources.iter().find_map(|resource| match resource {
+        Resource::Vm(vm) if Some(vm.id) == crashed => {
+            Some(Resource::Vm(Vm { state: VmState::Running, ..vm.clone() }))
+        }
+        _ => None,
     });
-    let before = before.as_object().unwrap().clone();
-    let uid = Uid(7);
-    let mut form =
-        Form::new(1, &spec, Purpose::Relaunch { uid, before: before.clone() }, &catalogue());
-    form.fill(&before, &catalogue());
-    assert!(form.check());
-    let changes = |form: &Form| {
-        let mut changes = form.changes(&before);
-        // What has a default was not there before.
-        changes.retain(|name, _| before.contains_key(name));
-        Params::from(changes)
-    };
-    assert_eq!(changes(&form), Params::new());
-    form.at = form.entries.iter().position(|entry| entry.path == "ports.0.guest").unwrap();
-    assert!(form.remove_item());
-    assert_eq!(json!(changes(&form)), json!({ "ports": [] }));
+    stage.event(1, Fact::Resource(mended.unwrap().into()));
+    stage.keys("!");
+    assert_eq!(at(&stage), (Tab::Resources(Task::KIND), Some(2)));
+}
+
+#[test]
+fn a_row_leads_to_the_operation_that_happens_to_it() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("/ \"web-3\" enter x y");
+    let cancel = Cmd::Control(Control::Cancel { uid: Uid(48_211) });
+    assert_eq!(stage.cmds, [cancel]);
+    stage.cmds.clear();
+    stage.keys("esc g x");
+    assert_eq!(stage.cmds, []);
+    assert!(stage.text().contains("no operation is happening to this row"));
+}
+
+#[test]
+fn the_row_says_what_is_happening_to_it() {
+    let stage = Stage::new(Fake::full(), (80, 24));
+    let text = stage.text();
+    let row = text.lines().find(|line| line.contains("web-3") && !line.contains('#')).unwrap();
+    assert!(row.contains("rebooting"), "{row}");
+}
+
+#[test]
+fn control_characters_in_names_never_reach_the_screen() {
+    let mut fake = Fake::full();
+    if let Resource::Vm(vm) = &mut fake.resources[0] {
+        vm.name = "a\u{1b}[31mevil\u{202e}".to_owned();
+    }
+    let stage = Stage::new(fake, (80, 24));
+    let text = stage.text();
+    assert!(text.contains("a\u{fffd}[31mevil\u{fffd}"));
+    assert!(!text.contains('\u{1b}'));
 }

@@ -1,8 +1,8 @@
 //! What is done to many rows at once, and what is told of it.
 
 use hostler::domain::*;
-use hostler::ui::model::Modal;
 use hostler::ui::msg::{Cmd, Msg};
+use hostler::ui::windows::form::state::Form;
 
 use super::fake_backend::Fake;
 use super::stage::Stage;
@@ -59,7 +59,7 @@ fn one_reason_is_told_once_and_other_answers_are_not_counted() {
     }
     let told = "2 of 2 refused, 0 queued: the disk is full (2 times)";
     assert!(stage.text().contains(told), "{}", stage.text());
-    assert!(stage.model.batches.is_empty());
+    assert!(stage.app.model.batches.is_empty());
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_long_notice_leaves_no_pieces_beside_it() {
     assert_looks("notice_long", two_of_three_refused);
     let text = stage::text(
         &two_of_three_refused((80, 24))
-            .buffer(&hostler::ui::theme::Theme::load("terminal", true, false).unwrap()),
+            .buffer(&hostler::ui::style::theme::Theme::load("terminal", true, false).unwrap()),
     );
     let first = text.lines().find(|line| line.contains("2 of 3 refused")).unwrap();
     assert!(first.starts_with("│ ") && first.ends_with(" │"), "{first}");
@@ -76,11 +76,11 @@ fn a_long_notice_leaves_no_pieces_beside_it() {
 #[test]
 fn marks_mean_the_operations_of_their_rows() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
-    let all = stage.model.pane().total;
+    let all = stage.app.model.pane().total;
     stage.keys("*");
     let footer = stage.text().lines().last().unwrap().to_owned();
     assert!(footer.contains("x cancel"), "{footer}");
-    let meant: Vec<Uid> = stage.model.marked_operations().iter().map(|it| it.uid).collect();
+    let meant: Vec<Uid> = stage.app.model.marked_operations().iter().map(|it| it.uid).collect();
     assert!(meant.contains(&Uid(48_211)) && meant.len() > 1, "{meant:?}");
     stage.keys("x");
     let text = stage.text();
@@ -92,9 +92,9 @@ fn marks_mean_the_operations_of_their_rows() {
         meant.iter().map(|uid| Cmd::Control(Control::Cancel { uid: *uid })).collect();
     assert_eq!(cancelled, expected);
     // The rows it was about are marked no more, the others still are.
-    let left = stage.model.pane().marks.len() as u64;
+    let left = stage.app.model.pane().marks.len() as u64;
     assert!(left > 0 && left < all, "{left}");
-    assert!(stage.model.marked_operations().is_empty());
+    assert!(stage.app.model.marked_operations().is_empty());
     stage.keys("R");
     assert!(stage.text().contains("none failed on them"), "{}", stage.text());
 }
@@ -111,7 +111,7 @@ fn the_one_that_failed_on_a_marked_row_is_opened_with_what_it_was_asked_with() {
     let uid = ended.uid;
     let mut stage = Stage::new(fake, (80, 24));
     stage.keys("* R");
-    assert!(matches!(stage.model.modals.last(), Some(Modal::Form(_))), "{}", stage.text());
+    assert!(stage.app.front_as::<Form>().is_some(), "{}", stage.text());
     assert!(stage.text().contains(&format!("relaunch {uid}")), "{}", stage.text());
 }
 
@@ -151,7 +151,7 @@ fn marked_operations_are_cancelled_relaunched_and_moved_together() {
         controls.collect::<Vec<_>>()
     };
     stage.keys("5 *");
-    let marked = stage.model.pane().marks.len();
+    let marked = stage.app.model.pane().marks.len();
     assert_eq!(marked, 93);
     let footer = stage.text().lines().last().unwrap().to_owned();
     assert!(footer.starts_with(" 93 marked: x cancel"), "{footer}");
@@ -159,7 +159,7 @@ fn marked_operations_are_cancelled_relaunched_and_moved_together() {
     // Only what waits has a place to change, and it stays marked for the next press.
     stage.keys("+");
     assert_eq!(controls(&mut stage), [Control::Priority { uid: Uid(48_212), priority: 1 }]);
-    assert_eq!(stage.model.pane().marks.len(), marked);
+    assert_eq!(stage.app.model.pane().marks.len(), marked);
     // Only what has not ended can be called off, with one question for all.
     stage.keys("x");
     assert_eq!(controls(&mut stage), []);
@@ -173,7 +173,7 @@ fn marked_operations_are_cancelled_relaunched_and_moved_together() {
         stage.send(Msg::Controlled(control, Ok(())));
     }
     assert!(stage.text().contains("4 being cancelled"), "{}", stage.text());
-    assert!(!stage.model.pane().marks.contains_key(&48_212));
+    assert!(!stage.app.model.pane().marks.contains_key(&48_212));
 
     // One that failed is opened with what it was asked with, as without marks.
     stage.keys("* G R");
@@ -189,7 +189,7 @@ fn marked_operations_are_cancelled_relaunched_and_moved_together() {
     let again = [48_187, 48_188, 48_190]
         .map(|uid| Control::Relaunch { uid: Uid(uid), params: Params::new() });
     assert_eq!(controls(&mut stage), again);
-    assert!(stage.model.pane().marks.is_empty());
+    assert!(stage.app.model.pane().marks.is_empty());
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_mark_never_takes_a_key_in_silence() {
     // Two that are halted: the first is marked, the second has the keys.
     stage.keys("/ \"state:halted\" enter space s");
     assert_eq!(stage.submitted(), []);
-    let marked = stage.model.pane().marks.values().next().unwrap().name.clone();
+    let marked = stage.app.model.pane().marks.values().next().unwrap().name.clone();
     let text = stage.text();
     assert!(text.contains(&format!("Start {marked}, which is marked?")), "{text}");
     stage.keys("y");
@@ -208,10 +208,10 @@ fn a_mark_never_takes_a_key_in_silence() {
     stage.keys("s");
     let [submit] = stage.submitted().try_into().unwrap();
     assert_ne!(submit.params["vm"].as_u64(), Some(marked));
-    assert!(stage.model.pane().marks.is_empty());
+    assert!(stage.app.model.pane().marks.is_empty());
     // A mark on the very row that has the keys asks nothing.
     stage.cmds.clear();
     stage.keys("G space s");
     assert_eq!(stage.submitted().len(), 1);
-    assert!(stage.model.pane().marks.is_empty());
+    assert!(stage.app.model.pane().marks.is_empty());
 }

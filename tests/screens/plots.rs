@@ -1,8 +1,8 @@
 //! The plots: how fast an encoding goes, and the next 24 hours of tasks.
 
 use hostler::domain::*;
-use hostler::ui::model::Model;
-use hostler::ui::msg::{Ask, Cmd, Msg};
+use hostler::ui::app::App;
+use hostler::ui::msg::{Cmd, Fetch, Msg};
 use hostler::ui::update::update;
 use jiff::Timestamp;
 
@@ -50,11 +50,11 @@ fn a_plot_keeps_so_many_points_and_ends_with_its_encoding() {
     for seq in 1..200 {
         stage.event(seq, progress(2.0));
     }
-    let points = |stage: &Stage| stage.model.flight.speeds(ENCODE).count();
+    let points = |stage: &Stage| stage.app.model.flight.speeds(ENCODE).count();
     assert_eq!(points(&stage), 40);
     let plot = format!("speed     {} 2.0×", "█".repeat(40));
     assert!(stage.text().contains(&plot), "{}", stage.text());
-    let mut ended = stage.model.flight.get(ENCODE).unwrap().clone();
+    let mut ended = stage.app.model.flight.get(ENCODE).unwrap().clone();
     ended.state = State::Error;
     stage.event(200, Fact::Operation(std::sync::Arc::new(ended)));
     assert_eq!(points(&stage), 0);
@@ -92,25 +92,24 @@ fn tasks_show_what_the_next_day_brings() {
 #[test]
 fn the_timeline_is_asked_for_while_it_is_looked_at_and_no_oftener_than_needed() {
     let mut stage = tasks((80, 24));
-    let after = |model: &mut Model, from: Timestamp, seconds| {
+    let after = |app: &mut App, from: Timestamp, seconds| {
         let later = from + jiff::SignedDuration::from_secs(seconds);
-        let mut cmds = update(model, Msg::Now(later));
-        cmds.extend(update(model, Msg::Wake));
-        cmds.iter().filter(|cmd| matches!(cmd, Cmd::Query(Ask::Timeline, _))).count()
+        let mut cmds = update(app, Msg::Now(later));
+        cmds.extend(update(app, Msg::Wake));
+        cmds.iter().filter(|cmd| matches!(cmd, Cmd::Fetch(Fetch::Timeline))).count()
     };
     stage.wait();
-    let asked = stage.model.stale.timeline_asked_at;
-    let model = &mut stage.model;
-    assert!(model.wake_at().is_some());
-    assert_eq!(after(model, asked, 599), 0);
-    assert_eq!(after(model, asked, 600), 1);
+    let asked = stage.app.model.timeline_refresh.asked_at();
+    let app = &mut stage.app;
+    assert!(app.wake_at().is_some());
+    assert_eq!(after(app, asked, 599), 0);
+    assert_eq!(after(app, asked, 600), 1);
     // Under way.
-    assert_eq!(after(model, asked, 6000), 0);
-    let answer = stage.fake.answer(&Query::Timeline);
-    stage.send(Msg::Answer(Ask::Timeline, answer));
+    assert_eq!(after(app, asked, 6000), 0);
+    stage.answer(Fetch::Timeline);
     stage.keys("1");
-    let asked = stage.model.stale.timeline_asked_at;
-    assert_eq!(after(&mut stage.model, asked, 86_400), 0, "nobody looks");
+    let asked = stage.app.model.timeline_refresh.asked_at();
+    assert_eq!(after(&mut stage.app, asked, 86_400), 0, "nobody looks");
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn a_configuration_that_is_not_understood_is_named_by_file_line_and_key() {
     let place = Sandbox::new();
     let file = place.config();
     std::fs::write(&file, "# mine\nshare_mb = 512\n").expect("a configuration");
-    let said = one_line_error(&place.run(&["list", "vms"]), 1);
+    let said = one_line_error(&place.run(&["list", "vms"]), 2);
     for part in ["config.toml", "line 2", "share_mb", "did you mean share_mib"] {
         assert!(said.contains(part), "{said}");
     }

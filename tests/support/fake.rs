@@ -165,6 +165,9 @@ pub fn operation(uid: u64, state: State) -> Operation {
         created: at,
         started: None,
         finished: None,
+        updated: at,
+        parent: None,
+        outcome: None,
         progress: None,
         wait: None,
     }

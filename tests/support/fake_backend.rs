@@ -1,4 +1,4 @@
-//! A backend made of plain data: a realistic catalogue and box, answered from memory.
+//! A backend made of plain data: the real catalogue and a realistic box, answered from memory.
 
 #[path = "fake_backend/catalogue.rs"]
 mod catalogue;

@@ -96,7 +96,14 @@ impl Sandbox {
     /// Waits until the server is dead, however it dies.
     pub fn wait_for_death(&mut self) -> std::process::ExitStatus {
         let mut child = self.serving.take().expect("a server");
-        child.wait().expect("its end")
+        let deadline = Instant::now() + GIVE_UP_AFTER;
+        loop {
+            if let Some(ended) = child.try_wait().expect("its state") {
+                return ended;
+            }
+            assert!(Instant::now() < deadline, "it does not end; the log: {}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Kills the server as a power cut would.

@@ -154,7 +154,8 @@ impl Plan<'_> {
             | FieldType::Url
             | FieldType::Kind
             | FieldType::Record { .. }
-            | FieldType::Params { .. } => {
+            | FieldType::Params { .. }
+            | FieldType::Unknown => {
                 return Err(format!(
                     "{} cannot be set up: nothing says what its field {} is to hold; add a line to \
                      `given` in tests/support/kinds.rs",

@@ -1,14 +1,16 @@
 //! The console without a terminal: a model on a fake backend, driven by keys, looked at as text.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use futures_util::FutureExt;
 use hostler::domain::*;
-use hostler::ui::action::table;
-use hostler::ui::keymap::{Key, Keymap};
-use hostler::ui::model::{Choices, Model, Setup};
-use hostler::ui::msg::{Cmd, Msg};
-use hostler::ui::theme::Theme;
+use hostler::ui::app::App;
+use hostler::ui::input::keymap::{Key, Keymap};
+use hostler::ui::model::{Model, Preferences, Setup};
+use hostler::ui::msg::{Cmd, Fetch, Msg};
+use hostler::ui::style::theme::Theme;
 use hostler::ui::update::{start, update};
 use hostler::ui::view::draw;
+use hostler::ui::windows::actions;
 use jiff::tz::TimeZone;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -17,7 +19,7 @@ use super::fake_backend::{Fake, catalogue, now};
 
 /// A console on a fake backend, driven by keys.
 pub struct Stage {
-    pub model: Model,
+    pub app: App,
     pub fake: Fake,
     /// What was asked for that the fake does not answer.
     pub cmds: Vec<Cmd>,
@@ -34,15 +36,15 @@ impl Stage {
             now: now(),
             zone: TimeZone::UTC,
             catalogue: catalogue(),
-            keymap: Keymap::new(table(&catalogue()), &[]).unwrap(),
+            keymap: Keymap::new(actions(&catalogue()), &[]).unwrap(),
             read_only: false,
             embedded: true,
             actor: "console:root".to_owned(),
-            choices: Choices::default(),
+            preferences: Preferences::default(),
         };
         change(&mut setup);
-        let mut stage = Self { model: Model::new(setup), fake, cmds: Vec::new() };
-        let cmds = start(&mut stage.model);
+        let mut stage = Self { app: App::new(Model::new(setup)), fake, cmds: Vec::new() };
+        let cmds = start(&mut stage.app);
         stage.take(cmds);
         // The questions that were not asked together come when they are due.
         stage.wait();
@@ -52,7 +54,7 @@ impl Stage {
     /// Lets a second pass.
     pub fn wait(&mut self) {
         for _ in 0..3 {
-            let later = self.model.now + jiff::SignedDuration::from_millis(300);
+            let later = self.app.model.now + jiff::SignedDuration::from_millis(300);
             self.send(Msg::Now(later));
             self.send(Msg::Wake);
         }
@@ -60,20 +62,23 @@ impl Stage {
     }
 
     pub fn send(&mut self, msg: Msg) {
-        let cmds = update(&mut self.model, msg);
+        let cmds = update(&mut self.app, msg);
         self.take(cmds);
     }
 
     fn take(&mut self, cmds: Vec<Cmd>) {
         for cmd in cmds {
             match cmd {
-                Cmd::Query(ask, query) => {
-                    let answer = self.fake.answer(&query);
-                    self.send(Msg::Answer(ask, answer));
-                }
+                Cmd::Fetch(fetch) => self.answer(fetch),
                 other => self.cmds.push(other),
             }
         }
+    }
+
+    /// Has the fake answer a question.
+    pub fn answer(&mut self, fetch: Fetch) {
+        let reply = fetch.from(&self.fake).now_or_never().expect("an answer at once");
+        self.send(Msg::Reply(reply));
     }
 
     fn press(&mut self, key: &str) {
@@ -102,9 +107,9 @@ impl Stage {
     }
 
     pub fn buffer(&self, theme: &Theme) -> Buffer {
-        let (width, height) = self.model.size;
+        let (width, height) = self.app.model.size;
         let mut buffer = Buffer::empty(Rect { x: 0, y: 0, width, height });
-        draw(&self.model, theme, &mut buffer);
+        draw(&self.app, theme, &mut buffer);
         buffer
     }
 

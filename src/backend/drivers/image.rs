@@ -10,6 +10,7 @@ mod debian;
 mod fetch;
 mod mounts;
 mod recognise;
+mod redirect;
 mod tiny;
 
 use std::path::{Path, PathBuf};
@@ -72,7 +73,7 @@ impl ImageTool for Images {
             let whole = DISKS.iter().map(|name| dir.join(name)).find(|path| path.exists());
             let wanted = fetch::Wanted { url, checksum, max_bytes };
             if let Some(whole) = whole.filter(|_| wanted.is_of(dir)) {
-                fetch::verify(dir, &whole, &wanted, report).await?;
+                fetch::verify(dir, &whole, &wanted, &self.limits, report).await?;
                 return adopt(dir, &whole, report, log).await;
             }
             let partial = fetch::fetch(dir, &wanted, &self.limits, report).await?;
@@ -310,7 +311,7 @@ fn room(files: &[PathBuf]) -> Result<u64, Failure> {
 
 fn make_dir(dir: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(dir)
-        .map_err(|error| Failure::io(format!("make {}", dir.display()), &error))
+        .map_err(|error| Failure::small(format!("make {}", dir.display()), &error))
 }
 
 /// Runs what may block where it does no harm.

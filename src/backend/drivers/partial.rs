@@ -40,7 +40,8 @@ impl Partial {
     /// # Errors
     /// When the folder cannot be written to.
     pub fn begin(target: &Path) -> Result<Self, Failure> {
-        let failed = |error: io::Error| Failure::io(format!("make {}", target.display()), &error);
+        let failed =
+            |error: io::Error| Failure::small(format!("make {}", target.display()), &error);
         let (target, parent, mut name) = parts(target).map_err(failed)?;
         fs::create_dir_all(&parent).map_err(failed)?;
         clear(&parent, &name).map_err(failed)?;

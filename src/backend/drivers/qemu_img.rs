@@ -106,7 +106,7 @@ async fn create(
         let raw = partial.file("raw");
         File::create_new(&raw)
             .and_then(|file| file.set_len(bytes))
-            .map_err(|error| Failure::io(&what, &error))?;
+            .map_err(|error| Failure::small(&what, &error))?;
         arguments.push(text(&raw)?.to_owned());
         let made = process::run_ok(log, &what, mkfs, &arguments).await;
         made.map_err(|failure| fuller(path, &what, failure))?;
@@ -119,16 +119,17 @@ async fn create(
         let made = process::run_ok(log, &what, QEMU_IMG, &blank).await;
         made.map_err(|failure| fuller(path, &what, failure))?;
         // Nothing was put into it, so there is nothing to look after.
-        return publish(partial, "qcow2").await;
+        return publish(partial, path, &what).await;
     }
     let check = ["check", "-q", "-f", "qcow2", text(&qcow2)?];
-    process::run_ok(log, &what, QEMU_IMG, &check).await?;
+    let checked = process::run_ok(log, &what, QEMU_IMG, &check).await;
+    checked.map_err(|failure| fuller(path, &what, failure))?;
     let made = info(&qcow2, log).await?;
     if made.virtual_bytes != bytes {
         let size = made.virtual_bytes;
         return Err(Failure::new(format!("cannot {what}: it became {size} bytes, not {bytes}")));
     }
-    publish(partial, "qcow2").await
+    publish(partial, path, &what).await
 }
 
 async fn overlay(
@@ -158,7 +159,7 @@ async fn overlay(
     create.extend(["-b", text(&backing)?, text(&qcow2)?, &size]);
     let made = process::run_ok(log, &what, QEMU_IMG, &create).await;
     made.map_err(|failure| fuller(path, &what, failure))?;
-    publish(partial, "qcow2").await
+    publish(partial, path, &what).await
 }
 
 async fn rebase(
@@ -327,17 +328,21 @@ fn mkfs(fstype: FsType, label: &str) -> Option<(&'static str, Vec<String>)> {
     Some((program, arguments))
 }
 
-async fn publish(partial: Partial, name: &'static str) -> Result<(), Failure> {
-    let published = crate::backend::engine::work::blocking(move || partial.publish_new(name)).await;
-    published.map_err(|error| Failure::new(format!("cannot put {name} in its place: {error}")))?
+async fn publish(partial: Partial, path: &Path, what: &str) -> Result<(), Failure> {
+    let published =
+        crate::backend::engine::work::blocking(move || partial.publish_new("qcow2")).await;
+    let published = published
+        .map_err(|error| Failure::new(format!("cannot put a disk in its place: {error}")))?;
+    published.map_err(|failure| fuller(path, what, failure))
 }
 
-/// A tool's failure, unless the disk is full: the tools have many words for that.
+/// A tool's failure, unless the disk is full: the tools have many words for that. What they make
+/// here is empty and so small, however big it looks: room is waited for.
 fn fuller(path: &Path, what: &str, failure: Failure) -> Failure {
     let parent = path.parent().unwrap_or(Path::new("/"));
     match rustix::fs::statvfs(parent) {
-        Ok(room) if room.f_bavail * room.f_frsize < 1 << 20 => Failure::new(format!(
-            "cannot {what}: the filesystem of {} is full; free some space and relaunch",
+        Ok(room) if room.f_bavail * room.f_frsize < 1 << 20 => Failure::no_room(format!(
+            "cannot {what}: the filesystem of {} is full; free some space",
             parent.display()
         )),
         _ => failure,

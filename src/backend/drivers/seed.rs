@@ -23,7 +23,7 @@ const SEED_BYTES: usize = 2 << 20;
 /// # Errors
 /// When the disk is full, or the keys are more than fit.
 pub fn make(path: &Path, seed: &Seed) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::io(format!("make {}", path.display()), &error);
+    let failed = |error: io::Error| Failure::small(format!("make {}", path.display()), &error);
     let volume = volume(&meta_data(seed), &user_data(seed)).map_err(failed)?;
     let partial = Partial::begin(path)?;
     OpenOptions::new()

@@ -196,7 +196,7 @@ impl Supervision {
         let written = lock.empty(dir).and_then(|()| {
             atomic_file::write(&dir.join("command.json"), &serde_json::to_vec_pretty(command)?)
         });
-        written.map_err(|error| Failure::io(format!("write {}", dir.display()), &error))?;
+        written.map_err(|error| Failure::small(format!("write {}", dir.display()), &error))?;
         self.spawn(dir, lock).await?;
         Ok(it)
     }
@@ -382,7 +382,7 @@ impl Supervised {
         let shown = self.dir.display();
         for _ in 0..TRIES {
             let lock = Lock::take(&self.dir)
-                .map_err(|error| Failure::io(format!("write {shown}"), &error))?;
+                .map_err(|error| Failure::small(format!("write {shown}"), &error))?;
             if let Some(lock) = lock {
                 // Held by us, so nobody can begin or end anything meanwhile.
                 let done = self.ending() == Some(ExitReport::Exit(0)) && fits(self);

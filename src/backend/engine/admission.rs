@@ -20,10 +20,10 @@ use crate::domain::{
 };
 
 pub use outside::from_outside;
-pub use sealing::{HASHED, has_open_secret, seal};
+pub use sealing::{HASHED, has_open_secret, is_sealed, opens, seal};
 
 /// The number put in the place of a resource that is not there; none has it.
-const NOBODY: u64 = 0;
+const NO_RESOURCE: u64 = 0;
 
 /// Finds the number of the living resource that a value names: by number, `vm/3`, or name.
 pub type Find<'a> = dyn Fn(ResourceKind, &Json) -> Option<u64> + Sync + 'a;
@@ -66,7 +66,7 @@ pub fn check(
         let absent = match argument.of {
             FieldType::Resource { of, .. } => {
                 let id = find(*of, argument.value);
-                found.push((argument.path.clone(), id.unwrap_or(NOBODY).into()));
+                found.push((argument.path.clone(), id.unwrap_or(NO_RESOURCE).into()));
                 id.is_none().then(|| no_resource(argument, *of))
             }
             FieldType::File => file_exists(argument).err(),
@@ -91,7 +91,8 @@ fn named_once(given: &[Argument<'_>]) -> Result<(), Refusal> {
         };
         let FieldType::Resource { of: kind, .. } = &**of else { continue };
         let mut seen = HashSet::new();
-        let twice = |(_, item): &(usize, &Json)| **item != NOBODY && !seen.insert((*item).clone());
+        let twice =
+            |(_, item): &(usize, &Json)| **item != NO_RESOURCE && !seen.insert((*item).clone());
         if let Some((number, item)) = items.iter().enumerate().find(twice) {
             let path = format!("{}.{number}", list.path);
             let again = Argument { path, of, value: item };

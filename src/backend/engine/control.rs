@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::OwnedMutexGuard;
 
 use super::admission;
 use super::core::{Engine, Transaction, run_to_completion};
 use super::ending::{Ending, Kept};
 use super::kind::{Kind, subject};
-use super::live::{Failed, Live, Open, Replaced};
+use super::live::{End, Failed, Live, Open, Replaced};
 use super::queue;
 use super::secrets::hidden;
 use super::storage::Change;
@@ -49,10 +50,11 @@ impl Engine {
             let begun = open.may_have_begun() || !live.queue().awaits(uid);
             self.may_cancel(live, uid)?;
             if state != State::Error && begun {
-                let attempt = open.operation().attempt;
-                return Ok((vec![Change::Cancelling(uid)], Some(Cancelling::ToUndo(uid, attempt))));
+                let (attempt, updated) = (open.operation().attempt, self.clock.now());
+                let change = Change::Cancelling { uid, updated };
+                return Ok((vec![change], Some(Cancelling::ToUndo(uid, attempt, updated))));
             }
-            let (changes, ending) = self.stage_end(live, uid, State::Cancel, None);
+            let (changes, ending) = self.stage_end(live, uid, End::of(State::Cancel, None));
             Ok((changes, Some(Cancelling::AtOnce(ending))))
         });
         match cancelled.await? {
@@ -132,6 +134,7 @@ impl Engine {
         again.comment = None;
         again.started = None;
         again.finished = None;
+        again.updated = self.clock.now();
         again.params = hidden(&params);
         // What it acts on, or what that is called, may be another now.
         if reserved.is_none() {
@@ -156,8 +159,9 @@ impl Engine {
             if !live.queue().awaits(uid) {
                 return Err(state_refusal(uid, operation.state, "it does not wait any more"));
             }
-            let prioritising = Prioritising { uid, priority, _turn: turn };
-            Ok((vec![Change::Priority(uid, priority)], Some(prioritising)))
+            let updated = self.clock.now();
+            let prioritising = Prioritising { uid, priority, updated, _turn: turn };
+            Ok((vec![Change::Priority { uid, priority, updated }], Some(prioritising)))
         });
         match prioritised.await? {
             Some(()) => Ok(()),
@@ -211,8 +215,8 @@ impl Engine {
 enum Cancelling {
     /// It has done nothing.
     AtOnce(Ending),
-    /// This attempt of it has done something, or may have.
-    ToUndo(Uid, u32),
+    /// This attempt of it has done something, or may have: since when it is to be undone.
+    ToUndo(Uid, u32, Timestamp),
 }
 
 impl Transaction for Cancelling {
@@ -221,8 +225,8 @@ impl Transaction for Cancelling {
     fn commit(self, engine: &Engine, live: &mut Live) -> Vec<Kept> {
         match self {
             Self::AtOnce(ending) => ending.commit(engine, live),
-            Self::ToUndo(uid, attempt) => {
-                if live.call_off(uid, attempt) {
+            Self::ToUndo(uid, attempt, since) => {
+                if live.call_off(uid, attempt, since) {
                     engine.publish_open(live, uid);
                 }
                 Vec::new()
@@ -266,6 +270,7 @@ impl Transaction for Relaunching {
 struct Prioritising {
     uid: Uid,
     priority: i32,
+    updated: Timestamp,
     _turn: OwnedMutexGuard<()>,
 }
 
@@ -273,7 +278,7 @@ impl Transaction for Prioritising {
     type Output = ();
 
     fn commit(self, engine: &Engine, live: &mut Live) {
-        live.prioritise(self.uid, self.priority);
+        live.prioritise(self.uid, self.priority, self.updated);
         engine.publish_open(live, self.uid);
     }
 

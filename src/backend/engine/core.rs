@@ -22,6 +22,7 @@ use crate::domain::{
     BackendError, BoxFuture, Catalogue, Fact, Operation, Resource, ResourceId, Uid,
 };
 
+use super::asking::Asking;
 use super::clock::Clock;
 use super::event_bus::EventBus;
 use super::inventory::Inventory;
@@ -62,6 +63,8 @@ pub struct Engine {
     live: Mutex<Live>,
     execute: Execute,
     shown: fn(Resource) -> Resource,
+    /// Idempotency keys whose requests are being answered.
+    pub(super) asking: Asking,
     /// Whose turn it is to change a lane or a priority.
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
     /// Tells operations that a lease has ended.
@@ -118,6 +121,7 @@ impl Engine {
             notices: Notices::default(),
             execute,
             shown: options.shown,
+            asking: Asking::default(),
             turn: Arc::default(),
             lease_ended: Notify::new(),
             leaving: CancellationToken::new(),
@@ -256,6 +260,12 @@ impl Engine {
     /// Returns when no further step may begin.
     pub(in crate::backend) async fn paused(&self) {
         self.pausing.cancelled().await;
+    }
+
+    /// How much is at work that is to end before the storage is closed.
+    #[cfg(test)]
+    pub(in crate::backend) fn at_work(&self) -> usize {
+        self.running.len()
     }
 
     /// Does something that is to end before the storage is closed.

@@ -22,7 +22,7 @@ use crate::domain::{
 use super::core::{Engine, Title, Transaction};
 use super::journal::Recorder as _;
 use super::kind::Kind;
-use super::live::Live;
+use super::live::{End, Live};
 use super::storage::{Change, Changed};
 
 /// How long to wait before an end that could not be written is written again.
@@ -31,8 +31,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// An operation that ends, and how.
 struct Last {
     uid: Uid,
-    state: State,
-    comment: Option<String>,
+    end: End,
 }
 
 /// Operations that end together, and what that changes.
@@ -49,14 +48,9 @@ impl Engine {
     /// An operation that ran has come to its end, and stays where it is until that is on disk: a
     /// full disk costs time, and says what it waits for. When the backend leaves or the store
     /// breaks before that, the next start takes the operation up again.
-    pub(super) async fn finish_with_retry(
-        self: &Arc<Self>,
-        uid: Uid,
-        state: State,
-        comment: Option<String>,
-    ) {
+    pub(super) async fn finish_with_retry(self: &Arc<Self>, uid: Uid, end: End) {
         loop {
-            match self.end(uid, state, comment.clone()).await {
+            match self.end(uid, end.clone()).await {
                 Ok(kept) => {
                     if let Err(error) = self.remove_leftovers(kept).await {
                         tracing::error!(%error, "something is left of a cancelled operation");
@@ -84,8 +78,17 @@ impl Engine {
             let recorded = self.transact(|live| {
                 let started = live.operation(uid).and_then(|operation| operation.started);
                 let (state, comment) = (State::Run, why.clone());
-                let change = Change::SetState { uid, state, comment, started, finished: None };
-                Ok((vec![change], Running { uid, undone: why.clone() }))
+                let updated = self.clock.now();
+                let change = Change::SetState {
+                    uid,
+                    state,
+                    comment,
+                    started,
+                    finished: None,
+                    outcome: None,
+                    updated,
+                };
+                Ok((vec![change], Running { uid, undone: why.clone(), updated }))
             });
             let Err(error) = recorded.await else { return true };
             tracing::error!(%uid, %error, "that an operation runs could not be recorded");
@@ -115,31 +118,21 @@ impl Engine {
     /// # Errors
     /// When it cannot be written: everything stays as it was, but that what a DONE operation held
     /// is free: all it did is on disk already.
-    async fn end(
-        self: &Arc<Self>,
-        uid: Uid,
-        state: State,
-        comment: Option<String>,
-    ) -> Result<Vec<Kept>, BackendError> {
+    async fn end(self: &Arc<Self>, uid: Uid, end: End) -> Result<Vec<Kept>, BackendError> {
         let ended = self.transact(|live| {
             if live.open(uid).is_none() {
                 return Ok((Vec::new(), None));
             }
-            let (changes, ending) = self.stage_end(live, uid, state, comment);
+            let (changes, ending) = self.stage_end(live, uid, end);
             Ok((changes, Some(ending)))
         });
         Ok(ended.await?.unwrap_or_default())
     }
 
     /// Stages the end of an operation, with those that end with it.
-    pub(super) fn stage_end(
-        &self,
-        live: &mut Live,
-        uid: Uid,
-        state: State,
-        comment: Option<String>,
-    ) -> (Vec<Change>, Ending) {
-        let ending = self.ending(live, Last { uid, state, comment });
+    pub(super) fn stage_end(&self, live: &mut Live, uid: Uid, end: End) -> (Vec<Change>, Ending) {
+        let state = end.state;
+        let ending = self.ending(live, Last { uid, end });
         let changes = ending.changes(live);
         for last in &ending.lasts {
             live.begin_end(last.uid);
@@ -156,16 +149,16 @@ impl Engine {
         let now = self.clock.now();
         let mut ending = Ending { lasts: vec![last], changed: Vec::new(), now };
         let mut at = 0;
-        while let Some(Last { uid, state, .. }) = ending.lasts.get(at) {
-            let (uid, settled) = (*uid, self.settled(live, *uid, *state));
+        while let Some(Last { uid, end }) = ending.lasts.get(at) {
+            let (uid, settled) = (*uid, self.settled(live, *uid, end.state));
             at += 1;
             if let Some(Changed::Remove(id)) = settled {
                 let name = live.inventory().resource(id).map(Resource::name).unwrap_or_default();
                 let why = format!("{id} '{name}' was never made: its creation {uid} was cancelled");
                 for uid in live.stranded(id) {
                     if ending.lasts.iter().all(|last| last.uid != uid) {
-                        let comment = Some(why.clone());
-                        ending.lasts.push(Last { uid, state: State::Cancel, comment });
+                        let end = End::of(State::Cancel, Some(why.clone()));
+                        ending.lasts.push(Last { uid, end });
                     }
                 }
             }
@@ -220,7 +213,7 @@ impl Engine {
 /// Puts an end into the log: one line, with the reason where there is one.
 fn log_end(operation: &Operation) {
     let (title, state) = (Title(operation), operation.state);
-    match (state, operation.comment.as_deref().unwrap_or_default()) {
+    match (state, operation.message()) {
         (State::Error, why) => tracing::warn!("{title} ends as ERROR: {why}"),
         (_, "") => tracing::info!("{title} ends as {state}"),
         (_, why) => tracing::info!("{title} ends as {state}: {why}"),
@@ -232,10 +225,12 @@ impl Ending {
     fn changes(&self, live: &Live) -> Vec<Change> {
         let stands = self.lasts.iter().map(|last| Change::SetState {
             uid: last.uid,
-            state: last.state,
-            comment: last.comment.clone(),
+            state: last.end.state,
+            comment: last.end.comment.clone(),
             started: live.operation(last.uid).and_then(|operation| operation.started),
             finished: Some(self.now),
+            outcome: last.end.outcome.clone(),
+            updated: self.now,
         });
         stands.chain(self.changed.iter().map(Change::from)).collect()
     }
@@ -248,12 +243,12 @@ impl Transaction for Ending {
         live.unmark_removing(&self.changed);
         engine.apply(live, &self.changed);
         let mut kept = Vec::new();
-        for Last { uid, state, comment } in self.lasts {
+        for Last { uid, end } in self.lasts {
             engine.free(live, uid);
-            if state == State::Cancel {
+            if end.state == State::Cancel {
                 kept.extend(live.operation(uid).and_then(|operation| engine.kept(operation)));
             }
-            if let Some(operation) = live.end(uid, state, comment, self.now) {
+            if let Some(operation) = live.end(uid, end, self.now) {
                 log_end(&operation);
                 engine.publish_end(&operation);
             }
@@ -273,13 +268,14 @@ impl Transaction for Ending {
 struct Running {
     uid: Uid,
     undone: Option<String>,
+    updated: Timestamp,
 }
 
 impl Transaction for Running {
     type Output = ();
 
     fn commit(self, engine: &Engine, live: &mut Live) {
-        if live.runs(self.uid, self.undone) {
+        if live.runs(self.uid, self.undone, self.updated) {
             engine.publish_open(live, self.uid);
         }
     }

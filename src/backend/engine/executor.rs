@@ -18,7 +18,7 @@ use crate::domain::State;
 
 use super::core::Engine;
 use super::journal::{Context, Stop, panicked};
-use super::live::Run;
+use super::live::{End, Run};
 
 /// Starts an operation whose turn has come.
 pub(super) fn execute(engine: &Arc<Engine>, run: Run) {
@@ -30,11 +30,11 @@ async fn run(engine: Arc<Engine>, run: Run) {
     let Run { operation, params, cancel, resume, obstacle } = run;
     let uid = operation.uid;
     if let Some((state, why)) = obstacle {
-        return engine.finish_with_retry(uid, state, Some(why)).await;
+        return engine.finish_with_retry(uid, End::of(state, Some(why))).await;
     }
     let Some(kind) = engine.kinds.get(&operation.kind).cloned() else {
         let why = format!("this hostler does not know the operation '{}'", operation.kind);
-        return engine.finish_with_retry(uid, State::Error, Some(why)).await;
+        return engine.finish_with_retry(uid, End::of(State::Error, Some(why))).await;
     };
     tokio::select! {
         biased;
@@ -51,7 +51,7 @@ async fn run(engine: Arc<Engine>, run: Run) {
             Ok(recorded) => recorded,
             Err(error) => {
                 let why = format!("its steps cannot be read: {error}");
-                return engine.finish_with_retry(uid, State::Error, Some(why)).await;
+                return engine.finish_with_retry(uid, End::of(State::Error, Some(why))).await;
             }
         }
     } else {
@@ -73,9 +73,9 @@ async fn run(engine: Arc<Engine>, run: Run) {
         Some(undoing) if !matches!(stop, Err(Stop::Leaving | Stop::Mismatch(_))) => Err(undoing),
         _ => stop,
     };
-    let (state, comment) = match stop.and_then(|()| cx.all_read()) {
-        Ok(()) => (State::Done, None),
-        Err(Stop::Mismatch(failure)) => (State::Error, Some(failure.message)),
+    let end = match stop.and_then(|outcome| cx.all_read().map(|()| outcome)) {
+        Ok(outcome) => End::done(outcome),
+        Err(Stop::Mismatch(failure)) => End::of(State::Error, Some(failure.message)),
         // Nobody else gets the state directory while a thread of ours still works in it.
         Err(Stop::Leaving) => return cx.quiet().await,
         Err(stop) => {
@@ -92,7 +92,7 @@ async fn run(engine: Arc<Engine>, run: Run) {
             }
         }
     };
-    engine.finish_with_retry(uid, state, comment).await;
+    engine.finish_with_retry(uid, end).await;
 }
 
 /// Undoes what an operation has begun. That it does is on disk before: a later life must not go on
@@ -111,14 +111,15 @@ async fn undo(engine: &Arc<Engine>, cx: &Context, stop: &Stop) -> Option<Vec<Str
 }
 
 /// Where an operation stands after its undos, and what is to be said about it.
-fn conclude(stop: Stop, left: &[String]) -> (State, Option<String>) {
+fn conclude(stop: Stop, left: &[String]) -> End {
     let left = (!left.is_empty()).then(|| format!("could not be undone: {}", left.join("; ")));
-    match (stop, left) {
+    let (state, comment) = match (stop, left) {
         (Stop::Failed(failure), None) => (State::Error, Some(failure.message)),
         (Stop::Failed(failure), Some(left)) => {
             (State::Error, Some(format!("{}; {left}", failure.message)))
         }
         (_, Some(left)) => (State::Error, Some(format!("cancelled, but {left}"))),
         (_, None) => (State::Cancel, None),
-    }
+    };
+    End::of(state, comment)
 }

@@ -276,7 +276,9 @@ impl Context {
         recorded.iter().map(|(step, _)| step.name.clone()).collect()
     }
 
-    /// Undoes what was begun, the latest first. Gives what could not be undone.
+    /// Undoes what was begun, the latest first. Gives what could not be undone. Nothing more is
+    /// undone once the store is dead: whether it knows of a step is not known here, and what it
+    /// calls done must have been done. The next start knows.
     pub(super) async fn undo(&self) -> Vec<String> {
         self.quiet().await;
         let taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner).len();
@@ -288,6 +290,9 @@ impl Context {
             left.push(format!("{} taken before and cannot be reached now", were(&unread)));
         }
         loop {
+            if self.inner.recorder.is_dead() {
+                return left;
+            }
             let taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some(ExecutedStep { mut step, result, undo }) = taken else { return left };
             let Some(undo) = undo else { continue };
@@ -315,7 +320,8 @@ impl Context {
     }
 
     /// Writes a step and what it changed, then tells it. What it changed must be there, but for the
-    /// resource that the operation makes.
+    /// resource that the operation makes. Room for it is waited for, unless the operation is
+    /// cancelled: what was accepted does not fail for want of room.
     async fn record(
         &self,
         step: Step,
@@ -323,7 +329,8 @@ impl Context {
         changed: Vec<Changed>,
     ) -> Result<(), BackendError> {
         let change = StepChange { uid: self.uid(), step, result };
-        let recorded = self.inner.recorder.clone().record_step(change, changed);
+        let cancel = self.inner.cancel.clone();
+        let recorded = self.inner.recorder.clone().record_step(change, changed, cancel);
         let recorded = self.inner.recording.spawn(recorded);
         recorded.await.unwrap_or_else(|error| {
             Err(BackendError::failed(format!("the record of a step was lost: {error}")))

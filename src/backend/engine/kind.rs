@@ -12,7 +12,8 @@ use jiff::Timestamp;
 
 use crate::domain::{
     BackendError, BoxFuture, Catalogue, Effect, Failure, FieldType, LockMode, Operation,
-    OperationSpec, Params, Preview, Reason, Refusal, Resource, ResourceId, State, Text, arguments,
+    OperationSpec, Outcome, Params, Preview, Reason, Refusal, Resource, ResourceId, State, Text,
+    arguments,
 };
 
 use super::admission::short;
@@ -87,8 +88,10 @@ pub trait Kind: Send + Sync {
     }
 
     /// Takes the steps. Every effect goes through [`Context::step`]; after a crash this runs again
-    /// from the top, and recorded steps return what they returned before.
-    fn run(&self, cx: Context, params: &Params) -> BoxFuture<'static, Result<(), Stop>>;
+    /// from the top, and recorded steps return what they returned before. Returns what is to be
+    /// kept of it with the operation: nothing that its steps have not returned, so that it is the
+    /// same after a crash.
+    fn run(&self, cx: Context, params: &Params) -> BoxFuture<'static, Result<Outcome, Stop>>;
 }
 
 /// Every kind there is.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{BackendError, Operation, Params, Resource, ResourceId, State, Uid};
+use crate::domain::{BackendError, Operation, Outcome, Params, Resource, ResourceId, State, Uid};
 
 use super::inventory::Inventory;
 use super::kind::Kinds;
@@ -119,6 +119,29 @@ pub struct Run {
     pub(super) obstacle: Option<(State, String)>,
 }
 
+/// How an operation ends.
+#[derive(Clone)]
+pub struct End {
+    pub(super) state: State,
+    /// Why, where it is not done.
+    pub(super) comment: Option<String>,
+    /// What it returned, where it is done and has anything to say.
+    pub(super) outcome: Option<Outcome>,
+}
+
+impl End {
+    /// It is done.
+    pub(super) fn done(outcome: Outcome) -> Self {
+        let outcome = (!outcome.is_empty()).then_some(outcome);
+        Self { state: State::Done, comment: None, outcome }
+    }
+
+    /// It is not done.
+    pub(super) const fn of(state: State, comment: Option<String>) -> Self {
+        Self { state, comment, outcome: None }
+    }
+}
+
 /// Resources that were put, and what was there before.
 pub struct Replaced(Vec<(Arc<Resource>, Option<Resource>)>);
 
@@ -224,6 +247,8 @@ impl Live {
             comment: None,
             started: open.operation.started,
             finished: None,
+            outcome: None,
+            updated: open.operation.updated,
         })
     }
 

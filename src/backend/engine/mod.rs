@@ -11,12 +11,14 @@
 //! others' business. It knows `domain` alone, and could be a crate.
 
 pub mod admission;
+mod asking;
 pub mod clock;
 mod control;
 mod core;
 mod ending;
 pub mod event_bus;
 mod executor;
+mod idempotency;
 pub mod inventory;
 pub mod journal;
 pub mod kind;

@@ -24,8 +24,17 @@ async fn look_after(engine: &Arc<Engine>) {
     let storage = &engine.storage;
     let (mut health, place, needed) = (storage.health(), storage.place(), storage.needed_mib());
     loop {
-        if health.wait_for(|health| *health == Health::Full).await.is_err() {
+        if health.changed().await.is_err() {
             return;
+        }
+        match &*health.borrow_and_update() {
+            Health::Full => {}
+            Health::Dead(_) => continue,
+            // It was full for a moment only; what was not started then is started now.
+            Health::Well => {
+                engine.dispatch();
+                continue;
+            }
         }
         let message = format!(
             "the disk is full under {place}: nothing new is accepted or started until {needed} MiB \

@@ -12,7 +12,8 @@ use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 
 use crate::domain::{
-    BackendError, BoxFuture, LaneState, Operation, Params, Resource, ResourceId, State, Step, Uid,
+    BackendError, BoxFuture, LaneState, Operation, Outcome, Params, Resource, ResourceId, State,
+    Step, Uid,
 };
 
 /// What keeps operations, resources and lanes.
@@ -37,8 +38,23 @@ pub trait Storage: Send + Sync {
     /// One operation; `None`: there is none of that number.
     fn operation(&self, uid: Uid) -> BoxFuture<'static, Result<Option<Operation>, BackendError>>;
 
+    /// The operation that was asked for with an idempotency key, and what came with the key.
+    fn keyed(
+        &self,
+        key: &str,
+    ) -> BoxFuture<'static, Result<Option<(Operation, Params)>, BackendError>>;
+
     /// The steps of an operation, of every attempt, each with what it returned.
     fn steps(&self, uid: Uid) -> BoxFuture<'static, Result<Vec<RecordedStep>, BackendError>>;
+}
+
+/// An idempotency key and what came with it.
+#[derive(Debug)]
+pub struct Keyed {
+    /// The key.
+    pub key: String,
+    /// The parameters as they were asked for, secrets hashed or sealed.
+    pub request: Params,
 }
 
 /// Tells whether changes are on disk. Where no answer comes, nothing is written any more, and
@@ -114,6 +130,8 @@ pub enum Change {
         operation: Arc<Operation>,
         /// Its parameters, secrets hashed or sealed.
         params: Arc<Params>,
+        /// What it is known by to whoever asks again.
+        keyed: Option<Keyed>,
     },
     /// An operation changed where it stands.
     SetState {
@@ -127,11 +145,27 @@ pub enum Change {
         started: Option<Timestamp>,
         /// When it ended.
         finished: Option<Timestamp>,
+        /// What it returned.
+        outcome: Option<Outcome>,
+        /// When it changed.
+        updated: Timestamp,
     },
     /// Somebody asked to cancel an operation.
-    Cancelling(Uid),
+    Cancelling {
+        /// Which.
+        uid: Uid,
+        /// When.
+        updated: Timestamp,
+    },
     /// An operation's priority changed.
-    Priority(Uid, i32),
+    Priority {
+        /// Which.
+        uid: Uid,
+        /// Higher runs sooner.
+        priority: i32,
+        /// When it changed.
+        updated: Timestamp,
+    },
     /// An operation in `ERROR` is queued again.
     Relaunch {
         /// As it is from now on; its own `params` are not looked at.
@@ -139,8 +173,15 @@ pub enum Change {
         /// Its parameters from now on.
         params: Arc<Params>,
     },
+    /// Operations that have ended are not kept any longer, nor their steps.
+    Prune {
+        /// Which.
+        uids: Vec<Uid>,
+        /// Up to which number operations are pruned, but for those that stay.
+        up_to: Uid,
+    },
     /// A step began, ended or was undone.
-    Step(Box<StepChange>),
+    Step(Arc<StepChange>),
     /// A resource was made or changed.
     Put(Arc<Resource>),
     /// A resource is gone.
@@ -159,7 +200,7 @@ pub enum Change {
 }
 
 /// A step as it is to be recorded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StepChange {
     /// Of which operation.
     pub uid: Uid,

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::admission::{self, Checked};
+use super::admission::Checked;
 use super::core::{Engine, Transaction};
 use super::kind::{Kind, subject};
 use super::live::{Live, Replaced};
 use super::secrets::hidden;
-use super::storage::Change;
+use super::storage::{Change, Keyed};
+use super::{admission, idempotency};
 use crate::domain::{
     Accepted, Argument, BackendError, Effect, FieldType, Operation, OperationSpec, Params, Preview,
     Reason, Refusal, Resource, ResourceId, State, Submit, Uid, arguments,
@@ -28,7 +29,8 @@ impl Engine {
     ) -> Result<Accepted, BackendError> {
         let kind = self.kinds.requested(&submit.kind)?;
         let params = self.check(&kind, submit.params.clone()).await?;
-        self.transact(|live| self.accept(live, &*kind, submit, params, put)).await
+        let keyed = submit.key.clone().map(|key| idempotency::keyed(key, &submit.params, &params));
+        self.transact(|live| self.accept(live, &*kind, submit, params, keyed, put)).await
     }
 
     /// Takes a request in whose parameters are checked.
@@ -38,6 +40,7 @@ impl Engine {
         kind: &dyn Kind,
         submit: Submit,
         params: Params,
+        keyed: Option<Keyed>,
         put: impl FnOnce(Uid, &Live) -> Result<Vec<Resource>, Refusal>,
     ) -> Result<(Vec<Change>, Accepting), BackendError> {
         let spec = kind.spec();
@@ -60,7 +63,7 @@ impl Engine {
             (None, Some(id)) => live.inventory().resource(id).map(|it| it.name().to_owned()),
             (None, None) => None,
         };
-        let params = Arc::new(params);
+        let (params, now) = (Arc::new(params), self.clock.now());
         let operation = Arc::new(Operation {
             uid,
             kind: submit.kind,
@@ -73,14 +76,18 @@ impl Engine {
             attempt: 0,
             cancelling: false,
             comment: None,
-            created: self.clock.now(),
+            outcome: None,
+            parent: None,
+            created: now,
+            updated: now,
             started: None,
             finished: None,
             progress: None,
             wait: None,
         });
         let entry = self.kinds.queue_entry(&operation, &params);
-        changes.push(Change::Insert { operation: operation.clone(), params: params.clone() });
+        let (inserted, its_params) = (operation.clone(), params.clone());
+        changes.push(Change::Insert { operation: inserted, params: its_params, keyed });
         let put: Vec<_> = reserved.into_iter().chain(put).map(Arc::new).collect();
         changes.extend(put.iter().cloned().map(Change::Put));
         let replaced = live.accept(operation, params, entry, put);
@@ -93,7 +100,10 @@ impl Engine {
         submit: Submit,
     ) -> Result<Accepted, BackendError> {
         admission::from_outside(&submit.params)?;
-        self.submit_with(submit, |_, _| Ok(Vec::new())).await
+        match submit.key.clone() {
+            Some(key) => self.submit_once(key, submit).await,
+            None => self.submit_with(submit, |_, _| Ok(Vec::new())).await,
+        }
     }
 
     /// The checks that need no lock, or for a look only: the catalogue's, and the hashing of

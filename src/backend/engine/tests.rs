@@ -2,6 +2,7 @@
 //! are nobody's but the engine's.
 
 mod journal;
+mod once;
 pub mod world;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use serde_json::json;
 use super::core::Committing;
 use super::notices::Notice;
 use super::storage::Changed;
-use crate::domain::{Control, Fact, LaneChange, Reason, Refusal, State, Wait};
+use crate::domain::{Control, Fact, LaneChange, Operation, Reason, Refusal, State, Wait};
 use world::{World, thing};
 
 fn lane(change: LaneChange) -> Control {
@@ -27,6 +28,9 @@ async fn what_is_made_is_there_and_can_be_used() {
     assert_eq!(world.rest(using.uid).await.operation.state, State::Done);
     assert_eq!(world.operation(make.uid).await.state, State::Done);
     assert_eq!(world.script.log(), ["made 1", "used 1"]);
+    let outcome = world.operation(make.uid).await.outcome.unwrap();
+    assert_eq!((&*outcome.message, outcome.data), ("made one", json!({ "thing": 1 })));
+    assert_eq!(world.operation(using.uid).await.outcome, None, "it has nothing to say");
     assert_eq!(world.state(thing(1)).as_deref(), Some("finished"));
 }
 
@@ -142,4 +146,30 @@ async fn a_put_of_what_is_gone_is_refused_and_not_written() {
         assert!(existence, "{using}");
         world.crash(|_| {}).await;
     }
+}
+
+#[tokio::test]
+async fn every_change_says_when_in_memory_and_on_disk() {
+    let world = World::new();
+    world.engine.control(lane(LaneChange::Pause)).await.unwrap();
+    let uid = world.submit("make", json!({ "name": "one" })).await.unwrap().uid;
+    let is = async |seconds: i64| {
+        let stored = world.engine.stored_operation(uid).await.unwrap().unwrap();
+        let at = |it: &Operation| it.updated.as_second();
+        assert_eq!((at(&world.operation(uid).await), at(&stored)), (seconds, seconds));
+    };
+    is(0).await;
+    world.clock.advance(1);
+    world.engine.control(Control::Priority { uid, priority: 1 }).await.unwrap();
+    is(1).await;
+    world.clock.advance(1);
+    world.script.stop_at("make");
+    world.engine.control(lane(LaneChange::Resume)).await.unwrap();
+    world.script.stopped().await;
+    // That it runs is on disk with its first step at the latest.
+    assert_eq!(world.operation(uid).await.updated.as_second(), 2);
+    world.clock.advance(1);
+    world.engine.control(Control::Cancel { uid }).await.unwrap();
+    assert_eq!(world.rest(uid).await.operation.state, State::Cancel);
+    is(3).await;
 }

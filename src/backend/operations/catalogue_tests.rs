@@ -149,6 +149,7 @@ fn sample(of: &FieldType) -> Json {
         FieldType::Record { fields } => {
             fields.iter().map(|field| (field.name.to_string(), sample(&field.of))).collect()
         }
+        FieldType::Unknown => panic!("a type of our own that is unknown to us"),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Disk, DiskState, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec,
-    Preview, Reason, Refusal, Risk, Vm, VmState,
+    Outcome, Preview, Reason, Refusal, Risk, Vm, VmState,
 };
 
 use super::{AdmissionContext, Context, Kind, disks};
@@ -103,7 +103,7 @@ impl Kind for DiskAttach {
         Preview { effects, ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let Parameters { disk, vm } = params;
         cx.step("attach")
             .undo(move |step| async move {
@@ -130,7 +130,8 @@ impl Kind for DiskAttach {
                 }
                 disks::attach(&step, disk, vm).await
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }
 

@@ -7,7 +7,7 @@ use crate::backend::settings::Settings;
 use crate::backend::watchers::load;
 use crate::domain::{
     Choice, Disk, DiskFormat, DiskState, Effect, Field, FieldType, FsType, Hint, OperationSpec,
-    Preview, Reason, Refusal, Resource, ResourceId, Risk,
+    Outcome, Preview, Reason, Refusal, Resource, ResourceId, Risk,
 };
 
 use super::{AdmissionContext, Context, Kind, files, guests};
@@ -131,7 +131,7 @@ impl Kind for DiskCreate {
         Preview { effects, space: Some(most), ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let id = cx.id()?;
         let path = cx.settings().disk_path(id);
         let resource = ResourceId::new(Disk::KIND, id);
@@ -157,7 +157,8 @@ impl Kind for DiskCreate {
                     Ok(())
                 }
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }
 

@@ -6,7 +6,7 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Disk, DiskState, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec,
-    Preview, Risk,
+    Outcome, Preview, Risk,
 };
 
 use super::{AdmissionContext, Context, Kind, disks};
@@ -69,7 +69,7 @@ impl Kind for DiskDelete {
         Preview { effects: vec![effect], ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let id = params.disk;
         cx.step("trash")
             .label("moving it into the trash")
@@ -84,7 +84,8 @@ impl Kind for DiskDelete {
                 }
                 disks::trash(&step, disk, step.cx().now())
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }
 

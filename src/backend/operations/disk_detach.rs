@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Disk, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Preview,
-    Reason, Refusal, Risk, Vm, VmState,
+    Disk, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Outcome,
+    Preview, Reason, Refusal, Risk, Vm, VmState,
 };
 
 use super::{AdmissionContext, Context, Kind, disks};
@@ -101,7 +101,7 @@ impl Kind for DiskDetach {
         Preview { effects, ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let Parameters { disk, vm } = params;
         let vm = vm.ok_or_else(|| Failure::new(format!("disk/{disk} is attached to no VM")))?;
         cx.step("detach")
@@ -116,7 +116,8 @@ impl Kind for DiskDetach {
                 }
                 disks::detach(&step, disk, vm).await
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }
 

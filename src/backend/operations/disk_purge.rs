@@ -6,7 +6,7 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Disk, DiskState, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec,
-    Preview, ResourceId, Risk,
+    Outcome, Preview, ResourceId, Risk,
 };
 
 use super::{AdmissionContext, Context, Kind, files};
@@ -60,7 +60,7 @@ impl Kind for DiskPurge {
         Preview { effects: vec![effect], ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let id = params.disk;
         cx.step("remove")
             .label("removing it")
@@ -75,7 +75,8 @@ impl Kind for DiskPurge {
                 step.remove(ResourceId::new(Disk::KIND, id));
                 Ok(())
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }
 

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Disk, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Preview,
-    Refusal, Risk,
+    Disk, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Outcome,
+    Preview, Refusal, Risk,
 };
 
 use super::{AdmissionContext, Context, Kind, disks, guests};
@@ -78,7 +78,7 @@ impl Kind for DiskRestore {
         Preview { effects: vec![effect], ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let id = params.disk;
         let before = cx.get::<Disk>(id)?;
         cx.step("restore")
@@ -107,7 +107,8 @@ impl Kind for DiskRestore {
                     disks::restore(&step, disk)
                 }
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }
 

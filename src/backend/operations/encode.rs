@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::backend::engine::inventory::Inventory;
 use crate::backend::engine::journal::Stop;
@@ -19,7 +20,7 @@ use crate::backend::presets::Preset;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Choice, Effect, Encoding, EncodingState, Failure, Field, FieldType, Hint, OperationSpec,
-    Preview, Reason, Refusal, Resource, ResourceId, Risk, State,
+    Outcome, Preview, Reason, Refusal, Resource, ResourceId, Risk, State,
 };
 
 use super::{AdmissionContext, Context, Kind, StepContext};
@@ -228,7 +229,7 @@ impl Kind for Encode {
         }
     }
 
-    async fn run(cx: Context, params: Params) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
         let id = cx.id()?;
         let job = params.job(id, cx.settings(), MediaInfo::default())?;
         let media = cx
@@ -257,7 +258,7 @@ impl Kind for Encode {
             })
             .await?;
 
-        let undone = job.clone();
+        let (undone, outcome) = (job.clone(), outcome(id, &job, &encoded));
         cx.step("finish")
             .label("putting the output in its place")
             .progress_range(0.98, 1.0)
@@ -275,8 +276,25 @@ impl Kind for Encode {
                     Ok(())
                 }
             })
-            .await
+            .await?;
+        Ok(outcome)
     }
+}
+
+/// What is to be said about an output: its size, how long it plays, how fast it was made.
+fn outcome(id: u64, job: &EncodeJob, encoded: &Encoded) -> Outcome {
+    let (output, size) = (job.output.display(), super::files::mib(encoded.bytes));
+    let long = job.media.duration_s.map(|seconds| format!(", {seconds:.1} s long"));
+    let long = long.unwrap_or_default();
+    let message = format!("made {output}: {size}{long}, at {:.1}× its speed", encoded.speed);
+    let data = json!({
+        "encoding": id,
+        "output": job.output,
+        "bytes": encoded.bytes,
+        "duration_s": job.media.duration_s,
+        "speed": encoded.speed,
+    });
+    Outcome::new(message, data)
 }
 
 /// Looks at the source and says whether the preset suits it.

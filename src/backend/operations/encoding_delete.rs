@@ -6,7 +6,7 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Effect, Encoding, EncodingState, Field, FieldType, Hint, LockMode, LockRule, OperationSpec,
-    Preview, ResourceId, Risk,
+    Outcome, Preview, ResourceId, Risk,
 };
 
 use super::{AdmissionContext, Context, Kind};
@@ -76,7 +76,7 @@ impl Kind for EncodingDelete {
         Preview { effects, ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Params) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
         let id = ResourceId::new(Encoding::KIND, params.encoding);
         cx.step("delete")
             .run(|step| async move {
@@ -88,6 +88,7 @@ impl Kind for EncodingDelete {
                 step.remove(id);
                 Ok(())
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }

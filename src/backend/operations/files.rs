@@ -24,7 +24,7 @@ use super::{Context, StepContext};
 /// When something lies there that is not this operation's.
 pub fn claim(cx: &Context, id: ResourceId) -> Result<(), Failure> {
     let dir = &cx.settings().state_dir;
-    let failed = |error: io::Error| Failure::io(format!("make {id}"), &error);
+    let failed = |error: io::Error| Failure::small(format!("make {id}"), &error);
     let taken = |path: &Path| {
         Failure::new(format!(
             "cannot make {id}: {} is there already, and this operation has not made it; move it \
@@ -121,7 +121,7 @@ pub fn unused(settings: &Settings, path: &Path) -> Result<(), Failure> {
 pub fn make_room(settings: &Settings, path: &Path) -> Result<(), Failure> {
     let Some(dir) = path.parent() else { return Ok(()) };
     let made = Folder::make(&settings.state_dir, dir).map(drop);
-    made.map_err(|error| Failure::io(format!("make {}", dir.display()), &error))
+    made.map_err(|error| Failure::small(format!("make {}", dir.display()), &error))
 }
 
 /// Removes a file wherever it is, or finds it gone.
@@ -159,7 +159,7 @@ fn gone(removed: io::Result<()>, path: &Path) -> Result<(), Failure> {
 pub fn rename(settings: &Settings, from: &Path, to: &Path) -> Result<(), Failure> {
     let root = &settings.state_dir;
     let what = || format!("move {} to {}", from.display(), to.display());
-    let failed = |error: io::Error| Failure::io(what(), &error);
+    let failed = |error: io::Error| Failure::small(what(), &error);
     make_room(settings, to)?;
     let (there, new) = Folder::of(root, to).map_err(failed)?;
     let is_there = there.found(new).map_err(failed)?.is_some();
@@ -222,6 +222,12 @@ fn set_aside(settings: &Settings, dir: &Path, aside: &Path) -> Result<(), Failur
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Failure::io(format!("move {}", dir.display()), &error)),
     }
+}
+
+/// A size for people.
+#[must_use]
+pub fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
 /// What a file takes on the box, in bytes; 0 where there is none.

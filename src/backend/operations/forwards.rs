@@ -9,7 +9,7 @@ use crate::domain::{Choice, Field, FieldType, Forward, Reason, Refusal, Resource
 use super::AdmissionContext;
 
 /// The most forwarded ports of one VM.
-const MOST: u32 = 32;
+const MAX_FORWARDS: u32 = 32;
 
 /// The field: a list of records.
 pub(super) fn field() -> Field {
@@ -31,7 +31,7 @@ pub(super) fn field() -> Field {
     ];
     Field::optional(
         "ports",
-        FieldType::List { of: Box::new(FieldType::Record { fields }), min: 0, max: MOST },
+        FieldType::List { of: Box::new(FieldType::Record { fields }), min: 0, max: MAX_FORWARDS },
         json!([]),
         "Ports of the box that lead to ports of the guest, such as 2222 to its 22 for SSH.",
     )

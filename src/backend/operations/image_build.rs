@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Choice, Effect, Field, FieldType, Hint, Image, OperationSpec, Preview, Reason, Refusal,
-    Resource, Risk,
+    Choice, Effect, Field, FieldType, Hint, Image, OperationSpec, Outcome, Preview, Reason,
+    Refusal, Resource, Risk,
 };
 
 use super::images::{self, Undone};
@@ -105,7 +105,7 @@ impl Kind for ImageBuild {
         Preview { effects: effects.into_iter().collect(), ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let step = cx.step("build").label("building the image");
         let recipe = &params.recipe;
         images::make(&cx, step, Undone::Discarded, |step, dir| async move {
@@ -145,6 +145,10 @@ mod tests {
             let (found, at, refusal) = harness.refused("image_build", given).await;
             assert_eq!((found, at.as_str()), (reason, field), "{refusal}");
         }
-        harness.done("image_build", json!({ "recipe": "tiny", "name": "tiny-2" })).await;
+        let params = json!({ "recipe": "tiny", "name": "tiny-2" });
+        let uid = harness.submit("image_build", params).await.unwrap().uid;
+        let outcome = harness.ends(uid).await.outcome.unwrap();
+        assert!(outcome.message.starts_with("image 'tiny-2' is ready: "), "{}", outcome.message);
+        assert_eq!(outcome.data["image"], 2);
     }
 }

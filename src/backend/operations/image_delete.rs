@@ -7,8 +7,8 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::backend::state_files::description;
 use crate::domain::{
-    Effect, Failure, Field, FieldType, Hint, Image, LockMode, LockRule, OperationSpec, Preview,
-    Reason, Refusal, Resource, ResourceId, Risk, Vm,
+    Effect, Failure, Field, FieldType, Hint, Image, LockMode, LockRule, OperationSpec, Outcome,
+    Preview, Reason, Refusal, Resource, ResourceId, Risk, Vm,
 };
 
 use super::{AdmissionContext, Context, Kind, StepContext, files};
@@ -72,7 +72,7 @@ impl Kind for ImageDelete {
         Preview { effects: vec![effect], ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let id = params.image;
         let dir = cx.settings().image_dir(id);
         let unused = |step: StepContext| async move {
@@ -86,7 +86,8 @@ impl Kind for ImageDelete {
             step.remove(ResourceId::new(Image::KIND, id));
             Ok(())
         })
-        .await
+        .await?;
+        Ok(Outcome::default())
     }
 }
 

@@ -6,8 +6,8 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::ports::{Checksum, PortFuture, Ports};
 use crate::backend::settings::{OsImage, Settings};
 use crate::domain::{
-    Choice, Effect, Field, FieldType, Hint, Image, OperationSpec, Preview, Reason, Refusal,
-    Resource, Risk,
+    Choice, Effect, Field, FieldType, Hint, Image, OperationSpec, Outcome, Preview, Reason,
+    Refusal, Resource, Risk,
 };
 
 use super::images::{self, Undone};
@@ -220,7 +220,7 @@ impl Kind for ImageFetch {
         Preview { effects: vec![format!("{url} is downloaded."), verified], ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let (url, checksum) = params.source(cx.settings()).ok_or_else(|| {
             let os = params.os.as_deref().unwrap_or_default();
             crate::domain::Failure::new(format!(

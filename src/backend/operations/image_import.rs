@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Effect, Field, FieldType, Hint, Image, OperationSpec, Preview, Refusal, Resource, Risk,
+    Effect, Field, FieldType, Hint, Image, OperationSpec, Outcome, Preview, Refusal, Resource, Risk,
 };
 
 use super::images::{self, Undone};
@@ -89,7 +89,7 @@ impl Kind for ImageImport {
         Preview { effects: vec![effect], space: Some(bytes), ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let step = cx.step("import").label("copying");
         let (source, initrd) = (&params.source, params.initrd.as_deref());
         images::make(&cx, step, Undone::Discarded, |step, dir| async move {

@@ -20,7 +20,7 @@ use crate::backend::environment::Environment;
 use crate::backend::ports::{PortFuture, Ports};
 use crate::backend::settings::Settings;
 use crate::domain::{
-    BoxFuture, Failure, OperationSpec, Params, Preview, Reason, Refusal, Resource, State,
+    BoxFuture, Failure, OperationSpec, Outcome, Params, Preview, Reason, Refusal, Resource, State,
 };
 
 use super::context::Context;
@@ -106,11 +106,13 @@ pub trait Kind: 'static {
     }
 
     /// Takes the steps. Every effect goes through [`Context::step`]; after a crash this runs again
-    /// from the top, and recorded steps return what they returned before.
+    /// from the top, and recorded steps return what they returned before. Returns what is to be
+    /// kept of it with the operation: nothing that its steps have not returned, so that it is the
+    /// same after a crash.
     fn run(
         cx: Context,
         params: Self::Params,
-    ) -> impl Future<Output = Result<(), Stop>> + Send + 'static;
+    ) -> impl Future<Output = Result<Outcome, Stop>> + Send + 'static;
 }
 
 /// A kind in the list of all: its catalogue entry, and how the engine comes to know it.
@@ -194,7 +196,11 @@ impl<K: Kind> kind::Kind for Bound<K> {
         typed::<K>(params).map_or_else(|_| Preview::default(), preview)
     }
 
-    fn run(&self, cx: journal::Context, params: &Params) -> BoxFuture<'static, Result<(), Stop>> {
+    fn run(
+        &self,
+        cx: journal::Context,
+        params: &Params,
+    ) -> BoxFuture<'static, Result<Outcome, Stop>> {
         match typed::<K>(params) {
             Ok(params) => Box::pin(K::run(Context::new(cx, self.env.clone()), params)),
             Err(failure) => Box::pin(async { Err(Stop::Failed(failure)) }),

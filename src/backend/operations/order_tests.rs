@@ -97,6 +97,7 @@ fn good(field: &Field) -> Json {
         FieldType::Record { fields } => {
             fields.iter().map(|field| (field.name.to_string(), good(field))).collect()
         }
+        FieldType::Unknown => panic!("a type of our own that is unknown to us"),
     }
 }
 

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Effect, Field, FieldType, Hint, OperationSpec, Params as Nested, Preview, Reason, Refusal,
-    Repeat, Resource, Task,
+    Effect, Field, FieldType, Hint, OperationSpec, Outcome, Params as Nested, Preview, Reason,
+    Refusal, Repeat, Resource, Task,
 };
 
 use super::timetable::{self, Timetable};
@@ -96,7 +96,7 @@ impl Kind for TaskCreate {
         Preview { effects, ..Preview::default() }
     }
 
-    async fn run(cx: Context, _: Params) -> Result<(), Stop> {
+    async fn run(cx: Context, _: Params) -> Result<Outcome, Stop> {
         let id = cx.id()?;
         cx.step("activate")
             .run(|step| async move {
@@ -104,6 +104,7 @@ impl Kind for TaskCreate {
                 step.put(Resource::Task(timetable::awake(task, step.cx())));
                 Ok(())
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }

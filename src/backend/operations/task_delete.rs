@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
-use crate::domain::{Effect, Hint, OperationSpec, ResourceId, Risk, Task};
+use crate::domain::{Effect, Hint, OperationSpec, Outcome, ResourceId, Risk, Task};
 
 use super::{Context, Kind, timetable};
 
@@ -35,12 +35,13 @@ impl Kind for TaskDelete {
         }
     }
 
-    async fn run(cx: Context, params: Params) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
         cx.step("delete")
             .run(|step| async move {
                 step.remove(ResourceId::new(Task::KIND, params.task));
                 Ok(())
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
-use crate::domain::{OperationSpec, Preview, Refusal, Resource, Task};
+use crate::domain::{OperationSpec, Outcome, Preview, Refusal, Resource, Task};
 
 use super::{AdmissionContext, Context, Kind, timetable};
 
@@ -52,14 +52,15 @@ impl Kind for TaskEnable {
         Preview { effects: effects.into_iter().collect(), ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Params) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
         cx.step("enable")
             .run(|step| async move {
                 let task = step.cx().get::<Task>(params.task)?;
                 step.put(Resource::Task(timetable::awake(task, step.cx())));
                 Ok(())
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }
 
@@ -81,13 +82,14 @@ impl Kind for TaskDisable {
         }
     }
 
-    async fn run(cx: Context, params: Params) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
         cx.step("disable")
             .run(|step| async move {
                 let task = step.cx().get::<Task>(params.task)?;
                 step.put(Resource::Task(Task { active: false, next: None, ..task.acknowledged() }));
                 Ok(())
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }

@@ -6,8 +6,8 @@ use serde_json::Value as Json;
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Failure, Field, FieldType, Hint, OperationSpec, Params as Nested, Preview, Reason, Refusal,
-    Repeat, Resource, Task,
+    Failure, Field, FieldType, Hint, OperationSpec, Outcome, Params as Nested, Preview, Reason,
+    Refusal, Repeat, Resource, Task,
 };
 
 use super::timetable::{self, Timetable};
@@ -105,7 +105,7 @@ impl Kind for TaskUpdate {
         Preview { effects, ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Params) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
         cx.step("change")
             .run(|step| {
                 let changed = step
@@ -123,6 +123,7 @@ impl Kind for TaskUpdate {
                     Ok(())
                 }
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }

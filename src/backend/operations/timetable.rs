@@ -94,7 +94,7 @@ pub(super) fn admit_kind(kind: &str, world: &AdmissionContext<'_>) -> Result<(),
 
 /// A task must fire at least once more.
 pub(super) fn admit_repeat(repeat: &Repeat, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
-    if scheduler::next(repeat, world.now, &world.settings.time_zone).is_some() {
+    if scheduler::next(repeat, world.now, &world.settings.time_zone()).is_some() {
         return Ok(());
     }
     let message = "the task would never fire: no day that is left matches day, week, weekday, \
@@ -104,7 +104,7 @@ pub(super) fn admit_repeat(repeat: &Repeat, world: &AdmissionContext<'_>) -> Res
 
 /// A sentence about the next firing.
 pub(super) fn says_next(repeat: &Repeat, world: &AdmissionContext<'_>) -> String {
-    let zone = &world.settings.time_zone;
+    let zone = &world.settings.time_zone();
     match scheduler::next(repeat, world.now, zone) {
         Some(next) => {
             format!("Fires next on {}.", next.to_zoned(zone.clone()).strftime("%F at %H:%M %Z"))
@@ -118,7 +118,7 @@ pub(super) fn says_next(repeat: &Repeat, world: &AdmissionContext<'_>) -> String
 pub(super) fn awake(task: Task, cx: &Context) -> Task {
     // Later than now when the clock was set back and some that are to come have fired already.
     let settled = scheduler::settled(&task, cx.now()).max(cx.now());
-    let next = scheduler::upcoming(&task, settled, &cx.settings().time_zone);
+    let next = scheduler::upcoming(&task, settled, &cx.settings().time_zone());
     Task { active: true, settled, next, ..task.acknowledged() }
 }
 

@@ -10,8 +10,8 @@ use crate::backend::settings::Settings;
 use crate::backend::watchers::load;
 use crate::domain::{
     Disk, DiskState, Effect, Failure, Field, FieldType, Forward, FsType, Hint, Image, ImageForm,
-    ImageState, LockMode, LockRule, OperationSpec, Preview, Reason, Refusal, Resource, ResourceId,
-    Risk, Vm, VmState,
+    ImageState, LockMode, LockRule, OperationSpec, Outcome, Preview, Reason, Refusal, Resource,
+    ResourceId, Risk, Vm, VmState,
 };
 
 use super::{AdmissionContext, Context, Kind, files, forwards, guests};
@@ -240,7 +240,7 @@ impl Kind for VmCreate {
         Preview { refusal: None, effects, commands: vec![command], space: Some(space) }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let vm = cx.get::<Vm>(cx.id()?)?;
         let image = cx.get::<Image>(params.os)?;
         let settings = cx.settings();
@@ -302,7 +302,8 @@ impl Kind for VmCreate {
                 step.put(guests::running(step.cx(), id, launched)?);
                 Ok(())
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }
 

@@ -7,7 +7,7 @@ use crate::backend::ports::GuestStatus;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Disk, DiskState, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec,
-    Preview, Resource, ResourceId, Risk, Vm,
+    Outcome, Preview, Resource, ResourceId, Risk, Vm,
 };
 
 use super::{AdmissionContext, Context, Kind, StepContext, files, guests};
@@ -69,7 +69,7 @@ impl Kind for VmDelete {
         Preview { effects, ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let id = params.vm;
         let dir = cx.settings().vm_dir(id);
         let off = |step: StepContext| async move {
@@ -93,7 +93,8 @@ impl Kind for VmDelete {
             step.remove(ResourceId::new(Vm::KIND, id));
             Ok(())
         })
-        .await
+        .await?;
+        Ok(Outcome::default())
     }
 }
 

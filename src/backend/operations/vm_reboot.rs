@@ -6,7 +6,8 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::ports::GuestStatus;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Preview, Risk, Vm,
+    Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Outcome, Preview,
+    Risk, Vm,
 };
 
 use super::{AdmissionContext, Context, Kind, guests};
@@ -83,7 +84,7 @@ impl Kind for VmReboot {
         Preview { effects: vec![effect], commands, ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let id = params.vm;
         if !params.force {
             guests::shut_down(&cx, id, params.timeout_s).await?;
@@ -102,7 +103,8 @@ impl Kind for VmReboot {
                 }
                 hypervisor.reset(&guest, step.log()).await
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }
 

@@ -7,8 +7,8 @@ use crate::backend::ports::GuestStatus;
 use crate::backend::settings::Settings;
 use crate::backend::watchers::load;
 use crate::domain::{
-    Effect, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Preview, Resource, Risk, Vm,
-    VmState,
+    Effect, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Outcome, Preview, Resource,
+    Risk, Vm, VmState,
 };
 
 use super::{AdmissionContext, Context, Kind, guests};
@@ -75,7 +75,7 @@ impl Kind for VmStart {
         Preview { effects, ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let id = params.vm;
         cx.step("start")
             .label("starting QEMU")
@@ -100,7 +100,8 @@ impl Kind for VmStart {
                 step.put(guests::running(step.cx(), id, launched)?);
                 Ok(())
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }
 

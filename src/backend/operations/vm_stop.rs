@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Effect, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Preview, Resource, Risk, Vm,
+    Effect, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Outcome, Preview, Resource,
+    Risk, Vm,
 };
 
 use super::{AdmissionContext, Context, Kind, guests};
@@ -88,7 +89,7 @@ impl Kind for VmStop {
         Preview { effects: vec![effect], commands, ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Parameters) -> Result<(), Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let id = params.vm;
         if !params.force {
             guests::shut_down(&cx, id, params.timeout_s).await?;
@@ -102,7 +103,8 @@ impl Kind for VmStop {
                 step.put(Resource::Vm(guests::halted(vm, None)));
                 Ok(())
             })
-            .await
+            .await?;
+        Ok(Outcome::default())
     }
 }
 

@@ -5,12 +5,13 @@ use std::io;
 
 use super::description::History;
 use super::mark::Mark;
-use crate::backend::engine::store::{Look, Store, reader};
+use crate::backend::engine::store::{Look, Store, is_pruned, reader};
 use crate::domain::{BackendError, Operation};
 
 impl History for Store {
     fn knows(&self, mark: Mark) -> io::Result<bool> {
-        is(mark, self.ask(|store| reader::operation(store, mark.operation)))
+        let pruned = || self.ask(|store| is_pruned(store, mark.operation));
+        is(mark, self.ask(|store| reader::operation(store, mark.operation)), pruned)
     }
 
     fn newest(&self) -> io::Result<Option<Mark>> {
@@ -20,7 +21,7 @@ impl History for Store {
 
 impl History for Look {
     fn knows(&self, mark: Mark) -> io::Result<bool> {
-        is(mark, self.operation(mark.operation))
+        is(mark, self.operation(mark.operation), || self.is_pruned(mark.operation))
     }
 
     fn newest(&self) -> io::Result<Option<Mark>> {
@@ -28,9 +29,17 @@ impl History for Look {
     }
 }
 
-/// Whether what was found under a number is the operation that is meant.
-fn is(mark: Mark, found: Result<Option<Operation>, BackendError>) -> io::Result<bool> {
-    Ok(marked(found)? == Some(mark))
+/// Whether what was found under a number is the operation that is meant. Of one that was pruned
+/// only its number is known, which came once in this database.
+fn is(
+    mark: Mark,
+    found: Result<Option<Operation>, BackendError>,
+    pruned: impl FnOnce() -> Result<bool, BackendError>,
+) -> io::Result<bool> {
+    match marked(found)? {
+        Some(found) => Ok(found == mark),
+        None => pruned().map_err(io::Error::other),
+    }
 }
 
 fn marked(found: Result<Option<Operation>, BackendError>) -> io::Result<Option<Mark>> {

@@ -30,6 +30,8 @@ use crate::domain::{
 pub enum Trouble {
     /// It fails and has done nothing.
     Before,
+    /// It finds no room, for so many calls in a row.
+    NoRoom(u32),
     /// It has done its work, and fails.
     After,
     /// It has done its work, and never returns.
@@ -168,6 +170,12 @@ impl Fake {
             };
             if trouble.is_some() {
                 world.trouble = None;
+            }
+            if let Some(Trouble::NoRoom(left)) = trouble {
+                if left > 1 {
+                    world.trouble = Some((0, Trouble::NoRoom(left - 1)));
+                }
+                return Err(Failure::no_room(format!("no room for {call}")));
             }
             if trouble == Some(Trouble::Before) {
                 return Err(Failure::new(format!("told to fail before {call}")));

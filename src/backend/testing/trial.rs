@@ -25,6 +25,8 @@ pub struct Trial {
     pub encoder: Arc<FakeEncoder>,
     pub clock: Arc<FakeClock>,
     pub zone: jiff::tz::TimeZone,
+    /// What is otherwise in the next life's settings.
+    pub settings: fn(&mut Settings),
     kinds: fn(&Settings) -> Vec<Entry>,
     pub backend: Option<Embedded>,
 }
@@ -48,6 +50,7 @@ impl Trial {
             encoder: FakeEncoder::new(),
             clock: FakeClock::at("2026-03-01T12:00:00Z"),
             zone: jiff::tz::TimeZone::UTC,
+            settings: |_| (),
             kinds,
             backend: None,
         };
@@ -70,7 +73,8 @@ impl Trial {
         let state = self.path("state");
         let owned = take(&state);
         let mut settings = Settings::new(state);
-        settings.time_zone = self.zone.clone();
+        settings.time_zone = Some(self.zone.clone());
+        (self.settings)(&mut settings);
         let kinds = (self.kinds)(&settings);
         let ports = ports(&self.encoder, &self.clock);
         self.backend = Some(Embedded::start(owned, settings, ports, kinds).unwrap());

@@ -3,6 +3,7 @@
 //! nothing that was acknowledged is lost, and the events told it in order.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value as Json, json};
@@ -208,6 +209,49 @@ async fn everywhere(how: How, times: usize, first: usize) {
             assert!(at > 20, "a day has more places than {at}");
             return;
         }
+    }
+}
+
+/// Whether the last commit reached the disk nobody here knows: what its steps did stays until the
+/// next start, which reads it.
+#[tokio::test]
+async fn nothing_is_undone_once_the_store_is_dead() {
+    let lane = |change| Control::Lane { name: "disk".into(), change };
+    let mut died = 0;
+    for at in 0.. {
+        let mut harness = Harness::open();
+        let backend = harness.backend.clone();
+        let tasks = backend.engine.at_work();
+        harness.control(lane(LaneChange::Pause)).await;
+        let given = json!({ "name": "data", "size_mb": 20 });
+        let uid = harness.submit("disk_create", given).await.unwrap().uid;
+        harness.control(lane(LaneChange::Resume)).await;
+        let faults = Faults::of(&harness.dir().join(FILE));
+        faults.plan(Some(Fault { at, times: 1, how: How::Broken }));
+        let lived = tokio::select! {
+            biased;
+            _ = backend.lost() => false,
+            _ = harness.reaches(uid, &[State::Done, State::Error]) => true,
+        };
+        let struck = faults.plan(None);
+        if struck.is_empty() {
+            assert!(died > 1, "its steps have more commits than {died}");
+            return harness.backend.leave(false).await;
+        }
+        if lived {
+            harness.backend.leave(false).await;
+            continue;
+        }
+        died += 1;
+        // The operation's task ends, and the one that waited for room.
+        while backend.engine.at_work() >= tasks {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        harness = harness.restart().await;
+        let ended = harness.reaches(uid, &[State::Done, State::Error]).await;
+        assert_eq!(ended.state, State::Done, "{struck:?}: {:?}", ended.comment);
+        assert!(harness.disk(1).await.path.exists(), "undone after {struck:?}");
+        harness.backend.leave(false).await;
     }
 }
 

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use tokio::sync::Mutex;
@@ -21,6 +22,9 @@ use crate::backend::state_files::beneath::Folder;
 use crate::backend::state_files::mark::Mark;
 use crate::backend::state_files::{self, FOLDERS, TRASH, description};
 use crate::domain::{Failure, Image, ResourceId, State, Vm};
+
+/// How long to wait before what there was no room for is written again.
+const KEEP_RETRY: Duration = Duration::from_secs(5);
 
 /// Keeps the files of a site in step.
 pub(in crate::backend) struct Keeper {
@@ -36,6 +40,8 @@ pub(in crate::backend) struct Keeper {
 struct Work {
     /// The resources whose files may be out of step.
     due: BTreeSet<ResourceId>,
+    /// Whether there was no room for one of them.
+    no_room: bool,
     /// Whether what an earlier life left is removed.
     swept: bool,
 }
@@ -54,7 +60,7 @@ impl Keeper {
             let kinds = FOLDERS.iter().map(|(kind, _)| *kind);
             kinds.flat_map(|kind| inventory.of(kind)).map(|resource| resource.id()).collect()
         });
-        Self { site, store, watch, work: Mutex::new(Work { due, swept: false }) }
+        Self { site, store, watch, work: Mutex::new(Work { due, no_room: false, swept: false }) }
     }
 
     /// Keeps until the backend leaves.
@@ -66,9 +72,11 @@ impl Keeper {
         }
         loop {
             self.keep().await;
+            let (clock, no_room) = (&self.site.ports().clock, self.work.lock().await.no_room);
             tokio::select! {
                 () = engine.paused() => return,
                 () = self.watch.noticed() => {}
+                () = clock.until(clock.now() + KEEP_RETRY), if no_room => {}
             }
         }
     }
@@ -82,7 +90,8 @@ impl Keeper {
         }
     }
 
-    /// Brings everything that is due into step. What fails is tried again with the next change.
+    /// Brings everything that is due into step. What fails is tried again with the next change, and
+    /// what there was no room for also without one.
     pub(in crate::backend) async fn keep(&self) {
         let mut work = self.work.lock().await;
         work.due.extend(self.watch.take().into_iter().filter_map(|notice| match notice {
@@ -94,9 +103,12 @@ impl Keeper {
             return;
         }
         let (site, store) = (self.site.clone(), self.store.clone());
-        match tokio::task::spawn_blocking(move || keep_all(&site, &store, due)).await {
-            Ok((left, failed)) => {
+        let had_no_room = std::mem::take(&mut work.no_room);
+        let kept = move || keep_all(&site, &store, due, had_no_room);
+        match tokio::task::spawn_blocking(kept).await {
+            Ok(Round { left, failed, no_room }) => {
                 work.due.extend(failed);
+                work.no_room = no_room;
                 for (id, mark) in left {
                     sweep_one(&self.site, id, mark, true).await;
                 }
@@ -106,24 +118,35 @@ impl Keeper {
     }
 }
 
-/// Brings resources' descriptions and marks into step. Returns the marks of those that are gone,
-/// and those that failed.
-fn keep_all(
-    site: &Site,
-    store: &Store,
-    due: BTreeSet<ResourceId>,
-) -> (Vec<(ResourceId, Mark)>, Vec<ResourceId>) {
-    let (mut left, mut failed) = (Vec::new(), Vec::new());
+/// What came of bringing resources into step.
+#[derive(Default)]
+struct Round {
+    /// The marks of those that are gone.
+    left: Vec<(ResourceId, Mark)>,
+    /// Those that failed.
+    failed: Vec<ResourceId>,
+    /// Whether one failed for want of room.
+    no_room: bool,
+}
+
+/// Brings resources' descriptions and marks into step. That there is no room is logged once, and
+/// not again where there was none before.
+fn keep_all(site: &Site, store: &Store, due: BTreeSet<ResourceId>, had_no_room: bool) -> Round {
+    let mut kept = Round::default();
     for id in due {
         match keep_one(site, store, id) {
-            Ok(mark) => left.extend(mark.map(|mark| (id, mark))),
+            Ok(mark) => kept.left.extend(mark.map(|mark| (id, mark))),
             Err(error) => {
-                tracing::warn!(%id, %error, "its description cannot be kept");
-                failed.push(id);
+                let no_room = error.kind() == io::ErrorKind::StorageFull;
+                if !(no_room && had_no_room) {
+                    tracing::warn!(%id, %error, "its description cannot be kept");
+                }
+                kept.no_room |= no_room;
+                kept.failed.push(id);
             }
         }
     }
-    (left, failed)
+    kept
 }
 
 /// Brings a resource's description and mark into step. Gives the mark of one that is gone.

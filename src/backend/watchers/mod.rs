@@ -7,6 +7,7 @@
 pub mod keeper;
 pub mod load;
 pub mod observer;
+pub mod pruner;
 pub mod sampler;
 pub mod scheduler;
 mod site;

@@ -237,7 +237,8 @@ impl Observer {
             self.purged.insert(disk);
             let params = Params::from_iter([("disk".to_owned(), disk.into())]);
             let actor = ACTOR.to_owned();
-            let submit = Submit { kind: "disk_purge".into(), params, actor, priority: 0 };
+            let kind = "disk_purge".into();
+            let submit = Submit { kind, params, actor, ..Submit::default() };
             match self.site.engine.submit_with(submit, |_, _| Ok(Vec::new())).await {
                 Ok(_) => {}
                 // Somebody was faster.

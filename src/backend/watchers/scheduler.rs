@@ -213,7 +213,7 @@ pub(in crate::backend) async fn run(site: Arc<Site>, watch: Watch, mut keeper: T
 
 /// Says that the clock was set.
 fn tell(site: &Site, jump: Jump) {
-    let zone = &site.settings().time_zone;
+    let zone = &site.settings().time_zone();
     let show = |at: Timestamp| at.to_zoned(zone.clone()).strftime("%F %H:%M %Z").to_string();
     let (from, to) = (show(jump.from), show(jump.to));
     let message = match (jump.proven, jump.is_ahead()) {
@@ -285,7 +285,7 @@ async fn follow(
     id: u64,
     settled: impl FnOnce(&Task) -> Timestamp,
 ) -> Result<bool, BackendError> {
-    let zone = &site.settings().time_zone;
+    let zone = &site.settings().time_zone();
     let change = |task: &Task| {
         let settled = settled(task);
         Task { settled, next: upcoming(task, settled, zone), ..task.clone() }
@@ -300,7 +300,7 @@ async fn deal(site: &Site, task: Task, now: Timestamp) -> Result<Option<Timestam
     if let Some(next) = task.next.filter(|next| *next > now) {
         return Ok(Some(next));
     }
-    let (id, zone) = (task.id, site.settings().time_zone.clone());
+    let (id, zone) = (task.id, site.settings().time_zone());
     // After years of absence there are thousands of days to look at.
     let owed = tokio::task::spawn_blocking(move || owed(&task, now, &zone))
         .await
@@ -323,9 +323,9 @@ async fn fire(site: &Site, id: u64, due: Timestamp) -> Result<(), BackendError> 
     let Some(task) = site.engine.inventory(|inventory| inventory.get::<Task>(id).cloned()) else {
         return Ok(());
     };
-    let submit =
-        Submit { kind: task.kind, params: task.params, actor: format!("task/{id}"), priority: 0 };
-    let zone = &site.settings().time_zone;
+    let actor = format!("task/{id}");
+    let submit = Submit { kind: task.kind, params: task.params, actor, ..Submit::default() };
+    let zone = &site.settings().time_zone();
     let put = |uid: Uid, live: &Live| {
         let run = Run { due, outcome: RunOutcome::Queued { uid }, by_hand: false };
         match owing(live, id, due) {
@@ -347,7 +347,7 @@ async fn fire(site: &Site, id: u64, due: Timestamp) -> Result<(), BackendError> 
 
 /// Records a firing that queued nothing.
 async fn record(site: &Site, id: u64, run: Run, missed: u64) -> Result<(), BackendError> {
-    let (zone, due) = (&site.settings().time_zone, run.due);
+    let (zone, due) = (&site.settings().time_zone(), run.due);
     let change = |task: &Task| {
         let task = after(task, run, missed, zone);
         if let Some(problem) = &task.problem {

@@ -14,8 +14,12 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::{Span, Timestamp, ToSpan, Zoned};
 
 use super::{AGE, Filter, FilterError, FilterTerm, FilterTest, LONGEST, Misread, REFERRED};
-use crate::domain::query::Subject;
 use crate::domain::resource::{Column, Quantity};
+use crate::domain::subject::Subject;
+
+/// Moments that may be compared with a length of time, which says how long ago: `updated<1h`. For
+/// when a row came to be there is [`AGE`].
+const AGED: [&str; 2] = ["finished", "updated"];
 
 /// The operators, longer ones before those they begin with.
 const OPERATORS: [(&str, Operator); 9] = [
@@ -81,35 +85,48 @@ impl Filter {
     /// # Errors
     /// What cannot be understood, in a few words.
     pub fn parse(text: &str, of: Subject, now: &Zoned) -> Result<Self, FilterError> {
-        Self::read(text, of, now).map_err(|misread| misread.why)
+        read(text, of, now, |_| Ok(())).map_err(|misread| misread.why)
     }
 
-    /// The same, for whoever points at what is wrong.
+    /// The same, for whoever points at what is wrong and knows the `kinds` of operations: one that
+    /// is not among them is refused.
     ///
     /// # Errors
     /// Which part cannot be understood, and why.
-    pub fn read(text: &str, of: Subject, now: &Zoned) -> Result<Self, Misread> {
-        let whole = |why: String| Misread { part: 0..text.len(), why: FilterError::Value(why) };
-        if text.chars().count() > LONGEST {
-            return Err(whole(format!("more than {LONGEST} characters")));
-        }
-        if text.contains(char::is_control) {
-            return Err(whole("a control character".to_owned()));
-        }
-        let mut terms = Vec::new();
-        let mut rest = text.trim_start();
-        while !rest.is_empty() {
-            let (term, after) = signed(rest, of, now).map_err(|why| {
+    pub fn read(text: &str, of: Subject, now: &Zoned, kinds: &[&str]) -> Result<Self, Misread> {
+        read(text, of, now, |test| test.check_kind(kinds))
+    }
+}
+
+/// Reads a filter all of whose tests pass a check.
+fn read(
+    text: &str,
+    of: Subject,
+    now: &Zoned,
+    check: impl Fn(&FilterTest) -> Result<(), FilterError>,
+) -> Result<Filter, Misread> {
+    let whole = |why: String| Misread { part: 0..text.len(), why: FilterError::Value(why) };
+    if text.chars().count() > LONGEST {
+        return Err(whole(format!("more than {LONGEST} characters")));
+    }
+    if text.contains(char::is_control) {
+        return Err(whole("a control character".to_owned()));
+    }
+    let mut terms = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let (term, after) = signed(rest, of, now)
+            .and_then(|(term, after)| check(&term.test).map(|()| (term, after)))
+            .map_err(|why| {
                 let at = text.len() - rest.len();
                 Misread { part: at..text.len() - value(rest).1.len(), why }
             })?;
-            if term.test != FilterTest::Word(String::new()) {
-                terms.push(term);
-            }
-            rest = after.trim_start();
+        if term.test != FilterTest::Word(String::new()) {
+            terms.push(term);
         }
-        Ok(Self { terms })
+        rest = after.trim_start();
     }
+    Ok(Filter { terms })
 }
 
 /// The term a text begins with, its sign before it, and what follows it.
@@ -147,9 +164,13 @@ fn term<'a>(text: &'a str, of: Subject, now: &Zoned) -> Result<(FilterTerm, &'a 
         return Err(FilterError::Value(format!("nothing follows '{name}{sign}'")));
     }
     let term = match column {
+        Some(column) if AGED.contains(&&*column.name) && is_length(&value) => {
+            age(&column.name, &name, operator, &value, now)?
+        }
         Some(column) => test(column, &name, operator, value, now)?,
-        None => age(operator, &value, now)?,
+        None => age("created", AGE, operator, &value, now)?,
     };
+    term.test.check_word(of)?;
     Ok((term, rest))
 }
 
@@ -212,8 +233,19 @@ fn test(
     Ok(FilterTerm { not, test })
 }
 
-/// A comparison with how long ago a row came to be.
-fn age(operator: Operator, value: &str, now: &Zoned) -> Result<FilterTerm, FilterError> {
+/// Whether a value is a length of time, with its unit.
+fn is_length(value: &str) -> bool {
+    value.ends_with(|c: char| c.is_ascii_alphabetic()) && seconds(value).is_some()
+}
+
+/// A comparison with how long ago the moment in a column was.
+fn age(
+    column: &str,
+    name: &str,
+    operator: Operator,
+    value: &str,
+    now: &Zoned,
+) -> Result<FilterTerm, FilterError> {
     // Older is earlier.
     let operator = match operator {
         Operator::Above => Operator::Below,
@@ -221,21 +253,16 @@ fn age(operator: Operator, value: &str, now: &Zoned) -> Result<FilterTerm, Filte
         Operator::Below => Operator::Above,
         Operator::AtMost => Operator::AtLeast,
         _ => {
-            let why = "age is a length of time: it takes > >= < <=";
-            return Err(FilterError::Value(why.to_owned()));
+            let why = format!("{name} is a length of time: it takes > >= < <=");
+            return Err(FilterError::Value(why));
         }
     };
-    let seconds = value
-        .ends_with(|c: char| c.is_ascii_alphabetic())
-        .then(|| seconds(value))
-        .flatten()
+    let seconds = seconds(value)
+        .filter(|_| is_length(value))
         .ok_or_else(|| no(value, "length of time, like 90m or 2h"))?;
     let began = now.timestamp().as_second() as f64 - seconds;
     let (from, to) = Extent::single(began).bounds(operator);
-    Ok(FilterTerm {
-        not: false,
-        test: FilterTest::Within { column: "created".to_owned(), from, to },
-    })
+    Ok(FilterTerm { not: false, test: FilterTest::Within { column: column.to_owned(), from, to } })
 }
 
 fn no(value: &str, what: &str) -> FilterError {
@@ -378,4 +405,30 @@ fn second(text: &str) -> Option<Extent> {
     let counted = || text.parse().ok().filter(|_| text.len() > 8);
     let at = text.parse::<Timestamp>().ok().map(Timestamp::as_second).or_else(counted)?;
     Some(Extent::single(at as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Value;
+
+    #[test]
+    fn a_change_may_be_asked_for_by_how_long_ago_it_was() {
+        let now = "2026-11-20T12:00+01[Europe/Berlin]".parse::<Zoned>().unwrap();
+        let ago = |minutes: i64| now.timestamp() - jiff::SignedDuration::from_mins(minutes);
+        let changed = |at: Timestamp| move |_: &str| Some(Value::Number(at.as_second() as f64));
+        for (filter, minutes, expected) in [
+            ("updated<1h", 59, true),
+            ("updated<1h", 61, false),
+            ("updated>1h", 61, true),
+            ("updated<1d finished<1d", 61, true),
+            ("updated>2026-11-01", 61, true),
+        ] {
+            let filter = Filter::parse(filter, Subject::Operations, &now).unwrap();
+            let columns = Subject::Operations.columns();
+            assert_eq!(filter.matches(columns, changed(ago(minutes))), expected, "{filter:?}");
+        }
+        let error = Filter::parse("updated:2h", Subject::Operations, &now).unwrap_err();
+        assert_eq!(error.to_string(), "updated is a length of time: it takes > >= < <=");
+    }
 }

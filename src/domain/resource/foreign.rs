@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value as Json};
 
-use super::super::query::Value;
+use super::super::value::Value;
 use super::{Column, Detail, Emphasis, Piece, Quantity, ResourceId, ResourceKind, StateTone};
 
 /// A resource of a kind that hostler itself does not have.

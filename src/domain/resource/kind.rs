@@ -23,7 +23,7 @@ pub struct ResourceKind(&'static str);
 static DESCRIBED: RwLock<Vec<&'static ResourceSpec>> = RwLock::new(Vec::new());
 
 /// The most descriptions that are kept.
-const MOST: usize = 64;
+const MAX_FOREIGN: usize = 64;
 
 impl ResourceKind {
     /// The kind of a word that stands in the list of [`super::super::resources`].
@@ -77,8 +77,8 @@ impl ResourceKind {
         if let Some(known) = all.iter().find(|known| **known == spec) {
             return Ok(Self(&known.word));
         }
-        if all.len() == MOST {
-            return Err(format!("more than {MOST} kinds of resources are described"));
+        if all.len() == MAX_FOREIGN {
+            return Err(format!("more than {MAX_FOREIGN} kinds of resources are described"));
         }
         let kept: &'static ResourceSpec = Box::leak(Box::new(spec.clone()));
         all.push(kept);

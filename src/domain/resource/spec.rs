@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::catalogue::Text;
-use super::super::query::Value;
+use super::super::value::Value;
 use super::{ResourceId, ResourceKind};
 
 /// A kind of resource, as everybody but its own file knows it.
@@ -122,6 +122,9 @@ pub struct Column {
     /// The kind of resource whose number it holds, by its word; empty for none.
     #[serde(default)]
     pub refers_to: Text,
+    /// The words it can hold, where these are all there are; empty for any.
+    #[serde(default)]
+    pub words: Vec<Text>,
     /// How many cells wide it is on a screen; 0 takes what is left.
     #[serde(default)]
     pub width: u16,
@@ -146,6 +149,7 @@ impl Column {
             holds,
             member: Text::default(),
             refers_to: Text::default(),
+            words: Vec::new(),
             width: 0,
             from: None,
             listed: false,
@@ -181,6 +185,13 @@ impl Column {
     #[must_use]
     pub fn titled(mut self, title: &'static str) -> Self {
         self.title = title.into();
+        self
+    }
+
+    /// The same column, holding one of these words.
+    #[must_use]
+    pub fn one_of(mut self, words: impl IntoIterator<Item = &'static str>) -> Self {
+        self.words = words.into_iter().map(Text::from).collect();
         self
     }
 

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Vm;
-use crate::domain::query::Value;
 use crate::domain::resource::{
     Column, Detail, Emphasis, Piece, Quantity, ResourceId, ResourceKind, ResourceSpec,
     ResourceType, StateSpec, StateTone,
 };
+use crate::domain::value::Value;
 
 /// How the ids of disks' devices begin, before the number.
 const DEVICE: &str = "hostler-disk-";
@@ -150,7 +150,11 @@ impl ResourceType for Disk {
     fn spec() -> ResourceSpec {
         let own = [
             Column::new("size", Quantity::Mib).member("size_mb").shown(9, 38).listed(),
-            Column::new("fstype", Quantity::Text).titled("fs").shown(8, 52).listed(),
+            Column::new("fstype", Quantity::Text)
+                .titled("fs")
+                .one_of(FsType::ALL.map(FsType::word))
+                .shown(8, 52)
+                .listed(),
             Column::new("vm", Quantity::Number).refers_to(Vm::KIND).shown(14, 60).listed(),
             Column::created(),
         ];

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::query::Value;
 use crate::domain::resource::{
     Column, Detail, Emphasis, Piece, Quantity, ResourceKind, ResourceSpec, ResourceType, StateSpec,
     StateTone,
 };
+use crate::domain::value::Value;
 
 /// What an encoding is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::disk::DiskFormat;
-use crate::domain::query::Value;
 use crate::domain::resource::{
     Column, Detail, Emphasis, Piece, Quantity, ResourceKind, ResourceSpec, ResourceType, StateSpec,
     StateTone,
 };
+use crate::domain::value::Value;
 
 /// What an image is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

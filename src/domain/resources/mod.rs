@@ -16,8 +16,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::query::Value;
 use super::resource::{Detail, Foreign, ResourceId, ResourceKind, ResourceSpec, ResourceType};
+use super::value::Value;
 
 /// Makes of the list of kinds what everybody else uses.
 macro_rules! kinds {
@@ -38,7 +38,7 @@ macro_rules! kinds {
         /// Any resource, whole.
         #[derive(Debug, Clone, PartialEq, Serialize)]
         #[serde(rename_all = "snake_case", tag = "resource")]
-        #[allow(missing_docs)] // Each is described in its own file.
+        #[allow(missing_docs, reason = "each is described in its own file")]
         pub enum Resource {
             $($kind($kind),)+
             /// One of a kind that only a backend's description tells of.

@@ -3,11 +3,11 @@
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::query::Value;
 use crate::domain::resource::{
     Column, Detail, Emphasis, Quantity, ResourceKind, ResourceSpec, ResourceType, StateSpec,
     StateTone, Switch,
 };
+use crate::domain::value::Value;
 use crate::domain::{Params, Uid};
 
 /// One field of a [`Repeat`]: a number, or `*` for any.

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Disk;
-use crate::domain::query::Value;
 use crate::domain::resource::{
     Column, Detail, Emphasis, Piece, Quantity, ResourceId, ResourceKind, ResourceSpec,
     ResourceType, StateSpec, StateTone,
 };
+use crate::domain::value::Value;
 
 /// What a virtual machine is doing. The words are those of the hosting API this grew from.
 ///

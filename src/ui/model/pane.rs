@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{Timestamp, Zoned};
+use jiff::Zoned;
 
-use super::Tab;
+use super::refresh::Refresh;
+use super::tab::Tab;
 use crate::domain::{Filter, List, Operation, Resource, Rows, Sort};
 
 /// A row of a list.
@@ -107,12 +108,8 @@ pub struct Pane {
     pub marks: BTreeMap<u64, Mark>,
     /// Where a range of marks was begun.
     pub range: Option<u64>,
-    /// Whether a query is under way.
-    pub asking: bool,
-    /// Whether to ask again: now or, after events, when it is due.
-    pub stale: bool,
-    /// When it was last asked for.
-    pub asked_at: Timestamp,
+    /// When its rows are asked for again.
+    pub refresh: Refresh,
 }
 
 impl Pane {
@@ -136,9 +133,7 @@ impl Pane {
             sort: None,
             marks: BTreeMap::new(),
             range: None,
-            asking: false,
-            stale: false,
-            asked_at: Timestamp::UNIX_EPOCH,
+            refresh: Refresh::on_demand(),
         }
     }
 

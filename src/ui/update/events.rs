@@ -1,12 +1,14 @@
 //! What happened: patched into what is shown, and asked for again only where that is not enough.
 
-use crate::domain::{Event, Fact, Operation, Resource, ResourceId, Rows, State, Step, Uid};
-use crate::ui::model::{Modal, Model, OperationView, PLOT_POINTS, Tab, Tone};
-use crate::ui::msg::{Ask, Cmd};
-use crate::ui::special;
+use crate::domain::{
+    Event, Fact, Operation, OperationDetail, Resource, ResourceId, Rows, State, Step, Uid,
+};
+use crate::ui::model::in_flight::PLOT_POINTS;
+use crate::ui::model::notification::Severity;
+use crate::ui::model::{Front, Model, Tab, special};
+use crate::ui::msg::{Cmd, Fetch};
 
 use super::list::remember;
-use super::{everything, hint, tell};
 
 /// Takes an event.
 pub fn event(model: &mut Model, event: Event, cmds: &mut Vec<Cmd>) {
@@ -30,18 +32,20 @@ pub fn event(model: &mut Model, event: Event, cmds: &mut Vec<Cmd>) {
 
 /// Something was missed: everything visible is asked for again.
 pub fn again(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    use crate::domain::Query;
-    everything(model);
-    cmds.push(Cmd::Query(Ask::Host, Query::Host));
-    cmds.push(Cmd::Query(Ask::Lanes, Query::Lanes));
-    let views = model.modals.iter().filter_map(|modal| match modal {
-        Modal::Operation(view) => Some(view.uid),
-        _ => None,
-    });
-    let uids: Vec<Uid> = views.chain(model.beside.as_ref().map(|view| view.uid)).collect();
-    for uid in uids {
-        cmds.push(Cmd::Query(Ask::Operation(uid.0), Query::Operation { uid }));
+    refresh(model);
+    cmds.push(Cmd::Fetch(Fetch::Host));
+    cmds.push(Cmd::Fetch(Fetch::Lanes));
+    cmds.extend(model.details.keys().map(|uid| Cmd::Fetch(Fetch::Operation(*uid))));
+}
+
+/// Asks for everything visible again, at once.
+pub fn refresh(model: &mut Model) {
+    for pane in &mut model.panes {
+        pane.refresh.want_now();
     }
+    model.flight_refresh.want_now();
+    model.counts_refresh.want_now();
+    model.timeline_refresh.want_now();
 }
 
 fn fact(model: &mut Model, fact: Fact) {
@@ -54,8 +58,9 @@ fn fact(model: &mut Model, fact: Fact) {
             patch_operations(model, uid, |operation| operation.progress = Some(progress.clone()));
         }
         Fact::Step { uid, step } => {
-            for view in views(model, uid) {
-                take_step(view, &step);
+            if let Some(Some(detail)) = model.details.get_mut(&uid) {
+                take_step(detail, &step);
+                model.dirty = true;
             }
         }
         Fact::Resource(new) => resource(model, &new),
@@ -67,8 +72,10 @@ fn fact(model: &mut Model, fact: Fact) {
                 None => model.lanes.push(lane),
             }
             // What waits may now wait for something else.
-            model.stale.flight |= model.flight.waiting > 0;
-            model.dirty |= matches!(model.modals.last(), Some(Modal::Lanes { .. }));
+            if model.flight.waiting > 0 {
+                model.flight_refresh.want();
+            }
+            model.dirty |= model.front == Front::Other;
         }
         Fact::Load(load) => {
             if let Some(host) = &mut model.host {
@@ -85,7 +92,7 @@ fn fact(model: &mut Model, fact: Fact) {
             model.dirty = true;
         }
         Fact::Notice { message } => {
-            hint(model, Tone::Plain, message);
+            model.notify_aside(Severity::Info, message);
             model.dirty = true;
         }
         Fact::Missed | Fact::Lost { .. } => {}
@@ -97,20 +104,20 @@ fn operation(model: &mut Model, new: &Operation) {
     model.dirty = true;
     // Why others wait, only the backend knows, and it may have changed with this one.
     if model.flight.take(new, &model.catalogue) || model.flight.waiting > 0 {
-        model.stale.flight = true;
+        model.flight_refresh.want();
     }
     if new.state.is_end() || new.state == State::Error {
         told(model, new);
     }
     if new.state == State::Pending && new.started.is_none() {
-        model.stale.counts = true;
+        model.counts_refresh.want();
     }
     let uid = new.uid;
     let shown = patch_operations(model, uid, |operation| *operation = new.clone());
     let Some(pane) = model.list_mut(Tab::Operations) else { return };
     // Shown or not, a filter or an order by state may now put it elsewhere.
     if !shown || !pane.filter.is_empty() || pane.sort.is_some() {
-        pane.stale = true;
+        pane.refresh.want();
     }
 }
 
@@ -126,11 +133,11 @@ fn told(model: &mut Model, operation: &Operation) {
     };
     let uid = operation.uid;
     match operation.state {
-        State::Done => hint(model, Tone::Good, format!("{uid} {what}: done")),
-        State::Cancel => hint(model, Tone::Plain, format!("{uid} {what}: cancelled")),
+        State::Done => model.notify_aside(Severity::Success, format!("{uid} {what}: done")),
+        State::Cancel => model.notify_aside(Severity::Info, format!("{uid} {what}: cancelled")),
         State::Error => {
             let why = operation.comment.as_deref().unwrap_or("failed");
-            tell(model, Tone::Bad, format!("{uid} {what}: {why}"));
+            model.notify(Severity::Error, format!("{uid} {what}: {why}"));
         }
         State::Pending | State::Run => return,
     }
@@ -150,27 +157,14 @@ fn patch_operations(model: &mut Model, uid: Uid, change: impl Fn(&mut Operation)
         shown = true;
     }
     model.dirty |= shown && model.tab == Tab::Operations;
-    for view in views(model, uid) {
-        if let Some(detail) = &mut view.detail {
-            change(&mut detail.operation);
-        }
+    if let Some(Some(detail)) = model.details.get_mut(&uid) {
+        change(&mut detail.operation);
+        model.dirty = true;
     }
     shown
 }
 
-/// Everywhere an operation's steps are shown.
-fn views(model: &mut Model, uid: Uid) -> impl Iterator<Item = &mut OperationView> {
-    let beside = model.beside.as_mut().filter(|view| view.uid == uid);
-    let windows = model.modals.iter_mut().filter_map(move |modal| match modal {
-        Modal::Operation(view) if view.uid == uid => Some(view),
-        _ => None,
-    });
-    let dirty = &mut model.dirty;
-    beside.into_iter().chain(windows).inspect(move |_| *dirty = true)
-}
-
-fn take_step(view: &mut OperationView, step: &Step) {
-    let Some(detail) = &mut view.detail else { return };
+fn take_step(detail: &mut OperationDetail, step: &Step) {
     let same = |other: &&mut Step| {
         other.attempt == step.attempt && other.number == step.number && other.name == step.name
     };
@@ -184,7 +178,9 @@ fn take_step(view: &mut OperationView, step: &Step) {
 fn resource(model: &mut Model, new: &Resource) {
     let id = new.id();
     model.flight.look_at(new);
-    model.stale.timeline |= id.kind == special::TIMELINE;
+    if id.kind == special::TIMELINE {
+        model.timeline_refresh.want();
+    }
     remember(model, id, Some(new.name().to_owned()));
     let tab = Tab::Resources(id.kind);
     let Some(pane) = model.list_mut(tab) else { return };
@@ -197,10 +193,10 @@ fn resource(model: &mut Model, new: &Resource) {
     }
     let moved = !pane.filter.is_empty() || pane.sort.is_some();
     if !shown || moved {
-        pane.stale = true;
+        pane.refresh.want();
     }
     if !shown {
-        model.stale.counts = true;
+        model.counts_refresh.want();
     }
     model.dirty |= tab == model.tab;
 }
@@ -208,11 +204,13 @@ fn resource(model: &mut Model, new: &Resource) {
 fn gone(model: &mut Model, id: ResourceId) {
     let tab = Tab::Resources(id.kind);
     let Some(pane) = model.list_mut(tab) else { return };
-    pane.stale = true;
+    pane.refresh.want();
     pane.marks.remove(&id.id);
     model.flight.troubled.remove(&id);
-    model.stale.counts = true;
-    model.stale.timeline |= id.kind == special::TIMELINE;
+    model.counts_refresh.want();
+    if id.kind == special::TIMELINE {
+        model.timeline_refresh.want();
+    }
     if id.kind == special::OBSERVED {
         model.usage.remove(&id.id);
     }

@@ -1,15 +1,11 @@
 //! Moving in the lists, filtering, sorting and marking.
 
-use jiff::Timestamp;
-use tui_input::Input;
-
-use crate::domain::{Page, Query, ResourceId, Sort, State};
-use crate::ui::action::Action;
-use crate::ui::layout::layout;
-use crate::ui::model::{Focus, Modal, Model, OperationView, Pane, Row, Tab, Tone};
-use crate::ui::msg::{Ask, Cmd};
-
-use super::{all_rows, tell};
+use crate::domain::{List, Page, ResourceId, Sort, State, Uid};
+use crate::ui::input::action::Action;
+use crate::ui::model::layout::layout;
+use crate::ui::model::notification::Severity;
+use crate::ui::model::{Focus, Model, Pane, Row, Tab};
+use crate::ui::msg::{Cmd, Fetch};
 
 /// At most this many rows are marked at once.
 const MARKS: u32 = 10_000;
@@ -67,14 +63,8 @@ pub fn keep_in_sight(model: &mut Model) {
     let end = (pane.top + height).min(pane.total);
     let at_hand = pane.offset <= pane.top && end <= pane.offset + pane.len() as u64;
     if pane.loaded && !at_hand {
-        hurry(pane);
+        pane.refresh.want_now();
     }
-}
-
-/// Has a list asked for again at once.
-pub fn hurry(pane: &mut Pane) {
-    pane.stale = true;
-    pane.asked_at = Timestamp::UNIX_EPOCH;
 }
 
 /// Takes the rows the backend answered with. The selection stays on its row.
@@ -110,9 +100,10 @@ pub fn look(model: &mut Model, cmds: &mut Vec<Cmd>) {
         Some(Row::Operation(operation)) => {
             let uid = operation.uid;
             let beside = layout(model).detail.is_some();
-            if beside && model.beside.as_ref().is_none_or(|view| view.uid != uid) {
-                model.beside = Some(OperationView { uid, detail: None, scroll: 0 });
-                cmds.push(Cmd::Query(Ask::Operation(uid.0), Query::Operation { uid }));
+            if beside && model.beside != Some(uid) {
+                model.beside = Some(uid);
+                model.details.entry(uid).or_default();
+                cmds.push(Cmd::Fetch(Fetch::Operation(uid)));
             }
             return;
         }
@@ -122,7 +113,7 @@ pub fn look(model: &mut Model, cmds: &mut Vec<Cmd>) {
     for id in wanted {
         if !model.names.contains_key(&id) {
             remember(model, id, None);
-            cmds.push(Cmd::Query(Ask::Name(id), Query::Resource { id }));
+            cmds.push(Cmd::Fetch(Fetch::Name(id)));
         }
     }
 }
@@ -138,69 +129,58 @@ pub fn remember(model: &mut Model, id: ResourceId, name: Option<String>) {
 
 /// Opens a tab.
 pub fn open_tab(model: &mut Model, tab: Tab, cmds: &mut Vec<Cmd>) {
-    model.modals.clear();
     model.focus = Focus::List;
     if model.tab == tab {
         return;
     }
     model.tab = tab;
     model.pane_mut().range = None;
-    hurry(model.pane_mut());
-    cmds.push(Cmd::Save(model.choices()));
+    model.pane_mut().refresh.want_now();
+    cmds.push(Cmd::Save(model.preferences()));
 }
 
-/// Opens what is selected.
-pub fn open(model: &mut Model, cmds: &mut Vec<Cmd>) {
+/// Returns the operation that opening means, if it is one that is selected.
+#[must_use]
+pub fn opened_operation(model: &Model) -> Option<Uid> {
     let is_operation = model.focus == Focus::Flight || model.tab == Tab::Operations;
-    match model.operation().filter(|_| is_operation).map(|operation| operation.uid) {
-        Some(uid) => open_operation(model, uid, cmds),
-        None if is_operation || model.pane().current().is_none() => {}
-        None => model.modals.push(Modal::Detail { scroll: 0 }),
-    }
-}
-
-/// Opens an operation in its own window.
-pub fn open_operation(model: &mut Model, uid: crate::domain::Uid, cmds: &mut Vec<Cmd>) {
-    model.modals.push(Modal::Operation(OperationView { uid, detail: None, scroll: 0 }));
-    cmds.push(Cmd::Query(Ask::Operation(uid.0), Query::Operation { uid }));
+    model.operation().filter(|_| is_operation).map(|operation| operation.uid)
 }
 
 /// Something that needs a person.
 #[derive(PartialEq)]
-enum Trouble {
+enum Problem {
     /// An operation that failed, by its place in flight.
-    Failed(usize),
+    Operation(usize),
     /// A resource.
-    At(ResourceId),
+    Resource(ResourceId),
 }
 
 /// Goes to the next that needs a person, around the end: operations that failed, then VMs that
 /// crashed and tasks that did not do what they should.
 pub fn failed(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    model.modals.clear();
     let flight = &model.flight;
     let operations = flight.operations.iter().enumerate();
-    let troubles: Vec<Trouble> = operations
+    let troubles: Vec<Problem> = operations
         .filter(|(_, operation)| operation.state == State::Error)
-        .map(|(place, _)| Trouble::Failed(place))
-        .chain(flight.troubled.iter().copied().map(Trouble::At))
+        .map(|(place, _)| Problem::Operation(place))
+        .chain(flight.troubled.iter().copied().map(Problem::Resource))
         .collect();
     let here = match model.focus {
-        Focus::Flight => Some(Trouble::Failed(flight.place())),
+        Focus::Flight => Some(Problem::Operation(flight.place())),
         Focus::List => {
-            model.pane().current().and_then(Row::resource).map(|it| Trouble::At(it.id()))
+            model.pane().current().and_then(Row::resource).map(|it| Problem::Resource(it.id()))
         }
     };
     let at = troubles.iter().position(|trouble| Some(trouble) == here.as_ref());
     let next = at.map_or(0, |at| (at + 1) % troubles.len());
     match troubles.get(next) {
-        None => tell(model, Tone::Good, "nothing needs a person"),
-        Some(Trouble::Failed(place)) => {
+        None => model.notify(Severity::Success, "nothing needs a person"),
+        Some(Problem::Operation(place)) => {
             model.focus = Focus::Flight;
             model.flight.select(*place);
             keep_in_sight(model);
         }
-        Some(Trouble::At(id)) => go_to(model, Tab::Resources(id.kind), id.id, cmds),
+        Some(Problem::Resource(id)) => go_to(model, Tab::Resources(id.kind), id.id, cmds),
     }
 }
 
@@ -210,7 +190,7 @@ pub fn go_to(model: &mut Model, tab: Tab, id: u64, cmds: &mut Vec<Cmd>) {
     set_filter(model, "");
     let pane = model.pane_mut();
     pane.selected = Some(id);
-    hurry(pane);
+    pane.refresh.want_now();
 }
 
 /// Leaves one thing: the range, the marks, the filter, what is in flight.
@@ -226,7 +206,7 @@ pub fn back(model: &mut Model) {
     } else if !pane.filter.is_empty() {
         set_filter(model, "");
     }
-    model.message = None;
+    model.notification = None;
 }
 
 /// Marks the row, or takes its mark away, and goes on to the next.
@@ -249,7 +229,7 @@ pub fn mark_range(model: &mut Model) {
     let pane = model.pane_mut();
     let Some(began) = pane.range.take() else {
         pane.range = Some(pane.cursor);
-        tell(model, Tone::Plain, "range begun: go to its other end and press the key again");
+        model.notify(Severity::Info, "range begun: go to its other end and press the key again");
         return;
     };
     let (from, to) = (began.min(pane.cursor), began.max(pane.cursor));
@@ -261,9 +241,8 @@ pub fn mark_range(model: &mut Model) {
     let missing = (to - from + 1).saturating_sub(inside.len() as u64);
     pane.marks.extend(inside);
     if missing > 0 {
-        tell(
-            model,
-            Tone::Bad,
+        model.notify(
+            Severity::Error,
             format!("{missing} rows of the range are not at hand; narrow the list with a filter"),
         );
     }
@@ -271,7 +250,16 @@ pub fn mark_range(model: &mut Model) {
 
 /// Marks every row the filter lets through.
 pub fn mark_all(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    cmds.push(Cmd::Query(Ask::Mark(model.tab), all_rows(model, MARKS)));
+    let pane = model.pane();
+    let list = List {
+        of: pane.tab.subject(),
+        filter: pane.filter(&model.here()),
+        sort: pane.sort.clone(),
+        offset: 0,
+        limit: MARKS,
+        around: None,
+    };
+    cmds.push(Cmd::Fetch(Fetch::Marks(pane.tab, list)));
 }
 
 /// Takes the rows to mark.
@@ -282,14 +270,11 @@ pub fn marked(model: &mut Model, tab: Tab, page: &Page) {
     pane.marks.extend(whole.iter().map(|(_, row)| (row.id(), row.mark())));
     let number = pane.marks.len();
     if page.total > u64::from(MARKS) {
-        tell(model, Tone::Bad, format!("only the first {number} of {} are marked", page.total));
+        model.notify(
+            Severity::Error,
+            format!("only the first {number} of {} are marked", page.total),
+        );
     }
-}
-
-/// Opens the line a filter is typed into.
-pub fn filter(model: &mut Model) {
-    let before = model.pane().filter.clone();
-    model.modals.push(Modal::Filter { input: Input::from(before.as_str()), before });
 }
 
 /// Shows only what a filter lets through. One that is not understood changes nothing; the line it
@@ -303,20 +288,23 @@ pub fn set_filter(model: &mut Model, text: &str) {
     if pane.filter != text {
         text.clone_into(&mut pane.filter);
         pane.range = None;
-        hurry(pane);
+        pane.refresh.want_now();
     }
 }
 
-/// Opens the menu of columns.
-pub fn sort_menu(model: &mut Model) {
-    let columns = model.tab.subject().columns();
-    let at = model
-        .pane()
-        .sort
-        .as_ref()
-        .and_then(|sort| columns.iter().position(|column| column.name == sort.column))
-        .unwrap_or(0);
-    model.modals.push(Modal::Sort { at });
+/// Returns the place among the columns of the one the list is sorted by.
+#[must_use]
+pub fn sorted_by(model: &Model) -> Option<usize> {
+    let sort = model.pane().sort.as_ref()?;
+    model.tab.subject().columns().iter().position(|column| column.name == sort.column)
+}
+
+/// Takes the usual order.
+pub fn unsort(model: &mut Model, cmds: &mut Vec<Cmd>) {
+    let pane = model.pane_mut();
+    pane.sort = None;
+    pane.refresh.want_now();
+    cmds.push(Cmd::Save(model.preferences()));
 }
 
 /// Sorts by a column; the other way round if it already was.
@@ -325,19 +313,15 @@ pub fn sort_by(model: &mut Model, column: &str, cmds: &mut Vec<Cmd>) {
     let descending =
         pane.sort.as_ref().is_some_and(|sort| sort.column == column && !sort.descending);
     pane.sort = Some(Sort { column: column.to_owned(), descending });
-    hurry(pane);
-    cmds.push(Cmd::Save(model.choices()));
+    pane.refresh.want_now();
+    cmds.push(Cmd::Save(model.preferences()));
 }
 
 /// Sorts by the next column, or the one before.
 pub fn sort_step(model: &mut Model, forward: bool, cmds: &mut Vec<Cmd>) {
     let columns = model.tab.subject().columns();
     let number = columns.len();
-    let at = model
-        .pane()
-        .sort
-        .as_ref()
-        .and_then(|sort| columns.iter().position(|column| column.name == sort.column));
+    let at = sorted_by(model);
     let next = match (at, forward) {
         (None, true) => 0,
         (None, false) => number - 1,
@@ -347,5 +331,5 @@ pub fn sort_step(model: &mut Model, forward: bool, cmds: &mut Vec<Cmd>) {
     model.pane_mut().sort = None;
     let column = &columns[next];
     sort_by(model, &column.name, cmds);
-    tell(model, Tone::Plain, format!("sorted by {}", column.title));
+    model.notify(Severity::Info, format!("sorted by {}", column.title));
 }

@@ -5,24 +5,26 @@
 use std::collections::BTreeSet;
 
 use crate::domain::{Control, Operation, Params, State, Uid};
-use crate::ui::confirm::{Ask as Question, Confirm, Then};
-use crate::ui::form::{Form, Purpose};
-use crate::ui::model::{Batch, Mark, Modal, Model, Pane, Request, Row, Tab, Tone};
+use crate::ui::model::notification::Severity;
+use crate::ui::model::{Mark, Model, Row, Tab};
 use crate::ui::msg::Cmd;
+use crate::ui::windows::confirm::{Challenge, Confirm};
+use crate::ui::windows::form::open;
+use crate::ui::windows::window::{Intent, OpenedWindow};
 
-use super::{form, refuses, tell};
+use super::requests;
 
-/// What is meant.
-enum Meant {
+/// The operations something is to be done to.
+enum Targets {
     /// The operation the keys mean.
     One(Box<Operation>),
     /// The marked ones.
     Marked(Vec<(Uid, Mark)>),
 }
 
-/// What is meant, and whether it may be changed; says why not.
-fn meant(model: &mut Model) -> Option<Meant> {
-    if refuses(model) {
+/// Returns what keys mean, if it may be changed; says why not.
+fn targets(model: &mut Model) -> Option<Targets> {
+    if model.refuses() {
         return None;
     }
     if model.means_marks() && !model.pane().marks_are_here() {
@@ -34,16 +36,17 @@ fn meant(model: &mut Model) -> Option<Meant> {
         };
         if marked.is_empty() {
             let text = "no operation is happening to the marked rows, and none failed on them";
-            tell(model, Tone::Plain, text);
+            model.notify(Severity::Info, text);
             return None;
         }
-        return Some(Meant::Marked(marked));
+        return Some(Targets::Marked(marked));
     }
     let operation = model.operation().cloned();
     if operation.is_none() && model.pane().current().is_some() {
-        tell(model, Tone::Plain, "no operation is happening to this row, and none failed on it");
+        model
+            .notify(Severity::Info, "no operation is happening to this row, and none failed on it");
     }
-    operation.map(|operation| Meant::One(Box::new(operation)))
+    operation.map(|operation| Targets::One(Box::new(operation)))
 }
 
 /// Those of the marked operations that are in a state in which it can be done; says so where none
@@ -58,7 +61,7 @@ fn fitting(
     let fitting: Vec<_> = marked.into_iter().filter(|(_, mark)| is(&mark.state)).collect();
     if fitting.is_empty() {
         let what = many(model);
-        tell(model, Tone::Bad, format!("none of the {all} {what} {needs}"));
+        model.notify(Severity::Error, format!("none of the {all} {what} {needs}"));
     }
     fitting
 }
@@ -81,12 +84,12 @@ fn left(model: &Model, fitting: &[(Uid, Mark)]) -> usize {
 
 /// Asks whether something is to be done to marked operations.
 fn ask(
-    model: &mut Model,
+    model: &Model,
     verb: &str,
     warning: &str,
     fitting: &[(Uid, Mark)],
     control: impl Fn(Uid) -> Control,
-) {
+) -> OpenedWindow {
     let mut warning = match left(model, fitting) {
         0 => warning.to_owned(),
         1 => format!("{warning} One more is marked, and left as it is."),
@@ -101,100 +104,49 @@ fn ask(
         1 => format!("{verb} the one operation of the marked rows"),
         _ => format!("{verb} {number} {}", many(model)),
     };
-    model.modals.push(Modal::Confirm(Box::new(Confirm {
+    Some(Box::new(Confirm {
         title,
         warning,
         things: fitting.iter().map(|(_, mark)| mark.name.clone()).collect(),
-        ask: Question::YesNo { yes: false },
-        then: Then::Control(fitting.iter().map(|(uid, _)| control(*uid)).collect()),
+        challenge: Challenge::YesNo { yes: false },
+        then: Intent::Control(fitting.iter().map(|(uid, _)| control(*uid)).collect()),
         form: None,
-    })));
-}
-
-/// Changes these. What was done to a marked operation takes its mark off, except for its priority,
-/// which is seldom right the first time.
-pub fn control(model: &mut Model, controls: Vec<Control>, cmds: &mut Vec<Cmd>) {
-    let done = match controls.first() {
-        Some(Control::Cancel { .. }) => "being cancelled",
-        Some(Control::Relaunch { .. }) => "queued again",
-        _ => "moved",
-    };
-    if controls.len() > 1 {
-        let awaited = controls.iter().cloned().map(Request::Control).collect();
-        let asked = controls.len();
-        model.batches.push(Batch { done, asked, awaited, refused: Vec::new() });
-    }
-    unmark(model, &controls);
-    if let Some(pane) = model.list_mut(Tab::Operations) {
-        remark(pane, &controls);
-    }
-    cmds.extend(controls.into_iter().map(Cmd::Control));
-}
-
-/// Takes the marks off operations that are called off or run again, and lets others know their new
-/// priority.
-fn remark(pane: &mut Pane, controls: &[Control]) {
-    let marks = &mut pane.marks;
-    for control in controls {
-        match control {
-            Control::Cancel { uid } | Control::Relaunch { uid, .. } => {
-                marks.remove(&uid.0);
-            }
-            Control::Priority { uid, priority } => {
-                if let Some(mark) = marks.get_mut(&uid.0) {
-                    mark.priority = *priority;
-                }
-            }
-            Control::Lane { .. } => {}
-        }
-    }
-}
-
-/// Takes the marks off the rows whose operations are called off or run again.
-fn unmark(model: &mut Model, controls: &[Control]) {
-    let operations = controls.iter().filter_map(|control| match control {
-        Control::Cancel { uid } | Control::Relaunch { uid, .. } => model.flight.get(*uid),
-        Control::Priority { .. } | Control::Lane { .. } => None,
-    });
-    let rows: Vec<u64> = operations.flat_map(|it| model.marks_of(it)).collect();
-    let marks = &mut model.pane_mut().marks;
-    for row in rows {
-        marks.remove(&row);
-    }
+    }))
 }
 
 /// Calls operations off. What already ran is lost, so that is asked first.
-pub fn cancel(model: &mut Model, cmds: &mut Vec<Cmd>) {
+pub fn cancel(model: &mut Model, cmds: &mut Vec<Cmd>) -> OpenedWindow {
     const UNDONE: &str = "What has been done so far is undone.";
-    let operation = match meant(model) {
-        None => return,
-        Some(Meant::One(operation)) => operation,
-        Some(Meant::Marked(marked)) => {
+    let operation = match targets(model)? {
+        Targets::One(operation) => operation,
+        Targets::Marked(marked) => {
             let ended = [State::Done.word(), State::Cancel.word()];
             let open = fitting(model, marked, |state| !ended.contains(&state), "is still open");
-            if !open.is_empty() {
-                ask(model, "Cancel", UNDONE, &open, |uid| Control::Cancel { uid });
+            if open.is_empty() {
+                return None;
             }
-            return;
+            return ask(model, "Cancel", UNDONE, &open, |uid| Control::Cancel { uid });
         }
     };
     let uid = operation.uid;
     let cancel = Control::Cancel { uid };
     match operation.state {
         State::Done | State::Cancel => {
-            tell(model, Tone::Bad, format!("{uid} is {} already", operation.state));
+            model.notify(Severity::Error, format!("{uid} is {} already", operation.state));
+            None
         }
-        State::Pending => control(model, vec![cancel], cmds),
-        State::Run | State::Error => {
-            model.modals.push(Modal::Confirm(Box::new(Confirm {
-                title: format!("Cancel {uid} {}", title(model, &operation)),
-                warning: UNDONE.to_owned(),
-                things: Vec::new(),
-                ask: Question::YesNo { yes: false },
-                then: Then::Control(vec![cancel]),
-                form: None,
-            })));
+        State::Pending => {
+            requests::control(model, vec![cancel], cmds);
+            None
         }
+        State::Run | State::Error => Some(Box::new(Confirm {
+            title: format!("Cancel {uid} {}", title(model, &operation)),
+            warning: UNDONE.to_owned(),
+            things: Vec::new(),
+            challenge: Challenge::YesNo { yes: false },
+            then: Intent::Control(vec![cancel]),
+            form: None,
+        })),
     }
 }
 
@@ -211,15 +163,14 @@ fn title(model: &Model, operation: &Operation) -> String {
 
 /// Opens the form of a failed operation with what it was asked with; asks whether marked ones are
 /// to run again as they were.
-pub fn relaunch(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    let operation = match meant(model) {
-        None => return,
-        Some(Meant::One(operation)) => *operation,
-        Some(Meant::Marked(marked)) => {
+pub fn relaunch(model: &mut Model, cmds: &mut Vec<Cmd>) -> OpenedWindow {
+    let operation = match targets(model)? {
+        Targets::One(operation) => *operation,
+        Targets::Marked(marked) => {
             let failed = fitting(model, marked, |state| state == State::Error.word(), "failed");
             let again = "They run again, asked for what they were asked for.";
             match failed.as_slice() {
-                [] => return,
+                [] => return None,
                 // Its form, if what it was asked with is at hand.
                 [(uid, _)] => match at_hand(model, *uid) {
                     Some(operation) => operation.clone(),
@@ -233,18 +184,19 @@ pub fn relaunch(model: &mut Model, cmds: &mut Vec<Cmd>) {
     if operation.state != State::Error {
         let text =
             format!("{uid} is {}: only an operation in ERROR can be relaunched", operation.state);
-        return tell(model, Tone::Bad, text);
+        model.notify(Severity::Error, text);
+        return None;
     }
     let Some(spec) = model.catalogue.get(&operation.kind).cloned() else {
-        return tell(model, Tone::Bad, format!("this backend does not offer {}", operation.kind));
+        let text = format!("this backend does not offer {}", operation.kind);
+        model.notify(Severity::Error, text);
+        return None;
     };
-    model.forms += 1;
-    let purpose = Purpose::Relaunch { uid, before: (*operation.params).clone() };
-    let mut form = Form::new(model.forms, &spec, purpose, &model.catalogue);
-    form.fill(&operation.params, &model.catalogue);
-    form.refusal.clone_from(&operation.comment);
-    form::ask_candidates(&form, cmds);
-    model.modals.push(Modal::Form(Box::new(form)));
+    if let Some(why) = spec.beyond_us() {
+        model.notify(Severity::Error, why);
+        return None;
+    }
+    Some(open::relaunch(model, &spec, &operation, cmds))
 }
 
 /// An operation of that number, if all of it is known here.
@@ -262,26 +214,26 @@ fn as_it_was(uid: Uid) -> Control {
 
 /// Lets waiting operations run sooner or later.
 pub fn priority(model: &mut Model, by: i32, cmds: &mut Vec<Cmd>) {
-    let operation = match meant(model) {
+    let operation = match targets(model) {
         None => return,
-        Some(Meant::One(operation)) => operation,
-        Some(Meant::Marked(marked)) => {
+        Some(Targets::One(operation)) => operation,
+        Some(Targets::Marked(marked)) => {
             let waits = |state: &str| state == State::Pending.word();
             let waiting = fitting(model, marked, waits, "waits");
             let moved = |(uid, mark): &(Uid, Mark)| Control::Priority {
                 uid: *uid,
                 priority: mark.priority.saturating_add(by),
             };
-            return control(model, waiting.iter().map(moved).collect(), cmds);
+            return requests::control(model, waiting.iter().map(moved).collect(), cmds);
         }
     };
     let uid = operation.uid;
     if operation.state == State::Pending {
         let priority = operation.priority.saturating_add(by);
-        control(model, vec![Control::Priority { uid, priority }], cmds);
+        requests::control(model, vec![Control::Priority { uid, priority }], cmds);
     } else {
         let text =
             format!("{uid} is {}: only a waiting operation has a place to change", operation.state);
-        tell(model, Tone::Bad, text);
+        model.notify(Severity::Error, text);
     }
 }

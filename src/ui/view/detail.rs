@@ -2,16 +2,13 @@
 
 use ratatui::layout::Rect;
 
-use super::canvas::{Canvas, Line};
-use super::{flight, operation};
-use crate::domain::{Emphasis, Piece, Resource, State};
-use crate::ui::columns::{amount, state};
+use super::columns::{amount, state};
+use super::facts::fact;
+use super::{in_flight, operation, special};
+use crate::domain::{Emphasis, OperationDetail, Piece, Resource, State};
 use crate::ui::model::{Model, Row};
-use crate::ui::theme::{Role, Theme};
-use crate::ui::{special, text};
-
-/// How wide the names of facts are.
-pub const LABEL: usize = 9;
+use crate::ui::style::canvas::{Canvas, Line};
+use crate::ui::style::theme::{Role, Theme};
 
 /// What stands over it.
 #[must_use]
@@ -36,30 +33,14 @@ pub fn beside(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
 pub fn lines(model: &Model, theme: &Theme, width: u16) -> Vec<Line> {
     match model.shown() {
         Some(Row::Resource(resource)) => of_resource(model, theme, resource, width),
-        Some(Row::Operation(selected)) => match &model.beside {
-            Some(view) if view.uid == selected.uid => operation::lines(model, theme, view, width),
-            _ => {
-                let view = crate::ui::model::OperationView {
-                    uid: selected.uid,
-                    detail: Some(crate::domain::OperationDetail {
-                        operation: selected.clone(),
-                        steps: Vec::new(),
-                    }),
-                    scroll: 0,
-                };
-                operation::lines(model, theme, &view, width)
+        Some(Row::Operation(selected)) => match model.details.get(&selected.uid) {
+            Some(detail) => operation::lines(model, theme, detail.as_ref(), width),
+            None => {
+                let detail = OperationDetail { operation: selected.clone(), steps: Vec::new() };
+                operation::lines(model, theme, Some(&detail), width)
             }
         },
         None => Vec::new(),
-    }
-}
-
-/// A fact: its name and its value, which goes on below itself where it is long.
-pub fn fact(lines: &mut Vec<Line>, label: &str, value: &str, role: Role, width: u16) {
-    let room = usize::from(width).saturating_sub(LABEL + 1).max(8);
-    for (number, part) in text::wrap(value, room).into_iter().enumerate() {
-        let label = if number == 0 { label } else { "" };
-        lines.push(Line::new(format!("{label:<LABEL$} "), Role::Quiet).with(part, role));
     }
 }
 
@@ -76,7 +57,7 @@ fn of_resource(model: &Model, theme: &Theme, resource: &Resource, width: u16) ->
                 State::Run => (glyphs.busy, Role::Busy),
                 _ => (glyphs.wait, Role::Waiting),
             };
-            let what = flight::what(operation);
+            let what = in_flight::what(operation);
             let head = format!("{glyph} {doing}");
             // What it says of itself may begin with the same word.
             let tail = match what.strip_prefix(doing) {
@@ -96,7 +77,7 @@ fn of_resource(model: &Model, theme: &Theme, resource: &Resource, width: u16) ->
             lines.push(Line::new(format!("{glyph} {}", resource.state().replace('_', " ")), role));
             if let Some(operation) = model.flight.failed_on(resource.id()) {
                 let what =
-                    format!("{} {}: {}", operation.uid, operation.kind, flight::what(operation));
+                    format!("{} {}: {}", operation.uid, operation.kind, in_flight::what(operation));
                 fact(&mut lines, "failed", &what, Role::Bad, width);
             }
         }

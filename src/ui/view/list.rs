@@ -2,13 +2,14 @@
 
 use ratatui::layout::Rect;
 
-use super::canvas::Canvas;
+use super::columns::{cell, columns};
+use super::special;
 use crate::domain::{Column, Effect, Operation, State};
-use crate::ui::action::{Action, Scope};
-use crate::ui::columns::{cell, columns};
+use crate::ui::input::action::{Action, Scope};
 use crate::ui::model::{Focus, Model, Row};
-use crate::ui::theme::Role;
-use crate::ui::{special, text};
+use crate::ui::style::canvas::Canvas;
+use crate::ui::style::text;
+use crate::ui::style::theme::Role;
 
 /// Draws headings and rows.
 pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {

@@ -1,21 +1,26 @@
 //! An operation with its steps: what was run, what it said, what undo did.
 
-use super::canvas::Line;
-use super::detail::fact;
-use super::flight;
-use crate::domain::{Operation, Step, StepState};
-use crate::ui::columns::operation_state;
-use crate::ui::model::{Model, OperationView};
-use crate::ui::text;
-use crate::ui::theme::{Role, Theme};
+use super::facts::fact;
+use super::in_flight;
+use crate::domain::{Operation, OperationDetail, Step, StepState};
+use crate::ui::model::Model;
+use crate::ui::style::canvas::Line;
+use crate::ui::style::text;
+use crate::ui::style::theme::{Role, Theme};
+use crate::ui::view::columns::operation_state;
 
 /// How many lines of a command's output are shown.
 const TAIL: usize = 20;
 
 /// Its lines.
 #[must_use]
-pub fn lines(model: &Model, theme: &Theme, view: &OperationView, width: u16) -> Vec<Line> {
-    let Some(detail) = &view.detail else {
+pub fn lines(
+    model: &Model,
+    theme: &Theme,
+    detail: Option<&OperationDetail>,
+    width: u16,
+) -> Vec<Line> {
+    let Some(detail) = detail else {
         return vec![Line::new(theme.glyphs.more, Role::Quiet)];
     };
     let mut lines = head(model, theme, &detail.operation, width);
@@ -36,9 +41,9 @@ fn head(model: &Model, theme: &Theme, operation: &Operation, width: u16) -> Vec<
     let title = spec.map_or(operation.kind.as_str(), |spec| spec.title.as_ref());
     let mut lines = vec![
         Line::new(format!("{glyph} {} ", operation.state), role)
-            .with(format!("{title} {}", flight::about(operation)), Role::Title),
+            .with(format!("{title} {}", in_flight::about(operation)), Role::Title),
     ];
-    let what = flight::what(operation);
+    let what = in_flight::what(operation);
     if !what.is_empty() {
         let role = match operation.state {
             crate::domain::State::Error => Role::Bad,
@@ -48,6 +53,9 @@ fn head(model: &Model, theme: &Theme, operation: &Operation, width: u16) -> Vec<
         lines.extend(text::wrap(&what, usize::from(width)).into_iter().map(|l| Line::new(l, role)));
     } else if let Some(comment) = &operation.comment {
         fact(&mut lines, "comment", comment, Role::Text, width);
+    }
+    if let Some(outcome) = &operation.outcome {
+        fact(&mut lines, "outcome", &outcome.message, Role::Text, width);
     }
     if let Some(progress) = &operation.progress
         && operation.state == crate::domain::State::Run

@@ -4,17 +4,12 @@ use std::ops::Range;
 
 use ratatui::layout::Rect;
 
-use super::canvas::{Canvas, Line, spark};
 use crate::domain::ToolState;
-use crate::ui::layout::Layout;
+use crate::ui::model::layout::Layout;
 use crate::ui::model::{Focus, Model, Tab};
-use crate::ui::text::{self, width};
-use crate::ui::theme::Role;
-
-/// How many columns a text takes on a screen.
-pub fn columns(text: &str) -> u16 {
-    u16::try_from(width(text)).unwrap_or(u16::MAX)
-}
+use crate::ui::style::canvas::{Canvas, Line, spark};
+use crate::ui::style::text::{self, columns, width};
+use crate::ui::style::theme::Role;
 
 /// The first line: the box, what it can do, how loaded it is, how much is in flight.
 pub fn header(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {

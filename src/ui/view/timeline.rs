@@ -15,11 +15,11 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use ratatui::layout::Rect;
 
-use super::canvas::Canvas;
-use super::shell::columns;
 use crate::domain::Timeline;
 use crate::ui::model::{Model, Row};
-use crate::ui::theme::Role;
+use crate::ui::style::canvas::Canvas;
+use crate::ui::style::text::columns;
+use crate::ui::style::theme::Role;
 
 /// How many cells an hour may have; the first that fits is taken.
 const CELLS_PER_HOUR: [u16; 5] = [6, 4, 3, 2, 1];

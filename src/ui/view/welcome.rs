@@ -2,12 +2,13 @@
 
 use ratatui::layout::Rect;
 
-use super::canvas::{Canvas, Line};
 use crate::domain::ToolState;
-use crate::ui::action::Action;
+use crate::ui::input::action::Action;
 use crate::ui::model::{Model, Tab};
-use crate::ui::text;
-use crate::ui::theme::Role;
+use crate::ui::style::canvas::{Canvas, Line};
+use crate::ui::style::text;
+use crate::ui::style::theme::Role;
+use crate::ui::windows::{doctor, help};
 
 /// Draws it in the place of the list.
 pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
@@ -59,8 +60,8 @@ pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         let key = key(action)?;
         Some(Line::new(format!(" {key:<3} "), Role::Key).with(format!(" {what}"), Role::Text))
     };
-    lines.extend(one(&Action::Doctor, "what this box can and cannot do"));
-    lines.extend(one(&Action::Help, "every key"));
+    lines.extend(one(&doctor::OPEN, "what this box can and cannot do"));
+    lines.extend(one(&help::OPEN, "every key"));
     for (line, y) in lines.iter().zip(area.y..area.bottom()) {
         canvas.line(area.x + 2, y, width, line);
     }

@@ -170,6 +170,9 @@ fn operation(uid: u64, kind: &str, state: State, id: ResourceId, name: &str) -> 
         created: ago(60),
         started: (state != State::Pending).then(|| ago(50)),
         finished: matches!(state, State::Done | State::Error).then(|| ago(5)),
+        updated: ago(5),
+        parent: None,
+        outcome: None,
         progress: None,
         wait: None,
     }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE,
 };
+use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
@@ -23,7 +24,7 @@ use tokio::time::{timeout, timeout_at};
 
 use super::checksum::{self, Expected};
 use super::copy::Hasher;
-use super::{atomic_file, hashed};
+use super::{atomic_file, hashed, redirect};
 use crate::backend::drivers::room::HeadRoom;
 use crate::backend::ports::{Checksum, ProgressReport, Report};
 use crate::domain::Failure;
@@ -35,8 +36,6 @@ const LIST_BYTES: usize = 4 << 20;
 /// How often progress is told.
 const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How long a server may take to begin to answer, and to send all of a list.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How much may be written between two looks at the room that is left, in bytes.
 const LOOK_EVERY: u64 = 16 << 20;
 
@@ -49,12 +48,15 @@ pub struct Limits {
     pub least: u64,
     /// in each such time.
     pub each: Duration,
+    /// How long a server may take to begin to answer, and to send all of a list of checksums.
+    pub answer: Duration,
 }
 
 impl Default for Limits {
     /// A kilobyte a second is less than any line has brought for decades.
     fn default() -> Self {
-        Self { reserve: HeadRoom::default(), least: 60_000, each: Duration::from_secs(60) }
+        let minute = Duration::from_secs(60);
+        Self { reserve: HeadRoom::default(), least: 60_000, each: minute, answer: minute }
     }
 }
 
@@ -102,7 +104,7 @@ pub(super) async fn fetch(
 ) -> Result<PathBuf, Failure> {
     let client = client()?;
     // First, so that nobody waits an hour for a list that is not there.
-    let expected = expected(client, wanted).await?;
+    let expected = expected(client, wanted, limits).await?;
     let partial = dir.join("fetch.partial");
     download(client, dir, &partial, wanted, limits, report).await?;
     compare(dir, &partial, wanted, expected, report).await?;
@@ -114,12 +116,13 @@ pub(super) async fn verify(
     dir: &Path,
     whole: &Path,
     wanted: &Wanted<'_>,
+    limits: &Limits,
     report: Report<'_>,
 ) -> Result<(), Failure> {
     if origin(dir).is_some_and(|origin| origin.checksum == *wanted.checksum) {
         return Ok(());
     }
-    let expected = expected(client()?, wanted).await?;
+    let expected = expected(client()?, wanted, limits).await?;
     compare(dir, whole, wanted, expected, report).await
 }
 
@@ -175,6 +178,7 @@ fn client() -> Result<&'static Client, Failure> {
         let _chosen = rustls::crypto::ring::default_provider().install_default();
         Client::builder()
             .user_agent(concat!("hostler/", env!("CARGO_PKG_VERSION")))
+            .redirect(Policy::custom(redirect::follow))
             .connect_timeout(SILENCE_TIMEOUT)
             .read_timeout(SILENCE_TIMEOUT)
             .build()
@@ -184,7 +188,11 @@ fn client() -> Result<&'static Client, Failure> {
 }
 
 /// The checksum the file must have.
-async fn expected(client: &Client, wanted: &Wanted<'_>) -> Result<Option<Expected>, Failure> {
+async fn expected(
+    client: &Client,
+    wanted: &Wanted<'_>,
+    limits: &Limits,
+) -> Result<Option<Expected>, Failure> {
     match wanted.checksum {
         Checksum::Unchecked => Ok(None),
         Checksum::Sha256(hex) => match Expected::read(hex) {
@@ -194,7 +202,7 @@ async fn expected(client: &Client, wanted: &Wanted<'_>) -> Result<Option<Expecte
             ))),
         },
         Checksum::List { url: list } => {
-            let text = timeout(RESPONSE_TIMEOUT, read_list(client, list)).await;
+            let text = timeout(limits.answer, read_list(client, list)).await;
             let text = text.unwrap_or_else(|_| Err(too_slow(list)))?;
             let file = file_name(wanted.url);
             let found = checksum::find(&String::from_utf8_lossy(&text), &file);
@@ -245,11 +253,12 @@ async fn download(
     if let Some((length, validator)) = &had {
         request = request.header(RANGE, format!("bytes={length}-")).header(IF_RANGE, validator);
     }
-    let response = timeout(RESPONSE_TIMEOUT, request.send()).await.map_err(|_| too_slow(url))?;
+    let response = timeout(limits.answer, request.send()).await.map_err(|_| too_slow(url))?;
     let response = response.map_err(|error| unreachable(url, &error))?;
     let at = match (response.status(), &had) {
-        (StatusCode::PARTIAL_CONTENT, Some((length, _)))
-            if starts_at(response.headers()) == Some(*length) =>
+        (StatusCode::PARTIAL_CONTENT, Some((length, of)))
+            if starts_at(response.headers()) == Some(*length)
+                && validator(response.headers()).is_none_or(|now| now == *of) =>
         {
             *length
         }
@@ -260,17 +269,15 @@ async fn download(
             return Ok(());
         }
         (StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE, _) => {
-            forget(dir)?;
-            return Err(Failure::passing(format!(
-                "{url} could not be gone on with; what there was is removed, relaunch to fetch it \
-                 from the start"
-            )));
+            return Err(astray(dir, url)?);
         }
         _ => 0,
     };
     let response = checked(response, url)?;
     let length = length(response.headers());
-    let whole_bytes = length.map(|length| at.saturating_add(length));
+    // A part may be less than all the rest.
+    let told = if at > 0 { total(response.headers()) } else { None };
+    let whole_bytes = told.or_else(|| length.map(|length| at.saturating_add(length)));
     wanted.allows(whole_bytes.unwrap_or_default())?;
     if at == 0 {
         forget(dir)?;
@@ -303,7 +310,8 @@ async fn download(
     file.flush().await.map_err(writing)?;
     let at = read?;
     match whole_bytes {
-        Some(whole) if whole != at => Err(Failure::passing(format!(
+        Some(whole) if whole < at => Err(astray(dir, url)?),
+        Some(whole) if whole > at => Err(Failure::passing(format!(
             "{url} broke off after {at} of {whole} bytes; relaunch to go on from there"
         ))),
         _ => Ok(()),
@@ -400,6 +408,15 @@ fn unreachable(url: &str, error: &reqwest::Error) -> Failure {
         return Failure::new(format!("cannot fetch {url}: {why}; check the URL"));
     }
     Failure::passing(format!("cannot fetch {url}: {why}; check the network and the URL"))
+}
+
+/// The failure of a server that does not go on as it began: nothing of it can be trusted.
+fn astray(dir: &Path, url: &str) -> Result<Failure, Failure> {
+    forget(dir)?;
+    Ok(Failure::passing(format!(
+        "{url} could not be gone on with; what there was is removed, relaunch to fetch it from the \
+         start"
+    )))
 }
 
 fn too_slow(url: &str) -> Failure {

@@ -106,7 +106,7 @@ fn make_dir(guest: &Guest) -> Result<(), Failure> {
         .mode(0o700)
         .create(&guest.dir)
         .and_then(|()| fs::set_permissions(&guest.dir, fs::Permissions::from_mode(0o700)))
-        .map_err(|error| Failure::io(format!("make {}", guest.dir.display()), &error))
+        .map_err(|error| Failure::small(format!("make {}", guest.dir.display()), &error))
 }
 
 /// Runs the command line. QEMU goes into the background by itself when it is ready.
@@ -119,7 +119,7 @@ async fn spawn(
 ) -> Result<(), Failure> {
     let what = format!("launch vm/{}", spec.guest.id);
     let Files { stderr, log: own_log, .. } = Files::of(&spec.guest);
-    let failed = |error: io::Error| Failure::io(format!("write {}", stderr.display()), &error);
+    let failed = |error: io::Error| Failure::small(format!("write {}", stderr.display()), &error);
     logs::begin(&spec.guest, log_bytes)?;
     let kept = File::create(&stderr).map_err(failed)?;
 

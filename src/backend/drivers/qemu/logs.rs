@@ -69,11 +69,11 @@ pub fn keep_short(guest: &Guest, most: u64) -> AbortOnDropHandle<()> {
 pub fn begin(guest: &Guest, most: u64) -> Result<(), Failure> {
     let Files { serial_log, log, .. } = Files::of(guest);
     for log in [&serial_log, &log] {
-        cut(log, most).map_err(|error| Failure::io(format!("cut {}", log.display()), &error))?;
+        cut(log, most).map_err(|error| Failure::small(format!("cut {}", log.display()), &error))?;
     }
     match log.metadata() {
         Ok(found) if found.len() > 0 => std::fs::rename(&log, kept(&log))
-            .map_err(|error| Failure::io(format!("rename {}", log.display()), &error)),
+            .map_err(|error| Failure::small(format!("rename {}", log.display()), &error)),
         // The first launch, or one whose end has just been kept.
         _ => Ok(()),
     }

@@ -1,7 +1,7 @@
 //! What becomes of secrets: they are hashed before anything is stored.
 
 use serde_json::Value as Json;
-use sha_crypt::{PasswordHasher, ShaCrypt};
+use sha_crypt::{PasswordHasher, PasswordVerifier, ShaCrypt};
 
 use crate::domain::{
     Argument, Catalogue, FieldType, OperationSpec, Params, Reason, Refusal, argument_mut, arguments,
@@ -48,10 +48,22 @@ fn open_secrets<'a>(
     })
 }
 
+/// Whether a secret, as it is given, is the one that was hashed.
+#[must_use]
+pub fn opens(given: &Json, sealed: &Params) -> bool {
+    let secret = match given {
+        Json::String(text) => text.clone(),
+        Json::Number(number) => number.to_string(),
+        _ => return false,
+    };
+    let hashed = sealed.get(HASHED).and_then(Json::as_str).unwrap_or_default();
+    ShaCrypt::default().verify_password(secret.as_bytes(), hashed).is_ok()
+}
+
 /// SHA-512 crypt, which every guest's `crypt(3)` reads.
 fn hash(secret: &str) -> Result<String, Refusal> {
-    // `crypt(3)` takes at most 16 characters of salt and leaves the rest out of the hash it compares
-    // with, so that a longer salt locks everybody out. 12 bytes are 16 characters.
+    // `crypt(3)` takes at most 16 characters of salt and leaves the rest out of the hash it
+    // compares with, so that a longer salt locks everybody out. 12 bytes are 16 characters.
     let salt = uuid::Uuid::new_v4();
     let hashed =
         ShaCrypt::default().hash_password_with_salt(secret.as_bytes(), &salt.as_bytes()[..12]);
@@ -61,7 +73,8 @@ fn hash(secret: &str) -> Result<String, Refusal> {
 }
 
 /// Whether an object is a secret as it is stored.
-pub(super) fn is_sealed(object: &Params) -> bool {
+#[must_use]
+pub fn is_sealed(object: &Params) -> bool {
     object.len() == 1 && object.get(HASHED).and_then(Json::as_str).is_some_and(is_crypt)
 }
 

@@ -8,9 +8,9 @@ use super::*;
 use crate::domain::{Choice, Disk, Effect, Field, Hint, LockMode, LockRule, Risk};
 
 /// Makes anything out of bytes; of nothing once they are used up.
-struct Dice<'a>(&'a [u8]);
+struct Entropy<'a>(&'a [u8]);
 
-impl Dice<'_> {
+impl Entropy<'_> {
     fn below(&mut self, number: u8) -> u8 {
         let Some((first, rest)) = self.0.split_first() else { return 0 };
         self.0 = rest;
@@ -160,7 +160,7 @@ proptest! {
     fn any_request_for_any_fields_is_kept_as_it_is_or_refused_where_it_is_wrong(
         bytes in proptest::collection::vec(any::<u8>(), 0..200),
     ) {
-        let mut dice = Dice(&bytes);
+        let mut dice = Entropy(&bytes);
         let spec = spec("outer", dice.fields(3));
         let catalogue = Catalogue::new([spec.clone(), inner()]);
         let given = dice.given(&spec.fields);

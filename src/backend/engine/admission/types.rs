@@ -4,7 +4,7 @@
 use serde_json::Value as Json;
 
 use super::sealing::is_sealed;
-use super::{plain, short, shown};
+use super::{short, shown};
 use crate::domain::arguments::below;
 use crate::domain::{Catalogue, Field, FieldType, Operation, Params, Reason, Refusal};
 
@@ -18,17 +18,15 @@ pub(super) fn of_fields(
     catalogue: &Catalogue,
 ) -> Result<Params, Refusal> {
     let is_known = |name: &str| fields.iter().any(|field| field.name == name);
-    if let Some((name, value)) = given.iter().find(|(name, _)| !is_known(name)) {
-        // What was meant for a secret may stand under a misspelt name.
-        let is_open = !fields.iter().any(|field| field.of.may_hold_secret());
-        let value = if is_open { plain(value) } else { "(hidden)".to_owned() };
+    if let Some(name) = given.keys().find(|name| !is_known(name)) {
         let known: Vec<_> = fields.iter().map(|field| &*field.name).collect();
-        return Err(Refusal::field(
-            Reason::Type,
-            below(within, &short(name)),
-            value,
-            format!("{owner} has no field '{}'; it has {}", short(name), known.join(", ")),
-        ));
+        return Err(Refusal {
+            reason: Reason::Type,
+            field: Some(below(within, &short(name))),
+            // It may be a secret whose field was mistyped.
+            value: None,
+            message: format!("{owner} has no field '{}'; it has {}", short(name), known.join(", ")),
+        });
     }
     let mut normal = Params::with_capacity(fields.len());
     for field in fields {
@@ -168,6 +166,7 @@ fn of_scalar(of: &FieldType, value: Json, path: &str) -> Result<Json, Refusal> {
         (FieldType::Every { .. }, value) => wrong("a number or *", &value),
         (FieldType::List { .. }, value) => wrong("a list", &value),
         (FieldType::Record { .. }, value) => wrong("an object with fields", &value),
+        (FieldType::Unknown, value) => wrong("of a type that this hostler knows", &value),
         (_, value) => wrong("a text", &value),
     }
 }

@@ -43,7 +43,8 @@ pub(super) fn syntax(argument: &Argument<'_>) -> Result<(), Refusal> {
                     || !text.chars().all(inside)
                 {
                     return wrong(
-                        "may hold letters, digits, '-', '.' and '_', and starts with a letter or digit"
+                        "may hold letters, digits, '-', '.' and '_', and starts with a letter or \
+                         digit"
                             .to_owned(),
                     );
                 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use crate::backend::engine::inventory::Inventory;
 use crate::backend::engine::storage::{Changed, StepChange};
@@ -27,16 +28,25 @@ pub(in crate::backend::engine) trait Recorder: Send + Sync {
     /// Whether no further step may begin.
     fn is_pausing(&self) -> bool;
 
+    /// Returns when no further step may begin.
+    fn paused(&self) -> BoxFuture<'_, ()>;
+
+    /// Whether nothing will ever be recorded again. What became of the latest record is not known
+    /// then.
+    fn is_dead(&self) -> bool;
+
     /// Notes that a step begins, and tells it. That may be lost in a crash.
     fn begin_step(&self, uid: Uid, step: &Step);
 
     /// Records how a step stands, with what it changed, all or nothing, and tells it. What it
     /// changed must be there, but for the resource that the operation makes. The record is kept
-    /// waiting for as long as this goes on, whoever waits for it.
+    /// waiting for as long as this goes on, whoever waits for it. Room for it is waited for, unless
+    /// the operation is cancelled: what was accepted does not fail for want of room.
     fn record_step(
         self: Arc<Self>,
         change: StepChange,
         changed: Vec<Changed>,
+        cancel: CancellationToken,
     ) -> BoxFuture<'static, Result<(), BackendError>>;
 
     /// Tells how a step stands.

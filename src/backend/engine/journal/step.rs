@@ -9,10 +9,13 @@ use serde::de::DeserializeOwned;
 use crate::backend::engine::report::{CommandLog, ProgressReport};
 use crate::backend::engine::storage::Changed;
 use crate::domain::{
-    Command, Failure, Progress, Resource, ResourceId, Step, StepState, Text, Wait,
+    BackendError, Command, Failure, Progress, Resource, ResourceId, Step, StepState, Text, Wait,
 };
 
 use super::{Context, ExecutedStep, Stop, Undo, mismatch};
+
+/// How long to wait before a step for which there was no room is taken again.
+const ROOM_RETRY: Duration = Duration::from_secs(5);
 
 /// What a step's function works with.
 #[derive(Clone)]
@@ -182,7 +185,7 @@ impl<'c> StepBuilder<'c> {
         if inner.cancel.is_cancelled() {
             return Err(Stop::Cancelled);
         }
-        if inner.recorder.is_pausing() {
+        if self.cx.is_over() {
             return Err(Stop::Leaving);
         }
         inner.begun.notify_one();
@@ -198,6 +201,13 @@ impl<'c> StepBuilder<'c> {
             cx.label.clone_from(&self.label);
             cx.report(ProgressReport::default());
             let result = effect(cx.clone()).await;
+            if let Err(failure) = &result
+                && failure.no_room
+            {
+                // The commands of this try are not kept: there may be thousands of tries.
+                self.cx.pause(&failure.message).await?;
+                continue;
+            }
             step.commands = cx.commands(&step);
             match result {
                 Err(failure) if failure.passing && tries < self.retries => {
@@ -224,7 +234,7 @@ impl<'c> StepBuilder<'c> {
                 self.cx
                     .record(step, Some(result), cx.changes())
                     .await
-                    .map_err(|error| Failure::new(error.to_string()))?;
+                    .map_err(|error| self.cx.unrecorded(&error))?;
                 crash(&inner.spec.kind, &self.name, "after");
                 Ok(value)
             }
@@ -238,7 +248,7 @@ impl<'c> StepBuilder<'c> {
                 self.cx
                     .record(step, None, Vec::new())
                     .await
-                    .map_err(|error| Failure::new(error.to_string()))?;
+                    .map_err(|error| self.cx.unrecorded(&error))?;
                 Err(failure.into())
             }
         }
@@ -265,6 +275,38 @@ impl StepBuilder<'_> {
 }
 
 impl Context {
+    /// Waits a little for room, and says why. A cancelled operation waits no longer.
+    ///
+    /// # Errors
+    /// [`Stop::Leaving`]: whoever owns the state directory next takes the step.
+    async fn pause(&self, why: &str) -> Result<(), Stop> {
+        let at = self.now() + ROOM_RETRY;
+        let recorder = &self.inner.recorder;
+        recorder.waits(self.uid(), Some(Wait::Retry { at, why: why.to_owned() }));
+        tokio::select! {
+            biased;
+            () = recorder.paused() => return Err(Stop::Leaving),
+            () = recorder.until(at) => {}
+        }
+        recorder.waits(self.uid(), None);
+        Ok(())
+    }
+
+    /// Whether the next owner of the state directory goes on with the operation: the backend
+    /// leaves, or can record nothing more.
+    fn is_over(&self) -> bool {
+        self.inner.recorder.is_pausing() || self.inner.recorder.is_dead()
+    }
+
+    /// The stop for a step whose record could not be written.
+    fn unrecorded(&self, error: &BackendError) -> Stop {
+        if self.is_over() {
+            // As if the power had been cut: whoever comes next finds it done.
+            return Stop::Leaving;
+        }
+        Stop::Failed(Failure::new(error.to_string()))
+    }
+
     /// Forgets the undo of the latest step, which has done nothing.
     fn disarm(&self) {
         let mut taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner);

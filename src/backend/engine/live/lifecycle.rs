@@ -12,7 +12,7 @@ use crate::domain::{
     Wait,
 };
 
-use super::{Failed, Live, Open, Replaced, Run};
+use super::{End, Failed, Live, Open, Replaced, Run};
 
 /// Asked for.
 impl Live {
@@ -122,12 +122,14 @@ impl Live {
 
     /// An attempt of an operation is to be undone, and that is on disk. Returns whether there is
     /// anything left to call off: it may have failed by itself before that was heard of.
-    pub fn call_off(&mut self, uid: Uid, attempt: u32) -> bool {
+    pub fn call_off(&mut self, uid: Uid, attempt: u32, now: Timestamp) -> bool {
         let is_on = |open: &&mut Open| {
             open.operation.attempt == attempt && open.operation.state != State::Error
         };
         let Some(open) = self.open.get_mut(&uid).filter(is_on) else { return false };
-        open.operation_mut().cancelling = true;
+        let operation = open.operation_mut();
+        operation.cancelling = true;
+        operation.updated = now;
         if let Some(cancel) = &open.cancel {
             cancel.cancel();
         }
@@ -136,10 +138,12 @@ impl Live {
     }
 
     /// Changes the priority of an operation that has not started.
-    pub fn prioritise(&mut self, uid: Uid, priority: i32) {
+    pub fn prioritise(&mut self, uid: Uid, priority: i32, now: Timestamp) {
         self.queue.prioritise(uid, priority);
         if let Some(open) = self.open.get_mut(&uid) {
-            open.operation_mut().priority = priority;
+            let operation = open.operation_mut();
+            operation.priority = priority;
+            operation.updated = now;
         }
     }
 
@@ -172,7 +176,8 @@ impl Live {
                 let operation = open.operation_mut();
                 operation.state = State::Run;
                 operation.wait = None;
-                operation.started.get_or_insert_with(now);
+                operation.updated = now();
+                operation.started.get_or_insert(operation.updated);
                 if operation.cancelling {
                     cancel.cancel();
                 }
@@ -198,14 +203,12 @@ impl Live {
 
     /// The store knows that an operation runs, and why it is to be undone if it is. Returns whether
     /// that is worth telling.
-    pub fn runs(&mut self, uid: Uid, undone: Option<String>) -> bool {
+    pub fn runs(&mut self, uid: Uid, undone: Option<String>, now: Timestamp) -> bool {
         self.run_recorded(uid);
         let Some(open) = self.open.get_mut(&uid) else { return false };
         let is_new = undone.is_some() || open.operation.wait.is_some();
-        if is_new {
-            let operation = open.operation_mut();
-            (operation.comment, operation.wait) = (undone, None);
-        }
+        let operation = open.operation_mut();
+        (operation.comment, operation.wait, operation.updated) = (undone, None, now);
         is_new
     }
 
@@ -248,13 +251,8 @@ impl Live {
     }
 
     /// The end of an operation is on disk. Returns it as it stands then.
-    pub fn end(
-        &mut self,
-        uid: Uid,
-        state: State,
-        comment: Option<String>,
-        now: Timestamp,
-    ) -> Option<Arc<Operation>> {
+    pub fn end(&mut self, uid: Uid, end: End, now: Timestamp) -> Option<Arc<Operation>> {
+        let End { state, comment, outcome } = end;
         let open = self.open.get_mut(&uid)?;
         open.resume = false;
         open.ran = false;
@@ -264,7 +262,9 @@ impl Live {
         let operation = open.operation_mut();
         operation.state = state;
         operation.comment = comment;
+        operation.outcome = outcome;
         operation.finished = Some(now);
+        operation.updated = now;
         operation.progress = None;
         operation.wait = None;
         operation.cancelling = false;

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::backend::engine::clock::Clock as _;
 use crate::backend::engine::storage::{Answer, Change, Health, RecordedStep, Storage};
-use crate::domain::{BackendError, BoxFuture, Operation, Uid};
+use crate::domain::{BackendError, BoxFuture, Operation, Params, Uid};
 
 use super::ground::Ground;
 
@@ -224,6 +224,14 @@ impl Storage for SimulatedDisk {
 
     fn operation(&self, uid: Uid) -> BoxFuture<'static, Result<Option<Operation>, BackendError>> {
         self.read(move |ground| ground.platter().operation(uid).cloned())
+    }
+
+    /// Nobody in a simulation asks with a key.
+    fn keyed(
+        &self,
+        _: &str,
+    ) -> BoxFuture<'static, Result<Option<(Operation, Params)>, BackendError>> {
+        self.read(|_| None)
     }
 
     fn steps(&self, uid: Uid) -> BoxFuture<'static, Result<Vec<RecordedStep>, BackendError>> {

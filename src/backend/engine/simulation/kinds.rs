@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::backend::engine::journal::{Context, StepContext, Stop};
 use crate::backend::engine::kind::{AdmissionContext, Kind};
 use crate::domain::{
-    BoxFuture, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Params,
-    Resource, Risk, Submit, Text,
+    BoxFuture, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Outcome,
+    Params, Resource, Risk, Submit, Text,
 };
 
 use super::ground::Ground;
@@ -96,7 +96,7 @@ impl Kind for SimulatedKind {
         Some(self.ground.thing(id, params.get("name")?.as_str()?, "waiting"))
     }
 
-    fn run(&self, cx: Context, params: &Params) -> BoxFuture<'static, Result<(), Stop>> {
+    fn run(&self, cx: Context, params: &Params) -> BoxFuture<'static, Result<Outcome, Stop>> {
         let job = Arc::new(Job::new(self, &cx, params));
         // Where something is to be undone that nobody reaches then, that is only said.
         if !job.ground.outside().has_begun(job.attempt) && self.ground.chance.fault(10) {
@@ -117,7 +117,7 @@ impl Kind for SimulatedKind {
                 }
             }
             job.ground.outside().rest(job.attempt);
-            Ok(())
+            Ok(Outcome::default())
         })
     }
 }

@@ -30,7 +30,7 @@ impl Platter {
     /// When it is one that nobody may ask for.
     pub(super) fn apply(&mut self, change: &Change) -> Result<(), String> {
         match change {
-            Change::Insert { operation, params } => {
+            Change::Insert { operation, params, .. } => {
                 let uid = operation.uid;
                 let operation = Operation { params: params.clone(), ..(**operation).clone() };
                 self.last_uid = self.last_uid.max(uid.0);
@@ -38,13 +38,15 @@ impl Platter {
                     return Err(format!("{uid} is given out twice"));
                 }
             }
-            Change::SetState { uid, state, comment, started, finished } => {
+            Change::SetState { uid, state, comment, started, finished, outcome, updated } => {
                 let Some(operation) = self.operations.get_mut(uid) else { return Ok(()) };
                 if operation.state.is_end() {
                     return Err(format!("{uid} is {} and becomes {state}", operation.state));
                 }
                 operation.state = *state;
                 operation.comment.clone_from(comment);
+                operation.outcome.clone_from(outcome);
+                operation.updated = *updated;
                 (operation.started, operation.finished) = (*started, *finished);
                 operation.cancelling &= *state == State::Run;
                 if state.is_end() {
@@ -52,15 +54,17 @@ impl Platter {
                     self.forget();
                 }
             }
-            Change::Cancelling(uid) => {
+            Change::Cancelling { uid, updated } => {
                 let open = |it: &&mut Operation| matches!(it.state, State::Pending | State::Run);
                 if let Some(operation) = self.operations.get_mut(uid).filter(open) {
                     operation.cancelling = true;
+                    operation.updated = *updated;
                 }
             }
-            Change::Priority(uid, priority) => {
+            Change::Priority { uid, priority, updated } => {
                 if let Some(operation) = self.operations.get_mut(uid) {
                     operation.priority = *priority;
+                    operation.updated = *updated;
                 }
             }
             Change::Relaunch { operation, params } => {
@@ -91,6 +95,8 @@ impl Platter {
             Change::Lane { name, width, state } => {
                 self.lanes.insert(name.clone(), (*width, *state));
             }
+            // What ended long ago is forgotten here by itself.
+            Change::Prune { .. } => {}
         }
         Ok(())
     }

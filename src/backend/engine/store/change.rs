@@ -3,9 +3,10 @@
 use rusqlite::{CachedStatement, Connection, params};
 
 use crate::backend::engine::storage::{Change, StepChange};
-use crate::domain::LaneState;
+use crate::domain::{LaneState, Uid};
 
 use super::fault::Faults;
+use super::numbers::PRUNED;
 use super::row::{state_code, step_code, time};
 
 /// Whether an error spoils the whole transaction: a full disk, a failing one.
@@ -40,12 +41,14 @@ impl<'c> Statements<'c> {
             rollback: connection.prepare_cached("ROLLBACK TO request")?,
             insert: connection.prepare_cached(
                 "INSERT INTO operation (uid, kind, state, params, resource, resource_name, actor, \
-                 priority, attempt, cancelling, comment, created) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, ?9, ?10)",
+                 priority, attempt, cancelling, comment, created, updated, parent, \
+                 key, request) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, ?9, ?10, ?11, ?12, ?13, ?14)",
             )?,
             stand: connection.prepare_cached(
                 "UPDATE operation SET state = ?2, comment = ?3, started = ?4, finished = ?5, \
-                 cancelling = iif(?2 = 1, cancelling, 0) WHERE uid = ?1",
+                 outcome = ?6, updated = ?7, cancelling = iif(?2 = 1, cancelling, 0) \
+                 WHERE uid = ?1",
             )?,
         })
     }
@@ -80,7 +83,7 @@ impl<'c> Statements<'c> {
     fn apply(&mut self, change: &Change) -> rusqlite::Result<()> {
         let other = |sql| self.connection.prepare_cached(sql);
         match change {
-            Change::Insert { operation, params } => self.insert.execute(params![
+            Change::Insert { operation, params, keyed } => self.insert.execute(params![
                 operation.uid.0,
                 operation.kind,
                 state_code(operation.state),
@@ -91,29 +94,36 @@ impl<'c> Statements<'c> {
                 operation.priority,
                 operation.comment,
                 time(operation.created),
+                time(operation.updated),
+                operation.parent.map(|parent| parent.0),
+                keyed.as_ref().map(|keyed| &keyed.key),
+                keyed.as_ref().map(|keyed| json(&keyed.request)).transpose()?,
             ])?,
-            Change::SetState { uid, state, comment, started, finished } => {
+            Change::SetState { uid, state, comment, started, finished, outcome, updated } => {
                 self.stand.execute(params![
                     uid.0,
                     state_code(*state),
                     comment,
                     started.map(time),
                     finished.map(time),
+                    outcome.as_ref().map(json).transpose()?,
+                    time(*updated),
                 ])?
             }
             // Where its end was sent before, there is nothing to cancel any more.
-            Change::Cancelling(uid) => {
-                other("UPDATE operation SET cancelling = 1 WHERE uid = ?1 AND state IN (0, 1)")?
-                    .execute([uid.0])?
-            }
-            Change::Priority(uid, priority) => {
-                other("UPDATE operation SET priority = ?2 WHERE uid = ?1")?
-                    .execute(params![uid.0, priority])?
+            Change::Cancelling { uid, updated } => other(
+                "UPDATE operation SET cancelling = 1, updated = ?2 \
+                 WHERE uid = ?1 AND state IN (0, 1)",
+            )?
+            .execute(params![uid.0, time(*updated)])?,
+            Change::Priority { uid, priority, updated } => {
+                other("UPDATE operation SET priority = ?2, updated = ?3 WHERE uid = ?1")?
+                    .execute(params![uid.0, priority, time(*updated)])?
             }
             Change::Relaunch { operation, params } => other(
                 "UPDATE operation SET state = 0, attempt = ?2, params = ?3, resource = ?4, \
                  resource_name = ?5, cancelling = 0, comment = NULL, started = NULL, \
-                 finished = NULL WHERE uid = ?1",
+                 finished = NULL, updated = ?6 WHERE uid = ?1",
             )?
             .execute(params![
                 operation.uid.0,
@@ -121,7 +131,9 @@ impl<'c> Statements<'c> {
                 json(&**params)?,
                 operation.resource.map(|resource| resource.to_string()),
                 operation.resource_name,
+                time(operation.updated),
             ])?,
+            Change::Prune { uids, up_to } => return self.prune(uids, *up_to),
             Change::Step(change) => {
                 let StepChange { uid, step, result } = &**change;
                 other(
@@ -162,6 +174,21 @@ impl<'c> Statements<'c> {
                     .execute(params![name, width, state])?
             }
         };
+        Ok(())
+    }
+
+    /// Removes operations with their steps. What has not ended is kept, whoever says what.
+    fn prune(&self, uids: &[Uid], up_to: Uid) -> rusqlite::Result<()> {
+        let statement = |sql| self.connection.prepare_cached(sql);
+        let mut steps = statement("DELETE FROM step WHERE uid = ?1")?;
+        let mut operation = statement("DELETE FROM operation WHERE uid = ?1 AND state IN (2, 4)")?;
+        for uid in uids {
+            if operation.execute([uid.0])? > 0 {
+                steps.execute([uid.0])?;
+            }
+        }
+        statement("INSERT OR REPLACE INTO counter VALUES (?1, ?2)")?
+            .execute(params![PRUNED, up_to.0])?;
         Ok(())
     }
 }

@@ -66,6 +66,14 @@ impl Look {
         reader::operation(&self.connection, uid).map_err(|error| broken(&self.path, &error))
     }
 
+    /// Whether there was an operation of that number, and it was pruned.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn is_pruned(&self, uid: Uid) -> Result<bool, BackendError> {
+        super::is_pruned(&self.connection, uid).map_err(|error| broken(&self.path, &error))
+    }
+
     /// The newest operation, where there is any.
     ///
     /// # Errors

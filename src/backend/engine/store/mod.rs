@@ -5,9 +5,12 @@
 //! and nothing of what operations mean.
 
 mod change;
+mod compact;
 mod fault;
 pub mod known;
 mod look;
+mod numbers;
+pub mod prune;
 pub mod reader;
 mod reserve;
 mod row;
@@ -20,11 +23,13 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
 use super::storage::{Answer, Change, Damaged, Health, Opened, RecordedStep, Storage};
-use crate::domain::{BackendError, BoxFuture, Operation, Uid};
+use crate::domain::{BackendError, BoxFuture, Operation, Params, Uid};
 
+pub use compact::{Compacted, compact};
 #[cfg(any(test, feature = "failpoints"))]
 pub use fault::{Fault, Faults, How};
 pub use look::Look;
+pub use numbers::{counter, is_pruned};
 pub use reader::Reader;
 pub use reserve::FILE as RESERVE;
 pub use writer::Writer;
@@ -36,7 +41,7 @@ pub const FILE: &str = "hostler.db";
 const APPLICATION_ID: i32 = 0x6873_746c;
 
 /// Migrations in order; the file's `user_version` says how many it has seen.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("migrations/2.sql")];
 
 /// The store, open.
 #[derive(Clone)]
@@ -149,6 +154,14 @@ impl Storage for Store {
         Box::pin(self.read(move |connection| reader::operation(connection, uid)))
     }
 
+    fn keyed(
+        &self,
+        key: &str,
+    ) -> BoxFuture<'static, Result<Option<(Operation, Params)>, BackendError>> {
+        let key = key.to_owned();
+        Box::pin(self.read(move |connection| reader::keyed(connection, &key)))
+    }
+
     fn steps(&self, uid: Uid) -> BoxFuture<'static, Result<Vec<RecordedStep>, BackendError>> {
         Box::pin(self.read(move |connection| reader::steps(connection, uid)))
     }
@@ -253,15 +266,16 @@ fn recognise(connection: &Connection, path: &Path) -> Result<usize, BackendError
 
 /// Brings the file to the newest version, each step in a transaction of its own.
 fn migrate(connection: &mut Connection, version: usize, path: &Path) -> Result<(), BackendError> {
-    for (index, migration) in MIGRATIONS.iter().enumerate().skip(version) {
-        (|| {
-            let transaction = connection.transaction()?;
-            transaction.execute_batch(migration)?;
-            transaction.pragma_update(None, "user_version", index + 1)?;
-            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-            transaction.commit()
-        })()
-        .map_err(|error: rusqlite::Error| broken(path, &error))?;
+    apply(connection, &MIGRATIONS, version).map_err(|error| broken(path, &error))
+}
+
+fn apply(connection: &mut Connection, migrations: &[&str], version: usize) -> rusqlite::Result<()> {
+    for (index, migration) in migrations.iter().enumerate().skip(version) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "user_version", index + 1)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.commit()?;
     }
     Ok(())
 }

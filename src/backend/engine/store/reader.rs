@@ -10,10 +10,11 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use crate::backend::engine::storage::{Damaged, Opened};
 use crate::domain::filter::{cases, row_number};
 use crate::domain::{
-    BackendError, FilterTest, LaneState, List, Operation, Quantity, Resource, ResourceId, State,
-    Step, Subject, Uid,
+    BackendError, FilterTest, LaneState, List, Operation, Params, Quantity, Resource, ResourceId,
+    State, Step, Subject, Uid,
 };
 
+use super::numbers::{self, Numbers};
 use super::row;
 
 /// The most idle connections that are kept; two are enough for a screen and a script.
@@ -48,9 +49,10 @@ pub(super) fn open(connection: &Connection) -> rusqlite::Result<Opened> {
             opened.resources.push(resource);
         }
     }
-    opened.last_uid =
+    let highest: u64 =
         connection
             .query_row("SELECT coalesce(max(uid), 0) FROM operation", [], |row| row.get(0))?;
+    opened.last_uid = highest.max(numbers::pruned(connection)?);
     let mut rows = connection.prepare("SELECT name, value FROM counter")?;
     let mut rows = rows.query([])?;
     while let Some(row) = rows.next()? {
@@ -184,11 +186,34 @@ pub fn operation(connection: &Connection, uid: Uid) -> rusqlite::Result<Option<O
         .optional()
 }
 
+/// The operation that was asked for with an idempotency key, and what came with the key.
+pub fn keyed(connection: &Connection, key: &str) -> rusqlite::Result<Option<(Operation, Params)>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {}, request FROM operation WHERE key = ?1",
+            row::OPERATION
+        ))?
+        .query_row([key], |row| Ok((row::operation(row)?, row::request(row)?)))
+        .optional()
+}
+
 /// The newest operation, where there is any.
 pub fn newest(connection: &Connection) -> rusqlite::Result<Option<Operation>> {
     connection
         .prepare_cached(&format!(
             "SELECT {} FROM operation ORDER BY uid DESC LIMIT 1",
+            row::OPERATION
+        ))?
+        .query_row([], row::operation_or_what_is_left)
+        .optional()
+}
+
+/// The oldest operation, where there is any.
+pub fn oldest(connection: &Connection) -> rusqlite::Result<Option<Operation>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {} FROM operation WHERE uid > (SELECT coalesce(max(value), 0) FROM counter \
+             WHERE name = 'pruned') ORDER BY uid LIMIT 1",
             row::OPERATION
         ))?
         .query_row([], row::operation_or_what_is_left)
@@ -210,14 +235,9 @@ pub fn steps(
         .collect()
 }
 
-/// How many operations there are. Numbers have no gaps, so nothing is counted.
+/// How many operations there are. What is numbered without gaps is not counted.
 pub fn count(connection: &Connection) -> rusqlite::Result<u64> {
-    connection.query_row(
-        "SELECT coalesce((SELECT max(uid) FROM operation) - (SELECT min(uid) FROM operation) + 1, \
-         0)",
-        [],
-        |row| row.get(0),
-    )
+    Ok(Numbers::read(connection)?.count())
 }
 
 /// A window onto the operations: how many match, the place of the first given, the rows.
@@ -252,13 +272,7 @@ pub fn operations(
                 .prepare(&sql)?
                 .query_row(params_from_iter(values.iter()), |row| row.get(0))?
         } else {
-            let edge = if descending { "max" } else { "min" };
-            let edge: u64 = connection.query_row(
-                &format!("SELECT coalesce({edge}(uid), 0) FROM operation"),
-                [],
-                |row| row.get(0),
-            )?;
-            edge.abs_diff(around)
+            Numbers::read(connection)?.before(connection, around, descending)?
         };
         let half = u64::from(list.limit / 2);
         let inside = before >= offset && before < offset + u64::from(list.limit);
@@ -269,18 +283,10 @@ pub fn operations(
     let direction = if descending { "DESC" } else { "ASC" };
     let unsorted = column == "uid" && !filtered;
     let sql = if unsorted {
-        // Numbers without gaps: the window's first number is known, nothing needs to be skipped.
-        let (first, compare) = if descending {
-            ("(SELECT max(uid) FROM operation) - ?1", "<=")
-        } else {
-            ("(SELECT min(uid) FROM operation) + ?1", ">=")
-        };
-        values = vec![integer(offset), integer(list.limit.into())];
-        format!(
-            "SELECT {} FROM operation WHERE uid {compare} {first} ORDER BY uid {direction} LIMIT \
-             ?2",
-            row::OPERATION
-        )
+        let numbers = Numbers::read(connection)?;
+        let (clause, bounds) = numbers.window(offset, list.limit, descending);
+        values = bounds.to_vec();
+        format!("SELECT {} FROM operation {clause}", row::OPERATION)
     } else {
         let at = values.len();
         values.push(integer(list.limit.into()));
@@ -316,6 +322,7 @@ fn column(name: &str) -> Option<&'static str> {
         "priority" => "priority",
         "created" => "created",
         "finished" => "finished",
+        "updated" => "updated",
         _ => return None,
     })
 }

@@ -9,7 +9,8 @@ use crate::domain::{Command, Operation, Params, ResourceId, State, Step, StepSta
 
 /// The columns [`operation`] reads, in its order.
 pub const OPERATION: &str = "uid, kind, state, params, resource, resource_name, actor, priority, \
-                             attempt, cancelling, comment, created, started, finished";
+                             attempt, cancelling, comment, created, started, finished, updated, \
+                             parent, outcome";
 
 /// The columns [`step`] reads, in its order.
 pub const STEP: &str = "attempt, number, name, state, error, commands, started, finished, result";
@@ -89,9 +90,21 @@ pub fn operation(row: &Row<'_>) -> rusqlite::Result<Operation> {
         created: moment(row, 11)?,
         started: moment_if(row, 12)?,
         finished: moment_if(row, 13)?,
+        updated: moment(row, 14)?,
+        parent: row.get::<_, Option<u64>>(15)?.map(Uid),
+        outcome: row
+            .get_ref(16)?
+            .as_str_or_null()?
+            .map(|text| serde_json::from_str(text).map_err(|error| damaged(16, error)))
+            .transpose()?,
         progress: None,
         wait: None,
     })
+}
+
+/// Reads what came with an idempotency key from a row of [`OPERATION`] and the request after it.
+pub fn request(row: &Row<'_>) -> rusqlite::Result<Params> {
+    serde_json::from_str(row.get_ref(17)?.as_str()?).map_err(|error| damaged(17, error))
 }
 
 /// Reads an operation, or what can be read of one whose row is damaged: one such row does not hide
@@ -114,8 +127,11 @@ pub fn operation_or_what_is_left(row: &Row<'_>) -> rusqlite::Result<Operation> {
             cancelling: false,
             comment: Some(format!("its row in the store is damaged: {error}; see hostler doctor")),
             created: moment(row, 11).unwrap_or_default(),
+            updated: moment(row, 14).unwrap_or_default(),
             started: None,
             finished: None,
+            parent: None,
+            outcome: None,
             progress: None,
             wait: None,
         })

@@ -25,7 +25,7 @@ use super::fault::Faults;
 use super::reserve::{FREE_MIB, Reserve};
 
 /// The most requests one transaction takes, so that the first of them need not wait for ever.
-const MOST: usize = 4096;
+const BATCH_MAX: usize = 4096;
 
 /// The longest a transaction waits for the next request it expects: less than a trip to most disks.
 const PATIENCE: Duration = Duration::from_micros(100);
@@ -263,7 +263,7 @@ impl Thread<'_> {
                         request.refuse(BackendError::failed(message));
                     }
                 }
-                if batch.last || batch.requests.len() >= MOST {
+                if batch.last || batch.requests.len() >= BATCH_MAX {
                     break;
                 }
             }

@@ -11,8 +11,8 @@ use crate::backend::engine::journal::{Context, Stop};
 use crate::backend::engine::kind::Kind;
 use crate::backend::engine::work;
 use crate::domain::{
-    BoxFuture, Control, Effect, Failure, Field, FieldType, OperationDetail, OperationSpec, Params,
-    State, StepState,
+    BoxFuture, Control, Effect, Failure, Field, FieldType, OperationDetail, OperationSpec, Outcome,
+    Params, State, StepState,
 };
 
 use super::world::{Script, World, spec};
@@ -48,7 +48,7 @@ impl Kind for Walk {
         &self.0
     }
 
-    fn run(&self, cx: Context, params: &Params) -> BoxFuture<'static, Result<(), Stop>> {
+    fn run(&self, cx: Context, params: &Params) -> BoxFuture<'static, Result<Outcome, Stop>> {
         let script = self.1.clone();
         let WalkParams { steps, fail, panic } = WalkParams::deserialize(params).unwrap();
         Box::pin(async move {
@@ -78,7 +78,7 @@ impl Kind for Walk {
                     .await?;
                 assert_eq!(seen, at, "a recorded result is the one that was returned");
             }
-            Ok(())
+            Ok(Outcome::default())
         })
     }
 }
@@ -285,7 +285,7 @@ impl Kind for Late {
         &self.spec
     }
 
-    fn run(&self, cx: Context, _: &Params) -> BoxFuture<'static, Result<(), Stop>> {
+    fn run(&self, cx: Context, _: &Params) -> BoxFuture<'static, Result<Outcome, Stop>> {
         let (script, go_on) = (self.script.clone(), self.go_on.clone());
         Box::pin(async move {
             let undone = script.clone();
@@ -307,7 +307,8 @@ impl Kind for Late {
                         Ok(())
                     }
                 })
-                .await
+                .await?;
+            Ok(Outcome::default())
         })
     }
 }

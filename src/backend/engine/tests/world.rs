@@ -16,7 +16,7 @@ use crate::backend::engine::storage::Storage;
 use crate::backend::engine::store::{FILE, Store};
 use crate::domain::{
     Accepted, BackendError, BoxFuture, Effect, Encoding, Failure, Field, FieldType, LockMode,
-    LockRule, Operation, OperationDetail, OperationSpec, Params, Resource, ResourceId,
+    LockRule, Operation, OperationDetail, OperationSpec, Outcome, Params, Resource, ResourceId,
     ResourceKind, Risk, Submit, Text, Uid,
 };
 
@@ -147,7 +147,7 @@ impl Kind for MakeThing {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn run(&self, cx: Context, params: &Params) -> BoxFuture<'static, Result<(), Stop>> {
+    fn run(&self, cx: Context, params: &Params) -> BoxFuture<'static, Result<Outcome, Stop>> {
         let (script, name) = (self.1.clone(), params["name"].as_str().unwrap().to_owned());
         Box::pin(async move {
             let id = cx.id()?;
@@ -168,7 +168,8 @@ impl Kind for MakeThing {
                     step.put(a_thing(id, name, "finished"));
                     Ok(())
                 })
-                .await
+                .await?;
+            Ok(Outcome::new(format!("made {name}"), json!({ "thing": id })))
         })
     }
 }
@@ -181,7 +182,7 @@ impl Kind for UseThing {
         &self.0
     }
 
-    fn run(&self, cx: Context, _: &Params) -> BoxFuture<'static, Result<(), Stop>> {
+    fn run(&self, cx: Context, _: &Params) -> BoxFuture<'static, Result<Outcome, Stop>> {
         let script = self.1.clone();
         Box::pin(async move {
             let id = cx.id()?;
@@ -192,7 +193,8 @@ impl Kind for UseThing {
                     script.write(format!("used {id}"));
                     Ok(())
                 })
-                .await
+                .await?;
+            Ok(Outcome::default())
         })
     }
 }
@@ -263,6 +265,18 @@ impl World {
         let Json::Object(params) = params else { panic!("{params} are no parameters") };
         let submit = Submit { kind: kind.into(), params, ..Submit::default() };
         self.engine.submit(submit).await
+    }
+
+    /// Asks with an idempotency key.
+    pub async fn submit_once(
+        &self,
+        key: &str,
+        kind: &str,
+        params: Json,
+    ) -> Result<Accepted, BackendError> {
+        let Json::Object(params) = params else { panic!("{params} are no parameters") };
+        let key = Some(key.to_owned());
+        self.engine.submit(Submit { kind: kind.into(), params, key, ..Submit::default() }).await
     }
 
     pub async fn operation(&self, uid: Uid) -> Operation {

@@ -30,6 +30,11 @@ async fn a_source_becomes_an_output_beside_it() {
     let detail = trial.done("encode", json!({ "source": source, "preset": "webm" })).await;
     assert_eq!(detail.operation.state, State::Done, "{:?}", detail.operation.comment);
     assert!(detail.steps.iter().all(|step| step.state == StepState::Done));
+    let outcome = detail.operation.outcome.unwrap();
+    let output = trial.path("talk.webm");
+    let says = format!("made {}: 0.0 MiB, 12.5 s long, at 2.0× its speed", output.display());
+    assert_eq!(outcome.message, says);
+    assert_eq!((&outcome.data["bytes"], &outcome.data["encoding"]), (&json!(18), &json!(1)));
     let made = encoding(&trial, 1).await;
     assert_eq!(made.name, "talk.mov→webm");
     assert_eq!(made.state, EncodingState::Finished);

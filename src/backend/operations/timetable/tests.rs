@@ -73,6 +73,9 @@ async fn a_task_can_be_run_by_hand() {
     assert!(fired.runs[0].by_hand);
     let RunOutcome::Queued { uid } = fired.runs[0].outcome else { panic!("{fired:?}") };
     assert_eq!(trial.operation(uid).await.operation.actor, "task/1 by hand");
+    let outcome = detail.operation.outcome.unwrap();
+    assert_eq!(outcome.message, format!("asked for encode as {uid}"));
+    assert_eq!(outcome.data, json!({ "kind": "encode", "uid": uid }));
     assert_eq!(fired.next, Some("2026-03-01T13:00:00Z".parse().unwrap()));
 }
 

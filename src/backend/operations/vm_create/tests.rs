@@ -6,7 +6,7 @@ use super::*;
 use crate::backend::testing::harness::{Harness, Trial};
 use crate::domain::{Backend, Control, Protocol, State};
 
-const PASSWORD: &str = "correct horse";
+const LOGIN_PASSWORD: &str = "correct horse";
 
 #[tokio::test]
 async fn a_vm_runs_when_it_is_done() {
@@ -19,14 +19,14 @@ async fn a_vm_runs_when_it_is_done() {
     assert!(vm.started.is_some());
     let seed = std::fs::read_to_string(harness.dir().join("vms/1/seed.img")).unwrap();
     assert!(seed.starts_with("web-1 root $6$"), "{seed}");
-    assert!(!seed.contains(PASSWORD));
+    assert!(!seed.contains(LOGIN_PASSWORD));
 }
 
 #[tokio::test]
 async fn it_endures_everything() {
     let trial = Trial {
         kind: "vm_create",
-        params: json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny" }),
+        params: json!({ "hostname": "web-1", "password": LOGIN_PASSWORD, "os": "tiny" }),
         setup: |harness| Box::pin(async { assert_eq!(harness.some_image().await, 1) }),
         undoes: true,
     };
@@ -37,7 +37,7 @@ async fn it_endures_everything() {
 async fn what_cannot_work_is_refused_with_field_and_reason() {
     let mut harness = Harness::open();
     let os = harness.some_image().await;
-    let good = json!({ "hostname": "web-1", "password": PASSWORD, "os": os });
+    let good = json!({ "hostname": "web-1", "password": LOGIN_PASSWORD, "os": os });
     harness.done("vm_create", good.clone()).await;
     for (field, value, reason) in [
         ("hostname", json!("web-1"), Reason::Existence),
@@ -82,7 +82,7 @@ async fn a_hash_from_outside_is_refused_and_one_made_here_is_kept() {
 
     // What a task holds was hashed when it was made, and comes from within.
     let mut task = task;
-    task["params"]["password"] = json!(PASSWORD);
+    task["params"]["password"] = json!(LOGIN_PASSWORD);
     let id = harness.done("task_create", task).await;
     harness.fake.trouble(0, crate::backend::testing::fake::Trouble::Before);
     harness.done("task_run", json!({ "task": id })).await;
@@ -120,7 +120,7 @@ async fn an_image_that_is_not_ready_is_refused() {
     let mut harness = Harness::open();
     harness.fake.trouble(0, crate::backend::testing::fake::Trouble::Before);
     let failed = harness.fails("image_build", json!({ "recipe": "tiny" })).await;
-    let given = json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny" });
+    let given = json!({ "hostname": "web-1", "password": LOGIN_PASSWORD, "os": "tiny" });
     let (reason, field, _) = harness.refused("vm_create", given).await;
     assert_eq!((reason, field.as_str()), (Reason::State, "os"));
     assert_eq!(harness.detail(failed.0).await.operation.state, State::Error);
@@ -130,13 +130,14 @@ async fn an_image_that_is_not_ready_is_refused() {
 async fn the_preview_tells_memory_command_and_space_and_keeps_no_password() {
     let mut harness = Harness::open();
     harness.some_image().await;
-    let given = json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny", "shares": 4 });
+    let given =
+        json!({ "hostname": "web-1", "password": LOGIN_PASSWORD, "os": "tiny", "shares": 4 });
     let preview = harness.preview("vm_create", given).await;
     assert_eq!(preview.refusal, None);
     assert!(preview.effects[0].contains("1024 MiB"), "{:?}", preview.effects);
     assert!(preview.commands[0].starts_with("qemu-img create -f qcow2 -b /"));
     assert_eq!(preview.space, Some(OVERLAY_BYTES));
-    assert!(!serde_json::to_string(&preview).unwrap().contains(PASSWORD));
+    assert!(!serde_json::to_string(&preview).unwrap().contains(LOGIN_PASSWORD));
 }
 
 #[test]
@@ -158,7 +159,8 @@ fn a_login_is_promised_only_where_an_account_is_made() {
 async fn too_little_memory_is_said_before() {
     let mut harness = Harness::open();
     harness.some_image().await;
-    let given = json!({ "hostname": "web-1", "password": PASSWORD, "os": "tiny", "shares": 64 });
+    let given =
+        json!({ "hostname": "web-1", "password": LOGIN_PASSWORD, "os": "tiny", "shares": 64 });
     let preview = harness.preview("vm_create", given).await;
     let warned = preview.effects.iter().any(|effect| effect.contains("memory free"));
     assert_eq!(warned, load::available_mib().unwrap() < 64 * 256);
@@ -168,7 +170,7 @@ fn with_disks() -> Trial {
     Trial {
         kind: "vm_create",
         params: json!({
-            "hostname": "web-1", "password": PASSWORD, "os": "tiny", "disks": ["data", "more"]
+            "hostname": "web-1", "password": LOGIN_PASSWORD, "os": "tiny", "disks": ["data", "more"]
         }),
         setup: |harness| {
             Box::pin(async {
@@ -239,7 +241,11 @@ async fn a_disk_or_a_port_that_is_not_free_is_refused_where_it_is_named() {
     harness.done("vm_create", given).await;
     let given = |disks: serde_json::Value, ports: serde_json::Value| {
         json!({
-            "hostname": "web-2", "password": PASSWORD, "os": "tiny", "disks": disks, "ports": ports
+            "hostname": "web-2",
+            "password": LOGIN_PASSWORD,
+            "os": "tiny",
+            "disks": disks,
+            "ports": ports,
         })
     };
     for (given, reason, path) in [

@@ -1,0 +1,234 @@
+//! What is in flight: running first, then waiting, then what failed and needs a person.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::domain::{
+    Catalogue, FieldType, InFlight, LockMode, Operation, Progress, Resource, ResourceId,
+    ResourceKind, State, Uid,
+};
+use serde_json::Value as Json;
+
+/// How many points a small plot keeps.
+pub const PLOT_POINTS: usize = 40;
+
+/// The operations in flight, and the place of the keys among them.
+#[derive(Debug, Clone, Default)]
+pub struct Flight {
+    /// The first of them, in order.
+    pub operations: Vec<Operation>,
+    /// How many run.
+    pub running: u64,
+    /// How many wait.
+    pub waiting: u64,
+    /// How many failed and need a person.
+    pub failed: u64,
+    /// Resources that need a person, in the order of their kinds and numbers.
+    pub troubled: BTreeSet<ResourceId>,
+    /// The selected one.
+    pub selected: Option<Uid>,
+    /// How fast encoders work, newest last. Only of what runs; what ends takes its figures along.
+    speeds: BTreeMap<Uid, VecDeque<f32>>,
+    /// For each resource, the operation that is happening to it.
+    touching: BTreeMap<ResourceId, Uid>,
+    /// Likewise for resources named by name.
+    touching_names: BTreeMap<(ResourceKind, String), Uid>,
+}
+
+/// Where an operation stands among the others.
+fn order(operation: &Operation) -> (u8, i64, u64) {
+    let class = match operation.state {
+        State::Run => 0,
+        State::Pending => 1,
+        _ => 2,
+    };
+    let priority = if class == 1 { -i64::from(operation.priority) } else { 0 };
+    (class, priority, operation.uid.0)
+}
+
+impl Flight {
+    /// At most this many are kept at hand.
+    const KEPT: usize = 200;
+
+    /// Takes a whole answer of the backend.
+    pub fn replace(&mut self, answer: InFlight, catalogue: &Catalogue) {
+        self.operations = answer.operations;
+        self.operations.truncate(Self::KEPT);
+        self.operations.sort_by_key(order);
+        self.running = answer.running;
+        self.waiting = answer.waiting;
+        self.failed = answer.failed;
+        self.troubled = answer.troubled.into_iter().collect();
+        self.index(catalogue);
+    }
+
+    /// Takes one operation's new state. Returns whether the backend must be asked again because
+    /// not all of them are at hand.
+    pub fn take(&mut self, operation: &Operation, catalogue: &Catalogue) -> bool {
+        let partial = self.is_partial();
+        let at = self.operations.iter().position(|other| other.uid == operation.uid);
+        if let Some(at) = at {
+            let before = self.operations.remove(at);
+            if let Some(count) = self.count(before.state) {
+                *count = count.saturating_sub(1);
+            }
+        }
+        let mut ask = partial && (at.is_none() || operation.state.is_end());
+        if !operation.state.is_end() {
+            if at.is_some() || !partial {
+                if let Some(count) = self.count(operation.state) {
+                    *count += 1;
+                }
+                let place =
+                    self.operations.partition_point(|other| order(other) < order(operation));
+                self.operations.insert(place, operation.clone());
+            }
+            if self.operations.len() > Self::KEPT {
+                self.operations.truncate(Self::KEPT);
+                ask = true;
+            }
+        }
+        self.index(catalogue);
+        ask
+    }
+
+    /// Whether there are more than are at hand.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        (self.operations.len() as u64) < self.running + self.waiting + self.failed
+    }
+
+    fn count(&mut self, state: State) -> Option<&mut u64> {
+        match state {
+            State::Run => Some(&mut self.running),
+            State::Pending => Some(&mut self.waiting),
+            State::Error => Some(&mut self.failed),
+            State::Done | State::Cancel => None,
+        }
+    }
+
+    /// Takes how far a running operation is. Returns whether it is at hand.
+    pub fn progress(&mut self, uid: Uid, progress: &Progress) -> bool {
+        let Some(operation) = self.operations.iter_mut().find(|operation| operation.uid == uid)
+        else {
+            return false;
+        };
+        operation.progress = Some(progress.clone());
+        if let Some(speed) = progress.speed {
+            let points = self.speeds.entry(uid).or_default();
+            points.push_back(speed as f32);
+            if points.len() > PLOT_POINTS {
+                points.pop_front();
+            }
+        }
+        true
+    }
+
+    /// Takes a resource as it is now: whether it needs a person.
+    pub fn look_at(&mut self, resource: &Resource) {
+        if resource.problem().is_some() {
+            self.troubled.insert(resource.id());
+        } else {
+            self.troubled.remove(&resource.id());
+        }
+    }
+
+    /// How many need a person: operations that failed, and resources.
+    #[must_use]
+    pub fn troubles(&self) -> u64 {
+        self.failed + self.troubled.len() as u64
+    }
+
+    /// How fast an encoder works, newest last, in seconds of media per second.
+    pub fn speeds(&self, uid: Uid) -> impl DoubleEndedIterator<Item = f32> + Clone {
+        self.speeds.get(&uid).into_iter().flatten().copied()
+    }
+
+    /// The operation of that number.
+    #[must_use]
+    pub fn get(&self, uid: Uid) -> Option<&Operation> {
+        self.operations.iter().find(|operation| operation.uid == uid)
+    }
+
+    /// The place of the selected one.
+    #[must_use]
+    pub fn place(&self) -> usize {
+        self.selected
+            .and_then(|uid| self.operations.iter().position(|operation| operation.uid == uid))
+            .unwrap_or(0)
+    }
+
+    /// The selected one.
+    #[must_use]
+    pub fn current(&self) -> Option<&Operation> {
+        self.operations.get(self.place())
+    }
+
+    /// Moves the selection to a place, as far as there are any.
+    pub fn select(&mut self, place: usize) {
+        let last = self.operations.len().saturating_sub(1);
+        self.selected = self.operations.get(place.min(last)).map(|operation| operation.uid);
+    }
+
+    /// What is happening to a resource: what runs on it, or else what waits for it.
+    #[must_use]
+    pub fn touching(&self, id: ResourceId, name: &str) -> Option<&Operation> {
+        self.touching
+            .get(&id)
+            .or_else(|| self.touching_names.get(&(id.kind, name.to_owned())))
+            .and_then(|uid| self.get(*uid))
+    }
+
+    /// The latest operation on a resource that failed and needs a person.
+    #[must_use]
+    pub fn failed_on(&self, id: ResourceId) -> Option<&Operation> {
+        self.operations
+            .iter()
+            .rev()
+            .find(|operation| operation.state == State::Error && operation.resource == Some(id))
+    }
+
+    /// Works out which operation is happening to which resource, and forgets the figures of what
+    /// runs no more. The order makes running ones come first, and an operation's own resource goes
+    /// before those it merely names.
+    fn index(&mut self, catalogue: &Catalogue) {
+        let operations = &self.operations;
+        let runs = |uid| operations.iter().any(|it| it.uid == uid && it.state == State::Run);
+        self.speeds.retain(|uid, _| runs(*uid));
+        self.touching.clear();
+        self.touching_names.clear();
+        let happening = || operations.iter().filter(|it| it.state != State::Error);
+        for operation in happening() {
+            if let Some(id) = operation.resource {
+                self.touching.entry(id).or_insert(operation.uid);
+            }
+        }
+        for operation in happening() {
+            for (of, value) in held(operation, catalogue) {
+                if let Some(id) = value.as_u64() {
+                    self.touching.entry(ResourceId::new(of, id)).or_insert(operation.uid);
+                } else if let Some(name) = value.as_str() {
+                    self.touching_names.entry((of, name.to_owned())).or_insert(operation.uid);
+                }
+            }
+        }
+    }
+}
+
+/// The resources that an operation names and has for itself. An image or a source is used by what
+/// is made of it; nothing happens to it.
+pub fn held<'a>(
+    operation: &'a Operation,
+    catalogue: &'a Catalogue,
+) -> impl Iterator<Item = (ResourceKind, &'a Json)> {
+    catalogue.get(&operation.kind).into_iter().flat_map(move |spec| {
+        spec.fields.iter().filter_map(move |field| {
+            let FieldType::Resource { of, .. } = field.of else { return None };
+            let is_held = spec
+                .locks
+                .iter()
+                .any(|lock| lock.field == field.name && lock.mode == LockMode::Exclusive);
+            let value = operation.params.get(field.name.as_ref())?;
+            is_held.then_some((of, value))
+        })
+    })
+}

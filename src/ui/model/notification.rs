@@ -1,0 +1,35 @@
+//! What is told at the bottom of the screen for a while.
+
+use jiff::{SignedDuration, Timestamp};
+
+/// How a notification is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// It went well.
+    Success,
+    /// It is worth knowing.
+    Info,
+    /// It failed.
+    Error,
+}
+
+/// A sentence shown for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notification {
+    /// What it says.
+    pub text: String,
+    /// How it is meant.
+    pub severity: Severity,
+    /// When it goes.
+    pub until: Timestamp,
+}
+
+impl Notification {
+    /// Returns one that is shown from now on. An error stays longer: it wants to be read to its
+    /// end.
+    #[must_use]
+    pub fn new(severity: Severity, text: String, now: Timestamp) -> Self {
+        let seconds = if severity == Severity::Error { 15 } else { 6 };
+        Self { text, severity, until: now + SignedDuration::from_secs(seconds) }
+    }
+}

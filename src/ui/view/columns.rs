@@ -1,0 +1,100 @@
+//! What each list shows of a row: its columns, and what stands in them, as the description of the
+//! rows has it.
+
+use jiff::Timestamp;
+
+use crate::domain::{Column, Quantity, Resource, State, StateTone, Value};
+use crate::ui::model::{Model, Row, Tab};
+use crate::ui::style::text;
+use crate::ui::style::theme::{Glyphs, Role};
+
+/// From this width on a column has room for a size with its unit written out.
+const ROOMY: u16 = 9;
+
+/// The columns of a tab, as many as a list of that width has room for.
+#[must_use]
+pub fn columns(tab: Tab, width: u16) -> Vec<&'static Column> {
+    let columns = tab.subject().columns().iter();
+    columns.filter(|column| column.from.is_some_and(|from| width >= from)).collect()
+}
+
+/// What stands in a column, and what it means.
+#[must_use]
+pub fn cell(model: &Model, glyphs: &Glyphs, row: Row<'_>, column: &Column) -> (String, Role) {
+    let value = match (row, column.name.as_ref()) {
+        (Row::Resource(resource), "state") => {
+            let (glyph, role) = state(glyphs, resource);
+            return (format!("{glyph} {}", resource.state().replace('_', " ")), role);
+        }
+        (Row::Operation(operation), "state") => {
+            let (glyph, role) = operation_state(glyphs, operation.state);
+            return (format!("{glyph} {}", operation.state), role);
+        }
+        (Row::Operation(operation), "uid") => Some(Value::Text(operation.uid.to_string())),
+        (Row::Resource(resource), name) => resource.field(name),
+        (Row::Operation(operation), name) => operation.field(name),
+    };
+    let role = if column.quiet { Role::Quiet } else { Role::Text };
+    match value {
+        None => (glyphs.none.to_owned(), Role::Quiet),
+        Some(value) => match column.referred(&value) {
+            Some(id) => (model.name(id), role),
+            None => (written(model, value, column), role),
+        },
+    }
+}
+
+fn written(model: &Model, value: Value, column: &Column) -> String {
+    match value {
+        Value::Text(text) => text,
+        Value::Number(mib) if column.holds == Quantity::Mib && column.width >= ROOMY => {
+            text::bytes((mib * 1024.0 * 1024.0) as u64)
+        }
+        Value::Number(number) => amount(model, number, column.holds),
+    }
+}
+
+/// A number as its unit is written.
+#[must_use]
+pub fn amount(model: &Model, number: f64, unit: Quantity) -> String {
+    match unit {
+        Quantity::Number | Quantity::Text => number.to_string(),
+        Quantity::Mib => mib(number as u64),
+        Quantity::Bytes => text::bytes(number as u64),
+        Quantity::Percent => format!("{number:.0}%"),
+        Quantity::Seconds => text::clock(number.max(0.0) as u64),
+        Quantity::Moment => Timestamp::from_second(number as i64)
+            .map_or_else(|_| number.to_string(), |at| text::moment(at, model.now, &model.zone)),
+    }
+}
+
+/// Memory in MiB, briefly: `412M`, `1.0G`.
+fn mib(mib: u64) -> String {
+    if mib < 1000 { format!("{mib}M") } else { format!("{:.1}G", mib as f64 / 1024.0) }
+}
+
+/// The glyph and meaning of a resource's state.
+#[must_use]
+pub fn state(glyphs: &Glyphs, resource: &Resource) -> (&'static str, Role) {
+    match resource.kind().spec().tone(resource.state()) {
+        StateTone::Busy => (glyphs.busy, Role::Busy),
+        StateTone::Running => (glyphs.running, Role::Good),
+        StateTone::Paused => (glyphs.paused, Role::Waiting),
+        StateTone::Waiting => (glyphs.wait, Role::Waiting),
+        StateTone::Finished => (glyphs.good, Role::Good),
+        StateTone::Resting => (glyphs.resting, Role::Resting),
+        StateTone::Bad => (glyphs.bad, Role::Bad),
+    }
+}
+
+/// The glyph and meaning of an operation's state.
+#[must_use]
+pub const fn operation_state(glyphs: &Glyphs, state: State) -> (&'static str, Role) {
+    match state {
+        State::Pending => (glyphs.wait, Role::Waiting),
+        State::Run => (glyphs.play, Role::Busy),
+        State::Done => (glyphs.good, Role::Good),
+        State::Error => (glyphs.bad, Role::Bad),
+        State::Cancel => (glyphs.resting, Role::Resting),
+    }
+}

@@ -1,0 +1,133 @@
+//! The line a filter is typed into, at the bottom of the screen.
+
+use crossterm::event::{KeyCode, KeyEvent};
+use ratatui::layout::Rect;
+use tui_input::Input;
+
+use super::search::{self, CLEAR, CLOSE, TAKE};
+use super::window::{Response, Window, WindowKind};
+use crate::domain::Misread;
+use crate::ui::input::action::{Action, Row, Scope};
+use crate::ui::input::{completion, edit};
+use crate::ui::model::{Front, Model};
+use crate::ui::msg::Cmd;
+use crate::ui::style::canvas::{Canvas, Line};
+use crate::ui::style::text;
+use crate::ui::style::theme::Role;
+use crate::ui::update::list;
+use crate::ui::view::hints::KeyHint;
+
+/// Opens it.
+pub const OPEN: Action = Action::FILTER;
+
+const ACTIONS: &[Row] = &[(
+    OPEN,
+    "filter",
+    "filter",
+    "Show only some rows: words, column:value, !=, ~, > or <, age<2h; - turns a term around.",
+    Scope::Everywhere,
+    80,
+)];
+
+/// The line a filter is typed into.
+pub const KIND: WindowKind =
+    WindowKind { actions: ACTIONS, open: |_, model, _| Some(Box::new(FilterWindow::new(model))) };
+
+/// Typing a filter.
+#[derive(Debug)]
+pub struct FilterWindow {
+    input: Input,
+    /// The filter there was before.
+    before: String,
+}
+
+impl FilterWindow {
+    fn new(model: &Model) -> Self {
+        let before = model.pane().filter.clone();
+        Self { input: Input::from(before.as_str()), before }
+    }
+}
+
+impl Window for FilterWindow {
+    fn front(&self) -> Front {
+        Front::Filter(self.input.value().to_owned())
+    }
+
+    fn scopes(&self, _model: &Model) -> Vec<Scope> {
+        vec![search::SCOPE]
+    }
+
+    fn unbound(&mut self, key: KeyEvent, model: &mut Model, _cmds: &mut Vec<Cmd>) -> Response {
+        if key.code == KeyCode::Tab {
+            completion::complete(model.tab.subject(), &mut self.input);
+        } else {
+            edit::edit(&mut self.input, key);
+        }
+        list::set_filter(model, self.input.value());
+        Response::Taken
+    }
+
+    fn action(&mut self, action: &Action, model: &mut Model, _cmds: &mut Vec<Cmd>) -> Response {
+        match *action {
+            // What is not understood is to be mended first.
+            TAKE if model.misread(self.input.value()).is_some() => return Response::Taken,
+            TAKE => {}
+            CLOSE => list::set_filter(model, &self.before),
+            CLEAR => list::set_filter(model, ""),
+            _ => return Response::Taken,
+        }
+        Response::Close
+    }
+
+    fn paste(&mut self, text: &str, model: &mut Model, _cmds: &mut Vec<Cmd>) {
+        edit::paste(&mut self.input, text);
+        list::set_filter(model, self.input.value());
+    }
+
+    /// It is the last line.
+    fn draw(&self, _model: &Model, _canvas: &mut Canvas<'_>) {}
+
+    /// What is typed, and above it what the columns are called. What is not understood is pointed
+    /// at, and told why.
+    fn draw_footer(&self, model: &Model, canvas: &mut Canvas<'_>, area: Rect) -> bool {
+        let misread = model.misread(self.input.value());
+        if model.notification.is_none() && model.lost.is_none() {
+            let names = completion::names(model.tab.subject(), &self.input).join(" ");
+            let line =
+                Line::new(" columns ", Role::Quiet).with(names, Role::Text).with(" ", Role::Text);
+            canvas.line(2, area.y.saturating_sub(1), area.width.saturating_sub(4), &line);
+        }
+        let at = canvas.text(1, area.y, area.width, "/", Role::Key);
+        let rows = || match model.pane().total {
+            1 => "1 row".to_owned(),
+            total => format!("{} rows", text::count(total)),
+        };
+        let (told, role) = match &misread {
+            Some(misread) => (misread.why.to_string(), Role::Bad),
+            None if area.width >= 70 => {
+                (format!("{} · words, column:value != ~ > <, -not", rows()), Role::Quiet)
+            }
+            None => (rows(), Role::Quiet),
+        };
+        // What is typed keeps a third of the line.
+        let most = usize::from(area.width - area.width / 3);
+        let told = text::fit(&text::clean(&told), most, canvas.glyphs().more).into_owned();
+        let wide = text::columns(&told) + 2;
+        let room = area.width.saturating_sub(at + wide + 1);
+        let hidden = canvas.input(at, area.y, room, &self.input, false);
+        canvas.text(area.width.saturating_sub(wide), area.y, wide, &told, role);
+        if let Some(Misread { part, .. }) = misread {
+            let columns_to = |end: usize| text::width(&text::clean(&self.input.value()[..end]));
+            let on_screen = |end: usize| {
+                at + u16::try_from(columns_to(end).saturating_sub(hidden)).unwrap_or(room).min(room)
+            };
+            let (from, to) = (on_screen(part.start), on_screen(part.end));
+            canvas.restyle(Rect { x: from, y: area.y, width: to - from, height: 1 }, Role::Bad);
+        }
+        true
+    }
+
+    fn hints(&self, _model: &Model) -> Vec<KeyHint> {
+        Vec::new()
+    }
+}

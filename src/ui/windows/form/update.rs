@@ -1,0 +1,406 @@
+//! Filling a form in.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::field::{Candidate, Pick, Widget};
+use super::state::{Form, Purpose};
+use crate::domain::{
+    Control, FieldType, Filter, List, OperationSpec, Preview, Resource, Rows, Subject, Submit,
+};
+use crate::ui::input::action::Action;
+use crate::ui::input::edit::{edit, paste as paste_line};
+use crate::ui::model::{Model, Row};
+use crate::ui::msg::{Cmd, Fetch};
+use crate::ui::update::requests;
+use crate::ui::windows::confirm::Confirm;
+use crate::ui::windows::search::{self, CLEAR, CLOSE, TAKE};
+use crate::ui::windows::window::Response;
+
+/// How many things a field offers without being searched.
+const CANDIDATES: u32 = 500;
+
+/// Asks for the things its fields may name.
+pub fn ask_candidates(form: &Form, cmds: &mut Vec<Cmd>) {
+    for entry in &form.entries {
+        let Widget::Pick(pick) = &entry.widget else { continue };
+        let Some((of, states)) = pick.live.as_ref().filter(|_| pick.options.is_empty()) else {
+            continue;
+        };
+        // With one state the backend sorts out; with several the answer is sorted out here.
+        let filter = match states.as_slice() {
+            [state] => Filter::default().and_state(false, state),
+            _ => Filter::default(),
+        };
+        let list = List {
+            of: Subject::Resources(*of),
+            filter,
+            sort: None,
+            offset: 0,
+            limit: CANDIDATES,
+            around: None,
+        };
+        cmds.push(Cmd::Fetch(Fetch::Candidates(form.number, entry.path.clone(), list)));
+    }
+}
+
+/// Puts the selected row into the first field that takes such a thing.
+pub fn select_here(model: &Model, form: &mut Form) {
+    let Some(Row::Resource(resource)) = model.pane().current() else { return };
+    let state = resource.state();
+    for entry in form.entries.iter_mut().filter(|entry| !entry.path.contains('.')) {
+        let FieldType::Resource { of, states } = &entry.field.of else { continue };
+        if *of != resource.kind() || !(states.is_empty() || states.iter().any(|s| s == state)) {
+            continue;
+        }
+        if let Widget::Pick(pick) = &mut entry.widget {
+            pick.chosen = Some(candidate(resource));
+            return;
+        }
+    }
+}
+
+/// Puts a thing into the field that says what it is done to.
+pub fn select_this(spec: &OperationSpec, (id, name): &(u64, String), form: &mut Form) {
+    let subject = spec.subject.as_deref();
+    let entry = form.entries.iter_mut().find(|entry| Some(entry.path.as_str()) == subject);
+    if let Some(entry) = entry
+        && let Widget::Pick(pick) = &mut entry.widget
+        && pick.chosen.as_ref().is_none_or(|chosen| chosen.value != *id)
+    {
+        pick.chosen =
+            Some(Candidate { value: (*id).into(), label: name.clone(), note: String::new() });
+    }
+}
+
+fn candidate(resource: &Resource) -> Candidate {
+    Candidate {
+        value: resource.id().id.into(),
+        label: resource.name().to_owned(),
+        note: resource.note(),
+    }
+}
+
+/// Takes the things a field may name.
+pub fn candidates(form: &mut Form, path: &str, rows: &Rows, model: &Model) {
+    let Rows::Resources(rows) = rows else { return };
+    let Some(at) = form.entries.iter().position(|entry| entry.path == path) else { return };
+    let entry = &mut form.entries[at];
+    let Widget::Pick(pick) = &mut entry.widget else { return };
+    let Some((of, states)) = &pick.live else { return };
+    pick.options = rows
+        .iter()
+        .filter(|row| row.kind() == *of)
+        .filter(|row| states.is_empty() || states.iter().any(|state| state == row.state()))
+        .map(candidate)
+        .collect();
+    let named = |option: &&Candidate, chosen: &Candidate| {
+        option.value == chosen.value
+            || chosen.value.as_str().is_some_and(|name| name == option.label)
+    };
+    // A thing given by number is shown by its name once that is known.
+    if let Some(chosen) = &pick.chosen
+        && let Some(known) = pick.options.iter().find(|option| named(option, chosen))
+    {
+        pick.chosen = Some(known.clone());
+    }
+    pick.find();
+    let number = pick.options.len();
+    let first = pick.options.first().cloned();
+    if matches!(&entry.widget, Widget::Pick(pick) if pick.chosen.is_none())
+        && form.may_choose(at, number)
+        && let Widget::Pick(pick) = &mut form.entries[at].widget
+    {
+        pick.chosen = first;
+        form.preview_due = Some(model.now);
+    }
+}
+
+/// Asks what the form would do, once nothing was typed for a moment.
+pub fn preview(form: &mut Form, model: &Model, cmds: &mut Vec<Cmd>) {
+    if form.preview_due.is_some_and(|due| due <= model.now) {
+        form.preview_due = None;
+        if let [submit] = form.submits(&model.actor).as_slice() {
+            let fetch = Fetch::Preview(form.number, form.revision, submit.clone());
+            cmds.push(Cmd::Fetch(fetch));
+        }
+    }
+}
+
+/// Takes what the form would do, unless it has changed since.
+pub fn previewed(form: &mut Form, revision: u64, preview: &Preview) {
+    if form.revision != revision {
+        return;
+    }
+    // What is merely still missing is not worth red while it is being filled in.
+    if let Some(refusal) = &preview.refusal
+        && refusal.value.as_ref().is_some_and(|value| !value.is_empty())
+    {
+        form.refuse(refusal, false);
+    }
+    form.preview = Some(preview.clone());
+}
+
+/// Takes the paths that begin with what is typed.
+pub fn paths(form: &mut Form, typed: &str, paths: &[String]) {
+    if let Some(entry) = form.current()
+        && matches!(&entry.widget, Widget::Line(input) if input.value() == typed)
+    {
+        entry.paths = paths.to_vec();
+    }
+}
+
+/// The form was changed.
+fn changed(form: &mut Form, model: &Model, cmds: &mut Vec<Cmd>) {
+    form.changed(model.now, &model.catalogue);
+    ask_candidates(form, cmds);
+    if let Some(entry) = form.current()
+        && entry.is_path()
+        && let Widget::Line(input) = &entry.widget
+    {
+        let typed = input.value().to_owned();
+        entry.paths.clear();
+        cmds.push(Cmd::Paths(typed));
+    }
+}
+
+/// Lets a key change the field it is in. Returns whether it did.
+pub fn key(form: &mut Form, event: KeyEvent, model: &Model, cmds: &mut Vec<Cmd>) -> bool {
+    if form.sending {
+        return event.code != KeyCode::Esc;
+    }
+    let plain = !event.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+    let is_list = form.current().is_some_and(|entry| matches!(entry.widget, Widget::Items));
+    if is_list && plain && event.code == KeyCode::Char(' ') {
+        items(form, ItemChange::Add, model, cmds);
+        return true;
+    }
+    let Some(entry) = form.current() else { return false };
+    let is_integer = matches!(entry.field.of, FieldType::Integer { .. });
+    let took = match (&mut entry.widget, event.code) {
+        // Where something must be chosen, enter leads to the choices before it sends anything.
+        (Widget::Pick(pick), KeyCode::Enter)
+            if entry.field.required && pick.chosen.is_none() && !pick.options.is_empty() =>
+        {
+            pick.open("");
+            true
+        }
+        (Widget::Pick(pick), KeyCode::Left) => {
+            pick.step(false);
+            true
+        }
+        (Widget::Pick(pick), KeyCode::Right) => {
+            pick.step(true);
+            true
+        }
+        (Widget::Pick(pick), KeyCode::Char(' ')) if plain => {
+            pick.open("");
+            true
+        }
+        (Widget::Pick(pick), KeyCode::Char(character)) if plain => {
+            pick.open(&character.to_string());
+            true
+        }
+        (Widget::Pick(pick), KeyCode::Backspace | KeyCode::Delete) => {
+            pick.chosen = None;
+            true
+        }
+        (Widget::Flag(flag), KeyCode::Char(' ') | KeyCode::Left | KeyCode::Right) if plain => {
+            *flag = !*flag;
+            true
+        }
+        (Widget::Flag(flag), KeyCode::Char(letter @ ('y' | 'n'))) if plain => {
+            *flag = letter == 'y';
+            true
+        }
+        (Widget::Line(_), KeyCode::Left) if is_integer => {
+            entry.add(-1);
+            true
+        }
+        (Widget::Line(_), KeyCode::Right) if is_integer => {
+            entry.add(1);
+            true
+        }
+        (Widget::Line(input), KeyCode::Right | KeyCode::End | KeyCode::Tab)
+            if input.cursor() == input.value().chars().count() && !entry.paths.is_empty() =>
+        {
+            *input = completed(input.value(), &entry.paths).into();
+            true
+        }
+        (Widget::Lines { lines, at }, code) => lines_key(lines, at, code, event),
+        (Widget::Line(input) | Widget::Secret { input, .. }, _) => edit(input, event),
+        _ => false,
+    };
+    if took {
+        changed(form, model, cmds);
+    }
+    took
+}
+
+/// What a key does to the list the keys are in.
+#[derive(Debug, Clone, Copy)]
+pub enum ItemChange {
+    /// Adds an item.
+    Add,
+    /// Takes the item out.
+    Remove,
+    /// Moves the item up.
+    Up,
+    /// Moves the item down.
+    Down,
+}
+
+/// Adds, removes or moves an item of the list the keys are in.
+pub fn items(form: &mut Form, change: ItemChange, model: &Model, cmds: &mut Vec<Cmd>) {
+    if form.sending {
+        return;
+    }
+    let done = match change {
+        ItemChange::Add => form.add_item(&model.catalogue),
+        ItemChange::Remove => form.remove_item(),
+        ItemChange::Up => form.move_item(false),
+        ItemChange::Down => form.move_item(true),
+    };
+    if done {
+        changed(form, model, cmds);
+    }
+}
+
+/// What is being chosen for the field with the keys.
+fn picking(form: &mut Form) -> Option<&mut Pick> {
+    match &mut form.current()?.widget {
+        Widget::Pick(pick) if pick.search.is_some() => Some(pick),
+        _ => None,
+    }
+}
+
+/// Does an action among the choices of a field.
+pub fn pick(form: &mut Form, action: &Action, model: &Model, cmds: &mut Vec<Cmd>) {
+    let Some(pick) = picking(form) else { return };
+    match *action {
+        TAKE => pick.take(),
+        CLOSE | CLEAR => pick.close(),
+        _ => match search::moved(pick.at, action, pick.matches.len()) {
+            Some(at) => pick.at = at,
+            None => return,
+        },
+    }
+    changed(form, model, cmds);
+}
+
+/// Searches the choices of a field for what is typed. The key that leads to the next field takes
+/// what is selected.
+pub fn search_key(form: &mut Form, event: KeyEvent, model: &Model, cmds: &mut Vec<Cmd>) {
+    let Some(pick) = picking(form) else { return };
+    if event.code == KeyCode::Tab {
+        pick.take();
+    } else {
+        if let Some(search) = &mut pick.search {
+            edit(search, event);
+        }
+        pick.at = 0;
+        pick.find();
+    }
+    changed(form, model, cmds);
+}
+
+/// What is typed with as much more as all paths that begin with it have in common; the first of
+/// them where that is nothing.
+fn completed(typed: &str, paths: &[String]) -> String {
+    let Some((first, others)) = paths.split_first() else { return typed.to_owned() };
+    let common = others.iter().fold(first.as_str(), |common, other| {
+        let same = common.char_indices().zip(other.chars()).find(|((_, a), b)| a != b);
+        let end = same.map_or(common.len().min(other.len()), |((at, _), _)| at);
+        &common[..end]
+    });
+    if common.len() > typed.len() { common.to_owned() } else { first.clone() }
+}
+
+/// Keys in a field of several lines.
+fn lines_key(
+    lines: &mut Vec<tui_input::Input>,
+    at: &mut usize,
+    code: KeyCode,
+    event: KeyEvent,
+) -> bool {
+    match code {
+        KeyCode::Enter if !lines[*at].value().is_empty() => {
+            *at += 1;
+            lines.insert(*at, tui_input::Input::default());
+        }
+        KeyCode::Up if *at > 0 => *at -= 1,
+        KeyCode::Down if *at + 1 < lines.len() => *at += 1,
+        KeyCode::Backspace if lines[*at].value().is_empty() && lines.len() > 1 => {
+            lines.remove(*at);
+            *at = at.saturating_sub(1);
+        }
+        _ => return edit(&mut lines[*at], event),
+    }
+    true
+}
+
+/// Puts pasted text into the field with the keys.
+pub fn paste(form: &mut Form, text: &str, model: &Model, cmds: &mut Vec<Cmd>) {
+    let Some(entry) = form.current() else { return };
+    match &mut entry.widget {
+        Widget::Line(input) | Widget::Secret { input, .. } => paste_line(input, text),
+        Widget::Lines { lines, at } => {
+            for (number, line) in text.lines().enumerate() {
+                if number > 0 {
+                    *at += 1;
+                    lines.insert(*at, tui_input::Input::default());
+                }
+                paste_line(&mut lines[*at], line);
+            }
+        }
+        Widget::Pick(pick) => pick.open(text.trim()),
+        Widget::Flag(_) | Widget::Nested | Widget::Group | Widget::Items => {}
+    }
+    changed(form, model, cmds);
+}
+
+/// Sends the form, after a question where the kind is dangerous.
+pub fn submit(form: &mut Form, model: &mut Model, cmds: &mut Vec<Cmd>) -> Response {
+    if form.sending || !form.check() {
+        return Response::Taken;
+    }
+    if let Purpose::Relaunch { uid, before } = &form.purpose {
+        let params = form.changes(before);
+        let control = Control::Relaunch { uid: *uid, params };
+        form.sending = true;
+        requests::control(model, vec![control], cmds);
+        return Response::Taken;
+    }
+    let submits = form.submits(&model.actor);
+    let hazard = requests::hazard(model, &form.spec, &submits);
+    match Confirm::needed(&form.spec, &hazard, form.things(), submits.clone(), false) {
+        Some(confirm) => Response::Open(Box::new(confirm)),
+        None => {
+            let response = sent(form, &submits);
+            requests::submit(model, submits, cmds);
+            response
+        }
+    }
+}
+
+/// What the form asks for is sent: one request keeps it open until that is answered.
+pub fn sent(form: &mut Form, submits: &[Submit]) -> Response {
+    form.sending = submits.len() == 1;
+    if form.sending { Response::Taken } else { Response::Close }
+}
+
+/// Shows or masks what is typed into a secret field.
+pub fn reveal(form: &mut Form) {
+    if let Some(entry) = form.current()
+        && let Widget::Secret { shown, .. } = &mut entry.widget
+    {
+        *shown = !*shown;
+    }
+}
+
+/// Shows or hides the fields rarely needed.
+pub fn advanced(form: &mut Form) {
+    form.advanced = !form.advanced;
+    if !form.visible().any(|place| place == form.at) {
+        form.begin();
+    }
+}

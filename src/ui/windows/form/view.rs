@@ -1,0 +1,371 @@
+//! A form: its fields, what is wrong with them, and what would happen.
+
+use ratatui::layout::Rect;
+
+use crate::domain::FieldType;
+use crate::ui::model::Model;
+use crate::ui::model::layout::full;
+use crate::ui::style::canvas::{Canvas, Line};
+use crate::ui::style::text;
+use crate::ui::style::theme::Role;
+use crate::ui::windows::form::field::{Entry, Pick, Widget};
+use crate::ui::windows::form::state::{Form, Purpose};
+
+/// Draws it.
+pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
+    let area = place(model, form);
+    let inside = canvas.window(area, &title(model, form), Role::Focus);
+    let x = inside.x + 1;
+    let width = inside.width.saturating_sub(2);
+    let label = label_width(form);
+
+    let below = preview(form, width);
+    let least = u16::try_from(form.rows().count()).unwrap_or(u16::MAX).min(inside.height);
+    let room = inside.height.saturating_sub(least + 2);
+    let below_height = u16::try_from(below.len()).unwrap_or(u16::MAX).min(room);
+    let fields = Rect {
+        x,
+        y: inside.y,
+        width,
+        height: inside.height.saturating_sub(below_height + u16::from(below_height > 0)),
+    };
+    let picker = draw_fields(form, canvas, fields, label);
+    if below_height > 0 {
+        let y = inside.bottom() - below_height;
+        canvas.horizontal(x, y - 1, width, Role::Border);
+        for (line, y) in below.iter().zip(y..inside.bottom()) {
+            canvas.line(x, y, width, line);
+        }
+    }
+    if let Some((pick, room)) = picker {
+        draw_picker(pick, canvas, room);
+    }
+    if form.sending {
+        canvas.text(area.x + 2, area.bottom() - 1, 12, " queueing ", Role::Waiting);
+    }
+}
+
+/// What stands over it: what is done, and to what.
+fn title(model: &Model, form: &Form) -> String {
+    let what = &form.spec.title;
+    let of = &form.spec.resource.spec().one;
+    match &form.purpose {
+        Purpose::New if what.to_lowercase().contains(&of.to_lowercase()) => what.to_string(),
+        Purpose::New => format!("{what} · {of}"),
+        Purpose::Relaunch { uid, .. } => match model.flight.get(*uid) {
+            Some(operation) => {
+                format!("{what} {} · relaunch {uid}", crate::ui::view::in_flight::about(operation))
+            }
+            None => format!("{what} · relaunch {uid}"),
+        },
+        Purpose::Many { things, .. } => format!("{what} · {} {of}s", things.len()),
+    }
+}
+
+/// Where it stands. Its upper edge stays where it is while what it says grows and shrinks, and it
+/// is only as high as that takes.
+fn place(model: &Model, form: &Form) -> Rect {
+    const WIDEST: u16 = 84;
+    /// Enough to open a list of choices in.
+    const LEAST: usize = 10;
+    let whole = full(model.size);
+    // A little of what is behind stays in sight, where there is room for that.
+    let width = if whole.width > 60 { (whole.width - 4).min(WIDEST) } else { whole.width };
+    let inner = width.saturating_sub(4);
+    let fields: usize = form.rows().map(|at| lines(&form.entries[at])).sum();
+    let notes: usize = form.rows().map(|at| notes_below(form, at, inner).len()).sum();
+    let refusal = refusal_lines(form, inner).len();
+    // Notes of up to three lines come and go as the keys move from field to field.
+    let wanted = fields + notes.max(3) + refusal + preview(form, inner).len().max(3) + 3;
+    let height = u16::try_from(wanted.max(LEAST)).unwrap_or(u16::MAX).min(whole.height);
+    let above = (whole.height - height).min(whole.height / 8);
+    let x = whole.x + (whole.width - width) / 2;
+    Rect { x, y: whole.y + above, width, height }
+}
+
+/// What is wrong with it as a whole.
+fn refusal_lines(form: &Form, width: u16) -> Vec<String> {
+    const MOST: usize = 3;
+    let lines = form.refusal.iter().flat_map(|told| text::wrap(told, usize::from(width.max(8))));
+    lines.take(MOST).collect()
+}
+
+/// How many lines what is in a field takes.
+const fn lines(entry: &Entry) -> usize {
+    match &entry.widget {
+        Widget::Lines { lines, .. } => lines.len(),
+        _ => 1,
+    }
+}
+
+/// How many lines a field takes with what stands below it.
+fn height(form: &Form, place: usize, width: u16) -> usize {
+    lines(&form.entries[place]) + notes_below(form, place, width).len()
+}
+
+/// What stands below a field: what is wrong with it, or what it is, while it has the keys.
+fn notes_below(form: &Form, place: usize, width: u16) -> Vec<(String, Role)> {
+    /// Nothing worth saying about a field is longer.
+    const MOST: usize = 3;
+    let entry = &form.entries[place];
+    let (note, role) = match &entry.error {
+        Some(error) => (error.as_str(), Role::Bad),
+        None if place == form.at => (entry.field.doc.as_ref(), Role::Quiet),
+        None => return Vec::new(),
+    };
+    let room = usize::from(width.saturating_sub(label_width(form) + 5));
+    text::wrap(note, room).into_iter().take(MOST).map(|line| (line, role)).collect()
+}
+
+/// How wide the names of the fields are.
+fn label_width(form: &Form) -> u16 {
+    let label = form
+        .rows()
+        .map(|place| {
+            let (indent, name) = form.label(place);
+            indent + text::width(&name)
+        })
+        .max()
+        .unwrap_or(8)
+        .clamp(6, 14);
+    u16::try_from(label).unwrap_or(8)
+}
+
+/// Draws the fields. Returns the list to choose from that is open, and the room it has: it goes
+/// over what stands below.
+fn draw_fields<'a>(
+    form: &'a Form,
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+    label: u16,
+) -> Option<(&'a Pick, Rect)> {
+    let places: Vec<usize> = form.rows().collect();
+    let here = places.iter().position(|place| *place == form.at).unwrap_or(0);
+    let mut y = area.y;
+    for line in refusal_lines(form, area.width) {
+        canvas.text(area.x, y, area.width, &line, Role::Bad);
+        y += 1;
+    }
+    // As many fields before the one with the keys as leave it in sight.
+    let room = usize::from(area.bottom().saturating_sub(y));
+    let mut from = here;
+    let mut used = height(form, form.at, area.width);
+    for at in (0..here).rev() {
+        used += height(form, places[at], area.width);
+        if used > room {
+            break;
+        }
+        from = at;
+    }
+    let mut picker = None;
+    for &place in &places[from.min(places.len())..] {
+        if y >= area.bottom() {
+            break;
+        }
+        let entry = &form.entries[place];
+        let active = place == form.at;
+        let (indent, name) = form.label(place);
+        let indent = u16::try_from(indent).unwrap_or(0).min(label);
+        let role = if active { Role::Title } else { Role::Quiet };
+        let cursor = if active { canvas.glyphs().cursor } else { " " };
+        canvas.text(area.x, y, 1, cursor, Role::Key);
+        let star = if entry.field.required && !form.is_item(entry) { "*" } else { "" };
+        let room = label + 1 - indent;
+        canvas.text(area.x + 2 + indent, y, room, &format!("{name}{star}"), role);
+        let x = area.x + label + 5;
+        let width = area.right().saturating_sub(x);
+        let at = Rect { x, y, width, height: 1 };
+        let lines = match entry.widget {
+            Widget::Items => draw_items(form, entry, active, canvas, at),
+            _ => draw_value(entry, active, canvas, at, area.bottom()),
+        };
+        if active
+            && let Widget::Pick(pick) = &entry.widget
+            && pick.search.is_some()
+        {
+            // It may reach over what would happen, down to the window's last line.
+            let bottom = canvas.area().bottom().saturating_sub(2);
+            let y = y + 1;
+            picker = Some((pick, Rect { x, y, width, height: bottom.saturating_sub(y) }));
+        }
+        y += lines;
+        for (note, role) in notes_below(form, place, area.width) {
+            if y < area.bottom() {
+                canvas.text(x, y, width, &note, role);
+                y += 1;
+            }
+        }
+    }
+    picker
+}
+
+/// Draws what is in a field. Returns how many lines it took.
+fn draw_value(entry: &Entry, active: bool, canvas: &mut Canvas<'_>, at: Rect, bottom: u16) -> u16 {
+    let g = canvas.glyphs();
+    match &entry.widget {
+        Widget::Line(input) => {
+            let unit = match &entry.field.of {
+                FieldType::Integer { min, max, unit } => format!("{unit}  {min}–{max}"),
+                FieldType::Every { min, max } => format!("*, {min}–{max}"),
+                _ => String::new(),
+            };
+            let short =
+                matches!(entry.field.of, FieldType::Integer { .. } | FieldType::Every { .. });
+            let width = if short { at.width.min(12) } else { at.width.min(60) };
+            if active {
+                canvas.input(at.x, at.y, width, input, false);
+                if let Some(path) = entry.paths.first() {
+                    let typed = u16::try_from(text::width(input.value())).unwrap_or(0);
+                    let rest = path.strip_prefix(input.value()).unwrap_or_default();
+                    let more = match entry.paths.len() {
+                        1 => rest.to_owned(),
+                        number => format!("{rest}  ({number}; tab completes)"),
+                    };
+                    let room = at.width.saturating_sub(typed);
+                    canvas.text(at.x + typed, at.y, room, &more, Role::Quiet);
+                }
+            } else {
+                canvas.text(at.x, at.y, width, input.value(), Role::Text);
+            }
+            if short {
+                canvas.text(
+                    at.x + width + 1,
+                    at.y,
+                    at.width.saturating_sub(width + 1),
+                    &unit,
+                    Role::Quiet,
+                );
+            }
+        }
+        Widget::Secret { input, shown } => {
+            let width = at.width.min(40);
+            if active {
+                canvas.input(at.x, at.y, width, input, !shown);
+            } else {
+                let masked = g.secret.repeat(input.value().chars().count());
+                canvas.text(at.x, at.y, width, &masked, Role::Text);
+            }
+        }
+        Widget::Flag(flag) => {
+            let shown = if *flag { "[x] yes" } else { "[ ] no" };
+            canvas.text(at.x, at.y, at.width, shown, if active { Role::Input } else { Role::Text });
+        }
+        Widget::Pick(pick) => draw_pick(entry, pick, active, canvas, at),
+        Widget::Lines { lines, at: here } => {
+            let room = bottom.saturating_sub(at.y);
+            for ((number, line), y) in lines.iter().enumerate().zip(at.y..at.y + room) {
+                if active && number == *here {
+                    canvas.input(at.x, y, at.width, line, false);
+                } else {
+                    canvas.text(at.x, y, at.width, line.value(), Role::Text);
+                }
+            }
+            return u16::try_from(lines.len()).unwrap_or(room).min(room);
+        }
+        Widget::Nested => return 0,
+        Widget::Group | Widget::Items => {}
+    }
+    1
+}
+
+/// Draws what a list has, in its own line. Returns how many lines it took.
+fn draw_items(form: &Form, entry: &Entry, active: bool, canvas: &mut Canvas<'_>, at: Rect) -> u16 {
+    let told = match form.items(&entry.path) {
+        0 => "none; space adds one".to_owned(),
+        1 => "1 item".to_owned(),
+        number => format!("{number} items"),
+    };
+    let role = if active { Role::Input } else { Role::Quiet };
+    canvas.text(at.x, at.y, at.width, &told, role);
+    1
+}
+
+fn draw_pick(entry: &Entry, pick: &Pick, active: bool, canvas: &mut Canvas<'_>, at: Rect) {
+    if let Some(search) = pick.search.as_ref().filter(|_| active) {
+        canvas.input(at.x, at.y, at.width.min(40), search, false);
+        return;
+    }
+    let Some(chosen) = &pick.chosen else {
+        let told = match (&pick.live, pick.options.is_empty()) {
+            (Some((of, states)), true) if states.is_empty() => {
+                format!("there is no {} to choose", of.spec().one)
+            }
+            (Some((of, states)), true) => {
+                format!("there is no {} that is {}", of.spec().one, states.join(" or "))
+            }
+            _ if entry.field.required => "enter opens the list; or type".to_owned(),
+            _ => "none; space opens the list".to_owned(),
+        };
+        let role = if active { Role::Input } else { Role::Quiet };
+        canvas.text(at.x, at.y, at.width, &told, role);
+        return;
+    };
+    let shown = if active { format!("‹ {} ›", chosen.label) } else { chosen.label.clone() };
+    let role = if active { Role::Input } else { Role::Text };
+    let end = canvas.text(at.x, at.y, at.width, &shown, role);
+    let room = at.right().saturating_sub(end + 2);
+    canvas.text(end + 2, at.y, room, &chosen.note, Role::Quiet);
+}
+
+/// Draws what matches below the field being searched in.
+fn draw_picker(pick: &Pick, canvas: &mut Canvas<'_>, room: Rect) {
+    let number = u16::try_from(pick.matches.len().max(1)).unwrap_or(u16::MAX);
+    let area = Rect { height: (number + 2).min(room.height).min(12), ..room };
+    if area.height < 3 {
+        return;
+    }
+    canvas.fill(area, Role::Text);
+    canvas.frame(area, Role::Focus);
+    let inside = Rect {
+        x: area.x + 1,
+        y: area.y + 1,
+        width: area.width.saturating_sub(2),
+        height: area.height - 2,
+    };
+    let from = (pick.at + 1).saturating_sub(usize::from(inside.height));
+    for ((number, option), y) in
+        pick.matches.iter().enumerate().skip(from).zip(inside.y..inside.bottom())
+    {
+        let width = (inside.width / 2).max(12).min(inside.width);
+        canvas.text(inside.x + 1, y, width.saturating_sub(2), &option.label, Role::Text);
+        let note = inside.x + width;
+        canvas.text(note, y, inside.right().saturating_sub(note), &option.note, Role::Quiet);
+        if number == pick.at {
+            canvas.restyle(Rect { y, height: 1, ..inside }, Role::Selected);
+        }
+    }
+    if pick.matches.is_empty() {
+        canvas.text(inside.x + 1, inside.y, inside.width, "nothing matches", Role::Quiet);
+    }
+}
+
+/// What would happen.
+fn preview(form: &Form, width: u16) -> Vec<Line> {
+    let room = usize::from(width).max(8);
+    let mut lines = Vec::new();
+    let Some(preview) = &form.preview else {
+        return text::wrap(&form.spec.doc, room)
+            .into_iter()
+            .map(|l| Line::new(l, Role::Quiet))
+            .collect();
+    };
+    for effect in &preview.effects {
+        lines.extend(text::wrap(effect, room).into_iter().map(|l| Line::new(l, Role::Text)));
+    }
+    if let Some(space) = preview.space {
+        lines.push(Line::new("takes ", Role::Quiet).with(text::bytes(space), Role::Text));
+    }
+    for command in &preview.commands {
+        for (number, part) in text::wrap(command, room.saturating_sub(2)).into_iter().enumerate() {
+            let mark = if number == 0 { "$ " } else { "  " };
+            lines.push(Line::new(format!("{mark}{part}"), Role::Quiet));
+        }
+    }
+    if lines.is_empty() {
+        return text::wrap(&form.spec.doc, room)
+            .into_iter()
+            .map(|l| Line::new(l, Role::Quiet))
+            .collect();
+    }
+    lines
+}

@@ -1,0 +1,111 @@
+//! Forms: what keys fill in, what is said about it, and what is asked of the backend.
+
+use hostler::domain::*;
+use hostler::ui::msg::{Cmd, Msg};
+use hostler::ui::windows::detail::DetailWindow;
+use hostler::ui::windows::form::state::{Form, Purpose};
+
+use serde_json::Value as Json;
+
+use super::fake_backend::{Fake, catalogue};
+use super::stage::Stage;
+
+#[test]
+fn a_vm_is_created_in_under_ten_keys_besides_name_and_password() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("n \"web-9\" enter \"correct-horse\" enter");
+    let [submit] = stage.submitted().try_into().unwrap();
+    assert_eq!(submit.kind, "vm_create");
+    assert_eq!(submit.params["hostname"], "web-9");
+    assert_eq!(submit.params["password"], "correct-horse");
+    assert_eq!(submit.params["os"], 1);
+    let spec = catalogue();
+    let shares = &spec.get("vm_create").unwrap().field("shares").unwrap().default;
+    assert_eq!(&submit.params["shares"], shares);
+    assert!(!stage.text().contains("correct-horse"));
+}
+
+#[test]
+fn what_is_wrong_is_said_while_it_is_typed_and_nothing_is_sent() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("n \"-web\"");
+    assert!(stage.text().contains("begins with a letter"));
+    stage.keys("ctrl-s");
+    assert_eq!(stage.submitted(), []);
+}
+
+#[test]
+fn a_refusal_is_shown_at_its_field() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("n \"web-1\" enter \"correct-horse\" enter");
+    let submit = stage.submitted().remove(0);
+    let refusal =
+        Refusal::field(Reason::Existence, "hostname", "web-1", "a VM named web-1 is there already");
+    stage.send(Msg::Submitted(Box::new(submit), Err(refusal.into())));
+    assert!(stage.text().contains("a VM named web-1 is there already"));
+    assert!(stage.app.front_as::<Form>().is_some_and(|form| !form.sending));
+}
+
+#[test]
+fn the_form_of_a_marked_row_is_about_that_row() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("3 space enter");
+    assert!(stage.app.front_as::<DetailWindow>().is_some());
+    stage.keys("esc");
+    let marked = *stage.app.model.pane().marks.keys().next().unwrap();
+    assert_ne!(stage.app.model.pane().selected, Some(marked));
+    stage.keys(": \"task_update\" enter ctrl-s");
+    assert_eq!(stage.submitted()[0].params["task"], marked);
+}
+
+#[test]
+fn enter_on_an_empty_required_choice_opens_its_list() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("3 n \"nightly\" tab enter");
+    assert!(stage.text().contains("vm_reboot"), "{}", stage.text());
+    stage.keys("esc ctrl-s");
+    assert!(stage.text().contains("needed"), "{}", stage.text());
+}
+
+#[test]
+fn tab_completes_a_path_as_far_as_it_is_certain() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("4 n \"/srv/c\"");
+    let found = ["/srv/clip-1.mov", "/srv/clip-2.mov"].map(str::to_owned).to_vec();
+    stage.send(Msg::Paths("/srv/c".to_owned(), found));
+    stage.keys("tab");
+    assert!(stage.text().contains("/srv/clip- "), "{}", stage.text());
+    assert!(stage.text().contains("source"));
+}
+
+#[test]
+fn a_failed_operation_is_relaunched_with_only_what_was_changed() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("tab G R tab left ctrl-s");
+    let [Cmd::Control(Control::Relaunch { uid, params })] = stage.cmds.as_slice() else {
+        panic!("{:?}", stage.cmds);
+    };
+    assert_eq!(*uid, Uid(48_190));
+    assert_eq!(params.get("size_mb"), Some(&4095.into()));
+    assert!(!params.contains_key("name"));
+}
+
+#[test]
+fn every_kind_has_a_form_and_every_default_stands_in_it() {
+    for spec in &catalogue() {
+        let form = Form::new(1, spec, Purpose::New, &catalogue());
+        let params = form.params();
+        for field in &spec.fields {
+            // A list of nothing is what is sent where nothing is.
+            let is_empty = field.default.as_array().is_some_and(Vec::is_empty);
+            if !field.default.is_null() && !is_empty {
+                // A part of a timetable is typed as text: `*` or a number.
+                let expected = match (&field.of, &field.default) {
+                    (FieldType::Every { .. }, Json::Number(number)) => number.to_string().into(),
+                    (_, default) => default.clone(),
+                };
+                assert_eq!(params.get(field.name.as_ref()), Some(&expected), "{}", spec.kind);
+            }
+        }
+    }
+}
