@@ -78,6 +78,7 @@ impl Engine {
             let recorded = self.transact(|live| {
                 let started = live.operation(uid).and_then(|operation| operation.started);
                 let (state, comment) = (State::Run, why.clone());
+                let updated = self.clock.now();
                 let change = Change::SetState {
                     uid,
                     state,
@@ -85,9 +86,9 @@ impl Engine {
                     started,
                     finished: None,
                     outcome: None,
-                    updated: self.clock.now(),
+                    updated,
                 };
-                Ok((vec![change], Running { uid, undone: why.clone() }))
+                Ok((vec![change], Running { uid, undone: why.clone(), updated }))
             });
             let Err(error) = recorded.await else { return true };
             tracing::error!(%uid, %error, "that an operation runs could not be recorded");
@@ -270,13 +271,14 @@ impl Transaction for Ending {
 struct Running {
     uid: Uid,
     undone: Option<String>,
+    updated: Timestamp,
 }
 
 impl Transaction for Running {
     type Output = ();
 
     fn commit(self, engine: &Engine, live: &mut Live) {
-        if live.runs(self.uid, self.undone) {
+        if live.runs(self.uid, self.undone, self.updated) {
             engine.publish_open(live, self.uid);
         }
     }

@@ -42,7 +42,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ground::Ground;
-use life::{Outcome, Tally};
+use life::{Fate, Tally};
 
 /// What a simulation has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,12 +85,12 @@ pub fn simulate(seed: u64, operations: u64, told: bool) -> Result<Figures, Breac
             .event_interval(1)
             .build()
             .map_err(|error| failed(error.to_string(), 0, Vec::new()))?;
-        let outcome = runtime.block_on(life::live(&ground, operations, &mut tally));
+        let fate = runtime.block_on(life::live(&ground, operations, &mut tally));
         drop(runtime);
         let accepted = tally.accepted.load(Ordering::Relaxed);
-        match outcome {
-            Outcome::Over => {}
-            Outcome::Rested => {
+        match fate {
+            Fate::Over => {}
+            Fate::Rested => {
                 return Ok(Figures {
                     operations: accepted,
                     ended: tally.ended,
@@ -99,7 +99,7 @@ pub fn simulate(seed: u64, operations: u64, told: bool) -> Result<Figures, Breac
                     trace: ground.verdict.trace(),
                 });
             }
-            Outcome::Broken => {
+            Fate::Broken => {
                 let what = ground.verdict.found().unwrap_or_default();
                 return Err(failed(what, accepted, ground.verdict.story()));
             }

@@ -231,14 +231,12 @@ impl Live {
 
     /// The store knows that an operation runs, and why it is to be undone if it is. Returns whether
     /// that is worth telling.
-    pub fn runs(&mut self, uid: Uid, undone: Option<String>) -> bool {
+    pub fn runs(&mut self, uid: Uid, undone: Option<String>, now: Timestamp) -> bool {
         self.run_recorded(uid);
         let Some(open) = self.open.get_mut(&uid) else { return false };
         let is_new = undone.is_some() || open.operation.wait.is_some();
-        if is_new {
-            let operation = open.operation_mut();
-            (operation.comment, operation.wait) = (undone, None);
-        }
+        let operation = open.operation_mut();
+        (operation.comment, operation.wait, operation.updated) = (undone, None, now);
         is_new
     }
 

@@ -226,7 +226,7 @@ impl Storage for SimulatedDisk {
         self.read(move |ground| ground.platter().operation(uid).cloned())
     }
 
-    /// Nobody asks with a key here.
+    /// Nobody in a simulation asks with a key.
     fn keyed(
         &self,
         _: &str,

@@ -21,7 +21,7 @@ use super::witness::Witness;
 const LAST_LOOKS: u32 = 100;
 
 /// How a life ended.
-pub(super) enum Outcome {
+pub(super) enum Fate {
     /// It crashed, or was told to leave.
     Over,
     /// Everything was asked for and has come to rest.
@@ -53,7 +53,7 @@ struct Life {
 
 /// Lives. Every task is polled alone, and after each the life is looked at, and may end. Called
 /// inside a runtime that polls one task at a time, and drops all of them when this has returned.
-pub(super) async fn live(ground: &Arc<Ground>, goal: u64, tally: &mut Tally) -> Outcome {
+pub(super) async fn live(ground: &Arc<Ground>, goal: u64, tally: &mut Tally) -> Fate {
     ground.clock.restart(Duration::from_secs(1));
     let restarted = ground.outside().restart(&ground.platter());
     ground.verdict.check(restarted);
@@ -74,14 +74,14 @@ pub(super) async fn live(ground: &Arc<Ground>, goal: u64, tally: &mut Tally) -> 
     let ground = ground.clone();
     let mut life = Life { ground, engine, disk, witness, people, idle, looks: 0 };
     tokio::spawn(do_nothing(life.idle.clone()));
-    let outcome = life.run(goal, tally).await;
+    let fate = life.run(goal, tally).await;
     tally.ended += life.witness.ended;
     tally.lives += 1;
-    outcome
+    fate
 }
 
 impl Life {
-    async fn run(&mut self, goal: u64, tally: &mut Tally) -> Outcome {
+    async fn run(&mut self, goal: u64, tally: &mut Tally) -> Fate {
         let chance = &self.ground.clone().chance;
         let long = if chance.happens(500) { 2_000 } else { 60_000 };
         let mut left = chance.number(1, long);
@@ -95,7 +95,7 @@ impl Life {
             let looked = self.witness.look();
             self.ground.verdict.check(looked);
             if self.ground.verdict.is_broken() {
-                return Outcome::Broken;
+                return Fate::Broken;
             }
             if !chance.is_calm() && tally.accepted.load(Ordering::Relaxed) >= goal {
                 chance.calm();
@@ -104,11 +104,11 @@ impl Life {
             if (left == 0 && !chance.is_calm()) || (self.engine.is_dead() && chance.happens(50)) {
                 self.disk.cut_power();
                 self.ground.verdict.note(tally.polls, || "the power goes".to_owned());
-                return Outcome::Over;
+                return Fate::Over;
             }
             if leaving.as_ref().is_some_and(tokio::task::JoinHandle::is_finished) {
                 self.disk.close();
-                return Outcome::Over;
+                return Fate::Over;
             }
             let is_quiet = self.idle.load(Ordering::Relaxed) > before;
             quiet = if is_quiet { quiet + 1 } else { 0 };
@@ -130,7 +130,7 @@ impl Life {
             } else if !chance.is_calm() && chance.happens(400) {
                 self.people.act();
             } else if !self.ground.clock.advance() && !self.go_on() {
-                return Outcome::Rested;
+                return Fate::Rested;
             }
         }
     }

@@ -45,6 +45,8 @@ impl Platter {
                 }
                 operation.state = *state;
                 operation.comment.clone_from(comment);
+                operation.outcome.clone_from(outcome);
+                operation.updated = *updated;
                 (operation.started, operation.finished) = (*started, *finished);
                 operation.outcome.clone_from(outcome);
                 operation.updated = *updated;
@@ -83,8 +85,6 @@ impl Platter {
                 let recorded = (step.clone(), result.clone().unwrap_or_default());
                 self.steps.insert((*uid, step.attempt, step.number), recorded);
             }
-            // Nothing is pruned in a simulation: what has ended is forgotten by itself.
-            Change::Prune { .. } => {}
             Change::Put(resource) => {
                 self.resources.insert(resource.id(), resource.clone());
             }
@@ -97,6 +97,8 @@ impl Platter {
             Change::Lane { name, width, state } => {
                 self.lanes.insert(name.clone(), (*width, *state));
             }
+            // What ended long ago is forgotten here by itself.
+            Change::Prune { .. } => {}
         }
         Ok(())
     }

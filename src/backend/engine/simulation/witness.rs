@@ -86,12 +86,11 @@ impl Witness {
         match fact {
             Fact::Operation(operation) => self.hear_operation(operation)?,
             Fact::Step { uid, .. } | Fact::Progress { uid, .. } => {
-                if !self.told.get(uid).is_some_and(|(state, ..)| *state == State::Run) {
-                    return Err(format!(
-                        "{uid} takes steps, and was told to be {:?}",
-                        self.told.get(uid)
-                    ));
-                }
+                let told = self.told.get(uid);
+                let runs = told.is_some_and(|(state, ..)| *state == State::Run);
+                return runs
+                    .then_some(())
+                    .ok_or_else(|| format!("{uid} takes steps, and was told to be {told:?}"));
             }
             _ => {}
         }
