@@ -9,9 +9,9 @@ use hostler::domain::{Backend, Submit};
 use super::{ended, fresh, median, no_op, runtime, settled, start, submits};
 
 /// Operations asked for one by one, and as one batch.
-const OPERATIONS: u64 = 1000;
+const BATCH_SIZE: u64 = 1000;
 /// Rounds, one after the other on one backend.
-const ROUNDS: usize = 9;
+const BATCH_ROUNDS: usize = 9;
 
 /// The kind that asks for several as one.
 pub fn kind(settings: &Settings) -> Option<Entry> {
@@ -21,7 +21,7 @@ pub fn kind(settings: &Settings) -> Option<Entry> {
 /// A batch of operations that do nothing.
 fn batch() -> Submit {
     let one = serde_json::json!({ "kind": "no_op", "params": {} });
-    let operations: Vec<_> = (0..OPERATIONS).map(|_| one.clone()).collect();
+    let operations: Vec<_> = (0..BATCH_SIZE).map(|_| one.clone()).collect();
     let params = [("operations".to_owned(), operations.into())].into_iter().collect();
     Submit { kind: "batch".into(), params, actor: "bench".into(), ..Submit::default() }
 }
@@ -32,9 +32,9 @@ pub fn measure() {
     runtime.block_on(async {
         let backend = start(dir.path());
         settled(&backend).await;
-        for _ in 0..ROUNDS {
+        for _ in 0..BATCH_ROUNDS {
             let clock = Instant::now();
-            submits(&backend, OPERATIONS, no_op).await;
+            submits(&backend, BATCH_SIZE, no_op).await;
             ended(&backend).await;
             single.push(clock.elapsed().as_secs_f64());
             let clock = Instant::now();
@@ -45,7 +45,7 @@ pub fn measure() {
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     let (single, together) = (median(single), median(together));
-    println!("{OPERATIONS} operations to DONE:    {:>9.1} ms", single * 1000.0);
+    println!("{BATCH_SIZE} operations to DONE:    {:>9.1} ms", single * 1000.0);
     println!("as the children of one:       {:>9.1} ms", together * 1000.0);
     println!("ratio:                        {:>9.2}    (at most 1.30)", together / single);
 }

@@ -82,8 +82,12 @@ fn smooth(value: &mut Value, here: &Path) {
             for (name, value) in map {
                 match name.as_str() {
                     // The load of a running guest, the speed of an encoder.
-                    "cpu_percent" | "memory_used_mib" | "speed" | "progress" => {
+                    "cpu_percent" | "memory_used_mib" | "speed" | "progress" | "took_ms" => {
                         *value = Value::Null;
+                    }
+                    "message" => {
+                        *value = without_measures(value.as_str().unwrap_or_default()).into();
+                        smooth(value, here);
                     }
                     _ => smooth(value, here),
                 }
@@ -105,6 +109,20 @@ fn smooth(value: &mut Value, here: &Path) {
         }
         _ => {}
     }
+}
+
+/// A sentence without how long something took or how fast it was: `in 0.8 s`, `at 9.9× its speed`.
+fn without_measures(sentence: &str) -> String {
+    let mut words: Vec<&str> = sentence.split(' ').collect();
+    for at in 0..words.len() {
+        let is_time = words[at] == "s" && at > 0 && words[at - 1].parse::<f64>().is_ok();
+        if is_time {
+            words[at - 1] = "some";
+        } else if words[at].ends_with('×') {
+            words[at] = "some×";
+        }
+    }
+    words.join(" ")
 }
 
 /// Every file and folder below a folder, by its path from there; without the books that hostler

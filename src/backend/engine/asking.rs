@@ -13,18 +13,18 @@ pub(super) struct Asking {
 }
 
 /// The turn of a request.
-pub(super) struct Turn<'a> {
+pub(super) struct KeyTurn<'a> {
     asking: &'a Asking,
     key: &'a str,
 }
 
 impl Asking {
     /// Returns when nobody else asks with a key.
-    pub(super) async fn enter<'a>(&'a self, key: &'a str) -> Turn<'a> {
+    pub(super) async fn enter<'a>(&'a self, key: &'a str) -> KeyTurn<'a> {
         loop {
             let left = self.left.notified();
             if self.keys().insert(key.to_owned()) {
-                return Turn { asking: self, key };
+                return KeyTurn { asking: self, key };
             }
             left.await;
         }
@@ -35,7 +35,7 @@ impl Asking {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for KeyTurn<'_> {
     fn drop(&mut self) {
         self.asking.keys().remove(self.key);
         self.asking.left.notify_waiters();

@@ -17,11 +17,12 @@ use crate::domain::{
 };
 
 /// A request for a child, checked as far as that needs no lock.
-type Checked = Result<(Arc<dyn Kind>, Submit, Params), Refusal>;
+type CheckedChild = Result<(Arc<dyn Kind>, Submit, Params), Refusal>;
 
 impl Engine {
-    /// Takes in the children that an operation asks for, in one transaction with its `step`: none of
-    /// them where one is refused, if they are to stop at the first error. `taken` are those that this attempt of it has asked for before.
+    /// Takes in the children that an operation asks for, in one transaction with its `step`: none
+    /// of them where one is refused, if they are to stop at the first error. `taken` are those that
+    /// this attempt of it has asked for before.
     ///
     /// # Errors
     /// When they cannot be written: there are none then.
@@ -76,13 +77,13 @@ impl Engine {
         .await
     }
 
-    /// The checks of a request for a child that need no lock. It has the priority of its parent, and
-    /// the actor where none is given.
+    /// The checks of a request for a child that need no lock. It has the priority of its parent,
+    /// and the actor where none is given.
     async fn check_child(
         &self,
         parent: &Operation,
         request: Submit,
-    ) -> Result<Checked, BackendError> {
+    ) -> Result<CheckedChild, BackendError> {
         let Operation { actor, priority, .. } = parent.clone();
         let actor = if request.actor.is_empty() { actor } else { request.actor };
         let submit = Submit { actor, priority, ..request };

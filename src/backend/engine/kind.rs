@@ -61,8 +61,8 @@ pub struct ChildRules {
     pub stop_on_error: bool,
 }
 
-/// A kind of operation. Its parameters have passed [`super::admission`]: they are what the fields of
-/// its catalogue entry say.
+/// A kind of operation. Its parameters have passed [`super::admission`]: they are what the fields
+/// of its catalogue entry say.
 pub trait Kind: Send + Sync {
     /// Its catalogue entry; the same whenever it is asked for.
     fn spec(&self) -> &Arc<OperationSpec>;

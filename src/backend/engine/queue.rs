@@ -12,12 +12,13 @@
 //! relaunched is accepted anew, behind all others.
 //!
 //! An operation that waits for its children gives up its place in its lane, and lines up for one
-//! again, where it was, once they have ended. What it holds keeps out everybody but its descendants,
-//! which stand in line within it ([`lines`]).
+//! again, where it was, once they have ended. What it holds keeps out everybody but its
+//! descendants, which stand in line within it ([`lines`]).
 //!
 //! No wait goes in a circle: nobody waits for one accepted later in the same line; a descendant of
-//! one that holds anything needs nothing else but what it makes itself ([`Queue::uncovered`]), so it
-//! waits for none outside that hold; and who waits for children has no place that they could need.
+//! one that holds anything needs nothing else but what it makes itself ([`Queue::uncovered`]), so
+//! it waits for none outside that hold; and who waits for children has no place that they could
+//! need.
 
 mod family;
 mod lane;
@@ -118,8 +119,8 @@ impl Queued {
     }
 
     /// Its places in line.
-    fn places(&self) -> impl Iterator<Item = lines::Place> {
-        self.entry.locks.iter().enumerate().map(|(at, (resource, _))| lines::Place {
+    fn places(&self) -> impl Iterator<Item = lines::LinePlace> {
+        self.entry.locks.iter().enumerate().map(|(at, (resource, _))| lines::LinePlace {
             resource: *resource,
             within: self.within.get(at).copied().unwrap_or(EVERYBODY),
             ticket: self.ticket,

@@ -174,10 +174,10 @@ impl Engine {
         }
     }
 
-    /// Stages the record of a step, with what follows from how resources are. That the operation runs
-    /// is written with it unless it is known to be on disk: what was noted at the step's beginning
-    /// may be lost. Of a resource that is updated one new version at a time is on its way to the
-    /// disk, so that the next follows from that; until then nothing is staged.
+    /// Stages the record of a step, with what follows from how resources are. That the operation
+    /// runs is written with it unless it is known to be on disk: what was noted at the step's
+    /// beginning may be lost. Of a resource that is updated one new version at a time is on its way
+    /// to the disk, so that the next follows from that; until then nothing is staged.
     fn stage_step(
         &self,
         live: &mut Live,

@@ -20,18 +20,18 @@ const MAX_OPERATIONS: u32 = 10_000;
 const REASONS: usize = 3;
 
 /// The kind.
-pub(super) struct Batch;
+pub(super) struct BatchOperation;
 
 /// Its parameters.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Params {
-    operations: Vec<Request>,
+    operations: Vec<Item>,
     at_once: Option<u32>,
     on_error: OnError,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Request {
+struct Item {
     kind: String,
     params: domain::Params,
 }
@@ -55,7 +55,7 @@ impl Params {
     }
 }
 
-impl Kind for Batch {
+impl Kind for BatchOperation {
     type Params = Params;
 
     fn spec(_: &Settings) -> OperationSpec {
@@ -159,7 +159,7 @@ impl Kind for Batch {
     }
 
     async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
-        let requests = params.operations.into_iter().map(|Request { kind, params }| Submit {
+        let requests = params.operations.into_iter().map(|Item { kind, params }| Submit {
             kind,
             params,
             ..Submit::default()
@@ -189,7 +189,7 @@ impl Kind for Batch {
 
 /// A request as people read it: `vm_stop vm/3 'web-1'`, or with all that is given where it is about
 /// nothing that is there.
-fn title(request: &Request, world: &AdmissionContext<'_>) -> String {
+fn title(request: &Item, world: &AdmissionContext<'_>) -> String {
     let spec = world.catalogue.get(&request.kind);
     let about = spec.and_then(|spec| {
         let id = request.params.get(&**spec.subject.as_ref()?)?.as_u64()?;

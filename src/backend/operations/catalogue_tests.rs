@@ -196,8 +196,8 @@ fn lanes_exist_and_steps_are_named() {
     }
 }
 
-/// Whether it only asks for other operations: those hold what they need, and could not while it holds
-/// anything else.
+/// Whether it only asks for other operations: those hold what they need, and could not while it
+/// holds anything else.
 fn asks_for_others(spec: &OperationSpec) -> bool {
     let asks = spec.steps.iter().any(|step| step == journal::SPAWN);
     assert!(!asks || spec.locks.is_empty(), "{} holds what its children need not", spec.kind);

@@ -73,6 +73,6 @@ pub fn all(settings: &Settings) -> Vec<Entry> {
         Entry::of::<task_switch::TaskDisable>(settings),
         Entry::of::<task_run::TaskRun>(settings),
         Entry::of::<task_delete::TaskDelete>(settings),
-        Entry::of::<batch::Batch>(settings),
+        Entry::of::<batch::BatchOperation>(settings),
     ]
 }

@@ -6,11 +6,11 @@
 //! ```
 //!
 //! A replay finds its children in the record and makes none a second time. A new attempt takes up
-//! what earlier ones asked for likewise: a child that is done counts, one that failed is relaunched,
-//! one that was cancelled is asked for anew. The undo of a spawn cancels the children that have not
-//! ended; one that failed waits for a person, unless the parent is cancelled. A child that was
-//! relaunched alone, once its parent had ended in `ERROR`, is what the parent finds when it is
-//! relaunched itself.
+//! what earlier ones asked for likewise: a child that is done counts, one that failed is
+//! relaunched, one that was cancelled is asked for anew. The undo of a spawn cancels the children
+//! that have not ended; one that failed waits for a person, unless the parent is cancelled. A child
+//! that was relaunched alone, once its parent had ended in `ERROR`, is what the parent finds when
+//! it is relaunched itself.
 
 use std::sync::PoisonError;
 
@@ -69,8 +69,8 @@ impl From<&Operation> for Child {
     }
 }
 
-/// What is to be said of those that were refused, where there are any: `2 of 8 refused: …`, with the
-/// first reason.
+/// What is to be said of those that were refused, where there are any: `2 of 8 refused: …`, with
+/// the first reason.
 #[must_use]
 pub fn refused(spawned: &[Spawned]) -> Option<String> {
     let mut refusals = spawned.iter().filter_map(|spawned| match spawned {
@@ -83,9 +83,9 @@ pub fn refused(spawned: &[Spawned]) -> Option<String> {
 }
 
 impl Context {
-    /// Asks for children, all in one transaction with the record of it. They have the priority of this
-    /// operation, and its actor where none is given. Those that are refused do not keep the others from it, unless the
-    /// kind says that its children stop at the first error.
+    /// Asks for children, all in one transaction with the record of it. They have the priority of
+    /// this operation, and its actor where none is given. Those that are refused do not keep the
+    /// others from it, unless the kind says that its children stop at the first error.
     ///
     /// # Errors
     /// When they cannot be written, or the operation is to stop here.

@@ -50,9 +50,10 @@ pub(in crate::backend::engine) trait Recorder: Send + Sync {
     fn begin_step(&self, uid: Uid, step: &Step);
 
     /// Records how a step stands, with what it changed, all or nothing, and tells it. The
-    /// `updates` are made while nothing else can change the resources. What it changed must be there, but for the resource that the operation makes. The record is kept
-    /// waiting for as long as this goes on, whoever waits for it. Room for it is waited for, unless
-    /// the operation is cancelled: what was accepted does not fail for want of room.
+    /// `updates` are made while nothing else can change the resources. What it changed must be
+    /// there, but for the resource that the operation makes. The record is kept waiting for as long
+    /// as this goes on, whoever waits for it. Room for it is waited for, unless the operation is
+    /// cancelled: what was accepted does not fail for want of room.
     fn record_step(
         self: Arc<Self>,
         change: StepChange,
@@ -70,9 +71,9 @@ pub(in crate::backend::engine) trait Recorder: Send + Sync {
     /// Notes and tells why a running operation waits; `None`: it goes on.
     fn waits(&self, uid: Uid, wait: Option<Wait>);
 
-    /// Takes in the children that an operation asks for, in one transaction with its `step`. `taken`
-    /// are those that this attempt of it has asked for before. Room for them is waited for, unless the
-    /// operation is cancelled.
+    /// Takes in the children that an operation asks for, in one transaction with its `step`.
+    /// `taken` are those that this attempt of it has asked for before. Room for them is waited for,
+    /// unless the operation is cancelled.
     fn spawn(
         self: Arc<Self>,
         uid: Uid,

@@ -28,7 +28,7 @@ pub(super) struct Lines {
 
 /// A place in a line.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct LinePlace {
     /// The resource.
     pub(super) resource: ResourceId,
     /// Within whose hold; [`EVERYBODY`] for none's.
@@ -37,7 +37,7 @@ pub(super) struct Place {
     pub(super) ticket: Ticket,
 }
 
-impl Place {
+impl LinePlace {
     const fn with(self, ticket: Ticket) -> Self {
         Self { ticket, ..self }
     }
@@ -49,22 +49,22 @@ impl Lines {
     }
 
     /// The place within whose hold others stand.
-    fn outside(&self, place: Place) -> Option<Place> {
-        let Place { resource, within, .. } = place;
+    fn outside(&self, place: LinePlace) -> Option<LinePlace> {
+        let LinePlace { resource, within, .. } = place;
         let outer = self.line(resource, within)?.outer;
-        (within != EVERYBODY).then_some(Place { resource, within: outer, ticket: within })
+        (within != EVERYBODY).then_some(LinePlace { resource, within: outer, ticket: within })
     }
 
-    /// Puts an operation at the end of a line. `outer` is the line in which the holder stands within
-    /// whose hold it is. Says whether its turn has come.
+    /// Puts an operation at the end of a line. `outer` is the line in which the holder stands
+    /// within whose hold it is. Says whether its turn has come.
     pub(super) fn join(
         &mut self,
-        place: Place,
+        place: LinePlace,
         outer: Ticket,
         entry: &QueueEntry,
         mode: LockMode,
     ) -> bool {
-        let Place { resource, within, ticket } = place;
+        let LinePlace { resource, within, ticket } = place;
         let line = self.lines.entry((resource, within)).or_default();
         line.join(ticket, entry, mode, entry.subject == Some(resource));
         line.outer = outer;
@@ -78,8 +78,8 @@ impl Lines {
 
     /// Takes an operation out, but keeps its place while others stand within it. Gives those whose
     /// turn it is now and was not before.
-    pub(super) fn leave(&mut self, place: Place) -> Vec<(Ticket, Uid)> {
-        let Place { resource, within, ticket } = place;
+    pub(super) fn leave(&mut self, place: LinePlace) -> Vec<(Ticket, Uid)> {
+        let LinePlace { resource, within, ticket } = place;
         let Some(line) = self.lines.get_mut(&(resource, within)) else { return Vec::new() };
         if line.held.contains(&ticket) {
             line.desert(ticket);
@@ -107,25 +107,25 @@ impl Lines {
     }
 
     /// Whose turn it is with a place whose turn it is.
-    fn turn_at(&self, place: Place, uid: Uid, turns: &mut Vec<(Ticket, Uid)>) {
+    fn turn_at(&self, place: LinePlace, uid: Uid, turns: &mut Vec<(Ticket, Uid)>) {
         turns.push((place.ticket, uid));
         let Some(line) = self.line(place.resource, place.ticket).filter(|_| self.is_held(place))
         else {
             return;
         };
         for (ticket, uid) in line.turn() {
-            let inside = Place { resource: place.resource, within: place.ticket, ticket };
+            let inside = LinePlace { resource: place.resource, within: place.ticket, ticket };
             self.turn_at(inside, uid, turns);
         }
     }
 
     /// Whether others stand within a place.
-    fn is_held(&self, place: Place) -> bool {
+    fn is_held(&self, place: LinePlace) -> bool {
         self.line(place.resource, place.within).is_some_and(|it| it.held.contains(&place.ticket))
     }
 
     /// Whether it is the turn of a place.
-    pub(super) fn is_turn_of(&self, place: Place) -> bool {
+    pub(super) fn is_turn_of(&self, place: LinePlace) -> bool {
         let first = self
             .line(place.resource, place.within)
             .is_some_and(|line| line.is_turn_of(place.ticket));
@@ -133,7 +133,7 @@ impl Lines {
     }
 
     /// The first operation that keeps the one at a place waiting.
-    pub(super) fn blocker(&self, place: Place) -> Option<Uid> {
+    pub(super) fn blocker(&self, place: LinePlace) -> Option<Uid> {
         let line = self.line(place.resource, place.within)?;
         match line.blocker(place.ticket) {
             Some((ticket, uid)) => Some(self.first_at(place.with(ticket)).unwrap_or(uid)),
@@ -142,11 +142,11 @@ impl Lines {
     }
 
     /// The first within a place that is deserted.
-    fn first_at(&self, place: Place) -> Option<Uid> {
-        let Place { resource, within, ticket } = place;
+    fn first_at(&self, place: LinePlace) -> Option<Uid> {
+        let LinePlace { resource, within, ticket } = place;
         self.line(resource, within).filter(|line| line.is_deserted(ticket))?;
         let (first, uid) = self.line(resource, ticket)?.all().next()?;
-        let inside = Place { resource, within: ticket, ticket: first };
+        let inside = LinePlace { resource, within: ticket, ticket: first };
         Some(self.first_at(inside).unwrap_or(uid))
     }
 
@@ -176,7 +176,7 @@ impl Lines {
         let mut turns = Vec::new();
         let line = self.line(resource, EVERYBODY);
         for (ticket, uid) in line.into_iter().flat_map(Line::turn) {
-            self.turn_at(Place { resource, within: EVERYBODY, ticket }, uid, &mut turns);
+            self.turn_at(LinePlace { resource, within: EVERYBODY, ticket }, uid, &mut turns);
         }
         let alone = |ticket| {
             let lines = std::iter::once(EVERYBODY).chain(turns.iter().map(|(ticket, _)| *ticket));

@@ -6,7 +6,8 @@ use super::lines::EVERYBODY;
 use super::{Queue, Stage, Ticket, WIDEST};
 
 impl Queue {
-    /// The nearest of these ancestors that holds or awaits a resource, and within whose hold it does.
+    /// The nearest of these ancestors that holds or awaits a resource, and within whose hold it
+    /// does.
     pub(super) fn hold_of(&self, ancestors: &[Uid], resource: ResourceId) -> (Ticket, Ticket) {
         let mut queued = ancestors.iter().filter_map(|ancestor| self.queued.get(ancestor));
         queued
@@ -14,9 +15,9 @@ impl Queue {
             .map_or((EVERYBODY, EVERYBODY), |place| (place.ticket, place.within))
     }
 
-    /// The first of these locks that is not covered by what the nearest of these ancestors holds that
-    /// holds anything. With it, two families could wait for each other. What an operation makes
-    /// itself is not counted: nobody else can need it yet.
+    /// The first of these locks that is not covered by what the nearest of these ancestors holds
+    /// that holds anything. With it, two families could wait for each other. What an operation
+    /// makes itself is not counted: nobody else can need it yet.
     #[must_use]
     pub fn uncovered(
         &self,

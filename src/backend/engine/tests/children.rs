@@ -1,5 +1,5 @@
-//! Parents and children: crashes, failures and cancels at every point, what they hold, and that they
-//! never wait for each other in a circle.
+//! Parents and children: crashes, failures and cancels at every point, what they hold, and that
+//! they never wait for each other in a circle.
 
 use std::sync::Arc;
 

@@ -74,8 +74,12 @@ async fn a_task_can_be_run_by_hand() {
     let RunOutcome::Queued { uid } = fired.runs[0].outcome else { panic!("{fired:?}") };
     assert_eq!(trial.operation(uid).await.operation.actor, "task/1 by hand");
     let outcome = detail.operation.outcome.unwrap();
-    assert_eq!(outcome.message, format!("asked for encode as {uid}"));
-    assert_eq!(outcome.data, json!({ "kind": "encode", "uid": uid }));
+    let said = outcome.message.strip_prefix(&format!("asked for encode as {uid}: made "));
+    assert!(said.is_some(), "{outcome:?}");
+    assert_eq!(outcome.data["uid"], json!(uid));
+    assert_eq!(outcome.data["kind"], "encode");
+    assert_eq!(outcome.data["state"], "DONE");
+    assert_eq!(outcome.data["data"]["encoding"], 1);
     assert_eq!(fired.next, Some("2026-03-01T13:00:00Z".parse().unwrap()));
 }
 
