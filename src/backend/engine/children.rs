@@ -113,7 +113,7 @@ impl Engine {
     ) -> Result<Vec<Arc<Operation>>, Stop> {
         let (changed, ended) = self.note(|live| live.begin_join(uid, &children));
         if !ended.is_empty() {
-            let mut stored = self.storage.children(uid).await.map_err(failed)?;
+            let mut stored = self.storage.children(uid).await.map_err(|error| failed(&error))?;
             stored.retain(|child| ended.contains(&child.uid));
             self.note(|live| live.add_ended(uid, stored));
         }
@@ -128,7 +128,7 @@ impl Engine {
             let cancelled =
                 waiting.into_iter().map(|child| self.cancel_child(child, Some(why.clone())));
             for cancelled in join_all(cancelled).await {
-                cancelled.map_err(failed)?;
+                cancelled.map_err(|error| failed(&error))?;
             }
             tokio::select! {
                 () = changed.notified() => {}
@@ -255,7 +255,7 @@ impl Engine {
     }
 }
 
-fn failed(error: BackendError) -> Stop {
+fn failed(error: &BackendError) -> Stop {
     Failure::new(error.to_string()).into()
 }
 
@@ -291,7 +291,7 @@ impl Spawning {
             return Ok(uid);
         }
         let (change, accepting) = engine
-            .accept(live, &*kind, submit, params, Some(self.uid), None, |_, _| Ok(Vec::new()))
+            .accept(live, &*kind, (submit, params), Some(self.uid), None, |_, _| Ok(Vec::new()))
             .map_err(refusal)?;
         changes.extend(change);
         let uid = accepting.uid();

@@ -32,7 +32,7 @@ impl Engine {
         let keyed = submit.key.clone().map(|key| idempotency::keyed(key, &submit.params, &params));
         self.transact(|live| {
             let params = kind.fill(params, &self.admission(live));
-            self.accept(live, &*kind, submit, params, None, keyed, put)
+            self.accept(live, &*kind, (submit, params), None, keyed, put)
         })
         .await
     }
@@ -42,8 +42,7 @@ impl Engine {
         &self,
         live: &mut Live,
         kind: &dyn Kind,
-        submit: Submit,
-        params: Params,
+        (submit, params): (Submit, Params),
         parent: Option<Uid>,
         keyed: Option<Keyed>,
         put: impl FnOnce(Uid, &Live) -> Result<Vec<Resource>, Refusal>,

@@ -82,7 +82,7 @@ async fn note(step: StepContext, id: u64, due: Timestamp, uid: Uid) -> Result<()
     if step.cx().get::<Task>(id).is_ok() {
         let run = Run { due, outcome: RunOutcome::Queued { uid }, by_hand: true };
         step.update(id, move |task: &mut Task| {
-            *task = scheduler::after(task, run.clone(), 0, &zone)
+            *task = scheduler::after(task, run.clone(), 0, &zone);
         });
     }
     Ok(())

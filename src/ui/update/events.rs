@@ -119,10 +119,10 @@ fn fact(model: &mut Model, fact: Fact) {
 /// An operation was accepted or changed.
 fn operation(model: &mut Model, new: &Operation) {
     model.dirty = true;
-    if let Some(parent) = new.parent {
-        if let Some(Some(detail)) = model.details.get_mut(&parent) {
-            take_child(detail, new);
-        }
+    if let Some(parent) = new.parent
+        && let Some(Some(detail)) = model.details.get_mut(&parent)
+    {
+        take_child(detail, new);
     }
     // Why others wait, only the backend knows, and it may have changed with this one.
     if model.flight.take(new, &model.catalogue) || model.flight.waiting > 0 {

@@ -240,7 +240,7 @@ impl<'c> StepBuilder<'c> {
             Ok(value) => {
                 crash(&inner.spec.kind, &name, "between");
                 let result = serde_json::to_value(&value).map_err(|error| {
-                    Failure::new(format!("step {} cannot be recorded: {error}", name))
+                    Failure::new(format!("step {name} cannot be recorded: {error}"))
                 })?;
                 step.state = StepState::Done;
                 cx.update_last(&step, Some(result.clone()));

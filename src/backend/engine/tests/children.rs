@@ -120,14 +120,14 @@ fn world() -> World {
     })
 }
 
-fn asks(kind: &str, params: Json) -> String {
+fn asks(kind: &str, params: &Json) -> String {
     json!({ "kind": kind, "params": params }).to_string()
 }
 
 /// A request for a group of groups, each of one `use`.
 fn nested(things: &[u64]) -> Json {
     let inner =
-        |thing: &u64| asks("group", json!({ "asks": [asks("use", json!({ "thing": thing }))] }));
+        |thing: &u64| asks("group", &json!({ "asks": [asks("use", &json!({ "thing": thing }))] }));
     json!({ "asks": things.iter().map(inner).collect::<Vec<_>>() })
 }
 
@@ -163,7 +163,7 @@ async fn a_crash_at_any_point_costs_no_child_and_makes_none_twice() {
             things(&world, 2).await;
             world.script.stop_at(point);
             let group = json!({ "asks": [
-                asks("use", json!({ "thing": 1 })), asks("use", json!({ "thing": 2 })),
+                asks("use", &json!({ "thing": 1 })), asks("use", &json!({ "thing": 2 })),
             ] });
             let uid = world.submit("group", group).await.unwrap().uid;
             for _ in 0..crashes {
@@ -192,7 +192,7 @@ async fn children_and_the_record_of_them_are_written_together_or_not_at_all() {
         "CREATE TRIGGER no BEFORE INSERT ON step WHEN NEW.name = 'spawn' AND NEW.state = 1 \
          BEGIN SELECT RAISE(ABORT, 'no room'); END",
     );
-    let group = json!({ "asks": [asks("use", json!({ "thing": 1 }))] });
+    let group = json!({ "asks": [asks("use", &json!({ "thing": 1 }))] });
     let uid = world.submit("group", group).await.unwrap().uid;
     let detail = world.rest(uid).await;
     assert_eq!((detail.operation.state, states(&detail)), (State::Error, vec![]));
@@ -221,7 +221,7 @@ async fn who_waited_for_its_children_goes_on_before_those_accepted_later() {
     things(&world, 2).await;
     width(&world, 1).await;
     world.script.stop_at("use");
-    let group = json!({ "asks": [asks("use", json!({ "thing": 1 }))] });
+    let group = json!({ "asks": [asks("use", &json!({ "thing": 1 }))] });
     let uid = world.submit("group", group).await.unwrap().uid;
     world.script.stopped().await;
     let later = world.submit("make", json!({ "name": "later" })).await.unwrap().uid;
@@ -239,8 +239,8 @@ async fn what_a_parent_holds_is_its_childrens_and_nobody_elses() {
     let world = world();
     things(&world, 1).await;
     world.script.stop_at("first");
-    let using = || asks("use", json!({ "thing": 1 }));
-    let inner = asks("group", json!({ "asks": [using()], "thing": 1 }));
+    let using = || asks("use", &json!({ "thing": 1 }));
+    let inner = asks("group", &json!({ "asks": [using()], "thing": 1 }));
     let group = json!({ "asks": [using(), inner], "thing": 1 });
     let uid = world.submit("group", group).await.unwrap().uid;
     world.script.stopped().await;
@@ -258,13 +258,13 @@ async fn what_a_parent_holds_is_its_childrens_and_nobody_elses() {
 async fn what_could_wait_in_a_circle_is_refused() {
     let world = world();
     things(&world, 2).await;
-    let group = json!({ "asks": [asks("use", json!({ "thing": 2 }))], "thing": 1 });
+    let group = json!({ "asks": [asks("use", &json!({ "thing": 2 }))], "thing": 1 });
     let uid = world.submit("group", group).await.unwrap().uid;
     let ended = world.rest(uid).await.operation;
     let why = ended.comment.unwrap();
     assert!(why.contains("1 of 1 refused: use needs encoding/2, which its parent"), "{why}");
     // What it makes itself nobody else can need.
-    let group = json!({ "asks": [asks("make", json!({ "name": "new" }))], "thing": 1 });
+    let group = json!({ "asks": [asks("make", &json!({ "name": "new" }))], "thing": 1 });
     let uid = world.submit("group", group).await.unwrap().uid;
     assert_eq!(world.rest(uid).await.operation.state, State::Done);
 }
@@ -274,7 +274,7 @@ async fn so_many_children_are_under_way_at_once_also_after_a_crash() {
     let mut world = world();
     things(&world, 4).await;
     world.script.stop_at("use");
-    let all: Vec<String> = (1..=4).map(|at| asks("use", json!({ "thing": at }))).collect();
+    let all: Vec<String> = (1..=4).map(|at| asks("use", &json!({ "thing": at }))).collect();
     let uid = world.submit("group", json!({ "asks": all, "at_once": 2 })).await.unwrap().uid;
     for _ in 0..2 {
         world.script.stopped().await;
@@ -298,7 +298,7 @@ async fn a_parent_that_is_cancelled_cancels_its_children_first() {
         for point in ["first", "make", "last"] {
             let mut world = world();
             world.script.stop_at(point);
-            let all = ["one", "two", "three"].map(|name| asks("make", json!({ "name": name })));
+            let all = ["one", "two", "three"].map(|name| asks("make", &json!({ "name": name })));
             let group = json!({ "asks": all, "at_once": 1 });
             let uid = world.submit("group", group).await.unwrap().uid;
             world.script.stopped().await;
@@ -334,7 +334,7 @@ async fn a_parent_that_is_cancelled_cancels_its_children_first() {
 #[tokio::test]
 async fn a_failed_parent_that_is_cancelled_takes_its_failed_children_along() {
     let world = world();
-    let all = ["bad", "two"].map(|name| asks("make", json!({ "name": name })));
+    let all = ["bad", "two"].map(|name| asks("make", &json!({ "name": name })));
     let uid = world.submit("group", json!({ "asks": all })).await.unwrap().uid;
     let detail = world.rest(uid).await;
     assert_eq!(states(&detail), [State::Error, State::Done]);
@@ -350,7 +350,7 @@ async fn a_failed_parent_that_is_cancelled_takes_its_failed_children_along() {
 async fn a_child_that_is_relaunched_alone_is_done_for_its_parent() {
     let world = world();
     things(&world, 1).await;
-    let all = [asks("use", json!({ "thing": 1 })), asks("make", json!({ "name": "bad" }))];
+    let all = [asks("use", &json!({ "thing": 1 })), asks("make", &json!({ "name": "bad" }))];
     let uid = world.submit("group", json!({ "asks": all })).await.unwrap().uid;
     let detail = world.rest(uid).await;
     assert_eq!(states(&detail), [State::Done, State::Error]);
@@ -375,8 +375,8 @@ async fn after_an_error_no_further_one_is_started_also_after_a_crash() {
     let mut world = world();
     things(&world, 2).await;
     world.script.stop_at("use");
-    let using = |at: u64| asks("use", json!({ "thing": at }));
-    let all = [using(1), asks("make", json!({ "name": "bad" })), using(2)];
+    let using = |at: u64| asks("use", &json!({ "thing": at }));
+    let all = [using(1), asks("make", &json!({ "name": "bad" })), using(2)];
     let group = json!({ "asks": all, "at_once": 2, "stops": true });
     let uid = world.submit("group", group).await.unwrap().uid;
     world.script.stopped().await;
@@ -396,7 +396,7 @@ async fn parallel_children_on_one_thing_lose_nothing() {
     let world = world();
     things(&world, 1).await;
     width(&world, 16).await;
-    let all: Vec<String> = (0..12).map(|_| asks("add", json!({ "thing": 1 }))).collect();
+    let all: Vec<String> = (0..12).map(|_| asks("add", &json!({ "thing": 1 }))).collect();
     let uid = world.submit("group", json!({ "asks": all, "thing": 1 })).await.unwrap().uid;
     assert_eq!(world.rest(uid).await.operation.state, State::Done);
     let name = world.engine.inventory(|it| it.get::<Encoding>(1).unwrap().name.clone());
@@ -408,7 +408,7 @@ async fn a_parent_ends_after_the_children_it_did_not_wait_for() {
     let world = world();
     things(&world, 1).await;
     world.script.stop_at("use");
-    let group = json!({ "asks": [asks("use", json!({ "thing": 1 }))], "leaves": true });
+    let group = json!({ "asks": [asks("use", &json!({ "thing": 1 }))], "leaves": true });
     let uid = world.submit("group", group).await.unwrap().uid;
     world.script.stopped().await;
     assert_eq!(world.operation(uid).await.state, State::Run);
@@ -423,10 +423,10 @@ async fn how_far_a_parent_is_follows_from_its_children() {
     things(&world, 2).await;
     world.script.stop_at("use");
     let all = [
-        asks("make", json!({ "name": "bad" })),
-        asks("make", json!({ "name": "good" })),
-        asks("use", json!({ "thing": 1 })),
-        asks("use", json!({ "thing": 2 })),
+        asks("make", &json!({ "name": "bad" })),
+        asks("make", &json!({ "name": "good" })),
+        asks("use", &json!({ "thing": 1 })),
+        asks("use", &json!({ "thing": 2 })),
     ];
     let uid = world.submit("group", json!({ "asks": all })).await.unwrap().uid;
     world.script.stopped().await;

@@ -6,7 +6,7 @@ use crate::backend::testing::fake::Trouble;
 use crate::backend::testing::harness::{Harness, Trial};
 use crate::domain::{Control, DiskState, Operation, Params, Reason, State, Uid, VmState};
 
-fn asks(kind: &str, params: Json) -> Json {
+fn asks(kind: &str, params: &Json) -> Json {
     json!({ "kind": kind, "params": params })
 }
 
@@ -22,7 +22,7 @@ async fn some_vms(harness: &mut Harness, number: u64) -> Vec<u64> {
 }
 
 fn stops(vms: &[u64]) -> Vec<Json> {
-    vms.iter().map(|vm| asks("vm_stop", json!({ "vm": vm, "force": true }))).collect()
+    vms.iter().map(|vm| asks("vm_stop", &json!({ "vm": vm, "force": true }))).collect()
 }
 
 async fn children(harness: &Harness, parent: Uid) -> Vec<Operation> {
@@ -34,7 +34,7 @@ async fn it_endures_everything() {
     let trial = Trial {
         kind: "batch",
         params: json!({ "operations": [
-            asks("disk_create", json!({ "name": "one", "size_mb": 8 })),
+            asks("disk_create", &json!({ "name": "one", "size_mb": 8 })),
         ] }),
         setup: |_| Box::pin(async {}),
         undoes: true,
@@ -133,7 +133,7 @@ async fn cancelling_it_cancels_all_of_it() {
     let mut harness = Harness::open();
     let names = ["one", "two", "three"];
     let operations: Vec<Json> =
-        names.map(|name| asks("disk_create", json!({ "name": name, "size_mb": 8 }))).to_vec();
+        names.map(|name| asks("disk_create", &json!({ "name": name, "size_mb": 8 }))).to_vec();
     let before = harness.everything().await;
     harness.fake.calls();
     harness.fake.trouble(2, Trouble::Hang);
