@@ -46,13 +46,13 @@ pub trait Backend: Send + Sync {
     /// Queues an operation. When this returns, the operation is on disk.
     ///
     /// # Errors
-    /// [`BackendError::Refused`] when it cannot work, and then nothing was queued.
+    /// [`Refused`](super::BackendError::Refused) when it cannot work, and then nothing was queued.
     fn submit(&self, submit: Submit) -> BoxFuture<'_, Result<Accepted>>;
 
     /// Changes an operation or a lane. When this returns, the change is on disk.
     ///
     /// # Errors
-    /// [`BackendError::Refused`] when its state does not allow it.
+    /// [`Refused`](super::BackendError::Refused) when its state does not allow it.
     fn control(&self, control: Control) -> BoxFuture<'_, Result<()>>;
 
     /// Events from now on.

@@ -46,9 +46,11 @@ impl Rest {
         let mut marked: HashMap<&str, Vec<&Operation>> = HashMap::new();
         for operation in &self.operations {
             let mark = operation.actor.split(':').next().unwrap_or_default();
-            if mark.starts_with("chaos-") {
+            // A child has its parent's actor, and nobody outside asked for it.
+            let is_child = operation.parent.is_some();
+            if mark.starts_with("chaos-") && !is_child {
                 marked.entry(mark).or_default().push(operation);
-            } else if !operation.actor.starts_with("task/") {
+            } else if !operation.actor.starts_with("task/") && !is_child {
                 findings.add(format!("{} was asked for by {mark}", operation.uid));
             }
             if !operation.state.is_end() && operation.state != State::Error {

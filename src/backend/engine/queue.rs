@@ -13,7 +13,7 @@
 //!
 //! An operation that waits for its children gives up its place in its lane, and lines up for one
 //! again, where it was, once they have ended. What it holds keeps out everybody but its
-//! descendants, which stand in line within it ([`lines`]).
+//! descendants, which stand in line within it (`lines`).
 //!
 //! No wait goes in a circle: nobody waits for one accepted later in the same line; a descendant of
 //! one that holds anything needs nothing else but what it makes itself ([`Queue::uncovered`]), so
