@@ -291,6 +291,25 @@ async fn what_a_filter_says_is_what_is_asked() {
 }
 
 #[tokio::test]
+async fn a_filter_that_says_nothing_picks_nothing_to_do_something_to() {
+    let fake = Fake::new();
+    for filter in ["", "  ", "\"", "name~\"q8"] {
+        for words in [
+            vec!["cancel", "--filter", filter, "--yes"],
+            vec!["relaunch", "--filter", filter, "--yes"],
+        ] {
+            let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+            let ended = run_words(&fake, "operation", &words).await;
+            ended.with(2);
+            assert!(ended.err.contains("filter"), "{filter}: {}", ended.err);
+        }
+        let words = ["vm_start", "--for", filter].map(str::to_owned);
+        run_words(&fake, "run", &words).await.with(2);
+    }
+    assert!(fake.asked().is_empty(), "nothing was asked for");
+}
+
+#[tokio::test]
 async fn one_thing_is_shown_whole() {
     let fake = Fake::new();
     fake.will_answer(Ok(Answer::Resource(Box::new(fake::vm(3, "web-3")))));

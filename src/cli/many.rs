@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{CliError, RunArgs, Session, fields, filter};
+use super::{CliError, RunArgs, Session, fields, picking};
 use crate::domain::{
     BackendExt, FieldType, List, OperationSpec, Params, ResourceKind, Rows, Subject,
 };
@@ -31,7 +31,7 @@ pub(super) async fn batch(
     }
     let list = List {
         of: Subject::Resources(of),
-        filter: filter(text, Subject::Resources(of), &catalogue)?,
+        filter: picking(text, Subject::Resources(of), &catalogue)?,
         sort: None,
         offset: 0,
         limit: MOST,

@@ -214,6 +214,20 @@ fn time_zone() -> TimeZone {
     HERE.clone()
 }
 
+/// Reads a filter that says what something is done to. What picks everything because it says
+/// nothing, or lacks a closing quote, was a mistake: an empty variable of a script.
+fn picking(text: &str, of: Subject, catalogue: &Catalogue) -> Result<Filter, CliError> {
+    let picked = filter(text, of, catalogue)?;
+    if picked.terms.is_empty() {
+        let why = "the filter says nothing, and would pick everything; to mean that, write id>0";
+        return Err(CliError::Usage(why.to_owned()));
+    }
+    if text.matches('"').count() % 2 == 1 {
+        return Err(CliError::Usage("a quote in the filter is not closed".to_owned()));
+    }
+    Ok(picked)
+}
+
 /// A filter or an order that these rows cannot have.
 fn misread(error: FilterError, of: Subject) -> CliError {
     let what = of.plural();

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use futures_util::StreamExt;
 
 use super::define::{ManyArgs, OperationCommand};
-use super::{CliError, PatientEvents, Session, allowed, fields, filter, wait};
+use super::{CliError, PatientEvents, Session, allowed, fields, picking, wait};
 use crate::domain::{
     BackendError, BackendExt, Control, Filter, FilterTest, List, Params, Rows, Sort, State,
     Subject, Uid, question,
@@ -116,7 +116,7 @@ async fn several(
         Some(text) => {
             let uids = matching(
                 verb,
-                filter(text, Subject::Operations, &session.backend.catalogue())?,
+                picking(text, Subject::Operations, &session.backend.catalogue())?,
                 session,
             )
             .await?;
