@@ -21,22 +21,23 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use hostler::{GIVE_UP_AFTER, Sandbox, signal};
 use rustix::process::Signal;
 
 /// Waits for the end of a command that might hang; nothing is measured with it.
-fn end(mut child: Child) -> Output {
-    let deadline = Instant::now() + GIVE_UP_AFTER;
-    while child.try_wait().expect("its state").is_none() {
-        if Instant::now() >= deadline {
-            let _ = child.kill();
-            panic!("it hangs: {:?}", child.wait_with_output());
+fn end(child: Child) -> Output {
+    let pid = child.id();
+    let (ended, output) = std::sync::mpsc::channel();
+    // Read all the while: a pipe that is full would hold it up.
+    std::thread::spawn(move || ended.send(child.wait_with_output()));
+    match output.recv_timeout(GIVE_UP_AFTER) {
+        Ok(output) => output.expect("its end"),
+        Err(_) => {
+            signal(pid, Signal::KILL);
+            panic!("it hangs: {:?}", output.recv());
         }
-        std::thread::sleep(Duration::from_millis(20));
     }
-    child.wait_with_output().expect("its end")
 }
 
 /// Starts a command whose output is read when it has ended.
