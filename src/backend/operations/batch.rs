@@ -25,13 +25,13 @@ pub(super) struct BatchOperation;
 /// Its parameters.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Params {
-    operations: Vec<Item>,
+    operations: Vec<BatchItem>,
     at_once: Option<u32>,
     on_error: OnError,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Item {
+struct BatchItem {
     kind: String,
     params: domain::Params,
 }
@@ -159,7 +159,7 @@ impl Kind for BatchOperation {
     }
 
     async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
-        let requests = params.operations.into_iter().map(|Item { kind, params }| Submit {
+        let requests = params.operations.into_iter().map(|BatchItem { kind, params }| Submit {
             kind,
             params,
             ..Submit::default()
@@ -189,7 +189,7 @@ impl Kind for BatchOperation {
 
 /// A request as people read it: `vm_stop vm/3 'web-1'`, or with all that is given where it is about
 /// nothing that is there.
-fn title(request: &Item, world: &AdmissionContext<'_>) -> String {
+fn title(request: &BatchItem, world: &AdmissionContext<'_>) -> String {
     let spec = world.catalogue.get(&request.kind);
     let about = spec.and_then(|spec| {
         let id = request.params.get(&**spec.subject.as_ref()?)?.as_u64()?;
