@@ -41,8 +41,12 @@ fn what_was_accepted_at_the_brink_is_done() {
         })
         .collect();
     place.ok(&["lane", "resume", "disk"]);
-    place.wait("one waits for room", || {
-        place.list("operations").iter().any(|operation| operation["wait"]["for"] == "retry")
+    // One that runs waits for room, or nothing is started any more until there is some.
+    place.wait("something waits for room", || {
+        let operations = place.list("operations");
+        let any = |state: &str| operations.iter().any(|operation| operation["state"] == state);
+        let waits = operations.iter().any(|operation| operation["wait"]["for"] == "retry");
+        waits || (any("PENDING") && !any("RUN"))
     });
     administer("mount", &["-o", "remount,size=64m"], &dir).expect("room");
     for uid in &uids {

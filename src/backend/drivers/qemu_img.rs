@@ -337,16 +337,18 @@ async fn publish(partial: Partial, path: &Path, what: &str) -> Result<(), Failur
 }
 
 /// A tool's failure, unless the disk is full: the tools have many words for that. What they make
-/// here is empty and so small, however big it looks: room is waited for.
+/// here is empty and so small, however big it looks: room is waited for. There may be some again by
+/// the time of this look, where the reserve was given up: so what the tool said counts as well.
 fn fuller(path: &Path, what: &str, failure: Failure) -> Failure {
     let parent = path.parent().unwrap_or(Path::new("/"));
-    match rustix::fs::statvfs(parent) {
-        Ok(room) if room.f_bavail * room.f_frsize < 1 << 20 => Failure::no_room(format!(
-            "cannot {what}: the filesystem of {} is full; free some space",
-            parent.display()
-        )),
-        _ => failure,
+    let is_full = rustix::fs::statvfs(parent)
+        .is_ok_and(|room| room.f_bavail * room.f_frsize < 1 << 20)
+        || failure.message.contains("No space left on device");
+    if !is_full {
+        return failure;
     }
+    let parent = parent.display();
+    Failure::no_room(format!("cannot {what}: the filesystem of {parent} is full; free some space"))
 }
 
 fn taken(what: &str) -> Failure {
