@@ -164,6 +164,16 @@ impl Drop for Again {
     }
 }
 
+/// Puts an empty file in the place of another one.
+///
+/// In one step: the owner makes its socket anew as soon as it is gone, and a file written to that
+/// place would be the socket.
+fn replace_with_a_file(path: &Path) {
+    let other = path.with_extension("other");
+    std::fs::write(&other, "").expect("another");
+    std::fs::rename(&other, path).expect("replaced");
+}
+
 #[test]
 fn a_state_directory_never_has_two_owners() {
     let mut place = Sandbox::new();
@@ -173,7 +183,7 @@ fn a_state_directory_never_has_two_owners() {
     let lock = place.dir().join("hostler.lock");
     for replace in [false, true] {
         if replace {
-            std::fs::write(&lock, "").expect("another");
+            replace_with_a_file(&lock);
         } else {
             std::fs::remove_file(&lock).expect("removed");
         }
@@ -192,9 +202,10 @@ fn a_state_directory_never_has_two_owners() {
     // A socket that is removed or replaced is made anew.
     let socket = place.dir().join("hostler.sock");
     for replace in [false, true] {
-        std::fs::remove_file(&socket).expect("removed");
         if replace {
-            std::fs::write(&socket, "").expect("another");
+            replace_with_a_file(&socket);
+        } else {
+            std::fs::remove_file(&socket).expect("removed");
         }
         place.ok(&["list", "vms"]);
         let mode = std::fs::metadata(&socket).expect("a socket").permissions().mode();
