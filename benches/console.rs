@@ -42,11 +42,12 @@ fn main() {
 /// A state directory with a million operations that are done.
 fn million() -> Sandbox {
     let place = Sandbox::new();
-    place.ok(&["list", "operations"]);
+    // Nothing that only looks makes a store.
+    place.ok(&["run", "disk_create", "name=first", "size_mb=1", "fstype=none", "--wait"]);
     let connection = rusqlite::Connection::open(place.dir().join("hostler.db")).expect("the store");
     let insert = format!(
         "WITH RECURSIVE n(uid) AS \
-         (SELECT 1 UNION ALL SELECT uid + 1 FROM n WHERE uid < {STORED_OPERATIONS}) \
+         (SELECT 2 UNION ALL SELECT uid + 1 FROM n WHERE uid < {STORED_OPERATIONS}) \
          INSERT INTO operation (uid, kind, state, params, resource, resource_name, actor, \
          priority, attempt, cancelling, created, started, finished, updated) \
          SELECT uid, 'vm_reboot', 2, '{{\"vm\":3}}', 'vm/3', 'web-3', 'console:root', 0, 0, 0, \

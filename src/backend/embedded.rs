@@ -255,12 +255,24 @@ impl Embedded {
 
     fn in_flight(&self) -> InFlight {
         self.engine.look(|live| {
-            let of = |state| live.operations().filter(move |it| it.state == state);
-            let mut pending: Vec<_> = of(State::Pending).collect();
-            pending.sort_by_key(|operation| (std::cmp::Reverse(operation.priority), operation.uid));
-            let (running, failed) = (of(State::Run).count(), of(State::Error).count());
-            let waits = pending.len();
-            let operations = of(State::Run).chain(pending).chain(of(State::Error));
+            let (mut running, mut pending, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+            for operation in live.operations() {
+                match operation.state {
+                    State::Run => running.push(operation),
+                    State::Pending => pending.push(operation),
+                    State::Error => failed.push(operation),
+                    State::Done | State::Cancel => {}
+                }
+            }
+            let (runs, waits, failures) = (running.len(), pending.len(), failed.len());
+            // Sorted are only those that are told: nothing else can change meanwhile.
+            let order = |it: &&Arc<Operation>| (std::cmp::Reverse(it.priority), it.uid);
+            if waits > MOST_IN_FLIGHT {
+                pending.select_nth_unstable_by_key(MOST_IN_FLIGHT, order);
+                pending.truncate(MOST_IN_FLIGHT);
+            }
+            pending.sort_unstable_by_key(order);
+            let operations = running.into_iter().chain(pending).chain(failed);
             let operations =
                 operations.take(MOST_IN_FLIGHT).map(|operation| waiting(live, operation)).collect();
             let resources = ResourceKind::ALL.iter().flat_map(|&kind| live.inventory().of(kind));
@@ -271,9 +283,9 @@ impl Embedded {
                 .collect();
             InFlight {
                 operations,
-                running: running as u64,
+                running: runs as u64,
                 waiting: waits as u64,
-                failed: failed as u64,
+                failed: failures as u64,
                 troubled,
             }
         })

@@ -29,13 +29,13 @@ mod questions;
 mod tests;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use crate::domain::{Lane, LaneChange, LaneState, LockMode, ResourceId, Text, Uid};
 
 use family::Family;
-use lane::LaneQueue;
-use lines::{EVERYBODY, Lines};
+use lane::{LaneNumber, Lanes};
+use lines::{EVERYBODY, LinePlace, Lines};
 
 /// The widest a lane can be.
 pub const WIDEST: u32 = 64;
@@ -94,16 +94,23 @@ impl Stage {
 /// The order of acceptance, from 1. Not the number: a relaunched operation keeps that.
 type Ticket = u64;
 
+/// Of what is known of an operation, what is needed as long as it is there.
 #[derive(Debug)]
 struct Queued {
-    entry: QueueEntry,
+    uid: Uid,
+    lane: LaneNumber,
+    priority: i32,
+    locks: Box<[(ResourceId, LockMode)]>,
+    ancestors: Box<[Uid]>,
+    at_once: Option<u32>,
+    began: bool,
     stage: Stage,
     ticket: Ticket,
     /// On how many of its resources it is not its turn yet; and one more while its parent has as
     /// many children under way as may be.
     blocked: usize,
     /// Within whose hold it stands in line, for each of its locks; empty where it has no ancestor.
-    within: Vec<Ticket>,
+    within: Box<[Ticket]>,
     /// Its parent, if that was in the queue when it was accepted; else [`EVERYBODY`].
     parent: Ticket,
     /// Whether it is only to be undone, which needs no place in its lane.
@@ -115,12 +122,12 @@ struct Queued {
 impl Queued {
     /// How many of its children may be under way at once.
     const fn at_once(&self) -> Option<u32> {
-        if self.closed { Some(0) } else { self.entry.at_once }
+        if self.closed { Some(0) } else { self.at_once }
     }
 
     /// Its places in line.
-    fn places(&self) -> impl Iterator<Item = lines::LinePlace> {
-        self.entry.locks.iter().enumerate().map(|(at, (resource, _))| lines::LinePlace {
+    fn places(&self) -> impl Iterator<Item = LinePlace> {
+        self.locks.iter().enumerate().map(|(at, (resource, _))| LinePlace {
             resource: *resource,
             within: self.within.get(at).copied().unwrap_or(EVERYBODY),
             ticket: self.ticket,
@@ -134,7 +141,7 @@ type Place = (Reverse<i32>, Ticket, Uid);
 /// The queue.
 #[derive(Debug, Default)]
 pub struct Queue {
-    lanes: BTreeMap<Text, LaneQueue>,
+    lanes: Lanes,
     /// Apart from the table, which moves all it holds whenever it grows.
     queued: HashMap<Uid, Box<Queued>>,
     /// Who holds or awaits a resource.
@@ -149,11 +156,11 @@ pub struct Queue {
 impl Queue {
     /// A queue with these lanes: name and width, all open.
     pub fn new<'a>(lanes: impl IntoIterator<Item = (&'a str, u32)>) -> Self {
-        let lanes = lanes
-            .into_iter()
-            .map(|(name, width)| (name.to_owned().into(), LaneQueue::new(width)))
-            .collect();
-        Self { lanes, ..Self::default() }
+        let mut queue = Self::default();
+        for (name, width) in lanes {
+            queue.lanes.find_or_open(&name.to_owned().into(), width);
+        }
+        queue
     }
 
     /// Takes an operation in, behind those on its resources. It is held until [`Queue::commit`].
@@ -171,25 +178,29 @@ impl Queue {
             let family = self.families.entry(parent).or_insert_with(|| Family::new(at_once));
             blocked += usize::from(!family.join(ticket, uid, entry.began));
         }
-        self.lane(&entry.lane).waiting += 1;
-        let tickets = within.iter().map(|(ticket, _)| *ticket).collect();
-        let mut queued = Queued {
-            entry,
+        for (at, (resource, mode)) in entry.locks.iter().enumerate() {
+            let (within, outer) = within.get(at).copied().unwrap_or((EVERYBODY, EVERYBODY));
+            let place = LinePlace { resource: *resource, within, ticket };
+            blocked += usize::from(!self.lines.join(place, outer, &entry, *mode));
+        }
+        let lane = self.lanes.find_or_open(&entry.lane, 1);
+        self.lanes[lane].waiting += 1;
+        let queued = Queued {
+            uid,
+            lane,
+            priority: entry.priority,
+            locks: entry.locks.into(),
+            ancestors: entry.ancestors.into(),
+            at_once: entry.at_once,
+            began: entry.began,
             stage: Stage::Held,
             ticket,
             blocked,
-            within: tickets,
+            within: within.iter().map(|(ticket, _)| *ticket).collect(),
             parent,
             cancelled: false,
             closed: false,
         };
-        let places: Vec<_> = queued.places().collect();
-        for (at, place) in places.into_iter().enumerate() {
-            let outer = within.get(at).map_or(EVERYBODY, |(_, outer)| *outer);
-            let (_, mode) = queued.entry.locks[at];
-            let turn = self.lines.join(place, outer, &queued.entry, mode);
-            queued.blocked += usize::from(!turn);
-        }
         self.queued.insert(uid, Box::new(queued));
     }
 
@@ -252,7 +263,7 @@ impl Queue {
         let queued = &self.queued;
         let passed = |uid| {
             let child = queued.get(&uid);
-            child.is_none_or(|it| it.stage.has_started() || it.cancelled || it.entry.began)
+            child.is_none_or(|it| it.stage.has_started() || it.cancelled || it.began)
         };
         for uid in family.close(passed) {
             self.step_back(uid);
@@ -267,13 +278,9 @@ impl Queue {
     pub fn give_up_place(&mut self, uid: Uid) -> Option<Lane> {
         let queued = self.queued.get_mut(&uid).filter(|it| it.stage == Stage::Running)?;
         queued.stage = Stage::Joining;
-        let name = queued.entry.lane.clone();
-        let lane = self.lane(&name);
+        let lane = &mut self.lanes[queued.lane];
         lane.waiting += 1;
-        if !lane.free_place() {
-            return None;
-        }
-        self.lanes().find(|lane| lane.name == name)
+        lane.free_place().then(|| Lane::from(&*lane))
     }
 
     /// An operation that waited for its children needs a place in its lane again.
@@ -295,23 +302,15 @@ impl Queue {
 
     /// The next operation to run, or to go on, which counts as running from now on.
     pub fn start(&mut self) -> Option<Turn> {
-        let (_, _, uid) = self.cancelled.pop_first().or_else(|| {
-            self.lanes
-                .values_mut()
-                .filter(|lane| lane.state == LaneState::Open && lane.running < lane.width)
-                .filter(|lane| !lane.ready.is_empty())
-                .min_by_key(|lane| lane.ready.first().copied())?
-                .ready
-                .pop_first()
-        })?;
+        let (_, _, uid) =
+            self.cancelled.pop_first().or_else(|| self.lanes.next()?.ready.pop_first())?;
         let queued = self.queued.get_mut(&uid)?;
         let turn = match queued.stage {
             Stage::Returning => Turn::GoOn(uid),
             _ => Turn::Start(uid),
         };
         queued.stage = Stage::Running;
-        let lane = queued.entry.lane.clone();
-        let lane = self.lane(&lane);
+        let lane = &mut self.lanes[queued.lane];
         lane.running += 1;
         lane.waiting -= 1;
         Some(turn)
@@ -321,11 +320,11 @@ impl Queue {
     /// its lane where that is paused now, because this was the last to drain from it.
     pub fn finish(&mut self, uid: Uid) -> Option<Lane> {
         let queued = self.queued.get(&uid).filter(|queued| queued.stage.has_started())?;
-        let drains = self.lanes.get(&queued.entry.lane)?.state == LaneState::Draining;
-        let draining = drains.then(|| queued.entry.lane.clone());
+        let lane = queued.lane;
+        let drains = self.lanes[lane].state == LaneState::Draining;
         self.remove(uid);
-        let name = draining?;
-        self.lanes().find(|lane| lane.name == name && lane.state == LaneState::Paused)
+        let lane = &self.lanes[lane];
+        (drains && lane.state == LaneState::Paused).then(|| lane.into())
     }
 
     /// Changes the priority of an operation that has not started. Says whether it could.
@@ -335,7 +334,7 @@ impl Queue {
         }
         self.step_back(uid);
         if let Some(queued) = self.queued.get_mut(&uid) {
-            queued.entry.priority = priority;
+            queued.priority = priority;
         }
         self.line_up(uid);
         true
@@ -344,20 +343,18 @@ impl Queue {
     /// Changes a lane. Gives it as it is then, if there is one of that name.
     pub fn change(&mut self, name: &str, change: LaneChange) -> Option<Lane> {
         let Lane { width, state, .. } = self.changed(name, change)?;
-        let lane = self.lanes.get_mut(name)?;
+        let number = self.lanes.find(name)?;
+        let lane = &mut self.lanes[number];
         (lane.width, lane.state) = (width, state);
-        self.changed(name, change)
+        Some(Lane::from(&*lane))
     }
 
     /// Sets a lane as it was left, at start.
     pub fn restore(&mut self, name: &str, width: u32, state: LaneState) {
-        let lane = self.lane(&name.to_owned().into());
+        let number = self.lanes.find_or_open(&name.to_owned().into(), 1);
+        let lane = &mut self.lanes[number];
         lane.width = width.clamp(1, WIDEST);
         lane.state = state;
-    }
-
-    fn lane(&mut self, name: &Text) -> &mut LaneQueue {
-        self.lanes.entry(name.clone()).or_insert_with(|| LaneQueue::new(1))
     }
 
     /// Puts an operation among those that start next, if it may.
@@ -366,27 +363,27 @@ impl Queue {
         if queued.blocked > 0 || !matches!(queued.stage, Stage::Waiting | Stage::Returning) {
             return;
         }
-        let (lane, place) = (queued.entry.lane.clone(), place(queued));
+        let place = place(queued);
         if queued.cancelled {
             self.cancelled.insert(place);
         } else {
-            self.lane(&lane).ready.insert(place);
+            self.lanes[queued.lane].ready.insert(place);
         }
     }
 
     /// Takes an operation from among those that start next.
     fn step_back(&mut self, uid: Uid) {
         let Some(queued) = self.queued.get(&uid) else { return };
-        let (lane, place) = (queued.entry.lane.clone(), place(queued));
+        let place = place(queued);
         self.cancelled.remove(&place);
-        self.lane(&lane).ready.remove(&place);
+        self.lanes[queued.lane].ready.remove(&place);
     }
 
     /// Takes an operation out and lets those behind it move up.
     fn remove(&mut self, uid: Uid) {
         self.step_back(uid);
         let Some(gone) = self.queued.remove(&uid) else { return };
-        let lane = self.lane(&gone.entry.lane);
+        let lane = &mut self.lanes[gone.lane];
         if gone.stage == Stage::Running {
             lane.free_place();
         } else {
@@ -420,5 +417,5 @@ impl Queue {
 }
 
 fn place(queued: &Queued) -> Place {
-    (Reverse(queued.entry.priority), queued.ticket, queued.entry.uid)
+    (Reverse(queued.priority), queued.ticket, queued.uid)
 }

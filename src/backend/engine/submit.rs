@@ -212,7 +212,10 @@ impl Engine {
                 ));
             }
         }
-        if let Some((holder, id)) = live.queue().uncovered(ancestors, &locks(spec, None, params)) {
+        if !ancestors.is_empty()
+            && let Some((holder, id)) =
+                live.queue().uncovered(ancestors, &locks(spec, None, params))
+        {
             let message = format!(
                 "{} needs {id}, which its parent {holder} does not hold likewise: they could wait \
                  for others that wait for them",

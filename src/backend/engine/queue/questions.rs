@@ -25,7 +25,7 @@ impl Queue {
         locks: &[(ResourceId, LockMode)],
     ) -> Option<(Uid, ResourceId)> {
         let mut queued = ancestors.iter().filter_map(|ancestor| self.queued.get(ancestor));
-        let holder = &queued.find(|it| !it.entry.locks.is_empty())?.entry;
+        let holder = queued.find(|it| !it.locks.is_empty())?;
         let covers = |(resource, mode): &(ResourceId, LockMode)| {
             holder.locks.iter().any(|(it, held)| {
                 it == resource && (*held == LockMode::Exclusive || *mode == LockMode::Shared)
@@ -59,7 +59,7 @@ impl Queue {
     /// A lane as a change would make it.
     #[must_use]
     pub fn changed(&self, name: &str, change: LaneChange) -> Option<Lane> {
-        let mut lane = self.lanes().find(|lane| lane.name == name)?;
+        let mut lane = Lane::from(&self.lanes[self.lanes.find(name)?]);
         match change {
             LaneChange::Pause => lane.state = LaneState::Paused,
             LaneChange::Resume => lane.state = LaneState::Open,
@@ -89,10 +89,10 @@ impl Queue {
             return None;
         }
         if self.is_kept_out(uid) {
-            return Some(Wait::Siblings { parent: *queued.entry.ancestors.first()? });
+            return Some(Wait::Siblings { parent: *queued.ancestors.first()? });
         }
-        let lane = self.lanes.get(&queued.entry.lane)?;
-        let name = queued.entry.lane.to_string();
+        let lane = Lane::from(&self.lanes[queued.lane]);
+        let name = lane.name;
         match lane.state {
             LaneState::Paused | LaneState::Draining => Some(Wait::LanePaused { lane: name }),
             LaneState::Open if lane.running >= lane.width => Some(Wait::LaneFull { lane: name }),
@@ -147,7 +147,7 @@ impl Queue {
 
     /// The resources an operation holds or awaits.
     pub fn locks(&self, uid: Uid) -> impl Iterator<Item = ResourceId> {
-        let locks = self.queued.get(&uid).map(|queued| queued.entry.locks.as_slice());
+        let locks = self.queued.get(&uid).map(|queued| &*queued.locks);
         locks.unwrap_or_default().iter().map(|(resource, _)| *resource)
     }
 
@@ -159,19 +159,13 @@ impl Queue {
 
     /// Every lane, by name.
     pub fn lanes(&self) -> impl Iterator<Item = Lane> {
-        self.lanes.iter().map(|(name, lane)| Lane {
-            name: name.to_string(),
-            width: lane.width,
-            state: lane.state,
-            running: lane.running,
-            waiting: lane.waiting,
-        })
+        self.lanes.by_name().map(Lane::from)
     }
 
     /// How many run and how many wait, in all lanes.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
-        self.lanes.values().fold((0, 0), |(running, waiting), lane| {
+        self.lanes.iter().fold((0, 0), |(running, waiting), lane| {
             (running + u64::from(lane.running), waiting + u64::from(lane.waiting))
         })
     }
