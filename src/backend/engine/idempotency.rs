@@ -15,7 +15,8 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::admission;
-use super::core::{Engine, run_to_completion};
+use super::completion::run_to_completion;
+use super::core::Engine;
 use super::storage::Keyed;
 use crate::domain::{Accepted, BackendError, Operation, Params, Reason, Refusal, Submit};
 

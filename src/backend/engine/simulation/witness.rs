@@ -103,12 +103,11 @@ impl Witness {
         self.ground.verdict.note((uid, state), String::new);
         let before = self.told.get(uid).map(|(state, ..)| *state);
         let may = match before {
-            // It may be called off, and that told, before its acceptance is heard of.
-            None => matches!(state, Pending | Cancel),
-            Some(Pending | Run) if operation.attempt > 0 && *state == Pending => true,
-            Some(Pending) => true,
+            None => *state == Pending,
+            Some(Pending) => *state != Done,
             Some(Run) => *state != Pending,
-            Some(Error) => matches!(state, Pending | Cancel),
+            // Its priority may have been changed while a relaunch was on its way in vain.
+            Some(Error) => matches!(state, Pending | Error | Cancel),
             Some(Done | Cancel) => false,
         };
         if !may {
