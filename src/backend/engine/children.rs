@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::control::Relaunching;
 use super::core::{Engine, Transaction};
-use super::journal::{Spawned, Stop};
+use super::journal::{Recorder as _, Spawned, Stop};
 use super::kind::Kind;
 use super::live::{Joining, Live};
 use super::notices::Notice;
@@ -131,8 +131,9 @@ impl Engine {
                 cancelled.map_err(|error| failed(&error))?;
             }
             tokio::select! {
-                () = changed.notified() => {}
+                biased;
                 () = self.paused() => return Err(Stop::Leaving),
+                () = changed.notified() => {}
             }
         }
     }
@@ -161,10 +162,11 @@ impl Engine {
     }
 
     /// Cancels the children of an operation that have not ended, each undone as itself, and waits
-    /// until they are. Those in `ERROR` only if `failed_too`.
+    /// until they are. Those in `ERROR` only if `failed_too`. A cancel that cannot be written is
+    /// tried again: nobody else would do it.
     ///
     /// # Errors
-    /// Says which could not be undone.
+    /// Says which could not be undone, or not be cancelled.
     pub(super) async fn cancel_children(
         self: &Arc<Self>,
         uid: Uid,
@@ -174,7 +176,7 @@ impl Engine {
         let meant = |child: &&Arc<Operation>| failed_too || child.state != State::Error;
         let children: Vec<Uid> =
             self.look(|live| live.children(uid).filter(meant).map(|child| child.uid).collect());
-        let cancelled = children.iter().map(|child| self.cancel_child(*child, None));
+        let cancelled = children.iter().map(|child| self.cancel_with_retry(*child, uid));
         for cancelled in join_all(cancelled).await {
             cancelled.map_err(|error| Failure::new(error.to_string()))?;
         }
@@ -189,6 +191,25 @@ impl Engine {
             })
         });
         left.map_or(Ok(()), |left| Err(Failure::new(left)))
+    }
+
+    /// Calls a child off when that can be written; its parent says what it waits for.
+    async fn cancel_with_retry(
+        self: &Arc<Self>,
+        child: Uid,
+        parent: Uid,
+    ) -> Result<(), BackendError> {
+        loop {
+            match self.cancel_child(child, None).await {
+                Err(error) if !matches!(error, BackendError::Refused(_)) => {
+                    if !self.may_write_again(parent, &error).await {
+                        return Err(error);
+                    }
+                    self.waits(parent, None);
+                }
+                done => return done,
+            }
+        }
     }
 
     /// Calls a child off. That it has ended meanwhile is no error.

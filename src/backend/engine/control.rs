@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use tokio::sync::OwnedMutexGuard;
 
 use super::admission;
-use super::core::{Engine, Transaction, run_to_completion};
+use super::completion::run_to_completion;
+use super::core::{Engine, Transaction};
 use super::ending::{Ending, Kept};
 use super::kind::{Kind, subject};
 use super::live::{End, Failed, Live, Open, Replaced};
@@ -56,9 +57,9 @@ impl Engine {
             let begun = open.may_have_begun() || !live.queue().awaits(uid);
             self.may_cancel(live, uid)?;
             if state != State::Error && begun {
-                let (updated, attempt) = (self.clock.now(), open.operation().attempt);
+                let updated = self.clock.now();
                 let change = Change::Cancelling { uid, updated };
-                return Ok((vec![change], Some(Cancelling::ToUndo(uid, attempt, updated))));
+                return Ok((vec![change], Some(Cancelling::ToUndo(uid, updated))));
             }
             let (changes, ending) = self.stage_end(live, uid, End::of(State::Cancel, why));
             Ok((changes, Some(Cancelling::AtOnce(ending))))
@@ -164,14 +165,13 @@ impl Engine {
 
     /// Changes the priority of an operation that has not started.
     async fn prioritise(self: &Arc<Self>, uid: Uid, priority: i32) -> Result<(), BackendError> {
-        let turn = self.turn.clone().lock_owned().await;
         let prioritised = self.transact(|live| {
             let Some(operation) = live.operation(uid) else { return Ok((Vec::new(), None)) };
             if !live.queue().awaits(uid) {
                 return Err(state_refusal(uid, operation.state, "it does not wait any more"));
             }
             let updated = self.clock.now();
-            let prioritising = Prioritising { uid, priority, updated, _turn: turn };
+            let prioritising = Prioritising { uid, priority, updated };
             Ok((vec![Change::Priority { uid, priority, updated }], Some(prioritising)))
         });
         match prioritised.await? {
@@ -226,8 +226,8 @@ impl Engine {
 enum Cancelling {
     /// It has done nothing.
     AtOnce(Ending),
-    /// This attempt of it has done something, or may have: since when it is to be undone.
-    ToUndo(Uid, u32, Timestamp),
+    /// It has done something, or may have: since when it is to be undone.
+    ToUndo(Uid, Timestamp),
 }
 
 impl Transaction for Cancelling {
@@ -236,10 +236,9 @@ impl Transaction for Cancelling {
     fn commit(self, engine: &Engine, live: &mut Live) -> Vec<Kept> {
         match self {
             Self::AtOnce(ending) => ending.commit(engine, live),
-            Self::ToUndo(uid, attempt, since) => {
-                if live.call_off(uid, attempt, since) {
-                    engine.publish_open(live, uid);
-                }
+            Self::ToUndo(uid, since) => {
+                live.call_off(uid, since);
+                engine.publish_open(live, uid);
                 Vec::new()
             }
         }
@@ -266,7 +265,7 @@ impl Transaction for Relaunching {
         live.written(self.uid);
         live.arrive(&self.replaced);
         engine.publish_open(live, self.uid);
-        for resource in self.replaced.living(live) {
+        for resource in self.replaced.put() {
             engine.publish_resource(resource);
         }
     }
@@ -276,13 +275,11 @@ impl Transaction for Relaunching {
     }
 }
 
-/// A priority on its way to the disk. One at a time, so that memory gets them in the order in which
-/// they were written.
+/// A priority on its way to the disk.
 struct Prioritising {
     uid: Uid,
     priority: i32,
     updated: Timestamp,
-    _turn: OwnedMutexGuard<()>,
 }
 
 impl Transaction for Prioritising {

@@ -6,30 +6,31 @@
 //! ```
 //!
 //! The lock is held for microseconds and never while waiting: changes are *sent* to the storage
-//! under it, which fixes their order, and awaited after. Events are published under it, so that
-//! they come in the order of what they tell.
+//! under it, which fixes their order, and awaited after. What comes of them is taken into memory in
+//! that order ([`sent`]), so that memory goes the way the disk has gone. Events are published under
+//! the lock, so that they come in the order of what they tell.
+
+mod sent;
 
 use std::fmt;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::domain::{
-    BackendError, BoxFuture, Catalogue, Fact, Operation, Resource, ResourceId, Uid,
-};
+use crate::domain::{BackendError, Catalogue, Fact, Operation, Resource, ResourceId, Uid};
 
 use super::asking::Asking;
 use super::clock::Clock;
+use super::completion::{RunToCompletion, run_to_completion};
 use super::event_bus::EventBus;
 use super::inventory::Inventory;
 use super::kind::{AdmissionContext, Kind, Kinds};
 use super::live::{Live, Run};
 use super::notices::{Notice, Notices, Watch};
 use super::storage::{Change, Changed, Health, Opened, Storage};
+use sent::{InTransit, Sent};
 
 /// The engine's own settings.
 pub struct Options {
@@ -60,12 +61,12 @@ pub struct Engine {
     pub(in crate::backend) events: EventBus,
     notices: Notices,
     health: watch::Receiver<Health>,
-    live: Mutex<Live>,
+    state: Mutex<EngineState>,
     execute: Execute,
     shown: fn(Resource) -> Resource,
     /// Idempotency keys whose requests are being answered.
     pub(super) asking: Asking,
-    /// Whose turn it is to change a lane or a priority.
+    /// Whose turn it is to change a lane.
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
     /// Tells operations that a lease has ended.
     pub(super) lease_ended: Notify,
@@ -79,6 +80,12 @@ pub struct Engine {
     pub(super) running: TaskTracker,
 }
 
+/// What the lock is for.
+struct EngineState {
+    live: Live,
+    in_transit: InTransit,
+}
+
 /// A change to what is in flight that is on its way to the disk.
 pub(super) trait Transaction: Send + 'static {
     /// What comes of it.
@@ -89,6 +96,13 @@ pub(super) trait Transaction: Send + 'static {
 
     /// It is not on disk: puts everything back as it was.
     fn roll_back(self, engine: &Engine, live: &mut Live);
+}
+
+/// A transaction of which everything is staged.
+enum Staged<T: Transaction> {
+    /// There was nothing to be written.
+    Committed(T::Output),
+    Sent(Arc<Sent<T>>),
 }
 
 /// One that may turn out to be none.
@@ -113,8 +127,9 @@ impl Engine {
         let Parts { options, kinds, clock, storage, opened } = parts;
         let kinds = Kinds::new(kinds);
         let life = u64::try_from(clock.now().as_millisecond()).unwrap_or(1);
+        let live = Live::new(&kinds, &options.lanes, opened);
         Self {
-            live: Mutex::new(Live::new(&kinds, &options.lanes, opened)),
+            state: Mutex::new(EngineState { live, in_transit: InTransit::default() }),
             kinds,
             health: storage.health(),
             storage,
@@ -140,7 +155,7 @@ impl Engine {
 
     /// Looks at what is in flight, at one moment.
     pub(in crate::backend) fn look<T>(&self, look: impl FnOnce(&Live) -> T) -> T {
-        look(&self.lock())
+        look(&self.lock().live)
     }
 
     /// Looks at the inventory.
@@ -175,49 +190,44 @@ impl Engine {
         self: &Arc<Self>,
         stage: impl FnOnce(&mut Live) -> Result<(Vec<Change>, T), BackendError>,
     ) -> RunToCompletion<Result<T::Output, BackendError>> {
-        let sent = {
-            let mut live = self.lock();
-            stage(&mut live).map(|(changes, transaction)| {
-                let sent = (!changes.is_empty()).then(|| {
-                    live.begin_write();
-                    self.storage.send(changes)
-                });
-                self.start_due(&mut live);
-                (transaction, sent)
-            })
+        let staged = {
+            let EngineState { live, in_transit } = &mut *self.lock();
+            let staged = stage(live).map(|(changes, transaction)| {
+                if changes.is_empty() {
+                    return Staged::Committed(transaction.commit(self, live));
+                }
+                Staged::Sent(in_transit.push(transaction, self.storage.send(changes)))
+            });
+            self.start_due(live);
+            staged
         };
         let engine = self.clone();
         run_to_completion(async move {
-            let (transaction, sent) = sent?;
-            let is_sent = sent.is_some();
-            let written = match sent {
-                Some(answer) => answer.await.unwrap_or_else(|_| Err(engine.health().error())),
-                None => Ok(()),
-            };
-            let mut live = engine.lock();
-            let result = match written {
-                Ok(()) => Ok(transaction.commit(&engine, &mut live)),
-                Err(error) => {
-                    transaction.roll_back(&engine, &mut live);
-                    Err(error)
-                }
-            };
-            if is_sent {
-                live.end_write();
+            match staged? {
+                Staged::Committed(output) => Ok(output),
+                Staged::Sent(sent) => sent.outcome(&engine).await,
             }
-            engine.start_due(&mut live);
-            result
         })
+    }
+
+    /// Takes in what the storage has answered, in the order in which that was sent.
+    fn take_in(self: &Arc<Self>) {
+        let EngineState { live, in_transit } = &mut *self.lock();
+        in_transit.take_in(self, live);
+        if in_transit.is_empty() {
+            live.free_unwritten();
+        }
+        self.start_due(live);
     }
 
     /// Changes what only memory knows, and is not worth a trip to the disk.
     pub(super) fn note<T>(&self, change: impl FnOnce(&mut Live) -> T) -> T {
-        change(&mut self.lock())
+        change(&mut self.lock().live)
     }
 
     /// Starts every operation whose turn it is.
     pub(in crate::backend) fn dispatch(self: &Arc<Self>) {
-        self.start_due(&mut self.lock());
+        self.start_due(&mut self.lock().live);
     }
 
     fn start_due(self: &Arc<Self>, live: &mut Live) {
@@ -234,8 +244,8 @@ impl Engine {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Live> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, EngineState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -383,13 +393,8 @@ impl Committing {
 impl Transaction for Committing {
     type Output = ();
 
-    fn commit(mut self, engine: &Engine, live: &mut Live) {
+    fn commit(self, engine: &Engine, live: &mut Live) {
         engine.unmark_sent(live, &self.changed);
-        // What is put may have been removed after that was sent, and heard of before.
-        self.changed.retain(|change| {
-            let put = change.put().filter(|id| self.makes != Some(*id));
-            put.is_none_or(|id| live.inventory().resource(id).is_some())
-        });
         engine.apply(live, &self.changed);
         if let Some(uid) = self.runs {
             live.run_recorded(uid);
@@ -398,37 +403,6 @@ impl Transaction for Committing {
 
     fn roll_back(self, engine: &Engine, live: &mut Live) {
         engine.unmark_sent(live, &self.changed);
-    }
-}
-
-/// Does work to its end even when nobody waits for it any more.
-pub(super) fn run_to_completion<T: Send + 'static>(
-    work: impl Future<Output = T> + Send + 'static,
-) -> RunToCompletion<T> {
-    RunToCompletion(Some(Box::pin(work)))
-}
-
-/// A future that goes on by itself when it is dropped half-way. Costs nothing when it is not.
-pub(super) struct RunToCompletion<T: Send + 'static>(Option<BoxFuture<'static, T>>);
-
-impl<T: Send + 'static> Future for RunToCompletion<T> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<T> {
-        let Some(work) = &mut self.0 else { return Poll::Pending };
-        let polled = work.as_mut().poll(cx);
-        if polled.is_ready() {
-            self.0 = None;
-        }
-        polled
-    }
-}
-
-impl<T: Send + 'static> Drop for RunToCompletion<T> {
-    fn drop(&mut self) {
-        if let (Some(rest), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(rest);
-        }
     }
 }
 

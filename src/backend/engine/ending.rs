@@ -99,7 +99,7 @@ impl Engine {
     }
 
     /// Waits before something is written again that could not be. Returns whether it may be.
-    async fn may_write_again(&self, uid: Uid, error: &BackendError) -> bool {
+    pub(super) async fn may_write_again(&self, uid: Uid, error: &BackendError) -> bool {
         if self.is_dead() {
             return false;
         }

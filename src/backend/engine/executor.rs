@@ -101,8 +101,10 @@ async fn run(engine: Arc<Engine>, run: Run) {
 }
 
 /// Undoes what an operation has begun. That it does is on disk before: a later life must not go on
-/// from steps that are undone. Returns what is left; `None`: the next life undoes it.
+/// from steps that are undone. So it comes after the record of whatever is still under way, which
+/// says that the operation runs. Returns what is left; `None`: the next life undoes it.
 async fn undo(engine: &Arc<Engine>, cx: &Context, stop: &Stop) -> Option<Vec<String>> {
+    cx.quiet().await;
     if cx.has_begun() && cx.undoing().is_none() {
         let why = match stop {
             Stop::Failed(failure) => failure.message.clone(),

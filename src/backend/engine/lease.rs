@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use crate::domain::{BackendError, Resource, ResourceId, Uid};
 
-use super::core::{Committing, Engine, run_to_completion};
+use super::completion::run_to_completion;
+use super::core::{Committing, Engine};
 use super::storage::Changed;
 
 /// A resource, for as long as this is held.

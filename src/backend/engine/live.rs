@@ -32,8 +32,6 @@ pub(in crate::backend) struct Live {
     last_uid: u64,
     /// Numbers below `last_uid` whose operations could not be written.
     unwritten: BTreeSet<Uid>,
-    /// How many changes are on their way to the disk whose answer somebody needs.
-    writing: usize,
     /// Resources whose removal is on its way to the disk. They are there until it is, and nothing
     /// new may be done with them.
     removing: BTreeSet<ResourceId>,
@@ -227,7 +225,6 @@ impl Live {
             families,
             last_uid: opened.last_uid,
             unwritten: BTreeSet::new(),
-            writing: 0,
             removing: BTreeSet::new(),
             putting: BTreeMap::new(),
             arriving: BTreeSet::new(),
@@ -430,9 +427,8 @@ impl Live {
 }
 
 impl Replaced {
-    /// What was put and is still there.
-    pub(super) fn living<'a>(&'a self, live: &'a Live) -> impl Iterator<Item = &'a Arc<Resource>> {
-        let put = self.0.iter().map(|(put, _)| put);
-        put.filter(|it| live.inventory.resource(it.id()).is_some())
+    /// What was put.
+    pub(super) fn put(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.0.iter().map(|(put, _)| put)
     }
 }

@@ -14,6 +14,7 @@ pub mod admission;
 mod asking;
 mod children;
 pub mod clock;
+mod completion;
 mod control;
 mod core;
 mod ending;

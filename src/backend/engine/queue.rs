@@ -17,8 +17,9 @@
 //!
 //! No wait goes in a circle: nobody waits for one accepted later in the same line; a descendant of
 //! one that holds anything needs nothing else but what it makes itself ([`Queue::uncovered`]), so
-//! it waits for none outside that hold; and who waits for children has no place that they could
-//! need.
+//! it waits for none outside that hold; who waits for children has no place that they could need;
+//! and where only so many siblings are under way at once, their own children need nothing that
+//! they do not hold, so that none waits for one that is not let in.
 
 mod family;
 mod lane;

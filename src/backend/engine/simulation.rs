@@ -17,6 +17,10 @@
 //! - what ends otherwise leaves nothing that was not said to be left;
 //! - nobody works with what another has for itself, or before one that asked for it earlier;
 //! - every event comes once, in order, and tells what could follow from the one before;
+//! - no child is on the disk without its parent and the record of it, or under way after it;
+//! - how far a parent is follows from how far its children are;
+//! - who asks again with the same key gets the same answer, and nothing is done twice for it;
+//! - what is pruned has ended, and nothing that is under way hangs on it;
 //! - memory, disk and events are one whenever everything is answered;
 //! - once nothing goes wrong any more, everything comes to rest.
 //!
@@ -26,6 +30,7 @@
 
 mod chance;
 mod disk;
+mod families;
 mod ground;
 mod kinds;
 mod life;

@@ -20,7 +20,8 @@ use crate::domain::{
 pub trait Storage: Send + Sync {
     /// Sends changes that belong together; the answer comes when they are on disk, or none of them
     /// is. The order of calls is the order of writing, also when nobody waits for the answer, and
-    /// changes are never on disk without all those sent before them.
+    /// changes are never on disk without all those sent before them that are written at all.
+    /// Answers may come in any order.
     fn send(&self, changes: Vec<Change>) -> Answer;
 
     /// Sends changes whose answer nobody needs: what follows them is acknowledged after them.

@@ -298,7 +298,7 @@ impl Transaction for Accepting {
         live.written(uid);
         live.arrive(&self.replaced);
         engine.publish_open(live, uid);
-        for resource in self.replaced.living(live) {
+        for resource in self.replaced.put() {
             engine.publish_resource(resource);
         }
         self.accepted

@@ -4,6 +4,7 @@
 mod children;
 mod journal;
 mod once;
+mod order;
 pub mod world;
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Parents and children among what is in flight: who has which, and how far those are for whom a
 //! parent waits.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tokio::sync::Notify;
@@ -24,7 +24,7 @@ struct Join {
     /// In the order in which they were asked for.
     all: Vec<Uid>,
     /// Those that are neither at their end nor in `ERROR`.
-    missing: HashSet<Uid>,
+    missing: BTreeSet<Uid>,
     /// Those at their end or in `ERROR`, as they stand there.
     settled: HashMap<Uid, Arc<Operation>>,
     /// How many of them there are of each state.

@@ -64,18 +64,11 @@ impl Live {
         self.put_back(replaced);
     }
 
-    /// Changes are on their way to the disk.
-    pub const fn begin_write(&mut self) {
-        self.writing += 1;
-    }
-
-    /// Changes that were on their way are answered and taken in. Once no others are, the numbers
-    /// of operations that could not be written are free, so that numbers have no gaps: before
-    /// that, what is on its way may be about such an operation, and not about the next of its
-    /// number.
-    pub fn end_write(&mut self) {
-        self.writing -= 1;
-        while self.writing == 0 && self.unwritten.remove(&Uid(self.last_uid)) {
+    /// Frees the numbers of operations that could not be written, so that numbers have no gaps.
+    /// Called when nothing is on its way to the disk: before that, what is on its way may be about
+    /// such an operation, and not about the next of its number.
+    pub fn free_unwritten(&mut self) {
+        while self.unwritten.remove(&Uid(self.last_uid)) {
             self.last_uid -= 1;
         }
     }
@@ -102,13 +95,11 @@ impl Live {
         Some((failed, self.put(put)))
     }
 
-    /// An operation that was queued again could not be written: it is as it was, unless somebody
-    /// called it off meanwhile.
+    /// An operation that was queued again could not be written: it is as it was.
     pub fn fail_again(&mut self, failed: Failed, replaced: Replaced) {
         let uid = failed.operation.uid;
-        if self.queue.withdraw(uid)
-            && let Some(open) = self.open.get_mut(&uid)
-        {
+        self.queue.withdraw(uid);
+        if let Some(open) = self.open.get_mut(&uid) {
             self.families.settle(&failed.operation);
             open.operation = failed.operation;
             open.params = failed.params;
@@ -125,13 +116,9 @@ impl Live {
         self.release(uid);
     }
 
-    /// An attempt of an operation is to be undone, and that is on disk. Returns whether there is
-    /// anything left to call off: it may have failed by itself before that was heard of.
-    pub fn call_off(&mut self, uid: Uid, attempt: u32, now: Timestamp) -> bool {
-        let is_on = |open: &&mut Open| {
-            open.operation.attempt == attempt && open.operation.state != State::Error
-        };
-        let Some(open) = self.open.get_mut(&uid).filter(is_on) else { return false };
+    /// An operation is to be undone, and that is on disk.
+    pub fn call_off(&mut self, uid: Uid, now: Timestamp) {
+        let Some(open) = self.open.get_mut(&uid) else { return };
         let operation = open.operation_mut();
         operation.cancelling = true;
         operation.updated = now;
@@ -139,7 +126,6 @@ impl Live {
             cancel.cancel();
         }
         self.queue.mark_cancelled(uid);
-        true
     }
 
     /// Changes the priority of an operation that has not started.

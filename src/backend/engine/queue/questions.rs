@@ -3,7 +3,7 @@
 use crate::domain::{Lane, LaneChange, LaneState, LockMode, ResourceId, Uid, Wait};
 
 use super::lines::EVERYBODY;
-use super::{Queue, Stage, Ticket, WIDEST};
+use super::{Queue, Queued, Stage, Ticket, WIDEST};
 
 impl Queue {
     /// The nearest of these ancestors that holds or awaits a resource, and within whose hold it
@@ -15,24 +15,36 @@ impl Queue {
             .map_or((EVERYBODY, EVERYBODY), |place| (place.ticket, place.within))
     }
 
-    /// The first of these locks that is not covered by what the nearest of these ancestors holds
-    /// that holds anything. With it, two families could wait for each other. What an operation
-    /// makes itself is not counted: nobody else can need it yet.
+    /// The first of these locks with which families could wait for each other in a circle, and whose
+    /// child may not have it: one that is not covered by what the nearest of these ancestors holds
+    /// that holds anything; and any at all where one that is no nearer than that lets only so many
+    /// of its children be under way at once, because then it would stand in line behind those that
+    /// are not let in before its own parent has ended. What an operation makes itself is not
+    /// counted: nobody else can need it yet.
     #[must_use]
     pub fn uncovered(
         &self,
         ancestors: &[Uid],
         locks: &[(ResourceId, LockMode)],
     ) -> Option<(Uid, ResourceId)> {
-        let mut queued = ancestors.iter().filter_map(|ancestor| self.queued.get(ancestor));
-        let holder = queued.find(|it| !it.locks.is_empty())?;
-        let covers = |(resource, mode): &(ResourceId, LockMode)| {
-            holder.locks.iter().any(|(it, held)| {
-                it == resource && (*held == LockMode::Exclusive || *mode == LockMode::Shared)
-            })
-        };
-        let uncovered = locks.iter().find(|lock| !covers(lock))?;
-        Some((holder.uid, uncovered.0))
+        let queued = ancestors.iter().filter_map(|ancestor| self.queued.get(ancestor));
+        let mut parent = None;
+        for Queued { uid, locks: held, at_once, .. } in queued.map(|it| &**it) {
+            if let (Some(parent), Some(_), Some((id, _))) = (parent, at_once, locks.first()) {
+                return Some((parent, *id));
+            }
+            if held.is_empty() {
+                parent.get_or_insert(*uid);
+                continue;
+            }
+            let covers = |(resource, mode): &(ResourceId, LockMode)| {
+                held.iter().any(|(it, held)| {
+                    it == resource && (*held == LockMode::Exclusive || *mode == LockMode::Shared)
+                })
+            };
+            return locks.iter().find(|lock| !covers(lock)).map(|(id, _)| (*uid, *id));
+        }
+        None
     }
 
     /// Whether an operation runs and has its place in its lane.

@@ -118,11 +118,17 @@ impl Model {
         });
     }
 
-    /// Whether a lock is missing among those of the nearest ancestor that has any.
+    /// Whether a lock is missing among those of the nearest ancestor that has any, or there are any
+    /// at all below siblings that are not all let in at once.
     fn uncovered(&self, entry: &QueueEntry) -> bool {
         let known = |uid: &Uid| self.known.iter().find(|it| it.entry.uid == *uid);
-        let mut ancestors = entry.ancestors.iter().filter_map(known);
-        let Some(holder) = ancestors.find(|it| !it.entry.locks.is_empty()) else { return false };
+        let ancestors: Vec<&Known> = entry.ancestors.iter().filter_map(known).collect();
+        let holder = ancestors.iter().position(|it| !it.entry.locks.is_empty());
+        let near = &ancestors[..holder.map_or(ancestors.len(), |at| at + 1)];
+        if near.iter().skip(1).any(|it| it.entry.at_once.is_some()) && !entry.locks.is_empty() {
+            return true;
+        }
+        let Some(holder) = holder.map(|at| ancestors[at]) else { return false };
         let covers = |(id, mode): &(ResourceId, LockMode)| {
             let held = holder.entry.locks.iter().find(|(held, _)| held == id);
             held.is_some_and(|(_, held)| *held == LockMode::Exclusive || *mode == LockMode::Shared)

@@ -114,9 +114,9 @@ impl SimulatedDisk {
     fn apply(&self, changes: &[Change]) {
         for change in changes {
             self.ground.verdict.note((), || format!("on disk: {change:?}"));
-            let applied = self.ground.platter().apply(change);
-            self.ground.verdict.check(applied);
         }
+        let applied = self.ground.platter().apply_all(changes);
+        self.ground.verdict.check(applied);
     }
 
     /// Answers, sooner or later: on a real box, callers come to themselves in any order.
@@ -226,12 +226,16 @@ impl Storage for SimulatedDisk {
         self.read(move |ground| ground.platter().operation(uid).cloned())
     }
 
-    /// Nobody in a simulation asks with a key.
     fn keyed(
         &self,
-        _: &str,
+        key: &str,
     ) -> BoxFuture<'static, Result<Option<(Operation, Params)>, BackendError>> {
-        self.read(|_| None)
+        let key = key.to_owned();
+        self.read(move |ground| {
+            let platter = ground.platter();
+            let found = platter.keyed(&key);
+            found.map(|(operation, request)| (operation.clone(), request.clone()))
+        })
     }
 
     fn children(&self, uid: Uid) -> BoxFuture<'static, Result<Vec<Operation>, BackendError>> {

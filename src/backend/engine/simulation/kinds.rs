@@ -4,13 +4,14 @@
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
-use crate::backend::engine::journal::{Context, StepContext, Stop};
-use crate::backend::engine::kind::{AdmissionContext, Kind};
+use crate::backend::engine::journal::{Context, JOIN, SPAWN, StepContext, Stop};
+use crate::backend::engine::kind::{AdmissionContext, ChildRules, Kind};
 use crate::domain::{
     BoxFuture, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Outcome,
     Params, Resource, Risk, Submit, Text,
 };
 
+use super::families;
 use super::ground::Ground;
 use super::outside::{Attempt, Locks};
 
@@ -77,8 +78,14 @@ pub(super) fn kinds(ground: &Arc<Ground>) -> Vec<Arc<dyn Kind>> {
         base("tick", "side", &["tick"]),
         base("fire", "side", &["fire", "note"]),
     ];
+    let families = families::KINDS.map(|(kind, lane, steps)| {
+        let spec = base(kind, lane, steps);
+        let spec = if kind == "renew" { on_thing(spec, alone) } else { spec };
+        let fields = spec.fields.into_iter().chain(families::fields()).collect();
+        OperationSpec { fields, ..spec }
+    });
     let kind = |spec| Arc::new(SimulatedKind { spec: Arc::new(spec), ground: ground.clone() });
-    specs.into_iter().map(|spec| kind(spec) as Arc<dyn Kind>).collect()
+    specs.into_iter().chain(families).map(|spec| kind(spec) as Arc<dyn Kind>).collect()
 }
 
 /// A kind.
@@ -96,14 +103,31 @@ impl Kind for SimulatedKind {
         Some(self.ground.thing(id, params.get("name")?.as_str()?, "waiting"))
     }
 
+    fn child_rules(&self, params: &Params) -> ChildRules {
+        families::child_rules(params)
+    }
+
     fn run(&self, cx: Context, params: &Params) -> BoxFuture<'static, Result<Outcome, Stop>> {
         let job = Arc::new(Job::new(self, &cx, params));
+        let asks = families::asks(params);
         // Where something is to be undone that nobody reaches then, that is only said.
         if !job.ground.outside().has_begun(job.attempt) && self.ground.chance.fault(10) {
             panic("before it began");
         }
         Box::pin(async move {
+            let mut children = Vec::new();
             for (number, name) in (1..).zip(&job.spec.steps) {
+                if name == SPAWN {
+                    children = families::spawn(&cx, asks.clone()).await?;
+                    continue;
+                }
+                if name == JOIN {
+                    let joined = cx.join_all(&children).await?;
+                    let uid = cx.uid();
+                    job.ground.verdict.check(families::joined(uid, &children, &joined));
+                    families::fails(uid, &joined)?;
+                    continue;
+                }
                 let (taken, undone) = (&job, job.clone());
                 let undo = move |_: StepContext| {
                     let job = undone.clone();

@@ -153,7 +153,12 @@ impl Life {
             all.partition(|(_, state)| *state == State::Error)
         });
         if !others.is_empty() {
-            self.ground.verdict.breach(format!("these do not come to rest: {others:?}"));
+            let waits = |(uid, state)| {
+                let wait = self.engine.look(|live| live.queue().wait_reason(uid));
+                format!("{uid} is {state} and waits for {wait:?}")
+            };
+            let others: Vec<String> = others.into_iter().map(waits).collect();
+            self.ground.verdict.breach(format!("no rest: {}", others.join(", ")));
         }
         let failed: Vec<Uid> = failed.into_iter().map(|(uid, _)| uid).collect();
         for uid in &failed {

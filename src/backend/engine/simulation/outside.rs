@@ -1,11 +1,13 @@
-//! What the simulated operations have really done, whatever the record says of it: no crash undoes
-//! any of it.
+//! What the simulated operations have really done, whatever the record says of it, and what people
+//! remember of their requests: no crash undoes any of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::backend::engine::journal::{JOIN, SPAWN};
 use crate::backend::engine::storage::RecordedStep;
-use crate::domain::{LockMode, Operation, ResourceId, State, StepState, Uid};
+use crate::domain::{LockMode, Operation, ResourceId, State, StepState, Submit, Uid};
 
+use super::chance::Chance;
 use super::platter::Platter;
 
 /// One attempt of an operation.
@@ -18,6 +20,9 @@ pub(super) struct Attempt {
 /// What an attempt holds.
 pub(super) type Locks = Vec<(ResourceId, LockMode)>;
 
+/// How many requests with a key people remember.
+const REMEMBERED: usize = 100;
+
 /// What is there.
 #[derive(Default)]
 pub(super) struct Outside {
@@ -28,6 +33,8 @@ pub(super) struct Outside {
     leased: BTreeSet<ResourceId>,
     /// Those that began to work since this was asked last.
     begun: Vec<(Attempt, Locks)>,
+    /// What was asked for with a key, and what the answer was.
+    asked: BTreeMap<String, (Submit, Option<Uid>)>,
 }
 
 impl Outside {
@@ -97,8 +104,12 @@ impl Outside {
         for (id, mode) in held {
             let users = self.users.entry(*id).or_default();
             let alone = |mode: &LockMode| *mode == LockMode::Exclusive;
-            let other =
-                users.iter().find(|(user, has)| **user != attempt && (alone(has) || alone(mode)));
+            // What a parent holds is its children's too.
+            let kin =
+                |user: &Attempt| platter.descends(uid, user.uid) || platter.descends(user.uid, uid);
+            let other = users
+                .iter()
+                .find(|(user, has)| **user != attempt && (alone(has) || alone(mode)) && !kin(user));
             if let Some((other, _)) = other {
                 return Err(format!("{attempt:?} and {other:?} both work with {id}"));
             }
@@ -143,7 +154,9 @@ impl Outside {
         let kept = there.iter().filter(|(of, _, left)| *of == attempt && !left).count();
         match state {
             State::Done => {
-                let of = |(step, _): &&RecordedStep| step.attempt == attempt.number;
+                let of = |(step, _): &&RecordedStep| {
+                    step.attempt == attempt.number && step.name != SPAWN && step.name != JOIN
+                };
                 let recorded = steps.filter(of).filter(|it| it.0.state == StepState::Done);
                 let recorded = recorded.count();
                 if recorded != kept {
@@ -163,6 +176,46 @@ impl Outside {
             }
         }
         Ok(())
+    }
+
+    /// Somebody asks for something with a key.
+    pub(super) fn remember(&mut self, submit: &Submit) {
+        if let Some(key) = &submit.key {
+            self.asked.entry(key.clone()).or_insert_with(|| (submit.clone(), None));
+            if self.asked.len() > REMEMBERED {
+                self.asked.pop_first();
+            }
+        }
+    }
+
+    /// A request that was made before, with its key.
+    pub(super) fn again(&self, chance: &Chance) -> Option<Submit> {
+        let at = chance.number(0, self.asked.len() as u64);
+        self.asked.values().nth(usize::try_from(at).ok()?).map(|(submit, _)| submit.clone())
+    }
+
+    /// A request with a key was accepted. Returns whether it is new.
+    ///
+    /// # Errors
+    /// When the answer is another one than before.
+    pub(super) fn answered(
+        &mut self,
+        key: &str,
+        uid: Uid,
+        platter: &Platter,
+    ) -> Result<bool, String> {
+        let stored = platter.keyed(key).map(|(operation, _)| operation.uid);
+        if stored.is_some_and(|stored| stored != uid) {
+            return Err(format!("{key} was answered with {uid}, and stands for {stored:?}"));
+        }
+        let Some((_, before)) = self.asked.get_mut(key) else { return Ok(stored.is_some()) };
+        match before.replace(uid) {
+            Some(before) if before == uid => Ok(false),
+            Some(before) if !platter.is_pruned(before) => {
+                Err(format!("{key} was answered with {before}, and then with {uid}"))
+            }
+            _ => Ok(true),
+        }
     }
 
     fn effects_of(&self, uid: Uid) -> Vec<(Attempt, u32, bool)> {

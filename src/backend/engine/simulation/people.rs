@@ -1,5 +1,5 @@
 //! People: they ask for operations, call them off, ask again, change priorities and lanes, and hang
-//! up when they please. A part of the backend leases things.
+//! up when they please. Parts of the backend lease things, and prune what has ended.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 use crate::backend::engine::Engine;
 use crate::domain::{BackendError, Control, LaneChange, Params, State, Submit, Uid};
 
+use super::families;
 use super::ground::Ground;
 use super::kinds::LANE_WIDTHS;
 
@@ -68,7 +69,8 @@ impl People {
                     self.control(Control::Priority { uid, priority });
                 }
             }
-            90..95 => self.lease(),
+            90..94 => self.lease(),
+            94 => self.prune(),
             _ => self.change_lane(),
         }
     }
@@ -99,24 +101,65 @@ impl People {
                 ("make", json!({ "name": name }))
             }
             (0..30, Some(one), _) => ("remove", json!({ "thing": one })),
-            (30..50, Some(one), _) => ("look", json!({ "thing": one })),
-            (50..75, Some(one), _) => ("change", json!({ "thing": one })),
-            (75..90, Some(one), Some(other)) => ("copy", json!({ "thing": one, "other": other })),
-            (90..95, ..) => ("fire", json!({})),
-            _ => ("tick", json!({})),
+            (30..45, Some(one), _) => ("look", json!({ "thing": one })),
+            (45..65, Some(one), _) => ("change", json!({ "thing": one })),
+            (65..80, Some(one), Some(other)) => ("copy", json!({ "thing": one, "other": other })),
+            (80..85, ..) => ("fire", json!({})),
+            (85..90, ..) => ("tick", json!({})),
+            _ => match families::request(chance, &things, true) {
+                Some(family) => return self.ask_for(family),
+                None => return,
+            },
         };
         let Json::Object(params) = params else { return };
+        self.ask_for(Submit { kind: kind.to_owned(), params, ..Submit::default() });
+    }
+
+    /// Asks for an operation, with a key perhaps, or for one that was asked for with a key before.
+    fn ask_for(&self, submit: Submit) {
+        let chance = &self.ground.chance;
         let priority = i32::try_from(chance.number(0, 5)).unwrap_or(0);
-        let submit = Submit { kind: kind.to_owned(), params, priority, ..Submit::default() };
+        let mut submit = Submit { priority, ..submit };
+        match chance.number(0, 10) {
+            0 => submit = self.ground.outside().again(chance).unwrap_or(submit),
+            1 | 2 => submit.key = Some(chance.number(0, 1_000_000).to_string()),
+            _ => {}
+        }
+        if submit.key.is_some() {
+            self.ground.outside().remember(&submit);
+        }
         let it = self.clone();
         self.ask(async move {
             it.ground.verdict.note((), || format!("asked for: {submit:?}"));
-            let accepted = it.engine.submit(submit).await?;
-            it.accepted.fetch_add(1, Ordering::Relaxed);
-            let uid = accepted.uid;
-            let is_kept = it.ground.platter().operation(uid).is_some();
-            it.promised(is_kept, || format!("{uid} is accepted"));
+            let key = submit.key.clone();
+            let uid = it.engine.submit(submit).await?.uid;
+            let platter = it.ground.platter();
+            let kept = platter.operation(uid).is_some() || platter.is_pruned(uid);
+            it.promised(kept, || format!("{uid} is accepted"));
+            let mut outside = it.ground.outside();
+            let is_new = match key {
+                Some(key) => outside.answered(&key, uid, &platter),
+                None => Ok(true),
+            };
+            drop((platter, outside));
+            if is_new.as_ref().is_ok_and(|is_new| *is_new) {
+                it.accepted.fetch_add(1, Ordering::Relaxed);
+            }
+            it.ground.verdict.check(is_new.map(drop));
             Ok(())
+        });
+    }
+
+    /// What ended long ago is forgotten.
+    fn prune(&self) {
+        let it = self.clone();
+        tokio::spawn(async move {
+            let prunable = it.ground.platter().prunable();
+            it.ground.sleep(2000).await;
+            if let Some(change) = prunable {
+                // What cannot be pruned now is pruned another time.
+                let _ = it.engine.storage.send(vec![change]).await;
+            }
         });
     }
 

@@ -1,13 +1,17 @@
 //! What is on the simulated disk: the tables of the store, as its statements would leave them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::backend::engine::storage::{Change, Opened, RecordedStep, StepChange};
-use crate::domain::{LaneState, Operation, Resource, ResourceId, State, StepState, Uid};
+use crate::backend::engine::journal::{SPAWN, Spawned};
+use crate::backend::engine::storage::{Change, Keyed, Opened, RecordedStep, StepChange};
+use crate::domain::{LaneState, Operation, Params, Resource, ResourceId, State, StepState, Uid};
 
 /// How many operations that have ended are kept.
-const ENDED: usize = 500;
+const KEPT: usize = 500;
+
+/// How many operations are pruned at once.
+const PRUNED: usize = 64;
 
 /// What survives a crash.
 #[derive(Default)]
@@ -20,20 +24,60 @@ pub(super) struct Platter {
     counters: BTreeMap<&'static str, u64>,
     lanes: BTreeMap<String, (u32, LaneState)>,
     last_uid: u64,
+    /// Who asked for which.
+    children: BTreeMap<Uid, BTreeSet<Uid>>,
+    /// What was asked for with a key.
+    keys: BTreeMap<String, (Uid, Params)>,
+    /// In the order in which they ended.
     ended: VecDeque<Uid>,
+    /// Up to which number operations are pruned, but for those that stay.
+    pruned: Uid,
 }
 
 impl Platter {
-    /// Makes a change.
+    /// Makes changes that belong together.
     ///
     /// # Errors
-    /// When it is one that nobody may ask for.
-    pub(super) fn apply(&mut self, change: &Change) -> Result<(), String> {
+    /// When they are such as nobody may ask for.
+    pub(super) fn apply_all(&mut self, changes: &[Change]) -> Result<(), String> {
+        changes.iter().try_for_each(|change| self.apply(change))?;
+        let spawned: Vec<Spawned> = changes.iter().find_map(spawn_record).unwrap_or_default();
+        for change in changes {
+            if let Change::Insert { operation, .. } = change
+                && operation.parent.is_some()
+                && !spawned.contains(&Spawned::Child(operation.uid))
+            {
+                return Err(format!("{} is a child, and no record says so", operation.uid));
+            }
+        }
+        for spawned in spawned {
+            if let Spawned::Child(uid) = spawned
+                && !self.operations.contains_key(&uid)
+            {
+                return Err(format!("{uid} is recorded as a child, and is not there"));
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, change: &Change) -> Result<(), String> {
         match change {
-            Change::Insert { operation, params, .. } => {
+            Change::Insert { operation, params, keyed } => {
                 let uid = operation.uid;
                 let operation = Operation { params: params.clone(), ..(**operation).clone() };
                 self.last_uid = self.last_uid.max(uid.0);
+                if let Some(Keyed { key, request }) = keyed
+                    && let Some((first, _)) = self.keys.insert(key.clone(), (uid, request.clone()))
+                {
+                    return Err(format!("{first} and {uid} were asked for with the key {key}"));
+                }
+                if let Some(parent) = operation.parent {
+                    self.children.entry(parent).or_default().insert(uid);
+                    let runs = |it: &Operation| it.state == State::Run;
+                    if !self.operations.get(&parent).is_some_and(runs) {
+                        return Err(format!("{uid} is a child of {parent}, which does not run"));
+                    }
+                }
                 if self.operations.insert(uid, operation).is_some() {
                     return Err(format!("{uid} is given out twice"));
                 }
@@ -53,7 +97,6 @@ impl Platter {
                 operation.cancelling &= *state == State::Run;
                 if state.is_end() {
                     self.ended.push_back(*uid);
-                    self.forget();
                 }
             }
             Change::Cancelling { uid, updated } => {
@@ -97,8 +140,10 @@ impl Platter {
             Change::Lane { name, width, state } => {
                 self.lanes.insert(name.clone(), (*width, *state));
             }
-            // What ended long ago is forgotten here by itself.
-            Change::Prune { .. } => {}
+            Change::Prune { uids, up_to } => {
+                self.pruned = self.pruned.max(*up_to);
+                return uids.iter().try_for_each(|uid| self.prune(*uid));
+            }
         }
         Ok(())
     }
@@ -117,7 +162,41 @@ impl Platter {
 
     /// The children of an operation, by number.
     pub(super) fn children(&self, uid: Uid) -> impl Iterator<Item = &Operation> {
-        self.operations.values().filter(move |it| it.parent == Some(uid))
+        let children = self.children.get(&uid).into_iter().flatten();
+        children.filter_map(|child| self.operations.get(child))
+    }
+
+    /// Whether an operation was asked for by another one, or by one that was, and so on.
+    pub(super) fn descends(&self, uid: Uid, from: Uid) -> bool {
+        let up = |uid: &Uid| self.operations.get(uid).and_then(|it| it.parent);
+        std::iter::successors(Some(uid), up).skip(1).any(|it| it == from)
+    }
+
+    /// What was asked for with a key, and what came with it.
+    pub(super) fn keyed(&self, key: &str) -> Option<(&Operation, &Params)> {
+        let (uid, request) = self.keys.get(key)?;
+        Some((self.operations.get(uid)?, request))
+    }
+
+    /// Whether there was an operation that was pruned.
+    pub(super) fn is_pruned(&self, uid: Uid) -> bool {
+        uid <= self.pruned && !self.operations.contains_key(&uid)
+    }
+
+    /// What is to be pruned next, as the store finds it.
+    pub(super) fn prunable(&self) -> Option<Change> {
+        let excess = self.ended.len().saturating_sub(KEPT).min(PRUNED);
+        let may_go = |uid: &&Uid| self.hangs_on(**uid).is_none();
+        let uids: Vec<Uid> = self.ended.iter().filter(may_go).take(excess).copied().collect();
+        let up_to = uids.iter().max().copied()?.max(self.pruned);
+        Some(Change::Prune { uids, up_to })
+    }
+
+    /// What is under way and needs an operation.
+    fn hangs_on(&self, uid: Uid) -> Option<Uid> {
+        let parent = self.operations.get(&uid).and_then(|it| self.operations.get(&it.parent?));
+        let mut kin = parent.into_iter().chain(self.children(uid));
+        kin.find(|it| !it.state.is_end()).map(|it| it.uid)
     }
 
     /// The operations that are not at their end.
@@ -154,17 +233,29 @@ impl Platter {
         step.is_some_and(|(step, _)| step.state == StepState::Done)
     }
 
-    /// Forgets what ended long ago, so that a long run needs no more room than a short one.
-    fn forget(&mut self) {
-        if self.ended.len() <= ENDED {
-            return;
+    /// Forgets an operation that has ended.
+    fn prune(&mut self, uid: Uid) -> Result<(), String> {
+        if let Some(other) = self.hangs_on(uid) {
+            return Err(format!("{uid} is pruned, and {other} needs it"));
         }
-        let Some(uid) = self.ended.pop_front() else { return };
-        self.operations.remove(&uid);
+        if let Some(it) = self.operations.remove(&uid).filter(|it| !it.state.is_end()) {
+            return Err(format!("{uid} is pruned, and is {it:?}"));
+        }
+        self.ended.retain(|ended| *ended != uid);
+        self.keys.retain(|_, (of, _)| *of != uid);
+        self.children.remove(&uid);
         let of = (uid, 0, 0)..=(uid, u32::MAX, u32::MAX);
         let steps: Vec<_> = self.steps.range(of).map(|(at, _)| *at).collect();
         for at in steps {
             self.steps.remove(&at);
         }
+        Ok(())
     }
+}
+
+/// What became of requests for children, where a change is the record of that.
+fn spawn_record(change: &Change) -> Option<Vec<Spawned>> {
+    let Change::Step(change) = change else { return None };
+    let is_done = change.step.name == SPAWN && change.step.state == StepState::Done;
+    serde_json::from_value(change.result.clone().filter(|_| is_done)?).ok()
 }

@@ -25,7 +25,7 @@ fn the_same_seed_is_the_same_run() {
     assert_ne!(run(11, 300).trace, run(12, 300).trace);
 }
 
-/// Each stands for a fault that it found before that was mended:
+/// Each stands for a fault that it found before that was mended, as the simulation was then:
 ///
 /// - 2: a later life went on from a step that an earlier one had undone
 /// - 3: a panic in an undo left an operation running for ever
@@ -33,9 +33,12 @@ fn the_same_seed_is_the_same_run() {
 /// - 48: what a lease put was in memory again after it had been removed
 /// - 61: the end of an operation that was never written ended the next of its number
 /// - 100: a lease put a thing on disk whose creation could not be written
+/// - 1: that a step was recorded took the mark from the disk that it was to be undone; and a child
+///   waited for one that was not let in before its own parent had ended
+/// - 3: a cancel that could not be written left a child running after its parent
 #[test]
 fn seeds_that_found_something_find_nothing() {
-    for seed in [2, 3, 32, 48, 61, 100] {
+    for seed in [1, 2, 3, 32, 48, 61, 100] {
         run(seed, 1000);
     }
 }

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How much of what led to a breach is kept.
-const LINES: usize = 400;
+const LINES: usize = 2000;
 
 /// What is put down of a run.
 #[derive(Default)]

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use futures_util::{FutureExt, StreamExt};
 
-use crate::backend::engine::Engine;
+use crate::backend::engine::{Engine, Live};
 use crate::domain::{
     Event, EventStream, Fact, LaneState, LockMode, Operation, ResourceId, State, Uid,
 };
 
+use super::families;
 use super::ground::Ground;
 use super::kinds::LANE_WIDTHS;
 use super::outside::{Attempt, Locks};
@@ -68,8 +69,13 @@ impl Witness {
                     continue;
                 };
                 let entry = self.engine.kinds.queue_entry(operation, open.params(), Vec::new());
-                if let Some(id) = both_need(&entry.locks, held) {
-                    return Err(format!("{attempt:?} works with {id} before {}", operation.uid));
+                // They stand in one line unless one of them stands within what its parent holds.
+                let line = |uid, id| within(live, uid, id);
+                let of = operation.uid;
+                let before = both_need(&entry.locks, held)
+                    .find(|id| line(of, *id) == line(attempt.uid, *id));
+                if let Some(id) = before {
+                    return Err(format!("{attempt:?} works with {id} before {of}"));
                 }
             }
             Ok(())
@@ -86,6 +92,9 @@ impl Witness {
         match fact {
             Fact::Operation(operation) => self.hear_operation(operation)?,
             Fact::Step { uid, .. } | Fact::Progress { uid, .. } => {
+                if let Fact::Progress { uid, progress } = fact {
+                    families::progress(*uid, progress, &self.ground.platter())?;
+                }
                 let told = self.told.get(uid);
                 let runs = told.is_some_and(|(state, ..)| *state == State::Run);
                 return runs
@@ -103,12 +112,11 @@ impl Witness {
         self.ground.verdict.note((uid, state), String::new);
         let before = self.told.get(uid).map(|(state, ..)| *state);
         let may = match before {
-            // It may be called off, and that told, before its acceptance is heard of.
-            None => matches!(state, Pending | Cancel),
-            Some(Pending | Run) if operation.attempt > 0 && *state == Pending => true,
-            Some(Pending) => true,
+            None => *state == Pending,
+            Some(Pending) => *state != Done,
             Some(Run) => *state != Pending,
-            Some(Error) => matches!(state, Pending | Cancel),
+            // Its priority may have been changed while a relaunch was on its way in vain.
+            Some(Error) => matches!(state, Pending | Error | Cancel),
             Some(Done | Cancel) => false,
         };
         if !may {
@@ -122,6 +130,13 @@ impl Witness {
         }
         if matches!(state, Done | Error | Cancel) {
             let platter = self.ground.platter();
+            let under_way = platter.children(*uid).find(|child| {
+                let told = self.told.get(&child.uid);
+                matches!(told, Some((Pending | Run, 0, false, _)))
+            });
+            if let Some(child) = under_way {
+                return Err(format!("{uid} is {state}, and its child {} is not", child.uid));
+            }
             return self.ground.outside().end(operation, platter.steps(*uid));
         }
         Ok(())
@@ -181,11 +196,20 @@ impl Witness {
     }
 }
 
-/// A resource that two need in ways that exclude each other.
-fn both_need(one: &[(ResourceId, LockMode)], other: &Locks) -> Option<ResourceId> {
+/// The resources that two need in ways that exclude each other.
+fn both_need<'a>(
+    one: &'a [(ResourceId, LockMode)],
+    other: &'a Locks,
+) -> impl Iterator<Item = ResourceId> + 'a {
     let excludes = |a: LockMode, b: LockMode| a == LockMode::Exclusive || b == LockMode::Exclusive;
-    let pair = one
-        .iter()
-        .find(|(id, mode)| other.iter().any(|(held, as_)| held == id && excludes(*mode, *as_)));
-    pair.map(|(id, _)| *id)
+    let both = one.iter().filter(move |(id, mode)| {
+        other.iter().any(|(held, as_)| held == id && excludes(*mode, *as_))
+    });
+    both.map(|(id, _)| *id)
+}
+
+/// The nearest of an operation's ancestors that holds or awaits a resource.
+fn within(live: &Live, uid: Uid, id: ResourceId) -> Option<Uid> {
+    let parent = live.operation(uid).and_then(|operation| operation.parent);
+    live.ancestors(parent).into_iter().find(|it| live.queue().concerns(*it, id))
 }

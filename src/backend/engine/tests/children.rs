@@ -263,6 +263,15 @@ async fn what_could_wait_in_a_circle_is_refused() {
     let ended = world.rest(uid).await.operation;
     let why = ended.comment.unwrap();
     assert!(why.contains("1 of 1 refused: use needs encoding/2, which its parent"), "{why}");
+    // Nor may what is asked for below siblings that are not let in all at once stand behind them.
+    let inner = asks("group", &json!({ "asks": [asks("use", &json!({ "thing": 2 }))] }));
+    let all = json!([inner, asks("use", &json!({ "thing": 2 }))]);
+    let outer = |at_once| json!({ "asks": all, "at_once": at_once });
+    let uid = world.submit("group", outer(json!(1))).await.unwrap().uid;
+    let why = world.rest(uid).await.operation.comment.unwrap();
+    assert!(why.contains("1 of 1 refused: use needs encoding/2, which its parent"), "{why}");
+    let uid = world.submit("group", outer(Json::Null)).await.unwrap().uid;
+    assert_eq!(world.rest(uid).await.operation.state, State::Done);
     // What it makes itself nobody else can need.
     let group = json!({ "asks": [asks("make", &json!({ "name": "new" }))], "thing": 1 });
     let uid = world.submit("group", group).await.unwrap().uid;

@@ -87,6 +87,10 @@ impl Script {
 pub struct HandClock(watch::Sender<Timestamp>);
 
 impl HandClock {
+    pub fn new() -> Self {
+        Self(watch::Sender::new(Timestamp::UNIX_EPOCH))
+    }
+
     pub fn advance(&self, seconds: i64) {
         self.0.send_modify(|now| *now += SignedDuration::from_secs(seconds));
     }
@@ -235,7 +239,7 @@ impl World {
     /// A world with `make` and `use`, and with these kinds.
     pub fn with(more: impl FnOnce(&Arc<Script>) -> Vec<Arc<dyn Kind>>) -> Self {
         let script = Arc::<Script>::default();
-        let clock = Arc::new(HandClock(watch::Sender::new(Timestamp::UNIX_EPOCH)));
+        let clock = Arc::new(HandClock::new());
         let kinds: Vec<_> = kinds(&script).into_iter().chain(more(&script)).collect();
         let dir = tempfile::tempdir().unwrap();
         let (store, engine) = open(&dir, &kinds, &clock);
