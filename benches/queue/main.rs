@@ -1,8 +1,8 @@
 //! How fast the queue is, beside SQLite itself in the same run, and what many pending operations
 //! cost.
 //!
-//! `cargo bench --bench queue` prints one line a figure; with `-- speed` or `-- pending` one half
-//! of them. Numbers from a shared machine are noisy: what counts is the ratio to the bare group
+//! `cargo bench --bench queue` prints one line a figure; with `-- speed`, `-- pending`, `-- batch`
+//! or `-- rows` a part of them. Numbers from a shared machine are noisy: what counts is the ratio to the bare group
 //! commit, measured in turns with ours.
 
 #![allow(
@@ -13,6 +13,7 @@
 
 mod batch;
 mod pending;
+mod rows;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -289,13 +290,16 @@ fn fresh() -> tempfile::TempDir {
 
 fn main() {
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let is_wanted = |half: &str| wanted.as_deref().is_none_or(|wanted| wanted == half);
+    let is_wanted = |part: &str| wanted.as_deref().is_none_or(|wanted| wanted == part);
     // First, while the memory of the process is its own.
     if is_wanted("pending") {
         pending::measure();
     }
     if is_wanted("batch") {
         batch::measure();
+    }
+    if is_wanted("rows") {
+        rows::measure();
     }
     if is_wanted("speed") {
         measure();

@@ -110,7 +110,7 @@ fn resident() -> f64 {
 }
 
 /// A backend that has looked at the box, with so many resources and the lane paused.
-async fn prepared(dir: &std::path::Path, resources: u64) -> Embedded {
+pub async fn prepared(dir: &std::path::Path, resources: u64) -> Embedded {
     let backend = start(dir);
     settled(&backend).await;
     submits(&backend, resources, make).await;

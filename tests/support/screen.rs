@@ -50,6 +50,13 @@ impl Screen {
         Self::start(place, columns, rows, command, environment)
     }
 
+    /// Opens another program than hostler, to compare with.
+    pub fn open_other(place: &Sandbox, columns: u16, rows: u16, program: &[&str]) -> Self {
+        let mut command = CommandBuilder::new(program[0]);
+        command.args(&program[1..]);
+        Self::start(place, columns, rows, command, &[])
+    }
+
     /// Opens a shell that does job control and leaves the terminal's modes alone, on a terminal of
     /// that size, with `hostler` in its path.
     pub fn open_shell(place: &Sandbox, columns: u16, rows: u16) -> Self {
