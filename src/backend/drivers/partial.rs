@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{FileType, FlockOperation, OFlags, flock};
 use uuid::Uuid;
 
 use crate::backend::state_files::beneath::Folder;
@@ -135,7 +135,7 @@ fn clear(parent: &Path, begins: &OsStr) -> io::Result<()> {
         let lock = folder.held().join(LOCK_FILE);
         match File::options().write(true).custom_flags(nofollow).open(lock) {
             Ok(lock) if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() => {
-                parent.remove_folder(&name)?;
+                remove(&parent, &name)?;
             }
             // Its maker ended before it was locked; it goes when it is empty.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -145,6 +145,19 @@ fn clear(parent: &Path, begins: &OsStr) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Removes a folder of ours. What tells it for ours goes last: one whose removal was cut short is
+/// known again.
+fn remove(parent: &Folder, name: &OsStr) -> io::Result<()> {
+    let folder = parent.folder(name)?;
+    for inner in folder.names()?.iter().filter(|inner| *inner != LOCK_FILE) {
+        match folder.found(inner)? {
+            Some(FileType::Directory) => folder.remove_folder(inner)?,
+            _ => folder.remove_file(inner)?,
+        }
+    }
+    parent.remove_folder(name)
 }
 
 #[cfg(test)]
@@ -160,14 +173,19 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // What cannot be removed now is removed by the next run.
-        let _ = fs::remove_dir_all(&self.folder);
+        if let (Some(parent), Some(name)) = (self.folder.parent(), self.folder.file_name()) {
+            // What cannot be removed now is removed by the next run.
+            let _ = Folder::at(parent).and_then(|parent| remove(&parent, name));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::mem::MaybeUninit;
     use std::os::unix::fs::symlink;
+
+    use rustix::fs::inotify;
 
     use super::*;
 
@@ -201,5 +219,29 @@ mod tests {
         fs::write(last.file("made"), "made").unwrap();
         last.publish("made").unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "made");
+    }
+
+    #[test]
+    fn what_tells_it_for_ours_goes_last() {
+        let home = tempfile::tempdir().unwrap();
+        let partial = Partial::begin(&home.path().join("x")).unwrap();
+        for name in 0..20 {
+            fs::write(partial.file(&name.to_string()), "").unwrap();
+            // Somewhere in the middle, also where a folder lists what is newest first.
+            if name == 10 {
+                fs::rename(partial.file(LOCK_FILE), partial.file("aside")).unwrap();
+                fs::rename(partial.file("aside"), partial.file(LOCK_FILE)).unwrap();
+            }
+        }
+        let changes = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
+        inotify::add_watch(&changes, &partial.folder, inotify::WatchFlags::DELETE).unwrap();
+        drop(partial);
+        let mut buffer = [const { MaybeUninit::uninit() }; 4096];
+        let mut changes = inotify::Reader::new(changes, &mut buffer);
+        let gone: Vec<_> = (0..21)
+            .map(|_| changes.next().unwrap().file_name().unwrap().to_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(gone[20], LOCK_FILE, "{gone:?}");
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
     }
 }

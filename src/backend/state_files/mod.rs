@@ -24,6 +24,8 @@ pub mod recover;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FileType;
+
 use crate::domain::{Disk, Encoding, Image, ResourceId, ResourceKind, Vm};
 
 use beneath::Folder;
@@ -59,11 +61,17 @@ pub fn number(name: &str) -> Option<u64> {
         .filter(|number| *number < BEYOND)
 }
 
+/// What is being made under a name beside its place: `7.qcow2` of `.7.qcow2.partial-…`.
+#[must_use]
+pub fn target(name: &str) -> Option<&str> {
+    let (target, unique) = name.strip_prefix('.')?.split_once(".partial-")?;
+    is_unique(unique).then_some(target)
+}
+
 /// Whether a name is that of a description or mark that was being written when its writer ended.
 #[must_use]
 pub fn is_unwritten(name: &str) -> bool {
-    name.starts_with('.')
-        && name.split_once(".json.partial-").is_some_and(|(_, unique)| is_unique(unique))
+    target(name).is_some_and(|target| target.ends_with(".json"))
 }
 
 /// Whether a text is what we make names unique with: 32 hexadecimal digits.
@@ -113,14 +121,35 @@ pub fn remove(state_dir: &Path, id: ResourceId) -> io::Result<()> {
     if id.kind != Disk::KIND {
         return folder.remove_folder(id.id.to_string());
     }
-    let begins = format!(".{}.qcow2.partial-", id.id);
+    remove_unfinished(state_dir, id)?;
+    folder.remove_file(format!("{}.qcow2", id.id))?;
+    folder.remove_file(format!("{}.json", id.id))
+}
+
+/// Removes what tools were still writing of a VM, disk or image when their operation ended or was
+/// killed. The caller knows by its mark that the place is that operation's.
+///
+/// # Errors
+/// When there is a link on the way, or whatever else the filesystem says.
+pub fn remove_unfinished(state_dir: &Path, id: ResourceId) -> io::Result<()> {
+    let place = state_dir.join(folder_of(id.kind));
+    let file = format!("{}.qcow2", id.id);
+    let (place, only) = match id.kind {
+        Disk::KIND => (place, Some(&*file)),
+        _ => (place.join(id.id.to_string()), None),
+    };
+    let folder = match Folder::beneath(state_dir, &place) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        folder => folder?,
+    };
     for name in folder.names()? {
-        if name.to_string_lossy().strip_prefix(&begins).is_some_and(is_unique) {
+        let shown = name.to_string_lossy();
+        let is_its = target(&shown).is_some_and(|it| only.is_none_or(|only| it == only));
+        if is_its && folder.found(&name)? == Some(FileType::Directory) {
             folder.remove_folder(&name)?;
         }
     }
-    folder.remove_file(format!("{}.qcow2", id.id))?;
-    folder.remove_file(format!("{}.json", id.id))
+    Ok(())
 }
 
 /// Raises counters above every number that is on disk, whoever put it there: so that what is made

@@ -169,7 +169,11 @@ fn keep_one(site: &Site, store: &Store, id: ResourceId) -> io::Result<Option<Mar
         return Ok(None);
     };
     match resource {
-        Some(resource) if description::is_whole(&resource) => Mark::remove(dir, id)?,
+        Some(resource) if description::is_whole(&resource) => {
+            // Before the mark, by which it is known for that operation's.
+            state_files::remove_unfinished(dir, id)?;
+            Mark::remove(dir, id)?;
+        }
         Some(_) => {}
         None => return Ok(Some(mark)),
     }
@@ -205,7 +209,8 @@ async fn sweep_one(site: &Site, id: ResourceId, mark: Mark, ours: bool) {
         Some(State::Cancel) if ours && id.kind == Image::KIND => return,
         Some(State::Cancel) => clear(site, id).await,
         // Made, and deleted since.
-        Some(State::Done) => Ok(()),
+        Some(State::Done) => state_files::remove_unfinished(&site.settings().state_dir, id)
+            .map_err(|error| Failure::io(format!("remove what is left of {id}"), &error)),
         _ => {
             let operation = mark.operation;
             tracing::warn!(
@@ -354,6 +359,40 @@ mod tests {
         harness.done("image_delete", json!({ "image": image.id })).await;
         harness.backend.resource_after().await;
         assert_eq!(marks(&harness), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn what_a_tool_left_unfinished_goes_before_its_mark() {
+        let mut harness = Harness::open();
+        let (vm, disk) = (harness.some_vm().await, harness.some_disk().await);
+        let made = harness.submit("disk_create", json!({ "name": "b", "size_mb": 20 })).await;
+        let made = harness.ends(made.unwrap().uid).await;
+        let gone = made.resource.unwrap().id;
+        harness.done("disk_delete", json!({ "disk": gone })).await;
+        harness.done("disk_purge", json!({ "disk": gone })).await;
+        let left = |target| format!("{target}.partial-{}", "0a".repeat(16));
+        let others = ["disks/.7.qcow2", "disks/.1.raw"].map(left);
+        let its = ["vms/1/.root.qcow2", "disks/.1.qcow2", "disks/.2.qcow2"].map(left);
+        let harness = harness
+            .restart_after(|dir| {
+                for name in its.iter().chain(&others) {
+                    fs::create_dir(dir.join(name)).unwrap();
+                    // Without what would tell it for ours: it was removed first.
+                    fs::write(dir.join(name).join("raw"), "").unwrap();
+                }
+                for (kind, id) in [(Vm::KIND, vm), (Disk::KIND, disk), (Disk::KIND, gone)] {
+                    Mark::from(&made).write(dir, ResourceId::new(kind, id)).unwrap();
+                }
+            })
+            .await;
+        harness.backend.resource_after().await;
+        assert_eq!(marks(&harness), [""; 0]);
+        for name in its {
+            assert!(!harness.dir().join(&name).exists(), "{name}");
+        }
+        for name in others {
+            assert!(harness.dir().join(&name).exists(), "{name} is nobody's we know");
+        }
     }
 
     #[tokio::test]

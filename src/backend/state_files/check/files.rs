@@ -11,7 +11,7 @@ use super::{Finding, Known};
 use crate::backend::state_files::beneath::Folder;
 use crate::backend::state_files::mark::{self, Mark};
 use crate::backend::state_files::{
-    ENCODINGS, FOLDERS, TRASH, description, folder_of, is_unique, is_unwritten, number,
+    ENCODINGS, FOLDERS, TRASH, description, folder_of, is_unwritten, number, target,
 };
 use crate::backend::watchers::timekeeper;
 
@@ -190,7 +190,9 @@ impl Walk<'_> {
         // After a kill a description may still lie where the disk was before.
         let lags = !self.strict && path == described && self.known.inventory.resource(id).is_some();
         let known = (ours && here) || lags;
-        if !known {
+        if target(name).is_some() {
+            self.finds(&path, "an operation left this behind", "remove it");
+        } else if !known {
             self.unknown(&path);
         }
     }
@@ -226,14 +228,10 @@ impl Walk<'_> {
             let name = name.to_string_lossy();
             for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
                 let found = entry.file_name().to_string_lossy().into_owned();
-                let Some((begin, unique)) =
-                    found.strip_prefix('.').and_then(|found| found.split_once(".partial-"))
-                else {
-                    continue;
-                };
+                let Some(begin) = target(&found) else { continue };
                 // Of a long name only the beginning is taken.
                 let of_it = begin == name || (begin.len() > 190 && name.starts_with(begin));
-                if of_it && is_unique(unique) {
+                if of_it {
                     self.finds(&entry.path(), "an encoding left this behind", "remove it");
                 }
             }
