@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use hostler::backend::drivers::{self, supervise};
-use hostler::backend::engine::store::damaged;
 use hostler::backend::{DirState, Embedded, find, operations, own};
 use hostler::cli::{self, Check, Cli, CliError, Command};
 use hostler::config::{self, Config, Origin};
@@ -409,20 +408,6 @@ async fn carry_out(
     until_lost(own, cli::run(command, session)).await
 }
 
-/// Whether every row of the store can be read.
-fn store(state_dir: &Path) -> Check {
-    let mend = "hostler goes on without them and leaves them as they are: restore a copy of \
-                hostler.db from before, or ask for help with the one you have";
-    match damaged(state_dir) {
-        Ok(rows) if rows.is_empty() => Check::good("store", "every row can be read"),
-        Ok(rows) => {
-            let rows: Vec<_> = rows.iter().map(ToString::to_string).collect();
-            Check::bad("store", rows.join("; "), mend)
-        }
-        Err(error) => Check::bad("store", error.to_string(), "see what it says"),
-    }
-}
-
 /// What this machine can do. Works without a backend, and with a configuration that does not.
 async fn doctor(cli: &Cli, read: &Read, json: bool) -> anyhow::Result<ExitCode> {
     let (config, origin) = match read {
@@ -440,13 +425,14 @@ async fn doctor(cli: &Cli, read: &Read, json: bool) -> anyhow::Result<ExitCode> 
         checks.retain(|check| check.name != "state directory");
         checks.push(Check::bad("state directory", error.to_string(), "hostler --state OTHER_DIR"));
     }
+    checks.extend(mending::odd(&place));
     checks.extend(mending::unknown(&place));
     checks.extend(mending::outdated(&place));
     let mut settings = place.settings();
     // What is tried out leaves nothing where there is nothing of ours yet.
     let scratch = match find(&place.state_dir) {
         Ok(DirState::Ours) => {
-            checks.push(store(&place.state_dir));
+            checks.push(mending::store(&place.state_dir));
             None
         }
         _ => Some(Scratch::new()?),

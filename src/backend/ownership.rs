@@ -13,10 +13,10 @@
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat, inotify};
@@ -26,10 +26,15 @@ use tokio::net::unix::pipe;
 
 use crate::backend::engine::store;
 use crate::backend::engine::store::known::Known;
+use crate::backend::engine::store::plain;
 use crate::domain::{BackendError, Result};
 
 /// The file that names the owner.
 const OWNER_FILE: &str = "hostler.lock";
+/// The most bytes that name an owner.
+const LONGEST_NAME: u64 = 32;
+/// The socket on which the owner is asked.
+pub const SOCKET: &str = "hostler.sock";
 /// By these a directory is known as ours. Both are there from the first moment on, or soon after.
 const OWN_FILES: [&str; 2] = [OWNER_FILE, store::FILE];
 /// What is mounted where, as we see it.
@@ -100,12 +105,19 @@ pub fn own(dir: &Path) -> Result<Option<Owned>> {
                 .map_err(|error| failed("close to others", dir, &error.into()))?;
         }
         let mut lock = plain(&fd, dir, OWNER_FILE, OFlags::RDWR | OFlags::CREATE)?;
+        let path = dir.join(OWNER_FILE);
+        if let Some(why) = why_nobodys(&lock).map_err(|error| failed("read", &path, &error))? {
+            return Err(BackendError::failed(plain::refusal(&path, &why)));
+        }
         // Held by an older hostler, which knows no other lock.
         if !locked(&lock).map_err(|error| failed("lock", dir, &error))? {
             return Ok(None);
         }
         // For people only: on a full disk nobody is named.
-        let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+        let _ = lock
+            .set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| writeln!(lock, "{}", std::process::id()));
         return Ok(Some(Owned { path: dir.to_owned(), dir: fd, lock }));
     }
 }
@@ -115,10 +127,41 @@ pub fn own(dir: &Path) -> Result<Option<Owned>> {
 pub fn owner(dir: &Path) -> Option<u32> {
     let (fd, _) = open(dir).ok()??;
     let mut text = String::new();
-    plain(&fd, dir, OWNER_FILE, OFlags::RDONLY).ok()?.take(32).read_to_string(&mut text).ok()?;
+    let lock = plain(&fd, dir, OWNER_FILE, OFlags::RDONLY).ok()?;
+    lock.take(LONGEST_NAME).read_to_string(&mut text).ok()?;
     let pid = text.trim().parse().ok()?;
     // It may have been killed, and another have come that could not write its name.
     Path::new("/proc").join(format!("{pid}")).exists().then_some(pid)
+}
+
+/// What has a name of the owner's in a state directory and is not what that keeps there, with how
+/// that is told.
+#[must_use]
+pub fn odd(dir: &Path) -> Vec<(PathBuf, String)> {
+    let mut odd = Vec::new();
+    // Whether the directory can be read is found elsewhere.
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let Some(name) =
+            name.to_str().filter(|name| name.trim_start_matches('.').starts_with("hostler."))
+        else {
+            continue;
+        };
+        let Ok(found) = std::fs::symlink_metadata(&path) else { continue };
+        let why = match name.trim_start_matches('.') {
+            SOCKET if found.file_type().is_socket() => None,
+            SOCKET => Some("is no socket".to_owned()),
+            _ => plain::why_foreign(&found),
+        };
+        let why = why.or_else(|| match name {
+            OWNER_FILE => why_nobodys(&File::open(&path).ok()?).ok()?,
+            store::RESERVE => store::why_no_reserve(&path),
+            _ => None,
+        });
+        odd.extend(why.map(|why| (path, why)));
+    }
+    odd.sort();
+    odd
 }
 
 impl Owned {
@@ -288,11 +331,22 @@ fn plain(fd: &OwnedFd, dir: &Path, name: &str, flags: OFlags) -> Result<File> {
         Err(rustix::io::Errno::LOOP | rustix::io::Errno::NXIO) => return Err(irregular(&path)),
         Err(error) => return Err(failed("use", &path, &error.into())),
     };
-    let found = stat(&file, &path)?;
-    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
-        return Err(irregular(&path));
+    let file = File::from(file);
+    let found = file.metadata().map_err(|error| failed("read", &path, &error))?;
+    match plain::why_foreign(&found) {
+        Some(why) => Err(BackendError::failed(plain::refusal(&path, &why))),
+        None => Ok(file),
     }
-    Ok(file.into())
+}
+
+/// Why what a lock holds is not ours to write over: anything but the number of a process.
+fn why_nobodys(lock: &File) -> io::Result<Option<String>> {
+    let mut text = Vec::new();
+    lock.take(LONGEST_NAME + 1).read_to_end(&mut text)?;
+    // It is not flushed: a power cut may leave zeros.
+    let ours = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'\n' | 0);
+    let is_ours = text.len() as u64 <= LONGEST_NAME && text.iter().all(ours);
+    Ok((!is_ours).then(|| "holds something else than the number of a process".to_owned()))
 }
 
 /// Takes the lock on a file or directory. Says whether it is ours now.
@@ -313,10 +367,7 @@ const fn is_same(one: &Stat, other: &Stat) -> bool {
 }
 
 fn irregular(path: &Path) -> BackendError {
-    BackendError::failed(format!(
-        "{} is no regular file, so hostler does not touch it; look what it is and move it away",
-        path.display()
-    ))
+    BackendError::failed(plain::refusal(path, "is no regular file"))
 }
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> BackendError {

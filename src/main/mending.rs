@@ -1,16 +1,56 @@
 //! What looks after a state directory itself: what is unknown in it, the deep check, a smaller
 //! database, and taking in again what a lost one knew.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 
 use hostler::backend::engine::store;
 use hostler::backend::state_files::check::{self, Finding};
-use hostler::backend::{DirState, Owned, drivers, find, own, state_files::recover as recovery};
+use hostler::backend::state_files::recover as recovery;
+use hostler::backend::{DirState, Owned, drivers, find, odd as odd_files, own};
 use hostler::cli::{self, Check};
 
 use super::Place;
+
+/// What mends a store that SQLite finds damaged.
+const DAMAGED: &str = "stop hostler, restore a copy of hostler.db, or move it away and run: \
+                       hostler recover";
+
+/// What has a name of hostler's own and is something else.
+pub(crate) fn odd(place: &Place) -> Vec<Check> {
+    let odd = odd_files(&place.state_dir).into_iter();
+    let told = odd.map(|(path, why)| {
+        Check::bad(
+            path.display().to_string(),
+            format!("it {why}"),
+            "look what it is and move it away",
+        )
+    });
+    told.collect()
+}
+
+/// Whether the store is whole, and every row of it can be read.
+pub(crate) fn store(state_dir: &Path) -> Check {
+    let mend = "hostler goes on without them and leaves them as they are: restore a copy of \
+                hostler.db from before, or ask for help with the one you have";
+    let found = store::Look::at(state_dir)
+        .and_then(|look| look.map_or(Ok(Vec::new()), |look| look.plain_damage()));
+    match found {
+        Ok(lines) if lines.is_empty() => {}
+        Ok(lines) => return Check::bad("store", lines.join("; "), DAMAGED),
+        Err(error) => return Check::bad("store", error.to_string(), "see what it says"),
+    }
+    match store::damaged(state_dir) {
+        Ok(rows) if rows.is_empty() => Check::good("store", "every row can be read"),
+        Ok(rows) => {
+            let rows: Vec<_> = rows.iter().map(ToString::to_string).collect();
+            Check::bad("store", rows.join("; "), mend)
+        }
+        Err(error) => Check::bad("store", error.to_string(), "see what it says"),
+    }
+}
 
 /// What lies in the state directory that its database does not know, where anything does.
 pub(crate) fn unknown(place: &Place) -> Option<Check> {

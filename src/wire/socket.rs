@@ -12,7 +12,7 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -277,12 +277,33 @@ fn listen(path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
     // Beside, then renamed: at no moment is there a socket in place that others may open.
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}"));
+    for place in [path, &beside] {
+        is_replaceable(place)?;
+    }
     remove(&beside)?;
-    let listener = UnixListener::bind(Address::of(&beside)?.path())?;
-    std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))?;
-    let made = place(&beside)?;
-    std::fs::rename(&beside, path)?;
-    Ok((listener, made))
+    let put = || {
+        let listener = UnixListener::bind(Address::of(&beside)?.path())?;
+        std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))?;
+        let made = place(&beside)?;
+        std::fs::rename(&beside, path)?;
+        Ok((listener, made))
+    };
+    // The error that matters is the first.
+    put().inspect_err(|_| _ = remove(&beside))
+}
+
+/// Refuses to replace what lies at a place unless it is a socket, or nothing is in it.
+fn is_replaceable(path: &Path) -> io::Result<()> {
+    let is_ours = match std::fs::symlink_metadata(path) {
+        Ok(found) => found.file_type().is_socket() || found.is_file() && found.len() == 0,
+        Err(error) if error.kind() == ErrorKind::NotFound => true,
+        Err(error) => return Err(error),
+    };
+    if is_ours {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(io::Error::other(format!("{path} is no socket; look what it is and move it away")))
 }
 
 /// Device and inode of what lies at a path.

@@ -74,6 +74,12 @@ pub fn is_unwritten(name: &str) -> bool {
     target(name).is_some_and(|target| target.ends_with(".json"))
 }
 
+/// Whether a name is that of a file of the owner's alone that was being written when it ended.
+#[must_use]
+pub fn is_owners(name: &str) -> bool {
+    target(name).is_some_and(|target| target.starts_with("hostler."))
+}
+
 /// Whether a text is what we make names unique with: 32 hexadecimal digits.
 #[must_use]
 pub fn is_unique(text: &str) -> bool {

@@ -261,6 +261,13 @@ pub(in crate::backend) fn clear_unwritten(state_dir: &Path) {
             }
         }
     };
+    if let Ok(top) = Folder::at(state_dir) {
+        for name in top.names().unwrap_or_default() {
+            if state_files::is_owners(&name.to_string_lossy()) {
+                let _ = top.remove_file(&name);
+            }
+        }
+    }
     for name in FOLDERS.iter().map(|(_, name)| *name).chain([TRASH]) {
         let Ok(folder) = Folder::beneath(state_dir, &state_dir.join(name)) else { continue };
         clear(&folder);

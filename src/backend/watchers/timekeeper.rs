@@ -78,9 +78,7 @@ impl Timekeeper {
     /// # Errors
     /// When it cannot be written.
     pub fn keep(&self, dir: &Path) -> io::Result<()> {
-        let new = dir.join(format!("{CLOCK_FILE}.new"));
-        std::fs::write(&new, serde_json::to_vec(self)?)?;
-        std::fs::rename(new, dir.join(CLOCK_FILE))
+        Folder::at(dir)?.write(CLOCK_FILE, &serde_json::to_vec(self)?)
     }
 
     /// Whether the clock was set since this was asked last.

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::{FILE, broken, file, recognise};
+use super::{FILE, broken, file, plain, recognise};
 use crate::domain::BackendError;
 
 /// The new file, until it is whole.
@@ -38,6 +38,7 @@ pub fn compact(dir: &Path) -> Result<Compacted, BackendError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     };
+    plain::check(&beside)?;
     remove().map_err(|error| cannot("remove", &error))?;
     let connection = file(&path)?;
     recognise(&connection, &path)?;

@@ -29,6 +29,7 @@ impl Look {
         if std::fs::metadata(&path).map_or(true, |file| file.len() == 0) {
             return Ok(None);
         }
+        super::are_plain(&path)?;
         // Without a log of changes there is nobody whose changes could be missed, and the files
         // that SQLite keeps beside an open store are not made.
         let at_rest = !dir.join(format!("{FILE}-wal")).exists();
@@ -87,8 +88,20 @@ impl Look {
     /// # Errors
     /// When it cannot be read.
     pub fn damage(&self) -> Result<Vec<String>, BackendError> {
+        self.check("PRAGMA integrity_check(20)")
+    }
+
+    /// The same in a fraction of the time: whether indexes agree with their tables is left out.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn plain_damage(&self) -> Result<Vec<String>, BackendError> {
+        self.check("PRAGMA quick_check(1)")
+    }
+
+    fn check(&self, pragma: &str) -> Result<Vec<String>, BackendError> {
         let ask = || {
-            let mut statement = self.connection.prepare("PRAGMA integrity_check(20)")?;
+            let mut statement = self.connection.prepare(pragma)?;
             let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
         };

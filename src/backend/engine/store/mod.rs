@@ -10,6 +10,7 @@ mod fault;
 pub mod known;
 mod look;
 mod numbers;
+pub mod plain;
 pub mod prune;
 pub mod reader;
 mod reserve;
@@ -31,11 +32,14 @@ pub use fault::{Fault, Faults, How};
 pub use look::Look;
 pub use numbers::{counter, is_pruned};
 pub use reader::Reader;
-pub use reserve::FILE as RESERVE;
+pub use reserve::{FILE as RESERVE, why_no_reserve};
 pub use writer::Writer;
 
 /// The file in the state directory.
 pub const FILE: &str = "hostler.db";
+
+/// What SQLite keeps beside it while it is open.
+pub const SIDE_FILES: [&str; 2] = ["hostler.db-wal", "hostler.db-shm"];
 
 /// Marks the file as hostler's (`PRAGMA application_id`): the letters `hstl`.
 const APPLICATION_ID: i32 = 0x6873_746c;
@@ -185,6 +189,7 @@ pub fn damaged(dir: &Path) -> Result<Vec<Damaged>, BackendError> {
     if !path.exists() {
         return Ok(Vec::new());
     }
+    are_plain(&path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = Connection::open_with_flags(&path, flags).and_then(|connection| {
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
@@ -200,8 +205,14 @@ fn connect(path: &Path) -> Result<Connection, BackendError> {
     Ok(connection)
 }
 
+/// Refuses a store of which a file is no plain one: SQLite would take that for a broken disk.
+fn are_plain(path: &Path) -> Result<(), BackendError> {
+    SIDE_FILES.iter().try_for_each(|name| plain::check(&path.with_file_name(name)))
+}
+
 /// Opens or makes the file, and writes nothing to it.
 fn file(path: &Path) -> Result<Connection, BackendError> {
+    are_plain(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;

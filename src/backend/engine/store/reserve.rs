@@ -5,11 +5,14 @@
 //! there is room for it and more.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, OFlags};
+use rustix::fs::FallocateFlags;
+
+use super::plain;
+use crate::domain::BackendError;
 
 /// The file in the state directory.
 pub const FILE: &str = "hostler.reserve";
@@ -32,8 +35,14 @@ pub(super) struct Reserve {
 
 impl Reserve {
     /// The reserve beside a store; made if there is room for it.
-    pub(super) fn beside(store: &Path) -> Self {
+    ///
+    /// # Errors
+    /// When something that is none lies in its place: it would be overwritten and removed.
+    pub(super) fn beside(store: &Path) -> Result<Self, BackendError> {
         let path = store.with_file_name(FILE);
+        if let Ok(Found::Foreign(why)) = look(&path) {
+            return Err(BackendError::failed(plain::refusal(&path, &why)));
+        }
         let held = match make(&path) {
             Ok(()) => true,
             Err(error) => {
@@ -42,15 +51,14 @@ impl Reserve {
                 false
             }
         };
-        Self { path, held }
+        Ok(Self { path, held })
     }
 
     /// Gives the room up for what must be written. Says whether there was any.
     pub(super) fn give_up(&mut self) -> bool {
-        self.held && {
-            self.held = false;
-            std::fs::remove_file(&self.path).is_ok()
-        }
+        std::mem::take(&mut self.held)
+            && matches!(look(&self.path), Ok(Found::Ours(_)))
+            && std::fs::remove_file(&self.path).is_ok()
     }
 
     /// Makes it again if there is room for it, and some beside it. Says whether there was.
@@ -65,34 +73,112 @@ impl Reserve {
     }
 }
 
+/// Why what lies where the reserve is kept is none; `None`: it is one, or nothing is there.
+#[must_use]
+pub fn why_no_reserve(path: &Path) -> Option<String> {
+    match look(path) {
+        Ok(Found::Foreign(why)) => Some(why),
+        Ok(Found::Nothing | Found::Ours(_)) => None,
+        Err(error) => Some(format!("cannot be looked at: {error}")),
+    }
+}
+
+/// What lies where the reserve is kept.
+enum Found {
+    Nothing,
+    Ours(File),
+    /// Something else, and how that is told.
+    Foreign(String),
+}
+
+/// Looks at what lies there. Of a reserve everything is zero, also of one that was begun.
+fn look(path: &Path) -> io::Result<Found> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) => {
+            if let Some(why) = plain::why_foreign(&found) {
+                return Ok(Found::Foreign(why));
+            }
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) => return Err(error),
+    }
+    let file = plain::open(path, File::options().read(true).write(true))?;
+    let mut content = Vec::new();
+    (&file).take(SIZE + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > SIZE || content.iter().any(|&byte| byte != 0) {
+        return Ok(Found::Foreign("holds something else than room".to_owned()));
+    }
+    Ok(Found::Ours(file))
+}
+
 /// Makes the file, or finds it made.
 fn make(path: &Path) -> io::Result<()> {
-    let made = (|| {
-        let mut options = File::options();
-        // Ours alone, like the store.
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        // Neither a link is followed nor a pipe waited for.
-        let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
-        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags);
-        let file = options.write(true).create(true).truncate(false).open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is no regular file"));
-        }
-        if file.metadata()?.blocks() * 512 >= SIZE {
-            return Ok(());
-        }
-        match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, SIZE) {
-            // Not every filesystem can.
-            Err(rustix::io::Errno::OPNOTSUPP) => {
-                io::copy(&mut io::Read::take(io::repeat(0), SIZE), &mut &file)?;
-                file.sync_all()
-            }
-            done => Ok(done?),
-        }
-    })();
+    let file = match look(path)? {
+        Found::Ours(file) => file,
+        Found::Nothing => plain::open(path, File::options().write(true).create_new(true))?,
+        Found::Foreign(why) => return Err(io::Error::other(plain::refusal(path, &why))),
+    };
+    let made = fill(&file);
     if made.is_err() {
         // What there is of it takes room that somebody else needs.
         let _ = std::fs::remove_file(path);
     }
     made
+}
+
+/// Has the room really allocated.
+fn fill(mut file: &File) -> io::Result<()> {
+    if file.metadata()?.blocks() * 512 >= SIZE {
+        return Ok(());
+    }
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, SIZE) {
+        // Not every filesystem can.
+        Err(rustix::io::Errno::OPNOTSUPP) => {
+            io::Seek::rewind(&mut file)?;
+            io::copy(&mut io::repeat(0).take(SIZE), &mut file)?;
+            file.sync_all()
+        }
+        done => Ok(done?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_reserve_is_written_to_or_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, path) = (dir.path().join("hostler.db"), dir.path().join(FILE));
+        let letter = dir.path().join("letter");
+        std::fs::write(&letter, "dear").unwrap();
+        let large = "x".repeat(5 << 20);
+        for content in ["dear", &large] {
+            std::fs::write(&path, content).unwrap();
+            let said = Reserve::beside(&store).err().unwrap().to_string();
+            assert!(said.contains(FILE) && said.contains("move it away"), "{said}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+        }
+        for (name, made) in [("hard", "ln"), ("soft", "ln -s")] {
+            std::fs::remove_file(&path).unwrap();
+            let mut words = made.split(' ');
+            let mut link = std::process::Command::new(words.next().unwrap());
+            assert!(link.args(words).arg(&letter).arg(&path).status().unwrap().success());
+            assert!(Reserve::beside(&store).is_err(), "{name}");
+            assert_eq!(std::fs::read_to_string(&letter).unwrap(), "dear");
+        }
+        std::fs::remove_file(&path).unwrap();
+        let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert!(Reserve::beside(&store).is_err() && path.exists());
+        drop(socket);
+        std::fs::remove_file(&path).unwrap();
+        // One that was begun is made whole; one that was replaced stays.
+        std::fs::write(&path, [0; 100]).unwrap();
+        let mut reserve = Reserve::beside(&store).unwrap();
+        assert!(reserve.held && path.metadata().unwrap().blocks() * 512 >= SIZE);
+        std::fs::write(&path, "dear").unwrap();
+        assert!(!reserve.give_up() && path.exists() && !reserve.refill());
+        std::fs::remove_file(&path).unwrap();
+        assert!(reserve.refill() && reserve.give_up() && !path.exists());
+    }
 }

@@ -64,7 +64,7 @@ impl Writer {
         let known = Known::at("database", &path).map_err(|error| {
             BackendError::failed(format!("cannot look at the store {}: {error}", path.display()))
         })?;
-        let (faults, reserve) = (Faults::of(&path), Reserve::beside(&path));
+        let (faults, reserve) = (Faults::of(&path), Reserve::beside(&path)?);
         let thread = move || {
             let health = &tell;
             let mut writer = Thread { connection, waiting, path, known, reserve, faults, health };

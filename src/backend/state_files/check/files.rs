@@ -8,10 +8,11 @@ use crate::domain::{
 };
 
 use super::{Finding, Known};
+use crate::backend::ownership;
 use crate::backend::state_files::beneath::Folder;
 use crate::backend::state_files::mark::{self, Mark};
 use crate::backend::state_files::{
-    ENCODINGS, FOLDERS, TRASH, description, folder_of, is_unwritten, number, target,
+    ENCODINGS, FOLDERS, TRASH, description, folder_of, is_owners, is_unwritten, number, target,
 };
 use crate::backend::watchers::timekeeper;
 
@@ -35,6 +36,7 @@ pub(super) fn unknown(known: &Known<'_>) -> Vec<PathBuf> {
 pub(super) fn check(known: &Known<'_>, strict: bool) -> Vec<Finding> {
     let mut walk = Walk { known, strict, findings: Vec::new() };
     walk.top();
+    walk.odd();
     walk.resources();
     walk.encodings();
     walk.beside_outputs();
@@ -71,10 +73,18 @@ impl Walk<'_> {
         let folders = FOLDERS.iter().map(|(_, name)| *name).chain([TRASH, ENCODINGS]);
         let ours: Vec<&str> = folders.chain(OURS).collect();
         for name in self.names(&dir) {
-            let unwritten = !self.strict && is_unwritten(&name);
-            if !ours.contains(&&*name) && !name.starts_with("hostler.") && !unwritten {
+            let unwritten = !self.strict && (is_unwritten(&name) || is_owners(&name));
+            let is_own = name.trim_start_matches('.') == ownership::SOCKET;
+            if !ours.contains(&&*name) && !name.starts_with("hostler.") && !unwritten && !is_own {
                 self.finds(&dir.join(name), "it is none of hostler's files", "move it away");
             }
+        }
+    }
+
+    /// What has a name of the owner's and is not what that keeps there.
+    fn odd(&mut self) {
+        for (path, why) in ownership::odd(self.known.dir()) {
+            self.finds(&path, format!("it {why}"), "look what it is and move it away");
         }
     }
 
