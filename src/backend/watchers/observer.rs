@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -84,8 +84,9 @@ struct Observer {
 impl Observer {
     async fn observe(&mut self, mut events: mpsc::Receiver<(u64, GuestEvent)>) {
         loop {
-            self.clock.follow(&self.site).await;
             let failed = self.look().await;
+            // Only now: looking takes a while, in which the clock may be set.
+            self.clock.follow(&self.site).await;
             let purge = self.purge().await;
             let clock = self.site.ports().clock.clone();
             tokio::select! {
@@ -219,8 +220,7 @@ impl Observer {
     /// Asks for the removal of every disk whose time in the trash is over. Gives when the next
     /// one's is.
     async fn purge(&mut self) -> Option<Timestamp> {
-        let keep = SignedDuration::from_hours(24 * i64::from(self.site.settings().trash_days));
-        let now = self.site.ports().clock.now();
+        let (keep, now) = (trash::kept_for(&self.site), self.clock.shown());
         let mut trashed: Vec<(u64, Timestamp)> = trash::disks(&self.site)
             .into_iter()
             .filter_map(|disk| Some((disk.id, disk.trashed?.checked_add(keep).ok()?)))

@@ -107,7 +107,7 @@ impl Pruner {
         let settings = site.settings();
         let keep_for = settings.keep_operations_days.map(days);
         self.follow_clock(site, keep_for).await?;
-        let now = site.ports().clock.now();
+        let now = self.keeper.wall();
         let oldest = keep_for.and_then(|keep| now.checked_sub(keep).ok());
         // Nothing is known to be older than the clock.
         let ended_before = oldest.filter(|at| self.believed.is_none_or(|since| since <= *at));

@@ -195,7 +195,7 @@ pub(in crate::backend) async fn run(site: Arc<Site>, watch: Watch, mut keeper: T
                 }
             }
         }
-        let wake = round(&site, &mut behind).await;
+        let wake = round(&site, keeper.wall(), &mut behind).await;
         let sleep = async {
             match wake {
                 Some(at) => site.ports().clock.until(at).await,
@@ -244,8 +244,7 @@ fn active(site: &Site) -> Vec<Task> {
 }
 
 /// Deals with every task once and says when there is something to do again.
-async fn round(site: &Site, behind: &mut HashMap<u64, Jump>) -> Option<Timestamp> {
-    let now = site.ports().clock.now();
+async fn round(site: &Site, now: Timestamp, behind: &mut HashMap<u64, Jump>) -> Option<Timestamp> {
     let mut wake: Option<Timestamp> = None;
     let tasks = active(site);
     behind.retain(|id, _| tasks.iter().any(|task| task.id == *id));

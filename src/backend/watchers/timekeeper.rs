@@ -81,6 +81,12 @@ impl Timekeeper {
         Folder::at(dir)?.write(CLOCK_FILE, &serde_json::to_vec(self)?)
     }
 
+    /// What the clock showed when it was looked at last.
+    #[must_use]
+    pub const fn wall(&self) -> Timestamp {
+        self.wall
+    }
+
     /// Whether the clock was set since this was asked last.
     pub fn look(&mut self, clock: &dyn Clock) -> Option<Jump> {
         let before = std::mem::replace(self, Self::new(clock));

@@ -1,9 +1,9 @@
 //! The trash and the clock: what lies there is removed when its time is over, which must not come
 //! sooner because somebody set the clock.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Site;
 use crate::backend::watchers::timekeeper::{Jump, Timekeeper};
@@ -12,8 +12,6 @@ use crate::domain::{Disk, DiskState, Resource, ResourceId};
 /// How far the trash follows a clock that is set.
 pub(super) struct Followed {
     keeper: Timekeeper,
-    /// The disks that were in the trash when the clock was looked at last.
-    seen: HashSet<u64>,
     /// By how much the clock was set, for the disks that are still to be told.
     owed: HashMap<u64, SignedDuration>,
     /// Whether this life has kept the time for the next one.
@@ -23,7 +21,13 @@ pub(super) struct Followed {
 impl Followed {
     /// Follows from where an earlier life left the clock.
     pub(super) fn new(keeper: Timekeeper) -> Self {
-        Self { keeper, seen: HashSet::new(), owed: HashMap::new(), kept: false }
+        Self { keeper, owed: HashMap::new(), kept: false }
+    }
+
+    /// What the clock showed when it was looked at last. By that, nothing has become old because
+    /// the clock was set since.
+    pub(super) fn shown(&self) -> Timestamp {
+        self.keeper.wall()
     }
 
     /// Whether the time since when a disk is in the trash can be believed.
@@ -36,19 +40,15 @@ impl Followed {
     /// then the age begins anew rather than that anything is removed too early.
     pub(super) async fn follow(&mut self, site: &Site) {
         let disks = disks(site);
-        if !self.kept {
-            self.seen = disks.iter().map(|disk| disk.id).collect();
-        }
         let jump = self.keeper.look(&*site.ports().clock);
         if let Some(jump) = jump {
             for disk in &disks {
-                if let Some(by) = self.moves(jump, disk) {
+                if let Some(by) = moves(jump, disk, kept_for(site)) {
                     *self.owed.entry(disk.id).or_default() += by;
                 }
             }
         }
-        self.seen = disks.iter().map(|disk| disk.id).collect();
-        self.owed.retain(|disk, _| self.seen.contains(disk));
+        self.owed.retain(|id, _| disks.iter().any(|disk| disk.id == *id));
         for disk in disks {
             if let Some(by) = self.owed.get(&disk.id).copied()
                 && tell(site, disk.id, by).await
@@ -58,17 +58,6 @@ impl Followed {
         }
         if jump.is_some() || !self.kept {
             self.keep(site);
-        }
-    }
-
-    /// How far a disk's time moves with the clock.
-    fn moves(&self, jump: Jump, disk: &Disk) -> Option<SignedDuration> {
-        if jump.is_ahead() {
-            // Not beyond now, where a disk came into the trash after the clock was set.
-            disk.trashed.map(|trashed| jump.to.duration_since(jump.from.max(trashed)))
-        } else {
-            // One that came after the clock was set back has the right time already.
-            self.seen.contains(&disk.id).then(|| jump.by())
         }
     }
 
@@ -84,6 +73,25 @@ impl Followed {
     }
 }
 
+/// How far a disk's time moves with the clock, where disks are kept for so long. None is too old
+/// at once by that: then its age begins anew.
+fn moves(jump: Jump, disk: &Disk, keep: SignedDuration) -> Option<SignedDuration> {
+    let trashed = disk.trashed?;
+    let anew = jump.to.duration_since(trashed);
+    let by = if jump.is_ahead() {
+        // Not beyond now, where a disk came into the trash after the clock was set.
+        jump.to.duration_since(jump.from.max(trashed))
+    } else if trashed > jump.to {
+        jump.by().min(anew)
+    } else {
+        // It may have come after the clock was set back, and what is known of the clock before may
+        // be wrong.
+        SignedDuration::ZERO
+    };
+    let by = if anew - by < keep { by } else { anew };
+    (!by.is_zero()).then_some(by)
+}
+
 /// Moves the time since when a disk is in the trash. Says whether that was done: not while an
 /// operation holds it.
 async fn tell(site: &Site, id: u64, by: SignedDuration) -> bool {
@@ -97,6 +105,11 @@ async fn tell(site: &Site, id: u64, by: SignedDuration) -> bool {
         tracing::warn!(%id, %error, "its time in the trash is not right yet");
     }
     told.is_ok()
+}
+
+/// For how long a disk is kept in the trash.
+pub(super) fn kept_for(site: &Site) -> SignedDuration {
+    SignedDuration::from_hours(24 * i64::from(site.settings().trash_days))
 }
 
 /// The disks in the trash.
@@ -121,6 +134,61 @@ mod tests {
     use crate::backend::ports::{GuestEvent, GuestStatus};
     use crate::backend::testing::harness::Harness;
     use crate::domain::{Disk, Fact, Vm};
+
+    /// What is left of a disk's age by a clock that is set, in days: from day, to day, trashed on.
+    fn age(from: i64, to: i64, trashed: i64) -> i64 {
+        let day = |day| Timestamp::from_second(day * 86_400).unwrap();
+        let jump = Jump { from: day(from), to: day(to), proven: true };
+        let disk = Disk {
+            id: 1,
+            name: "data".to_owned(),
+            state: DiskState::Trashed,
+            size_mb: 1,
+            fstype: crate::domain::FsType::None,
+            format: crate::domain::DiskFormat::Qcow2,
+            path: "/x".into(),
+            vm: None,
+            created: day(0),
+            trashed: Some(day(trashed)),
+        };
+        let by = moves(jump, &disk, SignedDuration::from_hours(24 * 7)).unwrap_or_default();
+        jump.to.duration_since(day(trashed) + by).as_hours() / 24
+    }
+
+    #[test]
+    fn no_jump_makes_a_disk_too_old() {
+        assert_eq!(age(100, 3100, 98), 2, "the age is the time that passed");
+        assert_eq!(age(3100, 100, 3098), 2, "and stays that when the clock is set right");
+        assert_eq!(age(3100, 100, 3200), 0);
+        // What was kept of the clock is of another life than the record.
+        assert_eq!(age(3100, 100, 99), 1);
+        assert_eq!(age(3100, 100, 101), 0);
+        assert_eq!(age(3100, 100, 90), 0);
+        // Nobody saw the time pass in which it became too old.
+        assert_eq!(age(108, 3100, 100), 0);
+    }
+
+    #[tokio::test]
+    async fn a_clock_file_that_is_ahead_purges_nothing() {
+        let mut harness = Harness::open();
+        let disk = harness.some_disk().await;
+        harness.done("disk_delete", json!({ "disk": disk })).await;
+        let trashed = harness.disk(disk).await.trashed;
+        let ahead = harness.fake.clone();
+        let mut harness = harness
+            .restart_after(|dir| {
+                ahead.sets_clock(SignedDuration::from_hours(24 * 3650));
+                Timekeeper::new(&*ahead.ports().clock).keep(dir).unwrap();
+                ahead.sets_clock(SignedDuration::from_hours(-24 * 3650));
+            })
+            .await;
+        // Whatever the observer does first, it has done when this is seen.
+        let vm = harness.some_vm().await;
+        harness.fake.becomes(vm, GuestStatus::Paused, GuestEvent::Paused);
+        harness.becomes(ResourceId::new(Vm::KIND, vm), |it| it.state() == "paused").await;
+        let disk = harness.disk(disk).await;
+        assert_eq!((disk.state, disk.trashed), (DiskState::Trashed, trashed));
+    }
 
     #[tokio::test]
     async fn nothing_is_purged_because_the_clock_was_set() {
