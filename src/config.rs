@@ -16,6 +16,7 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -133,19 +134,50 @@ impl Origin {
     }
 }
 
+/// Where a configuration is read from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigSources {
+    /// The files, the stronger one last.
+    pub files: Vec<PathBuf>,
+    /// Whether they were named, and so must be there.
+    pub named: bool,
+}
+
+impl ConfigSources {
+    /// Returns the file that was named, or else the default places.
+    #[must_use]
+    pub fn of(named: Option<&Path>) -> Self {
+        let absolute = |file: &Path| std::path::absolute(file).unwrap_or(file.to_owned());
+        match named {
+            Some(file) => Self { files: vec![absolute(file)], named: true },
+            None => Self { files: default_files(), named: false },
+        }
+    }
+}
+
 impl Config {
     /// Reads `explicit` alone, or else the files in the default places that exist.
     ///
     /// # Errors
     /// When a file cannot be read (`explicit` must exist), or says something it must not.
     pub fn load(explicit: Option<&Path>) -> Result<(Self, Origin), ConfigError> {
+        Self::read(&ConfigSources {
+            files: explicit.map_or_else(default_files, |file| vec![file.to_owned()]),
+            named: explicit.is_some(),
+        })
+    }
+
+    /// Reads what there is at these places.
+    ///
+    /// # Errors
+    /// When a file cannot be read (one that was named must exist), or says something it must not.
+    pub fn read(sources: &ConfigSources) -> Result<(Self, Origin), ConfigError> {
         let mut config = Self::default();
         let mut origin = Origin::default();
-        let files = explicit.map_or_else(default_files, |file| vec![file.to_owned()]);
-        for file in files {
-            match read(&file) {
-                Ok(text) => config.merge(&file, &text, &mut origin)?,
-                Err(error) if explicit.is_none() && error.kind() == io::ErrorKind::NotFound => {}
+        for file in &sources.files {
+            match read(file) {
+                Ok(text) => config.merge(file, &text, &mut origin)?,
+                Err(error) if !sources.named && error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     return Err(ConfigError(format!("cannot read {}: {error}", file.display())));
                 }

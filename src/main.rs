@@ -1,5 +1,7 @@
 //! Parse, wire, run: with what is below `main/`, the only room that sees every other.
 
+#[path = "main/configured.rs"]
+mod configured;
 #[path = "main/log.rs"]
 mod log;
 #[path = "main/mending.rs"]
@@ -158,7 +160,7 @@ async fn console(place: &Place) -> anyhow::Result<ExitCode> {
                 (Some((embedded.clone(), serving)), Arc::new(embedded))
             }
             Reached::Other(client) => {
-                place.log()?;
+                place.log(&place.config)?;
                 place.look_after(&client);
                 (None, Arc::new(client))
             }
@@ -300,7 +302,6 @@ async fn serve(place: &Place, take_over: bool) -> anyhow::Result<ExitCode> {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    place.log()?;
     let embedded = place.start(owned)?;
     let serving = Serving::start(&embedded, place)?;
     // Only systemd wants to know, and only where it started us.
@@ -425,6 +426,7 @@ async fn doctor(cli: &Cli, read: &Read, json: bool) -> anyhow::Result<ExitCode> 
         checks.retain(|check| check.name != "state directory");
         checks.push(Check::bad("state directory", error.to_string(), "hostler --state OTHER_DIR"));
     }
+    checks.extend(configured::check(&place));
     checks.extend(mending::odd(&place));
     checks.extend(mending::unknown(&place));
     checks.extend(mending::outdated(&place));

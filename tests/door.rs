@@ -7,6 +7,8 @@
     reason = "a test that cannot go on has failed; clippy knows only the test functions themselves"
 )]
 
+#[path = "door/configured.rs"]
+mod configured;
 #[path = "door/files.rs"]
 mod files;
 #[path = "support/hostler.rs"]

@@ -23,7 +23,8 @@ pub struct Cli {
     /// Where everything is kept.
     #[arg(long, value_name = "DIR", env = "HOSTLER_STATE", global = true)]
     pub state: Option<PathBuf>,
-    /// The configuration file, read instead of those in the default places.
+    /// The configuration file, read instead of those in the default places. A backend that was
+    /// served once keeps the one `hostler serve` had.
     #[arg(long, value_name = "FILE", env = "HOSTLER_CONFIG", global = true)]
     pub config: Option<PathBuf>,
     /// Show everything, ask for nothing.
@@ -41,7 +42,7 @@ const STATUSES: &str = "Exit status: 0 done, 1 failed or refused, 2 not written 
 /// and `main` answers it before anything is read.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Run the backend without a console.
+    /// Run the backend without a console; its configuration is the state directory's from then on.
     Serve {
         /// Wait for the hostler that is leaving to let go of the state directory.
         #[arg(long, hide = true)]

@@ -8,12 +8,12 @@ use anyhow::Context as _;
 use hostler::backend::drivers;
 use hostler::backend::settings::Settings;
 use hostler::backend::{DirState, Embedded, Nothing, Owned, find, operations, own, owner};
-use hostler::cli::Cli;
-use hostler::config::{self, Config, Origin};
+use hostler::cli::{Cli, Command};
+use hostler::config::{self, Config, ConfigSources, Origin};
 use hostler::domain::{Backend, BackendError, Catalogue};
 use hostler::wire::{client::Client, native};
 
-use super::{SERVE_TIMEOUT, log};
+use super::{SERVE_TIMEOUT, configured, log};
 
 /// How long the place of a backend that died may stay empty before those attached to it start
 /// another. Whoever watches over services is faster.
@@ -25,17 +25,22 @@ const LONGEST_ORPHANED: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) state_dir: PathBuf,
-    config_file: Option<PathBuf>,
+    /// Where the configuration was read from.
+    pub(crate) sources: ConfigSources,
     pub(crate) config: Config,
     pub(crate) origin: Origin,
     pub(crate) read_only: bool,
+    /// Whether our configuration becomes the backend's, whichever that has.
+    pub(crate) decides: bool,
 }
 
 impl Place {
     pub(crate) fn new(cli: &Cli, config: Config, origin: Origin) -> Self {
         let state_dir = state_dir(cli.state.clone(), &config);
         let read_only = cli.read_only || config.read_only;
-        Self { state_dir, config_file: cli.config.clone(), config, origin, read_only }
+        let decides = matches!(cli.command, Some(Command::Serve { take_over: false }));
+        let sources = ConfigSources::of(cli.config.as_deref());
+        Self { state_dir, sources, config, origin, read_only, decides }
     }
 
     pub(crate) fn settings(&self) -> Settings {
@@ -44,14 +49,21 @@ impl Place {
 
     /// The backend itself, when nobody else owns the state directory.
     fn embed(&self) -> anyhow::Result<Option<Embedded>> {
-        let Some(owned) = own(&self.state_dir)? else { return Ok(None) };
-        self.log()?;
-        self.start(owned).map(Some)
+        own(&self.state_dir)?.map(|owned| self.start(owned)).transpose()
     }
 
     pub(crate) fn start(&self, owned: Owned) -> anyhow::Result<Embedded> {
         more_files();
-        let settings = self.settings();
+        let config = configured::settle(self)?;
+        self.log(&config)?;
+        if config != self.config && self.sources.named {
+            tracing::warn!(
+                "this backend has the configuration of its state directory, which differs from {}; \
+                 `hostler serve` with that would change it",
+                self.sources.files[0].display()
+            );
+        }
+        let settings = settings(&self.state_dir, &config);
         let ports = drivers::real(&settings);
         let kinds = operations::all(&settings);
         Ok(Embedded::start(owned, settings, ports, kinds)?)
@@ -176,9 +188,9 @@ impl Place {
     }
 
     /// Log lines go to a file: the screen belongs to the console.
-    pub(crate) fn log(&self) -> anyhow::Result<()> {
-        let file = self.config.log_file.clone().unwrap_or(self.state_dir.join("hostler.log"));
-        log::begin(&file, &self.config.log_level)
+    pub(crate) fn log(&self, config: &Config) -> anyhow::Result<()> {
+        let file = config.log_file.clone().unwrap_or(self.state_dir.join("hostler.log"));
+        log::begin(&file, &config.log_level)
     }
 
     /// Starts a backend in the background that takes the state directory over as soon as we let
@@ -188,8 +200,9 @@ impl Place {
         let mut command = CommandWrap::with_new("/proc/self/exe", |command| {
             command.arg0("hostler").arg("serve").arg("--take-over");
             command.arg("--state").arg(&self.state_dir);
-            if let Some(file) = &self.config_file {
-                command.arg("--config").arg(std::path::absolute(file).unwrap_or(file.clone()));
+            // For where the state directory has no configuration of its own.
+            if let (true, Some(file)) = (self.sources.named, self.sources.files.first()) {
+                command.arg("--config").arg(file);
             }
             command.current_dir("/");
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
