@@ -159,6 +159,21 @@ async fn a_place_that_an_older_backend_does_not_have_names_both_versions() {
 }
 
 #[tokio::test]
+async fn a_backend_of_before_keys_is_not_asked_for_what_it_would_do_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let accepted = ("/v1/operations", json!({ "uid": 7, "resource": "pool/1" }));
+    let double = Double::serve(dir.path(), OLDER, &[resources(), operations(), accepted]);
+    let client = Client::connect(&socket_path(dir.path())).await.unwrap();
+    client.submit(Submit::default()).await.unwrap();
+    let keyed = Submit { key: Some("nightly".into()), ..Submit::default() };
+    double.asked.lock().unwrap().clear();
+    let error = client.submit(keyed).await.unwrap_err().to_string();
+    assert!(error.contains("knows no keys"), "{error}");
+    names_both(&error, "0.0.1");
+    assert!(!double.was_asked("/v1/operations"));
+}
+
+#[tokio::test]
 async fn a_backend_of_before_versions_were_told_works() {
     let dir = tempfile::tempdir().unwrap();
     let answers = [("/v1/catalogue", json!([])), page(&json!([]))];

@@ -184,7 +184,13 @@ impl Wire {
     fn known(&self, path: &str, answer: Result<reqwest::Response>) -> Result<reqwest::Response> {
         match answer {
             Err(BackendError::NotFound { what }) if what.ends_with(&format!(" {path}")) => {
-                Err(self.misunderstood(format_args!("the backend does not know '{what}'")))
+                Err(match path {
+                    native::KEYED => self.misunderstood(
+                        "the backend knows no keys, so it was asked for nothing that it might do \
+                         twice",
+                    ),
+                    _ => self.misunderstood(format_args!("the backend does not know '{what}'")),
+                })
             }
             answer => answer,
         }
@@ -330,7 +336,8 @@ impl Backend for Client {
 
     fn submit(&self, submit: Submit) -> BoxFuture<'_, Result<Accepted>> {
         Box::pin(async move {
-            let response = self.wire.post(native::OPERATIONS, &submit).await?;
+            let place = if submit.key.is_some() { native::KEYED } else { native::OPERATIONS };
+            let response = self.wire.post(place, &submit).await?;
             self.wire.read(response).await
         })
     }

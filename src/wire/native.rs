@@ -11,10 +11,14 @@
 //! | `GET /v1/catalogue` | – | a list of `OperationSpec` |
 //! | `POST /v1/query` | `Query` | `Answer` |
 //! | `POST /v1/operations` | `Submit` | `Accepted`, status 202 |
+//! | `POST /v1/operations/keyed` | `Submit` with a key | the same |
 //! | `POST /v1/control` | `Control` | nothing, status 204 |
 //! | `GET /v1/events` | – | a stream: one `Event` per line; empty lines keep it alive |
 //! | `GET /v1/vms/{id}/serial` | – | a stream: what the guest writes |
 //! | `POST /v1/vms/{id}/serial` | a stream: what is typed | status 204, once the line ends |
+//!
+//! What comes with a key has a place of its own, so that a backend of before there were keys says
+//! that it does not know it, where it would queue it a second time.
 //!
 //! A client tells its version in `User-Agent`, the server its own in `Server`.
 //!
@@ -41,6 +45,8 @@ pub const CATALOGUE: &str = "/v1/catalogue";
 pub const QUERY: &str = "/v1/query";
 /// Where requests for operations go.
 pub const OPERATIONS: &str = "/v1/operations";
+/// Where requests with an idempotency key go.
+pub const KEYED: &str = "/v1/operations/keyed";
 /// Where changes to operations and lanes go.
 pub const CONTROL: &str = "/v1/control";
 /// Where events come from.

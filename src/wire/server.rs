@@ -170,6 +170,7 @@ fn router(served: Served) -> Router {
         .route(native::CATALOGUE, get(catalogue))
         .route(native::QUERY, post(query))
         .route(native::OPERATIONS, post(submit))
+        .route(native::KEYED, post(submit))
         .route(native::CONTROL, post(control))
         .route(native::EVENTS, get(events))
         .route(native::SERIAL, get(serial_output).post(serial_input))
@@ -223,7 +224,8 @@ async fn only_so_many(
         });
     }
     let path = request.uri().path();
-    if ![native::QUERY, native::OPERATIONS, native::CONTROL].contains(&path) {
+    let with_body = [native::QUERY, native::OPERATIONS, native::KEYED, native::CONTROL];
+    if !with_body.contains(&path) {
         peer.visit.hear();
     }
     next.run(request).await
