@@ -83,6 +83,14 @@ pub fn check(
     Ok(Checked { params, failed: not_allowed.or(twice).or(missing) })
 }
 
+/// Parameters with every default filled in, whether or not the rest of them can work; as they are
+/// where they cannot be of these fields at all.
+#[must_use]
+pub fn with_defaults(spec: &OperationSpec, params: Params, catalogue: &Catalogue) -> Params {
+    let filled = types::of_fields(&spec.kind, &spec.fields, params.clone(), "", catalogue);
+    filled.unwrap_or(params)
+}
+
 /// Checks that no list names a resource twice, by whatever names.
 fn named_once(given: &[Argument<'_>]) -> Result<(), Refusal> {
     for list in given {

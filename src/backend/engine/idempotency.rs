@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The key is looked for before anything is checked: what was asked for may be done by now, and
-//! would be refused. It is compared with what was asked for, not with what became of it: defaults
-//! may have been filled in since.
+//! would be refused. It is compared with what was asked for, not with what became of it; what was
+//! left out counts as its default, as that is now.
 
 use std::sync::Arc;
 
@@ -33,17 +33,35 @@ impl Engine {
         key: String,
         submit: Submit,
     ) -> Result<Accepted, BackendError> {
-        check(&key)?;
         let engine = self.clone();
         // The key is held until the answer is on disk, also when nobody waits for that.
         run_to_completion(async move {
             let _turn = engine.asking.enter(&key).await;
-            match engine.storage.keyed(&key).await? {
-                Some((operation, asked)) => again(&key, operation, asked, submit).await,
+            match engine.answered(&key, &submit).await? {
+                Some(accepted) => Ok(accepted),
                 None => engine.submit_with(submit, |_, _| Ok(Vec::new())).await,
             }
         })
         .await
+    }
+
+    /// The answer that a request with this key got before; `None`: none came with it.
+    ///
+    /// # Errors
+    /// When it is no key, it came with another request, or the store cannot be read.
+    pub(super) async fn answered(
+        &self,
+        key: &str,
+        submit: &Submit,
+    ) -> Result<Option<Accepted>, BackendError> {
+        check(key)?;
+        let Some((operation, before)) = self.storage.keyed(key).await? else { return Ok(None) };
+        let normal = |params: Params| match self.kinds.get(&operation.kind) {
+            Some(kind) => admission::with_defaults(kind.spec(), params, self.catalogue()),
+            None => params,
+        };
+        let (asked, before) = (normal(submit.params.clone()), normal(before));
+        again(key, &operation, before, &submit.kind, asked).await.map(Some)
     }
 }
 
@@ -85,19 +103,19 @@ fn kept(asked: &Json, stored: &Json) -> Json {
 /// The answer to a request whose key is known.
 async fn again(
     key: &str,
-    operation: Operation,
+    operation: &Operation,
+    before: Params,
+    kind: &str,
     asked: Params,
-    submit: Submit,
 ) -> Result<Accepted, BackendError> {
-    let (kind, params) = (submit.kind, submit.params);
-    let same = if asked.values().any(has_sealed) {
+    let same = if before.values().any(has_sealed) {
         // Comparing with a hash takes as long as making one.
-        let same = tokio::task::spawn_blocking(move || is_same(&params, &asked));
+        let same = tokio::task::spawn_blocking(move || is_same(&asked, &before));
         same.await.map_err(|error| {
             BackendError::failed(format!("a request could not be compared with its key's: {error}"))
         })?
     } else {
-        is_same(&params, &asked)
+        is_same(&asked, &before)
     };
     if kind == operation.kind && same {
         return Ok(Accepted { uid: operation.uid, resource: operation.resource });

@@ -245,12 +245,24 @@ impl Engine {
         &self,
         submit: Submit,
     ) -> Result<Preview, BackendError> {
-        let kind = self.kinds.requested(&submit.kind)?;
         let refused = |refusal| Preview { refusal: Some(refusal), ..Preview::default() };
         let find = |of, value: &Json| self.inventory(|inventory| inventory.find(of, value));
+        // In the order of `submit`.
         if let Err(refusal) = admission::from_outside(&submit.params) {
             return Ok(refused(refusal));
         }
+        if let Some(key) = &submit.key {
+            match self.answered(key, &submit).await {
+                Ok(None) => {}
+                Ok(Some(Accepted { uid, .. })) => {
+                    let effect = format!("Nothing: key '{key}' was used for the same, {uid}.");
+                    return Ok(Preview { effects: vec![effect], ..Preview::default() });
+                }
+                Err(BackendError::Refused(refusal)) => return Ok(refused(refusal)),
+                Err(error) => return Err(error),
+            }
+        }
+        let kind = self.kinds.requested(&submit.kind)?;
         let checked = admission::check(kind.spec(), submit.params, self.catalogue(), &find);
         let params = match checked.and_then(|checked| self.passed(&*kind, checked)) {
             Ok(params) => params,

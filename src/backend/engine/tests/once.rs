@@ -58,6 +58,49 @@ async fn what_was_asked_for_counts_and_not_what_became_of_it() {
 }
 
 #[tokio::test]
+async fn a_default_counts_the_same_whether_it_is_given_or_left_out() {
+    let world = World::new();
+    let ask = |key: &'static str, params| world.submit_once(key, "make", params);
+    let out = ask("k", json!({ "name": "one" })).await.unwrap();
+    let given = json!({ "name": "one", "count": 1 });
+    assert_eq!(ask("k", given.clone()).await.unwrap(), out);
+    let given = ask("l", given).await.unwrap();
+    assert_eq!(ask("l", json!({ "name": "one", "count": null })).await.unwrap(), given);
+    let other = refusal(ask("l", json!({ "name": "one", "count": 2 })).await);
+    assert_eq!(other.field.as_deref(), Some("key"));
+}
+
+#[tokio::test]
+async fn a_dry_run_says_of_a_key_what_the_request_would_hear() {
+    let world = World::new();
+    let accepted = world.submit_once("k", "make", json!({ "name": "one" })).await.unwrap();
+    for (key, params, heard) in [
+        ("", json!({ "nam": 1 }), Err("key")),
+        ("k", json!({ "name": "two" }), Err("key")),
+        ("k", json!({ "name": "one" }), Ok(1)),
+        ("new", json!({ "name": "one" }), Ok(0)),
+        ("new", json!({ "nam": 1 }), Err("nam")),
+    ] {
+        let what = format!("{key} {params}");
+        let preview = world.preview_once(key, "make", params.clone()).await;
+        let field = preview.refusal.as_ref().and_then(|it| it.field.as_deref());
+        match heard {
+            Err(at) => {
+                assert_eq!(field, Some(at), "{what}");
+                let real = refusal(world.submit_once(key, "make", params).await);
+                assert_eq!(preview.refusal, Some(real), "{what}");
+            }
+            Ok(effects) => {
+                assert_eq!(preview.refusal, None, "{what}");
+                assert_eq!(preview.effects.len(), effects, "{what}");
+                let names = |effect: &String| effect.contains(&accepted.uid.to_string());
+                assert!(preview.effects.iter().all(names), "{preview:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_caller_that_hangs_up_and_asks_again_gets_the_first_answer() {
     let world = World::new();
     let ask = || world.submit_once("k", "make", json!({ "name": "one" }));

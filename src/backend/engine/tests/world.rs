@@ -16,8 +16,8 @@ use crate::backend::engine::storage::Storage;
 use crate::backend::engine::store::{FILE, Store};
 use crate::domain::{
     Accepted, BackendError, BoxFuture, Effect, Encoding, Failure, Field, FieldType, LockMode,
-    LockRule, Operation, OperationDetail, OperationSpec, Outcome, Params, Resource, ResourceId,
-    ResourceKind, Risk, Submit, Text, Uid,
+    LockRule, Operation, OperationDetail, OperationSpec, Outcome, Params, Preview, Resource,
+    ResourceId, ResourceKind, Risk, Submit, Text, Uid,
 };
 
 /// What things are to the engine. It asks nothing of them but a number, a name and a state.
@@ -206,10 +206,12 @@ impl Kind for UseThing {
 /// `make` and `use`, as a script says.
 fn kinds(script: &Arc<Script>) -> Vec<Arc<dyn Kind>> {
     let name = Field::required("name", FieldType::Name, "Its name.");
+    let count = FieldType::Integer { min: 1, max: 9, unit: "".into() };
+    let count = Field::optional("count", count, 1, "How many there are of it.");
     let make = OperationSpec {
         state_after: Some("finished".into()),
         steps: vec!["make".into()],
-        ..spec("make", Effect::Creates, vec![name])
+        ..spec("make", Effect::Creates, vec![name, count])
     };
     let of = FieldType::Resource { of: THING, states: vec![] };
     let using = OperationSpec {
@@ -281,6 +283,14 @@ impl World {
         let Json::Object(params) = params else { panic!("{params} are no parameters") };
         let key = Some(key.to_owned());
         self.engine.submit(Submit { kind: kind.into(), params, key, ..Submit::default() }).await
+    }
+
+    /// What would come of asking so.
+    pub async fn preview_once(&self, key: &str, kind: &str, params: Json) -> Preview {
+        let Json::Object(params) = params else { panic!("{params} are no parameters") };
+        let key = Some(key.to_owned());
+        let submit = Submit { kind: kind.into(), params, key, ..Submit::default() };
+        self.engine.preview(submit).await.unwrap()
     }
 
     pub async fn operation(&self, uid: Uid) -> Operation {
