@@ -1,12 +1,15 @@
 //! What comes from the keyboard: secrets, and a guest's serial line.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{BufRead, IsTerminal, Read, Write};
 
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
 use super::CliError;
 use crate::domain::Serial;
+
+/// The most bytes a line is read of.
+const LONGEST_LINE: u64 = 1 << 20;
 
 /// Where secrets come from.
 pub trait Keyboard {
@@ -41,7 +44,10 @@ impl Keyboard for Terminal {
 
     fn line(&mut self) -> std::io::Result<String> {
         let mut line = String::new();
-        std::io::stdin().read_line(&mut line)?;
+        std::io::stdin().lock().take(LONGEST_LINE).read_line(&mut line)?;
+        if line.len() as u64 == LONGEST_LINE {
+            return Err(std::io::Error::other("the line has no end"));
+        }
         Ok(line.trim_end_matches(['\n', '\r']).to_owned())
     }
 }

@@ -169,11 +169,7 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError>
         kind => Subject::Resources(kind.parse().map_err(CliError::Usage)?),
     };
     let filter = filter(&args.filter, of, &session.backend.catalogue())?;
-    let sort = args.sort.map(|given| {
-        let word = given.trim_start_matches('-');
-        let column = of.called(word).map_or(word, |column| &column.name).to_owned();
-        Sort { column, descending: given.starts_with('-') }
-    });
+    let sort = args.sort.map(|given| sorted(&given, of)).transpose()?;
     let list = List { of, filter, sort, offset: 0, limit: args.limit, around: None };
     list.check().map_err(|error| misread(error, of))?;
     let page = session.backend.ask(list).await?;
@@ -191,6 +187,17 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError>
         let _ = writeln!(session.err, "{note}");
     }
     Ok(())
+}
+
+/// Reads what to sort by.
+fn sorted(given: &str, of: Subject) -> Result<Sort, CliError> {
+    let word = given.trim_start_matches('-');
+    let column = of.called(word).or_else(|| of.column(word)).ok_or_else(|| {
+        let known: Vec<_> = of.columns().iter().map(|column| &*column.title).collect();
+        let (what, near) = (of.plural(), value::near(word, &known));
+        CliError::Usage(format!("{what} have no column '{word}'; {near}"))
+    })?;
+    Ok(Sort { column: column.name.to_string(), descending: given.starts_with('-') })
 }
 
 /// Reads a filter; days, times and ages are meant here and now.

@@ -112,7 +112,9 @@ impl<'a> NestedFields<'a> {
                     Json::Array(items) => items,
                     _ => Vec::new(),
                 };
-                let number: usize = name.parse().map_err(|_| {
+                // Each item has one name: 0, and not 00 or +0 as well.
+                let number: Option<usize> = name.parse().ok();
+                let number = number.filter(|it| it.to_string() == *name).ok_or_else(|| {
                     CliError::Usage(format!(
                         "{path} is a list, and '{name}' is no number of an item; write {path}.0 \
                          for the first"

@@ -1,11 +1,18 @@
 //! One value of a field as it is written on the command line, whatever it is part of.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+
 use serde_json::Value as Json;
 
 use super::CliError;
 use super::ask::Keyboard;
 use crate::domain::arguments::below;
-use crate::domain::{Field, FieldType, Operation, ResourceId};
+use crate::domain::{Field, FieldType, Operation, ResourceId, json};
+
+/// The most bytes that are read for one value: more than a request may have.
+const LARGEST_VALUE: u64 = 1 << 20;
 
 /// One value, as the type of its field wants it.
 pub(super) fn read(
@@ -50,14 +57,15 @@ pub(super) fn read(
             }
             _ => Err(in_the_open(name)),
         },
-        FieldType::Params { .. } => match serde_json::from_str(text) {
+        FieldType::Params { .. } => match json::from_text(text) {
             Ok(Json::Object(object)) => Ok(Json::Object(object)),
+            Err(error) if error.is_data() => Err(twice(name, &error)),
             _ => Err(CliError::Usage(format!(
                 "{name} must be a JSON object; or give its fields one by one, each \
                  {name}.field=value"
             ))),
         },
-        FieldType::List { .. } | FieldType::Record { .. } => json(name, of, text),
+        FieldType::List { .. } | FieldType::Record { .. } => from_json(name, of, text),
         FieldType::Text { .. }
         | FieldType::Name
         | FieldType::Hostname
@@ -82,9 +90,29 @@ pub(super) fn in_the_open(name: &str) -> CliError {
     ))
 }
 
-pub(super) fn file_text(name: &str, file: &str) -> Result<String, CliError> {
-    std::fs::read_to_string(file)
+fn file_text(name: &str, file: &str) -> Result<String, CliError> {
+    bounded(file)
         .map_err(|error| CliError::Failed(format!("cannot read {file} for {name}: {error}")))
+}
+
+/// The text of a regular file: a pipe would keep us waiting, and a device need not end.
+fn bounded(file: &str) -> io::Result<String> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(file)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    text(file)
+}
+
+/// What a reader gives until its end, which must come before it is more than any request may hold.
+fn text(from: impl Read) -> io::Result<String> {
+    let mut text = String::new();
+    from.take(LARGEST_VALUE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST_VALUE {
+        return Err(io::Error::other(format!("it has more than {} KiB", LARGEST_VALUE >> 10)));
+    }
+    Ok(text)
 }
 
 /// The field of that name among those of `owner`.
@@ -116,7 +144,7 @@ pub(super) fn near(word: &str, known: &[&str]) -> String {
 }
 
 /// A list or a record that is given as JSON or as a file of it.
-pub(super) fn json(path: &str, of: &FieldType, text: &str) -> Result<Json, CliError> {
+fn from_json(path: &str, of: &FieldType, text: &str) -> Result<Json, CliError> {
     let read = match text.strip_prefix('@') {
         Some(file) => file_text(path, file)?,
         None => text.to_owned(),
@@ -125,7 +153,8 @@ pub(super) fn json(path: &str, of: &FieldType, text: &str) -> Result<Json, CliEr
         FieldType::Record { .. } => ("a JSON object", "field"),
         _ => ("a JSON array", "0"),
     };
-    match (of, serde_json::from_str(&read)) {
+    match (of, json::from_text(&read)) {
+        (_, Err(error)) if error.is_data() => Err(twice(path, &error)),
         (FieldType::Record { .. }, Ok(value @ Json::Object(_)))
         | (FieldType::List { .. }, Ok(value @ Json::Array(_))) => Ok(value),
         _ => Err(CliError::Usage(format!(
@@ -133,6 +162,11 @@ pub(super) fn json(path: &str, of: &FieldType, text: &str) -> Result<Json, CliEr
              {path}.{part}=value"
         ))),
     }
+}
+
+/// That a name stands twice in the JSON that was given: all that can be wrong with a value.
+fn twice(path: &str, error: &serde_json::Error) -> CliError {
+    CliError::Usage(format!("{path} is not understood: {error}"))
 }
 
 /// The path of a secret in a value at `path` that is hidden from us, and so cannot be sent back.

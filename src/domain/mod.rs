@@ -13,6 +13,7 @@ pub mod error;
 pub mod event;
 pub mod filter;
 pub mod host;
+pub mod json;
 pub mod operation;
 pub mod query;
 pub mod question;

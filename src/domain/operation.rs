@@ -390,7 +390,7 @@ pub struct Submit {
     /// A kind from the catalogue.
     pub kind: String,
     /// Its parameters; fields left out take their defaults.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::json::params")]
     pub params: Params,
     /// Who asks, such as `console:root`.
     #[serde(default)]
@@ -433,7 +433,7 @@ pub enum Control {
         /// Which.
         uid: Uid,
         /// Parameters to change; the others stay as they were.
-        #[serde(default)]
+        #[serde(default, deserialize_with = "super::json::params")]
         params: Params,
     },
     /// Set the priority of a pending operation.

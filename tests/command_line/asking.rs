@@ -80,6 +80,7 @@ async fn what_is_written_wrongly_is_one_sentence_and_asks_nothing() {
         ("run vm_creat hostname=w", "unrecognized subcommand 'vm_creat'"),
         ("list cats", "invalid value 'cats'"),
         ("list vms --sort colour", "vms have no column 'colour'; there are id, name, state"),
+        ("list vms --sort -nam", "vms have no column 'nam'; did you mean name?"),
         ("list vms --filter colour:red", "vms have no column 'colour'"),
         ("list vms --filter memory>big", "'big' is no size, like 500MiB"),
         ("list operations --filter created>soon", "'soon' is no time, like 2026-11-20"),

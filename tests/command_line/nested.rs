@@ -43,6 +43,11 @@ fn parts_that_are_written_wrongly_are_named_by_their_path() {
     for (given, said) in [
         (vec!["ports.1.port=80"], "ports.1 has no item before it; the next one is ports.0"),
         (vec!["ports.first.port=80"], "'first' is no number of an item; write ports.0"),
+        (vec!["ports.00.port=80"], "'00' is no number of an item; write ports.0"),
+        (vec!["ports.+0.port=80"], "'+0' is no number of an item; write ports.0"),
+        (vec![r#"ports=[{"port":1,"port":2}]"#], "ports is not understood: 'port' stands twice"),
+        (vec!["ports=@/dev/zero"], "cannot read /dev/zero for ports: it is no regular file"),
+        (vec!["ports.0.key=@/dev/zero"], "for ports.0.key: it is no regular file"),
         (vec!["ports.0.prot=80"], "ports.0 has no field 'prot'; did you mean port?"),
         (vec!["ports.0.port=many"], "ports.0.port is 'many'; it must be a whole number"),
         (vec!["ports.0.port.x=1"], "ports.0.port has no fields"),
@@ -107,4 +112,21 @@ fn help_names_what_lists_and_records_hold() {
     let mut page = Vec::new();
     cli::man(&fake::catalogue(), &mut page).unwrap();
     assert!(String::from_utf8(page).unwrap().contains("ports.N.guest"));
+}
+
+#[test]
+fn a_file_of_values_is_read_to_its_end_which_must_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let (large, pipe) = (dir.path().join("large"), dir.path().join("pipe"));
+    std::fs::write(&large, "x".repeat(2 << 20)).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (file, said) in [(large, "it has more than 1024 KiB"), (pipe, "it is no regular file")] {
+        let given = [format!("ports.0.key=@{}", file.display())];
+        let present = Params::new();
+        let keyboard = &mut Typist::default();
+        let catalogue = fake::catalogue();
+        let read = cli::parse_fields(&catalogue, "vm_create", &given, Some(&present), keyboard);
+        let error = read.unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
 }
