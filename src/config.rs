@@ -10,21 +10,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::ops::RangeInclusive;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::text_file;
+
 /// The example that is shipped: every key with its default and what it is for.
 pub const EXAMPLE: &str = include_str!("../config.example.toml");
-
-/// The most bytes a configuration file has.
-const LARGEST_FILE: u64 = 1 << 20;
 
 /// Every key there is. `keymap.…` takes any action's name besides.
 pub const KEYS: &[&str] = &[
@@ -175,7 +172,7 @@ impl Config {
         let mut config = Self::default();
         let mut origin = Origin::default();
         for file in &sources.files {
-            match read(file) {
+            match text_file::read(file) {
                 Ok(text) => config.merge(file, &text, &mut origin)?,
                 Err(error) if !sources.named && error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
@@ -252,22 +249,6 @@ impl Config {
         }
         Ok(())
     }
-}
-
-/// Reads a configuration file: a regular one, perhaps behind a link. A pipe would keep us waiting,
-/// and a device need not end.
-fn read(path: &Path) -> io::Result<String> {
-    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    let mut text = String::new();
-    file.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LARGEST_FILE {
-        return Err(io::Error::other(format!("it has more than {} KiB", LARGEST_FILE >> 10)));
-    }
-    Ok(text)
 }
 
 /// The files that are read when none is named, the stronger one last.

@@ -1,11 +1,12 @@
 //! hostler: a terminal console for the person who runs a box, with its own durable backend.
 //!
-//! The plan of the house is in `ARCHITECTURE.md`. `domain` knows nobody; `backend`, `wire` and `ui`
-//! know only `domain`; `main.rs` wires them together.
+//! The plan of the house is in `ARCHITECTURE.md`. `domain` and `text_file` know nobody; the others
+//! know only these; `main.rs` wires them together.
 
 pub mod backend;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod text_file;
 pub mod ui;
 pub mod wire;

@@ -16,13 +16,14 @@ use source::{code_only, files, module_path, paths};
 /// The rooms below `src`, and the other rooms each may know. Only `main` knows all.
 const ROOMS: &[(&str, &[&str])] = &[
     ("domain", &[]),
-    ("ui", &["domain"]),
+    ("text_file", &[]),
+    ("ui", &["domain", "text_file"]),
     ("wire", &["domain"]),
     ("backend", &["domain"]),
-    ("cli", &["domain"]),
-    ("config", &["domain"]),
-    ("lib", &["domain", "ui", "wire", "backend", "cli", "config"]),
-    ("main", &["domain", "ui", "wire", "backend", "cli", "config"]),
+    ("cli", &["domain", "text_file"]),
+    ("config", &["domain", "text_file"]),
+    ("lib", &["domain", "text_file", "ui", "wire", "backend", "cli", "config"]),
+    ("main", &["domain", "text_file", "ui", "wire", "backend", "cli", "config"]),
 ];
 
 /// Within the backend: operations ask ports, and never see what is behind them.

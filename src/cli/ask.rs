@@ -7,9 +7,7 @@ use tokio::sync::mpsc;
 
 use super::CliError;
 use crate::domain::Serial;
-
-/// The most bytes a line is read of.
-const LONGEST_LINE: u64 = 1 << 20;
+use crate::text_file::MOST_TEXT_BYTES;
 
 /// Where secrets come from.
 pub trait Keyboard {
@@ -44,8 +42,8 @@ impl Keyboard for Terminal {
 
     fn line(&mut self) -> std::io::Result<String> {
         let mut line = String::new();
-        std::io::stdin().lock().take(LONGEST_LINE).read_line(&mut line)?;
-        if line.len() as u64 == LONGEST_LINE {
+        std::io::stdin().lock().take(MOST_TEXT_BYTES).read_line(&mut line)?;
+        if line.len() as u64 == MOST_TEXT_BYTES {
             return Err(std::io::Error::other("the line has no end"));
         }
         Ok(line.trim_end_matches(['\n', '\r']).to_owned())

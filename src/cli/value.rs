@@ -1,18 +1,12 @@
 //! One value of a field as it is written on the command line, whatever it is part of.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
-
 use serde_json::Value as Json;
 
 use super::CliError;
 use super::ask::Keyboard;
 use crate::domain::arguments::below;
 use crate::domain::{Field, FieldType, Operation, ResourceId, json};
-
-/// The most bytes that are read for one value: more than a request may have.
-const LARGEST_VALUE: u64 = 1 << 20;
+use crate::text_file;
 
 /// One value, as the type of its field wants it.
 pub(super) fn read(
@@ -91,28 +85,8 @@ pub(super) fn in_the_open(name: &str) -> CliError {
 }
 
 fn file_text(name: &str, file: &str) -> Result<String, CliError> {
-    bounded(file)
+    text_file::read(file)
         .map_err(|error| CliError::Failed(format!("cannot read {file} for {name}: {error}")))
-}
-
-/// The text of a regular file: a pipe would keep us waiting, and a device need not end.
-fn bounded(file: &str) -> io::Result<String> {
-    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let file = File::options().read(true).custom_flags(flags).open(file)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    text(file)
-}
-
-/// What a reader gives until its end, which must come before it is more than any request may hold.
-fn text(from: impl Read) -> io::Result<String> {
-    let mut text = String::new();
-    from.take(LARGEST_VALUE + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LARGEST_VALUE {
-        return Err(io::Error::other(format!("it has more than {} KiB", LARGEST_VALUE >> 10)));
-    }
-    Ok(text)
 }
 
 /// The field of that name among those of `owner`.

@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::process::{Output, Stdio};
 
+use rustix::process::Signal;
+
 use super::end;
-use super::hostler::Sandbox;
+use super::hostler::{Sandbox, signal};
 
 /// Runs a command of somebody who has a configuration of their own.
 fn with(place: &Sandbox, config: &Path, arguments: &[&str]) -> Output {
@@ -79,6 +81,9 @@ fn whoever_serves_decides_what_holds_from_then_on() {
     place.done("disk_create", &["name=b", "size_mb=1", "fstype=none"]);
     place.done("disk_delete", &["disk=b"]);
     place.wait("the trash is emptied", || place.list("disks").is_empty());
+    for pid in place.backends() {
+        signal(pid, Signal::TERM);
+    }
     place.wait("nobody owns it", || place.hostlers().is_empty());
     // One that is gone holds no longer, and is not in the way.
     std::fs::remove_file(&mine).expect("removed");

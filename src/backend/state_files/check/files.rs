@@ -18,8 +18,14 @@ use crate::backend::watchers::timekeeper;
 
 /// What else may lie in the state directory: what the clock showed, a configuration, what the
 /// console remembers, probes.
-const OURS: [&str; 5] =
-    [timekeeper::CLOCK_FILE, "config.toml", "console.json", "lost+found", "probes"];
+const OURS: [&str; 6] = [
+    timekeeper::CLOCK_FILE,
+    "config.toml",
+    "console.json",
+    "console.partial",
+    "lost+found",
+    "probes",
+];
 
 /// What is found of a file that nobody knows.
 const UNKNOWN: &str = "the database does not know it";
