@@ -247,9 +247,11 @@ pub struct OperationSpec {
     pub doc: Text,
     /// What is happening while it runs, for the resource's own row: `rebooting`.
     pub doing: Text,
-    /// The kind of resource it is about.
-    pub resource: ResourceKind,
-    /// What it does to that resource.
+    /// The kind of resource it is about; `None` where it is about none of its own, as what only asks
+    /// for others.
+    #[serde(default)]
+    pub resource: Option<ResourceKind>,
+    /// What it does to that resource; [`Effect::Changes`] where there is none.
     pub effect: Effect,
     /// The field that names the resource, unless it creates one.
     #[serde(default)]

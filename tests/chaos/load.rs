@@ -138,8 +138,8 @@ impl LoadGenerator {
         let weighted: Vec<(u64, usize)> =
             self.catalogue.iter().enumerate().map(|(at, spec)| (weight(&spec.kind), at)).collect();
         let mut spec = self.catalogue[self.dice.weighted(&weighted)].clone();
-        let there = self.resources.iter().filter(|it| it.kind() == spec.resource).count();
-        if spec.effect == Effect::Creates && there >= most(spec.resource) {
+        let there = self.resources.iter().filter(|it| Some(it.kind()) == spec.resource).count();
+        if spec.effect == Effect::Creates && spec.resource.is_some_and(|of| there >= most(of)) {
             // Enough; something must go instead.
             let goes = |it: &&OperationSpec| {
                 it.resource == spec.resource

@@ -180,7 +180,9 @@ impl Plan<'_> {
         let mut ways: Vec<&OperationSpec> = self
             .catalogue
             .iter()
-            .filter(|spec| spec.resource == of && spec.effect != Effect::Deletes && leaves(spec))
+            .filter(|spec| {
+                spec.resource == Some(of) && spec.effect != Effect::Deletes && leaves(spec)
+            })
             .filter(|spec| !self.under_way.contains(&spec.kind.to_string()))
             .collect();
         let liked = |spec: &&OperationSpec| preferred(of).is_some_and(|kind| spec.kind == kind);

@@ -9,7 +9,7 @@ use crate::backend::engine::kind::ChildRules;
 use crate::backend::settings::Settings;
 use crate::domain::{
     self, Choice, Effect, Failure, Field, FieldType, Hint, OperationSpec, Outcome, Preview,
-    Refusal, ResourceId, Risk, State, Submit, Task, Uid,
+    Refusal, ResourceId, Risk, State, Submit, Uid,
 };
 
 use super::{AdmissionContext, Context, Kind};
@@ -84,7 +84,7 @@ impl Kind for BatchOperation {
                   relaunching the batch goes on with what is not done."
                 .into(),
             doing: "running a batch".into(),
-            resource: Task::KIND,
+            resource: None,
             effect: Effect::Changes,
             subject: None,
             lane: "batch".into(),
@@ -193,7 +193,7 @@ fn title(request: &BatchItem, world: &AdmissionContext<'_>) -> String {
     let spec = world.catalogue.get(&request.kind);
     let about = spec.and_then(|spec| {
         let id = request.params.get(&**spec.subject.as_ref()?)?.as_u64()?;
-        world.inventory.resource(ResourceId::new(spec.resource, id))
+        world.inventory.resource(ResourceId::new(spec.resource?, id))
     });
     if let Some(about) = about {
         return format!("{} {} '{}'", request.kind, about.id(), about.name());

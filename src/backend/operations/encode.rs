@@ -91,7 +91,7 @@ impl Kind for Encode {
             title: "Encode".into(),
             doc: "Encodes an audio or video file with a preset into a new file.".into(),
             doing: "encoding".into(),
-            resource: Encoding::KIND,
+            resource: Some(Encoding::KIND),
             effect: Effect::Creates,
             subject: None,
             lane: "encode".into(),

@@ -73,7 +73,8 @@ pub trait Kind: 'static {
     }
 
     /// The resource that a kind with [`crate::domain::Effect::Creates`] makes, as it stands until
-    /// the operation is done. It gets the number `id`.
+    /// the operation is done. It has the number `id`. `None` where an operation of these parameters
+    /// makes none itself: its children do.
     fn reserve(params: &Self::Params, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
         let _ = (params, id, world);
         None
