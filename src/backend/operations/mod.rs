@@ -6,6 +6,7 @@
 mod batch;
 #[cfg(test)]
 mod catalogue_tests;
+mod children;
 mod context;
 mod disk_attach;
 mod disk_create;
