@@ -122,27 +122,38 @@ pub trait Kind: 'static {
     ) -> impl Future<Output = Result<Outcome, Stop>> + Send + 'static;
 }
 
+/// Makes a kind of its catalogue entry, in an environment.
+type Bind = dyn FnOnce(Arc<OperationSpec>, Arc<Environment>) -> Arc<dyn kind::Kind> + Send;
+
 /// A kind in the list of all: its catalogue entry, and how the engine comes to know it.
 pub struct Entry {
     /// Its catalogue entry.
     pub spec: OperationSpec,
-    bind: fn(OperationSpec, Arc<Environment>) -> Arc<dyn kind::Kind>,
+    bind: Box<Bind>,
 }
 
 impl Entry {
-    /// A kind's entry.
+    /// The entry of a kind with a type of its own.
     #[must_use]
     pub fn of<K: Kind>(settings: &Settings) -> Self {
-        Self {
-            spec: K::spec(settings),
-            bind: |spec, env| Arc::new(Bound::<K> { spec: spec.into(), env, kind: PhantomData }),
-        }
+        Self::new(K::spec(settings), |spec, env| {
+            Arc::new(Bound::<K> { spec, env, kind: PhantomData })
+        })
+    }
+
+    /// The entry of a kind that is known only at run time, as one that a configuration describes is:
+    /// an object that `bind` makes, and whose [`kind::Kind::spec`] is the one it is given.
+    pub fn new(
+        spec: OperationSpec,
+        bind: impl FnOnce(Arc<OperationSpec>, Arc<Environment>) -> Arc<dyn kind::Kind> + Send + 'static,
+    ) -> Self {
+        Self { spec, bind: Box::new(bind) }
     }
 
     /// The kind as the engine knows it, in an environment.
     #[must_use]
     pub fn bind(self, env: &Arc<Environment>) -> Arc<dyn kind::Kind> {
-        (self.bind)(self.spec, env.clone())
+        (self.bind)(self.spec.into(), env.clone())
     }
 }
 
