@@ -168,6 +168,12 @@ impl LoadGenerator {
         let value = match (&*spec.kind, &*field.name) {
             ("task_create", "params") => json!({ "name": format!("fired-{number}"), "size_mb": 4 }),
             // Now and then to a place where another puts its output as well.
+            ("encode", "output") if number % 4 == 0 => return Some(None),
+            // Several of one source now and then.
+            ("encode", "formats") if number % 4 == 0 => {
+                let output = |at| self.sources.outputs.join(format!("out-{number}0{at}.mp4"));
+                json!([{ "preset": "mp4", "output": output(0) }, { "output": output(1) }])
+            }
             ("encode", "output") => {
                 let number = if self.dice.chance(3) { number / 2 } else { number };
                 json!(self.sources.outputs.join(format!("out-{number}.mp4")))
