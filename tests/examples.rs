@@ -35,11 +35,11 @@ async fn a_kind_of_ones_own_is_done_and_kept() {
     assert!(error.contains("name has 41 characters"), "{error}");
 }
 
-fn params(given: Json) -> Params {
+fn params(given: &Json) -> Params {
     given.as_object().cloned().unwrap()
 }
 
-async fn follow(dir: &Path, kind: &str, given: Json) -> (State, Vec<Event>) {
+async fn follow(dir: &Path, kind: &str, given: &Json) -> (State, Vec<Event>) {
     let mut out = Vec::new();
     let ended = client::follow(dir, kind, params(given), &mut out).await.unwrap();
     let text = String::from_utf8(out).unwrap();
@@ -54,11 +54,11 @@ async fn a_client_of_the_socket_follows_what_it_asked_for_to_its_end() {
     let mut place = Sandbox::new();
     place.serve(&[]);
     let disk = json!({ "name": "data", "size_mb": 8, "fstype": "none" });
-    let (state, events) = follow(place.dir(), "disk_create", disk.clone()).await;
+    let (state, events) = follow(place.dir(), "disk_create", &disk).await;
     assert_eq!(state, State::Done);
     assert!(matches!(events[0].fact, Fact::Missed), "{:?}", events[0]);
     assert_eq!(place.list("disks").len(), 1);
     let mut out = Vec::new();
-    let refused = client::follow(place.dir(), "disk_create", params(disk), &mut out).await;
+    let refused = client::follow(place.dir(), "disk_create", params(&disk), &mut out).await;
     assert!(refused.unwrap_err().to_string().contains("name"), "and nothing is waited for");
 }

@@ -115,6 +115,13 @@ pub trait Kind: Send + Sync {
         None
     }
 
+    /// What an operation of these parameters is called in lists, where it is about no resource that
+    /// has a name.
+    fn name(&self, params: &Params) -> Option<String> {
+        let _ = params;
+        None
+    }
+
     /// What becomes of a reserved resource when the operation ends in `ERROR` or `CANCEL`. By
     /// default it stays through an error, because the operation may be relaunched, and goes with a
     /// cancelled one.

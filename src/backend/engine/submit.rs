@@ -69,7 +69,7 @@ impl Engine {
         let name = match (&reserved, subject) {
             (Some(resource), _) => Some(resource.name().to_owned()),
             (None, Some(id)) => live.inventory().resource(id).map(|it| it.name().to_owned()),
-            (None, None) => None,
+            (None, None) => kind.name(&params),
         };
         let (params, now) = (Arc::new(params), self.clock.now());
         let operation = Arc::new(Operation {

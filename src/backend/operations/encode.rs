@@ -177,6 +177,17 @@ impl Kind for Encode {
         }))
     }
 
+    fn name(params: &Params) -> Option<String> {
+        let source = params.source.file_name()?.to_string_lossy();
+        let mut presets: Vec<String> = Vec::new();
+        for Rendition { preset, .. } in params.renditions() {
+            if !presets.contains(&preset) {
+                presets.push(preset);
+            }
+        }
+        Some(format!("{source}→{}", presets.join(", ")))
+    }
+
     /// The row stays, and says how it ended.
     fn resource_after(resource: Resource, end: State) -> Option<Resource> {
         match resource {
@@ -200,9 +211,9 @@ impl Kind for Encode {
             let (source, output) = (job.source.display(), job.output.display());
             preview.effects.push(format!("Encodes {source} into {output}."));
             preview.commands.push(world.ports.encoder.command_line(&job));
-            folders.extend(job.output.parent().map(ToOwned::to_owned));
+            let folder = job.output.parent().map(ToOwned::to_owned);
+            folders.extend(folder.filter(|folder| !folders.contains(folder)));
         }
-        folders.dedup();
         for folder in &folders {
             if let Ok(free) = rendition::free_bytes(folder) {
                 let place = match folders.as_slice() {

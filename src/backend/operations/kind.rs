@@ -80,6 +80,13 @@ pub trait Kind: 'static {
         None
     }
 
+    /// What an operation of these parameters is called in lists, where it is about no resource that
+    /// has a name.
+    fn name(params: &Self::Params) -> Option<String> {
+        let _ = params;
+        None
+    }
+
     /// What becomes of a reserved resource when the operation ends in `ERROR` or `CANCEL`. By
     /// default it stays through an error, because the operation may be relaunched, and goes with a
     /// cancelled one.
@@ -199,6 +206,10 @@ impl<K: Kind> kind::Kind for Bound<K> {
         cx: &kind::AdmissionContext<'_>,
     ) -> Option<Resource> {
         K::reserve(&typed::<K>(params).ok()?, id, &self.admission(cx))
+    }
+
+    fn name(&self, params: &Params) -> Option<String> {
+        K::name(&typed::<K>(params).ok()?)
     }
 
     fn resource_after(&self, resource: Resource, end: State) -> Option<Resource> {

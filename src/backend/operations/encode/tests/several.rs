@@ -31,6 +31,7 @@ async fn each_is_an_encoding_of_its_own() {
     let detail = trial.done("encode", two(&source)).await;
     let parent = &detail.operation;
     assert_eq!((parent.state, parent.resource), (State::Done, None), "{:?}", parent.comment);
+    assert_eq!(parent.resource_name.as_deref(), Some("talk.mov→mp4, webm"));
     let steps: Vec<&str> = detail.steps.iter().map(|step| step.name.as_str()).collect();
     assert_eq!(steps, ["spawn", "join"]);
     let outcome = parent.outcome.as_ref().unwrap();
@@ -165,6 +166,7 @@ async fn one_that_fails_is_named_and_alone_is_done_again() {
     trial.backend().control(Control::Relaunch { uid, params: Params::new() }).await.unwrap();
     let again = trial.rest(events, uid).await;
     assert_eq!(again.operation.state, State::Done, "{:?}", again.operation.comment);
+    assert_eq!(again.operation.resource_name.as_deref(), Some("talk.mov→mp4, mp3"));
     assert_eq!(states(&again.children), [State::Done, State::Done]);
     let attempts: Vec<u32> = again.children.iter().map(|child| child.attempt).collect();
     assert_eq!(attempts, [0, 1], "what is done is not done again");
