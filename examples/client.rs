@@ -6,8 +6,8 @@
 //! cargo run --example client -- /tmp/box disk_create '{"name": "data", "size_mb": 64}'
 //! ```
 //!
-//! The socket speaks HTTP with JSON bodies, so any program can do the same. A request with curl, and
-//! the events as they come, one JSON document a line:
+//! The socket speaks HTTP with JSON bodies, so any program can do the same. A request with curl,
+//! and the events as they come, one JSON document a line:
 //!
 //! ```text
 //! curl --unix-socket /tmp/box/hostler.sock -H 'content-type: application/json' \
@@ -46,8 +46,8 @@ pub async fn follow(
         writeln!(out, "{}", serde_json::to_string(&event)?)?;
         let operation = match event.fact {
             Fact::Operation(operation) if operation.uid == uid => (*operation).clone(),
-            // Said first, and whenever the connection was lost meanwhile: what happened before is not
-            // told again, so it is asked for.
+            // Said first, and after the connection was lost: what happened before is not told
+            // again, so it is asked for.
             Fact::Missed => client.ask(question::GetOperation { uid }).await?.operation,
             _ => continue,
         };

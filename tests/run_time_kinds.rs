@@ -1,6 +1,6 @@
 //! Kinds of operations that nobody knew when hostler was built, as those are that a configuration
-//! describes: they come as objects with names that are read, stand in the catalogue beside hostler's
-//! own, and are done, taken up and told like those.
+//! describes: they come as objects with names that were read, stand in the catalogue beside
+//! hostler's own, and are done, taken up and told like those.
 
 #![allow(
     clippy::unwrap_used,

@@ -240,8 +240,8 @@ impl Field {
     }
 }
 
-/// A kind of operation. By default it is about no resource, has no fields, holds nothing and is not
-/// asked about; whoever makes one names it, says what it does, and names its lane and its steps.
+/// A kind of operation. By default it is about no resource, has no fields, holds nothing and runs
+/// without a question; whoever makes one names it, its lane and its steps, and says what it does.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct OperationSpec {
     /// Its name: `vm_create`.
@@ -252,8 +252,8 @@ pub struct OperationSpec {
     pub doc: Text,
     /// What is happening while it runs, for the resource's own row: `rebooting`.
     pub doing: Text,
-    /// The kind of resource it is about; `None` where it is about none of its own, as what only asks
-    /// for others.
+    /// The kind of resource it is about; `None` where it is about none, as what only asks for
+    /// others.
     #[serde(default)]
     pub resource: Option<ResourceKind>,
     /// What it does to that resource; [`Effect::Changes`] where there is none.

@@ -32,9 +32,10 @@ const KIND: &str = "encode";
 /// The most outputs of one operation.
 const MAX_FORMATS: u32 = 100;
 
-const PROBE: &str = "probe";
-const ENCODE: &str = "encode";
-const FINISH: &str = "finish";
+/// The steps to one output.
+const STEPS_TO_ONE: [&str; 3] = ["probe", "encode", "finish"];
+/// The steps to several.
+const STEPS_TO_SEVERAL: [&str; 2] = [SPAWN, JOIN];
 
 /// The kind.
 pub(super) struct Encode;
@@ -132,7 +133,7 @@ impl Kind for Encode {
             requires: vec![],
             state_after: None,
             reject_duplicates: false,
-            steps: [PROBE, ENCODE, FINISH, SPAWN, JOIN].map(Into::into).to_vec(),
+            steps: STEPS_TO_ONE.into_iter().chain(STEPS_TO_SEVERAL).map(Into::into).collect(),
         }
     }
 
@@ -286,7 +287,7 @@ async fn encode_each(
     params: &Params,
     renditions: &[Rendition],
 ) -> Result<Outcome, Stop> {
-    cx.takes([SPAWN, JOIN]);
+    cx.takes(STEPS_TO_SEVERAL);
     let requests = renditions.iter().map(|rendition| {
         let params = rendition.params(cx.settings());
         Submit { kind: KIND.to_owned(), params, ..Submit::default() }
@@ -302,11 +303,11 @@ async fn encode_each(
 
 /// Makes one output.
 async fn encode(cx: Context, rendition: &Rendition) -> Result<Outcome, Stop> {
-    cx.takes([PROBE, ENCODE, FINISH]);
+    cx.takes(STEPS_TO_ONE);
     let id = cx.id()?;
     let job = rendition.job(id, cx.settings(), MediaInfo::default())?;
     let media = cx
-        .step(PROBE)
+        .step("probe")
         .label("looking at the source")
         .progress_range(0.0, 0.02)
         .run(|step| probe(step.cx().clone(), step, id, job.clone(), rendition.preset.clone()))
@@ -315,7 +316,7 @@ async fn encode(cx: Context, rendition: &Rendition) -> Result<Outcome, Stop> {
 
     let undone = job.clone();
     let encoded: Encoded = cx
-        .step(ENCODE)
+        .step("encode")
         .label("encoding")
         .progress_range(0.02, 0.98)
         .undo(move |step| {
@@ -332,7 +333,7 @@ async fn encode(cx: Context, rendition: &Rendition) -> Result<Outcome, Stop> {
         .await?;
 
     let (undone, outcome) = (job.clone(), outcome(id, &job, &encoded));
-    cx.step(FINISH)
+    cx.step("finish")
         .label("putting the output in its place")
         .progress_range(0.98, 1.0)
         .undo(move |_| take_back(undone.clone(), encoded))

@@ -148,12 +148,12 @@ impl Entry {
         })
     }
 
-    /// The entry of a kind that is known only at run time, as one that a configuration describes is:
-    /// an object that `bind` makes, and whose [`kind::Kind::spec`] is the one it is given.
-    pub fn new(
-        spec: OperationSpec,
-        bind: impl FnOnce(Arc<OperationSpec>, Arc<Environment>) -> Arc<dyn kind::Kind> + Send + 'static,
-    ) -> Self {
+    /// The entry of a kind that is known only at run time, as one that a configuration describes
+    /// is: an object that `bind` makes, whose [`kind::Kind::spec`] is the one it is given.
+    pub fn new<F>(spec: OperationSpec, bind: F) -> Self
+    where
+        F: FnOnce(Arc<OperationSpec>, Arc<Environment>) -> Arc<dyn kind::Kind> + Send + 'static,
+    {
         Self { spec, bind: Box::new(bind) }
     }
 
