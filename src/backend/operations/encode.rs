@@ -244,7 +244,7 @@ fn formats(choices: Vec<Choice>) -> Field {
                 "preset",
                 FieldType::Choice { choices },
                 serde_json::Value::Null,
-                "What to encode it into; without one, the preset above.",
+                "What to encode it into; without one, what 'preset' says.",
             ),
             Field::optional(
                 "output",
