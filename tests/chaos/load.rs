@@ -168,9 +168,9 @@ impl LoadGenerator {
         let value = match (&*spec.kind, &*field.name) {
             ("task_create", "params") => json!({ "name": format!("fired-{number}"), "size_mb": 4 }),
             // Now and then to a place where another puts its output as well.
-            ("encode", "output") if number % 4 == 0 => return Some(None),
+            ("encode", "output") if number.is_multiple_of(4) => return Some(None),
             // Several of one source now and then.
-            ("encode", "formats") if number % 4 == 0 => {
+            ("encode", "formats") if number.is_multiple_of(4) => {
                 let output = |at| self.sources.outputs.join(format!("out-{number}0{at}.mp4"));
                 json!([{ "preset": "mp4", "output": output(0) }, { "output": output(1) }])
             }
