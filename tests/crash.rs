@@ -25,6 +25,7 @@ mod media;
 #[path = "support/publisher.rs"]
 mod publisher;
 
+use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -36,17 +37,13 @@ use hostler::{Sandbox, alone};
 use kinds::{Given, Request, Things};
 use publisher::Publisher;
 
-/// Every crash point of a kind, from the catalogue.
-fn crash_points(kind: &str) -> Vec<String> {
-    let catalogue = kinds::catalogue();
-    let spec = catalogue.iter().find(|spec| spec.kind == kind).expect("a kind");
-    assert!(!spec.steps.is_empty(), "{kind} has no steps");
-    points(spec, &["before", "between", "after"])
-}
+/// Where a kind can be killed within its steps.
+const EVERY_POINT: [&str; 3] = ["before", "between", "after"];
 
-fn points(spec: &OperationSpec, at: &[&str]) -> Vec<String> {
-    let of_step = |step| at.iter().map(move |at| format!("{}/{step}/{at}", spec.kind));
-    spec.steps.iter().flat_map(of_step).collect()
+/// The crash points of these steps of a kind.
+fn points<'a>(kind: &str, steps: impl IntoIterator<Item = &'a str>, at: &[&str]) -> Vec<String> {
+    let of_step = |step| at.iter().map(move |at| format!("{kind}/{step}/{at}"));
+    steps.into_iter().flat_map(of_step).collect()
 }
 
 /// Asks for an operation, lets the backend die at a crash point and starts it again; gives the
@@ -119,7 +116,7 @@ fn what_cannot_be_set_up_is_told_in_a_sentence() {
 fn every_kind_ends_as_without_the_crash_whenever_the_backend_dies() {
     let _alone = alone();
     let all = std::env::var_os("HOSTLER_EVERY_CRASH_POINT").is_some();
-    let at: &[&str] = if all { &["before", "between", "after"] } else { &["between"] };
+    let at: &[&str] = if all { &EVERY_POINT } else { &["between"] };
     let only = std::env::var("HOSTLER_KIND").ok();
     let catalogue = kinds::catalogue();
     let wanted = |spec: &&OperationSpec| only.as_ref().is_none_or(|only| *only == spec.kind);
@@ -131,7 +128,7 @@ fn every_kind_ends_as_without_the_crash_whenever_the_backend_dies() {
             scope.spawn(|| {
                 loop {
                     let Some(spec) = left.lock().unwrap().pop() else { return };
-                    let found = try_kind(&catalogue, spec, &points(spec, at));
+                    let found = try_kind(&catalogue, spec, at);
                     broken.lock().unwrap().extend(found);
                 }
             });
@@ -141,20 +138,40 @@ fn every_kind_ends_as_without_the_crash_whenever_the_backend_dies() {
     assert!(broken.is_empty(), "{} points:\n{}", broken.len(), broken.join("\n"));
 }
 
-/// Runs a kind once as it is and once for each crash point. Returns what was not the same.
-fn try_kind(catalogue: &[OperationSpec], spec: &OperationSpec, points: &[String]) -> Vec<String> {
-    let plan = kinds::plan(catalogue, &spec.kind).expect("a plan");
+/// Tries a kind in each of its ways, which together take every step it names. Returns what was not
+/// as it must be.
+fn try_kind(catalogue: &[OperationSpec], spec: &OperationSpec, at: &[&str]) -> Vec<String> {
+    let (mut broken, mut taken) = (Vec::new(), BTreeSet::new());
+    for plan in kinds::plans(catalogue, &spec.kind).expect("a plan") {
+        broken.extend(try_plan(&plan, &spec.kind, at, &mut taken));
+    }
+    let missed = spec.steps.iter().filter(|step| !taken.contains(&***step));
+    broken.extend(missed.map(|step| format!("{}/{step} is never taken", spec.kind)));
+    broken
+}
+
+/// Takes a plan once as it is and once for each crash point of the steps that it takes, which are
+/// added to `taken`. Returns what was not the same.
+fn try_plan(
+    plan: &[Request],
+    kind: &str,
+    at: &[&str],
+    taken: &mut BTreeSet<String>,
+) -> Vec<String> {
     let things = Things::new();
     let run = |point: Option<&str>| {
-        catch_unwind(AssertUnwindSafe(|| go(&plan, &things, point))).map_err(|panic| {
+        catch_unwind(AssertUnwindSafe(|| go(plan, &things, point))).map_err(|panic| {
             let words = panic.downcast_ref::<String>().cloned();
             words.or_else(|| panic.downcast_ref::<&str>().map(|it| (*it).to_owned()))
         })
     };
     let whole = match run(None) {
         Ok(whole) => whole,
-        Err(why) => return vec![format!("{}: not even without a crash: {why:?}", spec.kind)],
+        Err(why) => return vec![format!("{kind}: not even without a crash: {why:?}")],
     };
+    let steps = whole.steps(kind);
+    let points = points(kind, steps.iter().map(String::as_str), at);
+    taken.extend(steps);
     let compared = points.iter().map(|point| match run(Some(point)) {
         Ok(found) => whole.difference(&found).map(|what| format!("{point}: {what}")),
         Err(why) => Some(format!("{point}: {}", why.unwrap_or_default())),
@@ -228,7 +245,8 @@ fn a_vm_is_created_once_whenever_the_backend_dies() {
     // With a disk, so that every step is taken.
     place.done("disk_create", &["name=data", "size_mb=5"]);
     let password = place.secret("correct horse");
-    for (number, point) in crash_points("vm_create").iter().enumerate() {
+    let points = points("vm_create", ["disks", "attach", "start"], &EVERY_POINT);
+    for (number, point) in points.iter().enumerate() {
         let name = format!("hostname=web-{number}");
         let fields = [&*name, "os=tiny", "disks=data", &*password];
         crash_and_go_on(&mut place, point, "vm_create", &fields);
@@ -252,7 +270,8 @@ fn a_file_is_encoded_once_whenever_the_backend_dies() {
     let media = tempfile::tempdir().expect("a directory");
     let source = media::video(media.path(), "source.mkv", 4, "320x240");
     let source = format!("source={}", source.display());
-    for (number, point) in crash_points("encode").iter().enumerate() {
+    let points = points("encode", ["probe", "encode", "finish"], &EVERY_POINT);
+    for (number, point) in points.iter().enumerate() {
         let output = media.path().join(format!("output-{number}.mp4"));
         let to = format!("output={}", output.display());
         crash_and_go_on(&mut place, point, "encode", &[&source, "preset=mp4", &to]);

@@ -65,6 +65,14 @@ fn operations() -> Json {
         ],
         "hint": { "title": "scrub", "keys": ["C"], "rank": 11 },
         "locks": [], "steps": ["read"],
+    }, {
+        "kind": "box_report", "title": "Report", "doc": "Writes down how the box is.",
+        "doing": "writing", "resource": null, "effect": "changes", "lane": "disk", "risk": "none",
+        "fields": [
+            { "name": "depth", "doc": "How much of it.", "type": "integer", "min": 1, "max": 9,
+              "unit": "levels", "required": true },
+        ],
+        "locks": [], "steps": ["look"],
     }])
 }
 
@@ -185,6 +193,26 @@ fn a_kind_with_a_field_of_an_unknown_type_is_there_and_says_why_it_cannot_be_ask
     assert!(stage.submitted().is_empty());
 }
 
+#[test]
+fn a_kind_about_no_resource_is_begun_wherever_one_is() {
+    let mut stage = console();
+    stage.keys("2 : \"report\"");
+    assert!(stage.text().contains("Report · box_report"), "{}", stage.text());
+    stage.keys("enter");
+    let text = stage.text();
+    assert!(text.contains("Report") && text.contains("depth"), "{text}");
+    assert!(!text.contains("Report ·"), "it is about nothing: {text}");
+    stage.keys("\"3\" enter");
+    let submitted = stage.submitted();
+    assert_eq!(submitted.len(), 1, "{}", stage.text());
+    assert_eq!((&*submitted[0].kind, &submitted[0].params["depth"]), ("box_report", &json!(3)));
+    assert_eq!(stage.app.model.tab.many(), "pools", "the list in front stays");
+    stage.keys("esc ? \"report\"");
+    let text = stage.text();
+    let line = text.lines().find(|line| line.contains("Writes down how the box is."));
+    assert!(line.is_some_and(|line| line.contains("box_report")), "{text}");
+}
+
 /// A line for the command line, and what it prints.
 async fn run(line: &str, answer: Option<Answer>) -> String {
     let fake = fake::Fake::with(catalogue());
@@ -231,6 +259,10 @@ async fn the_command_line_lists_shows_and_runs_it() {
     let said = run("serial pool/1", None).await;
     assert!(said.contains("pool/1 has no serial line; only VMs have one"), "{said}");
     assert_eq!(run("run pool_scrub pool=1 speed=5", None).await, "#1 pool_scrub accepted\n");
+    let help = run("run box_report --help", None).await;
+    assert!(help.contains("How much of it.") && !help.contains("--for"), "{help}");
+    let said = run("run box_report depth=1 --for name~x", None).await;
+    assert!(said.contains("--for"), "{said}");
     let mut page = Vec::new();
     cli::man(&catalogue(), &mut page).unwrap();
     let page = String::from_utf8(page).unwrap();

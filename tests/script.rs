@@ -13,8 +13,12 @@ mod bad_days;
 mod brink;
 #[path = "script/bulk.rs"]
 mod bulk;
+#[path = "script/formats.rs"]
+mod formats;
 #[path = "support/hostler.rs"]
 mod hostler;
+#[path = "support/media.rs"]
+mod media;
 #[path = "support/small_filesystem.rs"]
 mod small_filesystem;
 

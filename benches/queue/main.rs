@@ -60,7 +60,7 @@ fn spec(kind: &'static str) -> OperationSpec {
         title: "Do nothing".into(),
         doc: "Does nothing.".into(),
         doing: "doing nothing".into(),
-        resource: Task::KIND,
+        resource: Some(Task::KIND),
         effect: Effect::Changes,
         subject: None,
         lane: "bench".into(),

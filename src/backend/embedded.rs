@@ -14,7 +14,7 @@ use super::engine::storage::Change;
 use super::engine::store::{Store, reader};
 use super::engine::{self, Engine, Live, Options, Parts};
 use super::environment::Environment;
-use super::operations::Entry;
+use super::operations::{self, Entry};
 use super::ownership::{Guard, Owned};
 use super::ports::{Guest, Ports};
 use super::settings::Settings;
@@ -48,16 +48,17 @@ pub struct Embedded {
 
 impl Embedded {
     /// Opens the store, takes up what an earlier life left, and starts whatever may run. Called
-    /// inside a tokio runtime.
+    /// inside a tokio runtime. `kinds` are [`operations::all`] or other ones.
     ///
     /// # Errors
-    /// When the store cannot be opened.
+    /// When the store cannot be opened, or the kinds cannot stand in one catalogue.
     pub fn start(
         owned: Owned,
         settings: Settings,
         ports: Ports,
         kinds: Vec<Entry>,
     ) -> Result<Self> {
+        operations::check(kinds.iter().map(|entry| &entry.spec)).map_err(BackendError::failed)?;
         let (store, mut opened) = Store::open(&settings.state_dir)?;
         state_files::raise(&mut opened.counters, &settings.state_dir);
         follow(&settings.state_dir, &store, &mut opened.resources);

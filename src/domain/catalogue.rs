@@ -16,10 +16,13 @@ use super::{ResourceKind, ResourceSpec};
 pub type Text = Cow<'static, str>;
 
 /// How dangerous an operation is: what the console asks before it is queued.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Risk {
     /// It runs without a question.
+    #[default]
     None,
     /// Work in progress may be lost: yes or no, with the safe answer preselected.
     Disruptive,
@@ -30,12 +33,13 @@ pub enum Risk {
 }
 
 /// What an operation does to its resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// It makes a new one.
     Creates,
     /// It changes one that is there.
+    #[default]
     Changes,
     /// It removes one that is there.
     Deletes,
@@ -201,7 +205,7 @@ pub struct Field {
 
 impl Field {
     /// A field that must be given.
-    pub fn required(name: &'static str, of: FieldType, doc: &'static str) -> Self {
+    pub fn required(name: impl Into<Text>, of: FieldType, doc: impl Into<Text>) -> Self {
         Self {
             name: name.into(),
             doc: doc.into(),
@@ -214,10 +218,10 @@ impl Field {
 
     /// A field that may be left out, and what it is then.
     pub fn optional(
-        name: &'static str,
+        name: impl Into<Text>,
         of: FieldType,
         default: impl Into<Json>,
-        doc: &'static str,
+        doc: impl Into<Text>,
     ) -> Self {
         Self { default: default.into(), required: false, ..Self::required(name, of, doc) }
     }
@@ -236,8 +240,9 @@ impl Field {
     }
 }
 
-/// A kind of operation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A kind of operation. By default it is about no resource, has no fields, holds nothing and runs
+/// without a question; whoever makes one names it, its lane and its steps, and says what it does.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct OperationSpec {
     /// Its name: `vm_create`.
     pub kind: Text,
@@ -247,9 +252,11 @@ pub struct OperationSpec {
     pub doc: Text,
     /// What is happening while it runs, for the resource's own row: `rebooting`.
     pub doing: Text,
-    /// The kind of resource it is about.
-    pub resource: ResourceKind,
-    /// What it does to that resource.
+    /// The kind of resource it is about; `None` where it is about none, as what only asks for
+    /// others.
+    #[serde(default)]
+    pub resource: Option<ResourceKind>,
+    /// What it does to that resource; [`Effect::Changes`] where there is none.
     pub effect: Effect,
     /// The field that names the resource, unless it creates one.
     #[serde(default)]

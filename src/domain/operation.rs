@@ -216,7 +216,8 @@ pub struct Operation {
     /// The resource it acts on or makes.
     #[serde(default)]
     pub resource: Option<ResourceId>,
-    /// That resource's name when the operation was accepted.
+    /// That resource's name when the operation was accepted; where it is about none, what the
+    /// operation itself is called.
     #[serde(default)]
     pub resource_name: Option<String>,
     /// Who asked for it.

@@ -138,8 +138,8 @@ impl LoadGenerator {
         let weighted: Vec<(u64, usize)> =
             self.catalogue.iter().enumerate().map(|(at, spec)| (weight(&spec.kind), at)).collect();
         let mut spec = self.catalogue[self.dice.weighted(&weighted)].clone();
-        let there = self.resources.iter().filter(|it| it.kind() == spec.resource).count();
-        if spec.effect == Effect::Creates && there >= most(spec.resource) {
+        let there = self.resources.iter().filter(|it| Some(it.kind()) == spec.resource).count();
+        if spec.effect == Effect::Creates && spec.resource.is_some_and(|of| there >= most(of)) {
             // Enough; something must go instead.
             let goes = |it: &&OperationSpec| {
                 it.resource == spec.resource
@@ -168,6 +168,12 @@ impl LoadGenerator {
         let value = match (&*spec.kind, &*field.name) {
             ("task_create", "params") => json!({ "name": format!("fired-{number}"), "size_mb": 4 }),
             // Now and then to a place where another puts its output as well.
+            ("encode", "output") if number.is_multiple_of(4) => return Some(None),
+            // Several of one source now and then.
+            ("encode", "formats") if number.is_multiple_of(4) => {
+                let output = |at| self.sources.outputs.join(format!("out-{number}0{at}.mp4"));
+                json!([{ "preset": "mp4", "output": output(0) }, { "output": output(1) }])
+            }
             ("encode", "output") => {
                 let number = if self.dice.chance(3) { number / 2 } else { number };
                 json!(self.sources.outputs.join(format!("out-{number}.mp4")))

@@ -49,6 +49,13 @@ impl Account {
         Self { operations, resources, files: found, running }
     }
 
+    /// The names of the steps that operations of a kind have taken.
+    pub fn steps(&self, kind: &str) -> BTreeSet<String> {
+        let of_kind = self.operations.iter().filter(|it| it["operation"]["kind"] == kind);
+        let steps = of_kind.flat_map(|detail| detail["steps"].as_array().into_iter().flatten());
+        steps.filter_map(|step| step["name"].as_str()).map(str::to_owned).collect()
+    }
+
     /// What another account has that this one has not, or the other way round; `None` when they are
     /// the same.
     pub fn difference(&self, other: &Self) -> Option<String> {

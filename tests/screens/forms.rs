@@ -5,7 +5,7 @@ use hostler::ui::msg::{Cmd, Msg};
 use hostler::ui::windows::detail::DetailWindow;
 use hostler::ui::windows::form::state::{Form, Purpose};
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::fake_backend::{Fake, catalogue};
 use super::stage::Stage;
@@ -76,6 +76,18 @@ fn tab_completes_a_path_as_far_as_it_is_certain() {
     stage.keys("tab");
     assert!(stage.text().contains("/srv/clip- "), "{}", stage.text());
     assert!(stage.text().contains("source"));
+}
+
+#[test]
+fn several_formats_are_asked_for_as_items_of_a_list() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("4 n \"/srv/a.mov\" ctrl-o tab tab tab ctrl-n right");
+    stage.keys("ctrl-n right right tab \"/srv/b.webm\"");
+    assert!(stage.text().contains("formats      2 items"), "{}", stage.text());
+    stage.keys("ctrl-s");
+    let [submit] = stage.submitted().try_into().unwrap();
+    let formats = json!([{ "preset": "mp4" }, { "preset": "webm", "output": "/srv/b.webm" }]);
+    assert_eq!((&*submit.kind, &submit.params["formats"]), ("encode", &formats));
 }
 
 #[test]

@@ -191,7 +191,7 @@ pub fn catalogue() -> Catalogue {
         title: kind.into(),
         doc: "Does what its name says. It says no more here.".into(),
         doing: "working".into(),
-        resource,
+        resource: Some(resource),
         effect,
         subject: None,
         lane: "vm".into(),

@@ -216,10 +216,11 @@ impl Sandbox {
         found
     }
 
-    /// The number of the newest operation of a kind.
+    /// The number of the newest operation of a kind that no other has asked for.
     pub fn newest(&self, kind: &str) -> u64 {
         let operations = self.list("operations");
-        let newest = operations.iter().find(|operation| operation["kind"] == kind);
+        let is_meant = |it: &&Value| it["kind"] == kind && it["parent"].is_null();
+        let newest = operations.iter().find(is_meant);
         newest.unwrap_or_else(|| panic!("no {kind} in {operations:#?}"))["uid"]
             .as_u64()
             .expect("a uid")

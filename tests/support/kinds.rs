@@ -71,6 +71,18 @@ pub fn given(kind: &str, field: &str) -> Option<Given> {
     }
 }
 
+/// The other ways in which a kind can be asked for, where it takes other steps then: what is given
+/// besides.
+pub fn other_ways(kind: &str) -> Vec<(&'static str, Given)> {
+    match kind {
+        "encode" => {
+            let formats = json!([{ "preset": "mp4" }, { "preset": "webm" }]);
+            vec![("formats", Given::Value(formats))]
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// What may be left out and is given all the same: a step is taken for it.
 fn has_a_step(kind: &str, field: &str) -> bool {
     matches!((kind, field), ("vm_create", "disks"))
@@ -96,6 +108,22 @@ pub fn plan(catalogue: &[OperationSpec], kind: &str) -> Result<Vec<Request>, Str
     let mut plan = Plan { catalogue, requests: Vec::new(), under_way: Vec::new() };
     plan.request(spec, false)?;
     Ok(plan.requests)
+}
+
+/// The requests that lead to a kind in each of its ways.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plans(catalogue: &[OperationSpec], kind: &str) -> Result<Vec<Vec<Request>>, String> {
+    let usual = plan(catalogue, kind)?;
+    let others = other_ways(kind).into_iter().map(|(field, given)| {
+        let mut plan = usual.clone();
+        if let Some(last) = plan.last_mut() {
+            last.fields.push((field.to_owned(), given));
+        }
+        plan
+    });
+    Ok(std::iter::once(usual.clone()).chain(others).collect())
 }
 
 struct Plan<'a> {
@@ -180,7 +208,9 @@ impl Plan<'_> {
         let mut ways: Vec<&OperationSpec> = self
             .catalogue
             .iter()
-            .filter(|spec| spec.resource == of && spec.effect != Effect::Deletes && leaves(spec))
+            .filter(|spec| {
+                spec.resource == Some(of) && spec.effect != Effect::Deletes && leaves(spec)
+            })
             .filter(|spec| !self.under_way.contains(&spec.kind.to_string()))
             .collect();
         let liked = |spec: &&OperationSpec| preferred(of).is_some_and(|kind| spec.kind == kind);

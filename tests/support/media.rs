@@ -21,6 +21,20 @@ pub fn video(dir: &Path, name: &str, seconds: u32, size: &str) -> PathBuf {
     path
 }
 
+/// The same pictures as those of a media file, without their sound.
+pub fn silent(of: &Path, name: &str) -> PathBuf {
+    let path = of.with_file_name(name);
+    let output = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-y", "-i"])
+        .arg(of)
+        .args(["-c:v", "copy", "-an"])
+        .arg(&path)
+        .output()
+        .expect("ffmpeg runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    path
+}
+
 /// The length of a media file in seconds, as ffprobe has it.
 pub fn duration(path: &Path) -> f64 {
     let output = Command::new("ffprobe")

@@ -153,7 +153,11 @@ impl Engine {
             again.resource = subject(kind.spec(), &params).or(again.resource);
         }
         let living = again.resource.and_then(|id| live.inventory().resource(id));
-        again.resource_name = reserved.as_deref().or(living).map(|it| it.name().to_owned());
+        let its_name = reserved.as_deref().or(living).map(|it| it.name().to_owned());
+        again.resource_name = match again.resource {
+            Some(_) => its_name,
+            None => kind.name(&params),
+        };
         let entry = self.kinds.queue_entry(&operation, &params, ancestors);
         let mut changes =
             vec![Change::Relaunch { operation: operation.clone(), params: params.clone() }];

@@ -304,6 +304,8 @@ impl Engine {
             inventory: live.inventory(),
             catalogue: self.kinds.catalogue(),
             now: self.clock.now(),
+            relaunched: None,
+            ancestors: &[],
             asked: Some((self, live)),
         }
     }

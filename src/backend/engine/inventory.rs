@@ -83,11 +83,10 @@ impl Inventory {
         called.next().filter(|_| called.next().is_none()).map(|it| it.id().id)
     }
 
-    /// Gives out the next number of a kind.
-    pub fn next(&mut self, kind: ResourceKind) -> u64 {
-        let counter = self.counters.entry(kind).or_default();
-        *counter += 1;
-        *counter
+    /// The number that the next new resource of a kind gets. It is given out once that is put.
+    #[must_use]
+    pub fn next(&self, kind: ResourceKind) -> u64 {
+        self.counters.get(&kind).map_or(1, |last| last + 1)
     }
 
     /// Takes in a resource, in the place of the one with its number if there is one.

@@ -19,7 +19,7 @@ mod step;
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
@@ -83,6 +83,8 @@ struct Inner {
     created: Timestamp,
     resource: Option<ResourceId>,
     cancel: CancellationToken,
+    /// The steps it takes, where it has said which.
+    steps: OnceLock<Vec<Text>>,
     /// Why an earlier life began to undo it, if it did.
     undoing: Option<Stop>,
     /// Steps that an earlier life could not undo.
@@ -135,6 +137,7 @@ impl Context {
                 created: operation.created,
                 resource: operation.resource,
                 cancel,
+                steps: OnceLock::new(),
                 undoing,
                 not_undone,
                 recorded: Mutex::new(recorded),
@@ -224,6 +227,13 @@ impl Context {
         put: impl FnOnce(Uid, &Inventory) -> Vec<Resource> + Send + 'static,
     ) -> Result<Accepted, BackendError> {
         self.inner.recorder.clone().submit(submit, Box::new(put)).await
+    }
+
+    /// Says which of the catalogue entry's steps an operation of these parameters takes, where that
+    /// is not all: its progress is counted by them. Comes before the first step.
+    pub fn takes<T: Into<Text>>(&self, steps: impl IntoIterator<Item = T>) {
+        // Who says it again has said it.
+        let _ = self.inner.steps.set(steps.into_iter().map(Into::into).collect());
     }
 
     /// A step: a name from the kind's catalogue entry, then what it does.
@@ -341,6 +351,11 @@ impl Context {
         recorded.await.unwrap_or_else(|error| {
             Err(BackendError::failed(format!("the record of a step was lost: {error}")))
         })
+    }
+
+    /// The names of its steps, in order.
+    fn steps(&self) -> &[Text] {
+        self.inner.steps.get().map_or(&self.inner.spec.steps, |steps| steps)
     }
 
     fn progress(&self, progress: Progress) {

@@ -35,15 +35,36 @@ pub struct AdmissionContext<'a> {
     pub catalogue: &'a Catalogue,
     /// The time of the request.
     pub now: Timestamp,
+    /// The operation that is to be relaunched with these parameters, where it is no new request.
+    pub relaunched: Option<&'a Operation>,
+    /// The operations whose child it is or is to be, the nearest first.
+    pub(in crate::backend) ancestors: &'a [Uid],
     /// The engine that is asked, where there is one.
     pub(in crate::backend) asked: Option<(&'a Engine, &'a Live)>,
 }
 
-impl AdmissionContext<'_> {
+impl<'a> AdmissionContext<'a> {
+    /// The operations of a kind that wait or run, but for those for which this is asked: for what
+    /// they will make and nothing else tells of yet.
+    pub fn under_way(&self, kind: &str) -> impl Iterator<Item = &'a Operation> {
+        let (asker, ancestors) = (self.relaunched.map(|it| it.uid), self.ancestors);
+        let all = self.asked.into_iter().flat_map(|(_, live)| live.operations());
+        all.map(|operation| &**operation).filter(move |it| {
+            matches!(it.state, State::Pending | State::Run)
+                && it.kind == kind
+                && Some(it.uid) != asker
+                && !ancestors.contains(&it.uid)
+        })
+    }
+
     /// Why another request would be refused now, for kinds that ask for other kinds. Its parameters
     /// have passed [`super::admission`], as those of a nested field have.
     #[must_use]
     pub fn would_refuse(&self, kind: &str, params: &Params) -> Option<Refusal> {
+        if self.relaunched.is_some() {
+            // What a relaunched operation has asked for already is no obstacle to itself.
+            return None;
+        }
         let (engine, live) = self.asked?;
         let kind = engine.kinds.get(kind)?;
         let params = kind.fill(params.clone(), self);
@@ -87,9 +108,17 @@ pub trait Kind: Send + Sync {
     }
 
     /// The resource that a kind with [`Effect::Creates`] makes, as it stands until the operation is
-    /// done. It gets the number `id`.
+    /// done. It has the number `id`. `None` where an operation of these parameters makes none
+    /// itself: its children do.
     fn reserve(&self, params: &Params, id: u64, cx: &AdmissionContext<'_>) -> Option<Resource> {
         let _ = (params, id, cx);
+        None
+    }
+
+    /// What an operation of these parameters is called in lists, where it is about no resource that
+    /// has a name.
+    fn name(&self, params: &Params) -> Option<String> {
+        let _ = params;
         None
     }
 
@@ -216,7 +245,7 @@ impl Kinds {
 /// The resource an operation acts on, as its parameters name it.
 pub(super) fn subject(spec: &OperationSpec, params: &Params) -> Option<ResourceId> {
     let id = params.get(&**spec.subject.as_ref()?)?.as_u64()?;
-    Some(ResourceId::new(spec.resource, id))
+    Some(ResourceId::new(spec.resource?, id))
 }
 
 /// What an operation holds while it runs; each resource once.

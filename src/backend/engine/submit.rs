@@ -53,19 +53,23 @@ impl Engine {
         let uid = live.next_uid();
         let put = put(uid, live)?;
         let mut changes = Vec::with_capacity(1);
-        let mut reserved = None;
-        let subject = if spec.effect == Effect::Creates {
-            let id = live.next_id(spec.resource);
-            reserved = kind.reserve(&params, id, &self.admission(live));
-            changes.push(Change::Count(spec.resource.word(), id));
-            Some(ResourceId::new(spec.resource, id))
-        } else {
-            subject(spec, &params)
+        let made = spec.resource.filter(|_| spec.effect == Effect::Creates);
+        let reserved = made.and_then(|of| {
+            let id = live.inventory().next(of);
+            kind.reserve(&params, id, &self.admission(live))
+        });
+        let subject = match &reserved {
+            Some(resource) => {
+                let id = resource.id();
+                changes.push(Change::Count(id.kind.word(), id.id));
+                Some(id)
+            }
+            None => subject(spec, &params),
         };
         let name = match (&reserved, subject) {
             (Some(resource), _) => Some(resource.name().to_owned()),
             (None, Some(id)) => live.inventory().resource(id).map(|it| it.name().to_owned()),
-            (None, None) => None,
+            (None, None) => kind.name(&params),
         };
         let (params, now) = (Arc::new(params), self.clock.now());
         let operation = Arc::new(Operation {
@@ -159,9 +163,9 @@ impl Engine {
         // may still find a wrong value where the state is wrong as well.
         let exists = Self::there(kind.spec(), params, live);
         let state = self.in_state(kind.spec(), params, live, ancestors, but);
-        // What a relaunched operation has asked for already is no obstacle to itself.
-        let asked = but.is_none().then_some((self, live));
-        let of_kind = kind.admit(params, &AdmissionContext { asked, ..self.admission(live) });
+        let relaunched = but.and_then(|uid| live.operation(uid)).map(|it| &**it);
+        let cx = AdmissionContext { relaunched, ancestors, ..self.admission(live) };
+        let of_kind = kind.admit(params, &cx);
         let failed = [exists.err(), state.err(), of_kind.err()].into_iter().flatten();
         match failed.reduce(|first, next| first_check(first, Some(next))) {
             Some(refusal) => Err(refusal),

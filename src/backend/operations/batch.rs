@@ -4,20 +4,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::journal::{self, Child, JOIN, SPAWN, Spawned, Stop};
+use crate::backend::engine::journal::{JOIN, SPAWN, Stop};
 use crate::backend::engine::kind::ChildRules;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    self, Choice, Effect, Failure, Field, FieldType, Hint, OperationSpec, Outcome, Preview,
-    Refusal, ResourceId, Risk, State, Submit, Task, Uid,
+    self, Choice, Effect, Field, FieldType, Hint, OperationSpec, Outcome, Preview, Refusal,
+    ResourceId, Risk, Submit, Uid,
 };
 
-use super::{AdmissionContext, Context, Kind};
+use super::{AdmissionContext, Context, Kind, children};
 
 /// The most operations of one batch.
 const MAX_OPERATIONS: u32 = 10_000;
-/// How many reasons are told.
-const REASONS: usize = 3;
 
 /// The kind.
 pub(super) struct BatchOperation;
@@ -84,7 +82,7 @@ impl Kind for BatchOperation {
                   relaunching the batch goes on with what is not done."
                 .into(),
             doing: "running a batch".into(),
-            resource: Task::KIND,
+            resource: None,
             effect: Effect::Changes,
             subject: None,
             lane: "batch".into(),
@@ -164,26 +162,9 @@ impl Kind for BatchOperation {
             params,
             ..Submit::default()
         });
-        let spawned = cx.spawn_all(requests.collect()).await?;
-        let accepted: Vec<Uid> = spawned
-            .iter()
-            .filter_map(|spawned| match spawned {
-                Spawned::Child(uid) => Some(*uid),
-                Spawned::Refused(_) | Spawned::Withdrawn => None,
-            })
-            .collect();
-        if accepted.is_empty() {
-            let why = journal::refused(&spawned).unwrap_or_default();
-            return Err(Failure::new(format!("{why}; nothing was started")).into());
-        }
-        let children = cx.join_all(&accepted).await?;
-        let (summary, whole) = summary(&spawned, &children);
-        if whole {
-            let uids: Vec<Uid> = children.iter().map(|child| child.uid).collect();
-            Ok(Outcome::new(summary, serde_json::json!({ "operations": uids })))
-        } else {
-            Err(Failure::new(summary).into())
-        }
+        let (summary, children) = children::run(&cx, requests.collect()).await?;
+        let uids: Vec<Uid> = children.iter().map(|child| child.uid).collect();
+        Ok(Outcome::new(summary, serde_json::json!({ "operations": uids })))
     }
 }
 
@@ -193,7 +174,7 @@ fn title(request: &BatchItem, world: &AdmissionContext<'_>) -> String {
     let spec = world.catalogue.get(&request.kind);
     let about = spec.and_then(|spec| {
         let id = request.params.get(&**spec.subject.as_ref()?)?.as_u64()?;
-        world.inventory.resource(ResourceId::new(spec.resource, id))
+        world.inventory.resource(ResourceId::new(spec.resource?, id))
     });
     if let Some(about) = about {
         return format!("{} {} '{}'", request.kind, about.id(), about.name());
@@ -204,41 +185,6 @@ fn title(request: &BatchItem, world: &AdmissionContext<'_>) -> String {
         None => format!(" {name}={value}"),
     });
     std::iter::once(request.kind.clone()).chain(given).collect()
-}
-
-/// What became of them, in a sentence, and whether none is left to be done: `7 done, 1 failed: #12
-/// disk/3 'data': …`.
-fn summary(spawned: &[Spawned], children: &[Child]) -> (String, bool) {
-    let of = |state| children.iter().filter(move |child| child.state == state);
-    let (failed, cancelled) = (of(State::Error).count(), of(State::Cancel).count());
-    let refusals = || {
-        spawned.iter().filter_map(|spawned| match spawned {
-            Spawned::Refused(refusal) => Some(refusal),
-            Spawned::Child(_) | Spawned::Withdrawn => None,
-        })
-    };
-    let mut words = format!("{} done", of(State::Done).count());
-    for (number, word) in
-        [(failed, "failed"), (cancelled, "cancelled"), (refusals().count(), "refused")]
-    {
-        if number > 0 {
-            words.push_str(&format!(", {number} {word}"));
-        }
-    }
-    let why = |child: &Child| {
-        let comment = child.comment.as_deref().unwrap_or("no reason was given");
-        format!("{} {}: {comment}", child.uid, child.about)
-    };
-    let reasons = of(State::Error).map(why).chain(refusals().map(|it| it.message.clone()));
-    let mut reasons: Vec<String> = reasons.collect();
-    let more = reasons.len().saturating_sub(REASONS);
-    reasons.truncate(REASONS);
-    if more > 0 {
-        reasons.push(format!("and {more} more"));
-    }
-    let whole = reasons.is_empty();
-    let separator = if whole { "" } else { ": " };
-    (format!("{words}{separator}{}", reasons.join("; ")), whole)
 }
 
 #[cfg(test)]

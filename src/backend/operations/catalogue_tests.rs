@@ -210,12 +210,16 @@ fn subjects_exist_and_are_held_alone() {
         let spec = entry.spec;
         let kind = &spec.kind;
         let creates = spec.effect == Effect::Creates;
-        assert_eq!(spec.subject.is_none(), creates || kind == "batch", "{kind}");
-        let Some(subject) = &spec.subject else { continue };
+        assert_eq!(spec.subject.is_some(), spec.resource.is_some() && !creates, "{kind}");
+        assert!(
+            spec.resource.is_some() || spec.effect == Effect::Changes,
+            "{kind} has no resource"
+        );
+        let (Some(subject), Some(of_its)) = (&spec.subject, spec.resource) else { continue };
         let field = spec.field(subject).unwrap_or_else(|| panic!("{kind} has no {subject}"));
         assert!(field.required, "{kind}.{subject} is needed");
-        let of_kind = matches!(field.of, FieldType::Resource { of, .. } if of == spec.resource);
-        assert!(of_kind, "{kind}.{subject} names a {}", spec.resource);
+        let of_kind = matches!(field.of, FieldType::Resource { of, .. } if of == of_its);
+        assert!(of_kind, "{kind}.{subject} names a {of_its}");
         if asks_for_others(&spec) {
             continue;
         }
@@ -288,12 +292,13 @@ fn names_of_fields_make_no_paths_by_themselves() {
 fn states_are_words_of_their_kind() {
     for entry in kinds() {
         let spec = entry.spec;
+        let own = spec.resource.map_or_else(Vec::new, states);
         for state in &spec.requires {
-            assert!(states(spec.resource).contains(&&**state), "{}: {state}", spec.kind);
+            assert!(own.contains(&&**state), "{}: {state}", spec.kind);
         }
         if let Some(left) = &spec.state_after {
             let gone = spec.effect == Effect::Deletes && left == "deleted";
-            assert!(gone || states(spec.resource).contains(&&**left), "{}: {left}", spec.kind);
+            assert!(gone || own.contains(&&**left), "{}: {left}", spec.kind);
         }
         for field in &spec.fields {
             if let FieldType::Resource { of, states: wanted } = &field.of {
@@ -322,6 +327,8 @@ fn defaults_pass_their_own_checks_and_parameters_come_back_as_they_were() {
         inventory: &inventory,
         catalogue: &catalogue,
         now: Timestamp::UNIX_EPOCH,
+        relaunched: None,
+        ancestors: &[],
         asked: None,
     };
     for entry in kinds {
@@ -365,7 +372,7 @@ fn defaults_pass_their_own_checks_and_parameters_come_back_as_they_were() {
             if spec.effect == Effect::Creates
                 && let Some(reserved) = kind.reserve(&filled, 7, &cx)
             {
-                assert_eq!((reserved.kind(), reserved.id().id), (spec.resource, 7));
+                assert_eq!((Some(reserved.kind()), reserved.id().id), (spec.resource, 7));
             }
             // A preview is asked for while people still type: it never fails.
             kind.preview(&filled, &cx);

@@ -22,7 +22,9 @@ pub struct Context {
 }
 
 impl Context {
-    pub(super) const fn new(engine: journal::Context, env: Arc<Environment>) -> Self {
+    /// What the engine gives an operation, with an environment.
+    #[must_use]
+    pub const fn new(engine: journal::Context, env: Arc<Environment>) -> Self {
         Self { engine, env }
     }
 

@@ -32,7 +32,7 @@ impl Kind for DiskAttach {
                   /dev/disk/by-id; a halted one when it is started."
                 .into(),
             doing: "attaching".into(),
-            resource: Disk::KIND,
+            resource: Some(Disk::KIND),
             effect: Effect::Changes,
             subject: Some("disk".into()),
             lane: "disk".into(),

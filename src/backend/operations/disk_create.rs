@@ -44,7 +44,7 @@ impl Kind for DiskCreate {
                   file grows with what is written to it."
                 .into(),
             doing: "being created".into(),
-            resource: Disk::KIND,
+            resource: Some(Disk::KIND),
             effect: Effect::Creates,
             subject: None,
             lane: "disk".into(),

@@ -35,7 +35,7 @@ impl Kind for DiskDelete {
                   is over."
                 .into(),
             doing: "being deleted".into(),
-            resource: Disk::KIND,
+            resource: Some(Disk::KIND),
             effect: Effect::Changes,
             subject: Some("disk".into()),
             lane: "disk".into(),

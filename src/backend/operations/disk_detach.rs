@@ -32,7 +32,7 @@ impl Kind for DiskDetach {
                   asked to let go of it first."
                 .into(),
             doing: "detaching".into(),
-            resource: Disk::KIND,
+            resource: Some(Disk::KIND),
             effect: Effect::Changes,
             subject: Some("disk".into()),
             lane: "disk".into(),

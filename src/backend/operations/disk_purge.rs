@@ -29,7 +29,7 @@ impl Kind for DiskPurge {
             title: "Purge".into(),
             doc: "Removes a disk from the trash for good and frees its space.".into(),
             doing: "being purged".into(),
-            resource: Disk::KIND,
+            resource: Some(Disk::KIND),
             effect: Effect::Deletes,
             subject: Some("disk".into()),
             lane: "disk".into(),

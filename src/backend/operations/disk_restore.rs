@@ -30,7 +30,7 @@ impl Kind for DiskRestore {
             title: "Restore".into(),
             doc: "Takes a disk out of the trash with everything on it.".into(),
             doing: "being restored".into(),
-            resource: Disk::KIND,
+            resource: Some(Disk::KIND),
             effect: Effect::Changes,
             subject: Some("disk".into()),
             lane: "disk".into(),

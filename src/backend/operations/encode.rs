@@ -1,29 +1,41 @@
-//! `encode`: makes one verified output file from one source with one preset.
+//! `encode`: makes verified output files from one source, each with a preset.
 //!
 //! ```text
-//!  probe ──▶ encode (beside the output, hidden) ──▶ finish (renamed, on disk)
+//!  one output:  probe ──▶ encode (beside the output, hidden) ──▶ finish (renamed, on disk)
+//!  several:     spawn ──▶ an `encode` of one output for each ──▶ join
 //! ```
 //!
 //! The encoder goes on without hostler and is found again. No file that was there before is ever
-//! written over.
+//! written over. Each of several outputs looks at the source itself, which takes no time beside the
+//! encoding: it may be relaunched alone, when the source is another.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+mod rendition;
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::backend::engine::inventory::Inventory;
-use crate::backend::engine::journal::Stop;
+use crate::backend::engine::journal::{JOIN, SPAWN, Stop};
 use crate::backend::ports::{EncodeJob, Encoded, MediaInfo};
-use crate::backend::presets::Preset;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Choice, Effect, Encoding, EncodingState, Failure, Field, FieldType, Hint, OperationSpec,
-    Outcome, Preview, Reason, Refusal, Resource, ResourceId, Risk, State,
+    Outcome, Preview, Reason, Refusal, Resource, Risk, State, Submit, Uid,
 };
 
-use super::{AdmissionContext, Context, Kind, StepContext};
+use super::{AdmissionContext, Context, Kind, StepContext, children, files};
+use rendition::Rendition;
+
+/// The word for it.
+const KIND: &str = "encode";
+/// The most outputs of one operation.
+const MAX_FORMATS: u32 = 100;
+
+/// The steps to one output.
+const STEPS_TO_ONE: [&str; 3] = ["probe", "encode", "finish"];
+/// The steps to several.
+const STEPS_TO_SEVERAL: [&str; 2] = [SPAWN, JOIN];
 
 /// The kind.
 pub(super) struct Encode;
@@ -34,42 +46,41 @@ pub(super) struct Params {
     source: PathBuf,
     preset: String,
     output: Option<PathBuf>,
+    #[serde(default)]
+    formats: Vec<FormatParams>,
+}
+
+/// One of several outputs.
+#[derive(Debug, Serialize, Deserialize)]
+struct FormatParams {
+    preset: Option<String>,
+    output: Option<PathBuf>,
 }
 
 impl Params {
-    /// The file it becomes: the one asked for, or one beside the source that is not the source.
-    fn output(&self, preset: &Preset) -> PathBuf {
-        self.output.clone().unwrap_or_else(|| {
-            let output = self.source.with_extension(&preset.extension);
-            if output == self.source {
-                let stem = self.source.file_stem().unwrap_or_default().to_string_lossy();
-                output.with_file_name(format!("{stem}-{}.{}", preset.name, preset.extension))
-            } else {
-                output
-            }
-        })
-    }
-
-    fn name(&self) -> String {
-        let source = self.source.file_name().unwrap_or_default().to_string_lossy();
-        format!("{source}→{}", self.preset)
-    }
-
-    /// The job, as far as it is known before the source was looked at.
-    fn job(&self, id: u64, settings: &Settings, media: MediaInfo) -> Result<EncodeJob, Failure> {
-        let preset = settings.presets.get(&self.preset).ok_or_else(|| {
-            Failure::new(format!(
-                "there is no preset '{}' any more; cancel this and encode with another",
-                self.preset
-            ))
-        })?;
-        Ok(EncodeJob {
-            dir: settings.encoding_dir(id),
+    /// What it makes: one output, or one for each of its formats.
+    fn renditions(&self) -> Vec<Rendition> {
+        let rendition = |within: String, preset: &str, output: Option<&PathBuf>| Rendition {
+            within,
             source: self.source.clone(),
-            output: self.output(preset),
-            arguments: preset.arguments(),
-            media,
-        })
+            preset: preset.to_owned(),
+            output: output.cloned(),
+        };
+        if self.formats.is_empty() {
+            return vec![rendition(String::new(), &self.preset, self.output.as_ref())];
+        }
+        let formats = self.formats.iter().enumerate().map(|(number, format)| {
+            let preset = format.preset.as_ref().unwrap_or(&self.preset);
+            rendition(format!("formats.{number}"), preset, format.output.as_ref())
+        });
+        formats.collect()
+    }
+
+    /// The refusal of an output for all of several.
+    fn one_for_all(&self) -> Option<Refusal> {
+        let output = self.output.as_ref().filter(|_| !self.formats.is_empty())?.display();
+        let message = "output: each of the formats has its own; leave this one out";
+        Some(Refusal::field(Reason::Value, "output", output.to_string(), message))
     }
 }
 
@@ -87,11 +98,13 @@ impl Kind for Encode {
             .collect();
         let first = choices.first().map(|choice| choice.value.to_string());
         OperationSpec {
-            kind: "encode".into(),
+            kind: KIND.into(),
             title: "Encode".into(),
-            doc: "Encodes an audio or video file with a preset into a new file.".into(),
+            doc: "Encodes an audio or video file with a preset into a new file. Given several \
+                  formats, it makes one file for each."
+                .into(),
             doing: "encoding".into(),
-            resource: Encoding::KIND,
+            resource: Some(Encoding::KIND),
             effect: Effect::Creates,
             subject: None,
             lane: "encode".into(),
@@ -101,7 +114,7 @@ impl Kind for Encode {
                 Field::required("source", FieldType::File, "The file to encode."),
                 Field::optional(
                     "preset",
-                    FieldType::Choice { choices },
+                    FieldType::Choice { choices: choices.clone() },
                     first,
                     "What to encode it into.",
                 ),
@@ -111,6 +124,7 @@ impl Kind for Encode {
                     serde_json::Value::Null,
                     "The file it becomes; without one, beside the source with the preset's ending.",
                 ),
+                formats(choices),
             ],
             offered_on: Vec::new(),
             edits: false,
@@ -119,76 +133,42 @@ impl Kind for Encode {
             requires: vec![],
             state_after: None,
             reject_duplicates: false,
-            steps: vec!["probe".into(), "encode".into(), "finish".into()],
+            steps: STEPS_TO_ONE.into_iter().chain(STEPS_TO_SEVERAL).map(Into::into).collect(),
         }
     }
 
     fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
-        let Some(preset) = world.settings.presets.get(&params.preset) else {
-            let message = format!("preset: there is no '{}'", params.preset);
-            return Err(Refusal::field(Reason::Value, "preset", &params.preset, message));
-        };
-        let output = params.output(preset);
-        let shown = output.display().to_string();
-        let wrong = |reason, why: &str| {
-            let message = format!("output: {shown} {why}");
-            Err(Refusal::field(reason, "output", &shown, message))
-        };
-        if output.file_name().is_none() || shown.ends_with('/') {
-            return wrong(Reason::Value, "names no file; add a file name");
-        }
-        if same_file(&output, &params.source) {
-            return wrong(Reason::Value, "is the source itself; name another output");
-        }
-        let dir = output.parent().unwrap_or(Path::new("/"));
-        if is_below(dir, &world.settings.state_dir) {
-            let why = "would lie among hostler's own files; choose a folder elsewhere";
-            return wrong(Reason::Value, why);
-        }
-        match std::fs::symlink_metadata(&output) {
-            Ok(_) => return wrong(Reason::Existence, "exists already; name another output"),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => {
-                return wrong(Reason::Existence, &format!("cannot be looked at: {error}"));
-            }
-        }
-        if !dir.is_dir() {
-            return wrong(Reason::Existence, "would be in a folder that does not exist; make it");
-        }
-        if let Some(other) = maker(world.inventory, &output) {
-            let why = format!("is being made already by {other}; name another output");
-            return wrong(Reason::Existence, &why);
-        }
-        let writable = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
-        if let Err(error) = rustix::fs::access(dir, writable) {
-            let why = format!("cannot be written: {error}; choose a folder you may write to");
-            return wrong(Reason::Privileges, &why);
-        }
-        let needed = std::fs::metadata(&params.source).map_or(0, |source| source.len());
-        match free_bytes(dir) {
-            Ok(free) if free < needed => {
-                let why = format!(
-                    "has only {} MiB of room, and the source takes {} MiB; free some space or \
-                     name an output elsewhere",
-                    free >> 20,
-                    needed >> 20
-                );
-                wrong(Reason::State, &why)
-            }
-            Ok(_) => Ok(()),
-            Err(error) => wrong(Reason::State, &format!("has unknown room: {error}")),
-        }
+        let renditions = params.renditions();
+        let several = renditions.len() > 1;
+        // What was done before stays where it is; the others are looked at when they are asked for.
+        let again = several && world.relaunched.is_some();
+        let families = (!again).then(|| families(world));
+        let each = renditions.iter().filter_map(|it| it.admit(world, families.as_deref()).err());
+        let refusals =
+            params.one_for_all().into_iter().chain(rendition::shared(&renditions, world));
+        let other_way = world.relaunched.filter(|before| before.resource.is_none() != several);
+        let other_way = other_way.map(|before| {
+            let message = format!(
+                "formats: a relaunch does not make several outputs of one, nor one of several; \
+                 cancel {} and encode anew",
+                before.uid
+            );
+            Refusal::field(Reason::State, "formats", params.formats.len().to_string(), message)
+        });
+        let first = refusals.chain(each).chain(other_way).min_by_key(|refusal| refusal.reason);
+        first.map_or(Ok(()), Err)
     }
 
     fn reserve(params: &Params, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
-        let preset = world.settings.presets.get(&params.preset)?;
+        let renditions = params.renditions();
+        let [rendition] = renditions.as_slice() else { return None };
         Some(Resource::Encoding(Encoding {
             id,
-            name: params.name(),
+            name: rendition.name(),
             state: EncodingState::Waiting,
             source: params.source.clone(),
-            preset: params.preset.clone(),
-            output: params.output(preset),
+            preset: rendition.preset.clone(),
+            output: rendition.output(world.settings)?,
             duration_s: None,
             source_bytes: None,
             output_bytes: None,
@@ -196,6 +176,17 @@ impl Kind for Encode {
             created: world.now,
             finished: None,
         }))
+    }
+
+    fn name(params: &Params) -> Option<String> {
+        let source = params.source.file_name()?.to_string_lossy();
+        let mut presets: Vec<String> = Vec::new();
+        for Rendition { preset, .. } in params.renditions() {
+            if !presets.contains(&preset) {
+                presets.push(preset);
+            }
+        }
+        Some(format!("{source}→{}", presets.join(", ")))
     }
 
     /// The row stays, and says how it ended.
@@ -213,77 +204,159 @@ impl Kind for Encode {
     }
 
     fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
-        // The number is not given out yet; nobody looks into the job's folder.
-        let Ok(job) = params.job(0, world.settings, MediaInfo::default()) else {
-            return Preview::default();
-        };
-        let output = job.output.display();
-        let mut effects = vec![format!("Encodes {} into {output}.", job.source.display())];
-        if let Some(Ok(free)) = job.output.parent().map(free_bytes) {
-            effects.push(format!("{} MiB are free there.", free >> 20));
+        let mut preview = Preview::default();
+        let mut folders = Vec::new();
+        for rendition in params.renditions() {
+            // The number is not given out yet; nobody looks into the job's folder.
+            let Ok(job) = rendition.job(0, world.settings, MediaInfo::default()) else { continue };
+            let (source, output) = (job.source.display(), job.output.display());
+            preview.effects.push(format!("Encodes {source} into {output}."));
+            preview.commands.push(world.ports.encoder.command_line(&job));
+            let folder = job.output.parent().map(ToOwned::to_owned);
+            folders.extend(folder.filter(|folder| !folders.contains(folder)));
         }
-        Preview {
-            effects,
-            commands: vec![world.ports.encoder.command_line(&job)],
-            ..Preview::default()
+        for folder in &folders {
+            if let Ok(free) = rendition::free_bytes(folder) {
+                let place = match folders.as_slice() {
+                    [_] => "there".to_owned(),
+                    _ => format!("in {}", folder.display()),
+                };
+                preview.effects.push(format!("{} MiB are free {place}.", free >> 20));
+            }
         }
+        preview
     }
 
     async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
-        let id = cx.id()?;
-        let job = params.job(id, cx.settings(), MediaInfo::default())?;
-        let media = cx
-            .step("probe")
-            .label("looking at the source")
-            .progress_range(0.0, 0.02)
-            .run(|step| probe(step.cx().clone(), step, id, job.clone(), params.preset.clone()))
-            .await?;
-        let job = EncodeJob { media, ..job };
-
-        let undone = job.clone();
-        let encoded: Encoded = cx
-            .step("encode")
-            .label("encoding")
-            .progress_range(0.02, 0.98)
-            .undo(move |step| {
-                let job = undone.clone();
-                async move { step.cx().ports().encoder.remove_leftovers(&job).await }
-            })
-            .run(|step| {
-                let job = job.clone();
-                async move {
-                    let report = |meter| step.report(meter);
-                    step.cx().ports().encoder.encode(&job, &report, step.log()).await
-                }
-            })
-            .await?;
-
-        let (undone, outcome) = (job.clone(), outcome(id, &job, &encoded));
-        cx.step("finish")
-            .label("putting the output in its place")
-            .progress_range(0.98, 1.0)
-            .undo(move |_| take_back(undone.clone(), encoded))
-            .run(|step| {
-                let job = job.clone();
-                async move {
-                    step.cx().ports().encoder.finish(&job, &encoded).await?;
-                    let mut encoding = step.cx().get::<Encoding>(id)?;
-                    encoding.state = EncodingState::Finished;
-                    encoding.output_bytes = Some(encoded.bytes);
-                    encoding.speed = Some(encoded.speed);
-                    encoding.finished = Some(step.cx().now());
-                    step.put(Resource::Encoding(encoding));
-                    Ok(())
-                }
-            })
-            .await?;
-        Ok(outcome)
+        let renditions = params.renditions();
+        match renditions.as_slice() {
+            [rendition] => encode(cx, rendition).await,
+            _ => encode_each(cx, &params, &renditions).await,
+        }
     }
+}
+
+/// The field of several outputs.
+fn formats(choices: Vec<Choice>) -> Field {
+    let format = FieldType::Record {
+        fields: vec![
+            Field::optional(
+                "preset",
+                FieldType::Choice { choices },
+                serde_json::Value::Null,
+                "What to encode it into; without one, what 'preset' says.",
+            ),
+            Field::optional(
+                "output",
+                FieldType::NewFile,
+                serde_json::Value::Null,
+                "The file it becomes; without one, beside the source with the preset's ending.",
+            ),
+        ],
+    };
+    Field::optional(
+        "formats",
+        FieldType::List { of: Box::new(format), min: 0, max: MAX_FORMATS },
+        json!([]),
+        "Several outputs instead of one: each is encoded as an operation of its own, and all are \
+         cancelled and relaunched with this one.",
+    )
+    .advanced()
+}
+
+/// The outputs of operations under way that make several: each has a row that tells of it only once
+/// its own operation was asked for.
+fn families(world: &AdmissionContext<'_>) -> Vec<(Uid, PathBuf)> {
+    let mut found = Vec::new();
+    for operation in world.under_way(KIND) {
+        let formats = operation.params.get("formats").and_then(serde_json::Value::as_array);
+        if formats.is_some_and(|formats| formats.len() > 1)
+            && let Ok(params) = Params::deserialize(&*operation.params)
+        {
+            let outputs =
+                params.renditions().into_iter().filter_map(|it| it.output(world.settings));
+            found.extend(outputs.map(|output| (operation.uid, output)));
+        }
+    }
+    found
+}
+
+/// Makes several outputs, each by an operation of its own.
+async fn encode_each(
+    cx: Context,
+    params: &Params,
+    renditions: &[Rendition],
+) -> Result<Outcome, Stop> {
+    cx.takes(STEPS_TO_SEVERAL);
+    let requests = renditions.iter().map(|rendition| {
+        let params = rendition.params(cx.settings());
+        Submit { kind: KIND.to_owned(), params, ..Submit::default() }
+    });
+    let (_, children) = children::run(&cx, requests.collect()).await?;
+    let operations: Vec<_> = children.iter().map(|child| child.uid).collect();
+    let outputs: Vec<_> =
+        children.into_iter().filter_map(|child| Some(child.outcome?.data)).collect();
+    let (made, all) = (outputs.len(), renditions.len());
+    let message = format!("made {made} of {all} files from {}", params.source.display());
+    Ok(Outcome::new(message, json!({ "operations": operations, "outputs": outputs })))
+}
+
+/// Makes one output.
+async fn encode(cx: Context, rendition: &Rendition) -> Result<Outcome, Stop> {
+    cx.takes(STEPS_TO_ONE);
+    let id = cx.id()?;
+    let job = rendition.job(id, cx.settings(), MediaInfo::default())?;
+    let media = cx
+        .step("probe")
+        .label("looking at the source")
+        .progress_range(0.0, 0.02)
+        .run(|step| probe(step.cx().clone(), step, id, job.clone(), rendition.preset.clone()))
+        .await?;
+    let job = EncodeJob { media, ..job };
+
+    let undone = job.clone();
+    let encoded: Encoded = cx
+        .step("encode")
+        .label("encoding")
+        .progress_range(0.02, 0.98)
+        .undo(move |step| {
+            let job = undone.clone();
+            async move { step.cx().ports().encoder.remove_leftovers(&job).await }
+        })
+        .run(|step| {
+            let job = job.clone();
+            async move {
+                let report = |meter| step.report(meter);
+                step.cx().ports().encoder.encode(&job, &report, step.log()).await
+            }
+        })
+        .await?;
+
+    let (undone, outcome) = (job.clone(), outcome(id, &job, &encoded));
+    cx.step("finish")
+        .label("putting the output in its place")
+        .progress_range(0.98, 1.0)
+        .undo(move |_| take_back(undone.clone(), encoded))
+        .run(|step| {
+            let job = job.clone();
+            async move {
+                step.cx().ports().encoder.finish(&job, &encoded).await?;
+                let mut encoding = step.cx().get::<Encoding>(id)?;
+                encoding.state = EncodingState::Finished;
+                encoding.output_bytes = Some(encoded.bytes);
+                encoding.speed = Some(encoded.speed);
+                encoding.finished = Some(step.cx().now());
+                step.put(Resource::Encoding(encoding));
+                Ok(())
+            }
+        })
+        .await?;
+    Ok(outcome)
 }
 
 /// What is to be said about an output: its size, how long it plays, how fast it was made.
 fn outcome(id: u64, job: &EncodeJob, encoded: &Encoded) -> Outcome {
-    let (output, size) = (job.output.display(), super::files::mib(encoded.bytes));
+    let (output, size) = (job.output.display(), files::mib(encoded.bytes));
     let long = job.media.duration_s.map(|seconds| format!(", {seconds:.1} s long"));
     let long = long.unwrap_or_default();
     let message = format!("made {output}: {size}{long}, at {:.1}× its speed", encoded.speed);
@@ -330,51 +403,11 @@ async fn probe(
 /// stranger's.
 async fn take_back(job: EncodeJob, encoded: Encoded) -> Result<(), Failure> {
     match tokio::fs::symlink_metadata(&job.output).await {
-        Ok(found) if encoded.is(&found) => super::files::remove_file(&job.output),
+        Ok(found) if encoded.is(&found) => files::remove_file(&job.output),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Failure::io(format!("look at {}", job.output.display()), &error)),
     }
-}
-
-/// The encoding that is making an output already.
-fn maker(inventory: &Inventory, output: &Path) -> Option<ResourceId> {
-    let made = |row: &Resource| match row {
-        Resource::Encoding(other) => {
-            matches!(other.state, EncodingState::Waiting | EncodingState::Encoding)
-                && same_file(&other.output, output)
-        }
-        _ => false,
-    };
-    inventory.of(Encoding::KIND).find(|row| made(row)).map(|row| row.id())
-}
-
-/// Whether two names, of which there may be no file yet, are of one: the same in the same folder,
-/// however that is reached.
-fn same_file(one: &Path, other: &Path) -> bool {
-    if one == other {
-        return true;
-    }
-    let folder = |path: &Path| path.parent().and_then(identity);
-    one.file_name() == other.file_name() && folder(one).is_some_and(|it| folder(other) == Some(it))
-}
-
-/// Whether a folder is another one or lies in it, however they are reached.
-fn is_below(dir: &Path, above: &Path) -> bool {
-    let Some(above) = identity(above) else { return false };
-    // Links are resolved first: what is above a link is not above what it leads to.
-    dir.canonicalize().is_ok_and(|dir| dir.ancestors().any(|it| identity(it) == Some(above)))
-}
-
-/// What tells a file from every other: its filesystem and its number there.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
-}
-
-/// Bytes that are free in a folder's filesystem for whoever is no superuser.
-fn free_bytes(dir: &Path) -> std::io::Result<u64> {
-    let found = rustix::fs::statvfs(dir)?;
-    Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 #[cfg(test)]

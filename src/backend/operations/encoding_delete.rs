@@ -32,7 +32,7 @@ impl Kind for EncodingDelete {
             doc: "Takes an encoding off the list; the encoded file stays unless asked otherwise."
                 .into(),
             doing: "deleting".into(),
-            resource: Encoding::KIND,
+            resource: Some(Encoding::KIND),
             effect: Effect::Deletes,
             subject: Some("encoding".into()),
             lane: "task".into(),

@@ -53,7 +53,7 @@ impl Kind for ImageBuild {
                   package mirror at most, no other place on the internet."
                 .into(),
             doing: "being built".into(),
-            resource: Image::KIND,
+            resource: Some(Image::KIND),
             effect: Effect::Creates,
             subject: None,
             lane: "image".into(),

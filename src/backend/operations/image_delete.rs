@@ -31,7 +31,7 @@ impl Kind for ImageDelete {
             title: "Delete".into(),
             doc: "Deletes an image that no virtual machine is made from.".into(),
             doing: "being deleted".into(),
-            resource: Image::KIND,
+            resource: Some(Image::KIND),
             effect: Effect::Deletes,
             subject: Some("image".into()),
             lane: "image".into(),

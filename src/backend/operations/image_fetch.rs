@@ -82,7 +82,7 @@ impl Kind for ImageFetch {
                   download that was broken off goes on where it stopped."
                     .into(),
             doing: "being fetched".into(),
-            resource: Image::KIND,
+            resource: Some(Image::KIND),
             effect: Effect::Creates,
             subject: None,
             lane: "image".into(),

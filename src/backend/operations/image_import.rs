@@ -36,7 +36,7 @@ impl Kind for ImageImport {
                   of it. The file itself stays as it is."
                 .into(),
             doing: "being imported".into(),
-            resource: Image::KIND,
+            resource: Some(Image::KIND),
             effect: Effect::Creates,
             subject: None,
             lane: "image".into(),

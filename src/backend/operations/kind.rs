@@ -73,9 +73,17 @@ pub trait Kind: 'static {
     }
 
     /// The resource that a kind with [`crate::domain::Effect::Creates`] makes, as it stands until
-    /// the operation is done. It gets the number `id`.
+    /// the operation is done. It has the number `id`. `None` where an operation of these parameters
+    /// makes none itself: its children do.
     fn reserve(params: &Self::Params, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
         let _ = (params, id, world);
+        None
+    }
+
+    /// What an operation of these parameters is called in lists, where it is about no resource that
+    /// has a name.
+    fn name(params: &Self::Params) -> Option<String> {
+        let _ = params;
         None
     }
 
@@ -121,27 +129,38 @@ pub trait Kind: 'static {
     ) -> impl Future<Output = Result<Outcome, Stop>> + Send + 'static;
 }
 
+/// Makes a kind of its catalogue entry, in an environment.
+type Bind = dyn FnOnce(Arc<OperationSpec>, Arc<Environment>) -> Arc<dyn kind::Kind> + Send;
+
 /// A kind in the list of all: its catalogue entry, and how the engine comes to know it.
 pub struct Entry {
     /// Its catalogue entry.
     pub spec: OperationSpec,
-    bind: fn(OperationSpec, Arc<Environment>) -> Arc<dyn kind::Kind>,
+    bind: Box<Bind>,
 }
 
 impl Entry {
-    /// A kind's entry.
+    /// The entry of a kind with a type of its own.
     #[must_use]
     pub fn of<K: Kind>(settings: &Settings) -> Self {
-        Self {
-            spec: K::spec(settings),
-            bind: |spec, env| Arc::new(Bound::<K> { spec: spec.into(), env, kind: PhantomData }),
-        }
+        Self::new(K::spec(settings), |spec, env| {
+            Arc::new(Bound::<K> { spec, env, kind: PhantomData })
+        })
+    }
+
+    /// The entry of a kind that is known only at run time, as one that a configuration describes
+    /// is: an object that `bind` makes, whose [`kind::Kind::spec`] is the one it is given.
+    pub fn new<F>(spec: OperationSpec, bind: F) -> Self
+    where
+        F: FnOnce(Arc<OperationSpec>, Arc<Environment>) -> Arc<dyn kind::Kind> + Send + 'static,
+    {
+        Self { spec, bind: Box::new(bind) }
     }
 
     /// The kind as the engine knows it, in an environment.
     #[must_use]
     pub fn bind(self, env: &Arc<Environment>) -> Arc<dyn kind::Kind> {
-        (self.bind)(self.spec, env.clone())
+        (self.bind)(self.spec.into(), env.clone())
     }
 }
 
@@ -187,6 +206,10 @@ impl<K: Kind> kind::Kind for Bound<K> {
         cx: &kind::AdmissionContext<'_>,
     ) -> Option<Resource> {
         K::reserve(&typed::<K>(params).ok()?, id, &self.admission(cx))
+    }
+
+    fn name(&self, params: &Params) -> Option<String> {
+        K::name(&typed::<K>(params).ok()?)
     }
 
     fn resource_after(&self, resource: Resource, end: State) -> Option<Resource> {

@@ -6,6 +6,7 @@
 mod batch;
 #[cfg(test)]
 mod catalogue_tests;
+mod children;
 mod context;
 mod disk_attach;
 mod disk_create;
@@ -41,10 +42,42 @@ mod vm_stop;
 
 pub(super) use guests::{crashed, guest, halted};
 
+use std::collections::HashSet;
+
 use super::settings::Settings;
 pub use crate::backend::engine::journal::Stop;
+use crate::domain::{Effect, OperationSpec};
 pub use context::{Context, StepBuilder, StepContext};
 pub use kind::{AdmissionContext, Entry, Kind};
+
+/// Checks that kinds can stand in one catalogue: each has a word of its own, written as such words
+/// are, and one that is about no resource says nothing of one.
+///
+/// # Errors
+/// Says which cannot, and why.
+pub fn check<'a>(kinds: impl IntoIterator<Item = &'a OperationSpec>) -> Result<(), String> {
+    let may_stand = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    let mut seen = HashSet::new();
+    for OperationSpec { kind, resource, subject, effect, .. } in kinds {
+        let begins = kind.starts_with(|first: char| first.is_ascii_lowercase());
+        if !begins || !kind.bytes().all(may_stand) {
+            return Err(format!(
+                "'{kind}' is no word for a kind of operation; it may hold lower-case letters, \
+                 digits and '_', and starts with a letter"
+            ));
+        }
+        if !seen.insert(kind) {
+            return Err(format!("there are two kinds of operation '{kind}'; call one otherwise"));
+        }
+        if resource.is_none() && (subject.is_some() || *effect != Effect::Changes) {
+            return Err(format!(
+                "the kind of operation '{kind}' is about no resource, so it makes none, deletes \
+                 none and has no field that names one; say which it is about"
+            ));
+        }
+    }
+    Ok(())
+}
 
 /// Every kind hostler has, in the order of the catalogue.
 #[must_use]

@@ -138,7 +138,7 @@ fn wrongs(spec: &OperationSpec, there: &[Resource]) -> Vec<Wrong> {
     let path = "nonsense".to_owned();
     all.push(Wrong { check: Reason::Type, field: path.clone(), value: json!(1), path });
     let other = |it: &&Resource| {
-        it.kind() == spec.resource && !spec.requires.iter().any(|state| *state == it.state())
+        Some(it.kind()) == spec.resource && !spec.requires.iter().any(|state| *state == it.state())
     };
     if let Some(subject) = spec.subject.as_deref().filter(|_| !spec.requires.is_empty())
         && let Some(resource) = there.iter().find(other)

@@ -79,16 +79,27 @@ fn date(field: &str, given: Option<&str>, is: Option<Date>) -> Result<Option<Dat
     }
 }
 
-/// A task may ask for anything but tasks: one that fires itself never ends.
+/// A task may ask for anything but tasks, and what may ask for them: one that fires itself never
+/// ends.
 pub(super) fn admit_kind(kind: &str, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
-    match world.catalogue.get(kind) {
-        Some(spec) if spec.resource == Task::KIND => Err(Refusal::field(
-            Reason::Value,
-            "kind",
-            kind,
-            format!("kind: a task cannot ask for {kind}, which is about tasks; choose another"),
-        )),
-        _ => Ok(()),
+    let why = match world.catalogue.get(kind) {
+        Some(spec) if spec.resource == Some(Task::KIND) => "is about tasks",
+        Some(spec) if spec.fields.iter().any(|field| names_a_kind(&field.of)) => {
+            "may ask for what is about tasks"
+        }
+        _ => return Ok(()),
+    };
+    let message = format!("kind: a task cannot ask for {kind}, which {why}; choose another");
+    Err(Refusal::field(Reason::Value, "kind", kind, message))
+}
+
+/// Whether a value of a type may name a kind of operation, at any depth.
+fn names_a_kind(of: &FieldType) -> bool {
+    match of {
+        FieldType::Kind => true,
+        FieldType::List { of, .. } => names_a_kind(of),
+        FieldType::Record { fields } => fields.iter().any(|field| names_a_kind(&field.of)),
+        _ => false,
     }
 }
 
@@ -135,7 +146,7 @@ pub(super) fn spec(kind: &'static str, title: &'static str, doc: &'static str) -
         title: title.into(),
         doc: doc.into(),
         doing: "changing".into(),
-        resource: Task::KIND,
+        resource: Some(Task::KIND),
         effect: Effect::Changes,
         subject: Some("task".into()),
         lane: "task".into(),

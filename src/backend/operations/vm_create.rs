@@ -55,7 +55,7 @@ impl Kind for VmCreate {
                   overlay of the image's, so this takes the same time whatever the image's size."
                 .into(),
             doing: "being created".into(),
-            resource: Vm::KIND,
+            resource: Some(Vm::KIND),
             effect: Effect::Creates,
             subject: None,
             lane: "vm".into(),

@@ -34,7 +34,7 @@ impl Kind for VmDelete {
                  it become free and keep what is on them."
                     .into(),
             doing: "being deleted".into(),
-            resource: Vm::KIND,
+            resource: Some(Vm::KIND),
             effect: Effect::Deletes,
             subject: Some("vm".into()),
             lane: "vm".into(),

@@ -34,7 +34,7 @@ impl Kind for VmReboot {
                   the same process. By force, it is reset at once."
                 .into(),
             doing: "rebooting".into(),
-            resource: Vm::KIND,
+            resource: Some(Vm::KIND),
             effect: Effect::Changes,
             subject: Some("vm".into()),
             lane: "vm".into(),

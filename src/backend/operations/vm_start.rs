@@ -33,7 +33,7 @@ impl Kind for VmStart {
                 "Starts a halted or crashed virtual machine with the disks that are attached to it."
                     .into(),
             doing: "starting".into(),
-            resource: Vm::KIND,
+            resource: Some(Vm::KIND),
             effect: Effect::Changes,
             subject: Some("vm".into()),
             lane: "vm".into(),

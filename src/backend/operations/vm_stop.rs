@@ -34,7 +34,7 @@ impl Kind for VmStop {
                   force, its power is cut at once."
                     .into(),
             doing: "stopping".into(),
-            resource: Vm::KIND,
+            resource: Some(Vm::KIND),
             effect: Effect::Changes,
             subject: Some("vm".into()),
             lane: "vm".into(),

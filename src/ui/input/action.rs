@@ -269,14 +269,18 @@ fn serial(catalogue: &Catalogue) -> Option<Entry> {
 }
 
 fn operation(spec: &OperationSpec) -> Entry {
-    let on = std::iter::once(&spec.resource).chain(&spec.offered_on);
+    let on = spec.resource.iter().chain(&spec.offered_on);
+    let mut scopes: Vec<Scope> = on.map(|kind| Scope::Tab(Tab::Resources(*kind))).collect();
+    if scopes.is_empty() {
+        scopes.push(Scope::Everywhere);
+    }
     let Hint { title, keys, rank, .. } = &spec.hint;
     Entry {
         action: Action::Do(spec.kind.to_string()),
         name: spec.kind.to_string(),
         title: if title.is_empty() { spec.title.to_lowercase() } else { title.to_string() },
         doc: spec.doc.to_string(),
-        scopes: on.map(|kind| Scope::Tab(Tab::Resources(*kind))).collect(),
+        scopes,
         footer: *rank,
         keys: keys.iter().map(ToString::to_string).collect(),
     }

@@ -112,8 +112,11 @@ pub fn serial(model: &mut Model, cmds: &mut Vec<Cmd>) -> OpenedWindow {
 /// Opens the form of a kind from anywhere, such as the first screen or the palette.
 pub fn open_kind(model: &mut Model, kind_name: &str, cmds: &mut Vec<Cmd>) -> OpenedWindow {
     if let Some(spec) = model.catalogue.get(kind_name) {
-        let tab = Tab::Resources(spec.resource);
-        if model.tab != tab && model.focus == Focus::List && spec.subject.is_none() {
+        let tab = spec.resource.map(Tab::Resources);
+        if let Some(tab) = tab.filter(|tab| model.tab != *tab)
+            && model.focus == Focus::List
+            && spec.subject.is_none()
+        {
             list::open_tab(model, tab, cmds);
         }
     }

@@ -23,7 +23,7 @@ pub fn hazard(model: &Model, spec: &OperationSpec, submits: &[Submit]) -> Hazard
     if spec.risk != Risk::OfTask {
         return hazard;
     }
-    let pane = model.list(Tab::Resources(spec.resource));
+    let pane = spec.resource.and_then(|of| model.list(Tab::Resources(of)));
     let fires = |submit: &Submit| {
         let id = submit.params.get(spec.subject.as_deref()?)?.as_u64()?;
         let mark = pane?.find(id).map(Row::mark).or_else(|| pane?.marks.get(&id).cloned());
@@ -81,7 +81,7 @@ fn as_one(submits: Vec<Submit>) -> Submit {
 /// Takes the mark off what something is done to: the next key is not meant for it any more.
 fn unmark(model: &mut Model, submit: &Submit) {
     let Some(spec) = model.catalogue.get(&submit.kind) else { return };
-    let of = Tab::Resources(spec.resource);
+    let Some(of) = spec.resource.map(Tab::Resources) else { return };
     let subject = spec.subject.as_deref().and_then(|field| submit.params.get(field));
     if let Some(id) = subject.and_then(Json::as_u64)
         && let Some(pane) = model.list_mut(of)

@@ -150,7 +150,7 @@ fn is_possible(model: &Model, kind: &str) -> bool {
     let pane = model.pane();
     match pane.current() {
         _ if !pane.marks.is_empty() => true,
-        Some(Row::Resource(resource)) if resource.kind() == spec.resource => {
+        Some(Row::Resource(resource)) if Some(resource.kind()) == spec.resource => {
             spec.requires.is_empty() || spec.requires.iter().any(|word| word == resource.state())
         }
         row => row.is_some(),

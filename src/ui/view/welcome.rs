@@ -49,10 +49,12 @@ pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     lines.push(Line::new("To begin:", Role::Title));
     let key = |action: &Action| model.keymap.key(action);
     for spec in model.catalogue.iter().filter(|spec| !spec.hint.first.is_empty()) {
-        let keys = key(&Action::Tab(Tab::Resources(spec.resource)))
-            .zip(key(&Action::Do(spec.kind.to_string())));
-        if let Some((tab, key)) = keys {
-            let line = Line::new(format!(" {tab} {key} "), Role::Key);
+        // What is about no resource is begun on any list.
+        let tab = spec.resource.map_or(Some(String::new()), |of| {
+            key(&Action::Tab(Tab::Resources(of))).map(|tab| format!("{tab} "))
+        });
+        if let Some((tab, key)) = tab.zip(key(&Action::Do(spec.kind.to_string()))) {
+            let line = Line::new(format!(" {tab}{key} "), Role::Key);
             lines.push(line.with(format!(" {}", spec.hint.first), Role::Text));
         }
     }

@@ -109,7 +109,12 @@ fn lines(model: &Model, search: &str, width: u16) -> Vec<Line> {
         }
         lines.push(Line::new(title, Role::Title));
         for (keys, entry) in matching {
-            beside(&mut lines, &keys, Role::Key, &entry.doc, width);
+            // What has no key goes by its name in the palette.
+            let (word, role) = match keys.as_str() {
+                "" => (entry.name.as_str(), Role::Quiet),
+                keys => (keys, Role::Key),
+            };
+            beside(&mut lines, word, role, &entry.doc, width);
         }
     }
     columns(model, &search, width, &mut lines);

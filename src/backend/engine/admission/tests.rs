@@ -120,7 +120,7 @@ fn spec(kind: &'static str, fields: Vec<Field>) -> OperationSpec {
         title: "Try".into(),
         doc: "Tries.".into(),
         doing: "trying".into(),
-        resource: Disk::KIND,
+        resource: Some(Disk::KIND),
         effect: Effect::Changes,
         subject: None,
         lane: "disk".into(),

@@ -47,7 +47,7 @@ pub struct Child {
     pub uid: Uid,
     /// `DONE`, `ERROR` or `CANCEL`.
     pub state: State,
-    /// What it is about: `disk/3 'data'`, or its kind where it is about nothing.
+    /// What it is about: `disk/3 'data'`, or its kind where it is about no resource.
     pub about: String,
     /// Why it failed, or what else should be known.
     #[serde(default)]
@@ -63,7 +63,8 @@ impl From<&Operation> for Child {
         let about = match (operation.resource, &operation.resource_name) {
             (Some(id), Some(name)) => format!("{id} '{name}'"),
             (Some(id), None) => id.to_string(),
-            (None, _) => operation.kind.clone(),
+            (None, Some(name)) => format!("{} '{name}'", operation.kind),
+            (None, None) => operation.kind.clone(),
         };
         Self { uid, state, about, comment, outcome }
     }

@@ -64,7 +64,6 @@ impl StepContext {
     /// Says how far the step is.
     pub fn report(&self, meter: ProgressReport) {
         let (from, to) = self.progress_range;
-        let inner = &self.cx.inner;
         self.cx.progress(Progress {
             phase: self.label.as_deref().unwrap_or(&self.step.name).replace('_', " "),
             // At the very start nothing is known but that it began.
@@ -76,7 +75,7 @@ impl StepContext {
             detail: meter.detail,
             speed: meter.speed,
             step: self.step.number,
-            steps: u32::try_from(inner.spec.steps.len()).ok(),
+            steps: u32::try_from(self.cx.steps().len()).ok(),
         });
     }
 
@@ -305,7 +304,7 @@ impl StepBuilder<'_> {
             return Err(Stop::Leaving);
         }
         inner.begun.notify_one();
-        let steps = &inner.spec.steps;
+        let steps = self.cx.steps();
         let place = steps.iter().position(|name| *name == self.name).unwrap_or(0) as f64;
         let steps = steps.len().max(1) as f64;
         let spans = self.progress_range.unwrap_or((place / steps, (place + 1.0) / steps));

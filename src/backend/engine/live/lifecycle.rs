@@ -8,8 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::engine::kind::Kinds;
 use crate::backend::engine::queue::{QueueEntry, Turn};
 use crate::domain::{
-    Lane, LaneChange, Operation, Params, Progress, Resource, ResourceId, ResourceKind, State, Uid,
-    Wait,
+    Lane, LaneChange, Operation, Params, Progress, Resource, ResourceId, State, Uid, Wait,
 };
 
 use super::{End, Failed, Live, Open, Replaced, Run};
@@ -19,11 +18,6 @@ impl Live {
     /// The number of the next operation.
     pub const fn next_uid(&self) -> Uid {
         Uid(self.last_uid + 1)
-    }
-
-    /// Gives out the next number of a kind of resource.
-    pub fn next_id(&mut self, kind: ResourceKind) -> u64 {
-        self.inventory.next(kind)
     }
 
     /// Shows how it would be without a resource.

@@ -32,7 +32,7 @@ pub(super) fn kinds(ground: &Arc<Ground>) -> Vec<Arc<dyn Kind>> {
         title: kind.into(),
         doc: "A kind of a simulation.".into(),
         doing: "at work".into(),
-        resource: ground.thing,
+        resource: Some(ground.thing),
         effect: Effect::Changes,
         subject: None,
         lane: lane.into(),

@@ -116,7 +116,7 @@ pub fn spec(kind: &'static str, effect: Effect, fields: Vec<Field>) -> Operation
         title: kind.into(),
         doc: "A kind of these tests.".into(),
         doing: "at work".into(),
-        resource: THING,
+        resource: Some(THING),
         effect,
         subject: None,
         lane: "lane".into(),

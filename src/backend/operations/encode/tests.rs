@@ -8,6 +8,8 @@ use crate::domain::{
     Backend, Control, Encoding, EncodingState, Params, Reason, Resource, State, StepState,
 };
 
+mod several;
+
 async fn encoding(trial: &Trial, id: u64) -> Encoding {
     match trial.resource(Encoding::KIND, id).await {
         Some(Resource::Encoding(encoding)) => encoding,

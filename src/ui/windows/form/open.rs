@@ -43,7 +43,7 @@ fn present(model: &Model, spec: &OperationSpec, things: &[(u64, String)]) -> Par
         _ => model.pane().current(),
     };
     let Some(resource) = row.and_then(Row::resource) else { return params };
-    if !spec.edits || resource.kind() != spec.resource {
+    if !spec.edits || Some(resource.kind()) != spec.resource {
         return params;
     }
     let Ok(Json::Object(whole)) = serde_json::to_value(resource) else { return params };

@@ -48,7 +48,7 @@ pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
 /// What stands over it: what is done, and to what.
 fn title(model: &Model, form: &Form) -> String {
     let what = &form.spec.title;
-    let of = &form.spec.resource.spec().one;
+    let of = form.spec.resource.map_or("", |of| &*of.spec().one);
     match &form.purpose {
         Purpose::New if what.to_lowercase().contains(&of.to_lowercase()) => what.to_string(),
         Purpose::New => format!("{what} · {of}"),

@@ -1,0 +1,68 @@
+//! What kinds share whose operations ask for others as their children: asking, waiting, and the
+//! sentence about what became of them.
+
+use crate::backend::engine::journal::{self, Child, Spawned, Stop};
+use crate::domain::{Failure, State, Submit, Uid};
+
+use super::Context;
+
+/// How many reasons are told.
+const REASONS: usize = 3;
+
+/// Asks for children and waits for all of them. Returns how they ended, none of them in `ERROR`,
+/// and a sentence about that.
+///
+/// # Errors
+/// Names those that failed or were refused, or says why nothing was started.
+pub(super) async fn run(cx: &Context, requests: Vec<Submit>) -> Result<(String, Vec<Child>), Stop> {
+    let spawned = cx.spawn_all(requests).await?;
+    let accepted: Vec<Uid> = spawned
+        .iter()
+        .filter_map(|spawned| match spawned {
+            Spawned::Child(uid) => Some(*uid),
+            Spawned::Refused(_) | Spawned::Withdrawn => None,
+        })
+        .collect();
+    if accepted.is_empty() {
+        let why = journal::refused(&spawned).unwrap_or_default();
+        return Err(Failure::new(format!("{why}; nothing was started")).into());
+    }
+    let children = cx.join_all(&accepted).await?;
+    let (summary, whole) = summary(&spawned, &children);
+    if whole { Ok((summary, children)) } else { Err(Failure::new(summary).into()) }
+}
+
+/// What became of them, in a sentence, and whether none is left to be done: `7 done, 1 failed: #12
+/// disk/3 'data': …`.
+fn summary(spawned: &[Spawned], children: &[Child]) -> (String, bool) {
+    let of = |state| children.iter().filter(move |child| child.state == state);
+    let (failed, cancelled) = (of(State::Error).count(), of(State::Cancel).count());
+    let refusals = || {
+        spawned.iter().filter_map(|spawned| match spawned {
+            Spawned::Refused(refusal) => Some(refusal),
+            Spawned::Child(_) | Spawned::Withdrawn => None,
+        })
+    };
+    let mut words = format!("{} done", of(State::Done).count());
+    for (number, word) in
+        [(failed, "failed"), (cancelled, "cancelled"), (refusals().count(), "refused")]
+    {
+        if number > 0 {
+            words.push_str(&format!(", {number} {word}"));
+        }
+    }
+    let why = |child: &Child| {
+        let comment = child.comment.as_deref().unwrap_or("no reason was given");
+        format!("{} {}: {comment}", child.uid, child.about)
+    };
+    let reasons = of(State::Error).map(why).chain(refusals().map(|it| it.message.clone()));
+    let mut reasons: Vec<String> = reasons.collect();
+    let more = reasons.len().saturating_sub(REASONS);
+    reasons.truncate(REASONS);
+    if more > 0 {
+        reasons.push(format!("and {more} more"));
+    }
+    let whole = reasons.is_empty();
+    let separator = if whole { "" } else { ": " };
+    (format!("{words}{separator}{}", reasons.join("; ")), whole)
+}

@@ -1,0 +1,110 @@
+//! Several outputs of one source: `run encode formats.0.preset=…`, with the real ffmpeg.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::hostler::Sandbox;
+use super::{end, media, one_line_error};
+
+/// What lies in a folder, sorted.
+fn files(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).unwrap().flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// The children of an operation, as they were asked for.
+fn children(place: &Sandbox, uid: u64) -> Vec<Value> {
+    let detail = place.json(&["show", &format!("operation/{uid}")]);
+    detail["children"].as_array().unwrap().clone()
+}
+
+#[test]
+fn two_files_are_made_of_one_source() {
+    let (place, media) = (Sandbox::new(), tempfile::tempdir().unwrap());
+    let source = media::video(media.path(), "talk.mkv", 2, "320x240");
+    let small = media.path().join("small.mp4");
+    let arguments = [
+        "run".to_owned(),
+        "encode".to_owned(),
+        format!("source={}", source.display()),
+        "formats.0.preset=mp4".to_owned(),
+        format!("formats.0.output={}", small.display()),
+        "formats.1.preset=webm".to_owned(),
+    ];
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let told = place.ok(&[&arguments[..], &["--dry-run"]].concat());
+    assert!(told.contains("small.mp4.\n") && told.contains("talk.webm.\n"), "{told}");
+    assert_eq!(files(media.path()), ["talk.mkv"]);
+
+    let said = place.ok(&[&arguments[..], &["--wait"]].concat());
+    assert!(said.contains("made 2 of 2 files from"), "{said}");
+    for output in [&small, &media.path().join("talk.webm")] {
+        let length = media::duration(output);
+        assert!((length - 2.0).abs() < 0.5, "{} is {length} s long", output.display());
+    }
+    assert_eq!(files(media.path()), ["small.mp4", "talk.mkv", "talk.webm"]);
+    let children = children(&place, 1);
+    assert!(children.iter().all(|it| it["kind"] == "encode" && it["state"] == "DONE"));
+    assert_eq!(place.list("encodings").len(), 2, "a row for each file");
+    place.ok(&["doctor", "--deep"]);
+}
+
+#[test]
+fn one_that_cannot_be_made_is_named_and_the_other_is_made() {
+    let (place, media) = (Sandbox::new(), tempfile::tempdir().unwrap());
+    let source = media::silent(&media::video(media.path(), "loud.mkv", 1, "160x120"), "still.mkv");
+    let source = format!("source={}", source.display());
+    let run = ["run", "encode", &source, "formats.0.preset=mp3", "formats.1.preset=mp4", "--wait"];
+    let why = end(&place.run(&run), 1);
+    assert!(why.contains("1 done, 1 failed: #2 encoding/1 'still.mkv→mp3'"), "{why}");
+    assert!(why.contains("has no sound"), "{why}");
+    assert_eq!(files(media.path()), ["loud.mkv", "still.mkv", "still.mp4"]);
+    let states: Vec<_> =
+        children(&place, 1).iter().map(|it| it["state"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(states, ["ERROR", "DONE"]);
+    // What was done is not done again, and what still fails is told again.
+    place.ok(&["operation", "relaunch", "1"]);
+    let why = end(&place.run(&["operation", "wait", "1"]), 1);
+    assert!(why.contains("1 done, 1 failed"), "{why}");
+    let attempts: Vec<_> =
+        children(&place, 1).iter().map(|it| it["attempt"].as_u64().unwrap()).collect();
+    assert_eq!(attempts, [1, 0]);
+    place.ok(&["operation", "cancel", "1"]);
+    assert_eq!(place.operation(2)["state"], "CANCEL", "its failed child goes with it");
+    assert_eq!(files(media.path()), ["loud.mkv", "still.mkv", "still.mp4"]);
+    place.ok(&["doctor", "--deep"]);
+}
+
+#[test]
+fn two_of_one_name_are_refused() {
+    let (place, media) = (Sandbox::new(), tempfile::tempdir().unwrap());
+    let source = media::video(media.path(), "talk.mkv", 1, "64x48");
+    let source = format!("source={}", source.display());
+    let run = ["run", "encode", &source, "formats.0.preset=mp4", "formats.1.preset=mp4"];
+    let said = one_line_error(&place.run(&run), 2);
+    assert!(said.contains("formats.1.output") && said.contains("what formats.0 makes"), "{said}");
+    assert!(place.list("operations").is_empty());
+}
+
+#[test]
+fn cancelling_it_leaves_nothing() {
+    let (mut place, media) = (Sandbox::new(), tempfile::tempdir().unwrap());
+    place.serve(&[]);
+    place.ok(&["lane", "width", "encode", "2"]);
+    let source = media::video(media.path(), "long.mkv", 60, "640x360");
+    let other = format!("formats.1.output={}", media.path().join("other.webm").display());
+    let source = format!("source={}", source.display());
+    place.ok(&["run", "encode", &source, "preset=webm", "formats.0.preset=webm", &other]);
+    place.wait("both are encoded", || place.encoders().len() == 2);
+    place.ok(&["operation", "cancel", "1"]);
+    place.run(&["operation", "wait", "1"]);
+    assert_eq!(place.operation(1)["state"], "CANCEL");
+    assert!(children(&place, 1).iter().all(|it| it["state"] == "CANCEL"));
+    place.wait("ffmpeg ends", || place.encoders().is_empty());
+    assert_eq!(files(media.path()), ["long.mkv"]);
+    place.ok(&["doctor", "--deep"]);
+}
