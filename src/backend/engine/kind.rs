@@ -17,10 +17,8 @@ use crate::domain::{
 };
 
 use super::admission::short;
-use super::core::Engine;
 use super::inventory::Inventory;
 use super::journal::{Context, Stop};
-use super::live::Live;
 use super::queue::QueueEntry;
 
 /// The lane of operations whose kind is not known: each fails when its turn comes.
@@ -35,8 +33,14 @@ pub struct AdmissionContext<'a> {
     pub catalogue: &'a Catalogue,
     /// The time of the request.
     pub now: Timestamp,
-    /// The engine that is asked, where there is one.
-    pub(in crate::backend) asked: Option<(&'a Engine, &'a Live)>,
+    /// Who is asked what else would be refused; `None` where nobody is.
+    pub(in crate::backend) asked: Option<&'a dyn Admits>,
+}
+
+/// Looks whether requests would be admitted, as things stand.
+pub(in crate::backend) trait Admits {
+    /// Why a request would be refused now. Its parameters have passed [`super::admission`].
+    fn would_refuse(&self, kind: &str, params: &Params) -> Option<Refusal>;
 }
 
 impl AdmissionContext<'_> {
@@ -44,10 +48,7 @@ impl AdmissionContext<'_> {
     /// have passed [`super::admission`], as those of a nested field have.
     #[must_use]
     pub fn would_refuse(&self, kind: &str, params: &Params) -> Option<Refusal> {
-        let (engine, live) = self.asked?;
-        let kind = engine.kinds.get(kind)?;
-        let params = kind.fill(params.clone(), self);
-        engine.admit(&**kind, &params, live, &[], None).err()
+        self.asked?.would_refuse(kind, params)
     }
 }
 

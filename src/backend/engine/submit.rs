@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::admission::Checked;
 use super::core::{Engine, Transaction};
-use super::kind::{AdmissionContext, Kind, locks, subject};
+use super::kind::{AdmissionContext, Admits, Kind, locks, subject};
 use super::live::{Live, Replaced};
 use super::secrets::hidden;
 use super::storage::{Change, Keyed};
@@ -31,7 +31,7 @@ impl Engine {
         let params = self.check(&kind, submit.params.clone()).await?;
         let keyed = submit.key.clone().map(|key| idempotency::keyed(key, &submit.params, &params));
         self.transact(|live| {
-            let params = kind.fill(params, &self.admission(live));
+            let params = kind.fill(params, &self.admission(live).context());
             self.accept(live, &*kind, (submit, params), None, keyed, put)
         })
         .await
@@ -56,7 +56,7 @@ impl Engine {
         let mut reserved = None;
         let subject = if spec.effect == Effect::Creates {
             let id = live.next_id(spec.resource);
-            reserved = kind.reserve(&params, id, &self.admission(live));
+            reserved = kind.reserve(&params, id, &self.admission(live).context());
             changes.push(Change::Count(spec.resource.word(), id));
             Some(ResourceId::new(spec.resource, id))
         } else {
@@ -137,8 +137,8 @@ impl Engine {
         let Checked { params, failed } = checked;
         let Some(failed) = failed else { return Ok(params) };
         let of_kind = self.look(|live| {
-            let params = kind.fill(params, &self.admission(live));
-            kind.admit(&params, &self.admission(live)).err()
+            let params = kind.fill(params, &self.admission(live).context());
+            kind.admit(&params, &self.admission(live).context()).err()
         });
         // One about no field is that a value does not fit the kind's type, for the reason known.
         Err(first_check(failed, of_kind.filter(|refusal| refusal.field.is_some())))
@@ -159,9 +159,13 @@ impl Engine {
         // may still find a wrong value where the state is wrong as well.
         let exists = Self::there(kind.spec(), params, live);
         let state = self.in_state(kind.spec(), params, live, ancestors, but);
-        // What a relaunched operation has asked for already is no obstacle to itself.
-        let asked = but.is_none().then_some((self, live));
-        let of_kind = kind.admit(params, &AdmissionContext { asked, ..self.admission(live) });
+        let admission = self.admission(live);
+        let mut cx = admission.context();
+        if but.is_some() {
+            // What a relaunched operation has asked for already is no obstacle to itself.
+            cx.asked = None;
+        }
+        let of_kind = kind.admit(params, &cx);
         let failed = [exists.err(), state.err(), of_kind.err()].into_iter().flatten();
         match failed.reduce(|first, next| first_check(first, Some(next))) {
             Some(refusal) => Err(refusal),
@@ -257,11 +261,43 @@ impl Engine {
             Err(refusal) => return Ok(refused(refusal)),
         };
         Ok(self.look(|live| {
-            let params = kind.fill(params, &self.admission(live));
-            let mut preview = kind.preview(&params, &self.admission(live));
+            let params = kind.fill(params, &self.admission(live).context());
+            let mut preview = kind.preview(&params, &self.admission(live).context());
             preview.refusal = self.admit(&*kind, &params, live, &[], None).err();
             preview
         }))
+    }
+}
+
+/// How things stand, for kinds to look at while nothing else can change.
+pub(super) struct Admission<'a> {
+    engine: &'a Engine,
+    live: &'a Live,
+}
+
+impl Engine {
+    /// What a kind may look at while nothing else can change.
+    pub(super) const fn admission<'a>(&'a self, live: &'a Live) -> Admission<'a> {
+        Admission { engine: self, live }
+    }
+}
+
+impl Admission<'_> {
+    pub(super) fn context(&self) -> AdmissionContext<'_> {
+        AdmissionContext {
+            inventory: self.live.inventory(),
+            catalogue: self.engine.catalogue(),
+            now: self.engine.clock.now(),
+            asked: Some(self),
+        }
+    }
+}
+
+impl Admits for Admission<'_> {
+    fn would_refuse(&self, kind: &str, params: &Params) -> Option<Refusal> {
+        let kind = self.engine.kinds.get(kind)?;
+        let params = kind.fill(params.clone(), &self.context());
+        self.engine.admit(&**kind, &params, self.live, &[], None).err()
     }
 }
 
