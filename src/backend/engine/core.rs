@@ -13,8 +13,9 @@
 mod sent;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,7 +27,7 @@ use super::clock::Clock;
 use super::completion::{RunToCompletion, run_to_completion};
 use super::event_bus::EventBus;
 use super::inventory::Inventory;
-use super::kind::{AdmissionContext, Kind, Kinds};
+use super::kind::{Kind, Kinds};
 use super::live::{Live, Run};
 use super::notices::{Notice, Notices, Watch};
 use super::storage::{Change, Changed, Health, Opened, Storage};
@@ -245,7 +246,7 @@ impl Engine {
     }
 
     fn lock(&self) -> MutexGuard<'_, EngineState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -296,18 +297,6 @@ impl Engine {
         self.running.close();
         self.running.wait().await;
         self.leaving.cancel();
-    }
-
-    /// What a kind may look at while nothing else can change.
-    pub(super) fn admission<'a>(&'a self, live: &'a Live) -> AdmissionContext<'a> {
-        AdmissionContext {
-            inventory: live.inventory(),
-            catalogue: self.kinds.catalogue(),
-            now: self.clock.now(),
-            relaunched: None,
-            ancestors: &[],
-            asked: Some((self, live)),
-        }
     }
 }
 

@@ -13,10 +13,13 @@ use crate::backend::engine::storage::{Answer, Change, Health, Opened, RecordedSt
 use crate::backend::engine::{Engine, open};
 use crate::domain::{BackendError, BoxFuture, Operation, Params, Uid};
 
+/// How an answer is given.
+type WayBack = oneshot::Sender<Result<(), BackendError>>;
+
 /// A storage that answers when a test says so.
 struct Reluctant {
     health: watch::Sender<Health>,
-    asked: Mutex<Vec<Option<oneshot::Sender<Result<(), BackendError>>>>>,
+    asked: Mutex<Vec<Option<WayBack>>>,
 }
 
 impl Reluctant {
