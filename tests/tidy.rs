@@ -25,8 +25,6 @@ const LONG_FILES: &[&str] = &["src/backend/testing/fake.rs"];
 
 /// Files of one folder that know each other in a circle.
 const CIRCLES: &[&str] = &[
-    "backend/engine/journal: children recorder step",
-    "backend/engine: core kind live",
     "backend: embedded operations state_files testing watchers",
     "domain/resource: kind spec",
     "domain: catalogue operation resource resources",

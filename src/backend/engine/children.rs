@@ -299,7 +299,7 @@ impl Spawning {
         earlier: &mut Vec<Operation>,
         changes: &mut Vec<Change>,
     ) -> Result<Uid, Refusal> {
-        let params = kind.fill(params, &engine.admission(live));
+        let params = kind.fill(params, &engine.admission(live).context());
         let like = |it: &Operation| it.kind == submit.kind && *it.params == params;
         if let Some(at) = earlier.iter().position(like) {
             let uid = earlier.remove(at).uid;

@@ -135,7 +135,7 @@ impl Engine {
         if let (Effect::Creates, Some(id)) = (kind.spec().effect, operation.resource) {
             // Its own reservation is no obstacle to itself.
             live.without(id, |live| self.admit(kind, &params, live, &ancestors, Some(uid)))?;
-            reserved = kind.reserve(&params, id.id, &self.admission(live)).map(Arc::new);
+            reserved = kind.reserve(&params, id.id, &self.admission(live).context()).map(Arc::new);
         } else {
             self.admit(kind, &params, live, &ancestors, Some(uid))?;
         }

@@ -26,7 +26,7 @@ use super::clock::Clock;
 use super::completion::{RunToCompletion, run_to_completion};
 use super::event_bus::EventBus;
 use super::inventory::Inventory;
-use super::kind::{AdmissionContext, Kind, Kinds};
+use super::kind::{Kind, Kinds};
 use super::live::{Live, Run};
 use super::notices::{Notice, Notices, Watch};
 use super::storage::{Change, Changed, Health, Opened, Storage};
@@ -296,18 +296,6 @@ impl Engine {
         self.running.close();
         self.running.wait().await;
         self.leaving.cancel();
-    }
-
-    /// What a kind may look at while nothing else can change.
-    pub(super) fn admission<'a>(&'a self, live: &'a Live) -> AdmissionContext<'a> {
-        AdmissionContext {
-            inventory: live.inventory(),
-            catalogue: self.kinds.catalogue(),
-            now: self.clock.now(),
-            relaunched: None,
-            ancestors: &[],
-            asked: Some((self, live)),
-        }
     }
 }
 

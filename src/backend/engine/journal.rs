@@ -15,6 +15,7 @@
 
 mod children;
 mod recorder;
+mod spawned;
 mod step;
 
 use std::collections::VecDeque;
@@ -36,8 +37,9 @@ use super::inventory::Inventory;
 use super::storage::{Changed, RecordedStep, StepChange};
 use super::work;
 
-pub use children::{Child, JOIN, SPAWN, Spawned, refused};
+pub use children::{JOIN, SPAWN};
 pub(super) use recorder::{Put, Recorder, Update};
+pub use spawned::{Child, Spawned, refused};
 pub use step::{StepBuilder, StepContext};
 
 /// Why an operation stops before its last step.

@@ -17,10 +17,8 @@ use crate::domain::{
 };
 
 use super::admission::short;
-use super::core::Engine;
 use super::inventory::Inventory;
 use super::journal::{Context, Stop};
-use super::live::Live;
 use super::queue::QueueEntry;
 
 /// The lane of operations whose kind is not known: each fails when its turn comes.
@@ -39,8 +37,17 @@ pub struct AdmissionContext<'a> {
     pub relaunched: Option<&'a Operation>,
     /// The operations whose child it is or is to be, the nearest first.
     pub(in crate::backend) ancestors: &'a [Uid],
-    /// The engine that is asked, where there is one.
-    pub(in crate::backend) asked: Option<(&'a Engine, &'a Live)>,
+    /// Who is asked what is in flight and what else would be refused; `None` where nobody is.
+    pub(in crate::backend) asked: Option<&'a dyn Admits>,
+}
+
+/// Knows what is in flight, and whether requests would be admitted.
+pub(in crate::backend) trait Admits {
+    /// Every operation that is not at its end.
+    fn operations(&self) -> Box<dyn Iterator<Item = &Operation> + '_>;
+
+    /// Why a request would be refused now. Its parameters have passed [`super::admission`].
+    fn would_refuse(&self, kind: &str, params: &Params) -> Option<Refusal>;
 }
 
 impl<'a> AdmissionContext<'a> {
@@ -48,8 +55,8 @@ impl<'a> AdmissionContext<'a> {
     /// they will make and nothing else tells of yet.
     pub fn under_way(&self, kind: &str) -> impl Iterator<Item = &'a Operation> {
         let (asker, ancestors) = (self.relaunched.map(|it| it.uid), self.ancestors);
-        let all = self.asked.into_iter().flat_map(|(_, live)| live.operations());
-        all.map(|operation| &**operation).filter(move |it| {
+        let all = self.asked.into_iter().flat_map(Admits::operations);
+        all.filter(move |it| {
             matches!(it.state, State::Pending | State::Run)
                 && it.kind == kind
                 && Some(it.uid) != asker
@@ -65,10 +72,7 @@ impl<'a> AdmissionContext<'a> {
             // What a relaunched operation has asked for already is no obstacle to itself.
             return None;
         }
-        let (engine, live) = self.asked?;
-        let kind = engine.kinds.get(kind)?;
-        let params = kind.fill(params.clone(), self);
-        engine.admit(&**kind, &params, live, &[], None).err()
+        self.asked?.would_refuse(kind, params)
     }
 }
 

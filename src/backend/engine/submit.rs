@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::admission::Checked;
 use super::core::{Engine, Transaction};
-use super::kind::{AdmissionContext, Kind, locks, subject};
+use super::kind::{AdmissionContext, Admits, Kind, locks, subject};
 use super::live::{Live, Replaced};
 use super::secrets::hidden;
 use super::storage::{Change, Keyed};
@@ -31,7 +31,7 @@ impl Engine {
         let params = self.check(&kind, submit.params.clone()).await?;
         let keyed = submit.key.clone().map(|key| idempotency::keyed(key, &submit.params, &params));
         self.transact(|live| {
-            let params = kind.fill(params, &self.admission(live));
+            let params = kind.fill(params, &self.admission(live).context());
             self.accept(live, &*kind, (submit, params), None, keyed, put)
         })
         .await
@@ -56,7 +56,7 @@ impl Engine {
         let made = spec.resource.filter(|_| spec.effect == Effect::Creates);
         let reserved = made.and_then(|of| {
             let id = live.inventory().next(of);
-            kind.reserve(&params, id, &self.admission(live))
+            kind.reserve(&params, id, &self.admission(live).context())
         });
         let subject = match &reserved {
             Some(resource) => {
@@ -141,8 +141,8 @@ impl Engine {
         let Checked { params, failed } = checked;
         let Some(failed) = failed else { return Ok(params) };
         let of_kind = self.look(|live| {
-            let params = kind.fill(params, &self.admission(live));
-            kind.admit(&params, &self.admission(live)).err()
+            let params = kind.fill(params, &self.admission(live).context());
+            kind.admit(&params, &self.admission(live).context()).err()
         });
         // One about no field is that a value does not fit the kind's type, for the reason known.
         Err(first_check(failed, of_kind.filter(|refusal| refusal.field.is_some())))
@@ -164,7 +164,8 @@ impl Engine {
         let exists = Self::there(kind.spec(), params, live);
         let state = self.in_state(kind.spec(), params, live, ancestors, but);
         let relaunched = but.and_then(|uid| live.operation(uid)).map(|it| &**it);
-        let cx = AdmissionContext { relaunched, ancestors, ..self.admission(live) };
+        let admission = self.admission(live);
+        let cx = AdmissionContext { relaunched, ancestors, ..admission.context() };
         let of_kind = kind.admit(params, &cx);
         let failed = [exists.err(), state.err(), of_kind.err()].into_iter().flatten();
         match failed.reduce(|first, next| first_check(first, Some(next))) {
@@ -273,11 +274,49 @@ impl Engine {
             Err(refusal) => return Ok(refused(refusal)),
         };
         Ok(self.look(|live| {
-            let params = kind.fill(params, &self.admission(live));
-            let mut preview = kind.preview(&params, &self.admission(live));
+            let params = kind.fill(params, &self.admission(live).context());
+            let mut preview = kind.preview(&params, &self.admission(live).context());
             preview.refusal = self.admit(&*kind, &params, live, &[], None).err();
             preview
         }))
+    }
+}
+
+/// How things stand, for kinds to look at while nothing else can change.
+pub(super) struct Admission<'a> {
+    engine: &'a Engine,
+    live: &'a Live,
+}
+
+impl Engine {
+    /// What a kind may look at while nothing else can change.
+    pub(super) const fn admission<'a>(&'a self, live: &'a Live) -> Admission<'a> {
+        Admission { engine: self, live }
+    }
+}
+
+impl Admission<'_> {
+    pub(super) fn context(&self) -> AdmissionContext<'_> {
+        AdmissionContext {
+            inventory: self.live.inventory(),
+            catalogue: self.engine.catalogue(),
+            now: self.engine.clock.now(),
+            relaunched: None,
+            ancestors: &[],
+            asked: Some(self),
+        }
+    }
+}
+
+impl Admits for Admission<'_> {
+    fn operations(&self) -> Box<dyn Iterator<Item = &Operation> + '_> {
+        Box::new(self.live.operations().map(|operation| &**operation))
+    }
+
+    fn would_refuse(&self, kind: &str, params: &Params) -> Option<Refusal> {
+        let kind = self.engine.kinds.get(kind)?;
+        let params = kind.fill(params.clone(), &self.context());
+        self.engine.admit(&**kind, &params, self.live, &[], None).err()
     }
 }
 
