@@ -1,7 +1,9 @@
 //! The embedded backend: starts the parts and implements [`Backend`].
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::domain::{
     Accepted, Answer, Backend, BackendError, BoxFuture, Catalogue, Control, Counts, EventStream,
@@ -103,7 +105,7 @@ impl Embedded {
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the last changes could not be written");
         }
-        let owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let owned = self.owned.lock().take();
         if owned.is_some() {
             let dir = self.site.settings().state_dir.display();
             tracing::info!("hostler, process {}, lets go of {dir}", std::process::id());

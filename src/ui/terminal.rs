@@ -6,7 +6,7 @@
 use std::backtrace::Backtrace;
 use std::io::{self, Write};
 use std::panic::PanicHookInfo;
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::Once;
 use std::thread::{self, ThreadId};
 
 use crossterm::{
@@ -15,6 +15,7 @@ use crossterm::{
     style::{Attribute, SetAttribute, force_color_output},
     terminal::{self, BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate},
 };
+use parking_lot::{Mutex, MutexGuard};
 use ratatui::backend::{Backend, CrosstermBackend};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -220,5 +221,5 @@ fn words(panic: &PanicHookInfo<'_>) -> String {
 
 /// What is shared with the panic hook. A thread that panicked while it held this left it whole.
 fn held<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
+    shared.lock()
 }

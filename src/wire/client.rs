@@ -9,11 +9,12 @@
 //! seconds, and one that hangs when its time is over.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use reqwest::header;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -137,7 +138,7 @@ impl Wire {
 
     /// The version of the backend that answered last.
     fn backend(&self) -> Version {
-        self.backend.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.backend.lock().clone()
     }
 
     /// An error with what was not understood, and both versions.
@@ -225,7 +226,7 @@ impl Wire {
                 Ok(Err(_)) => return Err(NoAnswer::Silent(self.address.silent().await)),
                 Ok(Ok(response)) => {
                     let version = Version::told(response.headers(), header::SERVER);
-                    *self.backend.lock().unwrap_or_else(PoisonError::into_inner) = version;
+                    *self.backend.lock() = version;
                     return Ok(response);
                 }
                 Err(_) => {

@@ -27,10 +27,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::unistd::{Uid, User};
+use parking_lot::Mutex;
 
 use super::version::Version;
 use crate::domain::{BackendError, Event, Reason};
@@ -123,7 +123,7 @@ pub fn event_line(event: &Event) -> serde_json::Result<Vec<u8>> {
 #[must_use]
 pub fn user_name(uid: u32) -> String {
     static NAMES: Mutex<BTreeMap<u32, String>> = Mutex::new(BTreeMap::new());
-    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut names = NAMES.lock();
     if let Some(name) = names.get(&uid) {
         return name.clone();
     }

@@ -1,8 +1,8 @@
 //! One at a time for each key: whoever asks with one waits until nobody else does.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 /// Keys whose requests are being answered: one at a time for each.
@@ -30,8 +30,8 @@ impl Asking {
         }
     }
 
-    fn keys(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    fn keys(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.keys.lock()
     }
 }
 

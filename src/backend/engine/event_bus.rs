@@ -1,8 +1,9 @@
 //! The events: tells everyone who listens what happened, in one order.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures_util::stream;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast};
 
 use super::clock::Clock;
@@ -59,7 +60,7 @@ impl EventBus {
         if !self.has_subscribers() {
             return;
         }
-        let mut seq = self.seq.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seq = self.seq.lock();
         *seq += 1;
         // Nobody listening any more is no failure.
         let _ = self.events.send(Event { life: self.life, seq: *seq, at: self.clock.now(), fact });

@@ -20,10 +20,11 @@ mod step;
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -272,7 +273,7 @@ impl Context {
 
     /// Whether any step was begun, now or in an earlier life.
     pub(super) fn has_begun(&self) -> bool {
-        !self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self.inner.taken.lock().is_empty()
     }
 
     /// Looks whether the function, which has ended well, has asked for every recorded step.
@@ -289,7 +290,7 @@ impl Context {
 
     /// The recorded steps that the function has not asked for.
     fn unread(&self) -> Vec<String> {
-        let recorded = self.inner.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        let recorded = self.inner.recorded.lock();
         recorded.iter().map(|(step, _)| step.name.clone()).collect()
     }
 
@@ -297,7 +298,7 @@ impl Context {
     /// could not be undone. Nothing more is undone once the store is dead: whether it knows of a
     /// step is not known here, and what it calls done must have been done. The next start knows.
     pub(super) async fn undo(&self) -> Vec<String> {
-        let taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let taken = self.inner.taken.lock().len();
         let reached = u32::try_from(taken).unwrap_or(u32::MAX);
         let not_undone = self.inner.not_undone.iter().filter(|step| step.number > reached);
         let mut left: Vec<String> = not_undone.filter_map(|step| step.error.clone()).collect();
@@ -309,7 +310,7 @@ impl Context {
             if self.inner.recorder.is_dead() {
                 return left;
             }
-            let taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let taken = self.inner.taken.lock().pop();
             let Some(ExecutedStep { mut step, result, undo }) = taken else { return left };
             let Some(undo) = undo else { continue };
             let cx = StepContext::new(self, (0.0, 1.0), step.clone());

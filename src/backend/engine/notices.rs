@@ -5,8 +5,9 @@
 //! what is there.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::domain::{ResourceId, Uid};
@@ -29,14 +30,14 @@ impl Notices {
     pub(super) fn watch(&self, wanted: fn(Notice) -> bool) -> Watch {
         let inbox = Inbox { wanted, unseen: Mutex::default(), arrived: Notify::new() };
         let watch = Watch(Arc::new(inbox));
-        let mut inboxes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inboxes = self.0.lock();
         inboxes.retain(|inbox| inbox.strong_count() > 0);
         inboxes.push(Arc::downgrade(&watch.0));
         watch
     }
 
     pub(super) fn give(&self, notice: Notice) {
-        let inboxes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let inboxes = self.0.lock();
         for inbox in inboxes.iter().filter_map(Weak::upgrade) {
             if (inbox.wanted)(notice) {
                 inbox.unseen().insert(notice);
@@ -53,8 +54,8 @@ struct Inbox {
 }
 
 impl Inbox {
-    fn unseen(&self) -> std::sync::MutexGuard<'_, BTreeSet<Notice>> {
-        self.unseen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn unseen(&self) -> MutexGuard<'_, BTreeSet<Notice>> {
+        self.unseen.lock()
     }
 }
 
@@ -102,6 +103,6 @@ mod tests {
         drop(watch);
         notices.give(Notice::Ended(Uid(9)));
         assert!(notices.watch(|_| true).take().is_empty());
-        assert_eq!(notices.0.lock().unwrap().len(), 1, "who is gone is forgotten");
+        assert_eq!(notices.0.lock().len(), 1, "who is gone is forgotten");
     }
 }

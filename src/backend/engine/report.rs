@@ -2,7 +2,9 @@
 
 #![warn(missing_docs)]
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::domain::Command;
 
@@ -41,7 +43,7 @@ impl CommandLog {
 
     /// Notes that a command begins. `line` holds no secrets.
     pub fn begin(&self, line: impl Into<String>) -> Begun {
-        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut commands = self.commands.lock();
         commands.push(Command { line: line.into(), ended: None, tail: String::new(), took_ms: 0 });
         let begun = Begun(commands.len() - 1);
         self.tell(&commands);
@@ -56,7 +58,7 @@ impl CommandLog {
         tail: impl Into<String>,
         took_ms: u64,
     ) {
-        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut commands = self.commands.lock();
         if let Some(command) = commands.get_mut(begun.0) {
             command.ended = Some(ended.into());
             command.tail = tail.into();
@@ -68,7 +70,7 @@ impl CommandLog {
     /// The commands so far.
     #[must_use]
     pub fn commands(&self) -> Vec<Command> {
-        self.commands.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.commands.lock().clone()
     }
 
     fn tell(&self, commands: &[Command]) {

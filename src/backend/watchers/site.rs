@@ -1,6 +1,8 @@
 //! Where watchers are: the engine, what surrounds it, and the box as last seen.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::backend::engine::Engine;
 use crate::backend::environment::Environment;
@@ -37,13 +39,13 @@ impl Site {
     /// What the box can do, as last seen.
     #[must_use]
     pub fn host(&self) -> Arc<Host> {
-        self.host.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.host.lock().clone()
     }
 
     /// Changes what is known of the box, and tells it.
     pub(super) fn change_host(&self, how: impl FnOnce(&mut Host)) {
         let told = {
-            let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut host = self.host.lock();
             how(Arc::make_mut(&mut host));
             host.clone()
         };
@@ -52,7 +54,7 @@ impl Site {
 
     /// Changes how loaded the box is, and tells that alone.
     pub(super) fn change_load(&self, load: Load) {
-        let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut host = self.host.lock();
         Arc::make_mut(&mut host).load = load;
         self.engine.events.publish(Fact::Load(load));
     }

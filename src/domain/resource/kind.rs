@@ -3,8 +3,9 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{LazyLock, PoisonError, RwLock};
+use std::sync::LazyLock;
 
+use parking_lot::RwLock;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -73,7 +74,7 @@ impl ResourceKind {
         if let Some(own) = resources::spec(&spec.word) {
             return Ok(Self(&own.word));
         }
-        let mut all = DESCRIBED.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = DESCRIBED.write();
         if let Some(known) = all.iter().find(|known| **known == spec) {
             return Ok(Self(&known.word));
         }
@@ -93,7 +94,7 @@ impl ResourceKind {
 
 /// The latest description of a word.
 fn described(word: &str) -> Option<&'static ResourceSpec> {
-    let all = DESCRIBED.read().unwrap_or_else(PoisonError::into_inner);
+    let all = DESCRIBED.read();
     all.iter().rev().find(|spec| spec.word == word).copied()
 }
 
@@ -127,7 +128,7 @@ impl FromStr for ResourceKind {
     /// Takes the singular and the plural word.
     fn from_str(word: &str) -> Result<Self, String> {
         let described: Vec<_> = {
-            let all = DESCRIBED.read().unwrap_or_else(PoisonError::into_inner);
+            let all = DESCRIBED.read();
             all.iter().rev().copied().collect()
         };
         let all = || resources::specs().iter().chain(described.iter().copied());

@@ -4,11 +4,11 @@
 //! lasts as long as somebody watches.
 
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_core::Stream;
 use futures_util::stream;
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::{self, Receiver, Sender, WeakSender};
@@ -69,7 +69,7 @@ impl QmpEvents {
             }
         };
         let (sender, receiver) = broadcast::channel(MAX_EVENTS_BEHIND);
-        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender.downgrade());
+        *self.line.lock() = Some(sender.downgrade());
         let kept_short = logs::keep_short(guest, log_bytes);
         tokio::spawn(async move {
             read_on(qmp, sender).await;
@@ -79,7 +79,7 @@ impl QmpEvents {
     }
 
     fn join(&self) -> Option<Receiver<GuestEvent>> {
-        let line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = self.line.lock();
         let receiver = line.as_ref()?.upgrade()?.subscribe();
         Some(receiver)
     }

@@ -26,9 +26,10 @@ mod serial;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures_core::Stream;
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -90,7 +91,7 @@ impl Qemu {
     }
 
     fn machine(&self, guest: &Guest) -> Arc<Machine> {
-        let mut machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut machines = self.machines.lock();
         Arc::clone(machines.entry(guest.uuid).or_default())
     }
 }

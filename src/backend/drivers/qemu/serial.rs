@@ -6,10 +6,11 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -126,7 +127,7 @@ async fn served(guest: &Guest) -> Result<(), Failure> {
 
 impl OpenLine {
     fn join(&self) -> Option<Serial> {
-        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.before.lock();
         let receiver = self.output.upgrade()?.subscribe();
         let before: Vec<u8> = before.iter().copied().collect();
         let output = stream::iter((!before.is_empty()).then_some(before)).chain(pieces(receiver));
@@ -146,7 +147,7 @@ async fn read_on(mut reader: OwnedReadHalf, output: Sender<Vec<u8>>, before: &Mu
         };
         let Ok(count @ 1..) = count else { return };
         let piece = &buffer[..count];
-        let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = before.lock();
         before.extend(piece);
         let surplus = before.len().saturating_sub(BEFORE);
         before.drain(..surplus);

@@ -14,9 +14,10 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Poll, Waker, ready};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::{Engine, Transaction};
@@ -108,7 +109,7 @@ impl<T: Transaction> Sent<T> {
     }
 
     fn slot(&self) -> MutexGuard<'_, Slot<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -12,8 +12,6 @@
 //! that was relaunched alone, once its parent had ended in `ERROR`, is what the parent finds when
 //! it is relaunched itself.
 
-use std::sync::PoisonError;
-
 use crate::domain::{BackendError, Failure, Progress, StepState, Submit, Uid};
 
 use super::spawned::{Child, Spawned, refused};
@@ -68,7 +66,7 @@ impl Context {
             Spawned::Child(uid) => Some(*uid),
             Spawned::Refused(_) | Spawned::Withdrawn => None,
         });
-        inner.children.lock().unwrap_or_else(PoisonError::into_inner).extend(children);
+        inner.children.lock().extend(children);
         if let Some(refused) = refused(&spawned) {
             self.progress(Progress { detail: Some(refused), ..Progress::default() });
         }
@@ -99,7 +97,7 @@ impl Context {
     /// When that cannot be recorded, or the operation is to stop here.
     pub async fn join_all(&self, children: &[Uid]) -> Result<Vec<Child>, Stop> {
         let recorded = {
-            let recorded = self.inner.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+            let recorded = self.inner.recorded.lock();
             !recorded.is_empty()
         };
         let joined = if recorded { Vec::new() } else { self.wait_for(children).await? };
@@ -143,6 +141,6 @@ impl Context {
 
     /// The children that this attempt has asked for so far.
     fn spawned(&self) -> Vec<Uid> {
-        self.inner.children.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner.children.lock().clone()
     }
 }

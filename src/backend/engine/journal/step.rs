@@ -1,8 +1,9 @@
 //! One step: what its function works with, and how it is taken, recorded and replayed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -81,7 +82,7 @@ impl StepContext {
 
     /// Takes in a resource, new or changed, in one transaction with the step's record.
     pub fn put(&self, resource: Resource) {
-        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = self.changed.lock();
         changed.push(Changed::Put(Arc::new(resource)));
     }
 
@@ -98,13 +99,13 @@ impl StepContext {
                 change(it);
             }
         };
-        let mut updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut updates = self.updates.lock();
         updates.push(Update { id: ResourceId::new(T::KIND, id), change: Box::new(change) });
     }
 
     /// Takes a resource out, in one transaction with the step's record.
     pub fn remove(&self, id: ResourceId) {
-        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = self.changed.lock();
         changed.push(Changed::Remove(id));
     }
 
@@ -116,10 +117,8 @@ impl StepContext {
     }
 
     pub(super) fn changes(&self) -> (Vec<Changed>, Vec<Update>) {
-        let changed =
-            std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner));
-        let updates =
-            std::mem::take(&mut *self.updates.lock().unwrap_or_else(PoisonError::into_inner));
+        let changed = std::mem::take(&mut *self.changed.lock());
+        let updates = std::mem::take(&mut *self.updates.lock());
         (changed, updates)
     }
 
@@ -274,10 +273,10 @@ impl StepBuilder<'_> {
     pub(super) fn enter<T: DeserializeOwned>(self) -> Result<Entered<T>, Stop> {
         let inner = &self.cx.inner;
         let number = {
-            let taken = inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            let taken = inner.taken.lock();
             u32::try_from(taken.len()).unwrap_or(u32::MAX) + 1
         };
-        let recorded = inner.recorded.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let recorded = inner.recorded.lock().pop_front();
         if let Some((step, result)) = recorded {
             return self.replay(step, result).map(Entered::Before);
         }
@@ -293,7 +292,7 @@ impl StepBuilder<'_> {
         };
         // From here on the effect may have happened in an earlier life, so its undo is due.
         let taken = ExecutedStep { step: step.clone(), result: None, undo: self.undo };
-        inner.taken.lock().unwrap_or_else(PoisonError::into_inner).push(taken);
+        inner.taken.lock().push(taken);
         if let Some(stop) = self.cx.undoing() {
             return Err(stop);
         }
@@ -326,7 +325,7 @@ impl StepBuilder<'_> {
             mismatch(format!("what step '{}' returned cannot be read ({error})", self.name))
         })?;
         let taken = ExecutedStep { step, result: Some(result), undo: self.undo };
-        inner.taken.lock().unwrap_or_else(PoisonError::into_inner).push(taken);
+        inner.taken.lock().push(taken);
         Ok(value)
     }
 }
@@ -366,7 +365,7 @@ impl Context {
 
     /// Forgets the undo of the latest step, which has done nothing.
     fn disarm(&self) {
-        let mut taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.inner.taken.lock();
         if let Some(last) = taken.last_mut() {
             last.undo = None;
         }
@@ -374,7 +373,7 @@ impl Context {
 
     /// Remembers how the latest step stands, for its undo.
     pub(super) fn update_last(&self, step: &Step, result: Option<serde_json::Value>) {
-        let mut taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.inner.taken.lock();
         if let Some(last) = taken.last_mut() {
             last.step = step.clone();
             last.result = result;

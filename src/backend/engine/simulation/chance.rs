@@ -1,7 +1,8 @@
 //! Chance: everything that happens by it in a simulation, from one seed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 /// What happens by chance. The same seed gives the same answers to the same questions.
 pub(super) struct Chance {
@@ -18,7 +19,7 @@ impl Chance {
     /// A number from `from` up to, but not including, `to`.
     pub(super) fn number(&self, from: u64, to: u64) -> u64 {
         // SplitMix64: small, and good enough for this.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = *state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -9,11 +9,12 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::backend::engine::clock::Clock as _;
@@ -153,13 +154,12 @@ impl SimulatedDisk {
     fn fill_up(&self) {
         self.ground.verdict.note((), || "the disk is full".to_owned());
         let long = Duration::from_millis(self.ground.chance.number(1, 60_000));
-        *self.full_until.lock().unwrap_or_else(PoisonError::into_inner) =
-            self.ground.clock.now() + long;
+        *self.full_until.lock() = self.ground.clock.now() + long;
         self.health.send_replace(Health::Full);
     }
 
     fn look_for_room(&self) {
-        let until = *self.full_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = *self.full_until.lock();
         if *self.health.borrow() == Health::Full && self.ground.clock.now() >= until {
             self.ground.verdict.note((), || "there is room on the disk".to_owned());
             self.health.send_replace(Health::Well);
@@ -183,7 +183,7 @@ impl SimulatedDisk {
     }
 
     fn sent(&self) -> MutexGuard<'_, VecDeque<Sent>> {
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sent.lock()
     }
 
     /// Reads what is on the platter, a little later.

@@ -1,9 +1,10 @@
 //! What all lives of a simulation stand on.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Map, Value as Json};
 
 use crate::domain::{BoxFuture, Foreign, Resource, ResourceId, ResourceKind, ResourceSpec};
@@ -44,12 +45,12 @@ impl Ground {
 
     /// What is on the disk.
     pub(super) fn platter(&self) -> MutexGuard<'_, Platter> {
-        self.platter.lock().unwrap_or_else(PoisonError::into_inner)
+        self.platter.lock()
     }
 
     /// What is outside.
     pub(super) fn outside(&self) -> MutexGuard<'_, Outside> {
-        self.outside.lock().unwrap_or_else(PoisonError::into_inner)
+        self.outside.lock()
     }
 
     /// Returns after up to so many microseconds.

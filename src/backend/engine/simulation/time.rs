@@ -2,10 +2,10 @@
 //! somebody waits for.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use crate::backend::engine::clock::Clock;
@@ -60,7 +60,7 @@ impl SimulatedClock {
     }
 
     fn dial(&self) -> MutexGuard<'_, Dial> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -27,8 +27,9 @@ pub use planned::{Fault, Faults, How};
 mod planned {
     use std::collections::HashMap;
     use std::path::{Path, PathBuf};
-    use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+    use std::sync::{Arc, LazyLock};
 
+    use parking_lot::Mutex;
     use rusqlite::ffi;
 
     /// How the store fails.
@@ -70,20 +71,20 @@ mod planned {
         /// Those of a file, which whoever opens it meets.
         #[must_use]
         pub fn of(file: &Path) -> Self {
-            let mut plans = PLANS.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut plans = PLANS.lock();
             plans.entry(file.to_owned()).or_default().clone()
         }
 
         /// Plans a fault, or none, and counts places from here on. Gives where the last plan
         /// struck.
         pub fn plan(&self, fault: Option<Fault>) -> Vec<String> {
-            let mut plan = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut plan = self.0.lock();
             std::mem::replace(&mut *plan, Plan { fault, ..Plan::default() }).struck
         }
 
         /// A place where the disk can fail.
         pub(in crate::backend::engine::store) fn point(&self, place: &str) -> rusqlite::Result<()> {
-            let mut plan = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut plan = self.0.lock();
             let passed = plan.passed;
             plan.passed += 1;
             let Some(Fault { at, times, how }) = plan.fault else { return Ok(()) };

@@ -2,8 +2,8 @@
 
 use std::ops::Bound;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError, RwLock};
 
+use parking_lot::{Mutex, RwLock};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
@@ -148,11 +148,11 @@ impl Reader {
         &self,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, BackendError> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let open = self.open.read();
         if !*open {
             return Err(BackendError::failed("the store is closed: hostler is stopping"));
         }
-        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = || self.idle.lock();
         let kept = idle().pop();
         let connection = match kept {
             Some(connection) => connection,
@@ -171,8 +171,8 @@ impl Reader {
 
     /// Closes every connection once the questions being asked are answered. Blocks.
     pub(super) fn close(&self) {
-        *self.open.write().unwrap_or_else(PoisonError::into_inner) = false;
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.open.write() = false;
+        self.idle.lock().clear();
     }
 }
 
