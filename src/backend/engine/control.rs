@@ -10,13 +10,13 @@ use super::completion::run_to_completion;
 use super::core::{Engine, Transaction};
 use super::ending::{Ending, Kept};
 use super::kind::{Kind, subject};
-use super::live::{End, Failed, Live, Open, Replaced};
+use super::live::{End, Failed, Live, Open};
 use super::queue;
 use super::secrets::hidden;
 use super::storage::Change;
 use crate::domain::{
     BackendError, Control, Effect, Fact, LaneChange, LaneState, Operation, Params, Reason, Refusal,
-    State, Uid,
+    Resource, State, Uid,
 };
 
 impl Engine {
@@ -162,9 +162,9 @@ impl Engine {
         let mut changes =
             vec![Change::Relaunch { operation: operation.clone(), params: params.clone() }];
         changes.extend(reserved.clone().map(Change::Put));
-        let put = reserved.into_iter().collect();
-        let requeued = live.requeue(operation, params, entry, put);
-        Ok((changes, requeued.map(|(failed, replaced)| Relaunching { uid, failed, replaced })))
+        let put: Vec<_> = reserved.into_iter().collect();
+        let requeued = live.requeue(operation, params, entry, &put);
+        Ok((changes, requeued.map(|failed| Relaunching { uid, failed, put })))
     }
 
     /// Changes the priority of an operation that has not started.
@@ -259,23 +259,22 @@ impl Transaction for Cancelling {
 pub(super) struct Relaunching {
     uid: Uid,
     failed: Failed,
-    replaced: Replaced,
+    put: Vec<Arc<Resource>>,
 }
 
 impl Transaction for Relaunching {
     type Output = ();
 
     fn commit(self, engine: &Engine, live: &mut Live) {
-        live.written(self.uid);
-        live.arrive(&self.replaced);
+        live.written(self.uid, &self.put);
         engine.publish_open(live, self.uid);
-        for resource in self.replaced.put() {
+        for resource in &self.put {
             engine.publish_resource(resource);
         }
     }
 
     fn roll_back(self, _: &Engine, live: &mut Live) {
-        live.fail_again(self.failed, self.replaced);
+        live.fail_again(self.failed, &self.put);
     }
 }
 

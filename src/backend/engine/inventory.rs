@@ -41,6 +41,12 @@ impl Inventory {
         self.resources.get(&id).map(AsRef::as_ref)
     }
 
+    /// The same, to be kept.
+    #[must_use]
+    pub fn shared(&self, id: ResourceId) -> Option<Arc<Resource>> {
+        self.resources.get(&id).cloned()
+    }
+
     /// A resource of one type by its number.
     #[must_use]
     pub fn get<T: ResourceType>(&self, id: u64) -> Option<&T> {
@@ -99,21 +105,6 @@ impl Inventory {
         let counter = self.counters.entry(id.kind).or_default();
         *counter = id.id.max(*counter);
         self.resources.insert(id, resource);
-    }
-
-    /// Undoes a [`Inventory::put`] that could not be written, unless the resource has changed again
-    /// since.
-    pub fn put_back(&mut self, put: &Arc<Resource>, before: Option<Resource>) {
-        let id = put.id();
-        if !self.resources.get(&id).is_some_and(|is| Arc::ptr_eq(is, put)) {
-            return;
-        }
-        match before {
-            Some(before) => self.put(Arc::new(before)),
-            None => {
-                self.remove(id);
-            }
-        }
     }
 
     /// Takes a resource out. Says whether it was there.

@@ -37,8 +37,8 @@ pub(in crate::backend) struct Live {
     removing: BTreeSet<ResourceId>,
     /// Resources of which a new version is on its way to the disk, and how many of them.
     putting: BTreeMap<ResourceId, usize>,
-    /// Resources that are new, and on their way to the disk: they may turn out never to have been.
-    arriving: BTreeSet<ResourceId>,
+    /// Resources that were put before that is on the disk.
+    early: BTreeMap<ResourceId, Early>,
     /// Resources that are there and could not be read.
     unreadable: BTreeSet<ResourceId>,
     /// Resources that a part of the backend works with: operations on them that start wait.
@@ -152,8 +152,13 @@ impl End {
     }
 }
 
-/// Resources that were put, and what was there before.
-pub struct Replaced(Vec<(Arc<Resource>, Option<Resource>)>);
+/// A resource that is in the inventory as it is to be, so that whoever asks next finds it.
+struct Early {
+    /// How many versions of it are on their way to the disk.
+    on_the_way: usize,
+    /// As it is there; `None`: it is new, and may turn out never to have been.
+    on_disk: Option<Arc<Resource>>,
+}
 
 /// An operation as it was before it was queued again.
 pub struct Failed {
@@ -227,7 +232,7 @@ impl Live {
             unwritten: BTreeSet::new(),
             removing: BTreeSet::new(),
             putting: BTreeMap::new(),
-            arriving: BTreeSet::new(),
+            early: BTreeMap::new(),
             unreadable: opened.damaged.iter().filter_map(|row| row.resource).collect(),
             leased: BTreeSet::new(),
         }
@@ -372,11 +377,15 @@ impl Live {
         self.putting.contains_key(&id)
     }
 
-    /// Takes in a change that is on disk.
+    /// Takes in a change that is on disk. What was put early and sent later stays as it is to be.
     pub(super) fn apply(&mut self, changed: &Changed) {
-        match changed {
-            Changed::Put(resource) => self.inventory.put(resource.clone()),
-            Changed::Remove(id) => drop(self.inventory.remove(*id)),
+        let (id, resource) = match changed {
+            Changed::Put(resource) => (resource.id(), Some(resource.clone())),
+            Changed::Remove(id) => (*id, None),
+        };
+        match self.early.get_mut(&id) {
+            Some(early) => early.on_disk = resource,
+            None => self.set(id, resource),
         }
     }
 
@@ -388,8 +397,8 @@ impl Live {
     /// Keeps operations on a resource from starting. Says whether that could be: not while one runs
     /// that holds it, or somebody else keeps it, nor before it is on disk.
     pub(super) fn lease(&mut self, id: ResourceId) -> bool {
-        let is_there = self.is_present(id) && !self.arriving.contains(&id);
-        is_there && !self.queue.is_held(id) && self.leased.insert(id)
+        let is_new = self.early.get(&id).is_some_and(|early| early.on_disk.is_none());
+        self.is_present(id) && !is_new && !self.queue.is_held(id) && self.leased.insert(id)
     }
 
     /// Lets operations on a resource start again.
@@ -397,38 +406,39 @@ impl Live {
         self.leased.remove(&id);
     }
 
-    /// Puts resources that are on their way to the disk.
-    fn put(&mut self, put: Vec<Arc<Resource>>) -> Replaced {
-        let replaced = put.into_iter().map(|resource| {
-            let before = self.inventory.resource(resource.id()).cloned();
-            if before.is_none() {
-                self.arriving.insert(resource.id());
-            }
+    /// Puts resources before that is on the disk.
+    fn put_early(&mut self, put: &[Arc<Resource>]) {
+        for resource in put {
+            let id = resource.id();
+            let on_disk = || self.inventory.shared(id);
+            let early =
+                self.early.entry(id).or_insert_with(|| Early { on_the_way: 0, on_disk: on_disk() });
+            early.on_the_way += 1;
             self.inventory.put(resource.clone());
-            (resource, before)
-        });
-        Replaced(replaced.collect())
-    }
-
-    /// What was put is on disk.
-    pub(super) fn arrive(&mut self, replaced: &Replaced) {
-        for (put, _) in &replaced.0 {
-            self.arriving.remove(&put.id());
         }
     }
 
-    /// What was put could not be written.
-    fn put_back(&mut self, replaced: Replaced) {
-        self.arrive(&replaced);
-        for (put, before) in replaced.0 {
-            self.inventory.put_back(&put, before);
+    /// What was put early is on disk if it was `written`, and never comes there otherwise.
+    fn arrive(&mut self, put: &[Arc<Resource>], written: bool) {
+        for resource in put {
+            let id = resource.id();
+            let Some(early) = self.early.get_mut(&id) else { continue };
+            early.on_the_way -= 1;
+            if written {
+                early.on_disk = Some(resource.clone());
+            }
+            if early.on_the_way == 0
+                && let Some(early) = self.early.remove(&id)
+            {
+                self.set(id, early.on_disk);
+            }
         }
     }
-}
 
-impl Replaced {
-    /// What was put.
-    pub(super) fn put(&self) -> impl Iterator<Item = &Arc<Resource>> {
-        self.0.iter().map(|(put, _)| put)
+    fn set(&mut self, id: ResourceId, resource: Option<Arc<Resource>>) {
+        match resource {
+            Some(resource) => self.inventory.put(resource),
+            None => drop(self.inventory.remove(id)),
+        }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::admission::Checked;
 use super::core::{Engine, Transaction};
 use super::kind::{AdmissionContext, Admits, Kind, locks, subject};
-use super::live::{Live, Replaced};
+use super::live::Live;
 use super::secrets::hidden;
 use super::storage::{Change, Keyed};
 use super::{admission, idempotency};
@@ -98,8 +98,8 @@ impl Engine {
         changes.push(Change::Insert { operation: inserted, params: its_params, keyed });
         let put: Vec<_> = reserved.into_iter().chain(put).map(Arc::new).collect();
         changes.extend(put.iter().cloned().map(Change::Put));
-        let replaced = live.accept(operation, params, entry, put);
-        Ok((changes, Accepting { accepted: Accepted { uid, resource: subject }, replaced }))
+        live.accept(operation, params, entry, &put);
+        Ok((changes, Accepting { accepted: Accepted { uid, resource: subject }, put }))
     }
 
     /// Queues an operation that somebody outside asks for.
@@ -336,7 +336,7 @@ fn first_check(first: Refusal, other: Option<Refusal>) -> Refusal {
 /// A request on its way to the disk.
 pub(super) struct Accepting {
     accepted: Accepted,
-    replaced: Replaced,
+    put: Vec<Arc<Resource>>,
 }
 
 impl Accepting {
@@ -350,10 +350,9 @@ impl Transaction for Accepting {
 
     fn commit(self, engine: &Engine, live: &mut Live) -> Accepted {
         let uid = self.accepted.uid;
-        live.written(uid);
-        live.arrive(&self.replaced);
+        live.written(uid, &self.put);
         engine.publish_open(live, uid);
-        for resource in self.replaced.put() {
+        for resource in &self.put {
             engine.publish_resource(resource);
         }
         self.accepted
@@ -361,6 +360,6 @@ impl Transaction for Accepting {
 
     /// What waited behind it may start then, or finds that what it needs is not there.
     fn roll_back(self, _: &Engine, live: &mut Live) {
-        live.retract(self.accepted.uid, self.replaced);
+        live.retract(self.accepted.uid, &self.put);
     }
 }

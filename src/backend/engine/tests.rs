@@ -13,6 +13,7 @@ use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
 
 use super::core::Committing;
+use super::inventory::Inventory;
 use super::notices::Notice;
 use super::storage::Changed;
 use crate::domain::{Control, Fact, LaneChange, Operation, Reason, Refusal, State, Wait};
@@ -122,6 +123,27 @@ async fn an_operation_waits_for_a_lease_and_there_is_none_of_what_it_holds() {
     assert_eq!(world.rest(using.uid).await.operation.state, State::Done);
     assert!(world.engine.lease(thing(1)).is_some());
     assert!(world.engine.lease(thing(2)).is_none(), "there is no such thing");
+}
+
+#[tokio::test]
+async fn what_is_put_early_stays_when_what_was_sent_before_it_is_heard_of() {
+    let mut world = World::new();
+    let make = world.submit("make", json!({ "name": "bad" })).await.unwrap();
+    world.rest(make.uid).await;
+    world.engine.control(lane(LaneChange::Pause)).await.unwrap();
+    let lease = world.engine.lease(thing(1)).unwrap();
+    let same = lease.resource().clone();
+    let (put, params) = (lease.put(same), json!({ "name": "good" }));
+    let params = params.as_object().unwrap().clone();
+    let relaunch = world.engine.control(Control::Relaunch { uid: make.uid, params });
+    let (put, relaunched) = tokio::join!(put, relaunch);
+    put.unwrap();
+    relaunched.unwrap();
+    for _ in 0..2 {
+        let name = |inventory: &Inventory| inventory.resource(thing(1)).unwrap().name().to_owned();
+        assert_eq!(world.engine.inventory(name), "good");
+        world.crash(|_| {}).await;
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::domain::{
     Lane, LaneChange, Operation, Params, Progress, Resource, ResourceId, State, Uid, Wait,
 };
 
-use super::{End, Failed, Live, Open, Replaced, Run};
+use super::{End, Failed, Live, Open, Run};
 
 /// Asked for.
 impl Live {
@@ -22,7 +22,7 @@ impl Live {
 
     /// Shows how it would be without a resource.
     pub fn without<T>(&mut self, id: ResourceId, look: impl FnOnce(&Self) -> T) -> T {
-        let own = self.inventory.resource(id).cloned().map(Arc::new);
+        let own = self.inventory.shared(id);
         self.inventory.remove(id);
         let seen = look(self);
         if let Some(own) = own {
@@ -38,24 +38,24 @@ impl Live {
         operation: Arc<Operation>,
         params: Arc<Params>,
         entry: QueueEntry,
-        put: Vec<Arc<Resource>>,
-    ) -> Replaced {
+        put: &[Arc<Resource>],
+    ) {
         let uid = operation.uid;
         self.last_uid = uid.0;
         self.queue.accept(entry);
         self.families.join(&operation);
         self.open.insert(uid, Open::new(operation, params));
-        self.put(put)
+        self.put_early(put);
     }
 
     /// Takes a new operation out again, which could not be written.
-    pub fn retract(&mut self, uid: Uid, replaced: Replaced) {
+    pub fn retract(&mut self, uid: Uid, put: &[Arc<Resource>]) {
         self.queue.withdraw(uid);
         if let Some(open) = self.open.remove(&uid) {
             self.families.leave(&open.operation);
         }
         self.unwritten.insert(uid);
-        self.put_back(replaced);
+        self.arrive(put, false);
     }
 
     /// Frees the numbers of operations that could not be written, so that numbers have no gaps.
@@ -74,8 +74,8 @@ impl Live {
         operation: Arc<Operation>,
         params: Arc<Params>,
         entry: QueueEntry,
-        put: Vec<Arc<Resource>>,
-    ) -> Option<(Failed, Replaced)> {
+        put: &[Arc<Resource>],
+    ) -> Option<Failed> {
         let open = self.open.get_mut(&operation.uid)?;
         let failed = Failed {
             operation: std::mem::replace(&mut open.operation, operation),
@@ -86,11 +86,12 @@ impl Live {
         open.written = false;
         self.families.unsettle(&failed.operation);
         self.queue.accept(entry);
-        Some((failed, self.put(put)))
+        self.put_early(put);
+        Some(failed)
     }
 
     /// An operation that was queued again could not be written: it is as it was.
-    pub fn fail_again(&mut self, failed: Failed, replaced: Replaced) {
+    pub fn fail_again(&mut self, failed: Failed, put: &[Arc<Resource>]) {
         let uid = failed.operation.uid;
         self.queue.withdraw(uid);
         if let Some(open) = self.open.get_mut(&uid) {
@@ -99,11 +100,12 @@ impl Live {
             open.params = failed.params;
             open.written = true;
         }
-        self.put_back(replaced);
+        self.arrive(put, false);
     }
 
-    /// An operation, or its relaunch, is on disk.
-    pub fn written(&mut self, uid: Uid) {
+    /// An operation, or its relaunch, is on disk, with what was put together with it.
+    pub fn written(&mut self, uid: Uid, put: &[Arc<Resource>]) {
+        self.arrive(put, true);
         if let Some(open) = self.open.get_mut(&uid) {
             open.written = true;
         }
