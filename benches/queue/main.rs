@@ -2,8 +2,8 @@
 //! cost.
 //!
 //! `cargo bench --bench queue` prints one line a figure; with `-- speed`, `-- pending`, `-- batch`
-//! or `-- rows` a part of them. Numbers from a shared machine are noisy: what counts is the ratio to the bare group
-//! commit, measured in turns with ours.
+//! or `-- rows` a part of them. Numbers from a shared machine are noisy: what counts is the ratio
+//! to the bare group commit, measured in turns with ours.
 
 #![allow(
     clippy::expect_used,

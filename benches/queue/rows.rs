@@ -12,7 +12,7 @@ const ROWS: u64 = 10_000;
 /// How many of them a large screen shows.
 const SHOWN: u32 = 50;
 /// How often they are asked for.
-const TURNS: usize = 101;
+const ASKED_TIMES: usize = 101;
 
 /// Measures, and says it.
 pub fn measure() {
@@ -24,8 +24,8 @@ pub fn measure() {
         let filter = Filter::parse("task-", of, &jiff::Zoned::now()).expect("a filter");
         let sort = Some(Sort { column: "name".to_owned(), descending: true });
         let list = List { of, filter, sort, offset: 0, limit: SHOWN, around: None };
-        let mut times = Vec::with_capacity(TURNS);
-        for _ in 0..TURNS {
+        let mut times = Vec::with_capacity(ASKED_TIMES);
+        for _ in 0..ASKED_TIMES {
             let clock = Instant::now();
             let answer = backend.query(Query::List(list.clone())).await.expect("an answer");
             times.push(clock.elapsed().as_secs_f64() * 1e3);

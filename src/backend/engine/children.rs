@@ -125,8 +125,9 @@ impl Engine {
             }
             self.dispatch();
             let why = format!("never started: another one of {uid} failed before");
-            let cancelled =
-                waiting.into_iter().map(|child| self.cancel_child(child, Some(why.clone())));
+            let cancelled = waiting
+                .into_iter()
+                .map(|child| self.cancel_with_retry(child, Some(why.clone()), uid));
             for cancelled in join_all(cancelled).await {
                 cancelled.map_err(|error| failed(&error))?;
             }
@@ -176,7 +177,7 @@ impl Engine {
         let meant = |child: &&Arc<Operation>| failed_too || child.state != State::Error;
         let children: Vec<Uid> =
             self.look(|live| live.children(uid).filter(meant).map(|child| child.uid).collect());
-        let cancelled = children.iter().map(|child| self.cancel_with_retry(*child, uid));
+        let cancelled = children.iter().map(|child| self.cancel_with_retry(*child, None, uid));
         for cancelled in join_all(cancelled).await {
             cancelled.map_err(|error| Failure::new(error.to_string()))?;
         }
@@ -193,21 +194,34 @@ impl Engine {
         left.map_or(Ok(()), |left| Err(Failure::new(left)))
     }
 
-    /// Calls a child off when that can be written; its parent says what it waits for.
+    /// Calls a child off when that can be written; its parent says what it waits for. One that is
+    /// ending may turn out not to have ended, and is called off then.
     async fn cancel_with_retry(
         self: &Arc<Self>,
         child: Uid,
+        why: Option<String>,
         parent: Uid,
     ) -> Result<(), BackendError> {
         loop {
-            match self.cancel_child(child, None).await {
-                Err(error) if !matches!(error, BackendError::Refused(_)) => {
-                    if !self.may_write_again(parent, &error).await {
-                        return Err(error);
-                    }
-                    self.waits(parent, None);
+            let mut answered = std::pin::pin!(self.answered.notified());
+            answered.as_mut().enable();
+            let Err(error) = self.cancel_child(child, why.clone()).await else { return Ok(()) };
+            if !matches!(error, BackendError::Refused(_)) {
+                if !self.may_write_again(parent, &error).await {
+                    return Err(error);
                 }
-                done => return done,
+                self.waits(parent, None);
+                continue;
+            }
+            let stands = self.look(|live| {
+                let open = live.open(child)?;
+                Some((open.is_ending(), open.operation().state))
+            });
+            match stands {
+                None => return Ok(()),
+                Some((true, _)) => answered.await,
+                Some((false, State::Error)) => return Err(error),
+                Some((false, _)) => {}
             }
         }
     }

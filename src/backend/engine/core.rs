@@ -31,7 +31,7 @@ use super::kind::{Kind, Kinds};
 use super::live::{Live, Run};
 use super::notices::{Notice, Notices, Watch};
 use super::storage::{Change, Changed, Health, Opened, Storage};
-use sent::{InTransit, Sent};
+use sent::{InTransit, SentTransaction};
 
 /// The engine's own settings.
 pub struct Options {
@@ -71,7 +71,7 @@ pub struct Engine {
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
     /// Tells operations that a lease has ended.
     pub(super) lease_ended: Notify,
-    /// Tells operations that the store has answered about a resource.
+    /// Tells operations that the store has answered about a resource or an end.
     pub(super) answered: Notify,
     /// Set when the backend is to go at once: running functions are dropped where they are.
     pub(super) leaving: CancellationToken,
@@ -103,7 +103,7 @@ pub(super) trait Transaction: Send + 'static {
 enum Staged<T: Transaction> {
     /// There was nothing to be written.
     Committed(T::Output),
-    Sent(Arc<Sent<T>>),
+    Sent(Arc<SentTransaction<T>>),
 }
 
 /// One that may turn out to be none.

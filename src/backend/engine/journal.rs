@@ -294,9 +294,9 @@ impl Context {
         recorded.iter().map(|(step, _)| step.name.clone()).collect()
     }
 
-    /// Undoes what was begun, the latest first, when all of it is [`quiet`](Self::quiet). Gives what
-    /// could not be undone. Nothing more is undone once the store is dead: whether it knows of a
-    /// step is not known here, and what it calls done must have been done. The next start knows.
+    /// Undoes what was begun, the latest first, when all of it is [`quiet`](Self::quiet). Gives
+    /// what could not be undone. Nothing more is undone once the store is dead: whether it knows of
+    /// a step is not known here, and what it calls done must have been done. The next start knows.
     pub(super) async fn undo(&self) -> Vec<String> {
         let taken = self.inner.taken.lock().len();
         let reached = u32::try_from(taken).unwrap_or(u32::MAX);

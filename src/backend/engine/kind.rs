@@ -37,13 +37,13 @@ pub struct AdmissionContext<'a> {
     pub relaunched: Option<&'a Operation>,
     /// The operations whose child it is or is to be, the nearest first.
     pub(in crate::backend) ancestors: &'a [Uid],
-    /// Who is asked what else there is and would be refused; `None` where nobody is.
+    /// Who is asked what is in flight and what else would be refused; `None` where nobody is.
     pub(in crate::backend) asked: Option<&'a dyn Admits>,
 }
 
-/// Looks whether requests would be admitted, as things stand.
+/// Knows what is in flight, and whether requests would be admitted.
 pub(in crate::backend) trait Admits {
-    /// The operations that are not at their end.
+    /// Every operation that is not at its end.
     fn operations(&self) -> Box<dyn Iterator<Item = &Operation> + '_>;
 
     /// Why a request would be refused now. Its parameters have passed [`super::admission`].
@@ -55,7 +55,7 @@ impl<'a> AdmissionContext<'a> {
     /// they will make and nothing else tells of yet.
     pub fn under_way(&self, kind: &str) -> impl Iterator<Item = &'a Operation> {
         let (asker, ancestors) = (self.relaunched.map(|it| it.uid), self.ancestors);
-        let all = self.asked.into_iter().flat_map(|asked| asked.operations());
+        let all = self.asked.into_iter().flat_map(Admits::operations);
         all.filter(move |it| {
             matches!(it.state, State::Pending | State::Run)
                 && it.kind == kind
@@ -68,8 +68,11 @@ impl<'a> AdmissionContext<'a> {
     /// have passed [`super::admission`], as those of a nested field have.
     #[must_use]
     pub fn would_refuse(&self, kind: &str, params: &Params) -> Option<Refusal> {
-        // What a relaunched operation has asked for already is no obstacle to itself.
-        self.asked.filter(|_| self.relaunched.is_none())?.would_refuse(kind, params)
+        if self.relaunched.is_some() {
+            // What a relaunched operation has asked for already is no obstacle to itself.
+            return None;
+        }
+        self.asked?.would_refuse(kind, params)
     }
 }
 

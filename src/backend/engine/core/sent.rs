@@ -31,7 +31,11 @@ pub(super) struct InTransit(VecDeque<Arc<dyn TakeIn>>);
 
 impl InTransit {
     /// Puts a transaction at the end, which is sent under the same hold of the lock.
-    pub(super) fn push<T: Transaction>(&mut self, transaction: T, answer: Answer) -> Arc<Sent<T>> {
+    pub(super) fn push<T: Transaction>(
+        &mut self,
+        transaction: T,
+        answer: Answer,
+    ) -> Arc<SentTransaction<T>> {
         let slot = Slot {
             transaction: Some(transaction),
             answer,
@@ -39,7 +43,7 @@ impl InTransit {
             output: None,
             waiting: None,
         };
-        let sent = Arc::new(Sent(Mutex::new(slot)));
+        let sent = Arc::new(SentTransaction(Mutex::new(slot)));
         self.0.push_back(sent.clone());
         sent
     }
@@ -67,7 +71,7 @@ trait TakeIn: Send + Sync {
 type Written = Result<(), BackendError>;
 
 /// A transaction that was sent.
-pub(super) struct Sent<T: Transaction>(Mutex<Slot<T>>);
+pub(super) struct SentTransaction<T: Transaction>(Mutex<Slot<T>>);
 
 struct Slot<T: Transaction> {
     /// Until it is taken in.
@@ -81,7 +85,7 @@ struct Slot<T: Transaction> {
     waiting: Option<Waker>,
 }
 
-impl<T: Transaction> Sent<T> {
+impl<T: Transaction> SentTransaction<T> {
     /// Returns what comes of it, once it is taken in.
     pub(super) async fn outcome(&self, engine: &Arc<Engine>) -> Result<T::Output, BackendError> {
         poll_fn(|cx| {
@@ -113,7 +117,7 @@ impl<T: Transaction> Sent<T> {
     }
 }
 
-impl<T: Transaction> TakeIn for Sent<T> {
+impl<T: Transaction> TakeIn for SentTransaction<T> {
     fn take_in(&self, engine: &Engine, live: &mut Live) -> bool {
         let mut slot = self.slot();
         let written = slot.written.take().or_else(|| match slot.answer.try_recv() {

@@ -1,7 +1,9 @@
 //! The lanes: how many operations of each run, and who starts next.
 //!
-//! Everybody in the queue knows their lane by its number, which stays: looking a name up and keeping
-//! it would cost more than all the rest. A lane knows nothing of resources, nor of families.
+//! Everybody in the queue knows their lane by its number, which stays: looking a name up and
+//! keeping it would cost more than all the rest.
+//!
+//! A lane knows nothing of resources, nor of families.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Index, IndexMut};

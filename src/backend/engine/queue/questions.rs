@@ -15,12 +15,12 @@ impl Queue {
             .map_or((EVERYBODY, EVERYBODY), |place| (place.ticket, place.within))
     }
 
-    /// The first of these locks with which families could wait for each other in a circle, and whose
-    /// child may not have it: one that is not covered by what the nearest of these ancestors holds
-    /// that holds anything; and any at all where one that is no nearer than that lets only so many
-    /// of its children be under way at once, because then it would stand in line behind those that
-    /// are not let in before its own parent has ended. What an operation makes itself is not
-    /// counted: nobody else can need it yet.
+    /// The first of these locks that a child of the first of these ancestors may not have, because
+    /// families could wait for each other in a circle with it: one that is not covered by what the
+    /// nearest ancestor holds that holds anything; and any at all where one above the first, up to
+    /// that one, lets only so many of its children be under way at once. It would stand in line
+    /// behind those that are not let in before its own parent has ended. What an operation makes
+    /// itself is not counted: nobody else can need it yet.
     #[must_use]
     pub fn uncovered(
         &self,

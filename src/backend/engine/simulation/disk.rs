@@ -24,7 +24,7 @@ use crate::domain::{BackendError, BoxFuture, Operation, Params, Uid};
 use super::ground::Ground;
 
 /// Changes on their way, and who wants to know.
-struct Sent {
+struct Awaited {
     changes: Vec<Change>,
     asker: Option<oneshot::Sender<Result<(), BackendError>>>,
 }
@@ -32,7 +32,7 @@ struct Sent {
 /// The storage of one life.
 pub(super) struct SimulatedDisk {
     ground: Arc<Ground>,
-    sent: Mutex<VecDeque<Sent>>,
+    sent: Mutex<VecDeque<Awaited>>,
     arrived: Notify,
     health: watch::Sender<Health>,
     full_until: Mutex<Timestamp>,
@@ -121,7 +121,7 @@ impl SimulatedDisk {
     }
 
     /// Answers, sooner or later: on a real box, callers come to themselves in any order.
-    fn answer(&self, request: Sent, result: Result<(), BackendError>) {
+    fn answer(&self, request: Awaited, result: Result<(), BackendError>) {
         let Some(asker) = request.asker else { return };
         if self.ground.chance.happens(500) {
             // Whoever asked may be gone by now; the change stands all the same.
@@ -177,12 +177,12 @@ impl SimulatedDisk {
     ) {
         // One that is dead drops the way back with the request.
         if !self.is_dead() {
-            self.sent().push_back(Sent { changes, asker });
+            self.sent().push_back(Awaited { changes, asker });
             self.arrived.notify_one();
         }
     }
 
-    fn sent(&self) -> MutexGuard<'_, VecDeque<Sent>> {
+    fn sent(&self) -> MutexGuard<'_, VecDeque<Awaited>> {
         self.sent.lock()
     }
 

@@ -8,10 +8,10 @@ use crate::backend::engine::storage::{Change, Keyed, Opened, RecordedStep, StepC
 use crate::domain::{LaneState, Operation, Params, Resource, ResourceId, State, StepState, Uid};
 
 /// How many operations that have ended are kept.
-const KEPT: usize = 500;
+const MOST_ENDED: usize = 500;
 
 /// How many operations are pruned at once.
-const PRUNED: usize = 64;
+const PRUNED_AT_ONCE: usize = 64;
 
 /// What survives a crash.
 #[derive(Default)]
@@ -185,7 +185,7 @@ impl Platter {
 
     /// What is to be pruned next, as the store finds it.
     pub(super) fn prunable(&self) -> Option<Change> {
-        let excess = self.ended.len().saturating_sub(KEPT).min(PRUNED);
+        let excess = self.ended.len().saturating_sub(MOST_ENDED).min(PRUNED_AT_ONCE);
         let may_go = |uid: &&Uid| self.hangs_on(**uid).is_none();
         let uids: Vec<Uid> = self.ended.iter().filter(may_go).take(excess).copied().collect();
         let up_to = uids.iter().max().copied()?.max(self.pruned);

@@ -13,7 +13,7 @@ use crate::backend::engine::storage::{Answer, Change, Health, Opened, RecordedSt
 use crate::backend::engine::{Engine, open};
 use crate::domain::{BackendError, BoxFuture, Operation, Params, Uid};
 
-/// How an answer is given.
+/// The way back to who asks.
 type WayBack = oneshot::Sender<Result<(), BackendError>>;
 
 /// A storage that answers when a test says so.
@@ -80,9 +80,9 @@ impl Storage for Reluctant {
 }
 
 /// Puts down that it is taken in.
-struct Mark(usize, Arc<Mutex<Vec<String>>>);
+struct Taking(usize, Arc<Mutex<Vec<String>>>);
 
-impl Transaction for Mark {
+impl Transaction for Taking {
     type Output = usize;
 
     fn commit(self, _: &Engine, _: &mut Live) -> usize {
@@ -113,8 +113,8 @@ async fn what_was_sent_first_is_taken_in_first() {
     let (storage, engine) = begin();
     let log = Arc::<Mutex<Vec<String>>>::default();
     let send = |number| {
-        let mark = Mark(number, log.clone());
-        engine.transact(|_| Ok((vec![Change::Count("mark", number as u64)], mark)))
+        let taking = Taking(number, log.clone());
+        engine.transact(|_| Ok((vec![Change::Count("taking", number as u64)], taking)))
     };
     let taken_in = || std::mem::take(&mut *log.lock().unwrap());
     let (mut first, mut second, mut third) = (send(0), send(1), send(2));
@@ -144,8 +144,8 @@ async fn a_storage_that_dies_keeps_nobody_waiting() {
     let (storage, engine) = begin();
     let log = Arc::<Mutex<Vec<String>>>::default();
     let send = |number| {
-        let mark = Mark(number, log.clone());
-        engine.transact(|_| Ok((vec![Change::Count("mark", number as u64)], mark)))
+        let taking = Taking(number, log.clone());
+        engine.transact(|_| Ok((vec![Change::Count("taking", number as u64)], taking)))
     };
     let (first, second) = (send(0), send(1));
     storage.answer(1, Ok(()));
