@@ -26,6 +26,14 @@ async fn what_cannot_work_is_refused() {
             Reason::Value,
             Some("kind"),
         ),
+        // What asks for others could ask for a task.
+        (
+            json!({ "name": "b", "kind": "batch", "params": {
+                "operations": [{ "kind": "task_run", "params": { "task": 1 } }],
+            } }),
+            Reason::Value,
+            Some("kind"),
+        ),
         (json!({ "name": "b", "kind": "dance" }), Reason::Value, Some("kind")),
         (json!({ "name": "b", "start": "March" }), Reason::Syntax, Some("start")),
         (json!({ "name": "b", "end": "2020-01-01" }), Reason::Value, None),
