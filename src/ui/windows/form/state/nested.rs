@@ -281,8 +281,10 @@ impl Form {
                 && holder.path == parent(&entry.path)
                 && self.is_item(holder)
         });
-        match number.and_then(|holder| holder.path.rsplit('.').next()) {
-            Some(number) => (2 * depth - 2, format!("{number:<2}{name}")),
+        // People count from 1.
+        let item = number.and_then(|holder| holder.path.rsplit('.').next()?.parse::<usize>().ok());
+        match item {
+            Some(item) => (2 * depth - 2, format!("{:<2}{name}", item + 1)),
             None => (2 * depth, name),
         }
     }
