@@ -6,7 +6,7 @@ use std::io::Write;
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
-use super::{one_line, table, time_zone};
+use super::{one_line, time_zone};
 use crate::domain::display::bytes;
 use crate::domain::{Event, Fact, Operation, OperationDetail, Resource};
 
@@ -85,7 +85,8 @@ fn plain(name: &str, value: &Json) -> String {
     let unit = name.rsplit('_').next().unwrap_or_default();
     match (value, value.as_f64(), unit) {
         (Json::String(text), ..) => match text.parse::<Timestamp>() {
-            Ok(at) => table::time(at.as_second()),
+            // A minute says too little of how long something took.
+            Ok(at) => at.to_zoned(time_zone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
             Err(_) => text.clone(),
         },
         (_, Some(number), "bytes") => bytes(number as u64),

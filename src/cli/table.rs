@@ -97,7 +97,7 @@ fn text(value: Option<Value>, column: &Column) -> String {
     }
 }
 
-pub(super) fn time(second: i64) -> String {
+fn time(second: i64) -> String {
     Timestamp::from_second(second).map_or_else(
         |_| "—".to_owned(),
         |at| at.to_zoned(time_zone()).strftime("%Y-%m-%d %H:%M").to_string(),

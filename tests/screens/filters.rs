@@ -142,3 +142,16 @@ fn filters_compare_and_turn_around() {
     stage.keys("/ ctrl-u \"age<30s\" enter");
     assert_eq!(stage.app.model.pane().total, 0);
 }
+
+#[test]
+fn a_long_reason_is_told_whole_on_a_narrow_screen() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("/ \"state:runing\"");
+    let told: String = stage.text().split_whitespace().filter(|it| !"│└─┘".contains(it)).fold(
+        String::new(),
+        |told, word| if told.is_empty() { word.to_owned() } else { told + " " + word },
+    );
+    let whole = "'runing' is no state; did you mean running? there are being_created, halted, \
+                 crashed, running, paused, invalid";
+    assert!(told.contains(whole), "{}", stage.text());
+}

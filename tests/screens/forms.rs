@@ -184,3 +184,37 @@ fn what_is_refused_promises_nothing() {
     let text = stage.text();
     assert!(text.contains("web-9 is taken") && !text.contains("is made"), "{text}");
 }
+
+#[test]
+fn a_form_that_nothing_can_be_chosen_in_says_what_makes_something() {
+    let mut stage = Stage::new(Fake::bare(), (80, 24));
+    stage.keys("n");
+    let text = stage.text();
+    assert!(text.contains("no image to choose: esc 6 f makes one"), "{text}");
+    stage.keys("esc 6 f");
+    assert!(stage.text().contains("Fetch"), "{}", stage.text());
+}
+
+#[test]
+fn the_key_of_the_fields_rarely_needed_says_what_it_does_next() {
+    let mut stage = Stage::new(Fake::full(), (120, 40));
+    stage.keys("n");
+    assert!(stage.text().contains("ctrl-o more fields"), "{}", stage.text());
+    stage.keys("ctrl-o");
+    assert!(stage.text().contains("ctrl-o fewer fields"), "{}", stage.text());
+    stage.keys("ctrl-o");
+    assert!(stage.text().contains("ctrl-o more fields"), "{}", stage.text());
+}
+
+#[test]
+fn what_has_no_room_in_a_form_is_told_of() {
+    let mut stage = Stage::new(Fake::full(), (40, 10));
+    stage.keys("n");
+    stage.wait();
+    assert!(stage.text().contains(" of 6 "), "{}", stage.text());
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("n \"web-9\" ctrl-o up up space space");
+    stage.wait();
+    let text = stage.text();
+    assert!(text.contains("more lines") || text.contains(" of 1"), "{text}");
+}

@@ -27,6 +27,10 @@ pub fn cell(model: &Model, glyphs: &Glyphs, row: Row<'_>, column: &Column) -> (S
             let (glyph, role) = operation_state(glyphs, operation.state);
             return (format!("{glyph} {}", operation.state), role);
         }
+        // Those that others asked for stand above them, for they came after; set apart as in flight.
+        (Row::Operation(operation), "kind") if operation.parent.is_some() => {
+            Some(Value::Text(format!("  {}", operation.kind)))
+        }
         (Row::Operation(operation), "uid") => Some(Value::Text(operation.uid.to_string())),
         (Row::Resource(resource), name) => resource.field(name),
         (Row::Operation(operation), name) => operation.field(name),

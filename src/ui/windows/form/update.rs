@@ -308,8 +308,8 @@ pub fn search_key(form: &mut Form, event: KeyEvent, model: &Model, cmds: &mut Ve
         return take(form, model, cmds);
     }
     let Some(pick) = picking(form) else { return };
-    if let Some(search) = &mut pick.search {
-        edit(search, event);
+    if !pick.search.as_mut().is_some_and(|search| edit(search, event)) {
+        return;
     }
     pick.at = 0;
     pick.find();
