@@ -27,7 +27,7 @@ pub fn cell(model: &Model, glyphs: &Glyphs, row: Row<'_>, column: &Column) -> (S
             let (glyph, role) = operation_state(glyphs, operation.state);
             return (format!("{glyph} {}", operation.state), role);
         }
-        // Those that others asked for stand above them, for they came after; set apart as in flight.
+        // Those that others asked for are set apart, as they are in flight.
         (Row::Operation(operation), "kind") if operation.parent.is_some() => {
             Some(Value::Text(format!("  {}", operation.kind)))
         }

@@ -335,7 +335,7 @@ fn draw_pick(
 fn nothing_to_choose(model: &Model, of: ResourceKind) -> String {
     let one = &of.spec().one;
     let makes = model.catalogue.iter().find_map(|spec| {
-        let is_it = spec.resource == of && spec.effect == Effect::Creates;
+        let is_it = spec.resource == Some(of) && spec.effect == Effect::Creates;
         is_it.then(|| model.keymap.key(&Action::Do(spec.kind.to_string())))?
     });
     let tab = model.keymap.key(&Action::Tab(Tab::Resources(of)));
@@ -384,8 +384,8 @@ fn preview(form: &Form, width: u16) -> Vec<Line> {
     let room = usize::from(width).max(8);
     let mut lines = Vec::new();
     // What is refused does none of what it would do.
-    let allowed = form.preview.iter().filter(|preview| preview.refusal.is_none());
-    let preview = allowed.last().cloned().unwrap_or_default();
+    let allowed = form.preview.as_ref().filter(|preview| preview.refusal.is_none());
+    let preview = allowed.cloned().unwrap_or_default();
     for effect in &preview.effects {
         lines.extend(text::wrap(effect, room).into_iter().map(|l| Line::new(l, Role::Text)));
     }
