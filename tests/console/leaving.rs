@@ -155,5 +155,5 @@ fn leaving_with_work_in_flight_asks() {
     place.ok(&["operation", "wait", &uid.to_string()]);
     assert_eq!(place.list("disks")[0]["name"], "later");
     place.ok(&["stop"]);
-    assert!(place.hostlers().is_empty(), "{:?}", place.hostlers());
+    place.wait("nothing of hostler runs", || place.hostlers().is_empty());
 }
