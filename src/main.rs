@@ -2,6 +2,8 @@
 
 #[path = "main/configured.rs"]
 mod configured;
+#[path = "main/leaving.rs"]
+mod leaving;
 #[path = "main/log.rs"]
 mod log;
 #[path = "main/mending.rs"]
@@ -11,7 +13,7 @@ mod owner;
 #[path = "main/place.rs"]
 mod place;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,7 +28,8 @@ use hostler::config::{self, Config, Origin};
 use hostler::domain::{Backend, BackendError, Catalogue, Host};
 use hostler::ui;
 
-use owner::{Serving, in_flight, leave_to_the_background, stop_after_steps};
+use leaving::{Dependents, part};
+use owner::Serving;
 use place::{Place, Reached};
 
 /// How long a backend in the background may take to answer for the first time.
@@ -132,6 +135,7 @@ fn run(cli: Cli, catalogue: &Catalogue, read: Read) -> anyhow::Result<ExitCode> 
         match cli.command {
             None => console(&place).await,
             Some(Command::Serve { take_over }) => serve(&place, take_over).await,
+            Some(Command::Stop) => leaving::stop(&place).await,
             Some(command) => script(&place, command).await,
         }
     });
@@ -165,6 +169,7 @@ async fn console(place: &Place) -> anyhow::Result<ExitCode> {
                 (None, Arc::new(client))
             }
         };
+        let attached = own.is_none().then(|| backend.clone());
         let shown = show(place, &mut session, backend, own.is_some());
         let exit = match until_lost(own.as_ref().map(|(embedded, _)| embedded), shown).await {
             Ok(exit) => exit,
@@ -188,6 +193,9 @@ async fn console(place: &Place) -> anyhow::Result<ExitCode> {
             _ => false,
         };
         if !wanted_again {
+            if let Some(backend) = attached.filter(|_| exit == ui::Exit::Quit) {
+                leaving::tell(place, Dependents::known(&*backend).await);
+            }
             return Ok(ExitCode::SUCCESS);
         }
     }
@@ -205,32 +213,6 @@ async fn show(
         none => none.insert(ui::Session::new(backend.catalogue(), options(place)?)?),
     };
     Ok(session.run(backend, embedded).await?)
-}
-
-/// Parts from our own backend as the console was left; `None`: it broke.
-async fn part(
-    place: &Place,
-    embedded: Embedded,
-    serving: Serving,
-    exit: Option<ui::Exit>,
-) -> anyhow::Result<()> {
-    let running = in_flight(&embedded).await?.running > 0;
-    let needed = serving.stop().await || embedded.is_needed();
-    match exit {
-        // Asked, with work in flight.
-        Some(ui::Exit::Quit) if running => stop_after_steps(place, embedded).await,
-        Some(ui::Exit::Background) => leave_to_the_background(place, embedded).await,
-        // Not in this process: reading a terminal that is gone would keep a processor busy.
-        Some(ui::Exit::HangUp) => {
-            tracing::info!("the terminal has gone; the work goes on in the background");
-            leave_to_the_background(place, embedded).await
-        }
-        _ if needed => leave_to_the_background(place, embedded).await,
-        _ => {
-            embedded.leave(true).await;
-            Ok(())
-        }
-    }
 }
 
 fn options(place: &Place) -> anyhow::Result<ui::Options> {
@@ -344,6 +326,12 @@ async fn script(place: &Place, command: Command) -> anyhow::Result<ExitCode> {
         None => None,
     };
     if let Some(nothing) = nothing {
+        if matches!(command, Command::List(_)) {
+            // The answer is true, and yet a slip of whoever named the directory.
+            let dir = place.state_dir.display();
+            let told = format!("hostler: nobody has used the state directory {dir} yet");
+            let _ = writeln!(std::io::stderr(), "{told}");
+        }
         return Ok(carry_out(place, command, Arc::new(nothing), None).await?);
     }
     let (backend, own): (Arc<dyn Backend>, _) = match place.reach().await? {

@@ -213,10 +213,10 @@ fn a_kind_about_no_resource_is_begun_wherever_one_is() {
     assert!(line.is_some_and(|line| line.contains("box_report")), "{text}");
 }
 
-/// A line for the command line, and what it prints.
-async fn run(line: &str, answer: Option<Answer>) -> String {
+/// A line for the command line, what it is answered, and what it prints.
+async fn run(line: &str, answers: impl IntoIterator<Item = Answer>) -> String {
     let fake = fake::Fake::with(catalogue());
-    if let Some(answer) = answer {
+    for answer in answers {
         fake.will_answer(Ok(answer));
     }
     let words = ["hostler"].into_iter().chain(line.split(' '));
@@ -242,11 +242,14 @@ async fn run(line: &str, answer: Option<Answer>) -> String {
 #[tokio::test]
 async fn the_command_line_lists_shows_and_runs_it() {
     let page = Page { total: 2, offset: 0, rows: Rows::Resources(pools()) };
-    let listed = run("list pools --filter space>1GiB", Some(Answer::Page(page))).await;
+    // The VM that one of them is of is called by its name, where there is one of that number.
+    let vms = Page { total: 0, offset: 0, rows: Rows::Resources(Vec::new()) };
+    let answers = [page, vms].map(Answer::Page);
+    let listed = run("list pools --filter space>1GiB", answers).await;
     let lines: Vec<&str> = listed.lines().collect();
-    assert_eq!(lines[0], "ID  NAME  STATE     SPACE  VM");
-    assert_eq!(lines[1], "1   fast  online    1 GiB  1");
-    assert_eq!(lines[2], "2   slow  degraded  5 GiB  —");
+    assert_eq!(lines[0], "ID  NAME  STATE     SPACE    VM");
+    assert_eq!(lines[1], "1   fast  online    1.0 GiB  1");
+    assert_eq!(lines[2], "2   slow  degraded  5.0 GiB  —");
     let shown = Answer::Resource(Box::new(pools().remove(0)));
     let shown = run("show pool/1", Some(shown)).await;
     assert!(shown.starts_with("pool/1 fast\n") && shown.contains("Acme"), "{shown}");

@@ -21,6 +21,8 @@ mod hostler;
 mod media;
 #[path = "support/small_filesystem.rs"]
 mod small_filesystem;
+#[path = "script/stopping.rs"]
+mod stopping;
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
@@ -59,6 +61,8 @@ fn statuses_and_one_line_errors() {
     let mut place = Sandbox::new();
     // Without a backend, the command is its own.
     assert_eq!(place.json(&["list", "vms"])["total"], 0);
+    let said = one_line_error(&place.run(&["list", "vms"]), 0);
+    assert!(said.contains("nobody has used the state directory /tmp/"), "{said}");
     assert!(one_line_error(&place.run(&["show", "vm/9"]), 1).contains("vm/9"));
     for (arguments, word) in [
         (&["run", "disk_create", "size_mb=8"][..], "name"),

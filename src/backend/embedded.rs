@@ -150,10 +150,7 @@ impl Embedded {
             let mut vms = live.inventory().of(Vm::KIND);
             live.queue().counts() != (0, 0)
                 || tasks.any(|task| matches!(&**task, Resource::Task(task) if task.active))
-                || vms.any(|vm| {
-                    matches!(&**vm, Resource::Vm(vm)
-                        if matches!(vm.state, VmState::Running | VmState::Paused))
-                })
+                || vms.any(|vm| matches!(&**vm, Resource::Vm(vm) if vm.is_up()))
         })
     }
 

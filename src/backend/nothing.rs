@@ -40,12 +40,18 @@ impl Nothing {
                 let lanes = self.settings.lanes.iter().map(|(name, width)| (&**name, *width));
                 Ok(Answer::Lanes(Queue::new(lanes).lanes().collect()))
             }
-            Query::Resource { id } => Err(BackendError::not_found(id)),
-            Query::Operation { uid } => {
-                Err(BackendError::not_found(format_args!("operation {uid}")))
-            }
+            Query::Resource { id } => Err(self.absent(id)),
+            Query::Operation { uid } => Err(self.absent(format_args!("operation {uid}"))),
             _ => Err(self.nobody()),
         }
+    }
+
+    /// That something is not there, and why nothing is.
+    fn absent(&self, what: impl std::fmt::Display) -> BackendError {
+        let dir = self.settings.state_dir.display();
+        BackendError::not_found(format_args!(
+            "nobody has used the state directory {dir} yet: {what}"
+        ))
     }
 
     fn nobody(&self) -> BackendError {
@@ -75,9 +81,7 @@ impl Backend for Nothing {
         Box::pin(std::future::ready(Err(match control {
             Control::Cancel { uid }
             | Control::Relaunch { uid, .. }
-            | Control::Priority { uid, .. } => {
-                BackendError::not_found(format_args!("operation {uid}"))
-            }
+            | Control::Priority { uid, .. } => self.absent(format_args!("operation {uid}")),
             Control::Lane { .. } => self.nobody(),
         })))
     }
@@ -87,6 +91,6 @@ impl Backend for Nothing {
     }
 
     fn serial(&self, vm: u64) -> BoxFuture<'_, Result<Serial>> {
-        Box::pin(std::future::ready(Err(BackendError::not_found(format_args!("vm/{vm}")))))
+        Box::pin(std::future::ready(Err(self.absent(format_args!("vm/{vm}")))))
     }
 }

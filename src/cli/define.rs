@@ -5,6 +5,7 @@ mod kind;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::PossibleValue;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -44,17 +45,23 @@ const STATUSES: &str = "Exit status: 0 done, 1 failed or refused, 2 not written 
 pub enum Command {
     /// Run the backend without a console; its configuration is the state directory's from then on.
     Serve {
-        /// Wait for the hostler that is leaving to let go of the state directory.
-        #[arg(long, hide = true)]
+        /// Wait for the hostler that is leaving to let go of the state directory, and end by itself
+        /// once nobody needs the backend. A console that is left with work in flight starts this.
+        #[arg(long)]
         take_over: bool,
     },
+    /// End the backend that runs by itself on the state directory.
+    ///
+    /// Guests run on, encodings too; operations and tasks go on when hostler is started again. A
+    /// backend that others are attached to is not ended: they would start another.
+    Stop,
     /// Ask for an operation.
     Run(RunArgs),
     /// List resources, operations or lanes.
     List(ListArgs),
     /// Show everything about one resource or operation.
     Show {
-        /// `vm/3`, `disk/7`, `operation/42`.
+        /// `vm/3`, `vm/web-1`, a name that only one has, or an operation's number.
         id: String,
         /// Print one JSON document.
         #[arg(long)]
@@ -80,7 +87,7 @@ pub enum Command {
     },
     /// Use the serial line of a running VM; Ctrl-] leaves it.
     Serial {
-        /// `vm/3`.
+        /// `vm/3` or its name.
         vm: String,
     },
     /// Say what this machine can and cannot do, and how to mend it.
@@ -137,6 +144,7 @@ impl Command {
         !matches!(
             self,
             Self::Serve { .. }
+                | Self::Stop
                 | Self::Doctor { .. }
                 | Self::Recover { .. }
                 | Self::Completions { .. }
@@ -336,8 +344,10 @@ impl Args for RunArgs {
 /// The whole command line: the fixed commands, and one kind of `run` per catalogue entry.
 #[must_use]
 pub fn command(catalogue: &Catalogue) -> clap::Command {
-    let lists = catalogue.resources().iter().map(|kind| kind.plural());
-    let lists: Vec<&'static str> = lists.chain(["operations", "lanes"]).collect();
+    let kinds = catalogue.resources().iter().map(|kind| (kind.plural(), kind.word()));
+    let lists = kinds.chain([("operations", "operation"), ("lanes", "lane")]);
+    let lists: Vec<PossibleValue> =
+        lists.map(|(many, one)| PossibleValue::new(many).alias(one)).collect();
     Cli::command()
         .mut_subcommand("list", |list| list.mut_arg("what", |what| what.value_parser(lists)))
         .mut_subcommand("run", |run| {

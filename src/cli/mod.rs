@@ -10,6 +10,7 @@ mod doctor;
 mod fields;
 mod manual;
 mod many;
+mod named;
 mod nested;
 mod operate;
 mod recover;
@@ -41,7 +42,7 @@ pub use unread::{config_file, is_about_a_kind, state_dir};
 use crate::domain::display::one_line;
 use crate::domain::{
     Backend, BackendError, BackendExt, Catalogue, Control, Event, EventStream, Fact, Filter,
-    FilterError, List, Reason, ResourceId, Rows, Sort, Subject, question,
+    FilterError, List, Reason, Rows, Sort, Subject, question,
 };
 
 /// How long a command waits for a backend that was lost to come back, or for another one.
@@ -164,8 +165,8 @@ fn allowed(session: &Session<'_>) -> Result<(), CliError> {
 
 async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let of = match args.what.as_str() {
-        "lanes" => return lanes(args.json, session).await,
-        "operations" => Subject::Operations,
+        "lanes" | "lane" => return lanes(args.json, session).await,
+        "operations" | "operation" => Subject::Operations,
         kind => Subject::Resources(kind.parse().map_err(CliError::Usage)?),
     };
     let filter = filter(&args.filter, of, &session.backend.catalogue())?;
@@ -180,7 +181,8 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError>
         Rows::Resources(rows) => rows.len() as u64,
         Rows::Operations(rows) => rows.len() as u64,
     };
-    table::rows(session.out, &page.rows, session.columns)?;
+    let names = named::referred(&page.rows, of, session).await?;
+    table::rows(session.out, &page.rows, &names, session.columns)?;
     if shown < page.total {
         let note = format!("{shown} of {}; see --limit and --filter", page.total);
         // The answer itself is there.
@@ -257,7 +259,9 @@ async fn lanes(as_json: bool, session: &mut Session<'_>) -> Result<(), CliError>
 }
 
 async fn show(id: &str, as_json: bool, session: &mut Session<'_>) -> Result<(), CliError> {
-    if id.starts_with('#') || id.starts_with("operation/") {
+    // Nothing else is called by a number alone.
+    let is_number = id.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number || id.starts_with('#') || id.starts_with("operation/") {
         let uid = id.parse().map_err(CliError::Usage)?;
         let detail = session.backend.ask(question::GetOperation { uid }).await?;
         if as_json {
@@ -265,7 +269,7 @@ async fn show(id: &str, as_json: bool, session: &mut Session<'_>) -> Result<(), 
         }
         return Ok(show::operation(session.out, &detail)?);
     }
-    let id = id.parse().map_err(CliError::Usage)?;
+    let id = named::resource(id, session).await?;
     let resource = session.backend.ask(question::GetResource { id }).await?;
     if as_json {
         return json(session.out, &resource);
@@ -275,12 +279,13 @@ async fn show(id: &str, as_json: bool, session: &mut Session<'_>) -> Result<(), 
 
 async fn watch(as_json: bool, session: &mut Session<'_>) -> Result<(), CliError> {
     let mut events = PatientEvents::new(session.backend.subscribe());
+    let mut news = show::News::default();
     loop {
         let event = events.next().await?;
         if as_json {
             json(session.out, &event)?;
-        } else {
-            writeln!(session.out, "{}", one_line(&show::event(&event)))?;
+        } else if let Some(line) = news.line(&event) {
+            writeln!(session.out, "{}", one_line(&line))?;
         }
         session.out.flush()?;
     }
@@ -315,7 +320,7 @@ impl PatientEvents {
 }
 
 async fn serial(vm: &str, session: &mut Session<'_>) -> Result<(), CliError> {
-    let id: ResourceId = vm.parse().map_err(CliError::Usage)?;
+    let id = named::resource(vm, session).await?;
     if id.kind.spec().serial.is_empty() {
         let catalogue = session.backend.catalogue();
         let kinds = catalogue.resources().iter().map(|kind| kind.spec());

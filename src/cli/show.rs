@@ -1,10 +1,13 @@
-//! One thing, atomic_file, and events as lines.
+//! One thing with all that is known of it, and events as lines.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
+use jiff::Timestamp;
 use serde_json::Value as Json;
 
-use super::one_line;
+use super::{one_line, time_zone};
+use crate::domain::display::bytes;
 use crate::domain::{Event, Fact, Operation, OperationDetail, Resource};
 
 /// Writes every member of a resource that has a value.
@@ -17,11 +20,15 @@ pub(super) fn resource(out: &mut dyn Write, resource: &Resource) -> std::io::Res
 pub(super) fn operation(out: &mut dyn Write, detail: &OperationDetail) -> std::io::Result<()> {
     let Operation { uid, kind, outcome, .. } = &detail.operation;
     writeln!(out, "operation/{} {}", uid.0, one_line(kind))?;
-    members(out, &serde_json::to_value(&detail.operation)?, &["uid", "kind", "outcome"])?;
+    let without = ["uid", "kind", "outcome", "attempt"];
+    members(out, &serde_json::to_value(&detail.operation)?, &without)?;
+    if detail.operation.attempt > 0 {
+        member(out, "attempt", &nth(detail.operation.attempt))?;
+    }
     if let Some(outcome) = outcome {
         member(out, "outcome", &outcome.message)?;
         for (name, value) in outcome.data.as_object().into_iter().flatten() {
-            member(out, &format!("  {name}"), &text(value))?;
+            member(out, &format!("  {name}"), &plain(name, value))?;
         }
     }
     for child in &detail.children {
@@ -35,7 +42,7 @@ pub(super) fn operation(out: &mut dyn Write, detail: &OperationDetail) -> std::i
             out,
             "  step {} of attempt {}: {} {}",
             step.number,
-            step.attempt,
+            nth(step.attempt),
             one_line(&step.name),
             step.state.word()
         )?;
@@ -56,7 +63,7 @@ pub(super) fn operation(out: &mut dyn Write, detail: &OperationDetail) -> std::i
 fn members(out: &mut dyn Write, value: &Json, without: &[&str]) -> std::io::Result<()> {
     for (name, value) in value.as_object().into_iter().flatten() {
         if !value.is_null() && !without.contains(&name.as_str()) {
-            member(out, name, &text(value))?;
+            member(out, name, &plain(name, value))?;
         }
     }
     Ok(())
@@ -66,14 +73,81 @@ fn member(out: &mut dyn Write, name: &str, text: &str) -> std::io::Result<()> {
     writeln!(out, "  {name:<16} {}", one_line(text))
 }
 
-fn text(value: &Json) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+/// An attempt as people count them: from 1.
+fn nth(attempt: u32) -> String {
+    attempt.saturating_add(1).to_string()
 }
 
-/// An event for people.
-pub(super) fn event(event: &Event) -> String {
-    let at = event.at.strftime("%H:%M:%S");
-    let what = match &event.fact {
+/// A value of a document for people: moments, sizes and shares as lists write them. Which they are
+/// tells the end of their name.
+fn plain(name: &str, value: &Json) -> String {
+    const MIB: f64 = 1024.0 * 1024.0;
+    let unit = name.rsplit('_').next().unwrap_or_default();
+    match (value, value.as_f64(), unit) {
+        (Json::String(text), ..) => match text.parse::<Timestamp>() {
+            // A minute says too little of how long something took.
+            Ok(at) => at.to_zoned(time_zone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            Err(_) => text.clone(),
+        },
+        (_, Some(number), "bytes") => bytes(number as u64),
+        (_, Some(number), "mb" | "mib") => bytes((number * MIB) as u64),
+        (_, Some(number), "percent") => format!("{number:.0}%"),
+        (_, Some(number), "s") => format!("{number:.1} s"),
+        _ => value.to_string(),
+    }
+}
+
+/// Events for people, each told once: what changed only where a line does not show it is no news.
+#[derive(Default)]
+pub(super) struct News {
+    /// The last line about each thing.
+    told: BTreeMap<String, String>,
+    /// Whether anything came yet.
+    has_begun: bool,
+}
+
+impl News {
+    /// The most things remembered.
+    const KEPT: usize = 10_000;
+
+    /// The line for an event; `None` where the one before said the same.
+    pub(super) fn line(&mut self, event: &Event) -> Option<String> {
+        let is_first = !std::mem::replace(&mut self.has_begun, true);
+        // What was before the beginning was not asked for.
+        if is_first && matches!(event.fact, Fact::Missed) {
+            return None;
+        }
+        let what = fact(&event.fact);
+        if let Some(about) = about(&event.fact) {
+            if self.told.len() >= Self::KEPT {
+                self.told.clear();
+            }
+            if self.told.insert(about, what.clone()).as_ref() == Some(&what) {
+                return None;
+            }
+        }
+        Some(format!("{} {what}", event.at.to_zoned(time_zone()).strftime("%H:%M:%S")))
+    }
+}
+
+/// What a fact is about, and what of it; `None` where each is news.
+fn about(fact: &Fact) -> Option<String> {
+    Some(match fact {
+        Fact::Operation(operation) => format!("{}", operation.uid),
+        Fact::Progress { uid, .. } => format!("{uid} progress"),
+        Fact::Step { uid, step } => format!("{uid} step {}", step.number),
+        Fact::Resource(resource) => resource.id().to_string(),
+        Fact::Usage { vm, .. } => format!("vm/{vm} usage"),
+        Fact::Lane(lane) => format!("lane {}", lane.name),
+        Fact::Load(_) => "load".to_owned(),
+        Fact::Host(_) => "host".to_owned(),
+        Fact::Gone(_) | Fact::Notice { .. } | Fact::Missed | Fact::Lost { .. } => return None,
+    })
+}
+
+/// A fact for people.
+fn fact(fact: &Fact) -> String {
+    match fact {
         Fact::Operation(operation) => {
             let name = operation.resource_name.as_deref().unwrap_or_default();
             let message = operation.message();
@@ -104,6 +178,5 @@ pub(super) fn event(event: &Event) -> String {
         Fact::Notice { message } => message.clone(),
         Fact::Missed => "events before this one were missed".to_owned(),
         Fact::Lost { why } => format!("lost the backend: {why}"),
-    };
-    format!("{at} {what}")
+    }
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{CliError, PatientEvents, RunArgs, Session, fields, json, many, one_line};
+use crate::domain::display::bytes;
 use crate::domain::{
     BackendError, BackendExt, Fact, Operation, Preview, Progress, State, Submit, Uid, question,
 };
@@ -55,7 +56,7 @@ pub(super) async fn run(args: RunArgs, session: &mut Session<'_>) -> Result<(), 
 fn tell(preview: &Preview, as_json: bool, session: &mut Session<'_>) -> Result<(), CliError> {
     if as_json {
         json(session.out, preview)?;
-    } else {
+    } else if preview.refusal.is_none() {
         for effect in &preview.effects {
             writeln!(session.out, "{}", one_line(effect))?;
         }
@@ -63,7 +64,7 @@ fn tell(preview: &Preview, as_json: bool, session: &mut Session<'_>) -> Result<(
             writeln!(session.out, "$ {}", one_line(command))?;
         }
         if let Some(space) = preview.space {
-            writeln!(session.out, "takes {} on disk", super::table::bytes(space as f64))?;
+            writeln!(session.out, "takes {} on disk", bytes(space))?;
         }
     }
     match &preview.refusal {

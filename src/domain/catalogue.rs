@@ -310,6 +310,12 @@ impl OperationSpec {
         ))
     }
 
+    /// Whether its subject may be in a state of that word.
+    #[must_use]
+    pub fn allows(&self, state: &str) -> bool {
+        self.requires.is_empty() || self.requires.iter().any(|word| word == state)
+    }
+
     /// The field of that name.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&Field> {

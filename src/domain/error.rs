@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Uid;
+use super::{OperationSpec, ResourceId, Uid};
 
 /// "Operation not permitted", which is said of what is immutable; what is another's is "permission
 /// denied".
@@ -75,6 +75,44 @@ impl Refusal {
             value: Some(value.into()),
             message: message.into(),
         }
+    }
+}
+
+/// Refusals for how things stand, in the same words wherever they are found out.
+impl Refusal {
+    /// The refusal of a kind for a subject of that name in a state that it does not allow: the one
+    /// it `is` in, or the one that what is pending leaves it in. `None` where the state is allowed.
+    #[must_use]
+    pub fn unfit(
+        spec: &OperationSpec,
+        subject: ResourceId,
+        name: &str,
+        state: &str,
+        is: bool,
+    ) -> Option<Self> {
+        if spec.allows(state) {
+            return None;
+        }
+        let then = if is { "is" } else { "will be" };
+        Some(Self::field(
+            Reason::State,
+            spec.subject.as_deref().unwrap_or_default(),
+            subject.id.to_string(),
+            format!(
+                "{subject} '{name}' {then} {state}; {} needs it {}",
+                spec.kind,
+                spec.requires.join(" or ")
+            ),
+        ))
+    }
+
+    /// The refusal of a kind for a subject on which one of it is pending as that operation.
+    #[must_use]
+    pub fn pending(spec: &OperationSpec, subject: ResourceId, uid: Uid) -> Self {
+        Self::new(
+            Reason::OperationPending { uid },
+            format!("{} of {subject} is pending already as {uid}; wait for it", spec.kind),
+        )
     }
 }
 

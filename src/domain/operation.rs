@@ -153,6 +153,9 @@ pub enum Wait {
     LanePaused {
         /// The lane.
         lane: String,
+        /// Whether it is draining.
+        #[serde(default)]
+        draining: bool,
     },
     /// A step failed in a way that may pass; it is tried again then.
     Retry {
@@ -169,7 +172,8 @@ impl fmt::Display for Wait {
             Self::Operation { uid, resource } => write!(f, "waits for {uid} on {resource}"),
             Self::Siblings { parent } => write!(f, "waits for others of {parent}"),
             Self::LaneFull { lane } => write!(f, "waits for a place in lane {lane}"),
-            Self::LanePaused { lane } => write!(f, "lane {lane} is paused"),
+            Self::LanePaused { lane, draining: false } => write!(f, "lane {lane} is paused"),
+            Self::LanePaused { lane, draining: true } => write!(f, "lane {lane} is draining"),
             Self::Retry { why, .. } => write!(f, "will be tried again: {why}"),
         }
     }

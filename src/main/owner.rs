@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use hostler::backend::Embedded;
 use hostler::domain::{Backend, BackendError, BackendExt, InFlight, question};
-use hostler::wire::server::{Clients, Server};
+use hostler::wire::server::{Clients, Server, StopRequest};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,7 @@ use super::{Place, SERVE_TIMEOUT};
 pub(crate) struct Serving {
     stop: CancellationToken,
     pub(crate) clients: Clients,
+    stop_request: StopRequest,
     server: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
@@ -25,9 +26,10 @@ impl Serving {
     pub(crate) fn start(embedded: &Embedded, place: &Place) -> anyhow::Result<Self> {
         let server = Server::bind(&place.state_dir)?;
         let (stop, clients) = (CancellationToken::new(), server.clients());
+        let stop_request = server.stop_request();
         let backend: Arc<dyn Backend> = Arc::new(embedded.clone());
         let server = tokio::spawn(server.run(backend, stop.clone()));
-        Ok(Self { stop, clients, server })
+        Ok(Self { stop, clients, stop_request, server })
     }
 
     /// Ends when every request that was heard is answered. Says whether clients were cut off, which
@@ -42,8 +44,9 @@ impl Serving {
         self.clients.were_cut_off()
     }
 
-    /// Serves until SIGTERM or SIGINT, then leaves everything for the next start. In the
-    /// `background` it ends by itself as well, when nobody has needed it for a while.
+    /// Serves until SIGTERM, SIGINT or somebody who is attached says so, then leaves everything for
+    /// the next start. In the `background` it ends by itself as well, when nobody has needed it for
+    /// a while.
     ///
     /// # Errors
     /// When the state directory was taken away from under us.
@@ -61,6 +64,7 @@ impl Serving {
             tokio::select! {
                 _ = term.recv() => break None,
                 _ = interrupt.recv() => break None,
+                () = self.stop_request.told() => break None,
                 _ = hang_up.recv() => {}
                 error = embedded.lost() => break Some(error),
                 () = self.unneeded(&embedded), if background => {

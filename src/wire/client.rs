@@ -109,6 +109,14 @@ impl Client {
         Ok(Self { wire, catalogue, reachable, _stays: stays })
     }
 
+    /// Tells the backend to end. It does so once this is answered, and then is gone for others too.
+    ///
+    /// # Errors
+    /// A refusal where it lives in a console or a command, or others are attached to it.
+    pub async fn stop(&self) -> Result<()> {
+        self.wire.post(native::STOP_BACKEND, &()).await.map(drop)
+    }
+
     /// Whether a backend knows of this client, now and later. Ends with the client.
     #[must_use]
     pub fn reachable(&self) -> watch::Receiver<bool> {

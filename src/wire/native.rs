@@ -13,6 +13,7 @@
 //! | `POST /v1/operations` | `Submit` | `Accepted`, status 202 |
 //! | `POST /v1/operations/keyed` | `Submit` with a key | the same |
 //! | `POST /v1/control` | `Control` | nothing, status 204 |
+//! | `POST /v1/stop` | – | nothing, status 204: the backend ends |
 //! | `GET /v1/events` | – | a stream: one `Event` per line; empty lines keep it alive |
 //! | `GET /v1/vms/{id}/serial` | – | a stream: what the guest writes |
 //! | `POST /v1/vms/{id}/serial` | a stream: what is typed | status 204, once the line ends |
@@ -49,6 +50,8 @@ pub const OPERATIONS: &str = "/v1/operations";
 pub const KEYED: &str = "/v1/operations/keyed";
 /// Where changes to operations and lanes go.
 pub const CONTROL: &str = "/v1/control";
+/// Where a backend is told to end.
+pub const STOP_BACKEND: &str = "/v1/stop";
 /// Where events come from.
 pub const EVENTS: &str = "/v1/events";
 /// Where the serial line of the VM `{id}` is.

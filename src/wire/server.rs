@@ -37,6 +37,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Server {
     socket: Socket,
     clients: Clients,
+    stop_request: StopRequest,
 }
 
 /// Who is there: every client holds a stream open that says nothing.
@@ -67,6 +68,22 @@ impl Clients {
     }
 }
 
+/// How a backend is told to end by somebody who is attached to it.
+#[derive(Debug, Clone, Default)]
+pub struct StopRequest {
+    listens: Arc<AtomicBool>,
+    told: CancellationToken,
+}
+
+impl StopRequest {
+    /// Returns when the backend was told to end. Until somebody waits for that, whoever tells it is
+    /// refused.
+    pub async fn told(&self) {
+        self.listens.store(true, Ordering::Relaxed);
+        self.told.cancelled().await;
+    }
+}
+
 impl Server {
     /// Makes the socket of `state_dir`, mode 0600. The caller owns the directory (it holds its
     /// lock), so a socket that lies there was left by a process that is gone, and is replaced.
@@ -79,7 +96,7 @@ impl Server {
             BackendError::failed(format!("cannot make the socket {}: {error}", path.display()))
         };
         let socket = Socket::bind(&path).map_err(failed)?;
-        Ok(Self { socket, clients: Clients::default() })
+        Ok(Self { socket, clients: Clients::default(), stop_request: StopRequest::default() })
     }
 
     /// Where it listens.
@@ -94,6 +111,12 @@ impl Server {
         self.clients.clone()
     }
 
+    /// How it is told to end.
+    #[must_use]
+    pub fn stop_request(&self) -> StopRequest {
+        self.stop_request.clone()
+    }
+
     /// Serves `backend` until `stop` is cancelled; then takes the socket away, ends the streams and
     /// lets the requests at work finish. Whoever comes after that finds nobody, and nobody is
     /// turned away half-way.
@@ -105,9 +128,9 @@ impl Server {
         backend: Arc<dyn Backend>,
         stop: CancellationToken,
     ) -> std::io::Result<()> {
-        let Self { socket, clients } = self;
+        let Self { socket, clients, stop_request } = self;
         let closer = socket.closer();
-        let served = Served { backend, stop: stop.clone(), clients };
+        let served = Served { backend, stop: stop.clone(), clients, stop_request };
         let service = router(served).into_make_service_with_connect_info::<Peer>();
         // Not its own graceful shutdown, which hangs up on a client that is about to speak.
         let serving = axum::serve(socket, service).into_future();
@@ -144,6 +167,7 @@ struct Served {
     backend: Arc<dyn Backend>,
     stop: CancellationToken,
     clients: Clients,
+    stop_request: StopRequest,
 }
 
 impl Served {
@@ -172,6 +196,7 @@ fn router(served: Served) -> Router {
         .route(native::OPERATIONS, post(submit))
         .route(native::KEYED, post(submit))
         .route(native::CONTROL, post(control))
+        .route(native::STOP_BACKEND, post(stop))
         .route(native::EVENTS, get(events))
         .route(native::SERIAL, get(serial_output).post(serial_input))
         .fallback(nothing_here)
@@ -299,6 +324,25 @@ async fn control(
     match done {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => failure(&error),
+    }
+}
+
+/// Ends the backend, if it is one by itself and nobody else is attached who would start another.
+async fn stop(State(served): State<Served>) -> Response {
+    let refused = |why: String| failure(&Refusal::new(Reason::State, why).into());
+    if !served.stop_request.listens.load(Ordering::Relaxed) {
+        let why = "a console or a command has the backend in its own process; leave that";
+        return refused(why.to_owned());
+    }
+    // Whoever asks is here too.
+    match served.clients.here.len().saturating_sub(1) {
+        0 => {
+            tracing::info!("told to end");
+            served.stop_request.told.cancel();
+            StatusCode::NO_CONTENT.into_response()
+        }
+        1 => refused("another hostler is attached to the backend; leave that first".to_owned()),
+        others => refused(format!("{others} others are attached to the backend; leave them first")),
     }
 }
 

@@ -92,7 +92,7 @@ async fn what_is_written_wrongly_is_one_sentence_and_asks_nothing() {
             "'vm_craete' is no kind; did you mean vm_create? there are",
         ),
         ("operation cancel --filter state:eror", "'eror' is no state; did you mean ERROR?"),
-        ("show 3", "'3' is no resource; write it like vm/3"),
+        ("show cat/3", "'cat' is no resource; there are vm"),
         ("operation cancel x", "'x' is no operation number"),
         ("lane width vm 99", "99 is not in 1..=64"),
         ("serial disk/1", "disk/1 has no serial line"),
@@ -158,7 +158,7 @@ async fn a_dry_run_says_what_would_be_done() {
     };
     fake.will_answer(Ok(Answer::Preview(preview.clone())));
     let ended = run(&fake, "run vm_delete vm=3 --dry-run").await;
-    assert_eq!(ended.with(0).out, "vm/3 is deleted\n$ rm /x\ntakes 2 KiB on disk\n");
+    assert_eq!(ended.with(0).out, "vm/3 is deleted\n$ rm /x\ntakes 2.0 KiB on disk\n");
     assert!(!fake.asked().iter().any(|asked| matches!(asked, Asked::Submit(_))));
 
     let refusal = Some(Refusal::new(Reason::State, "vm/3 runs; stop it first"));

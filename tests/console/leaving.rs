@@ -144,6 +144,8 @@ fn leaving_with_work_in_flight_asks() {
     screen.keys("b");
     assert_eq!(screen.ended(), 0);
     screen.is_put_back();
+    let said: String = screen.text().lines().collect();
+    assert!(said.contains("goes on in the background for 1 operation; `hostler"), "{said}");
     // A backend in the background has it now.
     assert!(place.is_served());
     assert!(!place.hostlers().contains(&pid));
@@ -152,4 +154,6 @@ fn leaving_with_work_in_flight_asks() {
     place.ok(&["lane", "resume", "disk"]);
     place.ok(&["operation", "wait", &uid.to_string()]);
     assert_eq!(place.list("disks")[0]["name"], "later");
+    place.ok(&["stop"]);
+    place.wait("nothing of hostler runs", || place.hostlers().is_empty());
 }

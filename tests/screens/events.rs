@@ -101,3 +101,41 @@ fn a_console_that_comes_back_asks_for_everything_again() {
     assert!(cmds.iter().any(|cmd| matches!(cmd, Cmd::SerialOpen(_))), "{cmds:?}");
     assert!(!stage.text().contains("connection lost"), "{}", stage.text());
 }
+
+#[test]
+fn keys_go_to_the_list_when_what_is_in_flight_has_ended() {
+    let mut fake = Fake::full();
+    fake.operations.retain(|operation| operation.uid == Uid(48_211));
+    let mut stage = Stage::new(fake, (80, 24));
+    stage.keys("tab");
+    let mut done = stage.fake.operations[0].clone();
+    done.state = State::Done;
+    stage.event(1, Fact::Operation(done.into()));
+    let before = stage.app.model.pane().cursor;
+    stage.keys("j");
+    assert_eq!(stage.app.model.pane().cursor, before + 1, "{}", stage.text());
+}
+
+#[test]
+fn what_stands_still_shows_no_load_and_what_waits_says_so() {
+    let mut stage = Stage::new(Fake::full(), (120, 40));
+    stage.keys("/ \"web-1\" enter");
+    stage.event(1, Fact::Usage { vm: 5, cpu_percent: 61.0, memory_mib: 300 });
+    assert!(stage.text().contains("load") && stage.text().contains("61%"), "{}", stage.text());
+    let Some(Resource::Vm(vm)) = stage.fake.resources.iter().find(|it| it.name() == "web-1") else {
+        panic!()
+    };
+    let halted = Vm { state: VmState::Halted, started: None, ..vm.clone() };
+    stage.event(2, Fact::Resource(std::sync::Arc::new(halted.into())));
+    let text = stage.text();
+    assert!(!text.contains("61%") && !text.contains("resident "), "{text}");
+
+    // An encoding that waits for its lane.
+    let mut encode = stage.fake.operations.iter().find(|it| it.kind == "encode").unwrap().clone();
+    (encode.state, encode.progress) = (State::Pending, None);
+    encode.wait = Some(Wait::LanePaused { lane: "encode".to_owned(), draining: true });
+    stage.event(3, Fact::Operation(encode.into()));
+    stage.keys("4");
+    let text = stage.text();
+    assert!(text.contains("encode waits") && text.contains("lane encode is draining"), "{text}");
+}

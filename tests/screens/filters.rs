@@ -81,7 +81,7 @@ fn a_state_and_a_kind_that_there_are_not_are_said_while_they_are_typed() {
     stage.keys("/ \"state:runing\"");
     let text = stage.text();
     assert!(text.contains("'runing' is no state; did you mean running?"), "{text}");
-    assert!(text.contains("still /state"), "{text}");
+    assert!(text.contains("still all rows") && !text.contains("/state "), "{text}");
     stage.keys("esc 5 / \"kind:vm_craete\"");
     let text = stage.text();
     assert!(text.contains("'vm_craete' is no kind; did you mean vm_create?"), "{text}");
@@ -141,4 +141,17 @@ fn filters_compare_and_turn_around() {
     assert_eq!(stage.app.model.pane().total, 4);
     stage.keys("/ ctrl-u \"age<30s\" enter");
     assert_eq!(stage.app.model.pane().total, 0);
+}
+
+#[test]
+fn a_long_reason_is_told_whole_on_a_narrow_screen() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("/ \"state:runing\"");
+    let told: String = stage.text().split_whitespace().filter(|it| !"│└─┘".contains(it)).fold(
+        String::new(),
+        |told, word| if told.is_empty() { word.to_owned() } else { told + " " + word },
+    );
+    let whole = "'runing' is no state; did you mean running? there are being_created, halted, \
+                 crashed, running, paused, invalid";
+    assert!(told.contains(whole), "{}", stage.text());
 }

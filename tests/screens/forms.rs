@@ -1,7 +1,7 @@
 //! Forms: what keys fill in, what is said about it, and what is asked of the backend.
 
 use hostler::domain::*;
-use hostler::ui::msg::{Cmd, Msg};
+use hostler::ui::msg::{Cmd, Msg, Reply};
 use hostler::ui::windows::detail::DetailWindow;
 use hostler::ui::windows::form::state::{Form, Purpose};
 
@@ -120,4 +120,108 @@ fn every_kind_has_a_form_and_every_default_stands_in_it() {
             }
         }
     }
+}
+
+#[test]
+fn the_first_key_typed_replaces_what_was_there_and_a_move_keeps_it() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("n \"web-9\" tab \"correct-horse\" tab tab \"2\" tab end \"6\"");
+    // What was typed is not replaced when the keys come back.
+    stage.keys("shift-tab \"4\" ctrl-s");
+    let [submit] = stage.submitted().try_into().unwrap();
+    assert_eq!((&submit.params["shares"], &submit.params["cpu"]), (&24.into(), &16.into()));
+
+    // Erased, it is erased as one; and pasted text takes its place as well.
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("tab G R end backspace \"7\" ctrl-s");
+    let [Cmd::Control(Control::Relaunch { params, .. })] = stage.cmds.as_slice() else {
+        panic!("{:?}", stage.cmds);
+    };
+    assert_eq!(params["name"], "data7");
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("tab G R");
+    stage.send(Msg::Paste("logs".to_owned()));
+    stage.keys("tab backspace \"8\" ctrl-s");
+    let [Cmd::Control(Control::Relaunch { params, .. })] = stage.cmds.as_slice() else {
+        panic!("{:?}", stage.cmds);
+    };
+    assert_eq!((&params["name"], &params["size_mb"]), (&"logs".into(), &8.into()));
+}
+
+#[test]
+fn a_word_that_matches_no_choice_is_refused_where_it_is_typed() {
+    for leaves in ["enter", "tab"] {
+        let mut stage = Stage::new(Fake::full(), (80, 24));
+        stage.keys(&format!("4 n \"/srv/a.mov\" tab \"zzqx\" {leaves}"));
+        assert!(stage.text().contains("nothing here matches 'zzqx'"), "{}", stage.text());
+        stage.keys("ctrl-s");
+        assert_eq!(stage.submitted(), [], "{leaves}");
+        stage.keys("backspace");
+        assert!(!stage.text().contains("nothing here matches"), "{}", stage.text());
+        // Who gives it up keeps what was chosen, and sees it.
+        stage.keys("esc ctrl-s");
+        assert_eq!(stage.submitted().len(), 1, "{}", stage.text());
+    }
+}
+
+#[test]
+fn what_is_refused_promises_nothing() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("n \"web-9\"");
+    stage.wait();
+    assert!(stage.text().contains("vm_create would be queued"), "{}", stage.text());
+    let (form, revision) = {
+        let form = stage.app.front_as::<Form>().unwrap();
+        (form.number, form.revision)
+    };
+    let refusal = Refusal::field(Reason::Existence, "hostname", "web-9", "web-9 is taken");
+    let preview = Preview {
+        refusal: Some(refusal),
+        effects: vec!["VM 'web-9' is made.".to_owned()],
+        ..Preview::default()
+    };
+    stage.send(Msg::Reply(Reply::Preview(form, revision, Ok(preview))));
+    let text = stage.text();
+    assert!(text.contains("web-9 is taken") && !text.contains("is made"), "{text}");
+}
+
+#[test]
+fn a_form_that_nothing_can_be_chosen_in_says_what_makes_something() {
+    let mut stage = Stage::new(Fake::bare(), (80, 24));
+    stage.keys("n");
+    let text = stage.text();
+    assert!(text.contains("no image to choose: esc 6 f makes one"), "{text}");
+    stage.keys("esc 6 f");
+    assert!(stage.text().contains("Fetch"), "{}", stage.text());
+}
+
+#[test]
+fn the_key_of_the_fields_rarely_needed_says_what_it_does_next() {
+    let mut stage = Stage::new(Fake::full(), (120, 40));
+    stage.keys("n");
+    assert!(stage.text().contains("ctrl-o more fields"), "{}", stage.text());
+    stage.keys("ctrl-o");
+    assert!(stage.text().contains("ctrl-o fewer fields"), "{}", stage.text());
+    stage.keys("ctrl-o");
+    assert!(stage.text().contains("ctrl-o more fields"), "{}", stage.text());
+}
+
+#[test]
+fn what_has_no_room_in_a_form_is_told_of() {
+    let mut stage = Stage::new(Fake::full(), (40, 10));
+    stage.keys("n");
+    stage.wait();
+    assert!(stage.text().contains(" of 6 "), "{}", stage.text());
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("n \"web-9\" ctrl-o up space ctrl-n");
+    stage.wait();
+    assert!(stage.text().contains("more lines"), "{}", stage.text());
+    stage.keys("ctrl-n ctrl-n ctrl-n");
+    let text = stage.text();
+    assert!(text.contains(" of ") && text.contains("5 port*"), "{text}");
+    // The items of a list that are no records are counted likewise.
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("n ctrl-o up up space ctrl-n");
+    let text = stage.text();
+    assert!(text.contains("    1 ") && text.contains("▶   2 "), "{text}");
 }

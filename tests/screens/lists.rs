@@ -2,7 +2,7 @@
 
 use hostler::domain::*;
 use hostler::ui::model::{Row, Tab};
-use hostler::ui::msg::Cmd;
+use hostler::ui::msg::{Cmd, Msg};
 
 use super::fake_backend::Fake;
 use super::stage::Stage;
@@ -110,4 +110,54 @@ fn control_characters_in_names_never_reach_the_screen() {
     let text = stage.text();
     assert!(text.contains("a\u{fffd}[31mevil\u{fffd}"));
     assert!(!text.contains('\u{1b}'));
+}
+
+#[test]
+fn what_rows_refer_to_is_called_by_its_name() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("2");
+    let text = stage.text();
+    assert_eq!(text.matches("web-3 ").count(), 2 + 2, "two disks, two operations: {text}");
+    assert!(!text.lines().take(12).any(|line| line.contains("vm/7")), "{text}");
+}
+
+#[test]
+fn what_a_batch_asked_for_is_set_apart_where_it_has_ended() {
+    let mut fake = Fake::full();
+    let batch = fake.operations.iter_mut().find(|it| it.state == State::Done).unwrap();
+    let parent = batch.uid;
+    batch.kind = "batch".to_owned();
+    let mut child = batch.clone();
+    (child.uid, child.kind, child.parent) = (Uid(48_189), "vm_stop".to_owned(), Some(parent));
+    fake.operations.insert(4, child);
+    let mut stage = Stage::new(fake, (80, 24));
+    stage.keys("5");
+    let line = |kind: &str| {
+        let text = stage.text();
+        let of = format!("{kind} ");
+        text.lines()
+            .take(12)
+            .find(|line| line.contains("DONE") && line.contains(&of))
+            .unwrap()
+            .to_owned()
+    };
+    let column = |line: String, kind: &str| {
+        let at = line.find(kind).unwrap();
+        line[..at].chars().count()
+    };
+    assert_eq!(column(line("vm_stop"), "vm_stop"), column(line("batch"), "batch") + 2);
+}
+
+#[test]
+fn what_was_told_goes_once_something_else_is_done() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("/ \"db-\" enter j r");
+    let told = "is halted; vm_reboot needs it running";
+    assert!(stage.text().contains(told), "{}", stage.text());
+    let later = stage.app.model.now + jiff::SignedDuration::from_secs(2);
+    stage.send(Msg::Now(later));
+    stage.keys("k");
+    assert!(stage.text().contains(told), "looking about is not it: {}", stage.text());
+    stage.keys("2");
+    assert!(!stage.text().contains(told), "{}", stage.text());
 }

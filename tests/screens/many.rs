@@ -23,14 +23,14 @@ fn one_by_one(size: (u16, u16)) -> Stage {
 /// Three VMs were marked and asked to start, and two of them were refused.
 fn two_of_three_refused(size: (u16, u16)) -> Stage {
     let mut stage = one_by_one(size);
-    stage.keys("space space space s y");
+    stage.keys("space space space S y");
     let submits = stage.submitted();
     assert_eq!(submits.len(), 3);
     for (number, submit) in submits.into_iter().enumerate() {
         let answer = match number {
             0 => Ok(Accepted { uid: Uid(48_213), resource: None }),
             _ => Err(refused(&format!(
-                "vm/{number} 'web-{number}' is running; vm_start needs it halted or crashed"
+                "vm/{number} 'web-{number}' is halted; vm_stop needs it running or paused"
             ))),
         };
         stage.send(Msg::Submitted(Box::new(submit), answer));
@@ -41,7 +41,7 @@ fn two_of_three_refused(size: (u16, u16)) -> Stage {
 #[test]
 fn what_was_refused_of_many_is_counted_and_told_why() {
     let mut stage = two_of_three_refused((80, 24));
-    let told = "2 of 3 refused, 1 queued: vm/1 'web-1' is running";
+    let told = "2 of 3 refused, 1 queued: vm/1 'web-1' is halted";
     assert!(stage.text().contains(told), "{}", stage.text());
     assert!(stage.text().contains("vm/2 'web-2'"), "{}", stage.text());
     // That the one was done does not take the place of what went wrong.
@@ -57,11 +57,11 @@ fn one_reason_is_told_once_and_other_answers_are_not_counted() {
     stage.keys("space space S y");
     let many = stage.submitted();
     // Something else is asked for before the answers are there.
-    stage.keys("G s");
+    stage.keys("G S y");
     let single = stage.submitted().pop().unwrap();
     assert!(!many.contains(&single));
     stage.send(Msg::Submitted(Box::new(single), Ok(Accepted { uid: Uid(9), resource: None })));
-    assert!(stage.text().contains("#9 Start: queued"), "{}", stage.text());
+    assert!(stage.text().contains("#9 Stop: queued"), "{}", stage.text());
     for submit in many {
         stage.send(Msg::Submitted(Box::new(submit), Err(refused("the disk is full"))));
     }
@@ -148,7 +148,7 @@ fn marks_make_it_many_with_one_question() {
     stage.send(Msg::Submitted(Box::new(submit), Ok(Accepted { uid: Uid(9), resource: None })));
     assert!(stage.text().contains("#9 Batch of 2 operations: queued"), "{}", stage.text());
     stage.keys("* X");
-    assert!(stage.text().contains("type 14"));
+    assert!(stage.text().contains("type 4"), "{}", stage.text());
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn marked_operations_are_cancelled_relaunched_and_moved_together() {
     assert!(text.contains("Cancel 4 marked operations?"), "{text}");
     assert!(text.contains("89 more are marked") && text.contains("#48190 disk_create"), "{text}");
     stage.keys("y");
-    let cancelled = [48_190, 48_209, 48_211, 48_212].map(|uid| Control::Cancel { uid: Uid(uid) });
+    let cancelled = [48_212, 48_211, 48_209, 48_190].map(|uid| Control::Cancel { uid: Uid(uid) });
     assert_eq!(controls(&mut stage), cancelled);
     for control in cancelled {
         stage.send(Msg::Controlled(control, Ok(())));
@@ -198,7 +198,7 @@ fn marked_operations_are_cancelled_relaunched_and_moved_together() {
     }
     let mut stage = Stage::new(fake, (80, 24));
     stage.keys("5 / \"state:error\" enter * R y");
-    let again = [48_187, 48_188, 48_190]
+    let again = [48_190, 48_188, 48_187]
         .map(|uid| Control::Relaunch { uid: Uid(uid), params: Params::new() });
     assert_eq!(controls(&mut stage), again);
     assert!(stage.app.model.pane().marks.is_empty());
@@ -226,4 +226,38 @@ fn a_mark_never_takes_a_key_in_silence() {
     stage.keys("G space s");
     assert_eq!(stage.submitted().len(), 1);
     assert!(stage.app.model.pane().marks.is_empty());
+}
+
+#[test]
+fn a_question_about_marked_rows_names_those_it_is_done_to_in_the_order_of_the_list() {
+    let mut stage = Stage::new(Fake::full(), (80, 50));
+    stage.keys("* S");
+    let text = stage.text();
+    // Two are halted, one is invalid, and one is being stopped already.
+    assert!(text.contains("Stop these 10?"), "{text}");
+    assert!(text.contains("4 more are marked") && text.contains("vm/2 'db-2' is halted"), "{text}");
+    assert!(!text.contains("◆ db-2") && !text.contains("◆ web-3"), "{text}");
+    stage.keys("y");
+    let submit = stage.submitted().pop().unwrap();
+    let asked: Vec<u64> = submit.params["operations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|operation| operation["params"]["vm"].as_u64().unwrap())
+        .collect();
+    let Rows::Resources(rows) = &stage.app.model.pane().rows else { panic!() };
+    let shown: Vec<u64> = rows.iter().map(|row| row.id().id).collect();
+    let in_order: Vec<u64> = shown.iter().copied().filter(|id| asked.contains(id)).collect();
+    assert_eq!(asked, in_order);
+    assert_ne!(asked, {
+        let mut sorted = asked.clone();
+        sorted.sort_unstable();
+        sorted
+    });
+    // What it was not done to stays marked.
+    assert_eq!(stage.app.model.pane().marks.len(), 4);
+    stage.cmds.clear();
+    stage.keys("S");
+    assert_eq!(stage.submitted(), []);
+    assert!(stage.text().contains("vm_stop needs it running or paused"), "{}", stage.text());
 }

@@ -19,10 +19,10 @@ fn disruptive_asks_with_no_preselected() {
 #[test]
 fn destructive_wants_the_name_typed() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
-    stage.keys("X \"buil\" enter");
+    stage.keys("/ \"db-2\" enter X \"db-\" enter");
     assert_eq!(stage.submitted(), []);
-    stage.keys("\"d\" enter");
-    assert_eq!(stage.submitted()[0].params["vm"], 3);
+    stage.keys("\"2\" enter");
+    assert_eq!(stage.submitted()[0].params["vm"], 2);
 }
 
 #[test]
@@ -73,4 +73,37 @@ fn read_only_asks_for_nothing() {
     stage.keys("s S X n r c tab x + R L p esc");
     assert!(stage.cmds.iter().all(|cmd| matches!(cmd, Cmd::Save(_))), "{:?}", stage.cmds);
     assert!(stage.text().contains("read-only"));
+}
+
+#[test]
+fn what_is_sure_to_be_refused_is_said_before_the_question() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("/ \"db-2\" enter r");
+    let text = stage.text();
+    assert!(text.contains("vm/2 'db-2' is halted; vm_reboot needs it running"), "{text}");
+    assert!(stage.app.front().is_none(), "no question: {text}");
+    assert!(!text.lines().last().unwrap().contains("r reboot"), "nor is it offered: {text}");
+    // One that is being stopped already.
+    stage.keys("/ ctrl-u \"web-3\" enter S");
+    let text = stage.text();
+    assert!(text.contains("vm_stop of vm/7 is pending already as #48212"), "{text}");
+    assert!(stage.app.front().is_none(), "no question: {text}");
+    // What will be in the right state by then is not refused.
+    stage.keys("s");
+    assert_eq!(stage.submitted()[0].kind, "vm_start");
+    // Nor does a form open that could only be refused.
+    stage.keys("2 / \"data1\" enter X");
+    assert!(stage.text().contains("disk_delete needs it free"), "{}", stage.text());
+    assert!(stage.app.front().is_none());
+}
+
+#[test]
+fn the_palette_of_a_read_only_console_offers_no_changes() {
+    let mut stage = Stage::with(Fake::full(), (80, 24), |setup| setup.read_only = true);
+    stage.keys(": \"reboot\"");
+    assert!(!stage.text().contains("vm_reboot ·") && !stage.text().contains("· vm_reboot"));
+    stage.keys("ctrl-u \"cancel\"");
+    assert!(!stage.text().contains("Call the operation off"), "{}", stage.text());
+    stage.keys("ctrl-u \"filter\"");
+    assert!(stage.text().contains("Show only some rows"), "{}", stage.text());
 }

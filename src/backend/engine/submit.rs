@@ -194,27 +194,13 @@ impl Engine {
                     .find_duplicate(&spec.kind, subject, ancestors)
                     .filter(|it| Some(*it) != but)
             {
-                return Err(Refusal::new(
-                    Reason::OperationPending { uid },
-                    format!("{} of {subject} is pending already as {uid}; wait for it", spec.kind),
-                ));
+                return Err(Refusal::pending(spec, subject, uid));
             }
             let is = live.inventory().resource(subject).map(Resource::state).unwrap_or_default();
             let will_be = live.queue().projected_state(subject, ancestors).unwrap_or(is);
-            if !spec.requires.is_empty() && !spec.requires.iter().any(|state| *state == will_be) {
-                let name =
-                    live.inventory().resource(subject).map(Resource::name).unwrap_or_default();
-                let then = if will_be == is { "is" } else { "will be" };
-                return Err(Refusal::field(
-                    Reason::State,
-                    spec.subject.as_deref().unwrap_or_default(),
-                    subject.id.to_string(),
-                    format!(
-                        "{subject} '{name}' {then} {will_be}; {} needs it {}",
-                        spec.kind,
-                        spec.requires.join(" or ")
-                    ),
-                ));
+            let name = live.inventory().resource(subject).map(Resource::name).unwrap_or_default();
+            if let Some(refusal) = Refusal::unfit(spec, subject, name, will_be, will_be == is) {
+                return Err(refusal);
             }
         }
         if !ancestors.is_empty()

@@ -32,7 +32,7 @@ impl Kind for DiskCreate {
             .map(|fstype| {
                 let label = match fstype {
                     FsType::None => "no filesystem: a blank disk".to_owned(),
-                    _ => format!("at least {} MB", fstype.smallest_mb()),
+                    _ => format!("at least {} MiB", fstype.smallest_mb()),
                 };
                 Choice { value: fstype.word().into(), label: label.into() }
             })
@@ -59,8 +59,8 @@ impl Kind for DiskCreate {
                 ),
                 Field::required(
                     "size_mb",
-                    FieldType::Integer { min: 1, max: 1_048_576, unit: "MB".into() },
-                    "Its size as the guest sees it, in MB of 1 MiB.",
+                    FieldType::Integer { min: 1, max: 1_048_576, unit: "MiB".into() },
+                    "Its size as the guest sees it, in MiB.",
                 ),
                 Field::optional(
                     "fstype",
@@ -88,7 +88,7 @@ impl Kind for DiskCreate {
                 "size_mb",
                 params.size_mb.to_string(),
                 format!(
-                    "size_mb is {}; {} needs at least {smallest} MB",
+                    "size_mb is {}; {} needs at least {smallest} MiB",
                     params.size_mb,
                     params.fstype.word()
                 ),
@@ -118,13 +118,13 @@ impl Kind for DiskCreate {
             fstype => format!("with {} on it", fstype.word()),
         };
         let mut effects =
-            vec![format!("Disk '{}' of {} MB is made {with}.", params.name, params.size_mb)];
+            vec![format!("Disk '{}' of {} MiB is made {with}.", params.name, params.size_mb)];
         let most = params.size_mb.saturating_mul(1024 * 1024);
         if let Some((used, total)) = load::pool(&world.settings.state_dir)
             && total.saturating_sub(used) < most
         {
             effects.push(format!(
-                "The box has only {} MB left: writes to the disk will stop when that is full.",
+                "The box has only {} MiB left: writes to the disk will stop when that is full.",
                 total.saturating_sub(used) / (1024 * 1024)
             ));
         }

@@ -74,7 +74,7 @@ impl Kind for DiskRestore {
             return Preview::default();
         };
         let name = params.name.as_deref().unwrap_or(&disk.name);
-        let effect = format!("Disk '{name}' of {} MB can be attached again.", disk.size_mb);
+        let effect = format!("Disk '{name}' of {} MiB can be attached again.", disk.size_mb);
         Preview { effects: vec![effect], ..Preview::default() }
     }
 

@@ -200,8 +200,8 @@ async fn power_down(step: &StepContext, vm: &Vm, timeout: Duration) -> Result<()
             )));
         }
         // When the guest will be done nobody knows; the patience that is used up says nothing of
-        // it.
-        let detail = format!("gives up in {} s", left.as_secs());
+        // it. What is told seldom must not count down.
+        let detail = format!("gives up after {} s", timeout.as_secs());
         step.report(ProgressReport { detail: Some(detail), ..ProgressReport::default() });
         ports.hypervisor.power_button(&guest, step.log()).await?;
         let mut pause = ports.clock.until(step.cx().now() + left.min(PRESS_AGAIN));

@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(told("waiting for the guest").await, (None, None));
         let (fraction, detail) = told("waiting for the guest").await;
         assert_eq!(fraction, None);
-        assert!(detail.is_some_and(|detail| detail.starts_with("gives up in ")));
+        assert!(detail.is_some_and(|detail| detail.starts_with("gives up after ")));
         assert_eq!(told("starting the guest anew").await.0, Some(0.5));
     }
 

@@ -298,7 +298,7 @@ impl Check<'_> {
         let Some(info) = self.qcow2(id, &path).await else { return };
         if info.virtual_bytes != disk.size_mb << 20 {
             let found = format!(
-                "{} has {} bytes for its guest, and should have {} MB",
+                "{} has {} bytes for its guest, and should have {} MiB",
                 path.display(),
                 info.virtual_bytes,
                 disk.size_mb

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Vm;
+use crate::domain::display::bytes;
 use crate::domain::resource::{
     Column, Detail, Emphasis, Piece, Quantity, ResourceId, ResourceKind, ResourceSpec,
     ResourceType, StateSpec, StateTone,
@@ -215,7 +216,7 @@ impl ResourceType for Disk {
     }
 
     fn note(&self) -> String {
-        format!("{} · {} MB", self.state.word(), self.size_mb)
+        format!("{} · {}", self.state.word(), bytes(self.size_mb << 20))
     }
 
     fn refers_to(&self) -> Vec<ResourceId> {

@@ -93,7 +93,7 @@ impl ResourceType for Encoding {
                 .shown(8, 66)
                 .listed(),
             Column::new("source", Q::Text),
-            Column::new("output", Q::Text).listed(),
+            Column::new("output", Q::Text).shown(28, 90).listed(),
             Column::created(),
         ];
         let state = |state: EncodingState, tone| StateSpec::new(state.word(), tone);

@@ -151,14 +151,14 @@ impl ResourceType for Vm {
         use Quantity as Q;
         let own = [
             Column::new("cpu", Q::Percent).member("cpu_percent").shown(5, 44).listed(),
-            Column::new("memory", Q::Mib).member("memory_mib").shown(6, 50).listed(),
+            Column::new("memory", Q::Mib).member("memory_mib").shown(8, 50).listed(),
             Column::new("used", Q::Mib)
                 .titled("resident")
                 .member("memory_used_mib")
                 .shown(8, 60)
                 .listed(),
             Column::new("vcpu", Q::Number).member("cpu").shown(4, 90).listed(),
-            Column::new("os", Q::Text).shown(14, 66).listed().quiet(),
+            Column::new("os", Q::Text).shown(12, 66).listed().quiet(),
             Column::new("shares", Q::Number),
             Column::new("login", Q::Text),
             Column::created().listed(),
@@ -195,17 +195,19 @@ impl ResourceType for Vm {
     }
 
     fn value(&self, column: &str) -> Option<Value> {
-        let is_up = matches!(self.state, VmState::Running | VmState::Paused);
         match column {
             "os" => Some(Value::Text(self.os.clone())),
             "login" => Some(Value::Text(self.login.clone())),
             "shares" => Some(Value::Number(f64::from(self.shares))),
             "memory" => Some(Value::Number(self.memory_mib as f64)),
             "vcpu" => Some(Value::Number(f64::from(self.cpu))),
-            "cpu" => {
-                self.cpu_percent.filter(|_| is_up).map(|percent| Value::Number(f64::from(percent)))
+            "cpu" => self
+                .cpu_percent
+                .filter(|_| self.is_up())
+                .map(|percent| Value::Number(f64::from(percent))),
+            "used" => {
+                self.memory_used_mib.filter(|_| self.is_up()).map(|it| Value::Number(it as f64))
             }
-            "used" => self.memory_used_mib.filter(|_| is_up).map(|used| Value::Number(used as f64)),
             "created" => Some(Value::Number(self.created.as_second() as f64)),
             _ => None,
         }
@@ -222,7 +224,7 @@ impl ResourceType for Vm {
         details.extend([
             Detail::text("os", &self.os),
             Detail::pieces("shares", [shares, memory, Piece::text(")")]),
-            Detail::text("cpu", self.cpu.to_string()),
+            Detail::text("vcpu", self.cpu.to_string()),
             Detail::text("login", &self.login),
             Detail::pieces("disks", self.disks_named()),
         ]);
@@ -236,7 +238,7 @@ impl ResourceType for Vm {
             up.extend(self.accelerator.as_ref().map(|it| Piece::Text(format!(" under {it}"))));
             details.push(Detail::pieces("up", up));
         }
-        if let Some(used) = self.memory_used_mib {
+        if let Some(used) = self.memory_used_mib.filter(|_| self.is_up()) {
             let used = Piece::Amount(used as f64, Quantity::Mib);
             details.push(Detail::pieces("memory", [used, Piece::text(" resident")]));
         }
@@ -256,6 +258,12 @@ impl ResourceType for Vm {
 }
 
 impl Vm {
+    /// Whether its QEMU runs, as far as is known.
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
+        matches!(self.state, VmState::Running | VmState::Paused)
+    }
+
     /// The names of its disks with commas between.
     fn disks_named(&self) -> Vec<Piece> {
         let mut pieces = Vec::new();

@@ -48,6 +48,37 @@ pub enum Action {
 }
 
 impl Action {
+    /// Whether it only moves among rows.
+    #[must_use]
+    pub const fn moves(&self) -> bool {
+        matches!(
+            self,
+            Self::Up
+                | Self::Down
+                | Self::PageUp
+                | Self::PageDown
+                | Self::HalfUp
+                | Self::HalfDown
+                | Self::Top
+                | Self::Bottom
+        )
+    }
+
+    /// Whether it asks for something to be done, which read-only nobody may.
+    #[must_use]
+    pub const fn asks(&self) -> bool {
+        matches!(
+            self,
+            Self::Do(_)
+                | Self::Switch(_)
+                | Self::Serial
+                | Self::Cancel
+                | Self::Relaunch
+                | Self::Sooner
+                | Self::Later
+        )
+    }
+
     /// Opens the line a filter is typed into.
     pub const FILTER: Self = Self::Window("filter");
     /// Opens the help.

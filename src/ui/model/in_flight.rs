@@ -212,13 +212,15 @@ impl Flight {
             .and_then(|uid| self.get(*uid))
     }
 
+    /// The operations on a resource, in order.
+    pub fn of(&self, id: ResourceId) -> impl DoubleEndedIterator<Item = &Operation> {
+        self.operations.iter().filter(move |operation| operation.resource == Some(id))
+    }
+
     /// The latest operation on a resource that failed and needs a person.
     #[must_use]
     pub fn failed_on(&self, id: ResourceId) -> Option<&Operation> {
-        self.operations
-            .iter()
-            .rev()
-            .find(|operation| operation.state == State::Error && operation.resource == Some(id))
+        self.of(id).rev().find(|operation| operation.state == State::Error)
     }
 
     /// Works out which operation is happening to which resource, and forgets the figures of what

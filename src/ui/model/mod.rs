@@ -19,6 +19,7 @@ mod pane;
 pub mod refresh;
 mod requests;
 pub mod special;
+mod subjects;
 mod tab;
 
 use self::in_flight::{Flight, held};
@@ -27,6 +28,7 @@ use self::refresh::Refresh;
 
 pub use pane::{Mark, Pane, Row};
 pub use requests::{Batch, Request};
+pub use subjects::Subjects;
 pub use tab::Tab;
 
 /// Where the keys go when no window is open.

@@ -45,6 +45,7 @@ impl<'a> Row<'a> {
                 state: resource.state().to_owned(),
                 kind: resource.asks_for().map(str::to_owned),
                 priority: 0,
+                place: 0,
             },
             Self::Operation(operation) => {
                 let name = operation.resource_name.as_deref().unwrap_or_default();
@@ -53,6 +54,7 @@ impl<'a> Row<'a> {
                     state: operation.state.word().to_owned(),
                     kind: Some(operation.kind.clone()),
                     priority: operation.priority,
+                    place: 0,
                 }
             }
         }
@@ -79,6 +81,8 @@ pub struct Mark {
     pub kind: Option<String>,
     /// The priority of an operation.
     pub priority: i32,
+    /// The place it had in its list.
+    pub place: u64,
 }
 
 /// One list: a window onto rows the backend has, and where the operator is in it.
@@ -180,15 +184,22 @@ impl Pane {
         self.iter().map(|(_, row)| row).find(|row| row.id() == id)
     }
 
-    /// The marked rows as they are now, as far as they are at hand.
+    /// The rows at hand as they are marked, with their numbers.
+    pub fn as_marks(&self) -> impl Iterator<Item = (u64, Mark)> {
+        self.iter().map(|(place, row)| (row.id(), Mark { place, ..row.mark() }))
+    }
+
+    /// The marked rows in the order of the list, as they are now as far as they are at hand.
     #[must_use]
-    pub fn marked(&self) -> BTreeMap<u64, Mark> {
+    pub fn marked(&self) -> Vec<(u64, Mark)> {
         let mut marked = self.marks.clone();
-        for (_, row) in self.iter() {
-            if let Some(mark) = marked.get_mut(&row.id()) {
-                *mark = row.mark();
+        for (id, now) in self.as_marks() {
+            if let Some(mark) = marked.get_mut(&id) {
+                *mark = now;
             }
         }
+        let mut marked: Vec<_> = marked.into_iter().collect();
+        marked.sort_by_key(|(_, mark)| mark.place);
         marked
     }
 

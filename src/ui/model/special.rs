@@ -22,6 +22,12 @@ pub fn keep_observed(new: &Resource, old: &Resource) -> Resource {
     new
 }
 
+/// Whether it is of a kind that has a load, and has none now.
+#[must_use]
+pub fn is_down(resource: &Resource) -> bool {
+    resource.get::<Vm>().is_some_and(|vm| !vm.is_up())
+}
+
 /// Puts what was observed into a resource. Returns whether it is of a kind that has a load.
 pub fn observe(resource: &mut Resource, cpu_percent: f32, memory_mib: u64) -> bool {
     let Some(vm) = resource.get_mut::<Vm>() else { return false };

@@ -131,9 +131,22 @@ impl<'a> Canvas<'a> {
         }
     }
 
-    /// Draws a frame with a title and empties what is in it. Returns its inside.
+    /// Says in the lower edge of a window which of its rows are shown, if these are not all.
+    pub fn shown(&mut self, area: Rect, from: usize, rows: usize, all: usize) {
+        if rows >= all {
+            return;
+        }
+        let place = format!(" {}-{} of {all} ", from + 1, (from + rows).min(all));
+        let wide = text::columns(&place).min(area.width.saturating_sub(2));
+        let x = area.right().saturating_sub(wide + 2).max(area.x + 1);
+        self.text(x, area.bottom().saturating_sub(1), wide, &place, Role::Quiet);
+    }
+
+    /// Draws a frame with a title and empties what is in it, and a gap beside it that keeps its
+    /// edges apart from what is behind. Returns its inside.
     pub fn window(&mut self, area: Rect, title: &str, role: Role) -> Rect {
-        self.fill(area, Role::Text);
+        let gap = Rect { x: area.x.saturating_sub(1), width: area.width + 2, ..area };
+        self.fill(if area.x > 0 { gap } else { area }, Role::Text);
         self.frame(area, role);
         if area.width > 4 {
             let title = format!(" {title} ");

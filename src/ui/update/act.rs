@@ -1,8 +1,8 @@
 //! Asking for operations: on what is selected or marked, with a form or a question where needed.
 
-use crate::domain::{FieldType, OperationSpec, Params, Submit, Text};
+use crate::domain::{OperationSpec, Params, Submit, Text};
 use crate::ui::model::notification::Severity;
-use crate::ui::model::{Focus, Model, Row, Tab};
+use crate::ui::model::{Focus, Model, Row, Subjects, Tab};
 use crate::ui::msg::Cmd;
 use crate::ui::windows::confirm::Confirm;
 use crate::ui::windows::console::Console;
@@ -24,9 +24,23 @@ pub fn kind(model: &mut Model, kind: &str, cmds: &mut Vec<Cmd>) -> OpenedWindow 
         model.notify(Severity::Error, why);
         return None;
     }
-    let things = subjects(model, &spec);
+    let subjects = Subjects::of(model, &spec);
+    let why = subjects.why();
+    let (things, others) = (subjects.fitting, subjects.refused.len());
+    if things.is_empty() && others > 0 {
+        model.notify(Severity::Error, why);
+        return None;
+    }
+    let others = match others {
+        0 => String::new(),
+        1 => format!("One more is marked, and left as it is: {why}."),
+        _ => format!("{others} more are marked, and left as they are: {why}."),
+    };
     let subject = spec.subject.clone().filter(|_| !things.is_empty());
     let Some(subject) = subject.filter(|_| !needs_form(&spec)) else {
+        if !others.is_empty() {
+            model.notify(Severity::Info, others);
+        }
         return Some(open::on(model, &spec, &things, cmds));
     };
     let actor = model.actor.clone();
@@ -46,25 +60,11 @@ pub fn kind(model: &mut Model, kind: &str, cmds: &mut Vec<Cmd>) -> OpenedWindow 
         requests::submit(model, submits, cmds);
         return None;
     };
+    if !others.is_empty() {
+        confirm.warning = format!("{} {others}", confirm.warning).trim_start().to_owned();
+    }
     confirm.form = (spec.fields.len() > 1).then(|| kind.to_owned());
     Some(Box::new(confirm))
-}
-
-/// What a kind would be done to: the marked rows, or the selected one, and in its own window only
-/// that one.
-fn subjects(model: &Model, spec: &OperationSpec) -> Vec<(u64, String)> {
-    let of = spec.subject.as_ref().and_then(|name| match spec.field(name)?.of {
-        FieldType::Resource { of, .. } => Some(of),
-        _ => None,
-    });
-    let pane = model.pane();
-    if of.is_none() || of != model.tab.resource() || model.focus == Focus::Flight {
-        return Vec::new();
-    }
-    if !model.means_marks() {
-        return pane.current().map(|row| (row.id(), row.name())).into_iter().collect();
-    }
-    pane.marks.iter().map(|(id, mark)| (*id, mark.name.clone())).collect()
 }
 
 /// Whether something must be said that has no default, or there is nothing to do without saying
@@ -80,7 +80,7 @@ fn needs_form(spec: &OperationSpec) -> bool {
 pub fn switch(model: &mut Model, name: &str, cmds: &mut Vec<Cmd>) -> OpenedWindow {
     let switch = model.tab.resource()?.spec().switches.iter().find(|it| it.name == name)?;
     let states: Vec<String> = if model.means_marks() {
-        model.pane().marked().into_values().map(|mark| mark.state).collect()
+        model.pane().marked().into_iter().map(|(_, mark)| mark.state).collect()
     } else {
         let row = model.pane().current().and_then(Row::resource);
         row.map(|resource| resource.state().to_owned()).into_iter().collect()

@@ -212,6 +212,9 @@ fn resource(model: &mut Model, new: &Resource) {
     if id.kind == special::TIMELINE {
         model.timeline_refresh.want();
     }
+    if special::is_down(new) {
+        model.usage.remove(&id.id);
+    }
     remember(model, id, Some(new.name().to_owned()));
     let tab = Tab::Resources(id.kind);
     let Some(pane) = model.list_mut(tab) else { return };

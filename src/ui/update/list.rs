@@ -1,6 +1,6 @@
 //! Moving in the lists, filtering, sorting and marking.
 
-use crate::domain::{List, Page, ResourceId, Sort, State, Uid};
+use crate::domain::{List, Page, Resource, ResourceId, Sort, State, Uid};
 use crate::ui::input::action::Action;
 use crate::ui::model::layout::layout;
 use crate::ui::model::notification::Severity;
@@ -96,7 +96,7 @@ pub fn take(model: &mut Model, tab: Tab, page: Page) {
 /// Asks for what is shown beside the list needs: the steps of an operation, the names of what a
 /// resource is tied to.
 pub fn look(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    let wanted: Vec<ResourceId> = match model.shown() {
+    let mut wanted: Vec<ResourceId> = match model.shown() {
         Some(Row::Operation(operation)) => {
             let uid = operation.uid;
             let beside = layout(model).detail.is_some();
@@ -110,12 +110,25 @@ pub fn look(model: &mut Model, cmds: &mut Vec<Cmd>) {
         Some(Row::Resource(resource)) => resource.refers_to(),
         None => return,
     };
+    wanted.extend(named_in_rows(model));
     for id in wanted {
         if !model.names.contains_key(&id) {
             remember(model, id, None);
             cmds.push(Cmd::Fetch(Fetch::Name(id)));
         }
     }
+}
+
+/// The resources that the rows on the screen call by name.
+fn named_in_rows(model: &Model) -> Vec<ResourceId> {
+    let columns = model.tab.subject().columns();
+    if columns.iter().all(|column| column.refers_to.is_empty()) {
+        return Vec::new();
+    }
+    let pane = model.pane();
+    let rows = (pane.top..pane.top + u64::from(layout(model).list_rows()))
+        .filter_map(|place| pane.row(place)?.resource());
+    rows.flat_map(Resource::refers_to).collect()
 }
 
 /// Remembers a resource's name. Only so many are kept.
@@ -215,7 +228,8 @@ pub fn mark(model: &mut Model) {
         return;
     }
     let pane = model.pane_mut();
-    let Some((id, mark)) = pane.current().map(|row| (row.id(), row.mark())) else { return };
+    let here = pane.cursor;
+    let Some((id, mark)) = pane.as_marks().find(|(_, mark)| mark.place == here) else { return };
     if pane.marks.remove(&id).is_none() {
         pane.marks.insert(id, mark);
     }
@@ -233,11 +247,8 @@ pub fn mark_range(model: &mut Model) {
         return;
     };
     let (from, to) = (began.min(pane.cursor), began.max(pane.cursor));
-    let inside: Vec<_> = pane
-        .iter()
-        .filter(|(place, _)| (from..=to).contains(place))
-        .map(|(_, row)| (row.id(), row.mark()))
-        .collect();
+    let inside: Vec<_> =
+        pane.as_marks().filter(|(_, mark)| (from..=to).contains(&mark.place)).collect();
     let missing = (to - from + 1).saturating_sub(inside.len() as u64);
     pane.marks.extend(inside);
     if missing > 0 {
@@ -267,7 +278,7 @@ pub fn marked(model: &mut Model, tab: Tab, page: &Page) {
     let mut whole = Pane::new(tab);
     whole.rows = page.rows.clone();
     let Some(pane) = model.list_mut(tab) else { return };
-    pane.marks.extend(whole.iter().map(|(_, row)| (row.id(), row.mark())));
+    pane.marks.extend(whole.as_marks());
     let number = pane.marks.len();
     if page.total > u64::from(MARKS) {
         model.notify(

@@ -49,6 +49,10 @@ pub fn start(app: &mut App) -> Vec<Cmd> {
 pub fn update(app: &mut App, msg: Msg) -> Vec<Cmd> {
     let mut cmds = Vec::new();
     take(app, msg, &mut cmds);
+    // Where nothing is left, keys would do nothing.
+    if app.model.flight.operations.is_empty() {
+        app.model.focus = Focus::List;
+    }
     list::look(&mut app.model, &mut cmds);
     let shown: Vec<_> = app.shown_operations().chain(app.model.beside).collect();
     app.model.details.retain(|uid, _| shown.contains(uid));
@@ -244,6 +248,11 @@ fn key(app: &mut App, event: KeyEvent, cmds: &mut Vec<Cmd>) {
 /// Does an action, in the front window or else behind it.
 fn perform(app: &mut App, action: &Action, cmds: &mut Vec<Cmd>) {
     let front = app.windows().len().saturating_sub(1);
+    // What was told of something else is done with, once anything but looking about is.
+    let now = app.model.now;
+    if !action.moves() && app.model.notification.as_ref().is_some_and(|it| it.is_stale(now)) {
+        app.model.notification = None;
+    }
     let response = app.with_front(|window, model| window.action(action, model, cmds));
     if respond(app, front, response, cmds) {
         return;

@@ -8,9 +8,6 @@ use crate::ui::model::{Model, Row, Tab};
 use crate::ui::style::text;
 use crate::ui::style::theme::{Glyphs, Role};
 
-/// From this width on a column has room for a size with its unit written out.
-const ROOMY: u16 = 9;
-
 /// The columns of a tab, as many as a list of that width has room for.
 #[must_use]
 pub fn columns(tab: Tab, width: u16) -> Vec<&'static Column> {
@@ -30,6 +27,10 @@ pub fn cell(model: &Model, glyphs: &Glyphs, row: Row<'_>, column: &Column) -> (S
             let (glyph, role) = operation_state(glyphs, operation.state);
             return (format!("{glyph} {}", operation.state), role);
         }
+        // Those that others asked for are set apart, as they are in flight.
+        (Row::Operation(operation), "kind") if operation.parent.is_some() => {
+            Some(Value::Text(format!("  {}", operation.kind)))
+        }
         (Row::Operation(operation), "uid") => Some(Value::Text(operation.uid.to_string())),
         (Row::Resource(resource), name) => resource.field(name),
         (Row::Operation(operation), name) => operation.field(name),
@@ -47,9 +48,6 @@ pub fn cell(model: &Model, glyphs: &Glyphs, row: Row<'_>, column: &Column) -> (S
 fn written(model: &Model, value: Value, column: &Column) -> String {
     match value {
         Value::Text(text) => text,
-        Value::Number(mib) if column.holds == Quantity::Mib && column.width >= ROOMY => {
-            text::bytes((mib * 1024.0 * 1024.0) as u64)
-        }
         Value::Number(number) => amount(model, number, column.holds),
     }
 }
@@ -59,18 +57,13 @@ fn written(model: &Model, value: Value, column: &Column) -> String {
 pub fn amount(model: &Model, number: f64, unit: Quantity) -> String {
     match unit {
         Quantity::Number | Quantity::Text => number.to_string(),
-        Quantity::Mib => mib(number as u64),
+        Quantity::Mib => text::bytes((number * 1024.0 * 1024.0) as u64),
         Quantity::Bytes => text::bytes(number as u64),
         Quantity::Percent => format!("{number:.0}%"),
         Quantity::Seconds => text::clock(number.max(0.0) as u64),
         Quantity::Moment => Timestamp::from_second(number as i64)
             .map_or_else(|_| number.to_string(), |at| text::moment(at, model.now, &model.zone)),
     }
-}
-
-/// Memory in MiB, briefly: `412M`, `1.0G`.
-fn mib(mib: u64) -> String {
-    if mib < 1000 { format!("{mib}M") } else { format!("{:.1}G", mib as f64 / 1024.0) }
 }
 
 /// The glyph and meaning of a resource's state.

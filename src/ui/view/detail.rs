@@ -53,10 +53,7 @@ fn of_resource(model: &Model, theme: &Theme, resource: &Resource, width: u16) ->
     let glyphs = theme.glyphs;
     match model.flight.touching(resource.id(), resource.name()) {
         Some(operation) => {
-            let doing = model
-                .catalogue
-                .get(&operation.kind)
-                .map_or(operation.kind.as_str(), |spec| spec.doing.as_ref());
+            let doing = in_flight::doing(model, operation);
             let (glyph, role) = match operation.state {
                 State::Run => (glyphs.busy, Role::Busy),
                 _ => (glyphs.wait, Role::Waiting),
@@ -64,7 +61,11 @@ fn of_resource(model: &Model, theme: &Theme, resource: &Resource, width: u16) ->
             let what = in_flight::what(operation);
             let head = format!("{glyph} {doing}");
             // What it says of itself may begin with the same word.
-            let tail = match what.strip_prefix(doing) {
+            let same = match operation.state {
+                State::Pending => "waits",
+                _ => doing.as_str(),
+            };
+            let tail = match what.strip_prefix(same) {
                 Some(rest) => rest.to_owned(),
                 None if what.is_empty() => what,
                 None => format!(" · {what}"),

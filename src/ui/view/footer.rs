@@ -35,7 +35,6 @@ pub fn footer(app: &App, canvas: &mut Canvas<'_>, area: Rect) {
 /// What is told for a while, on the line above the keys so that these stay in sight. What is too
 /// long for one line takes up to three.
 pub fn notification(model: &Model, canvas: &mut Canvas<'_>, footer: Rect) {
-    const MOST: usize = 3;
     let g = canvas.glyphs();
     let (told, role) = match (&model.lost, &model.notification) {
         (Some(why), _) => (format!("{} connection lost, trying again: {why}", g.bad), Role::Bad),
@@ -49,8 +48,15 @@ pub fn notification(model: &Model, canvas: &mut Canvas<'_>, footer: Rect) {
         }
         (None, None) => return,
     };
+    above(canvas, footer, &told, role);
+}
+
+/// Writes a sentence above the last line, in up to three lines.
+pub fn above(canvas: &mut Canvas<'_>, footer: Rect, told: &str, role: Role) {
+    const MOST: usize = 3;
+    let g = canvas.glyphs();
     let room = usize::from(footer.width.saturating_sub(6)).max(8);
-    let mut lines = text::wrap(&text::clean(&told), room);
+    let mut lines = text::wrap(&text::clean(told), room);
     if lines.len() > MOST {
         lines.truncate(MOST);
         if let Some(last) = lines.last_mut() {

@@ -2,7 +2,7 @@
 
 use crate::domain::State;
 use crate::ui::input::action::{Action, Entry, Scope};
-use crate::ui::model::{Focus, Model, Row, Tab};
+use crate::ui::model::{Focus, Model, Row, Subjects, Tab};
 use crate::ui::style::text::{self, columns, width};
 
 /// Returns how many marked rows the keys are meant for, where they are and there is room to say it.
@@ -123,15 +123,11 @@ fn fits(model: &Model, entry: &Entry) -> bool {
         }
     };
     match entry.action {
-        A::Do(_) | A::Cancel | A::Relaunch | A::Sooner | A::Later | A::Switch(_)
-            if model.read_only =>
-        {
-            false
-        }
+        ref action if model.read_only && action.asks() => false,
         A::Do(ref kind) => is_possible(model, kind),
         A::Switch(_) | A::Mark => model.pane().current().is_some() && model.focus == Focus::List,
         Action::FILTER => !model.is_bare(),
-        A::Serial => !model.read_only && !model.means_marks() && model.serial().is_some(),
+        A::Serial => !model.means_marks() && model.serial().is_some(),
         A::Cancel => any(&|state| ![State::Done, State::Cancel].map(State::word).contains(&state)),
         A::Relaunch => any(&|state| state == State::Error.word()),
         A::Sooner | A::Later => any(&|state| state == State::Pending.word()),
@@ -148,11 +144,13 @@ fn is_possible(model: &Model, kind: &str) -> bool {
         return !model.means_marks();
     }
     let pane = model.pane();
+    let is_of_row = spec.resource.is_some() && model.tab.resource() == spec.resource;
     match pane.current() {
-        _ if !pane.marks.is_empty() => true,
-        Some(Row::Resource(resource)) if Some(resource.kind()) == spec.resource => {
-            spec.requires.is_empty() || spec.requires.iter().any(|word| word == resource.state())
+        _ if model.means_marks() && is_of_row => {
+            pane.marks.values().any(|mark| spec.allows(&mark.state))
         }
+        _ if !pane.marks.is_empty() => true,
+        Some(Row::Resource(_)) if is_of_row => !Subjects::of(model, spec).fitting.is_empty(),
         row => row.is_some(),
     }
 }

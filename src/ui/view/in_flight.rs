@@ -88,6 +88,17 @@ pub fn about(operation: &Operation) -> String {
     }
 }
 
+/// What is happening to what an operation is about: what it does there, or that it waits to.
+#[must_use]
+pub fn doing(model: &Model, operation: &Operation) -> String {
+    let spec = model.catalogue.get(&operation.kind);
+    match (spec, operation.state) {
+        (Some(spec), State::Pending) => format!("{} waits", spec.title.to_lowercase()),
+        (Some(spec), _) => spec.doing.to_string(),
+        (None, _) => operation.kind.clone(),
+    }
+}
+
 /// What an operation is doing, waiting for, or failed with.
 #[must_use]
 pub fn what(operation: &Operation) -> String {

@@ -3,7 +3,7 @@
 use ratatui::layout::Rect;
 
 use super::columns::{cell, columns};
-use super::special;
+use super::{in_flight, special};
 use crate::domain::{Column, Effect, Operation, State};
 use crate::ui::input::action::{Action, Scope};
 use crate::ui::model::{Focus, Model, Row};
@@ -140,10 +140,7 @@ fn happening(
     next: Option<Rect>,
 ) {
     let glyphs = canvas.glyphs();
-    let doing = model
-        .catalogue
-        .get(&operation.kind)
-        .map_or(operation.kind.as_str(), |spec| spec.doing.as_ref());
+    let doing = in_flight::doing(model, operation);
     if operation.state == State::Pending {
         let shown = format!("{} {doing}", glyphs.wait);
         canvas.text(place.x, place.y, place.width, &shown, Role::Waiting);

@@ -3,7 +3,7 @@
 pub mod columns;
 pub mod detail;
 pub mod facts;
-mod footer;
+pub mod footer;
 pub mod hints;
 pub mod in_flight;
 mod list;

@@ -76,6 +76,9 @@ fn head(model: &Model, theme: &Theme, operation: &Operation, width: u16) -> Vec<
         );
     }
     fact(&mut lines, "kind", &operation.kind, Role::Text, width);
+    if let Some(parent) = operation.parent {
+        fact(&mut lines, "part of", &parent.to_string(), Role::Text, width);
+    }
     fact(&mut lines, "asked by", &operation.actor, Role::Text, width);
     let moment = |at| text::moment(at, model.now, &model.zone);
     let mut times = format!("asked {}", moment(operation.created));

@@ -48,7 +48,7 @@ pub fn before(model: &Model, theme: &Theme, resource: &Resource, width: u16) -> 
 
 /// How loaded a guest is.
 fn load(model: &Model, theme: &Theme, vm: &Vm, width: u16) -> Option<Line> {
-    let points = model.usage.get(&vm.id)?;
+    let points = model.usage.get(&vm.id).filter(|_| vm.is_up())?;
     let per_cpu = vm.cpu.max(1) as f32;
     let room = usize::from(width).saturating_sub(LABEL + 8);
     let plot = spark(&theme.glyphs, points.iter().map(|point| point / per_cpu), room.min(40));

@@ -16,8 +16,20 @@ pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     let room = usize::from(width).max(8);
     let mut lines = Vec::new();
     // On a small screen what to press matters more than what it is all for.
-    if area.height >= 14 {
-        lines.push(Line::new("Nothing here yet. What this console does:", Role::Title));
+    let is_small = area.height < 14;
+    let mut place = Vec::new();
+    if let Some(host) = &model.host {
+        let is_used = model.counts.as_ref().is_some_and(|counts| counts.operations > 0);
+        let dir = host.state_dir.display();
+        let told = match is_used {
+            true => format!("Nothing here yet, in the state directory {dir}."),
+            false => format!("Nothing here yet: nobody has used the state directory {dir}."),
+        };
+        place.extend(text::wrap(&told, room).into_iter().map(|l| Line::new(l, Role::Title)));
+    }
+    if !is_small {
+        lines.append(&mut place);
+        lines.push(Line::new("What this console does:", Role::Title));
         let intros = model.catalogue.resources().iter().map(|kind| &kind.spec().intro);
         for what in intros.filter(|intro| !intro.is_empty()) {
             lines.push(Line::new(format!(" {} {what}", canvas.glyphs().dot), Role::Text));
@@ -48,7 +60,8 @@ pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     }
     lines.push(Line::new("To begin:", Role::Title));
     let key = |action: &Action| model.keymap.key(action);
-    for spec in model.catalogue.iter().filter(|spec| !spec.hint.first.is_empty()) {
+    let firsts = model.catalogue.iter().filter(|spec| !spec.hint.first.is_empty());
+    for spec in firsts.filter(|_| !model.read_only) {
         // What is about no resource is begun on any list.
         let tab = spec.resource.map_or(Some(String::new()), |of| {
             key(&Action::Tab(Tab::Resources(of))).map(|tab| format!("{tab} "))
@@ -64,6 +77,7 @@ pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     };
     lines.extend(one(&doctor::OPEN, "what this box can and cannot do"));
     lines.extend(one(&help::OPEN, "every key"));
+    lines.append(&mut place);
     for (line, y) in lines.iter().zip(area.y..area.bottom()) {
         canvas.line(area.x + 2, y, width, line);
     }

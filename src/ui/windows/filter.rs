@@ -15,6 +15,7 @@ use crate::ui::style::canvas::{Canvas, Line};
 use crate::ui::style::text;
 use crate::ui::style::theme::Role;
 use crate::ui::update::list;
+use crate::ui::view::footer;
 use crate::ui::view::hints::KeyHint;
 
 /// Opens it.
@@ -48,6 +49,16 @@ impl FilterWindow {
     }
 }
 
+impl FilterWindow {
+    /// Shows the rows that what is typed lets through: what stands before the part that is not
+    /// understood, where there is one.
+    fn show(&self, model: &mut Model) {
+        let typed = self.input.value();
+        let end = model.misread(typed).map_or(typed.len(), |misread| misread.part.start);
+        list::set_filter(model, &typed[..end]);
+    }
+}
+
 impl Window for FilterWindow {
     fn front(&self) -> Front {
         Front::Filter(self.input.value().to_owned())
@@ -63,7 +74,7 @@ impl Window for FilterWindow {
         } else {
             edit::edit(&mut self.input, key);
         }
-        list::set_filter(model, self.input.value());
+        self.show(model);
         Response::Taken
     }
 
@@ -81,7 +92,7 @@ impl Window for FilterWindow {
 
     fn paste(&mut self, text: &str, model: &mut Model, _cmds: &mut Vec<Cmd>) {
         edit::paste(&mut self.input, text);
-        list::set_filter(model, self.input.value());
+        self.show(model);
     }
 
     /// It is the last line.
@@ -91,7 +102,13 @@ impl Window for FilterWindow {
     /// at, and told why.
     fn draw_footer(&self, model: &Model, canvas: &mut Canvas<'_>, area: Rect) -> bool {
         let misread = model.misread(self.input.value());
-        if model.notification.is_none() && model.lost.is_none() {
+        let wrong = misread.as_ref().map(|misread| misread.why.to_string());
+        // What is too long to stand beside what is typed stands above it.
+        let half = usize::from(area.width / 2);
+        let long = wrong.clone().filter(|why| text::width(why) > half);
+        if let Some(why) = &long {
+            footer::above(canvas, area, why, Role::Bad);
+        } else if model.notification.is_none() && model.lost.is_none() {
             let names = completion::names(model.tab.subject(), &self.input).join(" ");
             let line =
                 Line::new(" columns ", Role::Quiet).with(names, Role::Text).with(" ", Role::Text);
@@ -102,8 +119,8 @@ impl Window for FilterWindow {
             1 => "1 row".to_owned(),
             total => format!("{} rows", text::count(total)),
         };
-        let (told, role) = match &misread {
-            Some(misread) => (misread.why.to_string(), Role::Bad),
+        let (told, role) = match wrong {
+            Some(why) => (if long.is_some() { String::new() } else { why }, Role::Bad),
             None if area.width >= 70 => {
                 (format!("{} · words, column:value != ~ > <, -not", rows()), Role::Quiet)
             }

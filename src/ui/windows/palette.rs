@@ -135,7 +135,9 @@ fn actions(model: &Model) -> Vec<Item> {
     });
     let wanted = entries.into_iter().filter(|entry| {
         let is_here = [Action::Up, Action::Down, Action::Open, Action::Back, OPEN];
-        !entry.scopes.iter().all(|scope| scope.is_window()) && !is_here.contains(&entry.action)
+        let is_allowed = !model.read_only || !entry.action.asks();
+        let is_window = entry.scopes.iter().all(|scope| scope.is_window());
+        is_allowed && !is_window && !is_here.contains(&entry.action)
     });
     let item = |entry: &Entry| {
         let (text, intent) = match &entry.action {
@@ -229,6 +231,7 @@ impl Window for Palette {
         canvas.input(at, inside.y, width.saturating_sub(2), &self.input, false);
         let rows = Rect { y: inside.y + 1, height: inside.height.saturating_sub(1), ..inside };
         let from = (self.at + 1).saturating_sub(usize::from(rows.height));
+        canvas.shown(area, from, rows.height.into(), self.matches.len());
         let name_width = if width >= 60 { 26 } else { width * 3 / 5 };
         for ((number, found), y) in
             self.matches.iter().enumerate().skip(from).zip(rows.y..rows.bottom())

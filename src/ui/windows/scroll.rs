@@ -56,11 +56,5 @@ pub fn draw(model: &Model, title: &str, lines: &[Line], at: u16, canvas: &mut Ca
     for (line, y) in lines.iter().skip(from).zip(inside.y..inside.bottom()) {
         canvas.line(inside.x + 1, y, width, line);
     }
-    if lines.len() > room {
-        let last = (from + room).min(lines.len());
-        let place = format!(" {}-{last} of {} ", from + 1, lines.len());
-        let wide = u16::try_from(place.len()).unwrap_or(0);
-        let x = area.right().saturating_sub(wide + 2);
-        canvas.text(x, area.bottom() - 1, wide, &place, Role::Quiet);
-    }
+    canvas.shown(area, from, room, lines.len());
 }

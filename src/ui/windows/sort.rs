@@ -74,8 +74,10 @@ impl Window for SortWindow {
         let g = canvas.glyphs();
         let columns = model.tab.subject().columns();
         let height = u16::try_from(columns.len() + 2).unwrap_or(u16::MAX);
-        let inside = canvas.window(window(model.size, 30, height), "Sort by", Role::Focus);
+        let area = window(model.size, 30, height);
+        let inside = canvas.window(area, "Sort by", Role::Focus);
         let from = (self.at + 1).saturating_sub(usize::from(inside.height));
+        canvas.shown(area, from, inside.height.into(), columns.len());
         let shown = columns.iter().enumerate().skip(from);
         for ((number, column), y) in shown.zip(inside.y..inside.bottom()) {
             let name = &column.title;

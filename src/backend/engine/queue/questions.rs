@@ -106,7 +106,8 @@ impl Queue {
         let lane = Lane::from(&self.lanes[queued.lane]);
         let name = lane.name;
         match lane.state {
-            LaneState::Paused | LaneState::Draining => Some(Wait::LanePaused { lane: name }),
+            LaneState::Paused => Some(Wait::LanePaused { lane: name, draining: false }),
+            LaneState::Draining => Some(Wait::LanePaused { lane: name, draining: true }),
             LaneState::Open if lane.running >= lane.width => Some(Wait::LaneFull { lane: name }),
             LaneState::Open => None,
         }

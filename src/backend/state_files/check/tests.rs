@@ -64,7 +64,7 @@ async fn everything_out_of_order_is_found() {
         .collect();
     let expected = [
         &format!("disks/{partial}: an operation left this behind"),
-        "disk/1: disks/1.qcow2 has 5242880 bytes for its guest, and should have 20 MB",
+        "disk/1: disks/1.qcow2 has 5242880 bytes for its guest, and should have 20 MiB",
         "disk/1: its description disks/1.json cannot be read: ",
         "disks/8.qcow2: the database does not know it",
         "encodings/7: an encoding left this behind",

@@ -1,10 +1,12 @@
 //! One field of a form: what is in it, and whether that may stand there.
 
+use crossterm::event::{KeyCode, KeyEvent};
 use serde_json::Value as Json;
 use tui_input::Input;
 
 use crate::domain::{Catalogue, Every, Field, FieldType, Operation, ResourceKind};
 
+use crate::ui::input::edit;
 use crate::ui::input::fuzzy::rank;
 
 /// Something that can be chosen.
@@ -54,12 +56,20 @@ impl Pick {
         self.at = self.at.min(self.matches.len().saturating_sub(1));
     }
 
-    /// Takes the selected match and closes the list.
-    pub fn take(&mut self) {
-        if let Some(option) = self.matches.get(self.at) {
-            self.chosen = Some(option.clone());
+    /// Takes the selected match and closes the list. Where what is typed matches nothing, the list
+    /// stays open, and it is returned why.
+    ///
+    /// # Errors
+    /// What is wrong with what is typed, in a few words shown beside it.
+    pub fn take(&mut self) -> Result<(), String> {
+        let typed = self.search.as_ref().map_or("", |search| search.value().trim());
+        match (self.matches.get(self.at), typed) {
+            (Some(option), _) => self.chosen = Some(option.clone()),
+            (None, "") => {}
+            (None, typed) => return Err(format!("nothing here matches '{typed}'")),
         }
         self.close();
+        Ok(())
     }
 
     /// Closes the list.
@@ -140,6 +150,8 @@ pub struct Entry {
     pub advanced: bool,
     /// It holds a secret that is hidden from us, which stays as it is unless another is typed.
     pub kept: bool,
+    /// What stands in it was put there and not typed: the first key typed replaces it.
+    pub selected: bool,
 }
 
 impl Entry {
@@ -197,6 +209,7 @@ impl Entry {
             hidden: false,
             advanced: field.advanced,
             kept: false,
+            selected: false,
         };
         let default = entry.field.default.clone();
         entry.set(&default);
@@ -211,7 +224,10 @@ impl Entry {
             other => other.to_string(),
         };
         match &mut self.widget {
-            Widget::Line(input) => *input = Input::from(text),
+            Widget::Line(input) => {
+                self.selected = !text.is_empty();
+                *input = Input::from(text);
+            }
             Widget::Secret { input, .. } => {
                 self.kept = text == Operation::HIDDEN;
                 *input = if self.kept { Input::default() } else { Input::from(text) };
@@ -342,12 +358,45 @@ impl Entry {
         matches!(self.widget, Widget::Nested | Widget::Group | Widget::Items)
     }
 
+    /// Lets a key edit the line in it. What is selected is replaced by what is typed, erased as
+    /// one, and kept by the keys that only move. Returns whether the key meant anything there.
+    pub fn edit(&mut self, key: KeyEvent) -> bool {
+        let (Widget::Line(input) | Widget::Secret { input, .. }) = &mut self.widget else {
+            return false;
+        };
+        let mut edited = input.clone();
+        if !edit::edit(&mut edited, key) {
+            return false;
+        }
+        let changes = edited.value() != input.value() || key.code == KeyCode::Delete;
+        if std::mem::take(&mut self.selected) && changes {
+            let is_longer = edited.value().len() > input.value().len();
+            edited = Input::default();
+            if is_longer {
+                edit::edit(&mut edited, key);
+            }
+        }
+        *input = edited;
+        true
+    }
+
+    /// Puts pasted text into the line in it, in the place of what is selected.
+    pub fn paste(&mut self, text: &str) {
+        if let Widget::Line(input) | Widget::Secret { input, .. } = &mut self.widget {
+            if std::mem::take(&mut self.selected) {
+                *input = Input::default();
+            }
+            edit::paste(input, text);
+        }
+    }
+
     /// Changes a number by the arrow keys.
     pub fn add(&mut self, by: i64) {
         if let (FieldType::Integer { min, max, .. }, Widget::Line(input)) =
             (&self.field.of, &mut self.widget)
         {
             let number = input.value().trim().parse::<i64>().unwrap_or(*min);
+            self.selected = false;
             *input = Input::from(number.saturating_add(by).clamp(*min, *max).to_string());
         }
     }

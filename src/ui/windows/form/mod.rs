@@ -33,11 +33,14 @@ const REMOVE: Action = Action::Window("form_remove");
 const UP: Action = Action::Window("form_up");
 const DOWN: Action = Action::Window("form_down");
 
+/// What the key is called that shows the fields rarely needed.
+const MORE_FIELDS: &str = "more fields";
+
 const ACTIONS: &[Row] = &[
     (NEXT, "form_next", "next", "Go to the next field.", SCOPE, 2),
     (PREVIOUS, "form_previous", "previous", "Go to the field before.", SCOPE, 0),
     (SUBMIT, "form_submit", "submit", "Queue it.", SCOPE, 1),
-    (ADVANCED, "form_advanced", "more fields", "Show or hide the fields rarely needed.", SCOPE, 7),
+    (ADVANCED, "form_advanced", MORE_FIELDS, "Show or hide the fields rarely needed.", SCOPE, 7),
     (REVEAL, "form_reveal", "look", "Show or mask what is typed into a secret field.", SCOPE, 8),
     (ADD, "form_add", "add", "Add an item to the list.", SCOPE, 3),
     (REMOVE, "form_remove", "remove", "Take the item out of its list.", SCOPE, 4),
@@ -159,6 +162,11 @@ impl Window for Form {
             }
             _ => true,
         });
+        if self.advanced
+            && let Some(((_, title), _)) = keys.iter_mut().find(|(key, _)| key.1 == MORE_FIELDS)
+        {
+            *title = "fewer fields".to_owned();
+        }
         keys.push((hint("esc", "cancel"), hints::ALWAYS));
         hints::narrowed(keys, model.size.0)
     }

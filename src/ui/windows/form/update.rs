@@ -224,10 +224,11 @@ pub fn key(form: &mut Form, event: KeyEvent, model: &Model, cmds: &mut Vec<Cmd>)
             if input.cursor() == input.value().chars().count() && !entry.paths.is_empty() =>
         {
             *input = completed(input.value(), &entry.paths).into();
+            entry.selected = false;
             true
         }
         (Widget::Lines { lines, at }, code) => lines_key(lines, at, code, event),
-        (Widget::Line(input) | Widget::Secret { input, .. }, _) => edit(input, event),
+        (Widget::Line(_) | Widget::Secret { .. }, _) => entry.edit(event),
         _ => false,
     };
     if took {
@@ -277,7 +278,7 @@ fn picking(form: &mut Form) -> Option<&mut Pick> {
 pub fn pick(form: &mut Form, action: &Action, model: &Model, cmds: &mut Vec<Cmd>) {
     let Some(pick) = picking(form) else { return };
     match *action {
-        TAKE => pick.take(),
+        TAKE => return take(form, model, cmds),
         CLOSE | CLEAR => pick.close(),
         _ => match search::moved(pick.at, action, pick.matches.len()) {
             Some(at) => pick.at = at,
@@ -287,19 +288,31 @@ pub fn pick(form: &mut Form, action: &Action, model: &Model, cmds: &mut Vec<Cmd>
     changed(form, model, cmds);
 }
 
+/// Takes what is selected for the field with the keys; says so where what is typed matches nothing.
+fn take(form: &mut Form, model: &Model, cmds: &mut Vec<Cmd>) {
+    let Some(pick) = picking(form) else { return };
+    match pick.take() {
+        Ok(()) => changed(form, model, cmds),
+        Err(why) => {
+            if let Some(entry) = form.current() {
+                entry.error = Some(why);
+            }
+        }
+    }
+}
+
 /// Searches the choices of a field for what is typed. The key that leads to the next field takes
 /// what is selected.
 pub fn search_key(form: &mut Form, event: KeyEvent, model: &Model, cmds: &mut Vec<Cmd>) {
-    let Some(pick) = picking(form) else { return };
     if event.code == KeyCode::Tab {
-        pick.take();
-    } else {
-        if let Some(search) = &mut pick.search {
-            edit(search, event);
-        }
-        pick.at = 0;
-        pick.find();
+        return take(form, model, cmds);
     }
+    let Some(pick) = picking(form) else { return };
+    if !pick.search.as_mut().is_some_and(|search| edit(search, event)) {
+        return;
+    }
+    pick.at = 0;
+    pick.find();
     changed(form, model, cmds);
 }
 
@@ -342,7 +355,7 @@ fn lines_key(
 pub fn paste(form: &mut Form, text: &str, model: &Model, cmds: &mut Vec<Cmd>) {
     let Some(entry) = form.current() else { return };
     match &mut entry.widget {
-        Widget::Line(input) | Widget::Secret { input, .. } => paste_line(input, text),
+        Widget::Line(_) | Widget::Secret { .. } => entry.paste(text),
         Widget::Lines { lines, at } => {
             for (number, line) in text.lines().enumerate() {
                 if number > 0 {

@@ -2,9 +2,10 @@
 
 use ratatui::layout::Rect;
 
-use crate::domain::FieldType;
-use crate::ui::model::Model;
+use crate::domain::{Effect, FieldType, ResourceKind};
+use crate::ui::input::action::Action;
 use crate::ui::model::layout::full;
+use crate::ui::model::{Model, Tab};
 use crate::ui::style::canvas::{Canvas, Line};
 use crate::ui::style::text;
 use crate::ui::style::theme::Role;
@@ -19,7 +20,7 @@ pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
     let width = inside.width.saturating_sub(2);
     let label = label_width(form);
 
-    let below = preview(form, width);
+    let mut below = preview(form, width);
     let least = u16::try_from(form.rows().count()).unwrap_or(u16::MAX).min(inside.height);
     let room = inside.height.saturating_sub(least + 2);
     let below_height = u16::try_from(below.len()).unwrap_or(u16::MAX).min(room);
@@ -29,16 +30,24 @@ pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
         width,
         height: inside.height.saturating_sub(below_height + u16::from(below_height > 0)),
     };
-    let picker = draw_fields(form, canvas, fields, label);
+    let picker = draw_fields(model, form, canvas, fields, label);
     if below_height > 0 {
         let y = inside.bottom() - below_height;
         canvas.horizontal(x, y - 1, width, Role::Border);
+        let room = usize::from(below_height);
+        let hidden = below.len().saturating_sub(room);
+        if hidden > 0 {
+            below.truncate(room - 1);
+            let more = format!("{} {} more lines", canvas.glyphs().more, hidden + 1);
+            below.push(Line::new(more, Role::Quiet));
+        }
         for (line, y) in below.iter().zip(y..inside.bottom()) {
             canvas.line(x, y, width, line);
         }
     }
     if let Some((pick, room)) = picker {
-        draw_picker(pick, canvas, room);
+        let wrong = form.entries.get(form.at).and_then(|entry| entry.error.as_deref());
+        draw_picker(pick, wrong, canvas, room);
     }
     if form.sending {
         canvas.text(area.x + 2, area.bottom() - 1, 12, " queueing ", Role::Waiting);
@@ -77,8 +86,11 @@ fn place(model: &Model, form: &Form) -> Rect {
     let refusal = refusal_lines(form, inner).len();
     // Notes of up to three lines come and go as the keys move from field to field.
     let wanted = fields + notes.max(3) + refusal + preview(form, inner).len().max(3) + 3;
-    let height = u16::try_from(wanted.max(LEAST)).unwrap_or(u16::MAX).min(whole.height);
-    let above = (whole.height - height).min(whole.height / 8);
+    // The tabs stay in sight, where there is room for that.
+    let tabs = u16::from(whole.height > 16);
+    let most = whole.height - tabs;
+    let height = u16::try_from(wanted.max(LEAST)).unwrap_or(u16::MAX).min(most);
+    let above = tabs + (most - height).min(most / 8);
     let x = whole.x + (whole.width - width) / 2;
     Rect { x, y: whole.y + above, width, height }
 }
@@ -134,6 +146,7 @@ fn label_width(form: &Form) -> u16 {
 /// Draws the fields. Returns the list to choose from that is open, and the room it has: it goes
 /// over what stands below.
 fn draw_fields<'a>(
+    model: &Model,
     form: &'a Form,
     canvas: &mut Canvas<'_>,
     area: Rect,
@@ -157,11 +170,12 @@ fn draw_fields<'a>(
         }
         from = at;
     }
-    let mut picker = None;
+    let (mut picker, mut drawn) = (None, 0);
     for &place in &places[from.min(places.len())..] {
         if y >= area.bottom() {
             break;
         }
+        drawn += 1;
         let entry = &form.entries[place];
         let active = place == form.at;
         let (indent, name) = form.label(place);
@@ -177,6 +191,7 @@ fn draw_fields<'a>(
         let at = Rect { x, y, width, height: 1 };
         let lines = match entry.widget {
             Widget::Items => draw_items(form, entry, active, canvas, at),
+            Widget::Pick(ref pick) => draw_pick(model, entry, pick, active, canvas, at),
             _ => draw_value(entry, active, canvas, at, area.bottom()),
         };
         if active
@@ -196,6 +211,8 @@ fn draw_fields<'a>(
             }
         }
     }
+    let whole = place(model, form);
+    canvas.shown(whole, from, drawn, places.len());
     picker
 }
 
@@ -214,6 +231,10 @@ fn draw_value(entry: &Entry, active: bool, canvas: &mut Canvas<'_>, at: Rect, bo
             let width = if short { at.width.min(12) } else { at.width.min(60) };
             if active {
                 canvas.input(at.x, at.y, width, input, false);
+                if entry.selected {
+                    let typed = text::columns(input.value()).min(width.saturating_sub(1));
+                    canvas.restyle(Rect { width: typed, ..at }, Role::Selected);
+                }
                 if let Some(path) = entry.paths.first() {
                     let typed = u16::try_from(text::width(input.value())).unwrap_or(0);
                     let rest = path.strip_prefix(input.value()).unwrap_or_default();
@@ -250,7 +271,6 @@ fn draw_value(entry: &Entry, active: bool, canvas: &mut Canvas<'_>, at: Rect, bo
             let shown = if *flag { "[x] yes" } else { "[ ] no" };
             canvas.text(at.x, at.y, at.width, shown, if active { Role::Input } else { Role::Text });
         }
-        Widget::Pick(pick) => draw_pick(entry, pick, active, canvas, at),
         Widget::Lines { lines, at: here } => {
             let room = bottom.saturating_sub(at.y);
             for ((number, line), y) in lines.iter().enumerate().zip(at.y..at.y + room) {
@@ -263,7 +283,7 @@ fn draw_value(entry: &Entry, active: bool, canvas: &mut Canvas<'_>, at: Rect, bo
             return u16::try_from(lines.len()).unwrap_or(room).min(room);
         }
         Widget::Nested => return 0,
-        Widget::Group | Widget::Items => {}
+        Widget::Pick(_) | Widget::Group | Widget::Items => {}
     }
     1
 }
@@ -280,35 +300,53 @@ fn draw_items(form: &Form, entry: &Entry, active: bool, canvas: &mut Canvas<'_>,
     1
 }
 
-fn draw_pick(entry: &Entry, pick: &Pick, active: bool, canvas: &mut Canvas<'_>, at: Rect) {
+/// Draws what is chosen, in its own line. Returns how many lines it took.
+fn draw_pick(
+    model: &Model,
+    entry: &Entry,
+    pick: &Pick,
+    active: bool,
+    canvas: &mut Canvas<'_>,
+    at: Rect,
+) -> u16 {
     if let Some(search) = pick.search.as_ref().filter(|_| active) {
         canvas.input(at.x, at.y, at.width.min(40), search, false);
-        return;
+        return 1;
     }
     let Some(chosen) = &pick.chosen else {
         let told = match (&pick.live, pick.options.is_empty()) {
-            (Some((of, states)), true) if states.is_empty() => {
-                format!("there is no {} to choose", of.spec().one)
-            }
-            (Some((of, states)), true) => {
-                format!("there is no {} that is {}", of.spec().one, states.join(" or "))
-            }
+            (Some((of, _)), true) => nothing_to_choose(model, *of),
             _ if entry.field.required => "enter opens the list; or type".to_owned(),
             _ => "none; space opens the list".to_owned(),
         };
         let role = if active { Role::Input } else { Role::Quiet };
         canvas.text(at.x, at.y, at.width, &told, role);
-        return;
+        return 1;
     };
     let shown = if active { format!("‹ {} ›", chosen.label) } else { chosen.label.clone() };
     let role = if active { Role::Input } else { Role::Text };
     let end = canvas.text(at.x, at.y, at.width, &shown, role);
     let room = at.right().saturating_sub(end + 2);
     canvas.text(end + 2, at.y, room, &chosen.note, Role::Quiet);
+    1
+}
+
+/// That there is nothing to choose, and which keys make something.
+fn nothing_to_choose(model: &Model, of: ResourceKind) -> String {
+    let one = &of.spec().one;
+    let makes = model.catalogue.iter().find_map(|spec| {
+        let is_it = spec.resource == Some(of) && spec.effect == Effect::Creates;
+        is_it.then(|| model.keymap.key(&Action::Do(spec.kind.to_string())))?
+    });
+    let tab = model.keymap.key(&Action::Tab(Tab::Resources(of)));
+    match tab.zip(makes) {
+        Some((tab, key)) => format!("no {one} to choose: esc {tab} {key} makes one"),
+        None => format!("no {one} to choose"),
+    }
 }
 
 /// Draws what matches below the field being searched in.
-fn draw_picker(pick: &Pick, canvas: &mut Canvas<'_>, room: Rect) {
+fn draw_picker(pick: &Pick, wrong: Option<&str>, canvas: &mut Canvas<'_>, room: Rect) {
     let number = u16::try_from(pick.matches.len().max(1)).unwrap_or(u16::MAX);
     let area = Rect { height: (number + 2).min(room.height).min(12), ..room };
     if area.height < 3 {
@@ -323,6 +361,7 @@ fn draw_picker(pick: &Pick, canvas: &mut Canvas<'_>, room: Rect) {
         height: area.height - 2,
     };
     let from = (pick.at + 1).saturating_sub(usize::from(inside.height));
+    canvas.shown(area, from, inside.height.into(), pick.matches.len());
     for ((number, option), y) in
         pick.matches.iter().enumerate().skip(from).zip(inside.y..inside.bottom())
     {
@@ -335,7 +374,8 @@ fn draw_picker(pick: &Pick, canvas: &mut Canvas<'_>, room: Rect) {
         }
     }
     if pick.matches.is_empty() {
-        canvas.text(inside.x + 1, inside.y, inside.width, "nothing matches", Role::Quiet);
+        let (told, role) = wrong.map_or(("nothing matches", Role::Quiet), |why| (why, Role::Bad));
+        canvas.text(inside.x + 1, inside.y, inside.width.saturating_sub(1), told, role);
     }
 }
 
@@ -343,12 +383,9 @@ fn draw_picker(pick: &Pick, canvas: &mut Canvas<'_>, room: Rect) {
 fn preview(form: &Form, width: u16) -> Vec<Line> {
     let room = usize::from(width).max(8);
     let mut lines = Vec::new();
-    let Some(preview) = &form.preview else {
-        return text::wrap(&form.spec.doc, room)
-            .into_iter()
-            .map(|l| Line::new(l, Role::Quiet))
-            .collect();
-    };
+    // What is refused does none of what it would do.
+    let allowed = form.preview.as_ref().filter(|preview| preview.refusal.is_none());
+    let preview = allowed.cloned().unwrap_or_default();
     for effect in &preview.effects {
         lines.extend(text::wrap(effect, room).into_iter().map(|l| Line::new(l, Role::Text)));
     }

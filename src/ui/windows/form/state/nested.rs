@@ -273,7 +273,11 @@ impl Form {
     #[must_use]
     pub fn label(&self, place: usize) -> (usize, String) {
         let entry = &self.entries[place];
-        let name = entry.path.rsplit('.').next().unwrap_or_default().replace('_', " ");
+        // People count items from 1.
+        let counted = |name: &str| Some((name.parse::<usize>().ok()? + 1).to_string());
+        let name = entry.path.rsplit('.').next().unwrap_or_default();
+        let name =
+            counted(name).filter(|_| self.is_item(entry)).unwrap_or_else(|| name.replace('_', " "));
         let depth = entry.path.matches('.').count();
         let holder = place.checked_sub(1).map(|before| &self.entries[before]);
         let number = holder.filter(|holder| {
@@ -281,7 +285,7 @@ impl Form {
                 && holder.path == parent(&entry.path)
                 && self.is_item(holder)
         });
-        match number.and_then(|holder| holder.path.rsplit('.').next()) {
+        match number.and_then(|holder| counted(holder.path.rsplit('.').next()?)) {
             Some(number) => (2 * depth - 2, format!("{number:<2}{name}")),
             None => (2 * depth, name),
         }

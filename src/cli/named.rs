@@ -1,0 +1,73 @@
+//! Names of resources: what a person means by one, and what numbers in rows are called.
+
+use super::table::Names;
+use super::{CliError, Session};
+use crate::domain::{
+    BackendError, BackendExt, Filter, FilterTest, List, Resource, ResourceId, ResourceKind, Rows,
+    Subject,
+};
+
+/// How many are listed at once; the most there may be.
+const MOST_LISTED: u32 = 10_000;
+
+/// The resource that a text names: `vm/3`, `vm/web-1`, or a name that only one has.
+///
+/// # Errors
+/// When none or several are called so.
+pub(super) async fn resource(text: &str, session: &Session<'_>) -> Result<ResourceId, CliError> {
+    let (kinds, name) = match text.split_once('/') {
+        Some((kind, name)) => {
+            let kind: ResourceKind = kind.parse().map_err(CliError::Usage)?;
+            if let Ok(id) = name.parse() {
+                return Ok(ResourceId::new(kind, id));
+            }
+            (vec![kind], name)
+        }
+        None => (session.backend.catalogue().resources().to_vec(), text),
+    };
+    let is_it = FilterTest::Is { column: "name".to_owned(), text: name.to_owned() };
+    let mut found = Vec::new();
+    for kind in kinds {
+        let filter = Filter::default().and(false, is_it.clone());
+        found.extend(ids(kind, filter, session).await?.into_keys());
+    }
+    match found.as_slice() {
+        [only] => Ok(*only),
+        [] => Err(BackendError::not_found(format_args!("what is called '{text}'")).into()),
+        several => {
+            let several: Vec<String> = several.iter().map(ToString::to_string).collect();
+            let several = several.join(", ");
+            let why = format!("several are called '{text}': {several}; write one of these");
+            Err(CliError::Usage(why))
+        }
+    }
+}
+
+/// What the resources are called that rows refer to by number.
+///
+/// # Errors
+/// When the backend does not answer.
+pub(super) async fn referred(
+    rows: &Rows,
+    of: Subject,
+    session: &Session<'_>,
+) -> Result<Names, CliError> {
+    let mut names = Names::new();
+    let Rows::Resources(rows) = rows else { return Ok(names) };
+    for column in of.columns().iter().filter(|column| column.listed) {
+        let referred = |row: &Resource| column.referred(&row.field(&column.name)?);
+        if let Some(id) = rows.iter().find_map(referred) {
+            names.extend(ids(id.kind, Filter::default(), session).await?);
+        }
+    }
+    Ok(names)
+}
+
+/// The resources of a kind that a filter lets through, and their names.
+async fn ids(kind: ResourceKind, filter: Filter, session: &Session<'_>) -> Result<Names, CliError> {
+    let of = Subject::Resources(kind);
+    let list = List { of, filter, sort: None, offset: 0, limit: MOST_LISTED, around: None };
+    let page = session.backend.ask(list).await?;
+    let Rows::Resources(rows) = page.rows else { return Ok(Names::new()) };
+    Ok(rows.iter().map(|row| (row.id(), row.name().to_owned())).collect())
+}

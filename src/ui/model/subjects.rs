@@ -1,0 +1,84 @@
+//! What a kind of operation would be done to, and for which of it it is sure to be refused. Nothing
+//! is asked here: what is said stands on what is shown.
+
+use super::{Focus, Model};
+use crate::domain::{FieldType, Operation, OperationSpec, Refusal, ResourceId, State};
+
+/// What a kind of operation would be done to.
+#[derive(Debug, Clone, Default)]
+pub struct Subjects {
+    /// Those it can be done to as far as is known here, by number and name, in the order of the
+    /// list.
+    pub fitting: Vec<(u64, String)>,
+    /// Why it is sure to be refused for the others, in the same order.
+    pub refused: Vec<Refusal>,
+}
+
+impl Subjects {
+    /// Returns the marked rows, or the selected one, and in its own window only that one; nothing
+    /// where the list is of something else.
+    #[must_use]
+    pub fn of(model: &Model, spec: &OperationSpec) -> Self {
+        let mut subjects = Self::default();
+        let of = spec.subject.as_ref().and_then(|name| match spec.field(name)?.of {
+            FieldType::Resource { of, .. } => Some(of),
+            _ => None,
+        });
+        let Some(of) = of.filter(|of| model.tab.resource() == Some(*of)) else { return subjects };
+        if model.focus == Focus::Flight {
+            return subjects;
+        }
+        let pane = model.pane();
+        let rows = if model.means_marks() {
+            pane.marked()
+        } else {
+            pane.current().map(|row| (row.id(), row.mark())).into_iter().collect()
+        };
+        for (id, mark) in rows {
+            let subject = ResourceId::new(of, id);
+            match obstacle(model, spec, subject, &mark.name, &mark.state) {
+                Some(refusal) => subjects.refused.push(refusal),
+                None => subjects.fitting.push((id, mark.name)),
+            }
+        }
+        subjects
+    }
+
+    /// Returns why it is refused for each of those it is refused for, as far as anybody reads on.
+    #[must_use]
+    pub fn why(&self) -> String {
+        const MOST: usize = 2;
+        let mut why: Vec<_> = self.refused.iter().take(MOST).map(|it| it.message.clone()).collect();
+        if self.refused.len() > MOST {
+            why.push(format!("and {} more", self.refused.len() - MOST));
+        }
+        why.join(" · ")
+    }
+}
+
+/// Why a kind is sure to be refused for a subject that is in this state now. What is pending on it
+/// counts as done, as it does where requests come in.
+fn obstacle(
+    model: &Model,
+    spec: &OperationSpec,
+    subject: ResourceId,
+    name: &str,
+    state: &str,
+) -> Option<Refusal> {
+    // What is not at hand may leave it in any state.
+    if model.flight.is_partial() {
+        return None;
+    }
+    let is_pending = |it: &&Operation| matches!(it.state, State::Run | State::Pending);
+    let pending: Vec<&Operation> = model.flight.of(subject).filter(is_pending).collect();
+    if pending.iter().any(|it| it.cancelling) {
+        return None;
+    }
+    if let Some(like) = pending.iter().find(|it| spec.reject_duplicates && it.kind == spec.kind) {
+        return Some(Refusal::pending(spec, subject, like.uid));
+    }
+    let leaves = |it: &&Operation| model.catalogue.get(&it.kind)?.state_after.clone();
+    let last = pending.iter().filter_map(|it| Some((it.uid, leaves(it)?))).max();
+    let will_be = last.as_ref().map_or(state, |(_, left)| left);
+    Refusal::unfit(spec, subject, name, will_be, will_be == state)
+}

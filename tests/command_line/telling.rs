@@ -1,0 +1,197 @@
+//! `hostler list`, `show` and `watch`: what is understood by a word, and how things are told to
+//! people.
+
+use std::process::ExitCode;
+
+use hostler::cli::{self, Session};
+use hostler::domain::*;
+use serde_json::json;
+
+use super::fake::{self, Asked, Fake};
+use super::{Typist, detail, run};
+
+#[tokio::test]
+async fn what_is_unambiguous_is_understood() {
+    let fake = Fake::new();
+    let page = |rows: Vec<Resource>| {
+        Ok(Answer::Page(Page { total: 1, offset: 0, rows: Rows::Resources(rows) }))
+    };
+    for (line, of) in [
+        ("list vm", Subject::Resources(Vm::KIND)),
+        ("list disk", Subject::Resources(Disk::KIND)),
+        ("list operation", Subject::Operations),
+    ] {
+        fake.will_answer(page(vec![]));
+        run(&fake, line).await.with(0);
+        let Some(Asked::Query(Query::List(list))) = fake.asked().pop() else { panic!("{line}") };
+        assert_eq!(list.of, of);
+    }
+    fake.will_answer(Ok(Answer::Lanes(Vec::new())));
+    run(&fake, "list lane").await.with(0);
+
+    // A number alone is an operation's.
+    fake.will_answer(detail(fake::operation(18, State::Done)));
+    run(&fake, "show 18").await.with(0);
+    assert_eq!(fake.asked().last(), Some(&Asked::Query(Query::Operation { uid: Uid(18) })));
+
+    // A name alone is looked for among all kinds.
+    let kinds = fake.catalogue().resources().len();
+    let among_all = |found: &[(usize, Resource)]| {
+        for place in 0..kinds {
+            let here = found.iter().filter(|(at, _)| *at == place);
+            fake.will_answer(page(here.map(|(_, it)| it.clone()).collect()));
+        }
+    };
+    among_all(&[(0, fake::vm(3, "web-3"))]);
+    fake.will_answer(Ok(Answer::Resource(Box::new(fake::vm(3, "web-3")))));
+    let ended = run(&fake, "show web-3").await;
+    assert!(ended.with(0).out.starts_with("vm/3 web-3\n"), "{}", ended.out);
+    fake.will_answer(page(vec![fake::vm(3, "web-3")]));
+    fake.will_answer(Ok(Answer::Resource(Box::new(fake::vm(3, "web-3")))));
+    run(&fake, "show vm/web-3").await.with(0);
+    among_all(&[]);
+    let ended = run(&fake, "show web-4").await;
+    assert!(ended.with(1).err.contains("what is called 'web-4' does not exist"), "{}", ended.err);
+    among_all(&[(0, fake::vm(3, "web")), (1, fake::vm(4, "web"))]);
+    let ended = run(&fake, "show web").await;
+    assert!(ended.with(2).err.contains("several are called 'web': vm/3, vm/4"), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn people_get_names_sizes_and_times_and_count_attempts_from_one() {
+    let fake = Fake::new();
+    let page = |rows: Vec<Resource>| {
+        Ok(Answer::Page(Page { total: 1, offset: 0, rows: Rows::Resources(rows) }))
+    };
+    let disk: Resource = serde_json::from_value(json!({
+        "resource": "disk", "id": 7, "name": "data", "state": "attached", "size_mb": 2048,
+        "fstype": "ext4", "format": "qcow2", "path": "/d", "vm": 3,
+        "created": "2026-01-02T03:04:05Z"
+    }))
+    .unwrap();
+    fake.will_answer(page(vec![disk.clone()]));
+    fake.will_answer(page(vec![fake::vm(3, "web-3")]));
+    let ended = run(&fake, "list disks").await;
+    let line = ended.with(0).out.lines().nth(1).unwrap();
+    assert!(line.contains("2.0 GiB") && line.ends_with("web-3"), "{line}");
+    fake.will_answer(Ok(Answer::Resource(Box::new(disk))));
+    let ended = run(&fake, "show disk/7").await;
+    assert!(ended.with(0).out.contains("size_mb          2.0 GiB\n"), "{}", ended.out);
+    assert!(!ended.out.contains("03:04:05Z") && ended.out.contains("2026-01-0"), "{}", ended.out);
+
+    let mut failed = fake::operation(9, State::Error);
+    failed.attempt = 1;
+    let at = failed.created;
+    let step = Step {
+        attempt: 1,
+        number: 1,
+        name: "look".to_owned(),
+        state: StepState::Failed,
+        started: at,
+        finished: None,
+        error: None,
+        commands: Vec::new(),
+    };
+    fake.will_answer(Ok(Answer::Operation(Box::new(OperationDetail {
+        operation: failed,
+        steps: vec![step],
+        children: Vec::new(),
+    }))));
+    let ended = run(&fake, "show 9").await;
+    assert!(ended.with(0).out.contains("attempt          2\n"), "{}", ended.out);
+    assert!(ended.out.contains("step 1 of attempt 2: look failed"), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn watching_tells_people_what_is_new() {
+    let fake = Fake::new();
+    let parsed = cli::parse(&fake.catalogue(), ["hostler", "watch"]).unwrap();
+    let mut out = Head { lines: 3, seen: Vec::new() };
+    let mut err = Vec::new();
+    let session = Session {
+        backend: fake.clone(),
+        actor: String::new(),
+        out: &mut out,
+        err: &mut err,
+        keyboard: &mut Typist::default(),
+        columns: None,
+        bar: false,
+        read_only: true,
+    };
+    let story = async {
+        // Before the beginning nothing was missed.
+        while fake.tell(1, Fact::Missed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let operation = |state| Fact::Operation(fake::operation(9, state).into());
+        let mut seq = 1;
+        let mut tell = |fact| {
+            seq += 1;
+            fake.tell(seq, fact);
+        };
+        tell(operation(State::Run));
+        tell(operation(State::Run));
+        tell(Fact::Missed);
+        tell(operation(State::Done));
+        tell(operation(State::Pending));
+    };
+    tokio::join!(cli::run(parsed.command.unwrap(), session), story);
+    let text = String::from_utf8(out.seen).unwrap();
+    let told: Vec<&str> = text.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    assert!(told[0].contains("RUN") && told[1].contains("missed"), "{text}");
+    assert!(told[2].contains("DONE"), "{text}");
+}
+
+#[tokio::test]
+async fn watching_prints_one_line_for_each_event() {
+    let fake = Fake::new();
+    let parsed = cli::parse(&fake.catalogue(), ["hostler", "watch", "--json"]).unwrap();
+    // The reader goes away after three lines, which ends the watch.
+    let mut out = Head { lines: 3, seen: Vec::new() };
+    let mut err = Vec::new();
+    let session = Session {
+        backend: fake.clone(),
+        actor: String::new(),
+        out: &mut out,
+        err: &mut err,
+        keyboard: &mut Typist::default(),
+        columns: None,
+        bar: false,
+        read_only: true,
+    };
+    let story = async {
+        let notice = || Fact::Notice { message: "two\nlines".into() };
+        while fake.tell(1, notice()) == 0 {
+            tokio::task::yield_now().await;
+        }
+        for seq in 2..=4 {
+            fake.tell(seq, notice());
+        }
+    };
+    let (status, ()) = tokio::join!(cli::run(parsed.command.unwrap(), session), story);
+    assert_eq!(status, ExitCode::SUCCESS);
+    let text = String::from_utf8(out.seen).unwrap();
+    let seqs: Vec<u64> =
+        text.lines().map(|line| serde_json::from_str::<Event>(line).unwrap().seq).collect();
+    assert_eq!(seqs, [1, 2, 3]);
+}
+
+/// A reader that goes away after some lines.
+struct Head {
+    lines: usize,
+    seen: Vec<u8>,
+}
+
+impl std::io::Write for Head {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.seen.iter().filter(|&&byte| byte == b'\n').count() == self.lines {
+            return Err(std::io::ErrorKind::BrokenPipe.into());
+        }
+        self.seen.extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,53 @@
+//! `hostler stop`: which backend it ends, which it leaves alone, and what it says.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use super::hostler::Sandbox;
+use super::one_line_error;
+
+#[test]
+fn a_backend_by_itself_is_ended_and_what_waits_goes_on_at_the_next_start() {
+    let mut place = Sandbox::new();
+    let said = one_line_error(&place.run(&["stop"]), 1);
+    assert!(said.contains("nobody has used the state directory"), "{said}");
+    place.serve(&[]);
+    place.ok(&["lane", "pause", "disk"]);
+    place.ok(&["run", "disk_create", "name=later", "size_mb=1", "fstype=none"]);
+    let said = place.ok(&["stop"]);
+    assert!(said.contains("has ended; to go on at the next start: 1 operation"), "{said}");
+    assert!(place.wait_for_death().success(), "{}", place.log());
+    assert!(!place.is_served());
+    let said = place.ok(&["stop"]);
+    assert!(said.starts_with("no backend runs on "), "{said}");
+    place.serve(&[]);
+    assert_eq!(place.operation(1)["state"], "PENDING");
+    let said = one_line_error(&place.run(&["--read-only", "stop"]), 1);
+    assert!(said.contains("read-only") && place.is_served(), "{said}");
+}
+
+#[test]
+fn one_that_others_are_attached_to_is_left_alone() {
+    let mut place = Sandbox::new();
+    place.serve(&[]);
+    let mut watch = place.command().args(["watch", "--json"]).stdout(Stdio::piped()).spawn();
+    let watch = watch.as_mut().expect("hostler watch");
+    // It is attached once it says anything.
+    let mut heard = BufReader::new(watch.stdout.take().expect("its events"));
+    heard.read_line(&mut String::new()).expect("an event");
+    let said = one_line_error(&place.run(&["stop"]), 1);
+    assert!(said.contains("another hostler is attached to the backend"), "{said}");
+    assert!(place.is_served());
+    watch.kill().expect("killed");
+    watch.wait().expect("gone");
+    place.wait("nobody is attached", || place.run(&["stop"]).status.success());
+    assert!(place.wait_for_death().success(), "{}", place.log());
+
+    // One that lives in a command goes with that.
+    let mut first = place.command().arg("watch").stdout(Stdio::null()).spawn().expect("a command");
+    place.wait("the command serves", || place.is_served());
+    let said = one_line_error(&place.run(&["stop"]), 1);
+    assert!(said.contains("has the backend in its own process"), "{said}");
+    first.kill().expect("killed");
+    first.wait().expect("gone");
+}
