@@ -391,11 +391,8 @@ impl Queue {
             lane.waiting -= 1;
         }
         for place in gone.places() {
-            for (ticket, uid) in self.lines.leave(place) {
-                // Who had a place that is kept may be gone, or in line anew.
-                if self.queued.get(&uid).is_some_and(|queued| queued.ticket == ticket) {
-                    self.unblock(uid);
-                }
+            for uid in self.lines.leave(place) {
+                self.unblock(uid);
             }
         }
         if let Some(family) = self.families.get_mut(&gone.parent) {

@@ -78,7 +78,11 @@ impl Lines {
 
     /// Takes an operation out, but keeps its place while others stand within it. Gives those whose
     /// turn it is now and was not before.
-    pub(super) fn leave(&mut self, place: LinePlace) -> Vec<(Ticket, Uid)> {
+    pub(super) fn leave(&mut self, place: LinePlace) -> Vec<Uid> {
+        self.left(place).into_iter().map(|(_, uid)| uid).collect()
+    }
+
+    fn left(&mut self, place: LinePlace) -> Vec<(LinePlace, Uid)> {
         let LinePlace { resource, within, ticket } = place;
         let Some(line) = self.lines.get_mut(&(resource, within)) else { return Vec::new() };
         if line.held.contains(&ticket) {
@@ -95,7 +99,7 @@ impl Lines {
             {
                 line.held.remove(&within);
                 if line.is_deserted(within) {
-                    turns = self.leave(outside);
+                    turns = self.left(outside);
                 }
             }
         } else if self.outside(place).is_none_or(|outside| self.is_turn_of(outside)) {
@@ -106,9 +110,13 @@ impl Lines {
         turns
     }
 
-    /// Whose turn it is with a place whose turn it is.
-    fn turn_at(&self, place: LinePlace, uid: Uid, turns: &mut Vec<(Ticket, Uid)>) {
-        turns.push((place.ticket, uid));
+    /// Whose turn it is with a place whose turn it is. Who has deserted it is gone, or stands in
+    /// line anew.
+    fn turn_at(&self, place: LinePlace, uid: Uid, turns: &mut Vec<(LinePlace, Uid)>) {
+        let line = self.line(place.resource, place.within);
+        if !line.is_some_and(|line| line.is_deserted(place.ticket)) {
+            turns.push((place, uid));
+        }
         let Some(line) = self.line(place.resource, place.ticket).filter(|_| self.is_held(place))
         else {
             return;
@@ -178,13 +186,10 @@ impl Lines {
         for (ticket, uid) in line.into_iter().flat_map(Line::turn) {
             self.turn_at(LinePlace { resource, within: EVERYBODY, ticket }, uid, &mut turns);
         }
-        let alone = |ticket| {
-            let lines = std::iter::once(EVERYBODY).chain(turns.iter().map(|(ticket, _)| *ticket));
-            let mut lines = lines.filter_map(|within| self.line(resource, within));
-            lines.any(|line| line.is_alone(ticket))
+        let is_alone = |place: LinePlace| {
+            self.line(resource, place.within).is_some_and(|line| line.is_alone(place.ticket))
         };
-        let there = turns.iter().map(|(ticket, uid)| (*uid, alone(*ticket)));
-        there.collect()
+        turns.into_iter().map(|(place, uid)| (uid, is_alone(place))).collect()
     }
 
     /// The first operation of a kind that is about the resource, of those in a line.
