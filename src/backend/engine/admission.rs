@@ -20,7 +20,7 @@ use crate::domain::{
 };
 
 pub use outside::from_outside;
-pub use sealing::{HASHED, has_open_secret, is_sealed, opens, seal};
+pub use sealing::{HASHED, blank, has_open_secret, is_sealed, opens, seal};
 
 /// The number put in the place of a resource that is not there; none has it.
 const NO_RESOURCE: u64 = 0;

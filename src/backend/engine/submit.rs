@@ -255,10 +255,11 @@ impl Engine {
         }
         let kind = self.kinds.requested(&submit.kind)?;
         let checked = admission::check(kind.spec(), submit.params, self.catalogue(), &find);
-        let params = match checked.and_then(|checked| self.passed(&*kind, checked)) {
+        let mut params = match checked.and_then(|checked| self.passed(&*kind, checked)) {
             Ok(params) => params,
             Err(refusal) => return Ok(refused(refusal)),
         };
+        admission::blank(kind.spec(), &mut params, self.catalogue());
         Ok(self.look(|live| {
             let params = kind.fill(params, &self.admission(live).context());
             let mut preview = kind.preview(&params, &self.admission(live).context());

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::journal::{JOIN, SPAWN, Stop};
 use crate::backend::engine::kind::ChildRules;
+use crate::backend::engine::secrets::hide;
 use crate::backend::settings::Settings;
 use crate::domain::{
     self, Choice, Effect, Field, FieldType, Hint, OperationSpec, Outcome, Preview, Refusal,
@@ -179,7 +180,8 @@ fn title(request: &BatchItem, world: &AdmissionContext<'_>) -> String {
     if let Some(about) = about {
         return format!("{} {} '{}'", request.kind, about.id(), about.name());
     }
-    let given = request.params.iter().filter(|(_, value)| !value.is_null());
+    let params = hide(&request.params);
+    let given = params.iter().filter(|(_, value)| !value.is_null());
     let given = given.map(|(name, value)| match value.as_str() {
         Some(text) => format!(" {name}={text}"),
         None => format!(" {name}={value}"),

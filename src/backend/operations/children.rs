@@ -32,8 +32,9 @@ pub(super) async fn run(cx: &Context, requests: Vec<Submit>) -> Result<(String, 
     if whole { Ok((summary, children)) } else { Err(Failure::new(summary).into()) }
 }
 
-/// What became of them, in a sentence, and whether none is left to be done: `7 done, 1 failed: #12
-/// disk/3 'data': …`.
+/// What became of them, in a sentence, and whether all are done: `7 done, 1 failed: #12 disk/3
+/// 'data': …`. What was called off by itself is not: whoever wants it after all relaunches the
+/// parent, and whoever does not cancels that.
 fn summary(spawned: &[Spawned], children: &[Child]) -> (String, bool) {
     let of = |state| children.iter().filter(move |child| child.state == state);
     let (failed, cancelled) = (of(State::Error).count(), of(State::Cancel).count());
@@ -61,6 +62,9 @@ fn summary(spawned: &[Spawned], children: &[Child]) -> (String, bool) {
     reasons.truncate(REASONS);
     if more > 0 {
         reasons.push(format!("and {more} more"));
+    }
+    if reasons.is_empty() && cancelled > 0 {
+        reasons.push("relaunch this to ask for that again, or cancel it to leave it so".to_owned());
     }
     let whole = reasons.is_empty();
     let separator = if whole { "" } else { ": " };

@@ -61,9 +61,16 @@ impl Kind for TaskRun {
         let uid = cx.spawn(submit).await?;
         cx.step("note").run(|step| note(step, id, due, uid)).await?;
         let child = cx.join(uid).await?;
-        if child.state == State::Error {
-            let why = child.comment.unwrap_or_default();
-            return Err(Failure::new(format!("{uid} failed: {why}")).into());
+        match child.state {
+            State::Error => {
+                let why = child.comment.unwrap_or_default();
+                return Err(Failure::new(format!("{uid} failed: {why}")).into());
+            }
+            State::Cancel => {
+                let why = format!("{uid} was cancelled; relaunch this to ask for it again");
+                return Err(Failure::new(why).into());
+            }
+            _ => {}
         }
         let returned = child.outcome.unwrap_or_default();
         let message = match returned.message.as_str() {

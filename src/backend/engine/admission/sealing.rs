@@ -32,6 +32,18 @@ pub fn seal(
     Ok(())
 }
 
+/// Replaces the secrets among checked parameters by hashes of nothing: for those who only look at
+/// what a request would do, and might show it.
+pub fn blank(spec: &OperationSpec, params: &mut Params, catalogue: &Catalogue) {
+    let secrets = open_secrets(spec, params, catalogue);
+    let paths: Vec<String> = secrets.map(|secret| secret.path).collect();
+    for path in paths {
+        if let Some(secret) = argument_mut(params, &path) {
+            *secret = serde_json::json!({ HASHED: "" });
+        }
+    }
+}
+
 /// Whether any parameter still holds a secret as it was given.
 #[must_use]
 pub fn has_open_secret(spec: &OperationSpec, params: &Params, catalogue: &Catalogue) -> bool {

@@ -154,3 +154,41 @@ async fn cancelling_it_cancels_all_of_it() {
     }
     assert_eq!(harness.everything().await, before);
 }
+
+#[tokio::test]
+async fn a_look_at_what_it_would_do_shows_no_secret() {
+    let mut harness = Harness::open();
+    let os = harness.some_image().await;
+    let vm = json!({ "hostname": "web", "password": "correct horse", "os": os });
+    let vm = asks("vm_create", &vm);
+    let inner = asks("batch", &json!({ "operations": [vm] }));
+    let preview = harness.preview("batch", json!({ "operations": [vm, inner] })).await;
+    assert_eq!(preview.refusal, None);
+    let shown = format!("{preview:?}");
+    assert!(shown.contains("hostname=web") && shown.contains("password=(hidden)"), "{shown}");
+    assert!(!shown.contains("correct horse"), "{shown}");
+}
+
+#[tokio::test]
+async fn one_that_was_called_off_is_not_done_and_is_asked_for_again() {
+    let mut harness = Harness::open();
+    let names = ["one", "two"];
+    let operations: Vec<Json> =
+        names.map(|name| asks("disk_create", &json!({ "name": name, "size_mb": 8 }))).to_vec();
+    harness.fake.calls();
+    harness.fake.trouble(0, Trouble::Hang);
+    let given = json!({ "operations": operations, "at_once": 1 });
+    let uid = harness.submit("batch", given).await.unwrap().uid;
+    harness.fake.hung().await;
+    let first = children(&harness, uid).await.remove(0).uid;
+    harness.control(Control::Cancel { uid: first }).await;
+    let batch = harness.ends(uid).await;
+    let why = batch.comment.unwrap_or_default();
+    assert_eq!(
+        (batch.state, why.starts_with("1 done, 1 cancelled: relaunch")),
+        (State::Error, true)
+    );
+    harness.control(Control::Relaunch { uid, params: Params::new() }).await;
+    harness.reaches(uid, &[State::Done]).await;
+    assert_eq!(harness.disks().await.len(), 2);
+}
