@@ -29,7 +29,6 @@ const CIRCLES: &[&str] = &[
     "domain/resource: kind spec",
     "domain: catalogue operation resource resources",
     "ui: app update view windows",
-    "ui: input model",
 ];
 
 /// Names that several types have, and how many.

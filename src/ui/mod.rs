@@ -10,6 +10,7 @@ pub mod model;
 pub mod msg;
 mod run;
 pub mod style;
+pub mod tab;
 mod terminal;
 pub mod update;
 pub mod view;

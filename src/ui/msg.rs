@@ -9,7 +9,8 @@ use crate::domain::{
     question,
 };
 
-use super::model::{Preferences, Tab};
+use super::model::Preferences;
+use super::tab::Tab;
 
 /// Something that happened. Nothing else changes the model.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! What the backend tells, and what is asked of it in turn.
 
 use hostler::domain::*;
-use hostler::ui::model::Tab;
 use hostler::ui::msg::{Cmd, Fetch, Msg};
+use hostler::ui::tab::Tab;
 use hostler::ui::update::{start, update};
 
 use super::fake_backend::{Fake, now};

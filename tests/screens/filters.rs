@@ -1,9 +1,9 @@
 //! Filters as they are typed: what words find, what the columns are called, what is not understood.
 
 use hostler::domain::*;
-use hostler::ui::model::Tab;
 use hostler::ui::msg::Cmd;
 use hostler::ui::style::theme::Theme;
+use hostler::ui::tab::Tab;
 use hostler::ui::windows::filter::FilterWindow;
 
 use super::fake_backend::Fake;

@@ -1,8 +1,9 @@
 //! The lists: what rows and the lines around them say, and where keys lead in them.
 
 use hostler::domain::*;
-use hostler::ui::model::{Row, Tab};
+use hostler::ui::model::Row;
 use hostler::ui::msg::{Cmd, Msg};
+use hostler::ui::tab::Tab;
 
 use super::fake_backend::Fake;
 use super::stage::Stage;

@@ -5,7 +5,7 @@
 
 use crate::domain::{Catalogue, Hint, OperationSpec, ResourceKind, Switch};
 
-use crate::ui::model::Tab;
+use crate::ui::tab::Tab;
 
 /// Something a key, the palette or the mouse may ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -3,7 +3,8 @@
 
 use ratatui::layout::Rect;
 
-use crate::ui::model::{Focus, Model, Tab, special};
+use crate::ui::model::{Focus, Model, special};
+use crate::ui::tab::Tab;
 
 /// The smallest screen that can be used.
 pub const SMALLEST: (u16, u16) = (40, 10);

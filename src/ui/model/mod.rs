@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ui::input::action::Scope;
 use crate::ui::input::keymap::{Key, Keymap};
+use crate::ui::tab::Tab;
 
 pub mod in_flight;
 pub mod layout;
@@ -20,7 +21,6 @@ pub mod refresh;
 mod requests;
 pub mod special;
 mod subjects;
-mod tab;
 
 use self::in_flight::{Flight, held};
 use self::notification::{Notification, Severity};
@@ -29,7 +29,6 @@ use self::refresh::Refresh;
 pub use pane::{Mark, Pane, Row};
 pub use requests::{Batch, Request};
 pub use subjects::Subjects;
-pub use tab::Tab;
 
 /// Where the keys go when no window is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Zoned;
 
 use super::refresh::Refresh;
-use super::tab::Tab;
 use crate::domain::{Filter, List, Operation, Resource, Rows, Sort};
+use crate::ui::tab::Tab;
 
 /// A row of a list.
 #[derive(Debug, Clone, Copy)]

@@ -2,8 +2,9 @@
 
 use crate::domain::{OperationSpec, Params, Submit, Text};
 use crate::ui::model::notification::Severity;
-use crate::ui::model::{Focus, Model, Row, Subjects, Tab};
+use crate::ui::model::{Focus, Model, Row, Subjects};
 use crate::ui::msg::Cmd;
+use crate::ui::tab::Tab;
 use crate::ui::windows::confirm::Confirm;
 use crate::ui::windows::console::Console;
 use crate::ui::windows::form::open;

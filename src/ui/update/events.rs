@@ -6,8 +6,9 @@ use crate::domain::{
 };
 use crate::ui::model::in_flight::PLOT_POINTS;
 use crate::ui::model::notification::Severity;
-use crate::ui::model::{Front, Model, Tab, special};
+use crate::ui::model::{Front, Model, special};
 use crate::ui::msg::{Cmd, Fetch};
+use crate::ui::tab::Tab;
 
 use super::list::remember;
 

@@ -4,8 +4,9 @@ use crate::domain::{List, Page, Resource, ResourceId, Sort, State, Uid};
 use crate::ui::input::action::Action;
 use crate::ui::model::layout::layout;
 use crate::ui::model::notification::Severity;
-use crate::ui::model::{Focus, Model, Pane, Row, Tab};
+use crate::ui::model::{Focus, Model, Pane, Row};
 use crate::ui::msg::{Cmd, Fetch};
+use crate::ui::tab::Tab;
 
 /// At most this many rows are marked at once.
 const MARKS: u32 = 10_000;

@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 
 use crate::domain::{Control, Operation, Params, State, Uid};
 use crate::ui::model::notification::Severity;
-use crate::ui::model::{Mark, Model, Row, Tab};
+use crate::ui::model::{Mark, Model, Row};
 use crate::ui::msg::Cmd;
+use crate::ui::tab::Tab;
 use crate::ui::windows::confirm::{Challenge, Confirm};
 use crate::ui::windows::form::open;
 use crate::ui::windows::window::{Intent, OpenedWindow};

@@ -4,8 +4,9 @@ use serde_json::Value as Json;
 
 use crate::domain::{Control, OperationSpec, Risk, Submit};
 use crate::ui::model::notification::Severity;
-use crate::ui::model::{Batch, Model, Pane, Request, Row, Tab};
+use crate::ui::model::{Batch, Model, Pane, Request, Row};
 use crate::ui::msg::Cmd;
+use crate::ui::tab::Tab;
 
 /// How dangerous something is, and what is lost.
 #[derive(Debug, Clone)]

@@ -4,9 +4,10 @@
 use jiff::Timestamp;
 
 use crate::domain::{Column, Quantity, Resource, State, StateTone, Value};
-use crate::ui::model::{Model, Row, Tab};
+use crate::ui::model::{Model, Row};
 use crate::ui::style::text;
 use crate::ui::style::theme::{Glyphs, Role};
+use crate::ui::tab::Tab;
 
 /// The columns of a tab, as many as a list of that width has room for.
 #[must_use]

@@ -2,8 +2,9 @@
 
 use crate::domain::State;
 use crate::ui::input::action::{Action, Entry, Scope};
-use crate::ui::model::{Focus, Model, Row, Subjects, Tab};
+use crate::ui::model::{Focus, Model, Row, Subjects};
 use crate::ui::style::text::{self, columns, width};
+use crate::ui::tab::Tab;
 
 /// Returns how many marked rows the keys are meant for, where they are and there is room to say it.
 #[must_use]

@@ -6,10 +6,11 @@ use ratatui::layout::Rect;
 
 use crate::domain::ToolState;
 use crate::ui::model::layout::Layout;
-use crate::ui::model::{Focus, Model, Tab};
+use crate::ui::model::{Focus, Model};
 use crate::ui::style::canvas::{Canvas, Line, spark};
 use crate::ui::style::text::{self, columns, width};
 use crate::ui::style::theme::Role;
+use crate::ui::tab::Tab;
 
 /// The first line: the box, what it can do, how loaded it is, how much is in flight.
 pub fn header(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {

@@ -4,10 +4,11 @@ use ratatui::layout::Rect;
 
 use crate::domain::ToolState;
 use crate::ui::input::action::Action;
-use crate::ui::model::{Model, Tab};
+use crate::ui::model::Model;
 use crate::ui::style::canvas::{Canvas, Line};
 use crate::ui::style::text;
 use crate::ui::style::theme::Role;
+use crate::ui::tab::Tab;
 use crate::ui::windows::{doctor, help};
 
 /// Draws it in the place of the list.

@@ -9,12 +9,13 @@ use super::window::{Intent, Response, Window, WindowKind};
 use crate::domain::{Filter, List, Page, Rows, Uid};
 use crate::ui::input::action::{Action, Entry, Row, Scope};
 use crate::ui::input::{edit, fuzzy};
+use crate::ui::model::Model;
 use crate::ui::model::layout::window;
-use crate::ui::model::{Model, Tab};
 use crate::ui::msg::{Cmd, Fetch, Msg, Reply};
 use crate::ui::style::canvas::Canvas;
 use crate::ui::style::text;
 use crate::ui::style::theme::Role;
+use crate::ui::tab::Tab;
 use crate::ui::view::hints::{self, KeyHint};
 
 /// Opens it.

@@ -9,9 +9,10 @@ use ratatui::layout::Rect;
 
 use crate::domain::{Control, Submit, Uid};
 use crate::ui::input::action::{Action, Row, Scope};
-use crate::ui::model::{Front, Model, Tab};
+use crate::ui::model::{Front, Model};
 use crate::ui::msg::{Cmd, Msg};
 use crate::ui::style::canvas::Canvas;
+use crate::ui::tab::Tab;
 use crate::ui::view::hints::KeyHint;
 
 /// A window over the lists. Only the front one is given keys.

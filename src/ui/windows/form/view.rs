@@ -4,11 +4,12 @@ use ratatui::layout::Rect;
 
 use crate::domain::{Effect, FieldType, ResourceKind};
 use crate::ui::input::action::Action;
+use crate::ui::model::Model;
 use crate::ui::model::layout::full;
-use crate::ui::model::{Model, Tab};
 use crate::ui::style::canvas::{Canvas, Line};
 use crate::ui::style::text;
 use crate::ui::style::theme::Role;
+use crate::ui::tab::Tab;
 use crate::ui::windows::form::field::{Entry, Pick, Widget};
 use crate::ui::windows::form::state::{Form, Purpose};
 
