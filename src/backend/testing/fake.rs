@@ -45,7 +45,7 @@ pub struct Process {
     events: broadcast::Sender<GuestEvent>,
 }
 
-struct World {
+struct FakeBox {
     calls: Vec<String>,
     /// At which call, counted from when it was asked for, and how.
     trouble: Option<(usize, Trouble)>,
@@ -58,14 +58,14 @@ struct World {
 /// Everything that is faked. Its clones are one and the same.
 #[derive(Clone)]
 pub struct Fake {
-    world: Arc<Mutex<World>>,
+    world: Arc<Mutex<FakeBox>>,
     hung: Arc<Notify>,
     clocks: Arc<watch::Sender<Clocks>>,
 }
 
 impl Default for Fake {
     fn default() -> Self {
-        let world = World {
+        let world = FakeBox {
             calls: Vec::new(),
             trouble: None,
             processes: BTreeMap::new(),
@@ -94,7 +94,7 @@ impl Fake {
         }
     }
 
-    fn world(&self) -> MutexGuard<'_, World> {
+    fn world(&self) -> MutexGuard<'_, FakeBox> {
         self.world.lock().unwrap()
     }
 
@@ -150,7 +150,7 @@ impl Fake {
     async fn call<T>(
         &self,
         call: String,
-        effect: impl FnOnce(&mut World) -> Result<T, Failure>,
+        effect: impl FnOnce(&mut FakeBox) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let (result, trouble) = {
             let mut world = self.world();

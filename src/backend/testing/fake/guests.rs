@@ -14,9 +14,9 @@ use crate::backend::ports::{
 use crate::domain::{Accelerator, Failure, Serial};
 
 use super::files::write;
-use super::{Fake, Process, World};
+use super::{Fake, FakeBox, Process};
 
-impl World {
+impl FakeBox {
     fn process(&mut self, guest: &Guest) -> Result<&mut Process, Failure> {
         self.processes
             .get_mut(&guest.id)
