@@ -56,7 +56,7 @@ fn doctor(place: &Sandbox, arguments: &[&str]) -> String {
 
 #[test]
 fn only_what_is_recognisably_ours_is_written_to_or_removed() {
-    let cases: [(&str, Intruder); 11] = [
+    let cases: [(&str, Intruder); 17] = [
         ("hostler.lock", text),
         ("hostler.lock", hard_link),
         ("hostler.reserve", text),
@@ -68,6 +68,12 @@ fn only_what_is_recognisably_ours_is_written_to_or_removed() {
         ("hostler.sock", text),
         ("hostler.db-wal", folder),
         ("hostler.db-shm", link),
+        ("hostler.db-wal", text),
+        ("hostler.db-journal", text),
+        ("hostler.db-journal", hard_link),
+        ("hostler.db-journal", link),
+        ("hostler.db-journal", folder),
+        ("hostler.db-journal", fifo),
     ];
     for (number, (name, put)) in cases.into_iter().enumerate() {
         let (place, letters) = with(name, put);

@@ -9,11 +9,8 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::{FILE, broken, file, plain, recognise};
+use super::{BESIDE, FILE, broken, file, recognise, side_files};
 use crate::domain::BackendError;
-
-/// The new file, until it is whole.
-const BESIDE: &str = "hostler.db.compact";
 
 /// How large a store was, and how large it is, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +35,7 @@ pub fn compact(dir: &Path) -> Result<Compacted, BackendError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     };
-    plain::check(&beside)?;
+    side_files::check_new(&beside)?;
     remove().map_err(|error| cannot("remove", &error))?;
     let connection = file(&path)?;
     recognise(&connection, &path)?;

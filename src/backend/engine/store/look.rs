@@ -29,7 +29,7 @@ impl Look {
         if std::fs::metadata(&path).map_or(true, |file| file.len() == 0) {
             return Ok(None);
         }
-        super::are_plain(&path)?;
+        super::side_files::check(&path)?;
         // Without a log of changes there is nobody whose changes could be missed, and the files
         // that SQLite keeps beside an open store are not made.
         let at_rest = !dir.join(format!("{FILE}-wal")).exists();

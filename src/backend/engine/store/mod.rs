@@ -15,6 +15,7 @@ pub mod prune;
 pub mod reader;
 mod reserve;
 mod row;
+mod side_files;
 mod writer;
 
 use std::path::Path;
@@ -33,13 +34,14 @@ pub use look::Look;
 pub use numbers::{counter, is_pruned};
 pub use reader::Reader;
 pub use reserve::{FILE as RESERVE, why_no_reserve};
+pub use side_files::why_not as why_no_side_file;
 pub use writer::Writer;
 
 /// The file in the state directory.
 pub const FILE: &str = "hostler.db";
 
-/// What SQLite keeps beside it while it is open.
-pub const SIDE_FILES: [&str; 2] = ["hostler.db-wal", "hostler.db-shm"];
+/// Beside it, the new file while it is made smaller.
+pub const BESIDE: &str = "hostler.db.compact";
 
 /// Marks the file as hostler's (`PRAGMA application_id`): the letters `hstl`.
 const APPLICATION_ID: i32 = 0x6873_746c;
@@ -189,7 +191,7 @@ pub fn damaged(dir: &Path) -> Result<Vec<Damaged>, BackendError> {
     if !path.exists() {
         return Ok(Vec::new());
     }
-    are_plain(&path)?;
+    side_files::check(&path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = Connection::open_with_flags(&path, flags).and_then(|connection| {
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
@@ -205,14 +207,9 @@ fn connect(path: &Path) -> Result<Connection, BackendError> {
     Ok(connection)
 }
 
-/// Refuses a store of which a file is no plain one: SQLite would take that for a broken disk.
-fn are_plain(path: &Path) -> Result<(), BackendError> {
-    SIDE_FILES.iter().try_for_each(|name| plain::check(&path.with_file_name(name)))
-}
-
 /// Opens or makes the file, and writes nothing to it.
 fn file(path: &Path) -> Result<Connection, BackendError> {
-    are_plain(path)?;
+    side_files::check(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;

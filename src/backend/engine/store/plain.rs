@@ -2,7 +2,7 @@
 //! is written to or removed.
 
 use std::fs::{File, Metadata};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -49,6 +49,28 @@ pub(in crate::backend) fn check(path: &Path) -> Result<(), BackendError> {
     }
 }
 
+/// Returns how what lies at a place begins, at most `most` bytes of it; `None`: nothing does.
+///
+/// # Errors
+/// Why it cannot be ours, in the words of [`why_foreign`], or that it cannot be looked at.
+pub fn read(path: &Path, most: u64) -> Result<Option<Vec<u8>>, String> {
+    let unseen = |error: io::Error| format!("cannot be looked at ({error})");
+    match std::fs::symlink_metadata(path) {
+        Ok(found) => why_foreign(&found).map_or(Ok(()), Err)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unseen(error)),
+    }
+    let mut begin = Vec::new();
+    let read = open(path, File::options().read(true))
+        .and_then(|file| file.take(most).read_to_end(&mut begin));
+    match read {
+        Ok(_) => Ok(Some(begin)),
+        // It went between the two looks.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unseen(error)),
+    }
+}
+
 /// Opens what lies at a place, which neither is a link that is followed nor keeps us waiting.
 pub(super) fn open(path: &Path, options: &mut std::fs::OpenOptions) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
@@ -76,6 +98,10 @@ mod tests {
         {
             let said = check(&place(name)).unwrap_err().to_string();
             assert!(said.contains(why) && said.contains("move it away"), "{name}: {said}");
+            assert!(read(&place(name), 4).unwrap_err().contains(why), "{name}");
         }
+        assert_eq!(read(&place("nothing"), 4), Ok(None));
+        std::fs::write(place("text"), "dear all").unwrap();
+        assert_eq!(read(&place("text"), 4), Ok(Some(b"dear".to_vec())));
     }
 }

@@ -56,6 +56,48 @@ fn a_new_file_is_brought_to_the_newest_version_and_opens_again() {
     assert_eq!(pragma("application_id"), i64::from(APPLICATION_ID));
 }
 
+/// A crash while the file was made leaves a rollback journal, without which it is damaged.
+#[tokio::test]
+async fn a_journal_that_a_crash_left_is_rolled_back_and_one_that_is_none_stays() {
+    let (dir, crashed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    Store::open(dir.path()).unwrap().0.close().await.unwrap();
+    let journal = format!("{FILE}-journal");
+    let file = Connection::open(dir.path().join(FILE)).unwrap();
+    file.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(())).unwrap();
+    // With so little of it in memory, half of what is being written is in the file already.
+    file.pragma_update(None, "cache_size", 1).unwrap();
+    file.execute_batch(
+        "BEGIN; CREATE TABLE half (it);
+         WITH RECURSIVE row (at) AS (SELECT 1 UNION ALL SELECT at + 1 FROM row WHERE at < 2000)
+         INSERT INTO half SELECT randomblob(100) FROM row;",
+    )
+    .unwrap();
+    for name in [FILE, &journal] {
+        std::fs::copy(dir.path().join(name), crashed.path().join(name)).unwrap();
+    }
+    let left = std::fs::read(crashed.path().join(&journal)).unwrap();
+    assert!(left.starts_with(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"), "{:?}", left.get(..8));
+    let (store, _) = Store::open(crashed.path()).unwrap();
+    let tables = |name: &str| {
+        let query = "SELECT count(*) FROM sqlite_schema WHERE name = ?1";
+        store.ask(|it| it.query_row(query, [name], |row| row.get::<_, i64>(0))).unwrap()
+    };
+    assert_eq!((tables("half"), tables("step")), (0, 1));
+    assert!(!crashed.path().join(&journal).exists());
+
+    let foreign = tempfile::tempdir().unwrap();
+    std::fs::write(foreign.path().join(&journal), "dear all").unwrap();
+    let said = Store::open(foreign.path()).err().unwrap().to_string();
+    assert!(said.contains(&journal) && said.contains("move it away"), "{said}");
+    assert_eq!(std::fs::read(foreign.path().join(&journal)).unwrap(), b"dear all");
+    let beside = foreign.path().join(BESIDE);
+    std::fs::remove_file(foreign.path().join(&journal)).unwrap();
+    Store::open(foreign.path()).unwrap().0.close().await.unwrap();
+    std::fs::write(&beside, "dear all").unwrap();
+    assert!(compact(foreign.path()).unwrap_err().to_string().contains(BESIDE));
+    assert_eq!(std::fs::read(&beside).unwrap(), b"dear all");
+}
+
 #[tokio::test]
 async fn what_version_1_wrote_is_read_with_the_moment_of_its_last_change() {
     let dir = tempfile::tempdir().unwrap();
