@@ -61,6 +61,7 @@ impl Embedded {
         kinds: Vec<Entry>,
     ) -> Result<Self> {
         operations::check(kinds.iter().map(|entry| &entry.spec)).map_err(BackendError::failed)?;
+        let time = Timekeeper::resume(&settings.state_dir, &*ports.clock)?;
         let (store, mut opened) = Store::open(&settings.state_dir)?;
         state_files::raise(&mut opened.counters, &settings.state_dir);
         follow(&settings.state_dir, &store, &mut opened.resources);
@@ -82,13 +83,11 @@ impl Embedded {
         let scheduled = engine.watch(scheduler::concerns);
         let ended = engine.watch(pruner::concerns);
         engine.dispatch();
-        let (dir, clock) = (&site.settings().state_dir, &*site.ports().clock);
-        let time = Timekeeper::resume(dir, clock);
         engine.spawn(keeper.clone().run());
         engine.spawn(observer::run(site.clone(), observed, time.clone()));
         engine.spawn(scheduler::run(site.clone(), scheduled, time.clone()));
         engine.spawn(pruner::run(site.clone(), store.clone(), ended, time));
-        let (dir, pid) = (dir.display(), std::process::id());
+        let (dir, pid) = (site.settings().state_dir.display(), std::process::id());
         let version = env!("CARGO_PKG_VERSION");
         tracing::info!("hostler {version}, process {pid}, owns {dir}");
         let owned = Arc::new(Mutex::new(Some(owned)));

@@ -56,7 +56,7 @@ fn doctor(place: &Sandbox, arguments: &[&str]) -> String {
 
 #[test]
 fn only_what_is_recognisably_ours_is_written_to_or_removed() {
-    let cases: [(&str, Intruder); 17] = [
+    let cases: [(&str, Intruder); 21] = [
         ("hostler.lock", text),
         ("hostler.lock", hard_link),
         ("hostler.reserve", text),
@@ -74,6 +74,10 @@ fn only_what_is_recognisably_ours_is_written_to_or_removed() {
         ("hostler.db-journal", link),
         ("hostler.db-journal", folder),
         ("hostler.db-journal", fifo),
+        ("hostler.clock", text),
+        ("hostler.clock", hard_link),
+        ("hostler.clock", link),
+        ("hostler.clock", fifo),
     ];
     for (number, (name, put)) in cases.into_iter().enumerate() {
         let (place, letters) = with(name, put);

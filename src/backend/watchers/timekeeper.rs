@@ -16,11 +16,15 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::backend::engine::store::plain;
 use crate::backend::ports::{CLOCK_SET, Clock};
 use crate::backend::state_files::beneath::Folder;
+use crate::domain::BackendError;
 
 /// The file in the state directory.
 pub(in crate::backend) const CLOCK_FILE: &str = "hostler.clock";
+/// The most bytes it has.
+const LONGEST: u64 = 1 << 10;
 /// How much of a time that nobody witnessed is believed to have passed.
 const BELIEVED: SignedDuration = SignedDuration::from_hours(24);
 
@@ -65,20 +69,37 @@ impl Timekeeper {
     }
 
     /// The one an earlier life kept in this state directory, or one that begins now.
-    #[must_use]
-    pub fn resume(dir: &Path, clock: &dyn Clock) -> Self {
-        // A file that is missing or cannot be read tells nothing.
-        let kept = Folder::at(dir).and_then(|folder| folder.read(CLOCK_FILE)).ok().flatten();
-        kept.and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_else(|| Self::new(clock))
+    ///
+    /// # Errors
+    /// When something that is none lies in its place: it would be replaced.
+    pub fn resume(dir: &Path, clock: &dyn Clock) -> Result<Self, BackendError> {
+        let path = dir.join(CLOCK_FILE);
+        let kept = Self::kept(&path);
+        let kept = kept.map_err(|why| BackendError::failed(plain::refusal(&path, &why)))?;
+        Ok(kept.unwrap_or_else(|| Self::new(clock)))
     }
 
     /// Keeps it for the next life.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When something that is none lies in its place, or it cannot be written.
     pub fn keep(&self, dir: &Path) -> io::Result<()> {
+        let path = dir.join(CLOCK_FILE);
+        Self::kept(&path).map_err(|why| io::Error::other(plain::refusal(&path, &why)))?;
         Folder::at(dir)?.write(CLOCK_FILE, &serde_json::to_vec(self)?)
+    }
+
+    /// The one that lies there; none where nothing does, or nothing is in it.
+    ///
+    /// # Errors
+    /// Why what lies there is none.
+    fn kept(path: &Path) -> Result<Option<Self>, String> {
+        let content = plain::read(path, LONGEST)?.unwrap_or_default();
+        if content.is_empty() {
+            return Ok(None);
+        }
+        let kept = serde_json::from_slice(&content);
+        kept.map(Some).map_err(|_| "holds something else than what a clock showed".to_owned())
     }
 
     /// What the clock showed when it was looked at last.
@@ -99,6 +120,11 @@ impl Timekeeper {
         let jump = Jump { from, to, proven };
         (jump.by().abs() > CLOCK_SET).then_some(jump)
     }
+}
+
+/// Why what lies where the clock is kept is none; `None`: it is one, or nothing is there.
+pub(in crate::backend) fn why_no_clock(path: &Path) -> Option<String> {
+    Timekeeper::kept(path).err()
 }
 
 #[cfg(test)]
@@ -130,7 +156,7 @@ mod tests {
     fn jump(before: &Shows, after: &Shows) -> Option<(i64, bool)> {
         let dir = tempfile::tempdir().unwrap();
         Timekeeper::new(before).keep(dir.path()).unwrap();
-        let mut keeper = Timekeeper::resume(dir.path(), after);
+        let mut keeper = Timekeeper::resume(dir.path(), after).unwrap();
         let jump = keeper.look(after);
         assert_eq!(keeper.look(after), None);
         jump.map(|jump| (jump.by().as_hours(), jump.proven))
@@ -151,5 +177,22 @@ mod tests {
         assert_eq!(jump(&noon, &Shows("b", 10, "2026-03-02T11:00:00Z")), None);
         assert_eq!(jump(&noon, &Shows("b", 10, "2026-03-04T12:00:00Z")), Some((48, false)));
         assert_eq!(jump(&noon, &Shows("b", 10, "2026-03-01T02:00:00Z")), Some((-10, false)));
+    }
+
+    #[test]
+    fn only_a_clock_of_ours_is_replaced() {
+        let noon = Shows("a", 100, "2026-03-01T12:00:00Z");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(CLOCK_FILE);
+        for ours in ["", &serde_json::to_string(&Timekeeper::new(&noon)).unwrap()] {
+            std::fs::write(&path, ours).unwrap();
+            Timekeeper::resume(dir.path(), &noon).unwrap().keep(dir.path()).unwrap();
+        }
+        std::fs::write(&path, "dear all").unwrap();
+        let said = Timekeeper::resume(dir.path(), &noon).unwrap_err().to_string();
+        assert!(said.contains(CLOCK_FILE) && said.contains("move it away"), "{said}");
+        assert!(Timekeeper::new(&noon).keep(dir.path()).is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "dear all");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }
