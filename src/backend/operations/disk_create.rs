@@ -148,6 +148,7 @@ impl Kind for DiskCreate {
                 let (path, params) = (&path, &params);
                 async move {
                     files::claim(step.cx(), resource)?;
+                    files::own(step.cx().settings(), path)?;
                     let Parameters { name, size_mb, fstype } = params;
                     let tool = &step.cx().ports().disks;
                     tool.create(path, *size_mb, *fstype, name, step.log()).await?;

@@ -1,9 +1,12 @@
 //! What the kinds about disks share: a disk that comes to a VM and goes from it, into the trash and
 //! out of it. Each finds its work done and calls that success.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 
 use crate::backend::ports::Drive;
+use crate::backend::settings::Settings;
 use crate::domain::{Disk, DiskState, Failure, Resource, Vm};
 
 use super::{StepContext, files, guests};
@@ -14,7 +17,9 @@ use super::{StepContext, files, guests};
 /// When QEMU refuses.
 pub async fn attach(step: &StepContext, mut disk: Disk, mut vm: Vm) -> Result<(), Failure> {
     if guests::is_up(step, &vm).await? {
-        let guest = guests::guest(step.cx().settings(), &vm);
+        let settings = step.cx().settings();
+        files::own(settings, &disk.path)?;
+        let guest = guests::guest(settings, &vm);
         let hypervisor = &step.cx().ports().hypervisor;
         hypervisor.attach(&guest, &Drive::from(&disk), step.log()).await?;
     }
@@ -52,8 +57,10 @@ pub async fn detach(step: &StepContext, mut disk: Disk, mut vm: Vm) -> Result<()
 /// When its file cannot be moved.
 pub fn trash(step: &StepContext, mut disk: Disk, since: Timestamp) -> Result<(), Failure> {
     let settings = step.cx().settings();
-    files::unused(settings, &settings.disk_path(disk.id))?;
-    files::rename(settings, &settings.disk_path(disk.id), &settings.trash_path(disk.id))?;
+    let (from, to) = (settings.disk_path(disk.id), settings.trash_path(disk.id));
+    are_own(settings, [&from, &to])?;
+    files::unused(settings, &from)?;
+    files::rename(settings, &from, &to)?;
     disk.state = DiskState::Trashed;
     disk.path = settings.trash_path(disk.id);
     disk.trashed = Some(since);
@@ -67,10 +74,104 @@ pub fn trash(step: &StepContext, mut disk: Disk, since: Timestamp) -> Result<(),
 /// When its file cannot be moved.
 pub fn restore(step: &StepContext, mut disk: Disk) -> Result<(), Failure> {
     let settings = step.cx().settings();
-    files::rename(settings, &settings.trash_path(disk.id), &settings.disk_path(disk.id))?;
+    let (from, to) = (settings.trash_path(disk.id), settings.disk_path(disk.id));
+    are_own(settings, [&from, &to])?;
+    files::rename(settings, &from, &to)?;
     disk.state = DiskState::Free;
     disk.path = settings.disk_path(disk.id);
     disk.trashed = None;
     step.put(Resource::Disk(disk));
     Ok(())
+}
+
+/// Refuses to move what is no file of ours, before anything is done that would have to be undone.
+fn are_own(settings: &Settings, paths: [&Path; 2]) -> Result<(), Failure> {
+    let looked = paths.into_iter().try_for_each(|path| files::own(settings, path));
+    looked.map_err(|failure| Failure { refused: true, ..failure })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use crate::backend::testing::harness::Harness;
+    use crate::domain::{Control, DiskState};
+
+    /// What puts something in the place of a file.
+    type Intruder = fn(&Path, &Path);
+
+    const INTRUDERS: [(&str, Intruder); 3] = [
+        ("no regular file", |at, letter| symlink(letter, at).unwrap()),
+        ("no regular file", |at, _| {
+            let mode = rustix::fs::Mode::RUSR;
+            rustix::fs::mknodat(rustix::fs::CWD, at, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        }),
+        ("hard link", |at, letter| fs::hard_link(letter, at).unwrap()),
+    ];
+
+    fn replace(at: &Path, put: Intruder, letter: &Path) {
+        fs::write(letter, "dear all").unwrap();
+        fs::remove_file(at).unwrap();
+        put(at, letter);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_disk_of_ours_is_neither_moved_nor_attached() {
+        for (number, (why, put)) in INTRUDERS.into_iter().enumerate() {
+            let outside = tempfile::tempdir().unwrap();
+            let letter = outside.path().join("letter");
+            let mut harness = Harness::open();
+            let (vm, disk) = (harness.some_vm().await, harness.some_disk().await);
+            let here = harness.disk(disk).await.path;
+            replace(&here, put, &letter);
+            for (kind, given) in [
+                ("disk_delete", json!({ "disk": disk })),
+                ("disk_attach", json!({ "disk": disk, "vm": vm })),
+            ] {
+                let (uid, said) = harness.fails(kind, given).await;
+                assert!(said.contains(why) && said.contains("move it away"), "{number}: {said}");
+                harness.control(Control::Cancel { uid }).await;
+                harness.ends(uid).await;
+                assert_eq!(harness.disk(disk).await.state, DiskState::Free, "{number} {kind}");
+                assert!(here.symlink_metadata().is_ok(), "{number} {kind}");
+            }
+            fs::remove_file(&here).unwrap();
+            fs::write(&here, "disk of 20").unwrap();
+            harness.done("disk_delete", json!({ "disk": disk })).await;
+            replace(&harness.disk(disk).await.path, put, &letter);
+            let (_, said) = harness.fails("disk_restore", json!({ "disk": disk })).await;
+            assert!(said.contains(why), "{number}: {said}");
+            assert_eq!(harness.disk(disk).await.state, DiskState::Trashed);
+            assert!(!here.exists(), "{number}");
+            assert_eq!(fs::read_to_string(&letter).unwrap(), "dear all");
+        }
+    }
+
+    /// QEMU opens what a VM is made of, and writes to it.
+    #[tokio::test]
+    async fn no_vm_starts_on_what_is_no_file_of_ours() {
+        for (number, (why, put)) in INTRUDERS.into_iter().enumerate() {
+            for file in ["vms/1/root.qcow2", "vms/1/seed.img", "images/1/disk.qcow2"] {
+                let outside = tempfile::tempdir().unwrap();
+                let letter = outside.path().join("letter");
+                let mut harness = Harness::open();
+                let vm = harness.some_halted_vm().await;
+                replace(&harness.dir().join(file), put, &letter);
+                harness.fake.calls();
+                let (_, said) = harness.fails("vm_start", json!({ "vm": vm })).await;
+                assert!(said.contains(why) && said.contains(file), "{number} {file}: {said}");
+                let calls = harness.fake.calls();
+                let tool = ["launch", "overlay"];
+                assert!(
+                    !calls.iter().any(|it| tool.iter().any(|t| it.starts_with(t))),
+                    "{calls:?}"
+                );
+                assert_eq!(fs::read_to_string(&letter).unwrap(), "dear all");
+            }
+        }
+    }
 }

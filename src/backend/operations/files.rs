@@ -9,6 +9,7 @@ use rustix::fs::{FileType, FlockOperation};
 use rustix::io::Errno;
 
 use crate::backend::engine::journal::Stop;
+use crate::backend::engine::store::plain;
 use crate::backend::settings::Settings;
 use crate::backend::state_files::beneath::Folder;
 use crate::backend::state_files::mark::Mark;
@@ -86,6 +87,28 @@ pub fn remove_trashed(settings: &Settings, disk: u64) -> Result<(), Failure> {
         gone(removed, &path)?;
     }
     Ok(())
+}
+
+/// Looks whether what a tool is to be given is a plain file of ours that no link leads to: tools
+/// follow links, and would write to whatever is behind one. That it is not there
+/// is for them to tell.
+///
+/// # Errors
+/// When it is anything else.
+pub fn own(settings: &Settings, path: &Path) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::io(format!("look at {}", path.display()), &error);
+    let (folder, name) = match Folder::of(&settings.state_dir, path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(failed)?,
+    };
+    match fs::symlink_metadata(folder.held().join(name)) {
+        Ok(found) => match plain::why_foreign(&found) {
+            Some(why) => Err(Failure::new(plain::refusal(path, &why))),
+            None => Ok(()),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// Looks whether a disk's file is open in a QEMU, which locks it: after an older database was put

@@ -14,7 +14,7 @@ use crate::domain::{
     ResourceKind, Vm, VmState,
 };
 
-use super::{AdmissionContext, Context, StepContext};
+use super::{AdmissionContext, Context, StepContext, files};
 
 /// The id of the root disk's device.
 const ROOT: &str = "hostler-root";
@@ -61,10 +61,20 @@ pub fn backing(form: &ImageForm) -> Option<(&Path, DiskFormat)> {
     }
 }
 
-/// Everything needed to launch a VM.
+/// The files of an image that QEMU opens.
+#[must_use]
+pub fn opened(form: &ImageForm) -> Vec<&Path> {
+    match form {
+        ImageForm::Disk { path, .. } | ImageForm::Iso { path } => vec![path],
+        ImageForm::DirectDisk { path, kernel, initrd, .. } => vec![path, kernel, initrd],
+        ImageForm::Direct { kernel, initrd, .. } => vec![kernel, initrd],
+    }
+}
+
+/// Everything needed to launch a VM, of which every file is looked at.
 ///
 /// # Errors
-/// When its image or one of its disks is gone.
+/// When its image or one of its disks is gone, or what is to be opened is no file of ours.
 pub fn launchable(cx: &Context, vm: &Vm) -> Result<GuestSpec, Failure> {
     let settings = cx.settings();
     let image = cx.get::<Image>(vm.image)?;
@@ -72,19 +82,19 @@ pub fn launchable(cx: &Context, vm: &Vm) -> Result<GuestSpec, Failure> {
         .disks
         .iter()
         .map(|id| cx.get::<Disk>(*id).map(|disk| Drive::from(&disk)))
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
+    let (form, root, seed) =
+        (form(&image)?, root_path(settings, vm.id), seed_path(settings, vm.id));
+    let of_vm = [root.as_path(), &seed].into_iter().chain(disks.iter().map(|it| it.path.as_path()));
+    of_vm.chain(opened(form)).try_for_each(|path| files::own(settings, path))?;
     Ok(GuestSpec {
         guest: guest(settings, vm),
         name: vm.name.clone(),
         memory_mib: vm.memory_mib,
         cpu: vm.cpu,
-        form: form(&image)?.clone(),
-        root: Some(Drive {
-            device: ROOT.to_owned(),
-            path: root_path(settings, vm.id),
-            format: DiskFormat::Qcow2,
-        }),
-        seed: Some(seed_path(settings, vm.id)),
+        form: form.clone(),
+        root: Some(Drive { device: ROOT.to_owned(), path: root, format: DiskFormat::Qcow2 }),
+        seed: Some(seed),
         disks,
         forwards: vm.ports.clone(),
         launch: cx.attempt_name(),

@@ -261,7 +261,11 @@ impl Kind for VmCreate {
                 async move {
                     let disks = &step.cx().ports().disks;
                     files::claim(step.cx(), resource)?;
-                    files::make_room(step.cx().settings(), root)?;
+                    let settings = step.cx().settings();
+                    files::make_room(settings, root)?;
+                    let of_image = guests::opened(guests::form(image)?);
+                    let mut given = of_image.into_iter().chain([root.as_path(), seed_path]);
+                    given.try_for_each(|path| files::own(settings, path))?;
                     let root = async {
                         match guests::backing(guests::form(image)?) {
                             Some((path, format)) => {
