@@ -77,6 +77,25 @@ async fn a_guest_boots_and_its_power_button_ends_it() {
     assert_eq!(lines[2], ("QMP quit".into(), Some("ok".into())));
 }
 
+/// QEMU would wait for ever for whoever reads it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_in_the_place_of_a_log_keeps_nobody_waiting() {
+    let (qemu, vm, log) = (qemu(), TinyVm::new(&TINY_IMAGE), CommandLog::default());
+    for name in ["serial.log", "qemu.log", "qemu.stderr"] {
+        let pipe = vm.guest().dir.join(name);
+        std::fs::create_dir_all(&vm.guest().dir).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let launched = tokio::time::timeout(Duration::from_secs(90), qemu.launch(&vm.spec, &log));
+        let failure = launched.await.expect("it waits").unwrap_err();
+        assert!(failure.message.contains(name) && failure.message.contains("move it away"));
+        std::fs::remove_file(pipe).unwrap();
+    }
+    assert!(log.commands().is_empty(), "no QEMU was launched");
+    qemu.launch(&vm.spec, &log).await.unwrap();
+    qemu.quit(vm.guest(), &log).await.unwrap();
+}
+
 /// What listens on the box is QEMU's, whether anybody listens in the guest or not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_of_the_box_leads_to_the_guest() {

@@ -1,11 +1,14 @@
 //! The command line of a VM: what it is made of, in QEMU's words. Pure: nothing is run here.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
+use crate::backend::engine::store::plain;
 use crate::backend::ports::{Drive, Guest, GuestSpec};
 use crate::domain::{DiskFormat, Failure, Forward, ImageForm};
 
@@ -63,6 +66,34 @@ impl Files {
              state directory with a shorter path",
             self.events.display()
         )))
+    }
+
+    /// Looks whether what lies under these names is what QEMU keeps there: it waits for ever for
+    /// whoever reads a pipe, follows links, and removes whatever is in a socket's place.
+    ///
+    /// # Errors
+    /// One sentence that says what is something else.
+    pub fn are_ours(&self) -> Result<(), Failure> {
+        let plain = [&self.serial_log, &self.log, &self.stderr, &self.pidfile];
+        let sockets = [&self.control, &self.events, &self.serial];
+        let all = plain.map(|it| (it, false)).into_iter().chain(sockets.map(|it| (it, true)));
+        for (path, socket) in all {
+            let found = match std::fs::symlink_metadata(path) {
+                Ok(found) => found,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => {
+                    return Err(Failure::io(format!("look at {}", path.display()), &error));
+                }
+            };
+            let why = match socket {
+                true => (!found.file_type().is_socket()).then(|| "is no socket".to_owned()),
+                false => plain::why_foreign(&found),
+            };
+            if let Some(why) = why {
+                return Err(Failure::new(plain::refusal(path, &why)));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -278,5 +309,28 @@ mod tests {
         assert!(Files::of(&spec(&dir).guest).check().is_ok());
         let failure = Files::of(&spec(&format!("{dir}x")).guest).check().unwrap_err();
         assert!(failure.message.contains("has 108 bytes"), "{failure}");
+    }
+
+    #[test]
+    fn what_is_no_log_and_no_socket_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::of(&spec(dir.path().to_str().unwrap()).guest);
+        files.are_ours().unwrap();
+        std::fs::write(&files.log, "qemu: said something").unwrap();
+        drop(std::os::unix::net::UnixListener::bind(&files.control).unwrap());
+        files.are_ours().unwrap();
+        let mode = rustix::fs::Mode::RUSR;
+        for log in [&files.serial_log, &files.log, &files.stderr, &files.pidfile] {
+            let _ = std::fs::remove_file(log);
+            rustix::fs::mknodat(rustix::fs::CWD, log, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+            let said = files.are_ours().unwrap_err().message;
+            assert!(
+                said.contains(log.to_str().unwrap()) && said.contains("move it away"),
+                "{said}"
+            );
+            std::fs::remove_file(log).unwrap();
+        }
+        std::fs::write(&files.serial, "dear all").unwrap();
+        assert!(files.are_ours().unwrap_err().message.contains("is no socket"));
     }
 }

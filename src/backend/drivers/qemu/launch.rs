@@ -120,6 +120,7 @@ async fn spawn(
     let what = format!("launch vm/{}", spec.guest.id);
     let Files { stderr, log: own_log, .. } = Files::of(&spec.guest);
     let failed = |error: io::Error| Failure::small(format!("write {}", stderr.display()), &error);
+    Files::of(&spec.guest).are_ours()?;
     logs::begin(&spec.guest, log_bytes)?;
     let kept = File::create(&stderr).map_err(failed)?;
 

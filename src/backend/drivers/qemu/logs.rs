@@ -11,11 +11,11 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{OFlags, inotify};
+use rustix::fs::inotify;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::spawn_blocking;
@@ -24,6 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::accelerator::error_lines;
 use super::command::Files;
+use crate::backend::engine::store::plain;
 use crate::backend::ports::Guest;
 use crate::domain::Failure;
 
@@ -88,9 +89,7 @@ fn kept(log: &Path) -> PathBuf {
 
 /// Cuts a log that has become longer than it may be: that much of its end is kept beside it.
 fn cut(log: &Path, most: u64) -> io::Result<()> {
-    let nofollow = OFlags::NOFOLLOW.bits().cast_signed();
-    let options = File::options().read(true).write(true).custom_flags(nofollow).clone();
-    let mut file = match options.open(log) {
+    let mut file = match plain::open(log, File::options().read(true).write(true)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
@@ -104,12 +103,8 @@ fn cut(log: &Path, most: u64) -> io::Result<()> {
     let kept = kept(log);
     let mut new = kept.clone().into_os_string();
     new.push(".new");
-    let mut beside = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .custom_flags(nofollow)
-        .open(&new)?;
+    let mut beside =
+        plain::open(new.as_ref(), File::options().write(true).create(true).truncate(true))?;
     file.seek(SeekFrom::Start(found.len().saturating_sub(most)))?;
     // To where the log ends by now, so that next to nothing is written between this and the cut.
     io::copy(&mut file, &mut beside)?;
@@ -170,7 +165,7 @@ pub fn last(log: &Path, most: usize) -> io::Result<Vec<u8>> {
 
 /// The last bytes of a file; none when it is not there.
 fn end_of(path: &Path, most: usize) -> io::Result<Vec<u8>> {
-    let mut file = match File::open(path) {
+    let mut file = match plain::open(path, File::options().read(true)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),

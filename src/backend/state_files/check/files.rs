@@ -1,6 +1,7 @@
 //! Every file in the state directory, and what is left beside outputs: whether the database knows
 //! it.
 
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use crate::domain::{
@@ -8,6 +9,7 @@ use crate::domain::{
 };
 
 use super::{Finding, Known};
+use crate::backend::engine::store::plain;
 use crate::backend::ownership;
 use crate::backend::state_files::beneath::Folder;
 use crate::backend::state_files::mark::{self, Mark};
@@ -176,7 +178,21 @@ impl Walk<'_> {
                 || (kind == Image::KIND && matches!(&*name, "tree" | "job"));
             if unfinished && (self.strict || !is_unwritten(&name)) {
                 self.finds(&folder.join(name), "an operation left this behind", "remove it");
+            } else if kind == Vm::KIND {
+                self.in_vm(&folder.join(name));
             }
+        }
+    }
+
+    /// What lies in the folder of a VM: files and sockets, or QEMU is not launched.
+    fn in_vm(&mut self, path: &Path) {
+        let Ok(found) = std::fs::symlink_metadata(path) else { return };
+        let why = match path.extension().is_some_and(|ending| ending == "sock") {
+            true => (!found.file_type().is_socket()).then(|| "is no socket".to_owned()),
+            false => plain::why_foreign(&found),
+        };
+        if let Some(why) = why {
+            self.finds(path, format!("it {why}"), "look what it is and move it away");
         }
     }
 

@@ -55,6 +55,9 @@ async fn everything_out_of_order_is_found() {
     }
     fs::remove_file(dir.join("vms/1/root.qcow2")).unwrap();
     fs::write(dir.join("disks/1.qcow2"), "disk of 5").unwrap();
+    let (pipe, mode) = (FileType::Fifo, rustix::fs::Mode::RUSR);
+    let log = dir.join("vms/1/serial.log");
+    rustix::fs::mknodat(rustix::fs::CWD, log, pipe, mode, 0).unwrap();
     let stranger = Mark { operation: crate::domain::Uid(1), created_ms: 0 };
     stranger.write(&dir, ResourceId::new(Vm::KIND, 5)).unwrap();
     let found: Vec<String> = findings(&harness, true)
@@ -71,6 +74,7 @@ async fn everything_out_of_order_is_found() {
         "images/1/tree: an operation left this behind",
         "notes.txt: it is none of hostler's files",
         "vm/1: its file vms/1/root.qcow2 is missing",
+        "vms/1/serial.log: it is no regular file",
         "vms/1.deleted: the database does not know it",
         "vms/5.making.json: the operation #1 that began this is not known",
         "vms/9: the database does not know it",
