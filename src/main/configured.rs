@@ -9,7 +9,7 @@
 use std::io;
 use std::path::Path;
 
-use anyhow::Context as _;
+use hostler::backend::engine::store::plain;
 use hostler::backend::state_files::beneath::Folder;
 use hostler::cli::Check;
 use hostler::config::{Config, ConfigError, ConfigSources};
@@ -18,6 +18,8 @@ use super::Place;
 
 /// The file in the state directory.
 const RECORD: &str = "hostler.config";
+/// The most bytes it has.
+const LONGEST: u64 = 1 << 16;
 
 /// The configuration of the backend that starts in a place whose directory is ours alone; from now
 /// on it is the directory's.
@@ -59,9 +61,13 @@ pub(crate) fn check(place: &Place) -> Option<Check> {
 }
 
 fn read(kept: &ConfigSources) -> anyhow::Result<Config> {
-    let read = Config::read(kept).map_err(|ConfigError(said)| {
-        let advice = "the backend here has this configuration; `hostler serve` gives it another";
-        ConfigError(format!("{said}; {advice}"))
+    let read = Config::read(kept).map_err(|_| {
+        // Nothing of it is repeated: that a file is named there makes it no configuration.
+        ConfigError(format!(
+            "the backend here has the configuration {}, and that cannot be used; `hostler --config \
+             FILE doctor` tells why, and `hostler serve` gives it another",
+            shown(kept)
+        ))
     });
     Ok(read?.0)
 }
@@ -78,16 +84,16 @@ fn shown(kept: &ConfigSources) -> String {
 }
 
 fn kept(state_dir: &Path) -> anyhow::Result<Option<ConfigSources>> {
-    let found = match Folder::at(state_dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        folder => folder.and_then(|folder| folder.read(RECORD)),
-    };
-    let found =
-        found.and_then(|text| Ok(text.map(|text| serde_json::from_slice(&text)).transpose()?));
     let path = state_dir.join(RECORD);
-    found.with_context(|| {
-        format!("cannot read {}; remove it, then `hostler serve` makes it anew", path.display())
-    })
+    let found = plain::read(&path, LONGEST).and_then(|found| {
+        let text = found.unwrap_or_default();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let sources = serde_json::from_slice(&text);
+        sources.map(Some).map_err(|_| "says of no configuration where it is".to_owned())
+    });
+    found.map_err(|why| anyhow::anyhow!(plain::refusal(&path, &why)))
 }
 
 fn keep(state_dir: &Path, sources: &ConfigSources) -> io::Result<()> {

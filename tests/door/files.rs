@@ -6,7 +6,8 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use super::hostler::Sandbox;
-use super::{begin, complaint, end, make_fifo};
+use super::small_filesystem::SmallFilesystem;
+use super::{begin, complaint, end, make_fifo, on};
 
 /// What puts something else in the place of a file of ours.
 type Intruder = fn(&Path, &Path);
@@ -48,6 +49,12 @@ fn with(name: &str, put: Intruder) -> (Sandbox, tempfile::TempDir) {
     (place, letters)
 }
 
+fn remount(dir: &Path, how: &str) {
+    let how = format!("remount,{how}");
+    let done = std::process::Command::new("mount").args(["-o", &how]).arg(dir).status();
+    assert!(done.expect("mount runs").success());
+}
+
 fn doctor(place: &Sandbox, arguments: &[&str]) -> String {
     let output = place.run(arguments);
     assert!(!output.status.success(), "{arguments:?}: {output:?}");
@@ -56,7 +63,7 @@ fn doctor(place: &Sandbox, arguments: &[&str]) -> String {
 
 #[test]
 fn only_what_is_recognisably_ours_is_written_to_or_removed() {
-    let cases: [(&str, Intruder); 21] = [
+    let cases: [(&str, Intruder); 24] = [
         ("hostler.lock", text),
         ("hostler.lock", hard_link),
         ("hostler.reserve", text),
@@ -74,6 +81,9 @@ fn only_what_is_recognisably_ours_is_written_to_or_removed() {
         ("hostler.db-journal", link),
         ("hostler.db-journal", folder),
         ("hostler.db-journal", fifo),
+        ("hostler.config", text),
+        ("hostler.config", hard_link),
+        ("hostler.config", fifo),
         ("hostler.clock", text),
         ("hostler.clock", hard_link),
         ("hostler.clock", link),
@@ -93,7 +103,43 @@ fn only_what_is_recognisably_ours_is_written_to_or_removed() {
         let letter = std::fs::read_to_string(letters.path().join("letter")).expect("a letter");
         assert_eq!(letter, "dear all", "{number}");
         let told = doctor(&place, &["doctor"]);
-        assert!(told.contains(&format!("✖ {}", path.display())), "{number} {name}: {told}");
+        let path = path.to_str().expect("text");
+        let tells = |line: &str| line.starts_with('✖') && line.contains(path);
+        assert!(told.lines().any(tells), "{number} {name}: {told}");
+    }
+}
+
+#[test]
+fn of_a_file_that_is_named_as_the_configuration_nothing_is_repeated() {
+    let (place, letters) = with("hostler.config", text);
+    let secret = letters.path().join("secret.toml");
+    std::fs::write(&secret, "hunter2 = \"swordfish\"\n").expect("a secret");
+    let record = serde_json::json!({ "files": [secret], "named": true });
+    std::fs::write(place.dir().join("hostler.config"), record.to_string()).expect("a record");
+    let create = ["run", "disk_create", "name=a", "size_mb=1", "fstype=none"];
+    let said = complaint(&end(begin(&place, &create)), 2);
+    let told = doctor(&place, &["doctor"]);
+    for said in [said, told, place.log()] {
+        assert!(!said.contains("hunter2") && !said.contains("swordfish"), "{said}");
+    }
+}
+
+#[test]
+fn on_a_filesystem_that_is_read_only_it_is_said_that_it_is() {
+    let (place, dir) = (Sandbox::new(), tempfile::tempdir_in("/tmp").expect("a directory"));
+    let dir = dir.path();
+    let _filesystem = match SmallFilesystem::mount(dir, 8) {
+        Ok(filesystem) => filesystem,
+        Err(why) => return println!("left out: {why}"),
+    };
+    for ours in [false, true] {
+        if ours {
+            remount(dir, "rw");
+            std::fs::write(dir.join("hostler.lock"), "").expect("ours");
+        }
+        remount(dir, "ro");
+        let said = complaint(&on(&place, dir, &["serve"]), 1);
+        assert!(said.contains("mounted read-only: mount it for writing"), "{ours}: {said}");
     }
 }
 
