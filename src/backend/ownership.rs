@@ -107,11 +107,11 @@ pub fn own(dir: &Path) -> Result<Option<Owned>> {
         }
         let mut lock = plain(&fd, dir, OWNER_FILE, OFlags::RDWR | OFlags::CREATE)?;
         let path = dir.join(OWNER_FILE);
-        if let Some(why) = why_nobodys(&lock).map_err(|error| failed("read", &path, &error))? {
+        if let Some(why) = why_nobodys(&lock).map_err(|error| file_failed("read", &path, &error))? {
             return Err(BackendError::failed(plain::refusal(&path, &why)));
         }
         // Held by an older hostler, which knows no other lock.
-        if !locked(&lock).map_err(|error| failed("lock", dir, &error))? {
+        if !locked(&lock).map_err(|error| file_failed("lock", &path, &error))? {
             return Ok(None);
         }
         // For people only: on a full disk nobody is named.
@@ -335,10 +335,10 @@ fn plain(fd: &OwnedFd, dir: &Path, name: &str, flags: OFlags) -> Result<File> {
     let file = match rustix::fs::openat(fd, name, flags, Mode::RUSR | Mode::WUSR) {
         Ok(file) => file,
         Err(rustix::io::Errno::LOOP | rustix::io::Errno::NXIO) => return Err(irregular(&path)),
-        Err(error) => return Err(failed("use", &path, &error.into())),
+        Err(error) => return Err(file_failed("use", &path, &error.into())),
     };
     let file = File::from(file);
-    let found = file.metadata().map_err(|error| failed("read", &path, &error))?;
+    let found = file.metadata().map_err(|error| file_failed("read", &path, &error))?;
     match plain::why_foreign(&found) {
         Some(why) => Err(BackendError::failed(plain::refusal(&path, &why))),
         None => Ok(file),
@@ -376,13 +376,22 @@ fn irregular(path: &Path) -> BackendError {
     BackendError::failed(plain::refusal(path, "is no regular file"))
 }
 
-fn failed(what: &str, path: &Path, error: &io::Error) -> BackendError {
+fn failed(what: &str, dir: &Path, error: &io::Error) -> BackendError {
+    cannot(&format!("{what} the state directory {}", dir.display()), error)
+}
+
+fn file_failed(what: &str, file: &Path, error: &io::Error) -> BackendError {
+    cannot(&format!("{what} {}", file.display()), error)
+}
+
+fn cannot(what: &str, error: &io::Error) -> BackendError {
     let advice = match error.kind() {
-        ErrorKind::Unsupported => "; put it on a local filesystem",
-        _ => "; choose another with --state",
+        ErrorKind::Unsupported => "put the state directory on a local filesystem",
+        ErrorKind::ReadOnlyFilesystem => {
+            "the filesystem of the state directory is mounted read-only: mount it for writing, or \
+             choose another state directory with --state"
+        }
+        _ => "choose another state directory with --state",
     };
-    BackendError::failed(format!(
-        "cannot {what} the state directory {}: {error}{advice}",
-        path.display()
-    ))
+    BackendError::failed(format!("cannot {what}: {error}; {advice}"))
 }
