@@ -365,6 +365,61 @@ async fn a_cancelled_encoding_leaves_nothing() {
     assert_eq!(left, [source]);
 }
 
+/// The output is in a folder that a link leads to, and ffmpeg is at work in it.
+async fn into_a_link(seconds: u32, dir: &Path) -> (EncodeJob, [PathBuf; 2]) {
+    let folders = ["here", "there"].map(|name| dir.join(name));
+    folders.iter().for_each(|folder| std::fs::create_dir(folder).unwrap());
+    symlink("here", dir.join("link")).unwrap();
+    let mut job = slow_job(&film(dir, seconds)).await;
+    job.output = dir.join("link").join(job.output.file_name().unwrap());
+    (job, folders)
+}
+
+/// Turns that link, or moves the folder and puts another in its place.
+fn turn(dir: &Path, by_link: bool) -> PathBuf {
+    if by_link {
+        std::fs::remove_file(dir.join("link")).unwrap();
+        symlink("there", dir.join("link")).unwrap();
+        return dir.join("here");
+    }
+    std::fs::rename(dir.join("here"), dir.join("elsewhere")).unwrap();
+    std::fs::create_dir(dir.join("here")).unwrap();
+    dir.join("elsewhere")
+}
+
+fn is_empty(dir: &Path) -> bool {
+    std::fs::read_dir(dir).unwrap().next().is_none()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_output_folder_that_is_moved_meanwhile_is_told_and_nothing_stays_in_it() {
+    for by_link in [true, false] {
+        for cancelled in [true, false] {
+            let dir = tempfile::tempdir().unwrap();
+            let (job, folders) = into_a_link(if cancelled { 30 } else { 3 }, dir.path()).await;
+            let asked = tokio::spawn({
+                let job = job.clone();
+                async move { ffmpeg().encode(&job, &|_| {}, &CommandLog::default()).await }
+            });
+            at_work(&job).await;
+            let now = turn(dir.path(), by_link);
+            assert!(!is_empty(&now));
+            if cancelled {
+                asked.abort();
+            } else {
+                let failure = asked.await.unwrap().unwrap_err();
+                let said = ["was moved or replaced", "relaunch to encode anew"];
+                assert!(said.iter().all(|it| failure.message.contains(it)), "{failure}");
+                assert!(!failure.message.contains("preset"), "{failure}");
+            }
+            ffmpeg().remove_leftovers(&job).await.unwrap();
+            assert!(is_empty(&now), "link {by_link}, cancelled {cancelled}");
+            assert!(folders.iter().all(|it| is_empty(it)));
+            assert!(!job.dir.exists());
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_appeared_meanwhile_is_not_overwritten() {
     let dir = tempfile::tempdir().unwrap();

@@ -76,6 +76,7 @@ impl Ffmpeg {
         let command = command(job, Some(&fresh))?;
         let tool = self.supervision.start_unless(dir, fits, &command).await?;
         let line = tool.command().map_or_else(|| command.line(), |found| found.line());
+        let at_work = tool.outer_at_work();
         let begun = log.begin(line);
         let clock = Instant::now();
         let ending = follow(&tool, job, report).await?;
@@ -89,10 +90,15 @@ impl Ffmpeg {
         let last = EncoderProgress::read(&progress_file(dir))
             .map_err(|error| Failure::io(format!("read {}", dir.display()), &error))?
             .unwrap_or_default();
-        let partial = partial_of(&tool, &job.output).ok_or_else(|| gone(job))?.file;
-        verify(job, &partial, last.out_s, log).await?;
+        let partial = partial_of(&tool, &job.output).ok_or_else(|| gone(job))?;
         // What counts is what ffmpeg wrote, and not what lies under that path by now.
-        let held = tool.outer_folder().ok_or_else(|| gone(job))?;
+        let Some(held) = tool.outer_folder() else {
+            let known = at_work.is_some();
+            tool.remove_outer_dir(at_work)?;
+            return Err(moved(job, (!known).then_some(&partial.dir)));
+        };
+        let partial = partial.file;
+        verify(job, &partial, last.out_s, log).await?;
         let made = std::fs::symlink_metadata(held.held().join(file_name(&job.output)))
             .map_err(|error| Failure::io(format!("look at {}", partial.display()), &error))?;
         Ok(Encoded { speed: last.speed.unwrap_or_default(), bytes: made.len(), inode: made.ino() })
@@ -163,6 +169,21 @@ fn gone(job: &EncodeJob) -> Failure {
     Failure::new(format!(
         "cannot finish {}: what ffmpeg wrote for it was taken away or changed meanwhile; relaunch \
          to encode anew",
+        job.output.display()
+    ))
+}
+
+/// The folder that ffmpeg was at work in is not where it was made. `left` is what that was called,
+/// unless it was found and removed.
+fn moved(job: &EncodeJob, left: Option<&PathBuf>) -> Failure {
+    let folder = job.output.parent().unwrap_or(Path::new("/")).display();
+    let left = left.and_then(|left| left.file_name()).map_or_else(String::new, |name| {
+        format!("remove {} where that folder is now, ", name.display())
+    });
+    Failure::new(format!(
+        "cannot finish {}: the folder {folder}, or a link that leads to it, was moved or replaced \
+         while ffmpeg wrote into it; put it back or leave it as it is, {left}and relaunch to \
+         encode anew",
         job.output.display()
     ))
 }

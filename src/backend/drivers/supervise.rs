@@ -191,8 +191,9 @@ impl Supervision {
         command: &LongCommand,
     ) -> Result<Supervised, Failure> {
         let it = Supervised::at(dir);
+        let outer = it.outer_at_work();
         let Some(lock) = it.claim(fits).await? else { return Ok(it) };
-        it.remove_outer_dir()?;
+        it.remove_outer_dir(outer)?;
         let written = lock.empty(dir).and_then(|()| {
             atomic_file::write(&dir.join("command.json"), &serde_json::to_vec_pretty(command)?)
         });
@@ -370,8 +371,10 @@ impl Supervised {
         if !self.dir.exists() {
             return Ok(());
         }
+        // Once the tool has ended, nobody knows where a folder that was moved is.
+        let outer = self.outer_at_work();
         let Some(lock) = self.claim(|_| false).await? else { return Ok(()) };
-        self.remove_outer_dir()?;
+        self.remove_outer_dir(outer)?;
         lock.remove_dir(&self.dir)
             .map_err(|error| Failure::io(format!("remove {}", self.dir.display()), &error))
     }
@@ -409,12 +412,23 @@ impl Supervised {
         Outer::held(&self.dir, &self.command()?.outer_dir?)
     }
 
-    /// Removes the folder outside the job's own, and nothing else that has come to have its name.
-    fn remove_outer_dir(&self) -> Result<(), Failure> {
+    /// The same, wherever it is by now, as long as the tool or its supervisor works in it.
+    #[must_use]
+    pub fn outer_at_work(&self) -> Option<Folder> {
+        let mut at_work = self.supervisor().into_iter().chain(self.members());
+        at_work.find_map(|pid| Outer::of_process(&self.dir, pid))
+    }
+
+    /// Removes the folder outside the job's own, also where it was moved to if it is `found`, and
+    /// nothing else that has come to have its name.
+    ///
+    /// # Errors
+    /// When the filesystem does not let it be removed.
+    pub fn remove_outer_dir(&self, found: Option<Folder>) -> Result<(), Failure> {
         let Some(outer) = self.command().and_then(|command| command.outer_dir) else {
             return Ok(());
         };
-        let removed = Outer::remove(&self.dir, &outer);
+        let removed = Outer::remove(&self.dir, &outer, found);
         removed.map_err(|error| Failure::io(format!("remove {}", outer.display()), &error))
     }
 

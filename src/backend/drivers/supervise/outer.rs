@@ -51,30 +51,61 @@ impl Outer {
 
     /// The folder that was made for a job, if it is where it was made.
     pub(super) fn held(job: &Path, outer: &Path) -> Option<Folder> {
-        let noted: Self = serde_json::from_slice(&std::fs::read(job.join(NOTE)).ok()?).ok()?;
-        let folder = open(outer).ok()?;
-        (Self::from(&folder.metadata().ok()?) == noted).then_some(folder)
+        let noted = Self::noted(job)?;
+        open(outer).ok().filter(|folder| noted.is(folder))
     }
 
-    /// Removes the folder that was made for a job with what is in it. Whatever else has its name
-    /// stays, but for a fresh one: the supervisor may have died before it noted which it is.
+    /// The folder that was made for a job, wherever it is by now, if a process works in it.
+    pub(super) fn of_process(job: &Path, pid: u32) -> Option<Folder> {
+        let noted = Self::noted(job)?;
+        Folder::at(Path::new(&format!("/proc/{pid}/cwd"))).ok().filter(|folder| noted.is(folder))
+    }
+
+    fn noted(job: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(job.join(NOTE)).ok()?).ok()
+    }
+
+    fn is(&self, folder: &Folder) -> bool {
+        folder.metadata().is_ok_and(|found| Self::from(&found) == *self)
+    }
+
+    /// Removes the folder that was made for a job with what is in it: `found` where it was found
+    /// by other means than its path. Whatever else has its name stays, but for a fresh one: the
+    /// supervisor may have died before it noted which it is.
     ///
     /// # Errors
     /// Whatever the filesystem says.
-    pub(super) fn remove(job: &Path, outer: &Path) -> io::Result<()> {
-        if let Some(folder) = Self::held(job, outer) {
+    pub(super) fn remove(job: &Path, outer: &Path, found: Option<Folder>) -> io::Result<()> {
+        if let Some(folder) = Self::held(job, outer).or(found) {
             for name in folder.names()? {
                 folder.remove_file(name)?;
             }
-        } else if !open(outer)
+            return Self::from(&folder.metadata()?).unlink(&folder, outer);
+        }
+        if open(outer)
             .is_ok_and(|it| it.metadata().is_ok_and(|found| is_fresh(&it, &found).unwrap_or(false)))
         {
-            return Ok(());
+            return gone(std::fs::remove_dir(outer));
         }
-        match std::fs::remove_dir(outer) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(())
+    }
+
+    /// Removes an empty folder from the one around it, which may have been moved with it. One that
+    /// has another name by now stays: somebody gave it that.
+    fn unlink(&self, folder: &Folder, outer: &Path) -> io::Result<()> {
+        let name = outer.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let around = Folder::at(&folder.held().join(".."))?;
+        match around.folder(name) {
+            Ok(named) if self.is(&named) => gone(std::fs::remove_dir(around.held().join(name))),
             _ => Ok(()),
         }
+    }
+}
+
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
