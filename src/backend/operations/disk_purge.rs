@@ -70,8 +70,11 @@ impl Kind for DiskPurge {
                         "disk/{id} is not in the trash any more; cancel this"
                     )));
                 }
-                files::unused(step.cx().settings(), &step.cx().settings().trash_path(id))?;
-                files::remove_trashed(step.cx().settings(), id)?;
+                let settings = step.cx().settings();
+                let path = settings.trash_path(id);
+                files::own(settings, &path)?;
+                files::unused(settings, &path)?;
+                files::remove_trashed(settings, id)?;
                 step.remove(ResourceId::new(Disk::KIND, id));
                 Ok(())
             })

@@ -143,7 +143,11 @@ mod tests {
             fs::write(&here, "disk of 20").unwrap();
             harness.done("disk_delete", json!({ "disk": disk })).await;
             replace(&harness.disk(disk).await.path, put, &letter);
-            let (_, said) = harness.fails("disk_restore", json!({ "disk": disk })).await;
+            let (uid, said) = harness.fails("disk_restore", json!({ "disk": disk })).await;
+            assert!(said.contains(why), "{number}: {said}");
+            harness.control(Control::Cancel { uid }).await;
+            harness.ends(uid).await;
+            let (_, said) = harness.fails("disk_purge", json!({ "disk": disk })).await;
             assert!(said.contains(why), "{number}: {said}");
             assert_eq!(harness.disk(disk).await.state, DiskState::Trashed);
             assert!(!here.exists(), "{number}");
