@@ -9,6 +9,7 @@ mod kind;
 mod spec;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::de::DeserializeOwned;
@@ -117,6 +118,17 @@ pub trait ResourceType: Clone + Serialize + DeserializeOwned + 'static {
 
     /// The resources it refers to, which it knows only by number.
     fn refers_to(&self) -> Vec<ResourceId> {
+        Vec::new()
+    }
+
+    /// Whether all of it is there: no operation is still making it.
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    /// The paths of its own files, as its document names them: they follow a state directory that
+    /// is moved.
+    fn files_mut(&mut self) -> Vec<&mut PathBuf> {
         Vec::new()
     }
 

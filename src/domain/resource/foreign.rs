@@ -1,6 +1,8 @@
 //! Resources of kinds that only a backend's description tells of: the JSON document, and what the
 //! description says of it.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value as Json};
@@ -102,6 +104,18 @@ impl Foreign {
     pub fn refers_to(&self) -> Vec<ResourceId> {
         let columns = self.kind.spec().columns.iter();
         columns.filter_map(|column| column.referred(&self.value(&column.name)?)).collect()
+    }
+
+    /// Whether it is whole: it is taken for it.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        true
+    }
+
+    /// Where its files are is not known here.
+    #[must_use]
+    pub const fn files_mut(&mut self) -> Vec<&mut PathBuf> {
+        Vec::new()
     }
 
     /// Whether it holds its name: it is taken for one that does.

@@ -223,6 +223,14 @@ impl ResourceType for Disk {
         self.vm.iter().map(|vm| ResourceId::new(Vm::KIND, *vm)).collect()
     }
 
+    fn is_whole(&self) -> bool {
+        self.state != DiskState::BeingCreated
+    }
+
+    fn files_mut(&mut self) -> Vec<&mut PathBuf> {
+        vec![&mut self.path]
+    }
+
     fn holds_name(&self) -> bool {
         self.state != DiskState::Trashed
     }

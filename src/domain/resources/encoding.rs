@@ -163,6 +163,10 @@ impl ResourceType for Encoding {
     }
 
     /// It is named after its files; the same file may be encoded again and again.
+    fn is_whole(&self) -> bool {
+        !matches!(self.state, EncodingState::Waiting | EncodingState::Encoding)
+    }
+
     fn holds_name(&self) -> bool {
         false
     }

@@ -178,4 +178,17 @@ impl ResourceType for Image {
     fn note(&self) -> String {
         self.label.clone()
     }
+
+    fn is_whole(&self) -> bool {
+        self.state == ImageState::Ready
+    }
+
+    fn files_mut(&mut self) -> Vec<&mut PathBuf> {
+        match &mut self.form {
+            Some(ImageForm::Disk { path, .. } | ImageForm::Iso { path }) => vec![path],
+            Some(ImageForm::DirectDisk { path, kernel, initrd, .. }) => vec![path, kernel, initrd],
+            Some(ImageForm::Direct { kernel, initrd, .. }) => vec![kernel, initrd],
+            None => Vec::new(),
+        }
+    }
 }

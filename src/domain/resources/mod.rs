@@ -10,6 +10,7 @@ pub mod task;
 pub mod vm;
 
 use std::any::Any;
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use serde::de::Error as _;
@@ -184,6 +185,18 @@ impl Resource {
     #[must_use]
     pub fn refers_to(&self) -> Vec<ResourceId> {
         each!(self, it => it.refers_to())
+    }
+
+    /// Whether all of it is there: no operation is still making it.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        each!(self, it => it.is_whole())
+    }
+
+    /// The paths of its own files, as its document names them: they follow a state directory that
+    /// is moved.
+    pub fn files_mut(&mut self) -> Vec<&mut PathBuf> {
+        each!(self, it => it.files_mut())
     }
 
     /// Whether it keeps others of its kind from having its name.

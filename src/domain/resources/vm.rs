@@ -252,6 +252,10 @@ impl ResourceType for Vm {
             .then(|| self.note.as_deref().unwrap_or(self.state.word()))
     }
 
+    fn is_whole(&self) -> bool {
+        self.state != VmState::BeingCreated
+    }
+
     fn refers_to(&self) -> Vec<ResourceId> {
         self.disks.iter().map(|disk| ResourceId::new(Disk::KIND, *disk)).collect()
     }
