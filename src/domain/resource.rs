@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use foreign::Foreign;
 #[cfg(test)]
-pub(in crate::domain) use foreign::read;
+pub(in crate::domain) use foreign::{member, read};
 pub use kind::ResourceKind;
 pub use spec::{
     Column, Detail, Emphasis, Piece, Quantity, ResourceSpec, StateSpec, StateTone, Switch,
@@ -83,6 +83,11 @@ impl TryFrom<String> for ResourceId {
 pub trait ResourceType: Clone + Serialize + DeserializeOwned + 'static {
     /// Its kind.
     const KIND: ResourceKind;
+
+    /// The document of one with number 1 and a value in every column, which tests hold to the
+    /// description.
+    #[cfg(test)]
+    const SAMPLE: &str;
 
     /// Its description.
     fn spec() -> ResourceSpec;

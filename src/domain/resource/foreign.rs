@@ -138,7 +138,7 @@ impl Serialize for Foreign {
 }
 
 /// The member of a document that a column is read from.
-fn member(column: &Column) -> &str {
+pub(in crate::domain) fn member(column: &Column) -> &str {
     if column.member.is_empty() { &column.name } else { &column.member }
 }
 
