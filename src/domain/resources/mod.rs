@@ -1,7 +1,7 @@
 //! The kinds of resources hostler itself has, one file each, and the list of them.
 //!
 //! A file says everything that the rest of hostler knows of its kind, see [`ResourceType`]. Adding
-//! one touches its new file and its line in the list below.
+//! one touches its new file and two lines here: its `mod`, and its place in the list.
 
 pub mod disk;
 pub mod encoding;
