@@ -19,7 +19,7 @@ mod screen;
 use std::path::Path;
 
 use hostler::{Sandbox, alone};
-use screen::{Screen, line};
+use screen::{Screen, line, tab_key};
 
 const ESCAPE: &str = "\x1b";
 const ENTER: &str = "\r";
@@ -27,8 +27,8 @@ const CTRL_C: &str = "\x03";
 const LEAVE_SERIAL: &str = "\x1d";
 
 /// Opens a tab and waits until it is open: its title stands in the frame around its list.
-fn tab(screen: &mut Screen, key: &str, title: &str) {
-    screen.keys(key);
+fn tab(screen: &mut Screen, title: &str) {
+    screen.keys(&tab_key(title));
     screen.wait(title, |text| {
         text.lines().nth(2).is_some_and(|line| line.contains(&format!(" {title} ")))
     });
@@ -87,7 +87,7 @@ fn a_day_at_the_console() {
     encode_a_video(&mut screen, media.path());
 
     // By now, or within its minute, the task has fired by itself.
-    tab(&mut screen, "2", "Disks");
+    tab(&mut screen, "Disks");
     screen.keys(ESCAPE);
     screen.wait_gone("/data1");
     screen.wait_line(&["tick", "free"]);
@@ -96,7 +96,7 @@ fn a_day_at_the_console() {
     assert_eq!(made["actor"], "task/1", "{made:#}");
 
     // With nothing in flight, leaving asks nothing and leaves nothing.
-    tab(&mut screen, "3", "Tasks");
+    tab(&mut screen, "Tasks");
     screen.keys("e");
     screen.wait_line(&["every-minute", "inactive"]);
     screen.wait_for("nothing");
@@ -110,14 +110,14 @@ fn a_day_at_the_console() {
 /// The first image, and a task that fires every minute.
 fn make_an_image_and_a_task(screen: &mut Screen) {
     // An image.
-    tab(screen, "6", "Images");
+    tab(screen, "Images");
     form(screen, "n", "recipe");
     screen.wait_line(&["recipe", "tiny"]);
     send(screen);
     screen.wait_line(&["tiny", "ready"]);
 
     // A task for every minute; that it fires is seen further down, in its own time.
-    tab(screen, "3", "Tasks");
+    tab(screen, "Tasks");
     form(screen, "n", "kind");
     screen.keys("every-minute\tdisk_create");
     screen.wait_for("disk_create");
@@ -132,7 +132,7 @@ fn make_an_image_and_a_task(screen: &mut Screen) {
 /// A VM, with nothing given but a name and a password.
 fn make_a_vm(screen: &mut Screen, place: &Sandbox) {
     // A virtual machine, with nothing typed but a name and a password.
-    tab(screen, "1", "VMs");
+    tab(screen, "VMs");
     form(screen, "n", "hostname");
     screen.wait_line(&["os", "tiny"]);
     screen.keys("web-1\tcorrect horse");
@@ -162,13 +162,13 @@ fn reboot(screen: &mut Screen, place: &Sandbox) {
     screen.keys("r");
     screen.wait_for("Reboot web-1?");
     screen.keys("y");
-    tab(screen, "5", "Operations");
+    tab(screen, "Operations");
     screen.wait_line(&["vm_reboot", "web-1", "DONE"]);
     let log = place.dir().join("vms/1/serial.log");
     place.wait("the guest is up again", || {
         std::fs::read_to_string(&log).is_ok_and(|log| log.matches("web-1 tiny").count() == 2)
     });
-    tab(screen, "1", "VMs");
+    tab(screen, "VMs");
     screen.keys("c");
     screen.wait_for("serial console");
     shell(screen, "clear; test -e /tmp/mark || echo fresh-$((1+1))", "fresh-2");
@@ -180,7 +180,7 @@ fn reboot(screen: &mut Screen, place: &Sandbox) {
 /// A disk in the running guest.
 fn plug_a_disk_in_and_out(screen: &mut Screen) {
     // A disk, plugged in while the guest runs.
-    tab(screen, "2", "Disks");
+    tab(screen, "Disks");
     form(screen, "n", "size mb");
     screen.keys("data1\t32");
     send(screen);
@@ -190,7 +190,7 @@ fn plug_a_disk_in_and_out(screen: &mut Screen) {
     screen.wait_line(&["vm", "web-1"]);
     send(screen);
     screen.wait_line(&["data1", "attached"]);
-    tab(screen, "1", "VMs");
+    tab(screen, "VMs");
     screen.keys("c");
     screen.wait_for("serial console");
     let inside = "until d=$(findfs LABEL=data1); do :; done 2>/dev/null; \
@@ -202,12 +202,12 @@ fn plug_a_disk_in_and_out(screen: &mut Screen) {
     screen.wait_gone("serial console");
 
     // And unplugged again.
-    tab(screen, "2", "Disks");
+    tab(screen, "Disks");
     screen.keys("d");
     screen.wait_for("Detach data1?");
     screen.keys("y");
     screen.wait_line(&["data1", "free"]);
-    tab(screen, "1", "VMs");
+    tab(screen, "VMs");
     screen.keys("c");
     screen.wait_for("serial console");
     shell(screen, "clear; findfs LABEL=data1 || echo gone-$((1+1))", "gone-2");
@@ -228,7 +228,7 @@ fn stop(screen: &mut Screen, place: &Sandbox) {
 /// An encoding, and what can be read of it.
 fn encode_a_video(screen: &mut Screen, media: &Path) {
     // A video.
-    tab(screen, "4", "Encodings");
+    tab(screen, "Encodings");
     form(screen, "n", "source");
     let source = media::video(media, "talk.mkv", 3, "320x240");
     let output = media.join("talk.webm");
@@ -242,7 +242,7 @@ fn encode_a_video(screen: &mut Screen, media: &Path) {
     assert!((length - 3.0).abs() < 0.5, "{length}");
 
     // What ran for it can be read.
-    tab(screen, "5", "Operations");
+    tab(screen, "Operations");
     screen.keys("/kind:encode\r");
     screen.wait_line(&["encode", "DONE"]);
     screen.keys(ENTER);
@@ -268,7 +268,7 @@ fn three_disks() -> Sandbox {
 fn filter_marks_palette_and_help() {
     let place = three_disks();
     let mut screen = Screen::open(&place, 100, 30, &[]);
-    tab(&mut screen, "2", "Disks");
+    tab(&mut screen, "Disks");
     screen.wait_line(&["gamma", "free"]);
 
     // A filter, as it is typed; escape takes it back.
@@ -340,7 +340,7 @@ fn every_size_of_terminal() {
     let place = three_disks();
     for (columns, rows) in [(80, 24), (40, 10), (200, 50)] {
         let mut screen = Screen::open(&place, columns, rows, &[]);
-        tab(&mut screen, "2", "Disks");
+        tab(&mut screen, "Disks");
         let text = screen.wait_line(&["gamma", "free"]);
         let wide = text.lines().map(|line| line.trim_end().chars().count()).max();
         assert_eq!(wide, Some(usize::from(columns)), "the frame fills the width:\n{text}");
@@ -349,7 +349,7 @@ fn every_size_of_terminal() {
         assert_eq!(screen.ended(), 0);
     }
     let mut screen = Screen::open(&place, 80, 24, &[]);
-    tab(&mut screen, "2", "Disks");
+    tab(&mut screen, "Disks");
     screen.wait_line(&["gamma", "free"]);
     screen.resize(120, 40);
     screen.wait("the wider frame", |text| {
@@ -373,19 +373,19 @@ fn no_colour_and_ascii() {
         })
     };
     let mut screen = Screen::open(&place, 80, 24, &[]);
-    tab(&mut screen, "2", "Disks");
+    tab(&mut screen, "Disks");
     screen.wait_line(&["gamma", "free"]);
     assert!(coloured(&screen.formatted()), "with colours");
     assert!(!screen.text().is_ascii());
 
     let mut screen = Screen::open_with(&place, 80, 24, &[], &[("NO_COLOR", "1")]);
-    tab(&mut screen, "2", "Disks");
+    tab(&mut screen, "Disks");
     screen.wait_line(&["gamma", "free"]);
     assert!(!coloured(&screen.formatted()), "{:?}", screen.formatted());
 
     let plain = [("LC_ALL", "C"), ("LANG", "C")];
     let mut screen = Screen::open_with(&place, 80, 24, &[], &plain);
-    tab(&mut screen, "2", "Disks");
+    tab(&mut screen, "Disks");
     let text = screen.wait_line(&["gamma", "free"]);
     assert!(text.is_ascii(), "{text}");
     screen.keys("?");
@@ -399,7 +399,7 @@ fn read_only_refuses() {
     let place = three_disks();
     let before = place.list("operations").len();
     let mut screen = Screen::open(&place, 100, 30, &["--read-only"]);
-    tab(&mut screen, "2", "Disks");
+    tab(&mut screen, "Disks");
     screen.wait_line(&["gamma", "free"]);
     assert!(screen.text().contains("read-only"), "the header says so");
     for key in ["n", "X", "a"] {

@@ -146,7 +146,13 @@ fn try_kind(catalogue: &[OperationSpec], spec: &OperationSpec, at: &[&str]) -> V
         broken.extend(try_plan(&plan, &spec.kind, at, &mut taken));
     }
     let missed = spec.steps.iter().filter(|step| !taken.contains(&***step));
-    broken.extend(missed.map(|step| format!("{}/{step} is never taken", spec.kind)));
+    broken.extend(missed.map(|step| {
+        format!(
+            "{}/{step} is never taken: say in `other_ways` of tests/support/kinds.rs what is given \
+             so that it is, or leave the step out of its `spec`",
+            spec.kind
+        )
+    }));
     broken
 }
 
@@ -167,7 +173,13 @@ fn try_plan(
     };
     let whole = match run(None) {
         Ok(whole) => whole,
-        Err(why) => return vec![format!("{kind}: not even without a crash: {why:?}")],
+        Err(why) => {
+            let why = why.unwrap_or_default();
+            return vec![format!(
+                "{kind}: not even without a crash, asked for as tests/support/kinds.rs says; what \
+                 a field is to hold stands in its `given`: {why}"
+            )];
+        }
     };
     let steps = whole.steps(kind);
     let points = points(kind, steps.iter().map(String::as_str), at);

@@ -36,18 +36,19 @@ use hostler::ui::style::theme::Theme;
 use hostler::ui::windows::console::Console;
 use stage::{Stage, text};
 
-/// Every pane and window: its name, whether the box is bare, and the keys that lead there.
+/// Every pane and window: its name, whether the box is bare, and the keys that lead there, as
+/// [`Stage::keys`] reads them.
 const SCENES: &[(&str, bool, &str)] = &[
     ("vms", false, "j"),
-    ("disks", false, "2"),
-    ("tasks", false, "3"),
-    ("encodings", false, "4"),
-    ("operations", false, "5 j"),
-    ("images", false, "6"),
+    ("disks", false, "@disks"),
+    ("tasks", false, "@tasks"),
+    ("encodings", false, "@encodings"),
+    ("operations", false, "@operations j"),
+    ("images", false, "@images"),
     ("welcome", true, ""),
     ("in_flight", false, "tab j"),
     ("detail", false, "G k enter"),
-    ("operation", false, "5 j enter"),
+    ("operation", false, "@operations j enter"),
     ("form", false, "n \"web-9\" tab \"secret\" tab"),
     ("form_picker", false, "n tab tab space"),
     (
@@ -55,7 +56,7 @@ const SCENES: &[(&str, bool, &str)] = &[
         false,
         "n \"web-9\" enter \"correct-horse\" ctrl-o up up space \"80\" ctrl-n \"443\" tab",
     ),
-    ("form_nested", false, "3 n \"nightly\" tab \"vm_stop\" enter"),
+    ("form_nested", false, "@tasks n \"nightly\" tab \"vm_stop\" enter"),
     ("palette", false, ": \"start\""),
     ("filter", false, "/ \"state:running\""),
     ("filter_names", false, "/ \"s\""),

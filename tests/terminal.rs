@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use hostler::{Sandbox, alone, signal};
 use rustix::process::Signal;
-use screen::{SHELL_PROMPT, Screen};
+use screen::{SHELL_PROMPT, Screen, tab_key};
 
 const INTERRUPT: &str = "\x03";
 const CTRL_Z: &str = "\x1a";
@@ -164,7 +164,7 @@ fn ctrl_z_and_fg() {
     let console = place.hostlers()[0];
     let encoding = HeldEncoding::begin(&place);
     let place_of = |text: &str, word: &str| text.lines().position(|line| line.contains(word));
-    screen.keys("5");
+    screen.keys(&tab_key("Operations"));
     screen.wait_line(&["encode", "RUN"]);
     screen.keys("/kind:encode\r");
     let before = screen.wait_for("/kind:encode");

@@ -16,7 +16,7 @@ use super::{Host, Lane, Load, Operation, Progress, Resource, ResourceId, Step, U
 pub struct Event {
     /// Which life of the backend numbered it: changes with every start.
     pub life: u64,
-    /// Its place in that life, from 1.
+    /// Its place in that life, from 1; 0 for [`Fact::Missed`] and [`Fact::Lost`], which have none.
     pub seq: u64,
     /// When it happened.
     pub at: Timestamp,

@@ -19,7 +19,8 @@ use super::value::Value;
 /// VM's disks, one a line. Every word looks into it, and a comparison of a disk's VM with a name.
 pub const REFERRED: &str = "referred to";
 
-/// What a filter calls the time since a row came to be, which is no column.
+/// What a filter calls the time since a row came to be. It is no column; a list that has
+/// [`Column::CREATED`] knows it, see [`Subject::has_age`].
 pub const AGE: &str = "age";
 
 /// The most characters a filter may have, and any text in it.

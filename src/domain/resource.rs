@@ -9,6 +9,7 @@ mod kind;
 mod spec;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::de::DeserializeOwned;
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use foreign::Foreign;
 #[cfg(test)]
-pub(in crate::domain) use foreign::read;
+pub(in crate::domain) use foreign::{member, read};
 pub use kind::ResourceKind;
 pub use spec::{
     Column, Detail, Emphasis, Piece, Quantity, ResourceSpec, StateSpec, StateTone, Switch,
@@ -83,6 +84,11 @@ pub trait ResourceType: Clone + Serialize + DeserializeOwned + 'static {
     /// Its kind.
     const KIND: ResourceKind;
 
+    /// The document of one with number 1 and a value in every column, which tests hold to the
+    /// description.
+    #[cfg(test)]
+    const SAMPLE: &str;
+
     /// Its description.
     fn spec() -> ResourceSpec;
 
@@ -117,6 +123,17 @@ pub trait ResourceType: Clone + Serialize + DeserializeOwned + 'static {
 
     /// The resources it refers to, which it knows only by number.
     fn refers_to(&self) -> Vec<ResourceId> {
+        Vec::new()
+    }
+
+    /// Whether all of it is there: no operation is still making it.
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    /// The paths of its own files, as its document names them: they follow a state directory that
+    /// is moved.
+    fn files_mut(&mut self) -> Vec<&mut PathBuf> {
         Vec::new()
     }
 

@@ -31,6 +31,12 @@ impl Subject {
         self.columns().iter().find(|column| column.name == name)
     }
 
+    /// Whether its rows say when they came to be, and so how old they are.
+    #[must_use]
+    pub fn has_age(self) -> bool {
+        self.column(Column::CREATED).is_some()
+    }
+
     /// The column that a person means by a word, without regard to case: its name, or what stands
     /// over it.
     #[must_use]

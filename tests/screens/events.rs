@@ -135,7 +135,7 @@ fn what_stands_still_shows_no_load_and_what_waits_says_so() {
     (encode.state, encode.progress) = (State::Pending, None);
     encode.wait = Some(Wait::LanePaused { lane: "encode".to_owned(), draining: true });
     stage.event(3, Fact::Operation(encode.into()));
-    stage.keys("4");
+    stage.keys("@encodings");
     let text = stage.text();
     assert!(text.contains("encode waits") && text.contains("lane encode is draining"), "{text}");
 }

@@ -39,7 +39,7 @@ fn a_word_finds_the_name_of_what_a_row_refers_to() {
 #[test]
 fn what_stands_over_a_column_means_it_and_tab_goes_on_with_it() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
-    stage.keys("6 / \"si\" tab \">1\"");
+    stage.keys("@images / \"si\" tab \">1\"");
     let footer = stage.text().lines().last().unwrap().to_owned();
     assert!(footer.starts_with(" /size>1"), "{footer}");
     assert!(!footer.contains("no column"), "{footer}");
@@ -132,7 +132,7 @@ fn filters_compare_and_turn_around() {
     assert_eq!(stage.app.model.pane().total + others, 14);
     stage.keys("ctrl-u \"-state:running\" enter");
     assert_eq!(stage.app.model.pane().total, others);
-    stage.keys("5 / \"48190\" enter");
+    stage.keys("@operations / \"48190\" enter");
     assert_eq!(stage.app.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
     assert_eq!(stage.app.model.pane().total, 1);
     stage.keys("/ ctrl-u \"#48212\" enter");

@@ -49,7 +49,7 @@ fn a_refusal_is_shown_at_its_field() {
 #[test]
 fn the_form_of_a_marked_row_is_about_that_row() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
-    stage.keys("3 space enter");
+    stage.keys("@tasks space enter");
     assert!(stage.app.front_as::<DetailWindow>().is_some());
     stage.keys("esc");
     let marked = *stage.app.model.pane().marks.keys().next().unwrap();
@@ -61,7 +61,7 @@ fn the_form_of_a_marked_row_is_about_that_row() {
 #[test]
 fn enter_on_an_empty_required_choice_opens_its_list() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
-    stage.keys("3 n \"nightly\" tab enter");
+    stage.keys("@tasks n \"nightly\" tab enter");
     assert!(stage.text().contains("vm_reboot"), "{}", stage.text());
     stage.keys("esc ctrl-s");
     assert!(stage.text().contains("needed"), "{}", stage.text());
@@ -70,7 +70,7 @@ fn enter_on_an_empty_required_choice_opens_its_list() {
 #[test]
 fn tab_completes_a_path_as_far_as_it_is_certain() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
-    stage.keys("4 n \"/srv/c\"");
+    stage.keys("@encodings n \"/srv/c\"");
     let found = ["/srv/clip-1.mov", "/srv/clip-2.mov"].map(str::to_owned).to_vec();
     stage.send(Msg::Paths("/srv/c".to_owned(), found));
     stage.keys("tab");
@@ -81,7 +81,7 @@ fn tab_completes_a_path_as_far_as_it_is_certain() {
 #[test]
 fn several_formats_are_asked_for_as_items_of_a_list() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
-    stage.keys("4 n \"/srv/a.mov\" ctrl-o tab tab tab ctrl-n right");
+    stage.keys("@encodings n \"/srv/a.mov\" ctrl-o tab tab tab ctrl-n right");
     stage.keys("ctrl-n right right tab \"/srv/b.webm\"");
     assert!(stage.text().contains("formats      2 items"), "{}", stage.text());
     stage.keys("ctrl-s");

@@ -33,7 +33,7 @@ fn the_footer_shows_only_what_the_row_allows() {
 #[test]
 fn a_failed_operation_is_one_key_away_from_anywhere() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
-    stage.keys("6 D !");
+    stage.keys("@images D !");
     assert_eq!(stage.app.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
     stage.keys("enter");
     assert!(stage.text().contains("Operation #48190"));
@@ -116,7 +116,7 @@ fn control_characters_in_names_never_reach_the_screen() {
 #[test]
 fn what_rows_refer_to_is_called_by_its_name() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
-    stage.keys("2");
+    stage.keys("@disks");
     let text = stage.text();
     assert_eq!(text.matches("web-3 ").count(), 2 + 2, "two disks, two operations: {text}");
     assert!(!text.lines().take(12).any(|line| line.contains("vm/7")), "{text}");
@@ -132,7 +132,7 @@ fn what_a_batch_asked_for_is_set_apart_where_it_has_ended() {
     (child.uid, child.kind, child.parent) = (Uid(48_189), "vm_stop".to_owned(), Some(parent));
     fake.operations.insert(4, child);
     let mut stage = Stage::new(fake, (80, 24));
-    stage.keys("5");
+    stage.keys("@operations");
     let line = |kind: &str| {
         let text = stage.text();
         let of = format!("{kind} ");
@@ -159,6 +159,6 @@ fn what_was_told_goes_once_something_else_is_done() {
     stage.send(Msg::Now(later));
     stage.keys("k");
     assert!(stage.text().contains(told), "looking about is not it: {}", stage.text());
-    stage.keys("2");
+    stage.keys("@disks");
     assert!(!stage.text().contains(told), "{}", stage.text());
 }

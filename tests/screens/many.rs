@@ -162,7 +162,7 @@ fn marked_operations_are_cancelled_relaunched_and_moved_together() {
         });
         controls.collect::<Vec<_>>()
     };
-    stage.keys("5 *");
+    stage.keys("@operations *");
     let marked = stage.app.model.pane().marks.len();
     assert_eq!(marked, 93);
     let footer = stage.text().lines().last().unwrap().to_owned();
@@ -197,7 +197,7 @@ fn marked_operations_are_cancelled_relaunched_and_moved_together() {
         operation.state = State::Error;
     }
     let mut stage = Stage::new(fake, (80, 24));
-    stage.keys("5 / \"state:error\" enter * R y");
+    stage.keys("@operations / \"state:error\" enter * R y");
     let again = [48_190, 48_188, 48_187]
         .map(|uid| Control::Relaunch { uid: Uid(uid), params: Params::new() });
     assert_eq!(controls(&mut stage), again);

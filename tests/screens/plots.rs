@@ -46,7 +46,7 @@ fn an_encoding_shows_how_fast_it_goes() {
 #[test]
 fn a_plot_keeps_so_many_points_and_ends_with_its_encoding() {
     let mut stage = Stage::new(Fake::full(), (200, 50));
-    stage.keys("4 G");
+    stage.keys("@encodings G");
     for seq in 1..200 {
         stage.event(seq, progress(2.0));
     }
@@ -79,7 +79,7 @@ fn tasks(size: (u16, u16)) -> Stage {
         fake.resources.push(Resource::Task(task));
     }
     let mut stage = Stage::new(fake, size);
-    stage.keys("3");
+    stage.keys("@tasks");
     stage.wait();
     stage
 }
@@ -107,7 +107,7 @@ fn the_timeline_is_asked_for_while_it_is_looked_at_and_no_oftener_than_needed() 
     // Under way.
     assert_eq!(after(app, asked, 6000), 0);
     stage.answer(Fetch::Timeline);
-    stage.keys("1");
+    stage.keys("@vms");
     let asked = stage.app.model.timeline_refresh.asked_at();
     assert_eq!(after(&mut stage.app, asked, 86_400), 0, "nobody looks");
 }

@@ -28,7 +28,7 @@ fn destructive_wants_the_name_typed() {
 #[test]
 fn running_a_task_asks_what_the_kind_asks_that_it_fires() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
-    stage.keys("3 / \"reboot\" enter t");
+    stage.keys("@tasks / \"reboot\" enter t");
     assert_eq!(stage.submitted(), []);
     let text = stage.text();
     assert!(text.contains("Run now nightly-reboot?"), "{text}");
@@ -92,7 +92,7 @@ fn what_is_sure_to_be_refused_is_said_before_the_question() {
     stage.keys("s");
     assert_eq!(stage.submitted()[0].kind, "vm_start");
     // Nor does a form open that could only be refused.
-    stage.keys("2 / \"data1\" enter X");
+    stage.keys("@disks / \"data1\" enter X");
     assert!(stage.text().contains("disk_delete needs it free"), "{}", stage.text());
     assert!(stage.app.front().is_none());
 }

@@ -6,6 +6,12 @@ use std::io::{Read, Write};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use ::hostler::backend::{operations, settings::Settings};
+use ::hostler::domain::Catalogue;
+use ::hostler::ui::input::action::Action;
+use ::hostler::ui::input::keymap::Keymap;
+use ::hostler::ui::model::Tab;
+use ::hostler::ui::windows::actions;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use tui_term::vt100;
 
@@ -13,6 +19,16 @@ use super::hostler::{GIVE_UP_AFTER, Sandbox};
 
 /// What the shell of [`Screen::open_shell`] begins a line with.
 pub const SHELL_PROMPT: &str = "shell> ";
+
+/// The key that opens the list of that title, `Disks`: a new kind moves those behind it.
+pub fn tab_key(title: &str) -> String {
+    let kinds = operations::all(&Settings::new("/nowhere".into()));
+    let catalogue = Catalogue::new(kinds.into_iter().map(|entry| entry.spec));
+    let tab = Tab::all(&catalogue).into_iter().find(|tab| tab.title() == title);
+    let tab = tab.unwrap_or_else(|| panic!("there is no list {title}"));
+    let keymap = Keymap::new(actions(&catalogue), &[]).expect("the default key map");
+    keymap.key(&Action::Tab(tab)).unwrap_or_else(|| panic!("no key opens the list {title}"))
+}
 
 /// What the terminal shows, and how much it was sent.
 struct Shown {

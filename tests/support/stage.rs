@@ -4,8 +4,9 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use futures_util::FutureExt;
 use hostler::domain::*;
 use hostler::ui::app::App;
+use hostler::ui::input::action::Action;
 use hostler::ui::input::keymap::{Key, Keymap};
-use hostler::ui::model::{Model, Preferences, Setup};
+use hostler::ui::model::{Model, Preferences, Setup, Tab};
 use hostler::ui::msg::{Cmd, Fetch, Msg};
 use hostler::ui::style::theme::Theme;
 use hostler::ui::update::{start, update};
@@ -86,7 +87,14 @@ impl Stage {
         self.send(Msg::Key(KeyEvent::new(key.code, key.modifiers)));
     }
 
-    /// Keys separated by spaces; `"text"` is typed as it is.
+    /// The key that opens the list of that word, `disks`: a new kind moves those behind it.
+    fn tab(&self, word: &str) -> String {
+        let tab = Tab::try_from(word.to_owned()).unwrap();
+        let key = self.app.model.keymap.key(&Action::Tab(tab));
+        key.unwrap_or_else(|| panic!("no key opens the list of {word}"))
+    }
+
+    /// Keys separated by spaces; `"text"` is typed as it is, `@disks` opens the list of disks.
     pub fn keys(&mut self, keys: &str) -> &mut Self {
         for key in keys.split(' ').filter(|key| !key.is_empty()) {
             match key.strip_prefix('"').and_then(|key| key.strip_suffix('"')) {
@@ -96,7 +104,10 @@ impl Stage {
                         self.send(Msg::Key(KeyEvent::new(code, KeyModifiers::NONE)));
                     }
                 }
-                None => self.press(key),
+                None => match key.strip_prefix('@') {
+                    Some(word) if !word.is_empty() => self.press(&self.tab(word)),
+                    _ => self.press(key),
+                },
             }
         }
         self

@@ -7,8 +7,10 @@
 //!
 //! The lock is held for microseconds and never while waiting: changes are *sent* to the storage
 //! under it, which fixes their order, and awaited after. What comes of them is taken into memory in
-//! that order ([`sent`]), so that memory goes the way the disk has gone. Events are published under
-//! the lock, so that they come in the order of what they tell.
+//! that order ([`sent`]), so that memory goes the way the disk has gone. What happens to operations,
+//! resources and lanes is published under the lock, so that events come in the order of what they
+//! tell. The steps of an operation are taken by one task, which tells them itself, in their order
+//! and before the operation's end.
 
 mod sent;
 
@@ -300,7 +302,7 @@ impl Engine {
     }
 }
 
-/// What it tells. All of it is told under the lock.
+/// What it tells under the lock: how operations and resources stand.
 impl Engine {
     /// Tells how an operation stands.
     pub(super) fn publish_operation(&self, operation: &Arc<Operation>) {

@@ -1,7 +1,6 @@
 //! What holds for every kind of the catalogue, whoever wrote it.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -16,9 +15,8 @@ use crate::backend::environment::Environment;
 use crate::backend::settings::Settings;
 use crate::backend::testing::harness as testing;
 use crate::domain::{
-    Catalogue, Disk, DiskFormat, DiskState, Effect, Encoding, EncodingState, Field, FieldType,
-    FsType, Image, ImageForm, ImageState, LockMode, OperationSpec, Params, Repeat, Resource,
-    ResourceKind, Risk, Task, Vm, VmState, arguments,
+    Catalogue, Effect, Field, FieldType, LockMode, OperationSpec, Params, Resource, ResourceKind,
+    Risk, arguments,
 };
 
 fn settings() -> Settings {
@@ -39,91 +37,8 @@ fn fields() -> Vec<(String, Field)> {
 
 /// One resource of each kind, each with number 1.
 fn inventory() -> Inventory {
-    let path = PathBuf::from("/var/lib/hostler/disks/1.qcow2");
-    let created = Timestamp::UNIX_EPOCH;
     let mut inventory = Inventory::default();
-    let vm = Vm {
-        id: 1,
-        name: "web-1".into(),
-        state: VmState::Halted,
-        uuid: uuid::Uuid::nil(),
-        image: 1,
-        os: "debian-12".into(),
-        shares: 1,
-        memory_mib: 256,
-        cpu: 1,
-        login: "root".into(),
-        disks: vec![],
-        ports: vec![],
-        accelerator: None,
-        created,
-        started: None,
-        crashed: None,
-        note: None,
-        cpu_percent: None,
-        memory_used_mib: None,
-    };
-    let disk = Disk {
-        id: 1,
-        name: "data".into(),
-        state: DiskState::Attached,
-        size_mb: 20,
-        fstype: FsType::Ext4,
-        format: DiskFormat::Qcow2,
-        path: path.clone(),
-        vm: Some(1),
-        created,
-        trashed: None,
-    };
-    let image = Image {
-        id: 1,
-        name: "debian-12".into(),
-        state: ImageState::Ready,
-        label: "Debian 12".into(),
-        form: Some(ImageForm::Disk { path: path.clone(), format: DiskFormat::Qcow2 }),
-        source: "here".into(),
-        bytes: 1,
-        virtual_bytes: 1,
-        sha256: None,
-        login: "debian".into(),
-        created,
-    };
-    let task = Task {
-        id: 1,
-        name: "nightly".into(),
-        active: true,
-        kind: "vm_start".into(),
-        params: Params::new(),
-        repeat: Repeat::default(),
-        next: None,
-        runs: vec![],
-        missed: 0,
-        refused: 0,
-        problem: None,
-        settled: created,
-        created,
-    };
-    let encoding = Encoding {
-        id: 1,
-        name: "talk.mov → webm".into(),
-        state: EncodingState::Finished,
-        source: path.clone(),
-        preset: "webm".into(),
-        output: path,
-        duration_s: None,
-        source_bytes: None,
-        output_bytes: None,
-        speed: None,
-        created,
-        finished: None,
-    };
-    for resource in [
-        Resource::Vm(vm),
-        Resource::Disk(disk),
-        Resource::Image(image),
-        Resource::Task(task),
-        Resource::Encoding(encoding),
-    ] {
+    for resource in Resource::samples() {
         inventory.put(Arc::new(resource));
     }
     inventory
@@ -186,13 +101,19 @@ fn everything_is_said_in_words() {
 
 #[test]
 fn lanes_exist_and_steps_are_named() {
-    let settings = settings();
+    let lanes: Vec<String> = settings().lanes.into_iter().map(|(lane, _)| lane).collect();
     for entry in kinds() {
-        let spec = entry.spec;
-        assert!(settings.lanes.iter().any(|(lane, _)| *lane == spec.lane), "{}", spec.kind);
-        assert!(!spec.steps.is_empty(), "{} names its steps", spec.kind);
-        let names: HashSet<_> = spec.steps.iter().collect();
-        assert_eq!(names.len(), spec.steps.len(), "{} names each step once", spec.kind);
+        let OperationSpec { kind, lane, steps, .. } = entry.spec;
+        assert!(
+            lanes.iter().any(|known| *known == lane),
+            "{kind}: there is no lane '{lane}', there are {}; choose one in its `spec`, or add a \
+             lane to `Settings::new` in backend/settings.rs",
+            lanes.join(", ")
+        );
+        assert!(!steps.is_empty(), "{kind}: say in its `spec` which steps it takes");
+        for (at, step) in steps.iter().enumerate() {
+            assert!(!steps[..at].contains(step), "{kind}: its `spec` has the step '{step}' twice");
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! One file per kind of operation: its parameters, its catalogue entry, its steps, its tests.
 //!
-//! A kind knows the ports, never the drivers. Adding one touches its new file and one line of
-//! [`all`].
+//! A kind knows the ports, never the drivers. Adding one touches its new file and two lines
+//! here: its `mod`, and its place in [`all`].
 
 mod batch;
 #[cfg(test)]

@@ -14,8 +14,8 @@ use std::time::Duration;
 use rustix::fs::FileType;
 
 use crate::domain::{
-    BackendError, Disk, DiskFormat, DiskState, EncodingState, Image, ImageForm, Operation,
-    Resource, ResourceId, State, Vm,
+    BackendError, Disk, DiskFormat, DiskState, Image, ImageForm, Operation, Resource, ResourceId,
+    State, Vm,
 };
 
 use super::beneath::Folder;
@@ -192,12 +192,7 @@ impl Check<'_> {
 
     async fn resource(&mut self, resource: &Resource, strict: bool) {
         let id = resource.id();
-        let making = match resource {
-            Resource::Encoding(encoding) => {
-                matches!(encoding.state, EncodingState::Waiting | EncodingState::Encoding)
-            }
-            other => !description::is_whole(other),
-        };
+        let making = !resource.is_whole();
         if making && !self.known.is_open(id) {
             let found = format!("it is {}, but no operation makes it", resource.state());
             self.finds(id, found, "restart hostler and tell its makers of this");
@@ -214,7 +209,7 @@ impl Check<'_> {
             Resource::Vm(vm) => self.vm(vm).await,
             Resource::Disk(disk) => self.disk(disk).await,
             Resource::Image(image) => self.image(image).await,
-            Resource::Task(_) | Resource::Encoding(_) | Resource::Foreign(_) => {}
+            _ => {}
         }
         if self.known.is_outdated(resource) {
             let found = "a later database said something else of it: an older one was put back";

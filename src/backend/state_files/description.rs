@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Disk, DiskState, Image, ImageState, Resource, ResourceId, Vm, VmState};
+use crate::domain::{Disk, DiskState, Resource, ResourceId, Vm};
 
 use super::beneath::Folder;
 use super::mark::Mark;
-use super::{TRASH, folder_of, moved};
+use super::{VMS, homes, moved};
 
 /// What lies on disk.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,16 +33,10 @@ pub const IMAGE: &str = "image.json";
 /// Where a resource's description lies; `None` for kinds that have none.
 #[must_use]
 pub fn path(state_dir: &Path, resource: &Resource) -> Option<PathBuf> {
-    let id = resource.id();
-    let folder = state_dir.join(folder_of(id.kind));
+    let mut places = places(state_dir, resource.id()).into_iter();
     match resource {
-        Resource::Vm(vm) => Some(folder.join(vm.id.to_string()).join(VM)),
-        Resource::Image(image) => Some(folder.join(image.id.to_string()).join(IMAGE)),
-        Resource::Disk(disk) if disk.state == DiskState::Trashed => {
-            Some(of_disk(state_dir, TRASH, disk.id))
-        }
-        Resource::Disk(disk) => Some(of_disk(state_dir, folder_of(id.kind), disk.id)),
-        Resource::Task(_) | Resource::Encoding(_) | Resource::Foreign(_) => None,
+        Resource::Disk(disk) if disk.state == DiskState::Trashed => places.next_back(),
+        _ => places.next(),
     }
 }
 
@@ -50,17 +44,6 @@ pub fn path(state_dir: &Path, resource: &Resource) -> Option<PathBuf> {
 #[must_use]
 pub fn of_disk(state_dir: &Path, folder: &str, id: u64) -> PathBuf {
     state_dir.join(folder).join(format!("{id}.json"))
-}
-
-/// Whether a resource is whole: all its files are there.
-#[must_use]
-pub fn is_whole(resource: &Resource) -> bool {
-    match resource {
-        Resource::Vm(vm) => vm.state != VmState::BeingCreated,
-        Resource::Disk(disk) => disk.state != DiskState::BeingCreated,
-        Resource::Image(image) => image.state == ImageState::Ready,
-        Resource::Task(_) | Resource::Encoding(_) | Resource::Foreign(_) => true,
-    }
 }
 
 /// A resource as it is described: without what is only observed.
@@ -134,14 +117,11 @@ pub fn later(
 
 /// Everywhere a description of a resource may lie.
 fn places(state_dir: &Path, id: ResourceId) -> Vec<PathBuf> {
-    match id.kind {
-        Vm::KIND => vec![state_dir.join(format!("vms/{}/{VM}", id.id))],
-        Image::KIND => vec![state_dir.join(format!("images/{}/{IMAGE}", id.id))],
-        Disk::KIND => {
-            [folder_of(id.kind), TRASH].map(|folder| of_disk(state_dir, folder, id.id)).to_vec()
-        }
-        _ => Vec::new(),
-    }
+    let name = match id.kind {
+        Disk::KIND => format!("{}.json", id.id),
+        kind => format!("{kind}.json"),
+    };
+    homes(id).iter().map(|home| state_dir.join(home).join(&name)).collect()
 }
 
 /// Every VM that is described.
@@ -149,7 +129,7 @@ fn places(state_dir: &Path, id: ResourceId) -> Vec<PathBuf> {
 /// # Errors
 /// When there is a link on the way, or whatever else the filesystem says.
 pub fn vms(state_dir: &Path) -> io::Result<Vec<Vm>> {
-    let folder = match Folder::beneath(state_dir, &state_dir.join(folder_of(Vm::KIND))) {
+    let folder = match Folder::beneath(state_dir, &state_dir.join(VMS)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         folder => folder?,
     };
@@ -175,7 +155,7 @@ pub fn keep(
     resource: Option<&Resource>,
     history: &impl History,
 ) -> io::Result<()> {
-    let described = resource.filter(|resource| is_whole(resource));
+    let described = resource.filter(|resource| resource.is_whole());
     let kept = described.and_then(|resource| path(state_dir, resource));
     if let (Some(resource), Some(path)) = (described, &kept) {
         write(state_dir, path, of(resource), history)?;

@@ -46,7 +46,7 @@ impl Mark {
     /// # Errors
     /// When it cannot be read, or is none.
     pub fn read(state_dir: &Path, id: ResourceId) -> io::Result<Option<Self>> {
-        let path = path(state_dir, id);
+        let path = path(state_dir, id)?;
         let (folder, name) = match Folder::of(state_dir, &path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             found => found?,
@@ -60,7 +60,7 @@ impl Mark {
     /// # Errors
     /// When there is a link on the way, or whatever else the filesystem says.
     pub fn write(self, state_dir: &Path, id: ResourceId) -> io::Result<()> {
-        Folder::make(state_dir, &state_dir.join(folder_of(id.kind)))?
+        Folder::make(state_dir, &state_dir.join(folder_of(id.kind)?))?
             .write(format!("{}{ENDING}", id.id), &serde_json::to_vec(&self)?)
     }
 
@@ -69,7 +69,7 @@ impl Mark {
     /// # Errors
     /// Whatever the filesystem says.
     pub fn remove(state_dir: &Path, id: ResourceId) -> io::Result<()> {
-        let path = path(state_dir, id);
+        let path = path(state_dir, id)?;
         match Folder::of(state_dir, &path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             found => {
@@ -97,9 +97,11 @@ impl Mark {
 }
 
 /// Where the mark of a resource lies.
-#[must_use]
-pub fn path(state_dir: &Path, id: ResourceId) -> PathBuf {
-    state_dir.join(folder_of(id.kind)).join(format!("{}{ENDING}", id.id))
+///
+/// # Errors
+/// When its kind has no files.
+pub fn path(state_dir: &Path, id: ResourceId) -> io::Result<PathBuf> {
+    Ok(state_dir.join(folder_of(id.kind)?).join(format!("{}{ENDING}", id.id)))
 }
 
 /// Of which resource a file in a kind's folder is the mark, by its name.

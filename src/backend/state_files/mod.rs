@@ -30,9 +30,18 @@ use crate::domain::{Disk, Encoding, Image, ResourceId, ResourceKind, Vm};
 
 use beneath::Folder;
 
-/// The folders of what is kept in files of our own, by kind.
+/// The folder of VMs, each in one of its own.
+pub const VMS: &str = "vms";
+
+/// The folder of disks.
+pub const DISKS: &str = "disks";
+
+/// The folder of images, each in one of its own.
+pub const IMAGES: &str = "images";
+
+/// The folders of what is kept in files of our own, by kind. A kind that is not here has none.
 pub const FOLDERS: &[(ResourceKind, &str)] =
-    &[(Vm::KIND, "vms"), (Disk::KIND, "disks"), (Image::KIND, "images")];
+    &[(Vm::KIND, VMS), (Disk::KIND, DISKS), (Image::KIND, IMAGES)];
 
 /// The folder of deleted disks.
 pub const TRASH: &str = "trash";
@@ -44,9 +53,26 @@ pub const ENCODINGS: &str = "encodings";
 const BEYOND: u64 = 1 << 40;
 
 /// The folder of a kind.
+///
+/// # Errors
+/// When resources of that kind are not kept in files.
+pub fn folder_of(kind: ResourceKind) -> io::Result<&'static str> {
+    let folder = FOLDERS.iter().find(|(of, _)| *of == kind).map(|(_, name)| *name);
+    folder.ok_or_else(|| {
+        let why =
+            format!("no folder is named for the kind {kind}; add it to `state_files::FOLDERS`");
+        io::Error::new(io::ErrorKind::Unsupported, why)
+    })
+}
+
+/// Where below the state directory the files of a resource may lie; nowhere for a kind without.
 #[must_use]
-pub fn folder_of(kind: ResourceKind) -> &'static str {
-    FOLDERS.iter().find(|(of, _)| *of == kind).map_or(ENCODINGS, |(_, name)| name)
+pub fn homes(id: ResourceId) -> Vec<PathBuf> {
+    match (id.kind, folder_of(id.kind)) {
+        (Disk::KIND, _) => vec![DISKS.into(), TRASH.into()],
+        (_, Ok(folder)) => vec![Path::new(folder).join(id.id.to_string())],
+        (_, Err(_)) => Vec::new(),
+    }
 }
 
 /// The number a name in such a folder begins with: `3`, `3.deleted`, `3.qcow2`,
@@ -89,19 +115,19 @@ pub fn is_unique(text: &str) -> bool {
 /// What lies where a resource would, if anything does: its files or a description of it.
 ///
 /// # Errors
-/// When there is a link on the way, or whatever else the filesystem says.
+/// When its kind has no files, there is a link on the way, or whatever else the filesystem says.
 pub fn found(state_dir: &Path, id: ResourceId) -> io::Result<Option<PathBuf>> {
     let number = id.id;
     let names = match id.kind {
         Disk::KIND => vec![
-            (folder_of(id.kind), format!("{number}.qcow2")),
-            (folder_of(id.kind), format!("{number}.json")),
+            (DISKS, format!("{number}.qcow2")),
+            (DISKS, format!("{number}.json")),
             (TRASH, format!("{number}.qcow2")),
             (TRASH, format!("{number}.json")),
         ],
         kind => vec![
-            (folder_of(kind), number.to_string()),
-            (folder_of(kind), format!("{number}.deleted")),
+            (folder_of(kind)?, number.to_string()),
+            (folder_of(kind)?, format!("{number}.deleted")),
         ],
     };
     for (folder, name) in names {
@@ -120,7 +146,7 @@ pub fn found(state_dir: &Path, id: ResourceId) -> io::Result<Option<PathBuf>> {
 /// # Errors
 /// When there is a link on the way, or whatever else the filesystem says.
 pub fn remove(state_dir: &Path, id: ResourceId) -> io::Result<()> {
-    let folder = match Folder::beneath(state_dir, &state_dir.join(folder_of(id.kind))) {
+    let folder = match Folder::beneath(state_dir, &state_dir.join(folder_of(id.kind)?)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         folder => folder?,
     };
@@ -138,7 +164,7 @@ pub fn remove(state_dir: &Path, id: ResourceId) -> io::Result<()> {
 /// # Errors
 /// When there is a link on the way, or whatever else the filesystem says.
 pub fn remove_unfinished(state_dir: &Path, id: ResourceId) -> io::Result<()> {
-    let place = state_dir.join(folder_of(id.kind));
+    let place = state_dir.join(folder_of(id.kind)?);
     let file = format!("{}.qcow2", id.id);
     let (place, only) = match id.kind {
         Disk::KIND => (place, Some(&*file)),
@@ -177,6 +203,17 @@ pub fn raise(counters: &mut Vec<(String, u64)>, state_dir: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_kept_in_files_has_a_place() {
+        let homes = |kind| homes(ResourceId::new(kind, 3));
+        assert_eq!(homes(Vm::KIND), [PathBuf::from("vms/3")]);
+        assert_eq!(homes(Disk::KIND), [PathBuf::from("disks"), PathBuf::from("trash")]);
+        assert_eq!(homes(Encoding::KIND), [PathBuf::new(); 0]);
+        let encoding = ResourceId::new(Encoding::KIND, 3);
+        let error = found(Path::new("/nowhere"), encoding).unwrap_err().to_string();
+        assert!(error.contains("for the kind encoding") && error.contains("FOLDERS"), "{error}");
+    }
 
     #[test]
     fn numbers_are_read_from_names_and_raise_counters() {

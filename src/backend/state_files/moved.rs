@@ -2,35 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::domain::{Disk, Image, ImageForm, Resource};
+use crate::domain::Resource;
 
-use super::{TRASH, folder_of};
+use super::homes;
 
 /// Brings the paths in a resource to where the state directory is now. Says whether any was
 /// elsewhere.
 pub fn follow(state_dir: &Path, resource: &mut Resource) -> bool {
-    match resource {
-        Resource::Disk(disk) => [folder_of(Disk::KIND), TRASH]
-            .iter()
-            .any(|folder| follow_file(state_dir, Path::new(folder), &mut disk.path)),
-        Resource::Image(image) => {
-            let folder = Path::new(folder_of(Image::KIND)).join(image.id.to_string());
-            let files: Vec<&mut PathBuf> = match &mut image.form {
-                Some(ImageForm::Disk { path, .. } | ImageForm::Iso { path }) => vec![path],
-                Some(ImageForm::DirectDisk { path, kernel, initrd, .. }) => {
-                    vec![path, kernel, initrd]
-                }
-                Some(ImageForm::Direct { kernel, initrd, .. }) => vec![kernel, initrd],
-                None => Vec::new(),
-            };
-            let mut any = false;
-            for file in files {
-                any |= follow_file(state_dir, &folder, file);
-            }
-            any
-        }
-        Resource::Vm(_) | Resource::Task(_) | Resource::Encoding(_) | Resource::Foreign(_) => false,
+    let homes = homes(resource.id());
+    let mut any = false;
+    for file in resource.files_mut() {
+        any |= homes.iter().any(|home| follow_file(state_dir, home, file));
     }
+    any
 }
 
 /// Brings a file of such a folder to where that is now. Says whether it was elsewhere.

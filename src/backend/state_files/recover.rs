@@ -16,13 +16,13 @@ use std::sync::Arc;
 use rustix::fs::FileType;
 
 use crate::domain::{
-    BackendError, Disk, DiskFormat, DiskState, Failure, Image, ImageForm, Resource, ResourceId,
-    State, Vm, VmState,
+    BackendError, Disk, DiskFormat, DiskState, Failure, Image, Resource, ResourceId, State, Vm,
+    VmState,
 };
 
 use super::beneath::Folder;
 use super::mark::Mark;
-use super::{self as state_files, FOLDERS, TRASH, description, folder_of, moved};
+use super::{self as state_files, DISKS, FOLDERS, IMAGES, TRASH, VMS, description, moved};
 use crate::backend::engine::inventory::Inventory;
 use crate::backend::engine::storage::{Change, Opened};
 use crate::backend::engine::store::{Look, Store};
@@ -199,7 +199,7 @@ impl Plan<'_> {
             };
         }
         match found {
-            Ok(Some(found)) if found.id() == id && description::is_whole(&found) => Ok(Some(found)),
+            Ok(Some(found)) if found.id() == id && found.is_whole() => Ok(Some(found)),
             Ok(Some(_)) => Err("its description is of something else".to_owned()),
             Ok(None) => Err(match Mark::read(self.dir(), id) {
                 Ok(Some(mark)) => format!("operation {} began it and did not end", mark.operation),
@@ -216,25 +216,16 @@ impl Plan<'_> {
     }
 
     fn images(&mut self) {
-        for number in self.numbers(folder_of(Image::KIND)) {
+        for number in self.numbers(IMAGES) {
             let id = ResourceId::new(Image::KIND, number);
             let folder = self.settings.image_dir(number);
             if !folder.is_dir() {
                 continue;
             }
-            let Some(found) = self.described(id, &[&folder.join(description::IMAGE)]) else {
+            let Some(mut found) = self.described(id, &[&folder.join(description::IMAGE)]) else {
                 continue;
             };
-            let Resource::Image(image) = &found else { continue };
-            let files = match &image.form {
-                Some(ImageForm::Disk { path, .. } | ImageForm::Iso { path }) => vec![path],
-                Some(ImageForm::DirectDisk { path, kernel, initrd, .. }) => {
-                    vec![path, kernel, initrd]
-                }
-                Some(ImageForm::Direct { kernel, initrd, .. }) => vec![kernel, initrd],
-                None => Vec::new(),
-            };
-            let missing = files.iter().find(|file| !self.is_file(file));
+            let missing = found.files_mut().into_iter().find(|file| !self.is_file(file));
             match missing {
                 Some(missing) => {
                     let why = format!("its file {} is missing", missing.display());
@@ -246,7 +237,7 @@ impl Plan<'_> {
     }
 
     async fn vms(&mut self, ports: &Ports) {
-        for number in self.numbers(folder_of(Vm::KIND)) {
+        for number in self.numbers(VMS) {
             let id = ResourceId::new(Vm::KIND, number);
             let folder = self.settings.vm_dir(number);
             if !folder.is_dir() {
@@ -323,13 +314,13 @@ impl Plan<'_> {
     }
 
     fn disks(&mut self, ports: &Ports) {
-        let (disks, trash) = (self.numbers(folder_of(Disk::KIND)), self.numbers(TRASH));
+        let (disks, trash) = (self.numbers(DISKS), self.numbers(TRASH));
         for number in disks.union(&trash).copied() {
             let id = ResourceId::new(Disk::KIND, number);
             let (path, trashed) =
                 (self.settings.disk_path(number), self.settings.trash_path(number));
             let dir = self.dir();
-            let beside = description::of_disk(dir, folder_of(Disk::KIND), number);
+            let beside = description::of_disk(dir, DISKS, number);
             let in_trash = description::of_disk(dir, TRASH, number);
             let (descriptions, path, is_trashed) =
                 match (self.is_file(&path), self.is_file(&trashed)) {

@@ -169,7 +169,7 @@ fn keep_one(site: &Site, store: &Store, id: ResourceId) -> io::Result<Option<Mar
         return Ok(None);
     };
     match resource {
-        Some(resource) if description::is_whole(&resource) => {
+        Some(resource) if resource.is_whole() => {
             // Before the mark, by which it is known for that operation's.
             state_files::remove_unfinished(dir, id)?;
             Mark::remove(dir, id)?;

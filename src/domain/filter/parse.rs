@@ -156,7 +156,7 @@ fn term<'a>(text: &'a str, of: Subject, now: &Zoned) -> Result<(FilterTerm, &'a 
     };
     let name = name.to_ascii_lowercase();
     let column = of.called(&name);
-    if column.is_none() && name != AGE {
+    if column.is_none() && (name != AGE || !of.has_age()) {
         return Err(FilterError::Column(name));
     }
     let (value, rest) = value(rest);
@@ -168,7 +168,7 @@ fn term<'a>(text: &'a str, of: Subject, now: &Zoned) -> Result<(FilterTerm, &'a 
             age(&column.name, &name, operator, &value, now)?
         }
         Some(column) => test(column, &name, operator, value, now)?,
-        None => age("created", AGE, operator, &value, now)?,
+        None => age(Column::CREATED, AGE, operator, &value, now)?,
     };
     term.test.check_word(of)?;
     Ok((term, rest))

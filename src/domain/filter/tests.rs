@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::words::words;
 use super::*;
-use crate::domain::{Disk, Image, Resource, ResourceKind, Vm};
+use crate::domain::{Column, Disk, Image, Resource, ResourceKind, ResourceSpec, Vm};
 
 const VMS: Subject = Subject::Resources(Vm::KIND);
 
@@ -144,6 +144,18 @@ fn what_cannot_be_understood_is_told_in_a_few_words() {
         let error = Filter::parse(filter, VMS, &now).unwrap_err();
         assert_eq!(error.to_string(), why, "{filter}");
     }
+}
+
+#[test]
+fn only_what_says_when_it_came_to_be_has_an_age() {
+    let now = "2026-11-20T12:00+01[Europe/Berlin]".parse::<jiff::Zoned>().unwrap();
+    let ageless = ResourceSpec {
+        columns: Column::first(8).to_vec(),
+        ..ResourceSpec::new("ageless", "ageless", "things without a date")
+    };
+    let of = Subject::Resources(ResourceKind::describe(&ageless).unwrap());
+    let error = Filter::parse("age<2h", of, &now).unwrap_err();
+    assert_eq!(error.to_string(), "no column 'age'");
 }
 
 #[test]

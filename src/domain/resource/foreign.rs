@@ -1,6 +1,8 @@
 //! Resources of kinds that only a backend's description tells of: the JSON document, and what the
 //! description says of it.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value as Json};
@@ -104,6 +106,18 @@ impl Foreign {
         columns.filter_map(|column| column.referred(&self.value(&column.name)?)).collect()
     }
 
+    /// Whether it is whole: it is taken for it.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        true
+    }
+
+    /// Where its files are is not known here.
+    #[must_use]
+    pub const fn files_mut(&mut self) -> Vec<&mut PathBuf> {
+        Vec::new()
+    }
+
     /// Whether it holds its name: it is taken for one that does.
     #[must_use]
     pub const fn holds_name(&self) -> bool {
@@ -124,7 +138,7 @@ impl Serialize for Foreign {
 }
 
 /// The member of a document that a column is read from.
-fn member(column: &Column) -> &str {
+pub(in crate::domain) fn member(column: &Column) -> &str {
     if column.member.is_empty() { &column.name } else { &column.member }
 }
 

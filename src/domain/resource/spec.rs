@@ -140,6 +140,9 @@ pub struct Column {
 }
 
 impl Column {
+    /// The name of the column that says when something was made.
+    pub const CREATED: &'static str = "created";
+
     /// A column that can be filtered and sorted by, and is not shown.
     #[must_use]
     pub fn new(name: &'static str, holds: Quantity) -> Self {
@@ -167,10 +170,10 @@ impl Column {
         ]
     }
 
-    /// When it was made, by the word `created`.
+    /// When it was made, by the word [`Column::CREATED`].
     #[must_use]
     pub fn created() -> Self {
-        Self::new("created", Quantity::Moment).quiet()
+        Self::new(Self::CREATED, Quantity::Moment).quiet()
     }
 
     /// The same column, `width` cells wide in lists at least `from` cells wide.

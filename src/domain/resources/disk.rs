@@ -148,6 +148,10 @@ pub struct Disk {
 impl ResourceType for Disk {
     const KIND: ResourceKind = ResourceKind::own("disk");
 
+    #[cfg(test)]
+    const SAMPLE: &str = r#"{"resource":"disk","id":1,"name":"a","state":"attached","size_mb":20,"fstype":"ext4",
+        "format":"qcow2","path":"/d","vm":1,"created":"2026-01-02T03:04:05Z"}"#;
+
     fn spec() -> ResourceSpec {
         let own = [
             Column::new("size", Quantity::Mib).member("size_mb").shown(9, 38).listed(),
@@ -221,6 +225,14 @@ impl ResourceType for Disk {
 
     fn refers_to(&self) -> Vec<ResourceId> {
         self.vm.iter().map(|vm| ResourceId::new(Vm::KIND, *vm)).collect()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.state != DiskState::BeingCreated
+    }
+
+    fn files_mut(&mut self) -> Vec<&mut PathBuf> {
+        vec![&mut self.path]
     }
 
     fn holds_name(&self) -> bool {

@@ -78,6 +78,11 @@ pub struct Encoding {
 impl ResourceType for Encoding {
     const KIND: ResourceKind = ResourceKind::own("encoding");
 
+    #[cfg(test)]
+    const SAMPLE: &str = r#"{"resource":"encoding","id":1,"name":"a","state":"finished","source":"/a",
+        "preset":"webm","output":"/b","duration_s":1.5,"output_bytes":7,
+        "created":"2026-01-02T03:04:05Z"}"#;
+
     fn spec() -> ResourceSpec {
         use Quantity as Q;
         let own = [
@@ -163,6 +168,10 @@ impl ResourceType for Encoding {
     }
 
     /// It is named after its files; the same file may be encoded again and again.
+    fn is_whole(&self) -> bool {
+        !matches!(self.state, EncodingState::Waiting | EncodingState::Encoding)
+    }
+
     fn holds_name(&self) -> bool {
         false
     }

@@ -107,6 +107,10 @@ pub struct Image {
 impl ResourceType for Image {
     const KIND: ResourceKind = ResourceKind::own("image");
 
+    #[cfg(test)]
+    const SAMPLE: &str = r#"{"resource":"image","id":1,"name":"a","state":"ready","label":"b","source":"c",
+        "bytes":9,"login":"root","created":"2026-01-02T03:04:05Z"}"#;
+
     fn spec() -> ResourceSpec {
         let own = [
             Column::new("bytes", Quantity::Bytes).titled("size").shown(9, 44).listed(),
@@ -177,5 +181,18 @@ impl ResourceType for Image {
 
     fn note(&self) -> String {
         self.label.clone()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.state == ImageState::Ready
+    }
+
+    fn files_mut(&mut self) -> Vec<&mut PathBuf> {
+        match &mut self.form {
+            Some(ImageForm::Disk { path, .. } | ImageForm::Iso { path }) => vec![path],
+            Some(ImageForm::DirectDisk { path, kernel, initrd, .. }) => vec![path, kernel, initrd],
+            Some(ImageForm::Direct { kernel, initrd, .. }) => vec![kernel, initrd],
+            None => Vec::new(),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The kinds of resources hostler itself has, one file each, and the list of them.
 //!
 //! A file says everything that the rest of hostler knows of its kind, see [`ResourceType`]. Adding
-//! one touches its new file and its line in the list below.
+//! one touches its new file and two lines here: its `mod`, and its place in the list.
 
 pub mod disk;
 pub mod encoding;
@@ -10,6 +10,7 @@ pub mod task;
 pub mod vm;
 
 use std::any::Any;
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use serde::de::Error as _;
@@ -50,6 +51,9 @@ macro_rules! kinds {
             /// Every kind hostler itself has, in the order of the console's tabs.
             pub const ALL: &[Self] = &[$($kind::KIND),+];
         }
+
+        #[cfg(test)]
+        const SAMPLES: &[&str] = &[$(<$kind as ResourceType>::SAMPLE),+];
 
         static SPECS: LazyLock<Vec<ResourceSpec>> = LazyLock::new(|| vec![$($kind::spec()),+]);
 
@@ -116,6 +120,17 @@ impl<'de> Deserialize<'de> for Resource {
         let word = document.get("resource").ok_or_else(|| D::Error::missing_field("resource"))?;
         let kind = ResourceKind::deserialize(word).map_err(D::Error::custom)?;
         Self::read(kind, document).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+impl Resource {
+    /// One of each kind, in the order of the list.
+    pub(crate) fn samples() -> Vec<Self> {
+        let read = |sample: &&str| {
+            serde_json::from_str(sample).unwrap_or_else(|why| panic!("{why}: {sample}"))
+        };
+        SAMPLES.iter().map(read).collect()
     }
 }
 
@@ -186,6 +201,18 @@ impl Resource {
         each!(self, it => it.refers_to())
     }
 
+    /// Whether all of it is there: no operation is still making it.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        each!(self, it => it.is_whole())
+    }
+
+    /// The paths of its own files, as its document names them: they follow a state directory that
+    /// is moved.
+    pub fn files_mut(&mut self) -> Vec<&mut PathBuf> {
+        each!(self, it => it.files_mut())
+    }
+
     /// Whether it keeps others of its kind from having its name.
     #[must_use]
     pub fn holds_name(&self) -> bool {
@@ -202,56 +229,55 @@ impl Resource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::resource::read;
-
-    /// One of each kind, with everything in it.
-    const SAMPLES: &[&str] = &[
-        r#"{"resource":"vm","id":1,"name":"a","state":"running","image":1,"os":"tiny","shares":2,
-            "uuid":"6f9619ff-8b86-4011-b42d-00c04fc964ff","memory_mib":512,"cpu":3,"login":"root",
-            "created":"2026-01-02T03:04:05Z","cpu_percent":50.0,"memory_used_mib":90,
-            "disks":[7]}"#,
-        r#"{"resource":"disk","id":1,"name":"a","state":"attached","size_mb":20,"fstype":"ext4",
-            "format":"qcow2","path":"/d","vm":4,"created":"2026-01-02T03:04:05Z"}"#,
-        r#"{"resource":"task","id":1,"name":"a","active":true,"kind":"vm_stop","params":{},
-            "repeat":{},"next":"2026-01-02T03:04:05Z","settled":"2026-01-02T03:04:05Z",
-            "created":"2026-01-02T03:04:05Z","missed":2,"refused":1}"#,
-        r#"{"resource":"encoding","id":1,"name":"a","state":"finished","source":"/a",
-            "preset":"webm","output":"/b","duration_s":1.5,"output_bytes":7,
-            "created":"2026-01-02T03:04:05Z"}"#,
-        r#"{"resource":"image","id":1,"name":"a","state":"ready","label":"b","source":"c",
-            "bytes":9,"login":"root","created":"2026-01-02T03:04:05Z"}"#,
-    ];
+    use crate::domain::resource::{member, read};
 
     #[test]
     fn what_a_column_shows_is_what_the_document_holds() {
-        for (sample, kind) in SAMPLES.iter().zip(ResourceKind::ALL) {
-            let resource: Resource = serde_json::from_str(sample).unwrap();
-            assert_eq!(resource.kind(), *kind);
-            let Ok(Json::Object(document)) = serde_json::to_value(&resource) else { panic!() };
+        for (resource, kind) in Resource::samples().iter().zip(ResourceKind::ALL) {
+            assert_eq!(
+                resource.id(),
+                ResourceId::new(*kind, 1),
+                "the SAMPLE in the file of {kind}"
+            );
+            let Ok(Json::Object(document)) = serde_json::to_value(resource) else { panic!() };
             let foreign = Foreign::new(*kind, document.clone()).unwrap();
             for column in &kind.spec().columns {
                 let read = read(&document, column);
                 // A task has a member `active`, and its last firing is in its `runs`.
                 let is_derived =
                     kind.word() == "task" && ["state", "last"].contains(&column.name.as_ref());
-                assert!(is_derived || read.is_some(), "{kind}: {}", column.name);
+                let member = member(column);
+                assert!(
+                    is_derived || read.is_some(),
+                    "the document of a {kind} has no '{member}' for its column '{}': serialize it, \
+                     and give it a value in SAMPLE",
+                    column.name
+                );
                 if !is_derived {
-                    assert_eq!(resource.field(&column.name), read, "{kind}: {}", column.name);
+                    assert_eq!(
+                        resource.field(&column.name),
+                        read,
+                        "what `value` of a {kind} returns for '{}', and what '{member}' of its \
+                         document is",
+                        column.name
+                    );
                 }
             }
-            assert_eq!((foreign.id, foreign.name.as_str()), (1, "a"));
+            for first in ["id", "name", "state"] {
+                assert!(kind.spec().column(first).is_some(), "{kind} has no column '{first}'");
+            }
+            assert_eq!((foreign.id, foreign.name.as_str()), (1, resource.name()));
         }
     }
 
     #[test]
     fn every_state_a_kind_has_is_described() {
-        for sample in SAMPLES {
-            let resource: Resource = serde_json::from_str(sample).unwrap();
-            let spec = resource.kind().spec();
-            assert!(spec.states.iter().any(|state| state.word == resource.state()), "{sample}");
-            let serial = spec.serial.iter();
-            for state in serial {
-                assert!(spec.states.iter().any(|known| known.word == *state), "{state}");
+        for resource in Resource::samples() {
+            let (kind, spec) = (resource.kind(), resource.kind().spec());
+            for word in [resource.state()].into_iter().chain(spec.serial.iter().map(AsRef::as_ref))
+            {
+                let is_described = spec.states.iter().any(|known| known.word == word);
+                assert!(is_described, "{kind} does not have '{word}' among the states of its spec");
             }
         }
     }

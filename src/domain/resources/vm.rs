@@ -147,6 +147,12 @@ pub struct Vm {
 impl ResourceType for Vm {
     const KIND: ResourceKind = ResourceKind::own("vm");
 
+    #[cfg(test)]
+    const SAMPLE: &str = r#"{"resource":"vm","id":1,"name":"a","state":"running","image":1,"os":"tiny","shares":2,
+        "uuid":"6f9619ff-8b86-4011-b42d-00c04fc964ff","memory_mib":512,"cpu":3,"login":"root",
+        "created":"2026-01-02T03:04:05Z","cpu_percent":50.0,"memory_used_mib":90,
+        "disks":[1]}"#;
+
     fn spec() -> ResourceSpec {
         use Quantity as Q;
         let own = [
@@ -250,6 +256,10 @@ impl ResourceType for Vm {
     fn problem(&self) -> Option<&str> {
         matches!(self.state, VmState::Crashed | VmState::Invalid)
             .then(|| self.note.as_deref().unwrap_or(self.state.word()))
+    }
+
+    fn is_whole(&self) -> bool {
+        self.state != VmState::BeingCreated
     }
 
     fn refers_to(&self) -> Vec<ResourceId> {

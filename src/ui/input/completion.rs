@@ -10,7 +10,8 @@ use crate::domain::filter::AGE;
 /// there are any: as they stand over the lists, in the order of the columns.
 #[must_use]
 pub fn names(of: Subject, input: &Input) -> Vec<&'static str> {
-    let all = || of.columns().iter().map(|column| column.title.as_ref()).chain([AGE]);
+    let titles = of.columns().iter().map(|column| column.title.as_ref());
+    let all = || titles.clone().chain(of.has_age().then_some(AGE));
     let begun = begun(input).to_ascii_lowercase();
     let fitting: Vec<_> = all().filter(|name| name.starts_with(&begun)).collect();
     if fitting.is_empty() { all().collect() } else { fitting }
@@ -44,7 +45,7 @@ fn begun(input: &Input) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Disk;
+    use crate::domain::{Column, Disk, ResourceKind, ResourceSpec};
 
     const DISKS: Subject = Subject::Resources(Disk::KIND);
 
@@ -72,5 +73,15 @@ mod tests {
         assert_eq!(names(""), ["id", "name", "state", "size", "fs", "vm", "created", "age"]);
         assert_eq!(names("web s"), ["state", "size"]);
         assert_eq!(names("web"), names(""));
+    }
+
+    #[test]
+    fn an_age_is_offered_only_where_there_is_one() {
+        let undated = ResourceSpec {
+            columns: Column::first(8).to_vec(),
+            ..ResourceSpec::new("undated", "undated", "things without a date")
+        };
+        let of = Subject::Resources(ResourceKind::describe(&undated).unwrap());
+        assert_eq!(names(of, &Input::from("")), ["id", "name", "state"]);
     }
 }
