@@ -1,9 +1,11 @@
 //! What comes from the keyboard: secrets, and a guest's serial line.
 
 use std::io::{BufRead, IsTerminal, Read, Write};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::CliError;
 use crate::domain::Serial;
@@ -53,6 +55,9 @@ impl Keyboard for Terminal {
 /// Ctrl-], which leaves the serial line, as in telnet and `virsh console`.
 const LEAVE_KEY: u8 = 0x1d;
 
+/// How long the guest may answer once the input has ended, as that of a script does.
+const AFTER_INPUT: Duration = Duration::from_secs(2);
+
 /// Puts the terminal back, however this ends.
 struct RawMode(bool);
 
@@ -80,7 +85,8 @@ impl Drop for RawMode {
 /// colours. (xterm's control sequences DECSET 2004, 1000, 1002, 1006, 47, 25 and SGR.)
 const PUT_BACK: &[u8] = b"\x1b[?2004l\x1b[?1000l\x1b[?1002l\x1b[?1006l\x1b[?47l\x1b[?25h\x1b[m";
 
-/// Connects the terminal with a guest's serial line until Ctrl-] or the guest's end.
+/// Connects the terminal with a guest's serial line until Ctrl-], the guest's end, or a little after
+/// the input's.
 pub(super) async fn passthrough(
     mut line: Serial,
     out: &mut dyn Write,
@@ -99,7 +105,7 @@ pub(super) async fn passthrough(
             }
         }
     });
-    let mut typing = true;
+    let mut last = None;
     let ended = loop {
         tokio::select! {
             written = line.output.next() => match written {
@@ -109,7 +115,10 @@ pub(super) async fn passthrough(
                 }
                 None => break "the guest's end of the serial line is closed",
             },
-            keys = typed.recv(), if typing => match keys {
+            () = tokio::time::sleep_until(last.unwrap_or_else(Instant::now)), if last.is_some() => {
+                break "the input has ended";
+            }
+            keys = typed.recv(), if last.is_none() => match keys {
                 Some(keys) => {
                     let leave = keys.iter().position(|&key| key == LEAVE_KEY);
                     line.input.send(&keys[..leave.unwrap_or(keys.len())])?;
@@ -117,8 +126,7 @@ pub(super) async fn passthrough(
                         break "left the serial line";
                     }
                 }
-                // The end of a piped input is not the end of what the guest has to say.
-                None => typing = false,
+                None => last = Some(Instant::now() + AFTER_INPUT),
             },
         }
     };

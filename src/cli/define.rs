@@ -86,6 +86,9 @@ pub enum Command {
         command: LaneCommand,
     },
     /// Use the serial line of a running VM; Ctrl-] leaves it.
+    ///
+    /// Where the input is no terminal, its end leaves it too: all of it is sent, and what the guest
+    /// says is printed for two more seconds.
     Serial {
         /// `vm/3` or its name.
         vm: String,
@@ -304,6 +307,8 @@ pub struct RunArgs {
     pub at_once: Option<u32>,
     /// Whether a batch goes on when one of it fails.
     pub keep_going: bool,
+    /// Whether a batch is asked for without a question first.
+    pub yes: bool,
 }
 
 impl FromArgMatches for RunArgs {
@@ -322,6 +327,7 @@ impl FromArgMatches for RunArgs {
             each: matches.try_get_one("each").ok().flatten().cloned(),
             at_once: matches.try_get_one("at_once").ok().flatten().copied(),
             keep_going: matches!(matches.try_get_one("keep_going"), Ok(Some(true))),
+            yes: matches!(matches.try_get_one("yes"), Ok(Some(true))),
         })
     }
 

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::{CliError, RunArgs, Session, fields, picking};
+use super::{CliError, RunArgs, Session, fields, operate, picking};
 use crate::domain::{
-    BackendExt, FieldType, List, OperationSpec, Params, ResourceKind, Rows, Subject,
+    BackendExt, FieldType, List, OperationSpec, Params, ResourceKind, Risk, Rows, Subject, Submit,
 };
 
 /// The most of them: what one list holds, and one batch.
@@ -60,6 +60,12 @@ pub(super) async fn batch(
             json!({ "kind": spec.kind, "params": params })
         })
         .collect();
+    if spec.risk != Risk::None && !args.yes && !args.dry_run {
+        let resource = of.spec();
+        let what = if rows.len() == 1 { &resource.one } else { &resource.many };
+        let picked = format!("{} {what}", rows.len());
+        operate::confirmed(&format!("run {} on", spec.kind), &picked, session)?;
+    }
     let on_error = if args.keep_going { "continue" } else { "stop" };
     let mut params = Params::new();
     params.insert("operations".to_owned(), operations.into());
@@ -68,6 +74,21 @@ pub(super) async fn batch(
         params.insert("at_once".to_owned(), at_once.into());
     }
     Ok(params)
+}
+
+/// How many operations of which kinds a batch asks for, as `3 vm_stop`; `None` for anything else.
+pub(super) fn counted(submit: &Submit) -> Option<String> {
+    let operations = submit.params.get("operations").filter(|_| submit.kind == Submit::BATCH)?;
+    let mut kinds: Vec<(&str, usize)> = Vec::new();
+    for operation in operations.as_array()? {
+        let kind = operation.get("kind")?.as_str()?;
+        match kinds.iter_mut().find(|(other, _)| *other == kind) {
+            Some((_, number)) => *number += 1,
+            None => kinds.push((kind, 1)),
+        }
+    }
+    let told: Vec<String> = kinds.iter().map(|(kind, number)| format!("{number} {kind}")).collect();
+    Some(told.join(", "))
 }
 
 /// The field that names what an operation is about, and of which kind that is.

@@ -165,7 +165,7 @@ fn allowed(session: &Session<'_>) -> Result<(), CliError> {
 
 async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let of = match args.what.as_str() {
-        "lanes" | "lane" => return lanes(args.json, session).await,
+        "lanes" | "lane" => return lanes(&args, session).await,
         "operations" | "operation" => Subject::Operations,
         kind => Subject::Resources(kind.parse().map_err(CliError::Usage)?),
     };
@@ -250,9 +250,15 @@ fn misread(error: FilterError, of: Subject) -> CliError {
     })
 }
 
-async fn lanes(as_json: bool, session: &mut Session<'_>) -> Result<(), CliError> {
-    let lanes = session.backend.ask(question::GetLanes).await?;
-    if as_json {
+async fn lanes(args: &ListArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    if !args.filter.is_empty() || args.sort.is_some() {
+        let why = "lanes are neither filtered nor sorted: there are a handful; leave out --filter \
+                   and --sort";
+        return Err(CliError::Usage(why.to_owned()));
+    }
+    let mut lanes = session.backend.ask(question::GetLanes).await?;
+    lanes.truncate(args.limit as usize);
+    if args.json {
         return json(session.out, &lanes);
     }
     Ok(table::lanes(session.out, &lanes, session.columns)?)

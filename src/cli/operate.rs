@@ -90,7 +90,8 @@ pub(super) async fn operation(
             }
         }
     };
-    Ok(session.backend.control(control).await?)
+    session.backend.control(control.clone()).await?;
+    tell(&control, session)
 }
 
 /// What is to be relaunched, or with what, is not understood. It is not repeated: it may be a
@@ -109,7 +110,8 @@ async fn several(
     session: &mut Session<'_>,
 ) -> Result<(), CliError> {
     if let [uid] = uids.as_slice() {
-        return Ok(session.backend.control(verb.control(*uid)).await?);
+        session.backend.control(verb.control(*uid)).await?;
+        return tell(&verb.control(*uid), session);
     }
     let uids = match &many.filter {
         None => uids,
@@ -125,7 +127,8 @@ async fn several(
                 return Ok(());
             }
             if !many.yes {
-                confirmed(verb, uids.len(), session)?;
+                let s = if uids.len() == 1 { "" } else { "s" };
+                confirmed(verb.word(), &format!("{} operation{s}", uids.len()), session)?;
             }
             uids
         }
@@ -154,6 +157,19 @@ async fn several(
             Err(CliError::Failed(format!("{refused} of {all} not {}: {first}", verb.done())))
         }
     }
+}
+
+/// Says what was done, in the console's words: what has something to undo is not cancelled yet.
+fn tell(control: &Control, session: &mut Session<'_>) -> Result<(), CliError> {
+    match control {
+        Control::Cancel { uid } => writeln!(session.out, "{uid}: cancelling")?,
+        Control::Relaunch { uid, .. } => writeln!(session.out, "{uid}: queued again")?,
+        Control::Priority { uid, priority } => {
+            writeln!(session.out, "{uid}: priority {priority}")?;
+        }
+        Control::Lane { .. } => {}
+    }
+    Ok(())
 }
 
 /// The operations that match, of those in a state in which it can be done.
@@ -186,15 +202,22 @@ async fn matching(verb: Verb, filter: Filter, session: &Session<'_>) -> Result<V
     }
 }
 
-/// Asks on a terminal; elsewhere nobody can be asked.
-fn confirmed(verb: Verb, number: usize, session: &mut Session<'_>) -> Result<(), CliError> {
-    let (verb, s) = (verb.word(), if number == 1 { "" } else { "s" });
+/// Asks on a terminal whether it is to be done to what a filter picks; elsewhere nobody can be
+/// asked.
+///
+/// # Errors
+/// When nobody could be asked, or the answer is no.
+pub(super) fn confirmed(
+    doing: &str,
+    picked: &str,
+    session: &mut Session<'_>,
+) -> Result<(), CliError> {
     if !session.keyboard.is_terminal() {
         return Err(CliError::Usage(format!(
-            "the filter picks {number} operation{s}; add --yes to {verb} without being asked"
+            "the filter picks {picked}; add --yes to {doing} them without being asked"
         )));
     }
-    write!(session.err, "{verb} {number} operation{s}? [y/N] ")?;
+    write!(session.err, "{doing} {picked}? [y/N] ")?;
     session.err.flush()?;
     match session.keyboard.line()?.trim().to_lowercase().as_str() {
         "y" | "yes" => Ok(()),

@@ -31,7 +31,11 @@ pub(super) async fn run(args: RunArgs, session: &mut Session<'_>) -> Result<(), 
         priority: args.priority,
         key: args.key,
     };
+    let counted = many::counted(&submit);
     if args.dry_run {
+        if let Some(counted) = counted.filter(|_| !args.json) {
+            writeln!(session.err, "{counted}")?;
+        }
         let preview = session.backend.ask(question::GetPreview(submit)).await?;
         return tell(&preview, args.json, session);
     }
@@ -43,8 +47,8 @@ pub(super) async fn run(args: RunArgs, session: &mut Session<'_>) -> Result<(), 
         None if args.json => json(session.out, &accepted),
         None => {
             write!(session.out, "{} {kind} accepted", accepted.uid)?;
-            match accepted.resource {
-                Some(resource) => writeln!(session.out, ": {resource}")?,
+            match accepted.resource.map(|it| it.to_string()).or(counted) {
+                Some(what) => writeln!(session.out, ": {what}")?,
                 None => writeln!(session.out)?,
             }
             Ok(())

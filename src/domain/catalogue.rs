@@ -340,6 +340,10 @@ pub struct Hint {
     /// What it does for whoever begins with nothing, for the first screen; empty keeps it out.
     #[serde(default)]
     pub first: Text,
+    /// Whether, begun from a row of another kind, it is done to what that row refers to and nothing
+    /// else: to a VM's own disks.
+    #[serde(default)]
+    pub of_row: bool,
 }
 
 impl Hint {
@@ -347,13 +351,20 @@ impl Hint {
     #[must_use]
     pub fn new(title: &'static str, keys: &[&'static str], rank: u8) -> Self {
         let keys = keys.iter().map(|key| Text::from(*key)).collect();
-        Self { title: title.into(), keys, rank, first: Text::default() }
+        Self { title: title.into(), keys, rank, ..Self::default() }
     }
 
     /// The same, offered on the first screen with these words.
     #[must_use]
     pub fn first(mut self, words: &'static str) -> Self {
         self.first = words.into();
+        self
+    }
+
+    /// The same, done to nothing but what the row refers to that it is begun from.
+    #[must_use]
+    pub const fn of_row(mut self) -> Self {
+        self.of_row = true;
         self
     }
 }

@@ -192,3 +192,55 @@ async fn after_missed_events_the_operation_is_asked_for_again() {
     let (ended, ()) = tokio::join!(run(&fake, "operation wait 1 --json"), story);
     assert_eq!(ended.with(0).json()["uid"], 1);
 }
+
+#[tokio::test]
+async fn what_was_done_to_one_is_said() {
+    let fake = Fake::new();
+    for (line, said) in [
+        ("operation cancel 7", "#7: cancelling\n"),
+        ("operation relaunch 7", "#7: queued again\n"),
+        ("operation priority 7 5", "#7: priority 5\n"),
+    ] {
+        assert_eq!(run(&fake, line).await.with(0).out, said);
+    }
+}
+
+#[tokio::test]
+async fn what_is_dangerous_is_asked_about_where_a_filter_picks_it() {
+    let page = || {
+        let rows = Rows::Resources(vec![fake::vm(3, "web-3"), fake::vm(4, "web-4")]);
+        Ok(Answer::Page(Page { total: 2, offset: 0, rows }))
+    };
+    let submits = |fake: &Fake| {
+        let asked = fake.asked().into_iter();
+        asked.filter(|asked| matches!(asked, Asked::Submit(_))).count()
+    };
+    let fake = Fake::new();
+    fake.will_answer(page());
+    let ended = run(&fake, "run vm_delete --for name~web").await;
+    assert!(ended.with(2).err.contains("the filter picks 2 VMs; add --yes"), "{}", ended.err);
+    let mut typist = Typist { terminal: true, lines: vec!["n"], ..Typist::default() };
+    fake.will_answer(page());
+    let ended = run_as(&fake, "run vm_delete --for name~web", &mut typist).await;
+    assert!(ended.with(1).err.starts_with("run vm_delete on 2 VMs? [y/N] "), "{}", ended.err);
+    assert_eq!(submits(&fake), 0);
+    fake.will_answer(page());
+    let ended = run(&fake, "run vm_delete --for name~web --yes").await;
+    assert!(ended.with(0).out.ends_with(" batch accepted: 2 vm_delete\n"), "{}", ended.out);
+    assert_eq!(submits(&fake), 1);
+    fake.will_answer(page());
+    fake.will_answer(Ok(Answer::Preview(Preview::default())));
+    let ended = run(&fake, "run vm_delete --for name~web --dry-run").await;
+    assert_eq!(ended.with(0).err, "2 vm_delete\n");
+    assert_eq!(submits(&fake), 1);
+}
+
+#[tokio::test]
+async fn lanes_are_not_filtered_or_sorted_in_silence() {
+    let fake = Fake::new();
+    for line in ["list lanes --filter state:open", "list lanes --sort name"] {
+        let ended = run(&fake, line).await;
+        assert!(ended.with(2).err.contains("neither filtered nor sorted"), "{}", ended.err);
+    }
+    assert_eq!(fake.asked(), []);
+}

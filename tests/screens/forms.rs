@@ -225,3 +225,50 @@ fn what_has_no_room_in_a_form_is_told_of() {
     let text = stage.text();
     assert!(text.contains("    1 ") && text.contains("▶   2 "), "{text}");
 }
+
+#[test]
+fn a_form_begun_from_a_vm_offers_what_belongs_to_it_and_nothing_else() {
+    let mut fake = Fake::full();
+    for resource in &mut fake.resources {
+        if let Resource::Disk(disk) = resource
+            && disk.id == 5
+        {
+            (disk.state, disk.vm) = (DiskState::Attached, Some(1));
+        }
+    }
+    let mut stage = Stage::new(fake, (120, 30));
+    stage.keys("/ \"web-2\" enter");
+    assert!(!stage.text().lines().last().unwrap().contains("d detach"), "{}", stage.text());
+    stage.keys("d");
+    assert!(stage.text().contains("web-2 has no disk to detach"), "{}", stage.text());
+    assert!(stage.app.front().is_none());
+
+    stage.keys("/ ctrl-u \"web-3\" enter");
+    assert!(stage.text().lines().last().unwrap().contains("d detach"), "{}", stage.text());
+    stage.keys("d enter");
+    let text = stage.text();
+    assert!(text.contains("Detach · disk of web-3"), "{text}");
+    assert!(text.contains("data1") && text.contains("data3") && !text.contains("data5"), "{text}");
+    stage.keys("down enter ctrl-s");
+    assert!(stage.text().contains("Detach data3 of web-3?"), "{}", stage.text());
+    stage.keys("y");
+    assert_eq!(stage.submitted()[0].params["disk"], 3);
+
+    // The same disk asked for from the list of disks.
+    let mut stage = Stage::new(Fake::full(), (120, 30));
+    stage.keys("2 / \"data3\" enter d");
+    assert!(stage.text().contains("Detach data3 of web-3?"), "{}", stage.text());
+}
+
+#[test]
+fn a_refusal_of_an_item_counts_as_the_form_does() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("4 n \"/srv/a.mov\" ctrl-o tab tab tab ctrl-n right ctrl-n right ctrl-s");
+    let submit = stage.submitted().remove(0);
+    let why = "formats.1.output: /srv/a.mp4 is what formats.0 makes too; formats.0.preset says so";
+    let refusal = Refusal::field(Reason::Value, "formats.1.output", "/srv/a.mp4", why);
+    stage.send(Msg::Submitted(Box::new(submit), Err(refusal.into())));
+    let text = stage.text().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("is what formats 1 makes too; 1 preset"), "{text}");
+    assert!(!text.contains("formats.0"), "{text}");
+}

@@ -261,3 +261,13 @@ fn a_question_about_marked_rows_names_those_it_is_done_to_in_the_order_of_the_li
     assert_eq!(stage.submitted(), []);
     assert!(stage.text().contains("vm_stop needs it running or paused"), "{}", stage.text());
 }
+
+#[test]
+fn a_range_that_is_marked_is_begun_no_more() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("v");
+    assert!(stage.text().contains("range begun"), "{}", stage.text());
+    stage.keys("j j v");
+    assert!(!stage.text().contains("range begun"), "{}", stage.text());
+    assert_eq!(stage.app.model.pane().marks.len(), 3);
+}

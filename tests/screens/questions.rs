@@ -21,6 +21,7 @@ fn destructive_wants_the_name_typed() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     stage.keys("/ \"db-2\" enter X \"db-\" enter");
     assert_eq!(stage.submitted(), []);
+    assert!(stage.text().contains("that is not db-2"), "{}", stage.text());
     stage.keys("\"2\" enter");
     assert_eq!(stage.submitted()[0].params["vm"], 2);
 }
@@ -65,6 +66,17 @@ fn cancel_of_what_runs_asks_and_priority_is_for_what_waits() {
     stage.cmds.clear();
     stage.keys("j j +");
     assert_eq!(stage.cmds, [Cmd::Control(Control::Priority { uid: Uid(48_212), priority: 1 })]);
+}
+
+#[test]
+fn cancel_of_what_failed_promises_no_undo_and_says_that_it_is_final() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("tab x");
+    assert!(stage.text().contains("What has been done so far is undone."), "{}", stage.text());
+    stage.keys("n G x");
+    let text = stage.text();
+    assert!(text.contains("Cancel #48190") && !text.contains("is undone"), "{text}");
+    assert!(text.contains("it cannot be relaunched afterwards"), "{text}");
 }
 
 #[test]

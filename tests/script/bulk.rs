@@ -23,7 +23,7 @@ fn disks_are_deleted_as_one_and_shown_as_a_family() {
         ["disk_delete disk/1 'd-1'.", "disk_delete disk/2 'd-2'.", "disk_delete disk/3 'd-3'.",]
     );
     assert_eq!(states(&place, "disks"), ["free"; 4]);
-    let arguments = ["run", "disk_delete", "--for", "name~d-", "--at-once", "2", "--wait"];
+    let arguments = ["run", "disk_delete", "--for", "name~d-", "--at-once", "2", "--yes", "--wait"];
     let done = place.ok(&arguments);
     assert!(done.contains(" batch DONE"), "{done}");
     let batch = place.newest("batch");
@@ -52,10 +52,11 @@ fn what_matches_nothing_or_cannot_be_done_is_said() {
         assert_eq!(place.run(arguments).status.code(), Some(2), "{arguments:?}");
     }
     // One of the two is in the trash already: nothing is started, unless it is to go on.
-    let stops = place.run(&["run", "disk_delete", "--for", "size>0", "--wait"]);
+    let stops = place.run(&["run", "disk_delete", "--for", "size>0", "--yes", "--wait"]);
     let why = end(&stops, 1);
     assert!(why.contains("1 of 2 refused: disk/1 'one'") && why.contains("nothing was"), "{why}");
-    let goes_on = place.run(&["run", "disk_delete", "--for", "size>0", "--keep-going", "--wait"]);
+    let goes_on = ["run", "disk_delete", "--for", "size>0", "--keep-going", "--yes", "--wait"];
+    let goes_on = place.run(&goes_on);
     let why = end(&goes_on, 1);
     assert!(why.contains("1 done, 1 refused: disk/1 'one'"), "{why}");
 }
@@ -70,7 +71,11 @@ fn three_guests_are_stopped_as_one() {
         place.done("vm_create", &[&format!("hostname={name}"), &password, "os=tiny"]);
     }
     assert_eq!(place.guests().len(), 3);
-    place.ok(&["run", "vm_stop", "--for", "state:running", "force=true", "--wait"]);
+    // A script's input has an end, and with it the conversation.
+    let said = place.run(&["serial", "web-1"]);
+    assert!(said.status.success(), "{said:?}");
+    assert!(String::from_utf8_lossy(&said.stderr).contains("the input has ended"), "{said:?}");
+    place.ok(&["run", "vm_stop", "--for", "state:running", "force=true", "--yes", "--wait"]);
     assert_eq!(states(&place, "vms"), ["halted"; 3]);
     assert_eq!(place.guests().len(), 0);
 }

@@ -38,7 +38,7 @@ impl HeadRoom {
             format!(
                 "{needed}{} MiB are free on the filesystem of {}, and {} MiB of them stay free for \
                  everything else",
-                mib(free),
+                free >> 20,
                 dir.display(),
                 mib(kept),
             ),

@@ -149,6 +149,7 @@ impl Engine {
     /// An operation that ends, and those that can never work once it has.
     fn ending(&self, live: &Live, last: Last) -> Ending {
         let now = self.clock.now();
+        let last = Last { end: with_cause(live, last.uid, last.end), ..last };
         let mut ending = Ending { lasts: vec![last], changed: Vec::new(), now };
         let mut at = 0;
         while let Some(Last { uid, end }) = ending.lasts.get(at) {
@@ -210,6 +211,17 @@ impl Engine {
         }
         first
     }
+}
+
+/// The end of an operation that is cancelled, which still says why it had failed.
+fn with_cause(live: &Live, uid: Uid, mut end: End) -> End {
+    let failed =
+        live.operation(uid).filter(|it| it.state == State::Error && end.state == State::Cancel);
+    if let Some(cause) = failed.and_then(|it| it.comment.as_deref()) {
+        let why = end.comment.as_deref().unwrap_or("cancelled");
+        end.comment = Some(format!("{why}; it had failed: {cause}"));
+    }
+    end
 }
 
 /// Puts an end into the log: one line, with the reason where there is one.

@@ -57,7 +57,7 @@ impl Kind for DiskDetach {
             ],
             offered_on: vec![Vm::KIND],
             edits: false,
-            hint: Hint::new("detach", &["d"], 16),
+            hint: Hint::new("detach", &["d"], 16).of_row(),
             locks: vec![
                 LockRule { field: "disk".into(), mode: LockMode::Exclusive },
                 LockRule { field: "vm".into(), mode: LockMode::Exclusive },

@@ -138,8 +138,12 @@ impl Kind for Encode {
     }
 
     fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
-        let renditions = params.renditions();
+        let mut renditions = params.renditions();
         let several = renditions.len() > 1;
+        if !params.source.is_file() {
+            // That is what is told then, and not what follows from it.
+            renditions.retain(|it| it.output.is_some());
+        }
         // What was done before stays where it is; the others are looked at when they are asked for.
         let again = several && world.relaunched.is_some();
         let families = (!again).then(|| families(world));

@@ -79,6 +79,10 @@ pub(super) fn kind(spec: &OperationSpec) -> clap::Command {
             flag("keep_going", "Go on with the others when one fails or is refused")
                 .requires("each"),
         )
+        .arg(
+            flag("yes", "Do not ask first; what is disruptive or destructive asks")
+                .requires("each"),
+        )
 }
 
 /// A field in the help of its kind: name, what it is, what it may hold, its default; then the same

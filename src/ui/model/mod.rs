@@ -28,7 +28,7 @@ use self::refresh::Refresh;
 
 pub use pane::{Mark, Pane, Row};
 pub use requests::{Batch, Request};
-pub use subjects::Subjects;
+pub use subjects::{Owner, Subjects};
 
 /// Where the keys go when no window is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,8 +1,10 @@
 //! What a kind of operation would be done to, and for which of it it is sure to be refused. Nothing
 //! is asked here: what is said stands on what is shown.
 
-use super::{Focus, Model};
-use crate::domain::{FieldType, Operation, OperationSpec, Refusal, ResourceId, State};
+use super::{Focus, Model, Row};
+use crate::domain::{
+    FieldType, Operation, OperationSpec, Refusal, Resource, ResourceId, ResourceKind, State,
+};
 
 /// What a kind of operation would be done to.
 #[derive(Debug, Clone, Default)]
@@ -20,11 +22,9 @@ impl Subjects {
     #[must_use]
     pub fn of(model: &Model, spec: &OperationSpec) -> Self {
         let mut subjects = Self::default();
-        let of = spec.subject.as_ref().and_then(|name| match spec.field(name)?.of {
-            FieldType::Resource { of, .. } => Some(of),
-            _ => None,
-        });
-        let Some(of) = of.filter(|of| model.tab.resource() == Some(*of)) else { return subjects };
+        let Some(of) = done_to(spec).filter(|of| model.tab.resource() == Some(*of)) else {
+            return subjects;
+        };
         if model.focus == Focus::Flight {
             return subjects;
         }
@@ -53,6 +53,60 @@ impl Subjects {
             why.push(format!("and {} more", self.refused.len() - MOST));
         }
         why.join(" · ")
+    }
+}
+
+/// The kind of resource that a kind of operation is done to.
+fn done_to(spec: &OperationSpec) -> Option<ResourceKind> {
+    match spec.field(spec.subject.as_ref()?)?.of {
+        FieldType::Resource { of, .. } => Some(of),
+        _ => None,
+    }
+}
+
+/// The row that a kind of operation is begun from which is done to what the row refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// Its number.
+    pub id: ResourceId,
+    /// Its name.
+    pub name: String,
+    /// What of it there is.
+    pub things: Vec<ResourceId>,
+}
+
+impl Owner {
+    /// Returns the selected row where a kind is done to nothing but what that refers to.
+    #[must_use]
+    pub fn of(model: &Model, spec: &OperationSpec) -> Option<Self> {
+        let of = done_to(spec).filter(|_| spec.hint.of_row && model.focus == Focus::List)?;
+        let row = model.pane().current().and_then(Row::resource)?;
+        let is_offered = row.kind() != of && spec.offered_on.contains(&row.kind());
+        is_offered.then(|| Self {
+            id: row.id(),
+            name: row.name().to_owned(),
+            things: row.refers_to().into_iter().filter(|it| it.kind == of).collect(),
+        })
+    }
+
+    /// Returns the name of what such a thing belongs to, where that is known.
+    #[must_use]
+    pub fn name_for<'a>(
+        model: &'a Model,
+        spec: &OperationSpec,
+        thing: &Resource,
+    ) -> Option<&'a str> {
+        let mut owners = thing.refers_to().into_iter();
+        let owner = owners.find(|it| spec.hint.of_row && spec.offered_on.contains(&it.kind))?;
+        model.names.get(&owner)?.as_deref()
+    }
+
+    /// Returns why nothing can be done, where it has nothing.
+    #[must_use]
+    pub fn lacks(&self, spec: &OperationSpec) -> Option<String> {
+        let one = &done_to(spec)?.spec().one;
+        let (name, verb) = (&self.name, spec.title.to_lowercase());
+        self.things.is_empty().then(|| format!("{name} has no {one} to {verb}"))
     }
 }
 

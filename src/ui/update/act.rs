@@ -2,7 +2,7 @@
 
 use crate::domain::{OperationSpec, Params, Submit, Text};
 use crate::ui::model::notification::Severity;
-use crate::ui::model::{Focus, Model, Row, Subjects};
+use crate::ui::model::{Focus, Model, Owner, Row, Subjects};
 use crate::ui::msg::Cmd;
 use crate::ui::tab::Tab;
 use crate::ui::windows::confirm::Confirm;
@@ -32,6 +32,10 @@ pub fn kind(model: &mut Model, kind: &str, cmds: &mut Vec<Cmd>) -> OpenedWindow 
         model.notify(Severity::Error, why);
         return None;
     }
+    if let Some(why) = Owner::of(model, &spec).and_then(|owner| owner.lacks(&spec)) {
+        model.notify(Severity::Error, why);
+        return None;
+    }
     let others = match others {
         0 => String::new(),
         1 => format!("One more is marked, and left as it is: {why}."),
@@ -54,6 +58,11 @@ pub fn kind(model: &mut Model, kind: &str, cmds: &mut Vec<Cmd>) -> OpenedWindow 
             ..Submit::default()
         })
         .collect();
+    let owner = match things.as_slice() {
+        [(id, _)] => model.pane().find(*id).and_then(Row::resource),
+        _ => None,
+    };
+    let owner = owner.and_then(|it| Owner::name_for(model, &spec, it)).map(ToOwned::to_owned);
     let names = things.into_iter().map(|(_, name)| name).collect();
     let hazard = requests::hazard(model, &spec, &submits);
     let unseen = model.means_marks() && !model.pane().marks_are_here();
@@ -63,6 +72,9 @@ pub fn kind(model: &mut Model, kind: &str, cmds: &mut Vec<Cmd>) -> OpenedWindow 
     };
     if !others.is_empty() {
         confirm.warning = format!("{} {others}", confirm.warning).trim_start().to_owned();
+    }
+    if let Some(owner) = owner {
+        confirm.title += &format!(" of {owner}");
     }
     confirm.form = (spec.fields.len() > 1).then(|| kind.to_owned());
     Some(Box::new(confirm))

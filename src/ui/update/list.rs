@@ -252,6 +252,7 @@ pub fn mark_range(model: &mut Model) {
         pane.as_marks().filter(|(_, mark)| (from..=to).contains(&mark.place)).collect();
     let missing = (to - from + 1).saturating_sub(inside.len() as u64);
     pane.marks.extend(inside);
+    model.notification = None;
     if missing > 0 {
         model.notify(
             Severity::Error,

@@ -117,7 +117,6 @@ fn ask(
 
 /// Calls operations off. What already ran is lost, so that is asked first.
 pub fn cancel(model: &mut Model, cmds: &mut Vec<Cmd>) -> OpenedWindow {
-    const UNDONE: &str = "What has been done so far is undone.";
     let operation = match targets(model)? {
         Targets::One(operation) => operation,
         Targets::Marked(marked) => {
@@ -126,7 +125,10 @@ pub fn cancel(model: &mut Model, cmds: &mut Vec<Cmd>) -> OpenedWindow {
             if open.is_empty() {
                 return None;
             }
-            return ask(model, "Cancel", UNDONE, &open, |uid| Control::Cancel { uid });
+            let runs = open.iter().any(|(_, mark)| mark.state == State::Run.word());
+            let failed = open.iter().any(|(_, mark)| mark.state == State::Error.word());
+            let warning = lost(runs, failed);
+            return ask(model, "Cancel", &warning, &open, |uid| Control::Cancel { uid });
         }
     };
     let uid = operation.uid;
@@ -142,13 +144,26 @@ pub fn cancel(model: &mut Model, cmds: &mut Vec<Cmd>) -> OpenedWindow {
         }
         State::Run | State::Error => Some(Box::new(Confirm {
             title: format!("Cancel {uid} {}", title(model, &operation)),
-            warning: UNDONE.to_owned(),
+            warning: lost(operation.state == State::Run, operation.state == State::Error),
             things: Vec::new(),
             challenge: Challenge::YesNo { yes: false },
             then: Intent::Control(vec![cancel]),
             form: None,
         })),
     }
+}
+
+/// What is lost with operations that are called off. Of one that failed nothing runs any more: what
+/// it had done was undone then.
+fn lost(runs: bool, failed: bool) -> String {
+    let mut told = Vec::new();
+    if runs {
+        told.push("What has been done so far is undone.");
+    }
+    if failed {
+        told.push("What failed is given up: it cannot be relaunched afterwards.");
+    }
+    told.join(" ")
 }
 
 fn title(model: &Model, operation: &Operation) -> String {

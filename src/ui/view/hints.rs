@@ -2,7 +2,7 @@
 
 use crate::domain::State;
 use crate::ui::input::action::{Action, Entry, Scope};
-use crate::ui::model::{Focus, Model, Row, Subjects};
+use crate::ui::model::{Focus, Model, Owner, Row, Subjects};
 use crate::ui::style::text::{self, columns, width};
 use crate::ui::tab::Tab;
 
@@ -152,6 +152,6 @@ fn is_possible(model: &Model, kind: &str) -> bool {
         }
         _ if !pane.marks.is_empty() => true,
         Some(Row::Resource(_)) if is_of_row => !Subjects::of(model, spec).fitting.is_empty(),
-        row => row.is_some(),
+        row => row.is_some() && Owner::of(model, spec).is_none_or(|it| !it.things.is_empty()),
     }
 }

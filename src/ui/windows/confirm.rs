@@ -50,6 +50,8 @@ pub enum Challenge {
         word: String,
         /// What is typed so far.
         input: Input,
+        /// Whether it was given although it is something else.
+        wrong: bool,
     },
 }
 
@@ -91,7 +93,7 @@ impl Confirm {
                     [only] => only.clone(),
                     many => many.len().to_string(),
                 };
-                Challenge::Type { word, input: Input::default() }
+                Challenge::Type { word, input: Input::default(), wrong: false }
             }
         };
         let title = match things.as_slice() {
@@ -128,7 +130,7 @@ impl Confirm {
     fn is_given(&self) -> bool {
         match &self.challenge {
             Challenge::YesNo { yes } => *yes,
-            Challenge::Type { word, input } => input.value().trim() == word,
+            Challenge::Type { word, input, .. } => input.value().trim() == word,
         }
     }
 }
@@ -142,8 +144,10 @@ impl Window for Confirm {
     }
 
     fn unbound(&mut self, key: KeyEvent, _model: &mut Model, _cmds: &mut Vec<Cmd>) -> Response {
-        if let Challenge::Type { input, .. } = &mut self.challenge {
-            edit::edit(input, key);
+        if let Challenge::Type { input, wrong, .. } = &mut self.challenge
+            && edit::edit(input, key)
+        {
+            *wrong = false;
         }
         Response::Taken
     }
@@ -165,6 +169,10 @@ impl Window for Confirm {
                 };
             }
             (Challenge::Type { .. }, &TAKE) if is_given => true,
+            (Challenge::Type { input, wrong, .. }, &TAKE) => {
+                *wrong = !input.value().trim().is_empty();
+                return Response::Taken;
+            }
             (Challenge::Type { .. }, &CLOSE) => false,
             _ => return Response::Taken,
         };
@@ -172,8 +180,9 @@ impl Window for Confirm {
     }
 
     fn paste(&mut self, text: &str, _model: &mut Model, _cmds: &mut Vec<Cmd>) {
-        if let Challenge::Type { input, .. } = &mut self.challenge {
+        if let Challenge::Type { input, wrong, .. } = &mut self.challenge {
             edit::paste(input, text);
+            *wrong = false;
         }
     }
 
@@ -223,7 +232,11 @@ impl Window for Confirm {
                     canvas.text(at + 1, y, left.saturating_sub(2), "options", Role::Quiet);
                 }
             }
-            Challenge::Type { word, input } => {
+            Challenge::Type { word, input, wrong } => {
+                if *wrong {
+                    let told = format!("that is not {word}");
+                    canvas.text(x, y.saturating_sub(1), inner, &told, Role::Bad);
+                }
                 let at = canvas.text(
                     x,
                     y,

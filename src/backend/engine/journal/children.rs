@@ -103,6 +103,8 @@ impl Context {
         let joined = if recorded { Vec::new() } else { self.wait_for(children).await? };
         self.step(JOIN)
             .label("its operations have ended")
+            // How far those were was told meanwhile, and is never taken back.
+            .progress_range(1.0, 1.0)
             .run(|_| std::future::ready(Ok(joined.clone())))
             .await
     }

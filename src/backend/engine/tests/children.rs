@@ -353,6 +353,10 @@ async fn a_failed_parent_that_is_cancelled_takes_its_failed_children_along() {
     let detail = world.rest(uid).await;
     assert_eq!(detail.operation.state, State::Cancel);
     assert_eq!(states(&detail), [State::Cancel, State::Done]);
+    // Why they failed is not forgotten.
+    assert_eq!(detail.operation.comment, Some(format!("cancelled; it had failed: {why}")));
+    let told = detail.children[0].comment.as_deref();
+    assert_eq!(told, Some("cancelled; it had failed: told to fail"));
 }
 
 #[tokio::test]

@@ -135,15 +135,7 @@ impl Rendition {
         }
         let needed = std::fs::metadata(&self.source).map_or(0, |source| source.len());
         match free_bytes(dir) {
-            Ok(free) if free < needed => {
-                let why = format!(
-                    "has only {} MiB of room, and the source takes {} MiB; free some space or \
-                     name an output elsewhere",
-                    free >> 20,
-                    needed >> 20
-                );
-                wrong(Reason::State, &why)
-            }
+            Ok(free) if free < needed => wrong(Reason::State, &no_room(free, needed)),
             Ok(_) => Ok(()),
             Err(error) => wrong(Reason::State, &format!("has unknown room: {error}")),
         }
@@ -155,6 +147,17 @@ impl Rendition {
         let message = format!("{path}: {shown} {why}");
         Refusal::field(reason, path, shown, message)
     }
+}
+
+/// That there is not enough room where an output is to be, in bytes. What is free is rounded down,
+/// and what is needed up, so that they never read alike.
+pub(super) fn no_room(free: u64, needed: u64) -> String {
+    format!(
+        "has only {} MiB of room, and the source takes {} MiB; free some space or name an output \
+         elsewhere",
+        free >> 20,
+        needed.div_ceil(1 << 20)
+    )
 }
 
 /// The refusal of outputs of which two would be one file.

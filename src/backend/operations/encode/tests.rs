@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::rendition;
 use crate::backend::testing::fake_encoder::Encoding as Does;
 use crate::backend::testing::trial::Trial;
 use crate::domain::{
@@ -196,4 +197,10 @@ async fn deleting_keeps_the_output_unless_asked() {
     trial.done("encoding_delete", json!({ "encoding": 2, "output": true })).await;
     assert!(trial.resource(Encoding::KIND, 2).await.is_none());
     assert!(!output.exists());
+}
+
+#[test]
+fn too_little_room_never_reads_as_enough() {
+    let told = rendition::no_room((2 << 20) + 5, (2 << 20) + 6);
+    assert!(told.starts_with("has only 2 MiB of room, and the source takes 3 MiB;"), "{told}");
 }

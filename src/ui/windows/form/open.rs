@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::state::{Form, Purpose};
 use super::update;
 use crate::domain::{Operation, OperationSpec, Params};
-use crate::ui::model::{Model, Row};
+use crate::ui::model::{Model, Owner, Row};
 use crate::ui::msg::Cmd;
 
 /// Opens the form of a kind, with what is selected already in it.
@@ -24,6 +24,7 @@ pub fn on(
         _ => Purpose::New,
     };
     let mut form = Form::new(number, spec, purpose, &model.catalogue);
+    form.owner = Owner::of(model, spec).filter(|_| things.is_empty());
     form.fill(&present(model, spec, things), &model.catalogue);
     update::select_here(model, &mut form);
     if let [only] = things {

@@ -13,6 +13,7 @@ use crate::domain::{
 };
 
 use super::field::{Entry, Widget};
+use crate::ui::model::Owner;
 
 /// What is done with the fields.
 #[derive(Debug, Clone)]
@@ -53,6 +54,8 @@ pub struct Form {
     pub advanced: bool,
     /// What is done with it.
     pub purpose: Purpose,
+    /// What its subject must belong to.
+    pub owner: Option<Owner>,
     /// What would happen.
     pub preview: Option<Preview>,
     /// When to ask what would happen.
@@ -77,6 +80,7 @@ impl Form {
             at: 0,
             advanced: false,
             purpose,
+            owner: None,
             preview: None,
             preview_due: None,
             revision: 0,
@@ -298,13 +302,14 @@ impl Form {
                 // Beside its field a sentence need not name it.
                 let told = refusal.message.as_str();
                 let told = told.strip_prefix(path).and_then(|rest| rest.strip_prefix(": "));
-                self.entries[at].error = Some(told.unwrap_or(&refusal.message).to_owned());
+                let told = self.counted_from_one(told.unwrap_or(&refusal.message));
+                self.entries[at].error = Some(told);
                 if go {
                     self.advanced |= self.entries[at].advanced;
                     self.at = at;
                 }
             }
-            None => self.refusal = Some(refusal.message.clone()),
+            None => self.refusal = Some(self.counted_from_one(&refusal.message)),
         }
     }
 
@@ -352,6 +357,12 @@ impl Form {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// What a field's choices must belong to.
+    #[must_use]
+    pub fn owner_for(&self, path: &str) -> Option<&Owner> {
+        self.owner.as_ref().filter(|_| self.spec.subject.as_deref() == Some(path))
     }
 
     /// Whether a required choice may be made for the operator: the first of many where something

@@ -1,15 +1,18 @@
 //! Filling a form in.
 
+use std::ops::Bound;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::field::{Candidate, Pick, Widget};
 use super::state::{Form, Purpose};
 use crate::domain::{
-    Control, FieldType, Filter, List, OperationSpec, Preview, Resource, Rows, Subject, Submit,
+    Control, FieldType, Filter, FilterTest, List, OperationSpec, Preview, Resource, ResourceKind,
+    Rows, Subject, Submit,
 };
 use crate::ui::input::action::Action;
 use crate::ui::input::edit::{edit, paste as paste_line};
-use crate::ui::model::{Model, Row};
+use crate::ui::model::{Model, Owner, Row};
 use crate::ui::msg::{Cmd, Fetch};
 use crate::ui::update::requests;
 use crate::ui::windows::confirm::Confirm;
@@ -31,6 +34,10 @@ pub fn ask_candidates(form: &Form, cmds: &mut Vec<Cmd>) {
             [state] => Filter::default().and_state(false, state),
             _ => Filter::default(),
         };
+        let filter = match form.owner_for(&entry.path) {
+            Some(owner) => of_owner(*of, owner, filter),
+            None => filter,
+        };
         let list = List {
             of: Subject::Resources(*of),
             filter,
@@ -41,6 +48,17 @@ pub fn ask_candidates(form: &Form, cmds: &mut Vec<Cmd>) {
         };
         cmds.push(Cmd::Fetch(Fetch::Candidates(form.number, entry.path.clone(), list)));
     }
+}
+
+/// The same filter for what belongs to this, where a column says so; the answer is sorted out.
+fn of_owner(of: ResourceKind, owner: &Owner, filter: Filter) -> Filter {
+    let columns = &of.spec().columns;
+    let Some(column) = columns.iter().find(|it| it.refers_to == owner.id.kind.word()) else {
+        return filter;
+    };
+    let number = Bound::Included(owner.id.id as f64);
+    let column = column.name.to_string();
+    filter.and(false, FilterTest::Within { column, from: number, to: number })
 }
 
 /// Puts the selected row into the first field that takes such a thing.
@@ -84,12 +102,14 @@ fn candidate(resource: &Resource) -> Candidate {
 pub fn candidates(form: &mut Form, path: &str, rows: &Rows, model: &Model) {
     let Rows::Resources(rows) = rows else { return };
     let Some(at) = form.entries.iter().position(|entry| entry.path == path) else { return };
+    let owner = form.owner_for(path).cloned();
     let entry = &mut form.entries[at];
     let Widget::Pick(pick) = &mut entry.widget else { return };
     let Some((of, states)) = &pick.live else { return };
     pick.options = rows
         .iter()
         .filter(|row| row.kind() == *of)
+        .filter(|row| owner.as_ref().is_none_or(|owner| owner.things.contains(&row.id())))
         .filter(|row| states.is_empty() || states.iter().any(|state| state == row.state()))
         .map(candidate)
         .collect();
@@ -386,7 +406,12 @@ pub fn submit(form: &mut Form, model: &mut Model, cmds: &mut Vec<Cmd>) -> Respon
     let submits = form.submits(&model.actor);
     let hazard = requests::hazard(model, &form.spec, &submits);
     match Confirm::needed(&form.spec, &hazard, form.things(), submits.clone(), false) {
-        Some(confirm) => Response::Open(Box::new(confirm)),
+        Some(mut confirm) => {
+            if let Some(owner) = &form.owner {
+                confirm.title += &format!(" of {}", owner.name);
+            }
+            Response::Open(Box::new(confirm))
+        }
         None => {
             let response = sent(form, &submits);
             requests::submit(model, submits, cmds);

@@ -59,6 +59,12 @@ pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
 fn title(model: &Model, form: &Form) -> String {
     let what = &form.spec.title;
     let of = form.spec.resource.map_or("", |of| &*of.spec().one);
+    if let Some(owner) = &form.owner {
+        return match form.things().as_slice() {
+            [only] => format!("{what} · {only} of {}", owner.name),
+            _ => format!("{what} · {of} of {}", owner.name),
+        };
+    }
     match &form.purpose {
         Purpose::New if what.to_lowercase().contains(&of.to_lowercase()) => what.to_string(),
         Purpose::New => format!("{what} · {of}"),

@@ -1,7 +1,9 @@
 //! Several outputs of one source.
 
+use futures_util::{FutureExt, StreamExt};
+
 use super::*;
-use crate::domain::{BackendExt, InFlight, Operation, Uid, question};
+use crate::domain::{BackendExt, Fact, InFlight, Operation, Uid, question};
 
 /// A request for an mp4 and a webm beside the source.
 fn two(source: &std::path::Path) -> serde_json::Value {
@@ -274,4 +276,37 @@ fn parameters_of_before_make_one_output() {
     let renditions = params.renditions();
     assert_eq!(renditions.len(), 1);
     assert_eq!((renditions[0].preset.as_str(), &renditions[0].output), ("webm", &None));
+}
+
+#[tokio::test]
+async fn how_far_it_is_never_goes_back() {
+    let trial = Trial::new();
+    let source = trial.file("talk.mov", "x");
+    let mut events = trial.backend().subscribe();
+    let parent = trial.done("encode", two(&source)).await.operation.uid;
+    let mut far = 0.0;
+    while let Some(Some(event)) = events.next().now_or_never() {
+        if let Fact::Progress { uid, progress } = event.fact
+            && uid == parent
+        {
+            let fraction = progress.fraction.unwrap_or(far);
+            assert!(fraction >= far, "{fraction} after {far}: {progress:?}");
+            far = fraction;
+        }
+    }
+    assert!((far - 1.0).abs() < f64::EPSILON, "{far}");
+}
+
+#[tokio::test]
+async fn a_source_that_is_not_there_is_told_before_what_follows_from_it() {
+    let trial = Trial::new();
+    let source = trial.path("gone.mov");
+    let twice = json!({ "source": source, "formats": [{}, {}] });
+    let refusal = trial.submit("encode", twice).await.unwrap_err();
+    assert_eq!(
+        (refusal.reason, refusal.field.as_deref()),
+        (Reason::Existence, Some("source")),
+        "{}",
+        refusal.message
+    );
 }

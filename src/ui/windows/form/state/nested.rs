@@ -145,6 +145,27 @@ impl Form {
         self.entries.iter().any(|it| is_list(&it))
     }
 
+    /// A sentence of the backend's in which items of lists are called what they are called here:
+    /// `formats.0.output` is `1 output`.
+    #[must_use]
+    pub fn counted_from_one(&self, told: &str) -> String {
+        let mut items: Vec<&str> = self
+            .entries
+            .iter()
+            .filter(|entry| self.is_item(entry))
+            .map(|entry| entry.path.as_str())
+            .collect();
+        // The eleventh begins as the second does.
+        items.sort_by_key(|path| std::cmp::Reverse(path.len()));
+        items.into_iter().fold(told.to_owned(), |told, path| {
+            let Some((list, number)) = path.rsplit_once('.') else { return told };
+            let Ok(number) = number.parse::<usize>() else { return told };
+            let number = number + 1;
+            told.replace(&format!("{path}."), &format!("{number} "))
+                .replace(path, &format!("{list} {number}"))
+        })
+    }
+
     /// How many items the list at a path has.
     #[must_use]
     pub fn items(&self, list: &str) -> usize {
