@@ -10,7 +10,7 @@ use ::hostler::backend::{operations, settings::Settings};
 use ::hostler::domain::Catalogue;
 use ::hostler::ui::input::action::Action;
 use ::hostler::ui::input::keymap::Keymap;
-use ::hostler::ui::model::Tab;
+use ::hostler::ui::tab::Tab;
 use ::hostler::ui::windows::actions;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use tui_term::vt100;
