@@ -1,4 +1,4 @@
-//! What comes from the keyboard: secrets, and a guest's serial line.
+//! What comes from the keyboard: secrets, answers, and a guest's serial line.
 
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::CliError;
+use super::{CliError, Session};
 use crate::domain::Serial;
 use crate::text_file::MOST_TEXT_BYTES;
 
@@ -52,6 +52,29 @@ impl Keyboard for Terminal {
     }
 }
 
+/// Asks on a terminal whether it is to be done to what a filter picks; elsewhere nobody can be
+/// asked.
+///
+/// # Errors
+/// When nobody could be asked, or the answer is no.
+pub(super) fn confirmed(
+    doing: &str,
+    picked: &str,
+    session: &mut Session<'_>,
+) -> Result<(), CliError> {
+    if !session.keyboard.is_terminal() {
+        return Err(CliError::Usage(format!(
+            "the filter picks {picked}; add --yes to {doing} them without being asked"
+        )));
+    }
+    write!(session.err, "{doing} {picked}? [y/N] ")?;
+    session.err.flush()?;
+    match session.keyboard.line()?.trim().to_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(CliError::Failed("nothing was done".to_owned())),
+    }
+}
+
 /// Ctrl-], which leaves the serial line, as in telnet and `virsh console`.
 const LEAVE_KEY: u8 = 0x1d;
 
@@ -85,8 +108,8 @@ impl Drop for RawMode {
 /// colours. (xterm's control sequences DECSET 2004, 1000, 1002, 1006, 47, 25 and SGR.)
 const PUT_BACK: &[u8] = b"\x1b[?2004l\x1b[?1000l\x1b[?1002l\x1b[?1006l\x1b[?47l\x1b[?25h\x1b[m";
 
-/// Connects the terminal with a guest's serial line until Ctrl-], the guest's end, or a little after
-/// the input's.
+/// Connects the terminal with a guest's serial line until Ctrl-], the guest's end, or a little
+/// after that of the input.
 pub(super) async fn passthrough(
     mut line: Serial,
     out: &mut dyn Write,

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{CliError, RunArgs, Session, fields, operate, picking};
+use super::{CliError, RunArgs, Session, ask, fields, picking};
 use crate::domain::{
     BackendExt, FieldType, List, OperationSpec, Params, ResourceKind, Risk, Rows, Subject, Submit,
 };
@@ -64,7 +64,7 @@ pub(super) async fn batch(
         let resource = of.spec();
         let what = if rows.len() == 1 { &resource.one } else { &resource.many };
         let picked = format!("{} {what}", rows.len());
-        operate::confirmed(&format!("run {} on", spec.kind), &picked, session)?;
+        ask::confirmed(&format!("run {} on", spec.kind), &picked, session)?;
     }
     let on_error = if args.keep_going { "continue" } else { "stop" };
     let mut params = Params::new();

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use futures_util::StreamExt;
 
 use super::define::{ManyArgs, OperationCommand};
-use super::{CliError, PatientEvents, Session, allowed, fields, picking, wait};
+use super::{CliError, PatientEvents, Session, allowed, ask, fields, picking, wait};
 use crate::domain::{
     BackendError, BackendExt, Control, Filter, FilterTest, List, Params, Rows, Sort, State,
     Subject, Uid, question,
@@ -128,7 +128,7 @@ async fn several(
             }
             if !many.yes {
                 let s = if uids.len() == 1 { "" } else { "s" };
-                confirmed(verb.word(), &format!("{} operation{s}", uids.len()), session)?;
+                ask::confirmed(verb.word(), &format!("{} operation{s}", uids.len()), session)?;
             }
             uids
         }
@@ -199,29 +199,6 @@ async fn matching(verb: Verb, filter: Filter, session: &Session<'_>) -> Result<V
         if rows.len() < WINDOW as usize {
             return Ok(uids);
         }
-    }
-}
-
-/// Asks on a terminal whether it is to be done to what a filter picks; elsewhere nobody can be
-/// asked.
-///
-/// # Errors
-/// When nobody could be asked, or the answer is no.
-pub(super) fn confirmed(
-    doing: &str,
-    picked: &str,
-    session: &mut Session<'_>,
-) -> Result<(), CliError> {
-    if !session.keyboard.is_terminal() {
-        return Err(CliError::Usage(format!(
-            "the filter picks {picked}; add --yes to {doing} them without being asked"
-        )));
-    }
-    write!(session.err, "{doing} {picked}? [y/N] ")?;
-    session.err.flush()?;
-    match session.keyboard.line()?.trim().to_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err(CliError::Failed("nothing was done".to_owned())),
     }
 }
 
