@@ -27,4 +27,4 @@ pub mod watchers;
 
 pub use embedded::Embedded;
 pub use nothing::Nothing;
-pub use ownership::{DirState, Owned, find, odd, own, owner};
+pub use ownership::{DirState, Owned, find, own, owner};

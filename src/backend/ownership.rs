@@ -27,7 +27,6 @@ use tokio::net::unix::pipe;
 use crate::backend::engine::store;
 use crate::backend::engine::store::known::Known;
 use crate::backend::engine::store::plain;
-use crate::backend::watchers::timekeeper;
 use crate::domain::{BackendError, Result};
 
 /// The file that names the owner.
@@ -157,7 +156,6 @@ pub fn odd(dir: &Path) -> Vec<(PathBuf, String)> {
         let why = why.or_else(|| match name {
             OWNER_FILE => why_nobodys(&File::open(&path).ok()?).ok()?,
             store::RESERVE => store::why_no_reserve(&path),
-            timekeeper::CLOCK_FILE => timekeeper::why_no_clock(&path),
             // The store itself is looked at by itself, and may be open.
             name if name != store::FILE && name.starts_with(store::FILE) => {
                 store::why_no_side_file(&path)

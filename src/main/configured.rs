@@ -19,7 +19,7 @@ use super::Place;
 /// The file in the state directory.
 const RECORD: &str = "hostler.config";
 /// The most bytes it has.
-const LONGEST: u64 = 1 << 16;
+const LONGEST_RECORD: u64 = 1 << 16;
 
 /// The configuration of the backend that starts in a place whose directory is ours alone; from now
 /// on it is the directory's.
@@ -85,7 +85,7 @@ fn shown(kept: &ConfigSources) -> String {
 
 fn kept(state_dir: &Path) -> anyhow::Result<Option<ConfigSources>> {
     let path = state_dir.join(RECORD);
-    let found = plain::read(&path, LONGEST).and_then(|found| {
+    let found = plain::read(&path, LONGEST_RECORD).and_then(|found| {
         let text = found.unwrap_or_default();
         if text.is_empty() {
             return Ok(None);

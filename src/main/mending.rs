@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use hostler::backend::engine::store;
 use hostler::backend::state_files::check::{self, Finding};
 use hostler::backend::state_files::recover as recovery;
-use hostler::backend::{DirState, Owned, drivers, find, odd as odd_files, own};
+use hostler::backend::{DirState, Owned, drivers, find, own};
 use hostler::cli::{self, Check};
 
 use super::Place;
@@ -20,7 +20,7 @@ const DAMAGED: &str = "stop hostler, restore a copy of hostler.db, or move it aw
 
 /// What has a name of hostler's own and is something else.
 pub(crate) fn odd(place: &Place) -> Vec<Check> {
-    let odd = odd_files(&place.state_dir).into_iter();
+    let odd = check::odd(&place.state_dir).into_iter();
     let told = odd.map(|(path, why)| {
         Check::bad(
             path.display().to_string(),

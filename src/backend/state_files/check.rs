@@ -6,6 +6,8 @@
 
 mod files;
 
+pub use files::odd;
+
 use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};

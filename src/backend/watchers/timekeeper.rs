@@ -24,7 +24,7 @@ use crate::domain::BackendError;
 /// The file in the state directory.
 pub(in crate::backend) const CLOCK_FILE: &str = "hostler.clock";
 /// The most bytes it has.
-const LONGEST: u64 = 1 << 10;
+const LONGEST_CLOCK: u64 = 1 << 10;
 /// How much of a time that nobody witnessed is believed to have passed.
 const BELIEVED: SignedDuration = SignedDuration::from_hours(24);
 
@@ -94,7 +94,7 @@ impl Timekeeper {
     /// # Errors
     /// Why what lies there is none.
     fn kept(path: &Path) -> Result<Option<Self>, String> {
-        let content = plain::read(path, LONGEST)?.unwrap_or_default();
+        let content = plain::read(path, LONGEST_CLOCK)?.unwrap_or_default();
         if content.is_empty() {
             return Ok(None);
         }

@@ -18,13 +18,13 @@ const ENDINGS: [&str; 3] = ["-journal", "-wal", "-shm"];
 /// How such a file may begin, see <https://www.sqlite.org/fileformat2.html>.
 type Marks = &'static [&'static [u8]];
 /// How a rollback journal begins.
-const JOURNAL: Marks = &[b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"];
+const JOURNAL_MARKS: Marks = &[b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"];
 /// The two ways in which a log begins.
-const LOG: Marks = &[b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"];
+const WAL_MARKS: Marks = &[b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"];
 /// How a database begins.
-const DATABASE: Marks = &[b"SQLite format 3\0"];
+const DATABASE_MARKS: Marks = &[b"SQLite format 3\0"];
 /// The most bytes that are looked at.
-const MOST: u64 = 16;
+const MARK_BYTES: u64 = 16;
 
 /// Refuses to open a database beside which lies what SQLite would wrongly take for its own.
 ///
@@ -56,13 +56,13 @@ fn refuse(path: &Path) -> Result<(), BackendError> {
 pub fn why_not(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let (marks, what) = match ENDINGS.into_iter().find(|ending| name.ends_with(ending)) {
-        Some("-journal") => (JOURNAL, "a rollback journal of SQLite's"),
-        Some("-wal") => (LOG, "a log of SQLite's"),
+        Some("-journal") => (JOURNAL_MARKS, "a rollback journal of SQLite's"),
+        Some("-wal") => (WAL_MARKS, "a log of SQLite's"),
         // Nothing that has SQLite's locks may be opened here: closing it would give them up.
         Some(_) => return plain::why_foreign(&std::fs::symlink_metadata(path).ok()?),
-        None => (DATABASE, "a database"),
+        None => (DATABASE_MARKS, "a database"),
     };
-    match plain::read(path, MOST) {
+    match plain::read(path, MARK_BYTES) {
         Err(why) => Some(why),
         Ok(Some(begin)) if !begins(&begin, marks) => {
             Some(format!("holds something else than {what}"))

@@ -41,6 +41,19 @@ pub(super) fn unknown(known: &Known<'_>) -> Vec<PathBuf> {
     unknown.map(|finding| finding.what.into()).collect()
 }
 
+/// What has a name of the owner's own files and is none of them, with how that is told.
+#[must_use]
+pub fn odd(dir: &Path) -> Vec<(PathBuf, String)> {
+    let mut odd = ownership::odd(dir);
+    let clock = dir.join(timekeeper::CLOCK_FILE);
+    if odd.iter().all(|(path, _)| *path != clock)
+        && let Some(why) = timekeeper::why_no_clock(&clock)
+    {
+        odd.push((clock, why));
+    }
+    odd
+}
+
 /// Every file that should not be where it is. `strict` where nothing may lag behind.
 pub(super) fn check(known: &Known<'_>, strict: bool) -> Vec<Finding> {
     let mut walk = Walk { known, strict, findings: Vec::new() };
@@ -92,7 +105,7 @@ impl Walk<'_> {
 
     /// What has a name of the owner's and is not what that keeps there.
     fn odd(&mut self) {
-        for (path, why) in ownership::odd(self.known.dir()) {
+        for (path, why) in odd(self.known.dir()) {
             self.finds(&path, format!("it {why}"), "look what it is and move it away");
         }
     }
