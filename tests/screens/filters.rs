@@ -23,7 +23,7 @@ fn a_word_finds_the_name_of_what_a_row_refers_to() {
     let (disk, vm) = attached.unwrap();
     let vm = ResourceId::new(Vm::KIND, vm);
     let vm = stage.fake.resources.iter().find(|it| it.id() == vm).unwrap().name().to_owned();
-    stage.keys(&format!("2 / \"{vm}\" enter"));
+    stage.keys(&format!("@disks / \"{vm}\" enter"));
     assert!(shown(&stage).contains(&disk), "{}", stage.text());
     stage.keys(&format!("/ ctrl-u \"vm:{vm}\" enter"));
     let is = shown(&stage);
@@ -32,7 +32,7 @@ fn a_word_finds_the_name_of_what_a_row_refers_to() {
     assert!(is.contains(&disk) && !others.contains(&disk), "{is:?} {others:?}");
     stage.keys("esc");
     assert_eq!(is.len() + others.len(), shown(&stage).len());
-    stage.keys(&format!("1 / \"{disk}\" enter"));
+    stage.keys(&format!("@vms / \"{disk}\" enter"));
     assert_eq!(shown(&stage), [vm], "{}", stage.text());
 }
 
@@ -82,7 +82,7 @@ fn a_state_and_a_kind_that_there_are_not_are_said_while_they_are_typed() {
     let text = stage.text();
     assert!(text.contains("'runing' is no state; did you mean running?"), "{text}");
     assert!(text.contains("still all rows") && !text.contains("/state "), "{text}");
-    stage.keys("esc 5 / \"kind:vm_craete\"");
+    stage.keys("esc @operations / \"kind:vm_craete\"");
     let text = stage.text();
     assert!(text.contains("'vm_craete' is no kind; did you mean vm_create?"), "{text}");
     stage.keys("ctrl-u \"kind:vm_create\"");

@@ -152,7 +152,7 @@ fn the_first_key_typed_replaces_what_was_there_and_a_move_keeps_it() {
 fn a_word_that_matches_no_choice_is_refused_where_it_is_typed() {
     for leaves in ["enter", "tab"] {
         let mut stage = Stage::new(Fake::full(), (80, 24));
-        stage.keys(&format!("4 n \"/srv/a.mov\" tab \"zzqx\" {leaves}"));
+        stage.keys(&format!("@encodings n \"/srv/a.mov\" tab \"zzqx\" {leaves}"));
         assert!(stage.text().contains("nothing here matches 'zzqx'"), "{}", stage.text());
         stage.keys("ctrl-s");
         assert_eq!(stage.submitted(), [], "{leaves}");
@@ -190,8 +190,9 @@ fn a_form_that_nothing_can_be_chosen_in_says_what_makes_something() {
     let mut stage = Stage::new(Fake::bare(), (80, 24));
     stage.keys("n");
     let text = stage.text();
-    assert!(text.contains("no image to choose: esc 6 f makes one"), "{text}");
-    stage.keys("esc 6 f");
+    let way = format!("no image to choose: esc {} f makes one", stage.tab("images"));
+    assert!(text.contains(&way), "{text}");
+    stage.keys("esc @images f");
     assert!(stage.text().contains("Fetch"), "{}", stage.text());
 }
 

@@ -34,7 +34,7 @@ fn encoding(size: (u16, u16)) -> Stage {
     for (seq, speed) in (1..).zip(rise.chain(fall)) {
         stage.event(seq, progress(speed));
     }
-    stage.keys(if size.0 < 100 { "4 G enter" } else { "4 G" });
+    stage.keys(if size.0 < 100 { "@encodings G enter" } else { "@encodings G" });
     stage
 }
 

@@ -42,7 +42,7 @@ fn running_a_task_asks_what_the_kind_asks_that_it_fires() {
     assert_eq!(stage.submitted().len(), 1);
     // From its form just as well; and what is not at hand is not taken for harmless.
     stage.cmds.clear();
-    stage.keys("esc g 1 : \"task_run\" enter ctrl-s");
+    stage.keys("esc g @vms : \"task_run\" enter ctrl-s");
     assert_eq!(stage.submitted(), [], "{}", stage.text());
 }
 

@@ -89,7 +89,7 @@ impl Stage {
     }
 
     /// The key that opens the list of that word, `disks`: a new kind moves those behind it.
-    fn tab(&self, word: &str) -> String {
+    pub fn tab(&self, word: &str) -> String {
         let tab = Tab::try_from(word.to_owned()).unwrap();
         let key = self.app.model.keymap.key(&Action::Tab(tab));
         key.unwrap_or_else(|| panic!("no key opens the list of {word}"))

@@ -7,10 +7,10 @@
 //!
 //! The lock is held for microseconds and never while waiting: changes are *sent* to the storage
 //! under it, which fixes their order, and awaited after. What comes of them is taken into memory in
-//! that order ([`sent`]), so that memory goes the way the disk has gone. What happens to operations,
-//! resources and lanes is published under the lock, so that events come in the order of what they
-//! tell. The steps of an operation are taken by one task, which tells them itself, in their order
-//! and before the operation's end.
+//! that order ([`sent`]), so that memory goes the way the disk has gone. What happens to
+//! operations, resources and lanes is published under the lock, so that events come in the order of
+//! what they tell. The steps of an operation are taken by one task, which tells them itself, in
+//! their order and before the operation's end.
 
 mod sent;
 

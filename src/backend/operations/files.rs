@@ -13,7 +13,7 @@ use crate::backend::engine::store::plain;
 use crate::backend::settings::Settings;
 use crate::backend::state_files::beneath::Folder;
 use crate::backend::state_files::mark::Mark;
-use crate::backend::state_files::{self, DISKS, TRASH, description};
+use crate::backend::state_files::{self, DISK_FOLDER, TRASH, description};
 use crate::domain::{Failure, ResourceId};
 
 use super::{Context, StepContext};
@@ -80,7 +80,7 @@ pub async fn remove(cx: &Context, id: ResourceId) -> Result<(), Failure> {
 pub fn remove_trashed(settings: &Settings, disk: u64) -> Result<(), Failure> {
     let root = &settings.state_dir;
     // Its description may lie where the disk was before: it is written after the disk has moved.
-    let described = [TRASH, DISKS].map(|folder| description::of_disk(root, folder, disk));
+    let described = [TRASH, DISK_FOLDER].map(|folder| description::of_disk(root, folder, disk));
     for path in [settings.trash_path(disk)].into_iter().chain(described) {
         let removed = Folder::of(root, &path).and_then(|(folder, name)| folder.remove_file(name));
         gone(removed, &path)?;

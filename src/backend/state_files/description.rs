@@ -13,7 +13,7 @@ use crate::domain::{Disk, DiskState, Resource, ResourceId, Vm};
 
 use super::beneath::Folder;
 use super::mark::Mark;
-use super::{VMS, homes, moved};
+use super::{VM_FOLDER, homes, moved};
 
 /// What lies on disk.
 #[derive(Debug, Serialize, Deserialize)]
@@ -129,7 +129,7 @@ fn places(state_dir: &Path, id: ResourceId) -> Vec<PathBuf> {
 /// # Errors
 /// When there is a link on the way, or whatever else the filesystem says.
 pub fn vms(state_dir: &Path) -> io::Result<Vec<Vm>> {
-    let folder = match Folder::beneath(state_dir, &state_dir.join(VMS)) {
+    let folder = match Folder::beneath(state_dir, &state_dir.join(VM_FOLDER)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         folder => folder?,
     };

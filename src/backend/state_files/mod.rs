@@ -31,17 +31,17 @@ use crate::domain::{Disk, Encoding, Image, ResourceId, ResourceKind, Vm};
 use beneath::Folder;
 
 /// The folder of VMs, each in one of its own.
-pub const VMS: &str = "vms";
+pub const VM_FOLDER: &str = "vms";
 
 /// The folder of disks.
-pub const DISKS: &str = "disks";
+pub const DISK_FOLDER: &str = "disks";
 
 /// The folder of images, each in one of its own.
-pub const IMAGES: &str = "images";
+pub const IMAGE_FOLDER: &str = "images";
 
 /// The folders of what is kept in files of our own, by kind. A kind that is not here has none.
 pub const FOLDERS: &[(ResourceKind, &str)] =
-    &[(Vm::KIND, VMS), (Disk::KIND, DISKS), (Image::KIND, IMAGES)];
+    &[(Vm::KIND, VM_FOLDER), (Disk::KIND, DISK_FOLDER), (Image::KIND, IMAGE_FOLDER)];
 
 /// The folder of deleted disks.
 pub const TRASH: &str = "trash";
@@ -69,7 +69,7 @@ pub fn folder_of(kind: ResourceKind) -> io::Result<&'static str> {
 #[must_use]
 pub fn homes(id: ResourceId) -> Vec<PathBuf> {
     match (id.kind, folder_of(id.kind)) {
-        (Disk::KIND, _) => vec![DISKS.into(), TRASH.into()],
+        (Disk::KIND, _) => vec![DISK_FOLDER.into(), TRASH.into()],
         (_, Ok(folder)) => vec![Path::new(folder).join(id.id.to_string())],
         (_, Err(_)) => Vec::new(),
     }
@@ -120,8 +120,8 @@ pub fn found(state_dir: &Path, id: ResourceId) -> io::Result<Option<PathBuf>> {
     let number = id.id;
     let names = match id.kind {
         Disk::KIND => vec![
-            (DISKS, format!("{number}.qcow2")),
-            (DISKS, format!("{number}.json")),
+            (DISK_FOLDER, format!("{number}.qcow2")),
+            (DISK_FOLDER, format!("{number}.json")),
             (TRASH, format!("{number}.qcow2")),
             (TRASH, format!("{number}.json")),
         ],

@@ -22,7 +22,9 @@ use crate::domain::{
 
 use super::beneath::Folder;
 use super::mark::Mark;
-use super::{self as state_files, DISKS, FOLDERS, IMAGES, TRASH, VMS, description, moved};
+use super::{
+    self as state_files, DISK_FOLDER, FOLDERS, IMAGE_FOLDER, TRASH, VM_FOLDER, description, moved,
+};
 use crate::backend::engine::inventory::Inventory;
 use crate::backend::engine::storage::{Change, Opened};
 use crate::backend::engine::store::{Look, Store};
@@ -216,7 +218,7 @@ impl Plan<'_> {
     }
 
     fn images(&mut self) {
-        for number in self.numbers(IMAGES) {
+        for number in self.numbers(IMAGE_FOLDER) {
             let id = ResourceId::new(Image::KIND, number);
             let folder = self.settings.image_dir(number);
             if !folder.is_dir() {
@@ -237,7 +239,7 @@ impl Plan<'_> {
     }
 
     async fn vms(&mut self, ports: &Ports) {
-        for number in self.numbers(VMS) {
+        for number in self.numbers(VM_FOLDER) {
             let id = ResourceId::new(Vm::KIND, number);
             let folder = self.settings.vm_dir(number);
             if !folder.is_dir() {
@@ -314,13 +316,13 @@ impl Plan<'_> {
     }
 
     fn disks(&mut self, ports: &Ports) {
-        let (disks, trash) = (self.numbers(DISKS), self.numbers(TRASH));
+        let (disks, trash) = (self.numbers(DISK_FOLDER), self.numbers(TRASH));
         for number in disks.union(&trash).copied() {
             let id = ResourceId::new(Disk::KIND, number);
             let (path, trashed) =
                 (self.settings.disk_path(number), self.settings.trash_path(number));
             let dir = self.dir();
-            let beside = description::of_disk(dir, DISKS, number);
+            let beside = description::of_disk(dir, DISK_FOLDER, number);
             let in_trash = description::of_disk(dir, TRASH, number);
             let (descriptions, path, is_trashed) =
                 match (self.is_file(&path), self.is_file(&trashed)) {

@@ -149,7 +149,8 @@ impl ResourceType for Disk {
     const KIND: ResourceKind = ResourceKind::own("disk");
 
     #[cfg(test)]
-    const SAMPLE: &str = r#"{"resource":"disk","id":1,"name":"a","state":"attached","size_mb":20,"fstype":"ext4",
+    const SAMPLE: &str = r#"{"resource":"disk","id":1,"name":"a","state":"attached",
+        "size_mb":20,"fstype":"ext4",
         "format":"qcow2","path":"/d","vm":1,"created":"2026-01-02T03:04:05Z"}"#;
 
     fn spec() -> ResourceSpec {

@@ -79,7 +79,8 @@ impl ResourceType for Encoding {
     const KIND: ResourceKind = ResourceKind::own("encoding");
 
     #[cfg(test)]
-    const SAMPLE: &str = r#"{"resource":"encoding","id":1,"name":"a","state":"finished","source":"/a",
+    const SAMPLE: &str = r#"{"resource":"encoding","id":1,"name":"a","state":"finished",
+        "source":"/a",
         "preset":"webm","output":"/b","duration_s":1.5,"output_bytes":7,
         "created":"2026-01-02T03:04:05Z"}"#;
 

@@ -108,7 +108,8 @@ impl ResourceType for Image {
     const KIND: ResourceKind = ResourceKind::own("image");
 
     #[cfg(test)]
-    const SAMPLE: &str = r#"{"resource":"image","id":1,"name":"a","state":"ready","label":"b","source":"c",
+    const SAMPLE: &str = r#"{"resource":"image","id":1,"name":"a","state":"ready",
+        "label":"b","source":"c",
         "bytes":9,"login":"root","created":"2026-01-02T03:04:05Z"}"#;
 
     fn spec() -> ResourceSpec {

@@ -226,7 +226,8 @@ impl ResourceType for Task {
     const KIND: ResourceKind = ResourceKind::own("task");
 
     #[cfg(test)]
-    const SAMPLE: &str = r#"{"resource":"task","id":1,"name":"a","active":true,"kind":"vm_stop","params":{},
+    const SAMPLE: &str = r#"{"resource":"task","id":1,"name":"a","active":true,
+        "kind":"vm_stop","params":{},
         "repeat":{},"next":"2026-01-02T03:04:05Z","settled":"2026-01-02T03:04:05Z",
         "created":"2026-01-02T03:04:05Z","missed":2,"refused":1}"#;
 

@@ -148,7 +148,8 @@ impl ResourceType for Vm {
     const KIND: ResourceKind = ResourceKind::own("vm");
 
     #[cfg(test)]
-    const SAMPLE: &str = r#"{"resource":"vm","id":1,"name":"a","state":"running","image":1,"os":"tiny","shares":2,
+    const SAMPLE: &str = r#"{"resource":"vm","id":1,"name":"a","state":"running",
+        "image":1,"os":"tiny","shares":2,
         "uuid":"6f9619ff-8b86-4011-b42d-00c04fc964ff","memory_mib":512,"cpu":3,"login":"root",
         "created":"2026-01-02T03:04:05Z","cpu_percent":50.0,"memory_used_mib":90,
         "disks":[1]}"#;

@@ -14,8 +14,8 @@ use crate::backend::ownership;
 use crate::backend::state_files::beneath::Folder;
 use crate::backend::state_files::mark::{self, Mark};
 use crate::backend::state_files::{
-    DISKS, ENCODINGS, FOLDERS, IMAGES, TRASH, VMS, description, is_owners, is_unwritten, number,
-    target,
+    DISK_FOLDER, ENCODINGS, FOLDERS, IMAGE_FOLDER, TRASH, VM_FOLDER, description, is_owners,
+    is_unwritten, number, target,
 };
 use crate::backend::watchers::timekeeper;
 
@@ -112,13 +112,13 @@ impl Walk<'_> {
 
     fn resources(&mut self) {
         let dir = self.known.dir().to_owned();
-        for (kind, folder) in [(Vm::KIND, VMS), (Image::KIND, IMAGES)] {
+        for (kind, folder) in [(Vm::KIND, VM_FOLDER), (Image::KIND, IMAGE_FOLDER)] {
             let folder = dir.join(folder);
             for name in self.names(&folder) {
                 self.in_folders(kind, &folder, &name);
             }
         }
-        for place in [DISKS, TRASH] {
+        for place in [DISK_FOLDER, TRASH] {
             let folder = dir.join(place);
             for name in self.names(&folder) {
                 self.in_disks(&folder, &name, place == TRASH);
@@ -227,8 +227,11 @@ impl Walk<'_> {
         let here = self.known.inventory.get::<Disk>(number).is_some_and(|disk| {
             disk.state != DiskState::BeingCreated && (disk.state == DiskState::Trashed) == trashed
         });
-        let described =
-            description::of_disk(self.known.dir(), if trashed { TRASH } else { DISKS }, number);
+        let described = description::of_disk(
+            self.known.dir(),
+            if trashed { TRASH } else { DISK_FOLDER },
+            number,
+        );
         let ours = name == format!("{number}.qcow2") || path == described;
         // After a kill a description may still lie where the disk was before.
         let lags = !self.strict && path == described && self.known.inventory.resource(id).is_some();
