@@ -113,8 +113,8 @@ fn nothing_is_lost_or_done_twice_or_left_over() {
             told = Instant::now();
             say(&trouble, &ledger, began);
         }
-        if watcher.has_ended() {
-            arena.findings.add("hostler watch ended by itself");
+        if let Some(said) = watcher.has_ended() {
+            arena.findings.add(said);
             watcher = Watcher::start(&arena);
         }
     }

@@ -42,7 +42,7 @@ const HAND_OVER: Duration = Duration::from_secs(10);
 /// How long to wait before the first new attempt to connect.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// How long to wait at most between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How many events are read ahead of the receiver; more wait in the socket.
 const EVENTS_AHEAD: usize = 1024;
 

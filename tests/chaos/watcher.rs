@@ -3,7 +3,7 @@
 //! life that comes back, and no operation that goes on after its end.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 use std::thread::JoinHandle;
 
@@ -22,7 +22,7 @@ impl Watcher {
             .command()
             .args(["watch", "--json"])
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("hostler watch");
         let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
@@ -40,9 +40,14 @@ impl Watcher {
         Self { child, reader }
     }
 
-    /// Whether it ended by itself.
-    pub fn has_ended(&mut self) -> bool {
-        self.child.try_wait().ok().flatten().is_some()
+    /// Whether it ended by itself, and what it said.
+    pub fn has_ended(&mut self) -> Option<String> {
+        let status = self.child.try_wait().ok().flatten()?;
+        let mut said = String::new();
+        if let Some(stderr) = &mut self.child.stderr {
+            stderr.read_to_string(&mut said).unwrap_or_default();
+        }
+        Some(format!("hostler watch ended by itself: {status}: {}", said.trim()))
     }
 
     /// Ends it. Returns how many events it saw.

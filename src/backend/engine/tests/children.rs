@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use super::world::{Script, World, spec, thing};
 use crate::backend::engine::journal::{Context, JOIN, SPAWN, Spawned, Stop, refused};
 use crate::backend::engine::kind::{ChildRules, Kind};
+use crate::backend::engine::live::Live;
 use crate::domain::{
     BoxFuture, Control, Effect, Encoding, Failure, Field, FieldType, LaneChange, LockMode,
     LockRule, Operation, OperationDetail, OperationSpec, Outcome, Params, State, Submit, Uid, Wait,
@@ -153,6 +154,17 @@ async fn cancel(world: &World, uid: Uid) {
 
 async fn relaunch(world: &World, uid: Uid) {
     world.engine.control(Control::Relaunch { uid, params: Params::new() }).await.unwrap();
+}
+
+/// Returns when an operation waits for its children: it has asked for them, or taken them up.
+async fn gives_up_its_place(world: &World, uid: Uid) {
+    let waits = |live: &Live| {
+        let runs = live.operation(uid).is_some_and(|it| it.state == State::Run);
+        runs && !live.queue().has_place(uid)
+    };
+    while !world.engine.look(waits) {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
@@ -374,6 +386,7 @@ async fn a_child_that_is_relaunched_alone_is_done_for_its_parent() {
     world.script.stopped().await;
     // Relaunched meanwhile, it waits for the one that runs.
     relaunch(&world, uid).await;
+    gives_up_its_place(&world, uid).await;
     world.script.stop_at("nowhere");
     let detail = world.rest(uid).await;
     assert_eq!(states(&detail), [State::Done, State::Error], "it is the same as before");
