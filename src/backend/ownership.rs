@@ -156,10 +156,9 @@ pub fn odd(dir: &Path) -> Vec<(PathBuf, String)> {
         let why = why.or_else(|| match name {
             OWNER_FILE => why_nobodys(&File::open(&path).ok()?).ok()?,
             store::RESERVE => store::why_no_reserve(&path),
-            // The store itself is looked at by itself, and may be open.
-            name if name != store::FILE && name.starts_with(store::FILE) => {
-                store::why_no_side_file(&path)
-            }
+            // The store itself is looked at by itself, and may be open. A copy of it, also of a
+            // damaged one that was moved away, is nobody's to judge.
+            name if store::is_side_file(name) => store::why_no_side_file(&path),
             _ => None,
         });
         odd.extend(why.map(|why| (path, why)));

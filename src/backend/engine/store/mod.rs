@@ -34,7 +34,7 @@ pub use look::Look;
 pub use numbers::{counter, is_pruned};
 pub use reader::Reader;
 pub use reserve::{FILE as RESERVE, why_no_reserve};
-pub use side_files::why_not as why_no_side_file;
+pub use side_files::{is_side_file, why_not as why_no_side_file};
 pub use writer::Writer;
 
 /// The file in the state directory.

@@ -50,6 +50,15 @@ fn refuse(path: &Path) -> Result<(), BackendError> {
     }
 }
 
+/// Whether a file of that name is one that the store, or making it smaller, would write to.
+#[must_use]
+pub fn is_side_file(name: &str) -> bool {
+    [super::FILE, super::BESIDE].into_iter().any(|database| {
+        let ending = name.strip_prefix(database);
+        ending.is_some_and(|ending| ENDINGS.contains(&ending))
+    }) || name == super::BESIDE
+}
+
 /// Why what lies where a database or a file beside it would is none; `None`: it is one, or nothing
 /// is there. By its name a path is told for one or the other.
 #[must_use]
