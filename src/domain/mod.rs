@@ -46,4 +46,4 @@ pub use resource::{
 };
 pub use resources::*;
 pub use subject::Subject;
-pub use value::Value;
+pub use value::{Value, ValueOrder};

@@ -168,13 +168,10 @@ impl Fake {
             field: impl Fn(&T, &str) -> Option<Value>,
         ) -> (u64, u64, Vec<T>) {
             if let Some(sort) = &list.sort {
-                rows.sort_by(|a, b| {
-                    let order = match (field(a, &sort.column), field(b, &sort.column)) {
-                        (Some(a), Some(b)) => a.order(&b),
-                        (a, b) => b.is_some().cmp(&a.is_some()),
-                    };
-                    if sort.descending { order.reverse() } else { order }
-                });
+                rows.sort_by_cached_key(|row| field(row, &sort.column).map(ValueOrder::from));
+                if sort.descending {
+                    rows.reverse();
+                }
             }
             let total = rows.len() as u64;
             let around =

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::domain::filter::REFERRED;
 use crate::domain::{
-    Column, Filter, List, Resource, ResourceId, ResourceKind, ResourceType, Sort, Value,
+    Column, Filter, List, Resource, ResourceId, ResourceKind, ResourceType, Sort, Value, ValueOrder,
 };
 
 /// Every living resource.
@@ -166,35 +166,9 @@ impl Inventory {
 /// By the column asked for, or by name; equals by number, so that rows never trade places.
 fn sort(rows: &mut [&Arc<Resource>], by: Option<&Sort>) {
     let (column, descending) = by.map_or(("name", false), |by| (&by.column, by.descending));
-    rows.sort_by_cached_key(|row| SortKey(row.field(column), row.id().id));
+    // What has no value in the column comes first.
+    rows.sort_by_cached_key(|row| (row.field(column).map(ValueOrder::from), row.id().id));
     if descending {
         rows.reverse();
     }
 }
-
-/// Sorts rows without a value in the column before all others.
-struct SortKey(Option<Value>, u64);
-
-impl Ord for SortKey {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        match (&self.0, &other.0) {
-            (Some(one), Some(two)) => one.order(two),
-            (one, two) => one.is_some().cmp(&two.is_some()),
-        }
-        .then(self.1.cmp(&other.1))
-    }
-}
-
-impl PartialOrd for SortKey {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for SortKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for SortKey {}
