@@ -386,7 +386,8 @@ async fn carry_out(
         .flatten();
     let session = cli::Session {
         backend,
-        actor: place.actor("cli"),
+        // An owner elsewhere names the user itself, as the kernel says who asks.
+        actor: if own.is_some() { place.actor("cli") } else { "cli".to_owned() },
         bar: err.is_terminal(),
         columns,
         read_only: place.read_only,
