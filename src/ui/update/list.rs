@@ -1,5 +1,7 @@
 //! Moving in the lists, filtering, sorting and marking.
 
+use std::collections::BTreeSet;
+
 use crate::domain::{List, Page, Resource, ResourceId, Sort, State, Uid};
 use crate::ui::input::action::Action;
 use crate::ui::model::layout::layout;
@@ -97,48 +99,48 @@ pub fn take(model: &mut Model, tab: Tab, page: Page) {
 /// Asks for what is shown beside the list needs: the steps of an operation, the names of what a
 /// resource is tied to.
 pub fn look(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    let mut wanted: Vec<ResourceId> = match model.shown() {
-        Some(Row::Operation(operation)) => {
-            let uid = operation.uid;
-            let beside = layout(model).detail.is_some();
-            if beside && model.beside != Some(uid) {
-                model.beside = Some(uid);
-                model.details.entry(uid).or_default();
-                cmds.push(Cmd::Fetch(Fetch::Operation(uid)));
-            }
-            return;
-        }
-        Some(Row::Resource(resource)) => resource.refers_to(),
-        None => return,
-    };
-    wanted.extend(named_in_rows(model));
-    for id in wanted {
-        if !model.names.contains_key(&id) {
-            remember(model, id, None);
-            cmds.push(Cmd::Fetch(Fetch::Name(id)));
+    if let Some(Row::Operation(operation)) = model.shown() {
+        let uid = operation.uid;
+        let beside = layout(model).detail.is_some();
+        if beside && model.beside != Some(uid) {
+            model.beside = Some(uid);
+            model.details.entry(uid).or_default();
+            cmds.push(Cmd::Fetch(Fetch::Operation(uid)));
         }
     }
+    let named = named(model);
+    for id in &named {
+        if !model.names.contains_key(id) {
+            model.names.insert(*id, None);
+            cmds.push(Cmd::Fetch(Fetch::Name(*id)));
+        }
+    }
+    forget(model, &named);
 }
 
-/// The resources that the rows on the screen call by name.
-fn named_in_rows(model: &Model) -> Vec<ResourceId> {
-    let columns = model.tab.subject().columns();
-    if columns.iter().all(|column| column.refers_to.is_empty()) {
-        return Vec::new();
-    }
+/// The resources that are called by name on the screen: those that its rows refer to, and beside
+/// them the selected one.
+fn named(model: &Model) -> BTreeSet<ResourceId> {
     let pane = model.pane();
-    let rows = (pane.top..pane.top + u64::from(layout(model).list_rows()))
-        .filter_map(|place| pane.row(place)?.resource());
-    rows.flat_map(Resource::refers_to).collect()
+    let columns = model.tab.subject().columns();
+    let height = match columns.iter().any(|column| !column.refers_to.is_empty()) {
+        true => u64::from(layout(model).list_rows()),
+        false => 0,
+    };
+    let rows = (pane.top..pane.top + height).filter_map(|place| pane.row(place));
+    rows.chain(model.shown()).filter_map(Row::resource).flat_map(Resource::refers_to).collect()
 }
 
-/// Remembers a resource's name. Only so many are kept.
-pub fn remember(model: &mut Model, id: ResourceId, name: Option<String>) {
+/// Forgets names that are not on the screen where more are known than are kept: forgotten, one
+/// that is would be asked for again at once.
+fn forget(model: &mut Model, named: &BTreeSet<ResourceId>) {
     const KEPT: usize = 1024;
-    if model.names.len() >= KEPT && !model.names.contains_key(&id) {
-        model.names.pop_first();
-    }
-    model.names.insert(id, name);
+    let mut over = model.names.len().saturating_sub(KEPT);
+    model.names.retain(|id, _| {
+        let is_kept = over == 0 || named.contains(id);
+        over -= usize::from(!is_kept);
+        is_kept
+    });
 }
 
 /// Opens a tab.
