@@ -232,7 +232,7 @@ pub fn mark(model: &mut Model) {
     }
     let pane = model.pane_mut();
     let here = pane.cursor;
-    let Some((id, mark)) = pane.as_marks().find(|(_, mark)| mark.place == here) else { return };
+    let Some((id, mark)) = pane.as_marks(here..=here).next() else { return };
     if pane.marks.remove(&id).is_none() {
         pane.marks.insert(id, mark);
     }
@@ -241,20 +241,22 @@ pub fn mark(model: &mut Model) {
     keep_in_sight(model);
 }
 
+/// What is told while a range of marks is begun.
+const RANGE_BEGUN: &str = "range begun: go to its other end and press the key again";
+
 /// Begins a range of marks, or marks every row from where it began to here.
 pub fn mark_range(model: &mut Model) {
     let pane = model.pane_mut();
     let Some(began) = pane.range.take() else {
         pane.range = Some(pane.cursor);
-        model.notify(Severity::Info, "range begun: go to its other end and press the key again");
+        model.notify(Severity::Info, RANGE_BEGUN);
         return;
     };
     let (from, to) = (began.min(pane.cursor), began.max(pane.cursor));
-    let inside: Vec<_> =
-        pane.as_marks().filter(|(_, mark)| (from..=to).contains(&mark.place)).collect();
+    let inside: Vec<_> = pane.as_marks(from..=to).collect();
     let missing = (to - from + 1).saturating_sub(inside.len() as u64);
     pane.marks.extend(inside);
-    model.notification = None;
+    model.notification.take_if(|told| told.text == RANGE_BEGUN);
     if missing > 0 {
         model.notify(
             Severity::Error,
@@ -282,7 +284,7 @@ pub fn marked(model: &mut Model, tab: Tab, page: &Page) {
     let mut whole = Pane::new(tab);
     whole.rows = page.rows.clone();
     let Some(pane) = model.list_mut(tab) else { return };
-    pane.marks.extend(whole.as_marks());
+    pane.marks.extend(whole.as_marks(..));
     let number = pane.marks.len();
     if page.total > u64::from(MARKS) {
         model.notify(
