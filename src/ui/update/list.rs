@@ -175,9 +175,9 @@ enum Problem {
 /// crashed and tasks that did not do what they should.
 pub fn failed(model: &mut Model, cmds: &mut Vec<Cmd>) {
     let flight = &model.flight;
-    let operations = flight.operations.iter().enumerate();
-    let troubles: Vec<Problem> = operations
-        .filter(|(_, operation)| operation.state == State::Error)
+    let rows = flight.rows().enumerate();
+    let troubles: Vec<Problem> = rows
+        .filter(|(_, (operation, _))| operation.state == State::Error)
         .map(|(place, _)| Problem::Operation(place))
         .chain(flight.troubled.iter().copied().map(Problem::Resource))
         .collect();
