@@ -11,7 +11,7 @@ use crate::ui::msg::{Cmd, Fetch};
 use crate::ui::tab::Tab;
 
 /// At most this many rows are marked at once.
-const MARKS: u32 = 10_000;
+const MARKS: u32 = List::MOST;
 
 /// Moves the selection.
 pub fn go(model: &mut Model, action: &Action) {
