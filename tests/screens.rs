@@ -15,6 +15,8 @@ mod fake_backend;
 mod filters;
 #[path = "screens/forms.rs"]
 mod forms;
+#[path = "screens/in_flight.rs"]
+mod in_flight;
 #[path = "screens/keys.rs"]
 mod keys;
 #[path = "screens/lists.rs"]

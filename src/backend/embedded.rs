@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 
 use crate::domain::{
     Accepted, Answer, Backend, BackendError, BoxFuture, Catalogue, Control, Counts, EventStream,
-    InFlight, Operation, OperationDetail, Page, Query, Reason, Refusal, Resource, ResourceKind,
-    Result, Rows, Serial, State, Subject, Submit, Task, Vm, VmState,
+    InFlight, List, Operation, OperationDetail, Page, Query, Reason, Refusal, Resource,
+    ResourceKind, Result, Rows, Serial, State, Subject, Submit, Task, Vm, VmState,
 };
 
 use super::engine::secrets::{hidden, hide};
@@ -25,8 +25,6 @@ use super::watchers::keeper::{self, Keeper};
 use super::watchers::timekeeper::Timekeeper;
 use super::watchers::{Site, observer, pruner, scheduler};
 
-/// The most rows a list answers with.
-const MOST_ROWS: u32 = 10_000;
 /// The last place a window may begin at, so that the store can count on from there.
 const FARTHEST_ROW: u64 = i64::MAX as u64 / 2;
 /// The most children that are shown with an operation.
@@ -168,7 +166,7 @@ impl Embedded {
                 list.check().map_err(|error| {
                     Refusal::new(Reason::Value, format!("the list cannot be made: {error}"))
                 })?;
-                list.limit = list.limit.min(MOST_ROWS);
+                list.limit = list.limit.min(List::MOST);
                 list.offset = list.offset.min(FARTHEST_ROW);
                 list.around = list.around.map(|row| row.min(FARTHEST_ROW));
                 let page = match list.of {
@@ -227,7 +225,7 @@ impl Embedded {
                         Resource::Task(task) if task.active => Some(task.clone()),
                         _ => None,
                     });
-                    tasks.take(MOST_ROWS as usize).collect()
+                    tasks.take(List::MOST as usize).collect()
                 });
                 // A task that fires every minute takes a search for each of 1440.
                 let found =

@@ -11,7 +11,8 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 
 use crate::domain::arguments::below;
 use crate::domain::{
-    Catalogue, Control, Field, FieldType, LaneChange, OperationSpec, ResourceKind, Risk, Uid,
+    Catalogue, Control, Field, FieldType, LaneChange, List, OperationSpec, ResourceKind, Risk,
+    Submit, Uid,
 };
 
 /// The console for the person who runs a box: virtual machines, disks, scheduled tasks, encodings.
@@ -182,7 +183,7 @@ pub struct ListArgs {
     /// How many rows at most.
     #[arg(
         long, value_name = "N", default_value_t = 1000,
-        value_parser = clap::value_parser!(u32).range(1..=10_000)
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(List::MOST))
     )]
     pub limit: u32,
     /// Print one JSON document.

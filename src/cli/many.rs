@@ -8,7 +8,7 @@ use crate::domain::{
 };
 
 /// The most of them: what one list holds, and one batch.
-const MOST: u32 = 10_000;
+const MOST: u32 = Submit::MOST_PARTS;
 
 /// The parameters of a batch that asks for the kind on every resource that matches `text`.
 ///

@@ -7,9 +7,6 @@ use crate::domain::{
     Subject,
 };
 
-/// How many are listed at once; the most there may be.
-const MOST_LISTED: u32 = 10_000;
-
 /// The resource that a text names: `vm/3`, `vm/web-1`, or a name that only one has.
 ///
 /// # Errors
@@ -66,7 +63,7 @@ pub(super) async fn referred(
 /// The resources of a kind that a filter lets through, and their names.
 async fn ids(kind: ResourceKind, filter: Filter, session: &Session<'_>) -> Result<Names, CliError> {
     let of = Subject::Resources(kind);
-    let list = List { of, filter, sort: None, offset: 0, limit: MOST_LISTED, around: None };
+    let list = List { of, filter, sort: None, offset: 0, limit: List::MOST, around: None };
     let page = session.backend.ask(list).await?;
     let Rows::Resources(rows) = page.rows else { return Ok(Names::new()) };
     Ok(rows.iter().map(|row| (row.id(), row.name().to_owned())).collect())

@@ -11,8 +11,6 @@ use crate::domain::{
     Subject, Uid, question,
 };
 
-/// How many are listed at once; the most there may be.
-const WINDOW: u32 = 10_000;
 /// How many are asked for at once: a connection each where the backend is another process.
 const AT_ONCE: usize = 32;
 
@@ -190,13 +188,13 @@ async fn matching(verb: Verb, filter: Filter, session: &Session<'_>) -> Result<V
             filter: filter.clone().and(false, after),
             sort: Some(Sort { column: "uid".to_owned(), descending: false }),
             offset: 0,
-            limit: WINDOW,
+            limit: List::MOST,
             around: None,
         };
         let page = session.backend.ask(list).await?;
         let Rows::Operations(rows) = page.rows else { return Ok(uids) };
         uids.extend(rows.iter().map(|operation| operation.uid));
-        if rows.len() < WINDOW as usize {
+        if rows.len() < List::MOST as usize {
             return Ok(uids);
         }
     }

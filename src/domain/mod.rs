@@ -20,6 +20,7 @@ pub mod question;
 pub mod resource;
 pub mod resources;
 pub mod subject;
+pub mod submit;
 pub mod value;
 
 pub use arguments::{Argument, argument_mut, arguments, arguments_in};
@@ -33,8 +34,8 @@ pub use event::{Event, Fact};
 pub use filter::{Filter, FilterError, FilterTerm, FilterTest, Misread};
 pub use host::{Accelerator, Host, Load, Tool, ToolState};
 pub use operation::{
-    Accepted, Command, Control, Lane, LaneChange, LaneState, Operation, Outcome, Params, Progress,
-    State, Step, StepState, Submit, Uid, Wait,
+    Command, Control, Lane, LaneChange, LaneState, Operation, Outcome, Params, Progress, State,
+    Step, StepState, Uid, Wait,
 };
 pub use query::{
     Answer, Counts, InFlight, List, OperationDetail, Page, Preview, Query, Rows, Sort,
@@ -46,4 +47,5 @@ pub use resource::{
 };
 pub use resources::*;
 pub use subject::Subject;
+pub use submit::{Accepted, Submit};
 pub use value::{Value, ValueOrder};

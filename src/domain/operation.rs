@@ -389,41 +389,6 @@ pub struct Step {
     pub commands: Vec<Command>,
 }
 
-/// A request for an operation.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Submit {
-    /// A kind from the catalogue.
-    pub kind: String,
-    /// Its parameters; fields left out take their defaults.
-    #[serde(default, deserialize_with = "super::json::params")]
-    pub params: Params,
-    /// Who asks, such as `console:root`.
-    #[serde(default)]
-    pub actor: String,
-    /// Higher runs sooner.
-    #[serde(default)]
-    pub priority: i32,
-    /// An idempotency key: what asks again with the same key for the same gets the same answer, and
-    /// nothing is queued twice. 1 to 64 printable characters of the caller's choice. Kept for as
-    /// long as the operation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-}
-
-impl Submit {
-    /// The kind that asks for several operations as one.
-    pub const BATCH: &str = "batch";
-}
-
-/// The answer to a request that was queued. By the time it is given, the operation is on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Accepted {
-    /// The operation's number.
-    pub uid: Uid,
-    /// The resource it acts on or makes.
-    pub resource: Option<ResourceId>,
-}
-
 /// A request about an operation or a lane that takes effect at once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "control")]

@@ -78,7 +78,7 @@ pub struct List {
     /// The first row wanted, from 0. Ignored when `around` is found.
     #[serde(default)]
     pub offset: u64,
-    /// How many rows at most; at most 10,000.
+    /// How many rows at most; at most [`List::MOST`].
     pub limit: u32,
     /// The window should hold the row with this number: keeps a selection in sight as rows come
     /// and go.
@@ -87,6 +87,9 @@ pub struct List {
 }
 
 impl List {
+    /// The most rows that a list answers with.
+    pub const MOST: u32 = 10_000;
+
     /// Checks what it asks to filter and sort by.
     ///
     /// # Errors

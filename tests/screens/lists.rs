@@ -2,7 +2,7 @@
 
 use hostler::domain::*;
 use hostler::ui::model::Row;
-use hostler::ui::msg::{Cmd, Msg};
+use hostler::ui::msg::{Cmd, Fetch, Msg};
 use hostler::ui::tab::Tab;
 
 use super::fake_backend::Fake;
@@ -120,6 +120,33 @@ fn what_rows_refer_to_is_called_by_its_name() {
     let text = stage.text();
     assert_eq!(text.matches("web-3 ").count(), 2 + 2, "two disks, two operations: {text}");
     assert!(!text.lines().take(12).any(|line| line.contains("vm/7")), "{text}");
+}
+
+#[test]
+fn each_name_is_asked_for_once_however_many_are_known() {
+    const MOST: usize = 100;
+    let mut fake = Fake::full();
+    let mut vms = Vec::new();
+    for resource in &mut fake.resources {
+        match resource {
+            Resource::Disk(disk) => disk.vm = (disk.id <= 3).then_some(disk.id),
+            Resource::Vm(vm) => vms.push(vm.clone()),
+            _ => {}
+        }
+    }
+    let mut stage = Stage::new(fake, (80, 24));
+    for (seq, id) in (1000..2100).enumerate() {
+        let vm = Resource::Vm(Vm { id, name: format!("many-{id}"), ..vms[0].clone() });
+        stage.event(seq as u64 + 1, Fact::Resource(vm.into()));
+    }
+    let key = stage.tab("disks");
+    let asked = stage.questions(&key, MOST);
+    let named = asked.iter().filter(|fetch| matches!(fetch, Fetch::Name(_))).count();
+    assert_eq!(named, 3, "{asked:?}");
+    for vm in &vms[..3] {
+        assert_eq!(stage.app.model.name(ResourceId::new(Vm::KIND, vm.id)), vm.name);
+    }
+    assert!(stage.app.model.names.len() <= 1024, "{}", stage.app.model.names.len());
 }
 
 #[test]

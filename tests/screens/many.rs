@@ -270,4 +270,9 @@ fn a_range_that_is_marked_is_begun_no_more() {
     stage.keys("j j v");
     assert!(!stage.text().contains("range begun"), "{}", stage.text());
     assert_eq!(stage.app.model.pane().marks.len(), 3);
+    // What else was told meanwhile is still to be read.
+    stage.keys("v j");
+    stage.send(Msg::Error("the line broke".to_owned()));
+    stage.keys("v");
+    assert!(stage.text().contains("the line broke"), "{}", stage.text());
 }

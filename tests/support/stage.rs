@@ -1,5 +1,7 @@
 //! The console without a terminal: a model on a fake backend, driven by keys, looked at as text.
 
+use std::collections::VecDeque;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use futures_util::FutureExt;
 use hostler::domain::*;
@@ -79,13 +81,39 @@ impl Stage {
 
     /// Has the fake answer a question.
     pub fn answer(&mut self, fetch: Fetch) {
+        let reply = self.reply(fetch);
+        self.send(reply);
+    }
+
+    fn reply(&self, fetch: Fetch) -> Msg {
         let reply = fetch.from(&self.fake).now_or_never().expect("an answer at once");
-        self.send(Msg::Reply(reply));
+        Msg::Reply(reply)
+    }
+
+    /// The first questions that a key leads to, and that the answers to these lead to; at most so
+    /// many.
+    pub fn questions(&mut self, key: &str, most: usize) -> Vec<Fetch> {
+        let mut asked = Vec::new();
+        let mut open = VecDeque::from(update(&mut self.app, Self::pressed(key)));
+        while let Some(cmd) = open.pop_front() {
+            let Cmd::Fetch(fetch) = cmd else { continue };
+            if asked.len() == most {
+                break;
+            }
+            asked.push(fetch.clone());
+            let reply = self.reply(fetch);
+            open.extend(update(&mut self.app, reply));
+        }
+        asked
+    }
+
+    fn pressed(key: &str) -> Msg {
+        let key: Key = key.parse().unwrap();
+        Msg::Key(KeyEvent::new(key.code, key.modifiers))
     }
 
     fn press(&mut self, key: &str) {
-        let key: Key = key.parse().unwrap();
-        self.send(Msg::Key(KeyEvent::new(key.code, key.modifiers)));
+        self.send(Self::pressed(key));
     }
 
     /// The key that opens the list of that word, `disks`: a new kind moves those behind it.

@@ -15,9 +15,6 @@ use crate::domain::{
 
 use super::{AdmissionContext, Context, Kind, children};
 
-/// The most operations of one batch.
-const MAX_OPERATIONS: u32 = 10_000;
-
 /// The kind.
 pub(super) struct BatchOperation;
 
@@ -74,10 +71,13 @@ impl Kind for BatchOperation {
                 ),
             ],
         };
-        let at_once =
-            FieldType::Integer { min: 1, max: MAX_OPERATIONS.into(), unit: "operations".into() };
+        let at_once = FieldType::Integer {
+            min: 1,
+            max: Submit::MOST_PARTS.into(),
+            unit: "operations".into(),
+        };
         OperationSpec {
-            kind: "batch".into(),
+            kind: Submit::BATCH.into(),
             title: "Batch".into(),
             doc: "Asks for several operations as one. They are cancelled with it; when one fails, \
                   relaunching the batch goes on with what is not done."
@@ -92,7 +92,7 @@ impl Kind for BatchOperation {
             fields: vec![
                 Field::required(
                     "operations",
-                    FieldType::List { of: Box::new(request), min: 1, max: MAX_OPERATIONS },
+                    FieldType::List { of: Box::new(request), min: 1, max: Submit::MOST_PARTS },
                     "The operations, in the order in which they are queued.",
                 ),
                 Field::optional(

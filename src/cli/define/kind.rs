@@ -71,7 +71,7 @@ pub(super) fn kind(spec: &OperationSpec) -> clap::Command {
             clap::Arg::new("at_once")
                 .long("at-once")
                 .value_name("N")
-                .value_parser(clap::value_parser!(u32).range(1..=10_000))
+                .value_parser(clap::value_parser!(u32).range(1..=i64::from(Submit::MOST_PARTS)))
                 .requires("each")
                 .help("How many of them may be under way at once"),
         )

@@ -171,7 +171,7 @@ pub struct Run {
 pub struct Timeline {
     /// The minute that is now: minutes are counted from its beginning.
     pub from: Timestamp,
-    /// The active tasks that fire within that day; at most 10,000.
+    /// The active tasks that fire within that day; at most [`List::MOST`](crate::domain::List::MOST).
     pub tasks: Vec<Firings>,
 }
 

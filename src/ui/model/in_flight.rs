@@ -14,8 +14,10 @@ pub const PLOT_POINTS: usize = 40;
 /// The operations in flight, and the place of the keys among them.
 #[derive(Debug, Clone, Default)]
 pub struct Flight {
-    /// The first of them, in order.
+    /// The first of them: running ones, then waiting ones, then those that failed, the latest last.
     pub operations: Vec<Operation>,
+    /// The same as rows, children below their parents: the place of each, and how deep it stands.
+    rows: Vec<(usize, usize)>,
     /// How many run.
     pub running: u64,
     /// How many wait.
@@ -52,13 +54,11 @@ impl Flight {
     /// Takes a whole answer of the backend.
     pub fn replace(&mut self, answer: InFlight, catalogue: &Catalogue) {
         self.operations = answer.operations;
-        self.operations.truncate(Self::KEPT);
-        self.arrange();
         self.running = answer.running;
         self.waiting = answer.waiting;
         self.failed = answer.failed;
         self.troubled = answer.troubled.into_iter().collect();
-        self.index(catalogue);
+        self.arrange(catalogue);
     }
 
     /// Takes one operation's new state. Returns whether the backend must be asked again because
@@ -73,56 +73,55 @@ impl Flight {
             }
         }
         let mut ask = partial && (at.is_none() || operation.state.is_end());
-        if !operation.state.is_end() {
-            if at.is_some() || !partial {
-                if let Some(count) = self.count(operation.state) {
-                    *count += 1;
-                }
-                self.operations.push(operation.clone());
-                self.arrange();
+        if !operation.state.is_end() && (at.is_some() || !partial) {
+            if let Some(count) = self.count(operation.state) {
+                *count += 1;
             }
-            if self.operations.len() > Self::KEPT {
-                self.operations.truncate(Self::KEPT);
-                ask = true;
-            }
+            self.operations.push(operation.clone());
+            ask |= self.operations.len() > Self::KEPT;
         }
-        self.index(catalogue);
+        self.arrange(catalogue);
         ask
     }
 
-    /// Puts them in order, children below their parents.
-    fn arrange(&mut self) {
+    /// Puts them in order, lets go of the last where there are too many, and works out what
+    /// follows from them.
+    fn arrange(&mut self, catalogue: &Catalogue) {
         self.operations.sort_by_key(order);
-        if self.operations.iter().all(|operation| operation.parent.is_none()) {
-            return;
-        }
+        self.operations.truncate(Self::KEPT);
+        self.rows = self.tree();
+        self.index(catalogue);
+    }
+
+    /// The places of the operations and how deep each stands, children below their parents.
+    fn tree(&self) -> Vec<(usize, usize)> {
         let at_hand: BTreeSet<Uid> = self.operations.iter().map(|it| it.uid).collect();
-        let mut below: BTreeMap<Option<Uid>, VecDeque<Operation>> = BTreeMap::new();
-        for operation in std::mem::take(&mut self.operations) {
+        let mut below: BTreeMap<Option<Uid>, VecDeque<usize>> = BTreeMap::new();
+        for (place, operation) in self.operations.iter().enumerate() {
             let parent = operation.parent.filter(|parent| at_hand.contains(parent));
-            below.entry(parent).or_default().push_back(operation);
+            below.entry(parent).or_default().push_back(place);
         }
+        let mut rows = Vec::with_capacity(self.operations.len());
         // Those whose children come next, the innermost last.
         let mut path = vec![None];
         while let Some(parent) = path.last() {
             match below.get_mut(parent).and_then(VecDeque::pop_front) {
-                Some(operation) => {
-                    path.push(Some(operation.uid));
-                    self.operations.push(operation);
+                Some(place) => {
+                    rows.push((place, path.len() - 1));
+                    path.push(Some(self.operations[place].uid));
                 }
                 None => {
                     path.pop();
                 }
             }
         }
+        rows
     }
 
-    /// Below how many others an operation stands that asked for it, one for the next.
-    #[must_use]
-    pub fn depth(&self, operation: &Operation) -> usize {
-        let up = |uid: &Uid| self.get(*uid).and_then(|it| it.parent);
-        let ancestors = std::iter::successors(operation.parent, up);
-        ancestors.take_while(|uid| self.get(*uid).is_some()).count()
+    /// The operations as rows, children below their parents, and below how many others each stands
+    /// that asked for it, one for the next.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = (&Operation, usize)> {
+        self.rows.iter().map(|&(place, depth)| (&self.operations[place], depth))
     }
 
     /// Whether there are more than are at hand.
@@ -183,24 +182,25 @@ impl Flight {
         self.operations.iter().find(|operation| operation.uid == uid)
     }
 
-    /// The place of the selected one.
+    /// The row of the selected one.
     #[must_use]
     pub fn place(&self) -> usize {
         self.selected
-            .and_then(|uid| self.operations.iter().position(|operation| operation.uid == uid))
+            .and_then(|uid| self.rows().position(|(operation, _)| operation.uid == uid))
             .unwrap_or(0)
     }
 
     /// The selected one.
     #[must_use]
     pub fn current(&self) -> Option<&Operation> {
-        self.operations.get(self.place())
+        self.rows().nth(self.place()).map(|(operation, _)| operation)
     }
 
-    /// Moves the selection to a place, as far as there are any.
+    /// Moves the selection to a row, as far as there are any.
     pub fn select(&mut self, place: usize) {
-        let last = self.operations.len().saturating_sub(1);
-        self.selected = self.operations.get(place.min(last)).map(|operation| operation.uid);
+        let last = self.rows.len().saturating_sub(1);
+        let selected = self.rows().nth(place.min(last)).map(|(operation, _)| operation.uid);
+        self.selected = selected;
     }
 
     /// What is happening to a resource: what runs on it, or else what waits for it.
@@ -224,8 +224,8 @@ impl Flight {
     }
 
     /// Works out which operation is happening to which resource, and forgets the figures of what
-    /// runs no more. The order makes running ones come first, and an operation's own resource goes
-    /// before those it merely names.
+    /// runs no more. Running ones come first in order, and an operation's own resource goes before
+    /// those it merely names.
     fn index(&mut self, catalogue: &Catalogue) {
         let operations = &self.operations;
         let runs = |uid| operations.iter().any(|it| it.uid == uid && it.state == State::Run);

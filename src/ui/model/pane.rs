@@ -1,6 +1,7 @@
 //! One list: a window onto rows the backend has, and where the operator is in it.
 
 use std::collections::BTreeMap;
+use std::ops::RangeBounds;
 
 use jiff::Zoned;
 
@@ -184,16 +185,17 @@ impl Pane {
         self.iter().map(|(_, row)| row).find(|row| row.id() == id)
     }
 
-    /// The rows at hand as they are marked, with their numbers.
-    pub fn as_marks(&self) -> impl Iterator<Item = (u64, Mark)> {
-        self.iter().map(|(place, row)| (row.id(), Mark { place, ..row.mark() }))
+    /// The rows at hand at these places as they are marked, with their numbers.
+    pub fn as_marks(&self, places: impl RangeBounds<u64>) -> impl Iterator<Item = (u64, Mark)> {
+        let rows = self.iter().filter(move |(place, _)| places.contains(place));
+        rows.map(|(place, row)| (row.id(), Mark { place, ..row.mark() }))
     }
 
     /// The marked rows in the order of the list, as they are now as far as they are at hand.
     #[must_use]
     pub fn marked(&self) -> Vec<(u64, Mark)> {
         let mut marked = self.marks.clone();
-        for (id, now) in self.as_marks() {
+        for (id, now) in self.as_marks(..) {
             if let Some(mark) = marked.get_mut(&id) {
                 *mark = now;
             }

@@ -69,7 +69,7 @@ pub fn reply(model: &mut Model, reply: Reply) {
         Reply::Name(_, Err(BackendError::NotFound { .. })) => {}
         Reply::Name(id, resource) => {
             if let Some(resource) = good(model, resource) {
-                list::remember(model, id, Some(resource.name().to_owned()));
+                model.names.insert(id, Some(resource.name().to_owned()));
             }
         }
         // These are for the windows that asked.

@@ -10,8 +10,6 @@ use crate::ui::model::{Front, Model, special};
 use crate::ui::msg::{Cmd, Fetch};
 use crate::ui::tab::Tab;
 
-use super::list::remember;
-
 /// Takes an event.
 pub fn event(model: &mut Model, event: Event, cmds: &mut Vec<Cmd>) {
     let gap = model
@@ -216,7 +214,7 @@ fn resource(model: &mut Model, new: &Resource) {
     if special::is_down(new) {
         model.usage.remove(&id.id);
     }
-    remember(model, id, Some(new.name().to_owned()));
+    model.names.insert(id, Some(new.name().to_owned()));
     let tab = Tab::Resources(id.kind);
     let Some(pane) = model.list_mut(tab) else { return };
     let mut shown = false;

@@ -1,5 +1,7 @@
 //! Moving in the lists, filtering, sorting and marking.
 
+use std::collections::BTreeSet;
+
 use crate::domain::{List, Page, Resource, ResourceId, Sort, State, Uid};
 use crate::ui::input::action::Action;
 use crate::ui::model::layout::layout;
@@ -9,7 +11,7 @@ use crate::ui::msg::{Cmd, Fetch};
 use crate::ui::tab::Tab;
 
 /// At most this many rows are marked at once.
-const MARKS: u32 = 10_000;
+const MARKS: u32 = List::MOST;
 
 /// Moves the selection.
 pub fn go(model: &mut Model, action: &Action) {
@@ -97,48 +99,48 @@ pub fn take(model: &mut Model, tab: Tab, page: Page) {
 /// Asks for what is shown beside the list needs: the steps of an operation, the names of what a
 /// resource is tied to.
 pub fn look(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    let mut wanted: Vec<ResourceId> = match model.shown() {
-        Some(Row::Operation(operation)) => {
-            let uid = operation.uid;
-            let beside = layout(model).detail.is_some();
-            if beside && model.beside != Some(uid) {
-                model.beside = Some(uid);
-                model.details.entry(uid).or_default();
-                cmds.push(Cmd::Fetch(Fetch::Operation(uid)));
-            }
-            return;
-        }
-        Some(Row::Resource(resource)) => resource.refers_to(),
-        None => return,
-    };
-    wanted.extend(named_in_rows(model));
-    for id in wanted {
-        if !model.names.contains_key(&id) {
-            remember(model, id, None);
-            cmds.push(Cmd::Fetch(Fetch::Name(id)));
+    if let Some(Row::Operation(operation)) = model.shown() {
+        let uid = operation.uid;
+        let beside = layout(model).detail.is_some();
+        if beside && model.beside != Some(uid) {
+            model.beside = Some(uid);
+            model.details.entry(uid).or_default();
+            cmds.push(Cmd::Fetch(Fetch::Operation(uid)));
         }
     }
+    let named = named(model);
+    for id in &named {
+        if !model.names.contains_key(id) {
+            model.names.insert(*id, None);
+            cmds.push(Cmd::Fetch(Fetch::Name(*id)));
+        }
+    }
+    forget(model, &named);
 }
 
-/// The resources that the rows on the screen call by name.
-fn named_in_rows(model: &Model) -> Vec<ResourceId> {
-    let columns = model.tab.subject().columns();
-    if columns.iter().all(|column| column.refers_to.is_empty()) {
-        return Vec::new();
-    }
+/// The resources that are called by name on the screen: those that its rows refer to, and beside
+/// them the selected one.
+fn named(model: &Model) -> BTreeSet<ResourceId> {
     let pane = model.pane();
-    let rows = (pane.top..pane.top + u64::from(layout(model).list_rows()))
-        .filter_map(|place| pane.row(place)?.resource());
-    rows.flat_map(Resource::refers_to).collect()
+    let columns = model.tab.subject().columns();
+    let height = match columns.iter().any(|column| !column.refers_to.is_empty()) {
+        true => u64::from(layout(model).list_rows()),
+        false => 0,
+    };
+    let rows = (pane.top..pane.top + height).filter_map(|place| pane.row(place));
+    rows.chain(model.shown()).filter_map(Row::resource).flat_map(Resource::refers_to).collect()
 }
 
-/// Remembers a resource's name. Only so many are kept.
-pub fn remember(model: &mut Model, id: ResourceId, name: Option<String>) {
+/// Forgets names that are not on the screen where more are known than are kept: forgotten, one
+/// that is would be asked for again at once.
+fn forget(model: &mut Model, named: &BTreeSet<ResourceId>) {
     const KEPT: usize = 1024;
-    if model.names.len() >= KEPT && !model.names.contains_key(&id) {
-        model.names.pop_first();
-    }
-    model.names.insert(id, name);
+    let mut over = model.names.len().saturating_sub(KEPT);
+    model.names.retain(|id, _| {
+        let is_kept = over == 0 || named.contains(id);
+        over -= usize::from(!is_kept);
+        is_kept
+    });
 }
 
 /// Opens a tab.
@@ -173,9 +175,9 @@ enum Problem {
 /// crashed and tasks that did not do what they should.
 pub fn failed(model: &mut Model, cmds: &mut Vec<Cmd>) {
     let flight = &model.flight;
-    let operations = flight.operations.iter().enumerate();
-    let troubles: Vec<Problem> = operations
-        .filter(|(_, operation)| operation.state == State::Error)
+    let rows = flight.rows().enumerate();
+    let troubles: Vec<Problem> = rows
+        .filter(|(_, (operation, _))| operation.state == State::Error)
         .map(|(place, _)| Problem::Operation(place))
         .chain(flight.troubled.iter().copied().map(Problem::Resource))
         .collect();
@@ -230,7 +232,7 @@ pub fn mark(model: &mut Model) {
     }
     let pane = model.pane_mut();
     let here = pane.cursor;
-    let Some((id, mark)) = pane.as_marks().find(|(_, mark)| mark.place == here) else { return };
+    let Some((id, mark)) = pane.as_marks(here..=here).next() else { return };
     if pane.marks.remove(&id).is_none() {
         pane.marks.insert(id, mark);
     }
@@ -239,20 +241,22 @@ pub fn mark(model: &mut Model) {
     keep_in_sight(model);
 }
 
+/// What is told while a range of marks is begun.
+const RANGE_BEGUN: &str = "range begun: go to its other end and press the key again";
+
 /// Begins a range of marks, or marks every row from where it began to here.
 pub fn mark_range(model: &mut Model) {
     let pane = model.pane_mut();
     let Some(began) = pane.range.take() else {
         pane.range = Some(pane.cursor);
-        model.notify(Severity::Info, "range begun: go to its other end and press the key again");
+        model.notify(Severity::Info, RANGE_BEGUN);
         return;
     };
     let (from, to) = (began.min(pane.cursor), began.max(pane.cursor));
-    let inside: Vec<_> =
-        pane.as_marks().filter(|(_, mark)| (from..=to).contains(&mark.place)).collect();
+    let inside: Vec<_> = pane.as_marks(from..=to).collect();
     let missing = (to - from + 1).saturating_sub(inside.len() as u64);
     pane.marks.extend(inside);
-    model.notification = None;
+    model.notification.take_if(|told| told.text == RANGE_BEGUN);
     if missing > 0 {
         model.notify(
             Severity::Error,
@@ -280,7 +284,7 @@ pub fn marked(model: &mut Model, tab: Tab, page: &Page) {
     let mut whole = Pane::new(tab);
     whole.rows = page.rows.clone();
     let Some(pane) = model.list_mut(tab) else { return };
-    pane.marks.extend(whole.as_marks());
+    pane.marks.extend(whole.as_marks(..));
     let number = pane.marks.len();
     if page.total > u64::from(MARKS) {
         model.notify(

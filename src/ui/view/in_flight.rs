@@ -20,12 +20,11 @@ pub fn top(model: &Model) -> usize {
 /// Draws it.
 pub fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     let top = top(model);
-    let shown: Vec<&Operation> =
-        model.flight.operations.iter().skip(top).take(usize::from(area.height)).collect();
-    let widths = Widths::of(model, &shown, area.width);
-    for ((number, operation), y) in shown.into_iter().enumerate().zip(area.y..) {
+    let shown: Vec<_> = model.flight.rows().skip(top).take(usize::from(area.height)).collect();
+    let widths = Widths::of(&shown, area.width);
+    for ((number, shown), y) in shown.into_iter().enumerate().zip(area.y..) {
         let row = Rect { y, height: 1, ..area };
-        draw_row(model, canvas, operation, row, widths);
+        draw_row(model, canvas, shown, row, widths);
         if model.focus == Focus::Flight && top + number == model.flight.place() {
             canvas.restyle(row, Role::Selected);
         }
@@ -43,39 +42,37 @@ struct Widths {
 }
 
 impl Widths {
-    fn of(model: &Model, shown: &[&Operation], width: u16) -> Self {
+    fn of(shown: &[(&Operation, usize)], width: u16) -> Self {
         let (kind, name) = match width {
             0..56 => (0, 11),
             56..90 => (12, 14),
             _ => (14, 22),
         };
-        let widest = |text: &dyn Fn(&Operation) -> String, most: u16| {
-            shown.iter().map(|operation| columns(&text(operation))).max().unwrap_or(0).min(most)
+        let widest = |text: &dyn Fn(&Operation, usize) -> String, most: u16| {
+            let widths = shown.iter().map(|(operation, depth)| columns(&text(operation, *depth)));
+            widths.max().unwrap_or(0).min(most)
         };
         Self {
-            uid: widest(&|operation| operation.uid.to_string(), 8),
-            kind: widest(
-                &|operation| format!("{}{}", indent(model, operation), operation.kind),
-                kind,
-            ),
-            name: widest(&|operation| label(model, operation, kind == 0), name),
+            uid: widest(&|operation, _| operation.uid.to_string(), 8),
+            kind: widest(&|operation, depth| indent(depth) + &operation.kind, kind),
+            name: widest(&|operation, depth| label(operation, depth, kind == 0), name),
         }
     }
 }
 
 /// What stands for an operation: what it is about or, where its kind is not shown beside that and
 /// it is about nothing yet, its kind.
-fn label(model: &Model, operation: &Operation, alone: bool) -> String {
+fn label(operation: &Operation, depth: usize, alone: bool) -> String {
     let name = match about(operation) {
         name if name.is_empty() && alone => operation.kind.clone(),
         name => name,
     };
-    if alone { indent(model, operation) + &name } else { name }
+    if alone { indent(depth) + &name } else { name }
 }
 
 /// What moves an operation to the right of the one that asked for it.
-fn indent(model: &Model, operation: &Operation) -> String {
-    "  ".repeat(model.flight.depth(operation).min(3))
+fn indent(depth: usize) -> String {
+    "  ".repeat(depth.min(3))
 }
 
 /// What an operation is about: what is shown after its kind.
@@ -123,7 +120,7 @@ pub fn what(operation: &Operation) -> String {
 fn draw_row(
     model: &Model,
     canvas: &mut Canvas<'_>,
-    operation: &Operation,
+    (operation, depth): (&Operation, usize),
     row: Rect,
     widths: Widths,
 ) {
@@ -135,8 +132,8 @@ fn draw_row(
     let gap = if row.width >= 90 { 2 } else { 1 };
     for (text, width, role) in [
         (operation.uid.to_string(), widths.uid, Role::Quiet),
-        (indent(model, operation) + &operation.kind, widths.kind, Role::Text),
-        (label(model, operation, widths.kind == 0), widths.name, Role::Text),
+        (indent(depth) + &operation.kind, widths.kind, Role::Text),
+        (label(operation, depth, widths.kind == 0), widths.name, Role::Text),
     ] {
         if width > 0 {
             canvas.text(x, row.y, width, &text, role);

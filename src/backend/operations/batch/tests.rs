@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use crate::backend::testing::fake::Trouble;
 use crate::backend::testing::harness::{Harness, Trial};
-use crate::domain::{Control, DiskState, Operation, Params, Reason, State, Uid, VmState};
+use crate::domain::{Control, DiskState, Operation, Params, Reason, State, Submit, Uid, VmState};
 
 fn asks(kind: &str, params: &Json) -> Json {
     json!({ "kind": kind, "params": params })
@@ -46,8 +46,9 @@ async fn it_endures_everything() {
 async fn three_vms_are_stopped_as_one() {
     let mut harness = Harness::open();
     let vms = some_vms(&mut harness, 3).await;
-    let given = json!({ "operations": stops(&vms), "at_once": 2 });
-    let uid = harness.submit("batch", given).await.unwrap().uid;
+    let stops = stops(&vms).into_iter().map(|stop| serde_json::from_value(stop).unwrap());
+    let asked = Submit::batch(stops.collect(), true, Some(2));
+    let uid = harness.submit("batch", asked.params.into()).await.unwrap().uid;
     let batch = harness.ends(uid).await;
     assert_eq!(batch.state, State::Done, "{:?}", batch.comment);
     for vm in &vms {
