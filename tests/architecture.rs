@@ -154,7 +154,7 @@ const NAMELESS: &[&str] = &["ui", "cli", "wire", "domain", "config", "lib"];
 /// Where kinds of resources are named after all: their own files, and what the console shows of
 /// single kinds beyond their descriptions; and where the kind is named that asks for others.
 const NAMING_FILES: &[&str] =
-    &["domain/resources/", "domain/operation.rs", "ui/model/special.rs", "ui/view/special.rs"];
+    &["domain/resources/", "domain/submit.rs", "ui/model/special.rs", "ui/view/special.rs"];
 
 /// The kinds that code names; `types` are those of resources, `operations` the words of the others.
 fn kinds_in(text: &str, types: &[String], operations: &[String]) -> Vec<String> {
