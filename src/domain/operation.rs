@@ -329,6 +329,8 @@ pub enum StepState {
     Done,
     /// It failed.
     Failed,
+    /// It might not begin when its turn came, and did nothing.
+    Refused,
     /// It was done, and undone again.
     Undone,
     /// It was done, and could not be undone: something is left.
@@ -343,6 +345,7 @@ impl StepState {
             Self::Running => "running",
             Self::Done => "done",
             Self::Failed => "failed",
+            Self::Refused => "refused",
             Self::Undone => "undone",
             Self::UndoFailed => "undo failed",
         }

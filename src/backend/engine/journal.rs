@@ -3,7 +3,7 @@
 //! ```text
 //!  cx.step("overlay").undo(…).run(…)
 //!     │
-//!     ├─ recorded as done? ──▶ the recorded result, nothing runs
+//!     ├─ recorded as done or refused? ──▶ the recorded result, nothing runs
 //!     ├─ cancelled? leaving? ─▶ Stop
 //!     └─ effect ──▶ record (result + changed resources, one transaction) ──▶ result
 //!                 ▲             ▲                                       ▲
@@ -11,7 +11,9 @@
 //! ```
 //!
 //! Each step's undo is known before its effect begins, so that a step which was cut short is undone
-//! like one that was done. An undo must therefore find nothing to undo and call that success.
+//! like one that was done. An undo must therefore find nothing to undo and call that success. Only
+//! a step that was refused is not undone, in this life or the next: what it looks like it has done
+//! is somebody else's work.
 
 mod children;
 mod recorder;
@@ -92,7 +94,8 @@ struct Inner {
     undoing: Option<Stop>,
     /// Steps that an earlier life could not undo.
     not_undone: Vec<Step>,
-    /// Steps recorded as done by an earlier life, in order.
+    /// What an earlier life recorded, in order: steps that are done, and at the end perhaps one that
+    /// was refused.
     recorded: Mutex<VecDeque<(Step, serde_json::Value)>>,
     taken: Mutex<Vec<ExecutedStep>>,
     /// The children that this attempt has asked for.
@@ -123,9 +126,10 @@ impl Context {
             .map(|(step, _)| step.clone())
             .collect();
         // Where the first one is undone, nothing goes on from those behind it.
+        let answers = |step: &Step| matches!(step.state, StepState::Done | StepState::Refused);
         let recorded = (1..)
             .zip(recorded)
-            .take_while(|(at, (step, _))| step.number == *at && step.state == StepState::Done)
+            .take_while(|(at, (step, _))| step.number == *at && answers(step))
             .map(|(_, recorded)| recorded)
             .collect();
         let undoing = operation.comment.clone().map(|why| {

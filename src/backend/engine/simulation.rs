@@ -13,7 +13,8 @@
 //! Every task is polled alone; after each poll the power may go. What must hold:
 //!
 //! - what was answered is on the disk;
-//! - a step that is recorded is never taken again, and none is undone of what ends as DONE;
+//! - a step that is recorded is never taken again, and none is undone that was refused or belongs
+//!   to what ends as DONE;
 //! - what ends otherwise leaves nothing that was not said to be left;
 //! - nobody works with what another has for itself, or before one that asked for it earlier;
 //! - every event comes once, in order, and tells what could follow from the one before;

@@ -123,7 +123,7 @@ fn of_step(model: &Model, theme: &Theme, step: &Step, width: u16, lines: &mut Ve
     let (glyph, role) = match step.state {
         StepState::Running => (g.busy, Role::Busy),
         StepState::Done => (g.good, Role::Good),
-        StepState::Failed | StepState::UndoFailed => (g.bad, Role::Bad),
+        StepState::Failed | StepState::Refused | StepState::UndoFailed => (g.bad, Role::Bad),
         StepState::Undone => (g.resting, Role::Resting),
     };
     let end = step.finished.unwrap_or(model.now);

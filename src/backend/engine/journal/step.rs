@@ -250,7 +250,7 @@ impl<'c> StepBuilder<'c> {
                 Ok(value)
             }
             Err(failure) => {
-                step.state = StepState::Failed;
+                step.state = if failure.refused { StepState::Refused } else { StepState::Failed };
                 step.error = Some(failure.message.clone());
                 cx.update_last(&step, None);
                 if failure.refused {
@@ -312,7 +312,8 @@ impl StepBuilder<'_> {
         Ok(Entered::Now { step, spans })
     }
 
-    /// Gives what the step returned in an earlier life.
+    /// Gives what the step returned in an earlier life. One that was refused then is refused now,
+    /// whatever it would find: what it did nothing about is not to be undone.
     fn replay<T: DeserializeOwned>(self, step: Step, result: serde_json::Value) -> Result<T, Stop> {
         let inner = &self.cx.inner;
         if step.name != self.name {
@@ -320,6 +321,11 @@ impl StepBuilder<'_> {
             return Err(mismatch(format!(
                 "step {number} is recorded as '{recorded}', where this version takes '{asked}'"
             )));
+        }
+        if step.state == StepState::Refused {
+            let failure = Failure::refused(step.error.clone().unwrap_or_default());
+            inner.taken.lock().push(ExecutedStep { step, result: None, undo: None });
+            return Err(self.cx.undoing().unwrap_or_else(|| failure.into()));
         }
         let value = serde_json::from_value(result.clone()).map_err(|error| {
             mismatch(format!("what step '{}' returned cannot be read ({error})", self.name))

@@ -50,8 +50,9 @@ impl Outside {
         platter: &Platter,
     ) -> Result<(), String> {
         let Attempt { uid, number } = attempt;
-        if platter.is_done(uid, number, step) {
-            return Err(format!("step {step} of {uid} is taken although it is recorded as done"));
+        let recorded = platter.step_state(uid, number, step);
+        if let Some(StepState::Done | StepState::Refused) = recorded {
+            return Err(format!("step {step} of {uid} is taken, and recorded as {recorded:?}"));
         }
         self.works(attempt, held, platter)?;
         self.effects.insert((attempt, step), false);
@@ -69,6 +70,9 @@ impl Outside {
         held: &Locks,
         platter: &Platter,
     ) -> Result<(), String> {
+        if platter.step_state(attempt.uid, attempt.number, step) == Some(StepState::Refused) {
+            return Err(format!("step {step} of {attempt:?} is undone, and did nothing"));
+        }
         self.works(attempt, held, platter)?;
         self.effects.remove(&(attempt, step));
         Ok(())

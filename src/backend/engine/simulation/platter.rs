@@ -227,10 +227,10 @@ impl Platter {
         self.steps.range((uid, 0, 0)..=(uid, u32::MAX, u32::MAX)).map(|(_, step)| step)
     }
 
-    /// Whether a step is recorded as done.
-    pub(super) fn is_done(&self, uid: Uid, attempt: u32, number: u32) -> bool {
+    /// How a step is recorded.
+    pub(super) fn step_state(&self, uid: Uid, attempt: u32, number: u32) -> Option<StepState> {
         let step = self.steps.get(&(uid, attempt, number));
-        step.is_some_and(|(step, _)| step.state == StepState::Done)
+        step.map(|(step, _)| step.state)
     }
 
     /// Forgets an operation that has ended.

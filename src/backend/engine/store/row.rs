@@ -34,6 +34,7 @@ pub const fn step_code(state: StepState) -> i64 {
         StepState::Failed => 2,
         StepState::Undone => 3,
         StepState::UndoFailed => 4,
+        StepState::Refused => 5,
     }
 }
 
@@ -146,6 +147,7 @@ pub fn step(row: &Row<'_>) -> rusqlite::Result<(Step, serde_json::Value)> {
         2 => StepState::Failed,
         3 => StepState::Undone,
         4 => StepState::UndoFailed,
+        5 => StepState::Refused,
         other => return Err(rusqlite::Error::IntegralValueOutOfRange(3, other)),
     };
     let step = Step {

@@ -27,6 +27,7 @@ struct WalkParams {
     steps: usize,
     fail: Option<usize>,
     panic: Option<usize>,
+    refuse: Option<usize>,
 }
 
 impl Walk {
@@ -36,6 +37,7 @@ impl Walk {
             Field::required("steps", number(), "How many steps."),
             Field::optional("fail", number(), serde_json::Value::Null, "Which fails."),
             Field::optional("panic", number(), serde_json::Value::Null, "Whose undo panics."),
+            Field::optional("refuse", number(), serde_json::Value::Null, "Which may not begin."),
         ];
         let steps = NAMES.map(Into::into).to_vec();
         let spec = OperationSpec { steps, ..spec("walk", Effect::Changes, fields) };
@@ -50,7 +52,7 @@ impl Kind for Walk {
 
     fn run(&self, cx: Context, params: &Params) -> BoxFuture<'static, Result<Outcome, Stop>> {
         let script = self.1.clone();
-        let WalkParams { steps, fail, panic } = WalkParams::deserialize(params).unwrap();
+        let WalkParams { steps, fail, panic, refuse } = WalkParams::deserialize(params).unwrap();
         Box::pin(async move {
             for (at, name) in NAMES.into_iter().enumerate().take(steps) {
                 let undone = script.clone();
@@ -68,6 +70,9 @@ impl Kind for Walk {
                     })
                     .run(|_| async move {
                         script.point(&format!("before {at}")).await;
+                        if refuse == Some(at) {
+                            return Err(Failure::refused("told to refuse"));
+                        }
                         script.write(format!("do {at}"));
                         script.point(&format!("between {at}")).await;
                         if fail == Some(at) {
@@ -348,6 +353,23 @@ async fn what_is_being_undone_is_not_taken_again_after_a_crash() {
     assert_eq!(operation.state, State::Error);
     assert_eq!(operation.comment.as_deref(), Some("told to fail"));
     assert_eq!(script.log(), ["do 0", "do 1", "undo 1", "undo 1", "undo 0"]);
+}
+
+/// What it looks like it has done is somebody else's work.
+#[tokio::test]
+async fn what_was_refused_is_not_undone_after_a_crash() {
+    let mut world = World::with(|script| vec![Walk::kind(script)]);
+    let script = world.script.clone();
+    script.stop_at("undo 0");
+    let uid = world.submit("walk", json!({ "steps": 2, "refuse": 1 })).await.unwrap().uid;
+    script.stopped().await;
+    world.crash(|world| world.script.stop_at("")).await;
+    let detail = world.rest(uid).await;
+    assert_eq!(detail.operation.state, State::Error);
+    assert_eq!(detail.operation.comment.as_deref(), Some("told to refuse"));
+    assert_eq!(script.log(), ["do 0", "undo 0"]);
+    let states: Vec<StepState> = detail.steps.iter().map(|step| step.state).collect();
+    assert_eq!(states, [StepState::Undone, StepState::Refused]);
 }
 
 #[tokio::test]
