@@ -38,10 +38,12 @@ fn the_same_seed_is_the_same_run() {
 /// - 3: a cancel that could not be written left a child running after its parent
 /// - 1009: what was put together with a relaunch gave way in memory to what was sent before it
 /// - 1030: a parent did not wait for a child that was ending, and then did not end
+/// - 1202: a later life undid a step that an earlier one had refused to take
 #[test]
 fn seeds_that_found_something_find_nothing() {
     run(1009, 2500);
     run(1030, 600);
+    run(1202, 1100);
     for seed in [1, 2, 3, 32, 48, 61, 100] {
         run(seed, 1000);
     }
