@@ -21,7 +21,7 @@ use bolero::check;
 use hostler::backend::drivers::fuzz;
 use hostler::backend::engine::admission;
 use hostler::backend::settings::Settings;
-use hostler::backend::{operations, watchers::scheduler};
+use hostler::backend::{operations, schedule};
 use hostler::config::{Config, Origin};
 use hostler::domain::{
     Answer, Catalogue, Control, Event, Every, Filter, OperationSpec, Query, Repeat, ResourceId,
@@ -159,7 +159,7 @@ fn timetable() {
         let Ok(repeat) = serde_json::from_slice::<Repeat>(bytes) else { return };
         for zone in &zones {
             for after in [Timestamp::MIN, Timestamp::UNIX_EPOCH, Timestamp::MAX] {
-                let Some(next) = scheduler::next(&repeat, after, zone) else { continue };
+                let Some(next) = schedule::next(&repeat, after, zone) else { continue };
                 assert!(next > after, "{next} is not after {after}");
                 let date = next.to_zoned(zone.clone()).date();
                 assert!(repeat.start.is_none_or(|start| date >= start), "{date}: {repeat:?}");

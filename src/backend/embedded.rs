@@ -19,6 +19,7 @@ use super::environment::Environment;
 use super::operations::{self, Entry};
 use super::ownership::{Guard, Owned};
 use super::ports::{Guest, Ports};
+use super::schedule;
 use super::settings::Settings;
 use super::state_files;
 use super::watchers::keeper::{self, Keeper};
@@ -229,7 +230,7 @@ impl Embedded {
                 });
                 // A task that fires every minute takes a search for each of 1440.
                 let found =
-                    tokio::task::spawn_blocking(move || scheduler::timeline(&tasks, now, &zone));
+                    tokio::task::spawn_blocking(move || schedule::timeline(&tasks, now, &zone));
                 Answer::Timeline(found.await.map_err(|error| {
                     BackendError::failed(format!("the schedule broke: {error}"))
                 })?)

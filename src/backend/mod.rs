@@ -11,12 +11,14 @@ pub mod drivers;
 mod embedded;
 pub mod engine;
 pub mod environment;
+pub mod load;
 mod nothing;
 pub mod operations;
 pub mod os;
 mod ownership;
 pub mod ports;
 pub mod presets;
+pub mod schedule;
 pub mod settings;
 pub mod state_files;
 #[cfg(test)]

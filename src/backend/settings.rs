@@ -7,7 +7,9 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 pub use super::os::OsImage;
+use super::ports::Guest;
 use super::presets::Presets;
+use crate::domain::Vm;
 
 /// The settings of an embedded backend.
 #[derive(Debug, Clone)]
@@ -61,6 +63,12 @@ impl Settings {
         // Found when it is asked for, and once: the system's is looked for among all there are.
         static SYSTEM: LazyLock<TimeZone> = LazyLock::new(TimeZone::system);
         self.time_zone.clone().unwrap_or_else(|| SYSTEM.clone())
+    }
+
+    /// A VM as the hypervisor knows it.
+    #[must_use]
+    pub fn guest(&self, vm: &Vm) -> Guest {
+        Guest { id: vm.id, uuid: vm.uuid, dir: self.vm_dir(vm.id) }
     }
 
     /// The folder of a VM.

@@ -4,16 +4,12 @@
 //! Forms, the palette, confirmations, the command line and its help are all derived from it, so an
 //! operation is described in one place and nowhere else.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::{ResourceKind, ResourceSpec};
-
-/// Text that is static in the embedded backend and owned when it came over a wire.
-pub type Text = Cow<'static, str>;
+use super::{ResourceKind, ResourceSpec, Text};
 
 /// How dangerous an operation is: what the console asks before it is queued.
 #[derive(

@@ -21,13 +21,13 @@ pub mod resource;
 pub mod resources;
 pub mod subject;
 pub mod submit;
+mod text;
 pub mod value;
 
 pub use arguments::{Argument, argument_mut, arguments, arguments_in};
 pub use backend::{Backend, BackendExt, BoxFuture, EventStream, Serial, SerialInput};
 pub use catalogue::{
     Catalogue, Choice, Effect, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Risk,
-    Text,
 };
 pub use error::{BackendError, Failure, Reason, Refusal, Result};
 pub use event::{Event, Fact};
@@ -48,4 +48,5 @@ pub use resource::{
 pub use resources::*;
 pub use subject::Subject;
 pub use submit::{Accepted, Submit};
+pub use text::Text;
 pub use value::{Value, ValueOrder};

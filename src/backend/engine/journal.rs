@@ -94,8 +94,8 @@ struct Inner {
     undoing: Option<Stop>,
     /// Steps that an earlier life could not undo.
     not_undone: Vec<Step>,
-    /// What an earlier life recorded, in order: steps that are done, and at the end perhaps one that
-    /// was refused.
+    /// What an earlier life recorded, in order: steps that are done, and at the end perhaps one
+    /// that was refused.
     recorded: Mutex<VecDeque<(Step, serde_json::Value)>>,
     taken: Mutex<Vec<ExecutedStep>>,
     /// The children that this attempt has asked for.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::journal::Stop;
+use crate::backend::load;
 use crate::backend::settings::Settings;
-use crate::backend::watchers::load;
 use crate::domain::{
     Choice, Disk, DiskFormat, DiskState, Effect, Field, FieldType, FsType, Hint, OperationSpec,
     Outcome, Preview, Reason, Refusal, Resource, ResourceId, Risk,

@@ -19,7 +19,7 @@ pub async fn attach(step: &StepContext, mut disk: Disk, mut vm: Vm) -> Result<()
     if guests::is_up(step, &vm).await? {
         let settings = step.cx().settings();
         files::own(settings, &disk.path)?;
-        let guest = guests::guest(settings, &vm);
+        let guest = settings.guest(&vm);
         let hypervisor = &step.cx().ports().hypervisor;
         hypervisor.attach(&guest, &Drive::from(&disk), step.log()).await?;
     }
@@ -39,7 +39,7 @@ pub async fn attach(step: &StepContext, mut disk: Disk, mut vm: Vm) -> Result<()
 /// When the guest does not let go of it.
 pub async fn detach(step: &StepContext, mut disk: Disk, mut vm: Vm) -> Result<(), Failure> {
     if guests::is_up(step, &vm).await? {
-        let guest = guests::guest(step.cx().settings(), &vm);
+        let guest = step.cx().settings().guest(&vm);
         let hypervisor = &step.cx().ports().hypervisor;
         hypervisor.detach(&guest, &disk.device_id(), step.log()).await?;
     }

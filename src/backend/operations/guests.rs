@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use jiff::Timestamp;
 
 use crate::backend::engine::journal::Stop;
-use crate::backend::ports::{Drive, Guest, GuestEvent, GuestSpec, GuestStatus, ProgressReport};
+use crate::backend::ports::{Drive, GuestEvent, GuestSpec, GuestStatus, ProgressReport};
 use crate::backend::settings::Settings;
 use crate::domain::{
     Disk, DiskFormat, Failure, Field, FieldType, Image, ImageForm, Reason, Refusal, Resource,
@@ -21,11 +20,6 @@ const ROOT: &str = "hostler-root";
 /// How long a guest may take to hear the power button before it is pressed again: one that still
 /// boots loses it.
 const PRESS_AGAIN: Duration = Duration::from_secs(5);
-
-/// A VM as the hypervisor knows it.
-pub fn guest(settings: &Settings, vm: &Vm) -> Guest {
-    Guest { id: vm.id, uuid: vm.uuid, dir: settings.vm_dir(vm.id) }
-}
 
 /// The file of a VM's root disk.
 pub fn root_path(settings: &Settings, vm: u64) -> PathBuf {
@@ -88,7 +82,7 @@ pub fn launchable(cx: &Context, vm: &Vm) -> Result<GuestSpec, Failure> {
     let of_vm = [root.as_path(), &seed].into_iter().chain(disks.iter().map(|it| it.path.as_path()));
     of_vm.chain(opened(form)).try_for_each(|path| files::own(settings, path))?;
     Ok(GuestSpec {
-        guest: guest(settings, vm),
+        guest: settings.guest(vm),
         name: vm.name.clone(),
         memory_mib: vm.memory_mib,
         cpu: vm.cpu,
@@ -128,27 +122,6 @@ pub fn running(cx: &Context, id: u64, accelerator: String) -> Result<Resource, F
     Ok(Resource::Vm(vm))
 }
 
-/// The same VM without a process.
-#[must_use]
-pub fn halted(vm: Vm, note: Option<String>) -> Vm {
-    Vm {
-        state: VmState::Halted,
-        accelerator: None,
-        started: None,
-        crashed: None,
-        cpu_percent: None,
-        memory_used_mib: None,
-        note,
-        ..vm
-    }
-}
-
-/// The same VM after its QEMU was found to have ended although nobody ended it.
-#[must_use]
-pub fn crashed(vm: Vm, seen: Timestamp, note: String) -> Vm {
-    Vm { state: VmState::Crashed, crashed: Some(seen), ..halted(vm, Some(note)) }
-}
-
 /// How long the guest may take to shut down, as it is asked for.
 pub fn timeout(settings: &Settings) -> Field {
     Field::optional(
@@ -175,7 +148,7 @@ pub async fn shut_down(cx: &Context, vm: u64, timeout_s: u64) -> Result<(), Stop
 /// When the guest does not within `timeout`, or cannot because it stands still.
 async fn power_down(step: &StepContext, vm: &Vm, timeout: Duration) -> Result<(), Failure> {
     let ports = step.cx().ports();
-    let guest = guest(step.cx().settings(), vm);
+    let guest = step.cx().settings().guest(vm);
     // By the time that passes: the clock may be set meanwhile.
     let late = ports.clock.uptime() + timeout;
     // Watched before it is asked, so that nothing falls between the two.
@@ -253,7 +226,7 @@ pub fn free_name(
 /// # Errors
 /// When that cannot be found out.
 pub async fn is_up(step: &StepContext, vm: &Vm) -> Result<bool, Failure> {
-    let guest = guest(step.cx().settings(), vm);
+    let guest = step.cx().settings().guest(vm);
     let status = step.cx().ports().hypervisor.status(&guest).await?;
     Ok(!matches!(status, GuestStatus::Off | GuestStatus::ShutDown))
 }

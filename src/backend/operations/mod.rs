@@ -40,8 +40,6 @@ mod vm_reboot;
 mod vm_start;
 mod vm_stop;
 
-pub(super) use guests::{crashed, guest, halted};
-
 use std::collections::HashSet;
 
 use super::settings::Settings;

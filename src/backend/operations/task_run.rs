@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::backend::engine::journal::{JOIN, SPAWN, Stop};
+use crate::backend::schedule;
 use crate::backend::settings::Settings;
-use crate::backend::watchers::scheduler;
 use crate::domain::{
     Failure, Hint, OperationSpec, Outcome, Preview, Risk, Run, RunOutcome, State, Submit, Task, Uid,
 };
@@ -89,7 +89,7 @@ async fn note(step: StepContext, id: u64, due: Timestamp, uid: Uid) -> Result<()
     if step.cx().get::<Task>(id).is_ok() {
         let run = Run { due, outcome: RunOutcome::Queued { uid }, by_hand: true };
         step.update(id, move |task: &mut Task| {
-            *task = scheduler::after(task, run.clone(), 0, &zone);
+            *task = schedule::after(task, run.clone(), 0, &zone);
         });
     }
     Ok(())

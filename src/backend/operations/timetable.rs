@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::backend::watchers::scheduler;
+use crate::backend::schedule;
 use crate::domain::{
     Effect, Every, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Reason, Refusal,
     Repeat, Risk, Task,
@@ -105,7 +105,7 @@ fn names_a_kind(of: &FieldType) -> bool {
 
 /// A task must fire at least once more.
 pub(super) fn admit_repeat(repeat: &Repeat, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
-    if scheduler::next(repeat, world.now, &world.settings.time_zone()).is_some() {
+    if schedule::next(repeat, world.now, &world.settings.time_zone()).is_some() {
         return Ok(());
     }
     let message = "the task would never fire: no day that is left matches day, week, weekday, \
@@ -116,7 +116,7 @@ pub(super) fn admit_repeat(repeat: &Repeat, world: &AdmissionContext<'_>) -> Res
 /// A sentence about the next firing.
 pub(super) fn says_next(repeat: &Repeat, world: &AdmissionContext<'_>) -> String {
     let zone = &world.settings.time_zone();
-    match scheduler::next(repeat, world.now, zone) {
+    match schedule::next(repeat, world.now, zone) {
         Some(next) => {
             format!("Fires next on {}.", next.to_zoned(zone.clone()).strftime("%F at %H:%M %Z"))
         }
@@ -128,8 +128,8 @@ pub(super) fn says_next(repeat: &Repeat, world: &AdmissionContext<'_>) -> String
 /// wrong with them does not count any more.
 pub(super) fn awake(task: Task, cx: &Context) -> Task {
     // Later than now when the clock was set back and some that are to come have fired already.
-    let settled = scheduler::settled(&task, cx.now()).max(cx.now());
-    let next = scheduler::upcoming(&task, settled, &cx.settings().time_zone());
+    let settled = schedule::settled(&task, cx.now()).max(cx.now());
+    let next = schedule::upcoming(&task, settled, &cx.settings().time_zone());
     Task { active: true, settled, next, ..task.acknowledged() }
 }
 

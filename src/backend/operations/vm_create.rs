@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 use crate::backend::engine::journal::Stop;
 use crate::backend::engine::secrets::Sealed;
+use crate::backend::load;
 use crate::backend::ports::Seed;
 use crate::backend::settings::Settings;
-use crate::backend::watchers::load;
 use crate::domain::{
     Disk, DiskState, Effect, Failure, Field, FieldType, Forward, FsType, Hint, Image, ImageForm,
     ImageState, LockMode, LockRule, OperationSpec, Outcome, Preview, Reason, Refusal, Resource,
@@ -293,9 +293,9 @@ impl Kind for VmCreate {
             .label("starting QEMU")
             .undo(move |step| async move {
                 let mut vm = step.cx().get::<Vm>(id)?;
-                let guest = guests::guest(step.cx().settings(), &vm);
+                let guest = step.cx().settings().guest(&vm);
                 step.cx().ports().hypervisor.quit(&guest, step.log()).await?;
-                vm = guests::halted(vm, None);
+                vm = vm.halted(None);
                 vm.state = VmState::BeingCreated;
                 step.put(Resource::Vm(vm));
                 Ok(())

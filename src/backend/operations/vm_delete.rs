@@ -74,7 +74,7 @@ impl Kind for VmDelete {
         let dir = cx.settings().vm_dir(id);
         let off = |step: StepContext| async move {
             let vm = step.cx().get::<Vm>(id)?;
-            let guest = guests::guest(step.cx().settings(), &vm);
+            let guest = step.cx().settings().guest(&vm);
             match step.cx().ports().hypervisor.status(&guest).await? {
                 GuestStatus::Off => Ok(()),
                 _ => Err(Failure::new(format!(

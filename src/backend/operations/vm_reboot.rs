@@ -93,7 +93,7 @@ impl Kind for VmReboot {
             .label("starting the guest anew")
             .run(|step| async move {
                 let vm = step.cx().get::<Vm>(id)?;
-                let guest = guests::guest(step.cx().settings(), &vm);
+                let guest = step.cx().settings().guest(&vm);
                 let hypervisor = &step.cx().ports().hypervisor;
                 if hypervisor.status(&guest).await? == GuestStatus::Off {
                     return Err(Failure::new(format!(

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::journal::Stop;
+use crate::backend::load;
 use crate::backend::ports::GuestStatus;
 use crate::backend::settings::Settings;
-use crate::backend::watchers::load;
 use crate::domain::{
     Effect, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Outcome, Preview, Resource,
     Risk, Vm, VmState,
@@ -81,7 +81,7 @@ impl Kind for VmStart {
             .label("starting QEMU")
             .undo(move |step| async move {
                 let vm = step.cx().get::<Vm>(id)?;
-                let guest = guests::guest(step.cx().settings(), &vm);
+                let guest = step.cx().settings().guest(&vm);
                 let hypervisor = &step.cx().ports().hypervisor;
                 hypervisor.withdraw(&guest, &step.cx().attempt_name(), step.log()).await?;
                 // What lives now is not of our making: it stays, and is put on record. The observer

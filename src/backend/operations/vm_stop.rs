@@ -98,9 +98,9 @@ impl Kind for VmStop {
             .label("ending QEMU")
             .run(|step| async move {
                 let vm = step.cx().get::<Vm>(id)?;
-                let guest = guests::guest(step.cx().settings(), &vm);
+                let guest = step.cx().settings().guest(&vm);
                 step.cx().ports().hypervisor.quit(&guest, step.log()).await?;
-                step.put(Resource::Vm(guests::halted(vm, None)));
+                step.put(Resource::Vm(vm.halted(None)));
                 Ok(())
             })
             .await?;

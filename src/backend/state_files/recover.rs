@@ -28,7 +28,6 @@ use super::{
 use crate::backend::engine::inventory::Inventory;
 use crate::backend::engine::storage::{Change, Opened};
 use crate::backend::engine::store::{Look, Store};
-use crate::backend::operations::{guest, halted};
 use crate::backend::ports::{GuestStatus, Ports};
 use crate::backend::settings::Settings;
 
@@ -256,7 +255,7 @@ impl Plan<'_> {
             }
             let how = match self.runs(&vm, ports).await {
                 Ok(false) => {
-                    vm = halted(vm, None);
+                    vm = vm.halted(None);
                     "taken in, halted"
                 }
                 // Whatever its guest does, the next owner sees.
@@ -284,7 +283,7 @@ impl Plan<'_> {
 
     /// Whether the QEMU of a VM runs; which disks it has is put down.
     async fn runs(&mut self, vm: &Vm, ports: &Ports) -> Result<bool, Failure> {
-        let guest = guest(self.settings, vm);
+        let guest = self.settings.guest(vm);
         match ports.hypervisor.status(&guest).await? {
             GuestStatus::Off => return Ok(false),
             GuestStatus::Unreachable => return Ok(true),

@@ -29,7 +29,6 @@ use super::Site;
 use super::timekeeper::Timekeeper;
 use crate::backend::engine::Lease;
 use crate::backend::engine::notices::{Notice, Watch};
-use crate::backend::operations::{crashed, guest, halted};
 use crate::backend::ports::{GuestEvent, GuestStatus};
 
 /// Who asks when nobody does.
@@ -149,7 +148,7 @@ impl Observer {
         self.due.remove(&id);
         let settings = site.settings();
         let hypervisor = &site.ports().hypervisor;
-        let guest = guest(settings, &vm);
+        let guest = settings.guest(&vm);
         // Watched before it is asked, so that nothing falls between the two.
         if !self.watched.contains_key(&id) {
             let mut events = hypervisor.watch(&guest).await?;
@@ -188,7 +187,7 @@ impl Observer {
             }
             GuestStatus::ShutDown => {
                 hypervisor.quit(&guest, &crate::backend::ports::CommandLog::default()).await?;
-                halted(vm, Some("the guest shut itself down".to_owned()))
+                vm.halted(Some("the guest shut itself down".to_owned()))
             }
             GuestStatus::Off => {
                 let cause = hypervisor.last_words(&guest).unwrap_or_else(|| {
@@ -198,7 +197,7 @@ impl Observer {
                 });
                 let log = guest.dir.join("qemu.log");
                 let note = format!("QEMU ended unexpectedly: {cause}; see {}", log.display());
-                crashed(vm, site.ports().clock.now(), note)
+                vm.crashed(site.ports().clock.now(), note)
             }
         };
         if let Some(note) = &right.note {

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use crate::domain::{Fact, Load, Resource, ResourceId, Tool, ToolState, Vm, VmState};
 
 use super::Site;
-use super::load::{self, CpuTime};
-use crate::backend::operations::guest;
+use crate::backend::load::{self, CpuTime};
 use crate::backend::ports::GuestUsage;
 
 /// How often is looked while somebody listens.
@@ -90,7 +89,7 @@ impl Sampler {
                 Resource::Vm(vm) if vm.state == VmState::Running => Some(vm),
                 _ => None,
             });
-            vms.map(|vm| guest(site.settings(), vm)).collect()
+            vms.map(|vm| site.settings().guest(vm)).collect()
         });
         self.vms.retain(|id, _| guests.iter().any(|guest| guest.id == *id));
         for guest in guests {

@@ -1,51 +1,24 @@
-//! The scheduler: which task is due, what was missed, and what a day will bring.
+//! The scheduler: fires the tasks that are due, and counts what they missed.
 //!
-//! ```text
-//!            settled            now
-//!  ─────┬───────┼────┬─────┬─────┼──────┬────▶
-//!     dealt          └ missed ┘  ▲      next: the scheduler sleeps until then
-//!     with                       └ due at most a minute ago: fires
-//! ```
-//!
-//! A firing and its record are one transaction, so that it happens once whatever crashes. A firing
-//! that is more than `MAX_LATENESS` late, because hostler was not running or the box slept, is
-//! missed and not made up for.
+//! A firing and its record are one transaction, so that it happens once whatever crashes.
 //!
 //! A clock that is set: what it skips when it is set ahead never came, and is not missed. When it
 //! is set back, `settled` comes back with it, and what is known to have fired does not fire again.
-//!
-//! Clock changes: local times count. A task with a fixed hour and minute fires once on every day
-//! that matches: in the first of two hours that repeat, and at the end of a gap that swallows its
-//! time. Any other fires in every minute that matches as it comes: in both of two hours that
-//! repeat, and not within a gap.
-
-mod pattern;
 
 use std::collections::HashMap;
-use std::iter::successors;
 use std::sync::Arc;
 
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::{
-    BackendError, Fact, Firings, Reason, Refusal, Resource, ResourceId, Run, RunOutcome, Submit,
-    Task, Timeline, Uid,
+    BackendError, Fact, Reason, Refusal, Resource, ResourceId, Run, RunOutcome, Submit, Task, Uid,
 };
-
-pub use pattern::next;
-use pattern::{A_DAY, Pattern, firings};
 
 use super::Site;
 use super::timekeeper::{Jump, Timekeeper};
 use crate::backend::engine::Live;
 use crate::backend::engine::notices::{Notice, Watch};
-
-/// How late a firing may be and still happen.
-const MAX_LATENESS: SignedDuration = SignedDuration::from_secs(60);
-
-/// The minutes of a day.
-const DAY: u16 = 24 * 60;
+use crate::backend::schedule::{self, MAX_LATENESS, after, upcoming};
 
 /// How long hostler may have been away at most: what came due in a longer time is not missed,
 /// because a clock that is wrong is likelier.
@@ -53,129 +26,6 @@ const AWAY: SignedDuration = SignedDuration::from_hours(24 * 366);
 
 /// How long to wait after the store could not be written.
 const STORE_RETRY: SignedDuration = SignedDuration::from_secs(60);
-
-/// When active tasks fire within a day from now.
-#[must_use]
-pub(in crate::backend) fn timeline(tasks: &[Task], now: Timestamp, zone: &TimeZone) -> Timeline {
-    let from = now - SignedDuration::from_secs(now.as_second().rem_euclid(60));
-    let minute = |at: Timestamp| u16::try_from((at.as_second() - from.as_second()) / 60).ok();
-    let firings = |task: &Task| {
-        let pattern = Pattern::of(&task.repeat)?;
-        let first = pattern.next(task.settled.max(now), zone);
-        let minutes: Vec<u16> = successors(first, |at| pattern.next(*at, zone))
-            .map_while(|at| minute(at).filter(|minute| *minute <= DAY))
-            .collect();
-        (!minutes.is_empty()).then_some(Firings { task: task.id, minutes })
-    };
-    let tasks = tasks.iter().filter(|task| task.active).filter_map(firings).collect();
-    Timeline { from, tasks }
-}
-
-/// The first minute after `after` in which a task fires that it did not fire for already: with a
-/// clock that has been set back since.
-#[must_use]
-pub(in crate::backend) fn upcoming(
-    task: &Task,
-    after: Timestamp,
-    zone: &TimeZone,
-) -> Option<Timestamp> {
-    let pattern = Pattern::of(&task.repeat)?;
-    successors(pattern.next(after, zone), |at| pattern.next(*at, zone))
-        .find(|at| !fired(task).any(|due| due == *at))
-}
-
-/// The firings that are known to have happened.
-fn fired(task: &Task) -> impl Iterator<Item = Timestamp> {
-    let by_clock = |run: &&Run| !run.by_hand && run.outcome != RunOutcome::Missed;
-    task.runs.iter().filter(by_clock).map(|run| run.due)
-}
-
-/// Until when the firings of a task have been dealt with, on a clock that shows `now`.
-#[must_use]
-pub(in crate::backend) fn settled(task: &Task, now: Timestamp) -> Timestamp {
-    if task.settled <= now {
-        return task.settled;
-    }
-    // The clock was set back. What lies further ahead than a day was fired, if at all, on a clock
-    // that was wrong.
-    let is_kept = |due: &Timestamp| (now..now + A_DAY).contains(due);
-    let all_to_come = task.runs.iter().all(|run| run.due > now);
-    if task.runs.len() == Task::RUNS_KEPT && all_to_come {
-        // Earlier ones are not listed any more.
-        return fired(task).filter(is_kept).max().unwrap_or(now);
-    }
-    now
-}
-
-/// The firings of a task between when it was last dealt with and now.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Owed {
-    /// How many come too late, and the latest of them.
-    missed: Option<(u64, Timestamp)>,
-    /// The one that is to fire now.
-    due: Option<Timestamp>,
-}
-
-fn owed(task: &Task, now: Timestamp, zone: &TimeZone) -> Owed {
-    let Some(pattern) = Pattern::of(&task.repeat) else { return Owed::default() };
-    match firings(&task.repeat, &pattern, task.settled, now, zone) {
-        Some((count, last)) if now.duration_since(last) <= MAX_LATENESS => {
-            // Of two within the grace, a minute apart, the earlier one is late.
-            let before = last - SignedDuration::from_secs(1);
-            let earlier = (count > 1)
-                .then(|| firings(&task.repeat, &pattern, task.settled, before, zone))
-                .flatten();
-            Owed { missed: earlier, due: fired(task).all(|due| due != last).then_some(last) }
-        }
-        missed => Owed { missed, due: None },
-    }
-}
-
-/// A task after one of its firings was dealt with; `missed` counts those that one stands for.
-#[must_use]
-pub(in crate::backend) fn after(task: &Task, run: Run, missed: u64, zone: &TimeZone) -> Task {
-    let mut task = task.clone();
-    match run.outcome {
-        RunOutcome::Queued { .. } => task = task.acknowledged(),
-        RunOutcome::Refused { .. } => task.refused += 1,
-        RunOutcome::Missed => task.missed += missed,
-    }
-    task.problem = problem(&task, &run, zone);
-    if !run.by_hand {
-        task.settled = task.settled.max(run.due);
-        task.next = task.active.then(|| upcoming(&task, task.settled, zone)).flatten();
-    }
-    task.runs.insert(0, run);
-    task.runs.truncate(Task::RUNS_KEPT);
-    task
-}
-
-/// What a person should know of firings that did nothing, the latest of which was `run`.
-fn problem(task: &Task, run: &Run, zone: &TimeZone) -> Option<String> {
-    let at = run.due.to_zoned(zone.clone()).strftime("%F at %H:%M %Z");
-    let missed = times(task.missed);
-    let refused = times(task.refused);
-    match &run.outcome {
-        RunOutcome::Queued { .. } => None,
-        RunOutcome::Refused { why } => {
-            let also = if task.missed > 0 { format!("; also missed {missed}") } else { "".into() };
-            Some(format!("refused {refused}, last for {at}: {why}{also}"))
-        }
-        RunOutcome::Missed => {
-            let also =
-                if task.refused > 0 { format!("; also refused {refused}") } else { "".into() };
-            Some(format!("missed {missed}, last on {at}: hostler was not running{also}"))
-        }
-    }
-}
-
-fn times(count: u64) -> String {
-    match count {
-        1 => "once".to_owned(),
-        2 => "twice".to_owned(),
-        _ => format!("{count} times"),
-    }
-}
 
 /// What may concern the scheduler.
 pub(in crate::backend) fn concerns(notice: Notice) -> bool {
@@ -258,7 +108,7 @@ async fn round(site: &Site, now: Timestamp, behind: &mut HashMap<u64, Jump>) -> 
                     behind.remove(&id);
                 }
             } else if task.settled > now + MAX_LATENESS {
-                follow(site, id, |task| settled(task, now)).await?;
+                follow(site, id, |task| schedule::settled(task, now)).await?;
             }
             let task = site.engine.inventory(|inventory| inventory.get::<Task>(id).cloned());
             match task.filter(|_| !behind.contains_key(&id)) {
@@ -301,7 +151,7 @@ async fn deal(site: &Site, task: Task, now: Timestamp) -> Result<Option<Timestam
     }
     let (id, zone) = (task.id, site.settings().time_zone());
     // After years of absence there are thousands of days to look at.
-    let owed = tokio::task::spawn_blocking(move || owed(&task, now, &zone))
+    let owed = tokio::task::spawn_blocking(move || schedule::owed(&task, now, &zone))
         .await
         .map_err(|error| BackendError::failed(format!("the schedule broke: {error}")))?;
     if let Some((count, latest)) = owed.missed {

@@ -1,34 +1,19 @@
-//! Kinds of resources: those hostler itself has, and those a backend has described.
+//! What sort of thing a resource is: a word.
 
-use std::cmp::Ordering;
 use std::fmt;
-use std::str::FromStr;
-use std::sync::LazyLock;
 
-use parking_lot::RwLock;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-use super::super::resources;
-use super::ResourceSpec;
+use serde::{Serialize, Serializer};
 
 /// What sort of thing a resource is: the word for one of them, as in `vm/3`.
 ///
-/// There is none without a description: hostler's own have theirs in [`super::super::resources`],
-/// and others come with a catalogue, see [`ResourceKind::describe`].
+/// There is none without a description: hostler's own stand in the list of kinds, and others come
+/// with a catalogue, see [`ResourceKind::describe`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ResourceKind(&'static str);
 
-/// The descriptions that came with catalogues, the latest last. They stay for good, because kinds
-/// are passed around by their words.
-static DESCRIBED: RwLock<Vec<&'static ResourceSpec>> = RwLock::new(Vec::new());
-
-/// The most descriptions that are kept.
-const MAX_FOREIGN: usize = 64;
-
 impl ResourceKind {
-    /// The kind of a word that stands in the list of [`super::super::resources`].
-    pub(in crate::domain) const fn own(word: &'static str) -> Self {
+    /// The kind of a word that stands in the list of kinds.
+    pub(in crate::domain) const fn new(word: &'static str) -> Self {
         Self(word)
     }
 
@@ -36,83 +21,6 @@ impl ResourceKind {
     #[must_use]
     pub const fn word(self) -> &'static str {
         self.0
-    }
-
-    /// The word for many of them, as in `hostler list vms`.
-    #[must_use]
-    pub fn plural(self) -> &'static str {
-        &self.spec().plural
-    }
-
-    /// Its description.
-    #[must_use]
-    pub fn spec(self) -> &'static ResourceSpec {
-        static NONE: LazyLock<ResourceSpec> = LazyLock::new(ResourceSpec::default);
-        // A kind has a description before anybody has the kind.
-        resources::spec(self.0).or_else(|| described(self.0)).unwrap_or(&NONE)
-    }
-
-    /// Whether hostler itself has it, so that its resources are more than their documents here.
-    #[must_use]
-    pub fn is_own(self) -> bool {
-        resources::spec(self.0).is_some()
-    }
-
-    /// Takes in the description of a kind as a backend gives it. Of a kind that hostler itself
-    /// has, its own description stays.
-    ///
-    /// # Errors
-    /// When it has no proper word, or too many are described already.
-    pub fn describe(spec: &ResourceSpec) -> Result<Self, String> {
-        let is_proper = |word: &str| {
-            (1..=32).contains(&word.len())
-                && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-        };
-        if !is_proper(&spec.word) || !is_proper(&spec.plural) {
-            return Err(format!("'{}' is no word for a kind of resource", spec.word));
-        }
-        if let Some(own) = resources::spec(&spec.word) {
-            return Ok(Self(&own.word));
-        }
-        let mut all = DESCRIBED.write();
-        if let Some(known) = all.iter().find(|known| **known == spec) {
-            return Ok(Self(&known.word));
-        }
-        if all.len() == MAX_FOREIGN {
-            return Err(format!("more than {MAX_FOREIGN} kinds of resources are described"));
-        }
-        let kept: &'static ResourceSpec = Box::leak(Box::new(spec.clone()));
-        all.push(kept);
-        Ok(Self(&kept.word))
-    }
-
-    /// The kind of a word, if there is a description of it.
-    fn known(word: &str) -> Option<Self> {
-        resources::spec(word).or_else(|| described(word)).map(|spec| Self(&spec.word))
-    }
-}
-
-/// The latest description of a word.
-fn described(word: &str) -> Option<&'static ResourceSpec> {
-    let all = DESCRIBED.read();
-    all.iter().rev().find(|spec| spec.word == word).copied()
-}
-
-impl Ord for ResourceKind {
-    /// hostler's own in the order of their list, then others by their words.
-    fn cmp(&self, other: &Self) -> Ordering {
-        if self == other {
-            return Ordering::Equal;
-        }
-        let place = |kind: &Self| Self::ALL.iter().position(|own| own == kind);
-        let place = |kind| place(kind).unwrap_or(usize::MAX);
-        place(self).cmp(&place(other)).then_with(|| self.0.cmp(other.0))
-    }
-}
-
-impl PartialOrd for ResourceKind {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
     }
 }
 
@@ -122,43 +30,8 @@ impl fmt::Display for ResourceKind {
     }
 }
 
-impl FromStr for ResourceKind {
-    type Err = String;
-
-    /// Takes the singular and the plural word.
-    fn from_str(word: &str) -> Result<Self, String> {
-        let described: Vec<_> = {
-            let all = DESCRIBED.read();
-            all.iter().rev().copied().collect()
-        };
-        let all = || resources::specs().iter().chain(described.iter().copied());
-        let found = all().find(|spec| spec.word == word || spec.plural == word);
-        found.map(|spec| Self(&spec.word)).ok_or_else(|| {
-            let words: Vec<&str> = all().map(|spec| spec.word.as_ref()).collect();
-            format!("'{word}' is no resource; there are {}", listed(&words))
-        })
-    }
-}
-
-/// `vm, disk and image`.
-fn listed(words: &[&str]) -> String {
-    match words {
-        [] => String::new(),
-        [only] => (*only).to_owned(),
-        [most @ .., last] => format!("{} and {last}", most.join(", ")),
-    }
-}
-
 impl Serialize for ResourceKind {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.word())
-    }
-}
-
-impl<'de> Deserialize<'de> for ResourceKind {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let word = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        Self::known(&word)
-            .ok_or_else(|| D::Error::custom(format!("'{word}' is no kind of resource known here")))
     }
 }

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::catalogue::Text;
+use super::super::text::Text;
 use super::super::value::Value;
 use super::{ResourceId, ResourceKind};
 

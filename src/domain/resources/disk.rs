@@ -146,7 +146,7 @@ pub struct Disk {
 }
 
 impl ResourceType for Disk {
-    const KIND: ResourceKind = ResourceKind::own("disk");
+    const KIND: ResourceKind = ResourceKind::new("disk");
 
     #[cfg(test)]
     const SAMPLE: &str = r#"{"resource":"disk","id":1,"name":"a","state":"attached",

@@ -76,7 +76,7 @@ pub struct Encoding {
 }
 
 impl ResourceType for Encoding {
-    const KIND: ResourceKind = ResourceKind::own("encoding");
+    const KIND: ResourceKind = ResourceKind::new("encoding");
 
     #[cfg(test)]
     const SAMPLE: &str = r#"{"resource":"encoding","id":1,"name":"a","state":"finished",

@@ -105,7 +105,7 @@ pub struct Image {
 }
 
 impl ResourceType for Image {
-    const KIND: ResourceKind = ResourceKind::own("image");
+    const KIND: ResourceKind = ResourceKind::new("image");
 
     #[cfg(test)]
     const SAMPLE: &str = r#"{"resource":"image","id":1,"name":"a","state":"ready",

@@ -6,6 +6,7 @@
 pub mod disk;
 pub mod encoding;
 pub mod image;
+mod kinds;
 pub mod task;
 pub mod vm;
 
@@ -105,13 +106,13 @@ kinds! {
 }
 
 /// The descriptions of the kinds hostler itself has, in the order of the list.
-pub(super) fn specs() -> &'static [ResourceSpec] {
+fn own_specs() -> &'static [ResourceSpec] {
     &SPECS
 }
 
 /// The description of the kind of that word, if hostler itself has it.
-pub(super) fn spec(word: &str) -> Option<&'static ResourceSpec> {
-    specs().iter().find(|spec| spec.word == word)
+fn own(word: &str) -> Option<&'static ResourceSpec> {
+    own_specs().iter().find(|spec| spec.word == word)
 }
 
 impl<'de> Deserialize<'de> for Resource {

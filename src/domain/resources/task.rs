@@ -171,7 +171,8 @@ pub struct Run {
 pub struct Timeline {
     /// The minute that is now: minutes are counted from its beginning.
     pub from: Timestamp,
-    /// The active tasks that fire within that day; at most [`List::MOST`](crate::domain::List::MOST).
+    /// The active tasks that fire within that day; at most
+    /// [`List::MOST`](crate::domain::List::MOST).
     pub tasks: Vec<Firings>,
 }
 
@@ -223,7 +224,7 @@ pub struct Task {
 }
 
 impl ResourceType for Task {
-    const KIND: ResourceKind = ResourceKind::own("task");
+    const KIND: ResourceKind = ResourceKind::new("task");
 
     #[cfg(test)]
     const SAMPLE: &str = r#"{"resource":"task","id":1,"name":"a","active":true,

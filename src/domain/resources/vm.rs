@@ -145,7 +145,7 @@ pub struct Vm {
 }
 
 impl ResourceType for Vm {
-    const KIND: ResourceKind = ResourceKind::own("vm");
+    const KIND: ResourceKind = ResourceKind::new("vm");
 
     #[cfg(test)]
     const SAMPLE: &str = r#"{"resource":"vm","id":1,"name":"a","state":"running",
@@ -273,6 +273,27 @@ impl Vm {
     #[must_use]
     pub const fn is_up(&self) -> bool {
         matches!(self.state, VmState::Running | VmState::Paused)
+    }
+
+    /// The same VM without a process.
+    #[must_use]
+    pub fn halted(self, note: Option<String>) -> Self {
+        Self {
+            state: VmState::Halted,
+            accelerator: None,
+            started: None,
+            crashed: None,
+            cpu_percent: None,
+            memory_used_mib: None,
+            note,
+            ..self
+        }
+    }
+
+    /// The same VM after its process was found to have ended although nobody ended it.
+    #[must_use]
+    pub fn crashed(self, seen: Timestamp, note: String) -> Self {
+        Self { state: VmState::Crashed, crashed: Some(seen), ..self.halted(Some(note)) }
     }
 
     /// The names of its disks with commas between.
