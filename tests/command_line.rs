@@ -108,6 +108,7 @@ fn detail(operation: Operation) -> Result<Answer> {
         operation,
         steps: Vec::new(),
         children: Vec::new(),
+        more_children: 0,
     })))
 }
 
@@ -319,7 +320,7 @@ async fn one_thing_is_shown_whole() {
     fake.will_answer(Ok(Answer::Resource(Box::new(fake::vm(3, "web-3")))));
     let ended = run(&fake, "show vm/3").await;
     assert!(ended.with(0).out.starts_with("vm/3 web-3\n"), "{}", ended.out);
-    for word in ["memory_mib", "debian-12", "running"] {
+    for word in ["memory           1.0 GiB", "debian-12", "running", "vcpu             2"] {
         assert!(ended.out.contains(word), "{}", ended.out);
     }
     fake.will_answer(detail(fake::operation(9, State::Error)));
