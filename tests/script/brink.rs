@@ -40,7 +40,7 @@ fn what_was_accepted_at_the_brink_is_done() {
             accepted["uid"].to_string()
         })
         .collect();
-    let watch = Watch::begin(&place);
+    let watch = Follower::begin(&place);
     place.ok(&["lane", "resume", "disk"]);
     // One that runs waits for room, or nothing is started any more until there is some.
     place.wait("something waits for room", || {
@@ -55,12 +55,12 @@ fn what_was_accepted_at_the_brink_is_done() {
 }
 
 /// What `hostler watch` tells, kept where there is room for it.
-struct Watch {
+struct Follower {
     watching: Child,
     told: tempfile::NamedTempFile,
 }
 
-impl Watch {
+impl Follower {
     /// Returns once it has begun: whatever happens from now on is told.
     fn begin(place: &Sandbox) -> Self {
         let told = tempfile::NamedTempFile::new().expect("a file");
@@ -78,7 +78,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for Follower {
     fn drop(&mut self) {
         self.watching.kill().expect("killed");
         self.watching.wait().expect("it has ended");
