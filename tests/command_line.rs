@@ -108,6 +108,7 @@ fn detail(operation: Operation) -> Result<Answer> {
         operation,
         steps: Vec::new(),
         children: Vec::new(),
+        more_children: 0,
     })))
 }
 
@@ -299,17 +300,16 @@ async fn what_a_filter_says_is_what_is_asked() {
 async fn a_filter_that_says_nothing_picks_nothing_to_do_something_to() {
     let fake = Fake::new();
     for filter in ["", "  ", "\"", "name~\"q8"] {
-        for words in [
-            vec!["cancel", "--filter", filter, "--yes"],
-            vec!["relaunch", "--filter", filter, "--yes"],
+        for (command, words) in [
+            ("operation", ["cancel", "--filter", filter, "--yes"]),
+            ("operation", ["relaunch", "--filter", filter, "--yes"]),
+            ("run", ["vm_delete", "--for", filter, "--yes"]),
         ] {
-            let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
-            let ended = run_words(&fake, "operation", &words).await;
+            let ended = run_words(&fake, command, &words.map(str::to_owned)).await;
             ended.with(2);
-            assert!(ended.err.contains("filter"), "{filter}: {}", ended.err);
+            let told = ["the filter says nothing", "a quote in the filter is not closed"];
+            assert!(told.iter().any(|told| ended.err.contains(told)), "{filter}: {}", ended.err);
         }
-        let words = ["vm_start", "--for", filter].map(str::to_owned);
-        run_words(&fake, "run", &words).await.with(2);
     }
     assert!(fake.asked().is_empty(), "nothing was asked for");
 }
@@ -320,7 +320,7 @@ async fn one_thing_is_shown_whole() {
     fake.will_answer(Ok(Answer::Resource(Box::new(fake::vm(3, "web-3")))));
     let ended = run(&fake, "show vm/3").await;
     assert!(ended.with(0).out.starts_with("vm/3 web-3\n"), "{}", ended.out);
-    for word in ["memory_mib", "debian-12", "running"] {
+    for word in ["memory           1.0 GiB", "debian-12", "running", "vcpu             2"] {
         assert!(ended.out.contains(word), "{}", ended.out);
     }
     fake.will_answer(detail(fake::operation(9, State::Error)));

@@ -384,3 +384,50 @@ fn a_name_for_two_things_is_found_and_a_list_only_gets_shorter() {
     assert_eq!(compare(&found, &[("Entry", 3)]).len(), 1, "fewer than listed");
     assert_eq!(compare(&found, &[("Entry", 2), ("Gone", 2)]).len(), 1);
 }
+
+/// The documents that name files.
+const DOCUMENTS: [&str; 3] = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"];
+
+/// What a document names in backticks that can only be a file or a folder of the repository.
+fn named_paths(document: &str) -> Vec<&str> {
+    const FOLDERS: [&str; 7] =
+        ["src/", "tests/", "benches/", "examples/", "assets/", "docs/", ".ci/"];
+    let inside = document.split("```").step_by(2).flat_map(|prose| {
+        prose.split('`').skip(1).step_by(2).filter(|it| !it.contains(char::is_whitespace))
+    });
+    let is_path = |it: &&str| {
+        let is_pattern = it.contains('*') || it.contains("NAME");
+        let is_file = it.ends_with(".rs") || FOLDERS.iter().any(|folder| it.starts_with(folder));
+        is_file && !is_pattern
+    };
+    inside.filter(is_path).collect()
+}
+
+/// Whether there is such a file or folder, or a Rust file whose path ends so.
+fn is_there(path: &str, sources: &[Source]) -> bool {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    root.join(path).exists() || sources.iter().any(|source| Path::new(&source.path).ends_with(path))
+}
+
+#[test]
+fn what_the_documents_name_is_there() {
+    let (root, sources) = (Path::new(env!("CARGO_MANIFEST_DIR")), sources());
+    let mut missing = Vec::new();
+    for name in DOCUMENTS {
+        let document = std::fs::read_to_string(root.join(name)).unwrap();
+        let named = named_paths(&document);
+        let gone = named.into_iter().filter(|path| !is_there(path, &sources));
+        missing.extend(gone.map(|path| format!("{name} names {path}, which is not there")));
+    }
+    assert!(missing.is_empty(), "\n{}\n", missing.join("\n"));
+}
+
+#[test]
+fn a_path_in_a_document_is_found() {
+    let document = "`x.rs`, `src/a/` and `assets/b.toml`\n```\ncat `src/no.rs`\n```\n`src/**` \
+                    `cargo x.rs` `Model`";
+    assert_eq!(named_paths(document), ["x.rs", "src/a/", "assets/b.toml"]);
+    let sources = [sample("src/ui/a/x.rs", "")];
+    assert!(is_there("a/x.rs", &sources) && is_there("tests/tidy.rs", &sources));
+    assert!(!is_there("b/x.rs", &sources) && !is_there("src/nothing.rs", &sources));
+}

@@ -93,6 +93,7 @@ async fn nothing_is_lost_between_client_and_backend() {
             operation: fake::operation(9, State::Error),
             steps: Vec::new(),
             children: Vec::new(),
+            more_children: 0,
         })),
         Answer::Preview(Preview { space: Some(u64::MAX), ..Preview::default() }),
     ];

@@ -15,15 +15,13 @@ const BATCH_ROUNDS: usize = 9;
 
 /// The kind that asks for several as one.
 pub fn kind(settings: &Settings) -> Option<Entry> {
-    operations::all(settings).into_iter().find(|entry| entry.spec.kind == "batch")
+    operations::all(settings).into_iter().find(|entry| entry.spec.kind == Submit::BATCH)
 }
 
 /// A batch of operations that do nothing.
 fn batch() -> Submit {
-    let one = serde_json::json!({ "kind": "no_op", "params": {} });
-    let operations: Vec<_> = (0..BATCH_SIZE).map(|_| one.clone()).collect();
-    let params = [("operations".to_owned(), operations.into())].into_iter().collect();
-    Submit { kind: "batch".into(), params, actor: "bench".into(), ..Submit::default() }
+    let one = || Submit { kind: "no_op".into(), actor: "bench".into(), ..Submit::default() };
+    Submit::batch((0..BATCH_SIZE).map(|_| one()).collect(), false, None)
 }
 
 pub fn measure() {

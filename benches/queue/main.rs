@@ -20,11 +20,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use hostler::backend::operations::{Context, Entry, Kind, Stop};
 use hostler::backend::settings::Settings;
 use hostler::backend::{Embedded, drivers, own};
 use hostler::domain::{
-    Answer, Backend, Control, Effect, Hint, LaneChange, OperationSpec, Outcome, Query, Risk,
+    Answer, Backend, Control, Effect, Fact, Hint, LaneChange, OperationSpec, Outcome, Query, Risk,
     Submit, Task,
 };
 
@@ -97,13 +98,13 @@ fn start(dir: &Path) -> Embedded {
 /// Waits until the backend has looked at the box: the guest it starts to probe the accelerator, and
 /// the tools whose versions it asks for, would take the processors from what is measured.
 async fn settled(backend: &Embedded) {
-    loop {
-        let answer = backend.query(Query::Host).await.expect("an answer");
-        let Answer::Host(host) = answer else { panic!("another answer") };
-        if host.accelerator.is_some() {
-            return;
+    let mut events = backend.subscribe();
+    let answer = backend.query(Query::Host).await.expect("an answer");
+    let Answer::Host(mut host) = answer else { panic!("another answer") };
+    while host.accelerator.is_none() {
+        if let Fact::Host(changed) = events.next().await.expect("an event").fact {
+            host = Box::new((*changed).clone());
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -266,15 +267,35 @@ fn to_done(dir: &Path, count: u64) -> f64 {
 
 /// Waits until every operation is at its end, on disk.
 async fn ended(backend: &Embedded) {
+    let mut events = backend.subscribe();
     loop {
-        let answer = backend.query(Query::InFlight).await.expect("an answer");
-        let Answer::InFlight(flight) = answer else { panic!("another answer") };
-        if flight.running + flight.waiting == 0 {
+        let mut left = open(backend).await;
+        if left == 0 {
             return;
         }
-        // To look at all that is in flight takes its time from what is measured.
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        // To look takes its time from what is measured: not again before as many have ended.
+        while left > 0 {
+            match events.next().await.expect("an event").fact {
+                Fact::Operation(operation) => left -= u64::from(operation.state.is_end()),
+                Fact::Missed => break,
+                _ => {}
+            }
+        }
     }
+}
+
+/// How many operations run or wait. The lanes are counted; what is in flight would be sorted, at
+/// the cost of what is measured, and is looked at only where nothing is left in the lanes.
+async fn open(backend: &Embedded) -> u64 {
+    let answer = backend.query(Query::Lanes).await.expect("an answer");
+    let Answer::Lanes(lanes) = answer else { panic!("another answer") };
+    let in_lanes: u32 = lanes.iter().map(|lane| lane.running + lane.waiting).sum();
+    if in_lanes > 0 {
+        return in_lanes.into();
+    }
+    let answer = backend.query(Query::InFlight).await.expect("an answer");
+    let Answer::InFlight(flight) = answer else { panic!("another answer") };
+    flight.running + flight.waiting
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -123,15 +123,6 @@ pub async fn prepared(dir: &std::path::Path, resources: u64) -> Embedded {
 async fn drain(backend: &Embedded) -> f64 {
     let clock = Instant::now();
     change_lane(backend, LaneChange::Resume).await;
-    // The lanes are counted; what is in flight would be sorted, at the cost of what is measured.
-    loop {
-        let answer = backend.query(Query::Lanes).await.expect("an answer");
-        let Answer::Lanes(lanes) = answer else { panic!("another answer") };
-        if lanes.iter().all(|lane| lane.running + lane.waiting == 0) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
     ended(backend).await;
     PENDING as f64 / clock.elapsed().as_secs_f64()
 }

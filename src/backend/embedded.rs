@@ -1,5 +1,6 @@
 //! The embedded backend: starts the parts and implements [`Backend`].
 
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,8 +8,9 @@ use parking_lot::Mutex;
 
 use crate::domain::{
     Accepted, Answer, Backend, BackendError, BoxFuture, Catalogue, Control, Counts, EventStream,
-    InFlight, List, Operation, OperationDetail, Page, Query, Reason, Refusal, Resource,
-    ResourceKind, Result, Rows, Serial, State, Subject, Submit, Task, Vm, VmState,
+    Filter, FilterTest, InFlight, List, Operation, OperationDetail, Page, Query, Reason, Refusal,
+    Resource, ResourceKind, Result, Rows, Serial, Sort, State, Subject, Submit, Task, Uid, Vm,
+    VmState,
 };
 
 use super::engine::secrets::{hidden, hide};
@@ -45,6 +47,20 @@ pub struct Embedded {
     owned: Arc<Mutex<Option<Owned>>>,
     /// Nothing where it cannot be watched.
     guard: Arc<Option<Guard>>,
+}
+
+/// The list of an operation's children, as many as are shown with it.
+fn children_of(uid: Uid) -> List {
+    let number = Bound::Included(uid.0 as f64);
+    let of_it = FilterTest::Within { column: "parent".to_owned(), from: number, to: number };
+    List {
+        of: Subject::Operations,
+        filter: Filter::default().and(false, of_it),
+        sort: Some(Sort { column: "uid".to_owned(), descending: false }),
+        offset: 0,
+        limit: MOST_CHILDREN,
+        around: None,
+    }
 }
 
 impl Embedded {
@@ -191,10 +207,10 @@ impl Embedded {
                 Answer::Resource(Box::new(shown(found)))
             }
             Query::Operation { uid } => {
-                let (operation, steps, mut children) = self
+                let (operation, steps, (all, _, mut children)) = self
                     .store
                     .read(move |store| {
-                        let children = reader::children(store, uid, MOST_CHILDREN)?;
+                        let children = reader::operations(store, &children_of(uid))?;
                         let steps = reader::steps(store, uid)?;
                         Ok((reader::operation(store, uid)?, steps, children))
                     })
@@ -206,7 +222,9 @@ impl Embedded {
                 let [operation] = operations;
                 let steps = steps.into_iter().map(|(step, _)| step).collect();
                 self.overlay(&mut children);
-                Answer::Operation(Box::new(OperationDetail { operation, steps, children }))
+                let more_children = all.saturating_sub(children.len() as u64);
+                let detail = OperationDetail { operation, steps, children, more_children };
+                Answer::Operation(Box::new(detail))
             }
             Query::InFlight => Answer::InFlight(self.in_flight()),
             Query::Counts => {

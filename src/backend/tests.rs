@@ -16,6 +16,26 @@ use crate::domain::{
     Answer, Backend, Control, Fact, LaneChange, LaneState, Params, Query, State, Submit, Vm, Wait,
 };
 
+#[tokio::test]
+async fn of_many_children_the_first_are_shown_and_the_others_counted() {
+    let mut harness = Harness::open();
+    harness.control(Control::Lane { name: "disk".to_owned(), change: LaneChange::Pause }).await;
+    let disk = |number: u32| Submit {
+        kind: "disk_create".to_owned(),
+        params: params(json!({ "name": format!("disk-{number}"), "size_mb": 1, "fstype": "none" })),
+        ..Submit::default()
+    };
+    let batch = Submit::batch((0..1003).map(disk).collect(), true, None);
+    let uid = harness.submit("batch", batch.params.into()).await.unwrap().uid;
+    let mut detail = harness.detail(uid).await;
+    while detail.children.len() as u64 + detail.more_children < 1003 {
+        harness.hears(|fact| matches!(fact, Fact::Operation(_)).then_some(())).await;
+        detail = harness.detail(uid).await;
+    }
+    assert_eq!((detail.children.len(), detail.more_children), (1000, 3));
+    assert!(detail.children.is_sorted_by_key(|child| child.uid));
+}
+
 fn encode(trial: &Trial) -> Submit {
     let source = trial.file("talk.mov", "x");
     let params = [("source".to_owned(), json!(source))].into_iter().collect();

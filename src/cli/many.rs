@@ -1,16 +1,12 @@
 //! `run KIND --for EXPR`: the same on every resource that matches, as one batch.
 
-use serde_json::json;
-
 use super::{CliError, RunArgs, Session, ask, fields, picking};
-use crate::domain::{
-    BackendExt, FieldType, List, OperationSpec, Params, ResourceKind, Risk, Rows, Subject, Submit,
-};
+use crate::domain::{BackendExt, List, Risk, Rows, Subject, Submit};
 
 /// The most of them: what one list holds, and one batch.
 const MOST: u32 = Submit::MOST_PARTS;
 
-/// The parameters of a batch that asks for the kind on every resource that matches `text`.
+/// The batch that asks for the kind on every resource that matches `text`.
 ///
 /// # Errors
 /// When the kind is about none that is there, nothing matches, or more than fit in one batch.
@@ -18,10 +14,10 @@ pub(super) async fn batch(
     args: &RunArgs,
     text: &str,
     session: &mut Session<'_>,
-) -> Result<Params, CliError> {
+) -> Result<Submit, CliError> {
     let catalogue = session.backend.catalogue();
     let spec = catalogue.get(&args.kind);
-    let about = spec.and_then(|spec| Some((subject(spec)?, spec)));
+    let about = spec.and_then(|spec| Some((spec.subject()?, spec)));
     let Some(((field, of), spec)) = about else {
         let kind = &args.kind;
         return Err(CliError::Usage(format!("{kind} is about nothing that --for could look for")));
@@ -52,36 +48,25 @@ pub(super) async fn batch(
     let given: Vec<String> =
         args.fields.iter().cloned().chain([format!("{field}={}", rows[0].id().id)]).collect();
     let shared = fields::parse(&catalogue, &args.kind, &given, None, session.keyboard)?;
-    let operations: Vec<_> = rows
-        .iter()
-        .map(|row| {
-            let mut params = shared.clone();
-            params.insert(field.to_owned(), row.id().id.into());
-            json!({ "kind": spec.kind, "params": params })
-        })
-        .collect();
+    let parts = rows.iter().map(|row| {
+        let mut params = shared.clone();
+        params.insert(field.to_owned(), row.id().id.into());
+        Submit { kind: spec.kind.to_string(), params, ..Submit::default() }
+    });
+    let batch = Submit::batch(parts.collect(), args.keep_going, args.at_once);
     if spec.risk != Risk::None && !args.yes && !args.dry_run {
         let resource = of.spec();
         let what = if rows.len() == 1 { &resource.one } else { &resource.many };
         let picked = format!("{} {what}", rows.len());
         ask::confirmed(&format!("run {} on", spec.kind), &picked, session)?;
     }
-    let on_error = if args.keep_going { "continue" } else { "stop" };
-    let mut params = Params::new();
-    params.insert("operations".to_owned(), operations.into());
-    params.insert("on_error".to_owned(), on_error.into());
-    if let Some(at_once) = args.at_once {
-        params.insert("at_once".to_owned(), at_once.into());
-    }
-    Ok(params)
+    Ok(batch)
 }
 
 /// How many operations of which kinds a batch asks for, as `3 vm_stop`; `None` for anything else.
 pub(super) fn counted(submit: &Submit) -> Option<String> {
-    let operations = submit.params.get("operations").filter(|_| submit.kind == Submit::BATCH)?;
-    let mut kinds: Vec<(&str, usize)> = Vec::new();
-    for operation in operations.as_array()? {
-        let kind = operation.get("kind")?.as_str()?;
+    let mut kinds: Vec<(String, usize)> = Vec::new();
+    for Submit { kind, .. } in submit.parts()? {
         match kinds.iter_mut().find(|(other, _)| *other == kind) {
             Some((_, number)) => *number += 1,
             None => kinds.push((kind, 1)),
@@ -89,13 +74,4 @@ pub(super) fn counted(submit: &Submit) -> Option<String> {
     }
     let told: Vec<String> = kinds.iter().map(|(kind, number)| format!("{number} {kind}")).collect();
     Some(told.join(", "))
-}
-
-/// The field that names what an operation is about, and of which kind that is.
-fn subject(spec: &OperationSpec) -> Option<(&str, ResourceKind)> {
-    let name = spec.subject.as_deref()?;
-    match spec.field(name)?.of {
-        FieldType::Resource { of, .. } => Some((name, of)),
-        _ => None,
-    }
 }

@@ -183,11 +183,18 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError>
     };
     let names = named::referred(&page.rows, of, session).await?;
     table::rows(session.out, &page.rows, &names, session.columns)?;
-    if shown < page.total {
-        let note = format!("{shown} of {}; see --limit and --filter", page.total);
-        // The answer itself is there.
-        let _ = writeln!(session.err, "{note}");
-    }
+    let many = match of {
+        Subject::Operations => "operations",
+        Subject::Resources(kind) => &kind.spec().many,
+    };
+    let note = match page.total {
+        0 if args.filter.is_empty() => format!("there are no {many}"),
+        0 => format!("no {many} match '{}'", args.filter),
+        total if shown < total => format!("{shown} of {total}; see --limit and --filter"),
+        _ => return Ok(()),
+    };
+    // The answer itself is there.
+    let _ = writeln!(session.err, "{note}");
     Ok(())
 }
 
@@ -280,7 +287,14 @@ async fn show(id: &str, as_json: bool, session: &mut Session<'_>) -> Result<(), 
     if as_json {
         return json(session.out, &resource);
     }
-    Ok(show::resource(session.out, &resource)?)
+    let refers_to = resource.refers_to().into_iter();
+    let shown = resource.kind().spec().columns.iter().filter(|column| !column.refers_to.is_empty());
+    let mut names = table::Names::new();
+    for column in shown {
+        let of_column = refers_to.clone().filter(|id| column.refers_to == id.kind.word());
+        names.extend(named::called(of_column.collect(), session).await?);
+    }
+    Ok(show::resource(session.out, &resource, &names)?)
 }
 
 async fn watch(as_json: bool, session: &mut Session<'_>) -> Result<(), CliError> {

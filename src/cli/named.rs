@@ -1,10 +1,13 @@
 //! Names of resources: what a person means by one, and what numbers in rows are called.
 
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
 use super::table::Names;
 use super::{CliError, Session};
 use crate::domain::{
     BackendError, BackendExt, Filter, FilterTest, List, Resource, ResourceId, ResourceKind, Rows,
-    Subject,
+    Sort, Subject,
 };
 
 /// The resource that a text names: `vm/3`, `vm/web-1`, or a name that only one has.
@@ -53,17 +56,46 @@ pub(super) async fn referred(
     let Rows::Resources(rows) = rows else { return Ok(names) };
     for column in of.columns().iter().filter(|column| column.listed) {
         let referred = |row: &Resource| column.referred(&row.field(&column.name)?);
-        if let Some(id) = rows.iter().find_map(referred) {
-            names.extend(ids(id.kind, Filter::default(), session).await?);
-        }
+        names.extend(called(rows.iter().filter_map(referred).collect(), session).await?);
     }
     Ok(names)
 }
 
-/// The resources of a kind that a filter lets through, and their names.
+/// What these resources of one kind are called.
+///
+/// # Errors
+/// When the backend does not answer.
+pub(super) async fn called(
+    mut wanted: BTreeSet<ResourceId>,
+    session: &Session<'_>,
+) -> Result<Names, CliError> {
+    let mut names = Names::new();
+    while let (Some(first), Some(last)) = (wanted.first().copied(), wanted.last().copied()) {
+        let (from, to) = (Bound::Included(first.id as f64), Bound::Included(last.id as f64));
+        let within = FilterTest::Within { column: "id".to_owned(), from, to };
+        let found = ids(first.kind, Filter::default().and(false, within), session).await?;
+        let is_all = found.len() < List::MOST as usize;
+        let seen = found.last_key_value().map_or(last, |(id, _)| *id);
+        names.extend(found.into_iter().filter(|(id, _)| wanted.contains(id)));
+        if is_all {
+            break;
+        }
+        wanted = wanted.split_off(&ResourceId::new(seen.kind, seen.id + 1));
+    }
+    Ok(names)
+}
+
+/// The resources of a kind that a filter lets through, and their names: the first by number of as
+/// many as a list answers with.
 async fn ids(kind: ResourceKind, filter: Filter, session: &Session<'_>) -> Result<Names, CliError> {
-    let of = Subject::Resources(kind);
-    let list = List { of, filter, sort: None, offset: 0, limit: List::MOST, around: None };
+    let list = List {
+        of: Subject::Resources(kind),
+        filter,
+        sort: Some(Sort { column: "id".to_owned(), descending: false }),
+        offset: 0,
+        limit: List::MOST,
+        around: None,
+    };
     let page = session.backend.ask(list).await?;
     let Rows::Resources(rows) = page.rows else { return Ok(Names::new()) };
     Ok(rows.iter().map(|row| (row.id(), row.name().to_owned())).collect())

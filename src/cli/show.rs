@@ -6,14 +6,31 @@ use std::io::Write;
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
-use super::{one_line, time_zone};
-use crate::domain::display::bytes;
-use crate::domain::{Event, Fact, Operation, OperationDetail, Resource};
+use super::table::Names;
+use super::{one_line, table, time_zone};
+use crate::domain::{Event, Fact, Operation, OperationDetail, Quantity, Resource};
 
-/// Writes every member of a resource that has a value.
-pub(super) fn resource(out: &mut dyn Write, resource: &Resource) -> std::io::Result<()> {
+/// Writes every member of a resource that has a value: what a column is read from under its title
+/// and as lists write it, anything else as the document has it.
+pub(super) fn resource(
+    out: &mut dyn Write,
+    resource: &Resource,
+    names: &Names,
+) -> std::io::Result<()> {
     writeln!(out, "{} {}", resource.id(), one_line(resource.name()))?;
-    members(out, &serde_json::to_value(resource)?, &["resource", "id", "name"])
+    let spec = resource.kind().spec();
+    let document = serde_json::to_value(resource)?;
+    for (name, value) in given(&document, &["resource", "id", "name"]) {
+        let column = spec.column_of_member(name);
+        // A minute, as lists write moments, says too little of how long something took.
+        match column.filter(|column| column.holds != Quantity::Moment) {
+            Some(column) => {
+                member(out, &column.title, &table::text(column.read(value), column, names))?;
+            }
+            None => member(out, name, &plain(value))?,
+        }
+    }
+    Ok(())
 }
 
 /// Writes an operation, its steps, and the commands they ran.
@@ -21,14 +38,16 @@ pub(super) fn operation(out: &mut dyn Write, detail: &OperationDetail) -> std::i
     let Operation { uid, kind, outcome, .. } = &detail.operation;
     writeln!(out, "operation/{} {}", uid.0, one_line(kind))?;
     let without = ["uid", "kind", "outcome", "attempt"];
-    members(out, &serde_json::to_value(&detail.operation)?, &without)?;
+    for (name, value) in given(&serde_json::to_value(&detail.operation)?, &without) {
+        member(out, name, &plain(value))?;
+    }
     if detail.operation.attempt > 0 {
         member(out, "attempt", &nth(detail.operation.attempt))?;
     }
     if let Some(outcome) = outcome {
         member(out, "outcome", &outcome.message)?;
         for (name, value) in outcome.data.as_object().into_iter().flatten() {
-            member(out, &format!("  {name}"), &plain(name, value))?;
+            member(out, &format!("  {name}"), &plain(value))?;
         }
     }
     for child in &detail.children {
@@ -36,6 +55,9 @@ pub(super) fn operation(out: &mut dyn Write, detail: &OperationDetail) -> std::i
         let title = one_line(&format!("{} {} {about}", child.uid, child.kind));
         let comment = one_line(child.comment.as_deref().unwrap_or_default());
         writeln!(out, "  child {} {} {comment}", title.trim_end(), child.state)?;
+    }
+    if detail.more_children > 0 {
+        writeln!(out, "  and {} more children", detail.more_children)?;
     }
     for step in &detail.steps {
         writeln!(
@@ -60,13 +82,12 @@ pub(super) fn operation(out: &mut dyn Write, detail: &OperationDetail) -> std::i
     Ok(())
 }
 
-fn members(out: &mut dyn Write, value: &Json, without: &[&str]) -> std::io::Result<()> {
-    for (name, value) in value.as_object().into_iter().flatten() {
-        if !value.is_null() && !without.contains(&name.as_str()) {
-            member(out, name, &plain(name, value))?;
-        }
-    }
-    Ok(())
+/// The members of a document that have a value, but for some.
+fn given<'a>(document: &'a Json, without: &'a [&str]) -> impl Iterator<Item = (&'a str, &'a Json)> {
+    let members = document.as_object().into_iter().flatten();
+    members
+        .map(|(name, value)| (name.as_str(), value))
+        .filter(|(name, value)| !value.is_null() && !without.contains(name))
 }
 
 fn member(out: &mut dyn Write, name: &str, text: &str) -> std::io::Result<()> {
@@ -78,22 +99,13 @@ fn nth(attempt: u32) -> String {
     attempt.saturating_add(1).to_string()
 }
 
-/// A value of a document for people: moments, sizes and shares as lists write them. Which they are
-/// tells the end of their name.
-fn plain(name: &str, value: &Json) -> String {
-    const MIB: f64 = 1024.0 * 1024.0;
-    let unit = name.rsplit('_').next().unwrap_or_default();
-    match (value, value.as_f64(), unit) {
-        (Json::String(text), ..) => match text.parse::<Timestamp>() {
-            // A minute says too little of how long something took.
-            Ok(at) => at.to_zoned(time_zone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
-            Err(_) => text.clone(),
-        },
-        (_, Some(number), "bytes") => bytes(number as u64),
-        (_, Some(number), "mb" | "mib") => bytes((number * MIB) as u64),
-        (_, Some(number), "percent") => format!("{number:.0}%"),
-        (_, Some(number), "s") => format!("{number:.1} s"),
-        _ => value.to_string(),
+/// A value of a document that no description tells of, for people: moments in their time zone,
+/// anything else as it is.
+fn plain(value: &Json) -> String {
+    let Json::String(text) = value else { return value.to_string() };
+    match text.parse::<Timestamp>() {
+        Ok(at) => at.to_zoned(time_zone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Err(_) => text.clone(),
     }
 }
 

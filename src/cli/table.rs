@@ -36,20 +36,17 @@ pub(super) fn rows(
     };
     let columns: Vec<&Column> = of.columns().iter().filter(|column| column.listed).collect();
     let mut heads: Vec<String> = columns.iter().map(|column| column.head()).collect();
-    let text = |value: Option<Value>, column: &Column| {
-        let referred = value.as_ref().and_then(|value| column.referred(value));
-        let name = referred.and_then(|id| names.get(&id)).cloned();
-        name.unwrap_or_else(|| text(value, column))
-    };
     let cells: Vec<Vec<String>> = match rows {
         Rows::Resources(resources) => resources
             .iter()
-            .map(|it| columns.iter().map(|column| text(it.field(&column.name), column)).collect())
+            .map(|it| {
+                columns.iter().map(|column| text(it.field(&column.name), column, names)).collect()
+            })
             .collect(),
         Rows::Operations(operations) => {
             heads.push("COMMENT".to_owned());
             let cells = |it: &Operation| {
-                let own = columns.iter().map(|column| text(it.field(&column.name), column));
+                let own = columns.iter().map(|column| text(it.field(&column.name), column, names));
                 own.chain([it.message().to_owned()]).collect()
             };
             operations.iter().map(cells).collect()
@@ -80,8 +77,12 @@ pub(super) fn lanes(
     table(out, heads.to_vec(), &cells, width)
 }
 
-/// A column's value for people, in the unit of its column.
-fn text(value: Option<Value>, column: &Column) -> String {
+/// A column's value for people: in the unit of its column, and what it refers to by its name.
+pub(super) fn text(value: Option<Value>, column: &Column, names: &Names) -> String {
+    let referred = value.as_ref().and_then(|value| column.referred(value));
+    if let Some(name) = referred.and_then(|id| names.get(&id)) {
+        return name.clone();
+    }
     let number = match value {
         None => return "—".to_owned(),
         Some(Value::Text(text)) => return text,

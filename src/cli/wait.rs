@@ -16,21 +16,17 @@ pub(super) async fn run(args: RunArgs, session: &mut Session<'_>) -> Result<(), 
         super::allowed(session)?;
     }
     let catalogue = session.backend.catalogue();
-    let (kind, params) = match &args.each {
-        Some(text) => (Submit::BATCH.to_owned(), many::batch(&args, text, session).await?),
+    let asked = match &args.each {
+        Some(text) => many::batch(&args, text, session).await?,
         None => {
             let given = &args.fields;
             let params = fields::parse(&catalogue, &args.kind, given, None, session.keyboard)?;
-            (args.kind.clone(), params)
+            Submit { kind: args.kind, params, ..Submit::default() }
         }
     };
-    let submit = Submit {
-        kind: kind.clone(),
-        params,
-        actor: session.actor.clone(),
-        priority: args.priority,
-        key: args.key,
-    };
+    let submit =
+        Submit { actor: session.actor.clone(), priority: args.priority, key: args.key, ..asked };
+    let kind = submit.kind.clone();
     let counted = many::counted(&submit);
     if args.dry_run {
         if let Some(counted) = counted.filter(|_| !args.json) {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::{ResourceKind, ResourceSpec, Text};
+use super::operation::Params;
+use super::{ResourceId, ResourceKind, ResourceSpec, Text};
 
 /// How dangerous an operation is: what the console asks before it is queued.
 #[derive(
@@ -310,6 +311,21 @@ impl OperationSpec {
     #[must_use]
     pub fn allows(&self, state: &str) -> bool {
         self.requires.is_empty() || self.requires.iter().any(|word| word == state)
+    }
+
+    /// Returns the field that names the resource it is done to, and of which kind that is. `None`
+    /// where it is done to none that is there.
+    #[must_use]
+    pub fn subject(&self) -> Option<(&str, ResourceKind)> {
+        Some((self.subject.as_deref()?, self.resource?))
+    }
+
+    /// Returns the resource that a request with these parameters is done to. `None` where it is
+    /// done to none that is there, or where none is given by its number.
+    #[must_use]
+    pub fn done_to(&self, params: &Params) -> Option<ResourceId> {
+        let (field, of) = self.subject()?;
+        Some(ResourceId::new(of, params.get(field)?.as_u64()?))
     }
 
     /// The field of that name.

@@ -141,9 +141,12 @@ pub struct OperationDetail {
     pub operation: Operation,
     /// Its steps, of every attempt, in the order they were taken.
     pub steps: Vec<Step>,
-    /// Its children, by number; only so many where there are more.
+    /// Its children, by number; the first 1000 of them where there are more.
     #[serde(default)]
     pub children: Vec<Operation>,
+    /// How many more children it has.
+    #[serde(default)]
+    pub more_children: u64,
 }
 
 /// What is in flight: running first, then waiting, then what needs a person.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use foreign::Foreign;
 #[cfg(test)]
-pub(in crate::domain) use foreign::{member, read};
+pub(in crate::domain) use foreign::read;
 pub use kind::ResourceKind;
 pub use spec::{
     Column, Detail, Emphasis, Piece, Quantity, ResourceSpec, StateSpec, StateTone, Switch,

@@ -15,7 +15,7 @@ use crossterm::{
     style::{Attribute, SetAttribute, force_color_output},
     terminal::{self, BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate},
 };
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use ratatui::backend::{Backend, CrosstermBackend};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -62,7 +62,7 @@ impl Screen {
     /// When standard output is no terminal or it refuses raw mode.
     pub fn enter(&mut self) -> io::Result<()> {
         terminal::enable_raw_mode()?;
-        *held(&HOLDER) = Some(thread::current().id());
+        *HOLDER.lock() = Some(thread::current().id());
         self.bytes
             .queue(terminal::EnterAlternateScreen)?
             .queue(cursor::Hide)?
@@ -80,7 +80,7 @@ impl Screen {
     /// When the terminal is gone.
     pub fn leave(&mut self) -> io::Result<()> {
         // A panic may have given it back already.
-        let holder = held(&HOLDER).take();
+        let holder = HOLDER.lock().take();
         if holder.is_some() { give_back() } else { Ok(()) }
     }
 
@@ -181,7 +181,7 @@ fn give_back() -> io::Result<()> {
 
 /// What the panic said that took the terminal away from us.
 pub fn last_words() -> String {
-    held(&LAST_WORDS).take().unwrap_or_else(|| "no message".to_owned())
+    LAST_WORDS.lock().take().unwrap_or_else(|| "no message".to_owned())
 }
 
 /// Puts the terminal back when the thread that holds it panics, and keeps what the panic says for
@@ -192,14 +192,14 @@ fn restore_on_panic() {
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            let Some(holder) = *held(&HOLDER) else { return before(panic) };
+            let Some(holder) = *HOLDER.lock() else { return before(panic) };
             let words = words(panic);
             tracing::error!("panic: {words}\n{}", Backtrace::capture());
             if holder == thread::current().id() {
-                *held(&HOLDER) = None;
+                *HOLDER.lock() = None;
                 // The panic itself is what matters now; a terminal that is gone cannot be told.
                 let _ = give_back();
-                *held(&LAST_WORDS) = Some(words);
+                *LAST_WORDS.lock() = Some(words);
             }
         }));
     });
@@ -217,9 +217,4 @@ fn words(panic: &PanicHookInfo<'_>) -> String {
         Some(at) => format!("{said} ({}:{})", at.file(), at.line()),
         None => said.to_owned(),
     }
-}
-
-/// What is shared with the panic hook. A thread that panicked while it held this left it whole.
-fn held<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock()
 }

@@ -2,6 +2,7 @@
 //! people.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use hostler::cli::{self, Session};
 use hostler::domain::*;
@@ -10,12 +11,15 @@ use serde_json::json;
 use super::fake::{self, Asked, Fake};
 use super::{Typist, detail, run};
 
+/// The answer to a list: these rows, and no others.
+fn page(rows: Vec<Resource>) -> Result<Answer> {
+    let total = rows.len() as u64;
+    Ok(Answer::Page(Page { total, offset: 0, rows: Rows::Resources(rows) }))
+}
+
 #[tokio::test]
 async fn what_is_unambiguous_is_understood() {
     let fake = Fake::new();
-    let page = |rows: Vec<Resource>| {
-        Ok(Answer::Page(Page { total: 1, offset: 0, rows: Rows::Resources(rows) }))
-    };
     for (line, of) in [
         ("list vm", Subject::Resources(Vm::KIND)),
         ("list disk", Subject::Resources(Disk::KIND)),
@@ -60,9 +64,6 @@ async fn what_is_unambiguous_is_understood() {
 #[tokio::test]
 async fn people_get_names_sizes_and_times_and_count_attempts_from_one() {
     let fake = Fake::new();
-    let page = |rows: Vec<Resource>| {
-        Ok(Answer::Page(Page { total: 1, offset: 0, rows: Rows::Resources(rows) }))
-    };
     let disk: Resource = serde_json::from_value(json!({
         "resource": "disk", "id": 7, "name": "data", "state": "attached", "size_mb": 2048,
         "fstype": "ext4", "format": "qcow2", "path": "/d", "vm": 3,
@@ -74,9 +75,16 @@ async fn people_get_names_sizes_and_times_and_count_attempts_from_one() {
     let ended = run(&fake, "list disks").await;
     let line = ended.with(0).out.lines().nth(1).unwrap();
     assert!(line.contains("2.0 GiB") && line.ends_with("web-3"), "{line}");
+    // No more is asked for than what the rows refer to.
+    let Some(Asked::Query(Query::List(names))) = fake.asked().pop() else { panic!("no names") };
+    let three = json!({"column": "id", "from": {"Included": 3.0}, "to": {"Included": 3.0}});
+    let filter = serde_json::to_value(&names.filter).unwrap();
+    assert_eq!(filter, json!([{"not": false, "within": three}]));
     fake.will_answer(Ok(Answer::Resource(Box::new(disk))));
+    fake.will_answer(page(vec![fake::vm(3, "web-3")]));
     let ended = run(&fake, "show disk/7").await;
-    assert!(ended.with(0).out.contains("size_mb          2.0 GiB\n"), "{}", ended.out);
+    assert!(ended.with(0).out.contains("size             2.0 GiB\n"), "{}", ended.out);
+    assert!(ended.out.contains("vm               web-3\n"), "{}", ended.out);
     assert!(!ended.out.contains("03:04:05Z") && ended.out.contains("2026-01-0"), "{}", ended.out);
 
     let mut failed = fake::operation(9, State::Error);
@@ -96,17 +104,90 @@ async fn people_get_names_sizes_and_times_and_count_attempts_from_one() {
         operation: failed,
         steps: vec![step],
         children: Vec::new(),
+        more_children: 0,
     }))));
     let ended = run(&fake, "show 9").await;
     assert!(ended.with(0).out.contains("attempt          2\n"), "{}", ended.out);
     assert!(ended.out.contains("step 1 of attempt 2: look failed"), "{}", ended.out);
 }
 
+/// Units are those of the description, not what a name looks like.
 #[tokio::test]
-async fn watching_tells_people_what_is_new() {
+async fn what_no_column_describes_is_shown_as_it_is() {
     let fake = Fake::new();
-    let parsed = cli::parse(&fake.catalogue(), ["hostler", "watch"]).unwrap();
-    let mut out = Head { lines: 3, seen: Vec::new() };
+    let image: Resource = serde_json::from_value(json!({
+        "resource": "image", "id": 1, "name": "tiny", "state": "ready", "label": "tiny",
+        "source": "2026-01-02T03:04:05Z", "bytes": 2048, "virtual_bytes": 4096, "login": "root",
+        "created": "2026-01-02T03:04:05Z"
+    }))
+    .unwrap();
+    fake.will_answer(Ok(Answer::Resource(Box::new(image))));
+    let told = run(&fake, "show image/1").await.with(0).out.clone();
+    assert!(told.contains("size             2.0 KiB\n"), "{told}");
+    assert!(told.contains("virtual          4.0 KiB\n"), "{told}");
+    assert!(told.contains("source           2026-01-02T03:04:05Z\n"), "{told}");
+
+    let mut made = fake::operation(1, State::Done);
+    made.outcome = Some(Outcome::new("made", json!({ "two_bytes": 2 })));
+    fake.will_answer(detail(made));
+    let told = run(&fake, "show 1").await.with(0).out.clone();
+    assert!(told.contains("two_bytes      2\n"), "{told}");
+}
+
+#[tokio::test]
+async fn the_names_of_more_than_one_list_holds_are_found() {
+    let fake = Fake::new();
+    let disk = |id: u64, vm: u64| -> Resource {
+        serde_json::from_value(json!({
+            "resource": "disk", "id": id, "name": format!("data-{id}"), "state": "attached",
+            "size_mb": 8, "fstype": "ext4", "format": "qcow2", "path": "/d", "vm": vm,
+            "created": "2026-01-02T03:04:05Z"
+        }))
+        .unwrap()
+    };
+    let last = u64::from(List::MOST) + 7;
+    fake.will_answer(page(vec![disk(1, 1), disk(2, last)]));
+    fake.will_answer(page((1..last - 6).map(|id| fake::vm(id, &format!("vm-{id}"))).collect()));
+    fake.will_answer(page(vec![fake::vm(last, "the-last")]));
+    let told = run(&fake, "list disks").await.with(0).out.clone();
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(lines[1].ends_with("vm-1") && lines[2].ends_with("the-last"), "{told}");
+}
+
+#[tokio::test]
+async fn an_empty_list_says_that_it_is() {
+    let fake = Fake::new();
+    for (line, told) in [
+        ("list vms", "there are no VMs\n"),
+        ("list vms --filter state:running", "no VMs match 'state:running'\n"),
+    ] {
+        fake.will_answer(page(vec![]));
+        let ended = run(&fake, line).await;
+        assert_eq!((ended.with(0).out.as_str(), ended.err.as_str()), ("", told));
+    }
+    fake.will_answer(page(vec![]));
+    let ended = run(&fake, "list vms --json").await;
+    assert_eq!((ended.json()["total"].as_u64(), ended.err.as_str()), (Some(0), ""));
+}
+
+#[tokio::test]
+async fn children_that_are_not_shown_are_counted() {
+    let fake = Fake::new();
+    fake.will_answer(Ok(Answer::Operation(Box::new(OperationDetail {
+        operation: fake::operation(1, State::Run),
+        steps: Vec::new(),
+        children: vec![fake::operation(2, State::Run)],
+        more_children: 41,
+    }))));
+    let told = run(&fake, "show 1").await.with(0).out.clone();
+    assert!(told.contains("child #2") && told.contains("and 41 more children\n"), "{told}");
+}
+
+/// What `hostler watch` tells of a story until its reader goes away, with these words behind it.
+async fn watched(fake: &Arc<Fake>, words: &[&str], lines: usize, story: impl Future) -> String {
+    let words = ["hostler", "watch"].into_iter().chain(words.iter().copied());
+    let parsed = cli::parse(&fake.catalogue(), words).unwrap();
+    let mut out = Head { lines, seen: Vec::new() };
     let mut err = Vec::new();
     let session = Session {
         backend: fake.clone(),
@@ -118,6 +199,14 @@ async fn watching_tells_people_what_is_new() {
         bar: false,
         read_only: true,
     };
+    let (status, _) = tokio::join!(cli::run(parsed.command.unwrap(), session), story);
+    assert_eq!(status, ExitCode::SUCCESS);
+    String::from_utf8(out.seen).unwrap()
+}
+
+#[tokio::test]
+async fn watching_tells_people_what_is_new() {
+    let fake = Fake::new();
     let story = async {
         // Before the beginning nothing was missed.
         while fake.tell(1, Fact::Missed) == 0 {
@@ -135,8 +224,7 @@ async fn watching_tells_people_what_is_new() {
         tell(operation(State::Done));
         tell(operation(State::Pending));
     };
-    tokio::join!(cli::run(parsed.command.unwrap(), session), story);
-    let text = String::from_utf8(out.seen).unwrap();
+    let text = watched(&fake, &[], 3, story).await;
     let told: Vec<&str> = text.lines().map(|line| line.split_once(' ').unwrap().1).collect();
     assert!(told[0].contains("RUN") && told[1].contains("missed"), "{text}");
     assert!(told[2].contains("DONE"), "{text}");
@@ -145,20 +233,6 @@ async fn watching_tells_people_what_is_new() {
 #[tokio::test]
 async fn watching_prints_one_line_for_each_event() {
     let fake = Fake::new();
-    let parsed = cli::parse(&fake.catalogue(), ["hostler", "watch", "--json"]).unwrap();
-    // The reader goes away after three lines, which ends the watch.
-    let mut out = Head { lines: 3, seen: Vec::new() };
-    let mut err = Vec::new();
-    let session = Session {
-        backend: fake.clone(),
-        actor: String::new(),
-        out: &mut out,
-        err: &mut err,
-        keyboard: &mut Typist::default(),
-        columns: None,
-        bar: false,
-        read_only: true,
-    };
     let story = async {
         let notice = || Fact::Notice { message: "two\nlines".into() };
         while fake.tell(1, notice()) == 0 {
@@ -168,9 +242,8 @@ async fn watching_prints_one_line_for_each_event() {
             fake.tell(seq, notice());
         }
     };
-    let (status, ()) = tokio::join!(cli::run(parsed.command.unwrap(), session), story);
-    assert_eq!(status, ExitCode::SUCCESS);
-    let text = String::from_utf8(out.seen).unwrap();
+    // The reader goes away after three lines, which ends the watch.
+    let text = watched(&fake, &["--json"], 3, story).await;
     let seqs: Vec<u64> =
         text.lines().map(|line| serde_json::from_str::<Event>(line).unwrap().seq).collect();
     assert_eq!(seqs, [1, 2, 3]);

@@ -44,9 +44,9 @@ fn what_stands_over_a_column_means_it_and_tab_goes_on_with_it() {
     assert!(footer.starts_with(" /size>1"), "{footer}");
     assert!(!footer.contains("no column"), "{footer}");
     assert_eq!(stage.app.model.pane().filter, "size>1");
-    assert!(stage.text().contains("columns id name state size what source created age"));
+    assert!(stage.text().contains("columns id name state size what source virtual created age"));
     stage.keys("esc ? \"columns\"");
-    assert!(stage.text().contains("id name state size what source created age"));
+    assert!(stage.text().contains("id name state size what source virtual created age"));
     // The order is chosen by the same words.
     stage.keys("esc o");
     assert!(stage.text().contains("what") && !stage.text().contains("bytes"), "{}", stage.text());

@@ -68,6 +68,17 @@ fn enter_on_an_empty_required_choice_opens_its_list() {
 }
 
 #[test]
+fn tab_takes_what_is_selected_and_leads_on_either_way() {
+    for (key, field) in [("tab", "shares"), ("shift-tab", "password")] {
+        let mut stage = Stage::new(Fake::full(), (80, 24));
+        stage.keys(&format!("n tab tab space down {key}"));
+        let form = stage.app.front_as::<Form>().unwrap();
+        assert_eq!((form.is_picking(), form.entries[form.at].path.as_str()), (false, field));
+        assert!(stage.text().contains("tiny"), "{}", stage.text());
+    }
+}
+
+#[test]
 fn tab_completes_a_path_as_far_as_it_is_certain() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     stage.keys("@encodings n \"/srv/c\"");

@@ -2,7 +2,8 @@
 
 use hostler::domain::*;
 use hostler::ui::model::Row;
-use hostler::ui::msg::{Cmd, Fetch, Msg};
+use hostler::ui::msg::{Cmd, Fetch, Msg, Reply};
+use hostler::ui::style::theme::Theme;
 use hostler::ui::tab::Tab;
 
 use super::fake_backend::Fake;
@@ -188,4 +189,62 @@ fn what_was_told_goes_once_something_else_is_done() {
     assert!(stage.text().contains(told), "looking about is not it: {}", stage.text());
     stage.keys("@disks");
     assert!(!stage.text().contains(told), "{}", stage.text());
+}
+
+#[test]
+fn a_seventh_tab_shortens_the_titles_and_leaves_the_counts() {
+    let mut volume = ResourceSpec::new("volume", "volumes", "volumes");
+    volume.columns = Column::first(10).to_vec();
+    let kinds = ResourceKind::ALL.iter().copied();
+    let kinds: Vec<_> = kinds.chain([ResourceKind::describe(&volume).unwrap()]).collect();
+    let stage = Stage::with(Fake::full(), (80, 24), |setup| {
+        setup.catalogue = Catalogue::with_resources(&kinds, setup.catalogue.iter().cloned());
+    });
+    let text = stage.text();
+    let tabs = text.lines().nth(1).unwrap();
+    assert!(tabs.chars().count() <= 80, "{tabs}");
+    for told in ["VMs 14", "Disks 5", " 48k", "Encod", "Volum"] {
+        assert!(tabs.contains(told), "{told}: {tabs}");
+    }
+}
+
+#[test]
+fn what_an_operation_was_asked_for_with_is_called_by_its_name() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("@operations j enter");
+    assert!(stage.text().contains("vm=web-3"), "{}", stage.text());
+}
+
+#[test]
+fn children_that_are_not_shown_are_counted() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("@operations j enter");
+    let Some(uid) = stage.app.model.operation().map(|operation| operation.uid) else { panic!() };
+    let Ok(Answer::Operation(mut detail)) = stage.fake.answer(&Query::Operation { uid }) else {
+        panic!("no operation")
+    };
+    let child =
+        |number| Operation { uid: Uid(number), parent: Some(uid), ..detail.operation.clone() };
+    (detail.children, detail.more_children) = (vec![child(60_000)], 41);
+    let late = child(60_030);
+    stage.send(Msg::Reply(Reply::Operation(Ok(detail))));
+    assert!(stage.text().contains("… and 41 more"), "{}", stage.text());
+    // One of those that are only counted stays so.
+    stage.event(1, Fact::Operation(late.into()));
+    assert!(!stage.text().contains("#60030 "), "{}", stage.text());
+}
+
+#[test]
+fn what_is_behind_a_window_steps_back() {
+    let theme = Theme::load("terminal", true, false).unwrap();
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let marks = |stage: &Stage| {
+        let buffer = stage.buffer(&theme);
+        [(2, 0), (3, 5), (1, 23)].map(|at| buffer[at].fg)
+    };
+    let [header, row, _] = marks(&stage);
+    stage.keys("S");
+    let [still, behind, _] = marks(&stage);
+    assert_eq!(header, still);
+    assert_ne!(row, behind);
 }

@@ -1,6 +1,7 @@
 //! What is done to many rows at once, and what is told of it.
 
 use hostler::domain::*;
+use hostler::ui::model::Row;
 use hostler::ui::msg::{Cmd, Msg};
 use hostler::ui::windows::form::state::Form;
 
@@ -275,4 +276,37 @@ fn a_range_that_is_marked_is_begun_no_more() {
     stage.send(Msg::Error("the line broke".to_owned()));
     stage.keys("v");
     assert!(stage.text().contains("the line broke"), "{}", stage.text());
+}
+
+#[test]
+fn the_keys_for_marked_rows_are_those_for_what_they_are_now() {
+    let mut stage = Stage::new(Fake::full(), (120, 40));
+    stage.keys("/ \"state:halted\" enter space");
+    let last = |stage: &Stage| stage.text().lines().last().unwrap().to_owned();
+    assert!(
+        last(&stage).contains("s start") && !last(&stage).contains("S stop"),
+        "{}",
+        last(&stage)
+    );
+    let marked = *stage.app.model.pane().marks.keys().next().unwrap();
+    let Some(Row::Resource(Resource::Vm(vm))) = stage.app.model.pane().find(marked) else {
+        panic!("no VM")
+    };
+    let started = Resource::Vm(Vm { state: VmState::Running, ..vm.clone() });
+    stage.event(1, Fact::Resource(started.into()));
+    assert!(
+        last(&stage).contains("S stop") && !last(&stage).contains("s start"),
+        "{}",
+        last(&stage)
+    );
+}
+
+#[test]
+fn that_rows_are_marked_is_in_sight_beside_a_long_filter() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let words = "name~a ".repeat(12);
+    stage.keys("space /");
+    stage.keys(&format!("\"{}\"", words.trim_end().replace(' ', "\" space \"")));
+    stage.keys("enter");
+    assert!(stage.text().contains("◆ 1 marked"), "{}", stage.text());
 }

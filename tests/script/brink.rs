@@ -2,7 +2,7 @@
 //! disk, in what is immutable, on what is mounted for reading only.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 
 use super::hostler::Sandbox;
 use super::small_filesystem::SmallFilesystem;
@@ -40,13 +40,11 @@ fn what_was_accepted_at_the_brink_is_done() {
             accepted["uid"].to_string()
         })
         .collect();
+    let watch = Follower::begin(&place);
     place.ok(&["lane", "resume", "disk"]);
     // One that runs waits for room, or nothing is started any more until there is some.
     place.wait("something waits for room", || {
-        let operations = place.list("operations");
-        let any = |state: &str| operations.iter().any(|operation| operation["state"] == state);
-        let waits = operations.iter().any(|operation| operation["wait"]["for"] == "retry");
-        waits || (any("PENDING") && !any("RUN"))
+        watch.told().contains("\"for\":\"retry\"") || watch.told().contains("the disk is full")
     });
     administer("mount", &["-o", "remount,size=64m"], &dir).expect("room");
     for uid in &uids {
@@ -54,6 +52,37 @@ fn what_was_accepted_at_the_brink_is_done() {
     }
     let disks = place.list("disks");
     assert!(disks.len() == DISKS && disks.iter().all(|disk| disk["state"] == "free"), "{disks:?}");
+}
+
+/// What `hostler watch` tells, kept where there is room for it.
+struct Follower {
+    watching: Child,
+    told: tempfile::NamedTempFile,
+}
+
+impl Follower {
+    /// Returns once it has begun: whatever happens from now on is told.
+    fn begin(place: &Sandbox) -> Self {
+        let told = tempfile::NamedTempFile::new().expect("a file");
+        let to = told.reopen().expect("the file");
+        let mut watch = place.command();
+        let watching = watch.args(["watch", "--json"]).stdout(to).spawn().expect("a watch");
+        let watch = Self { watching, told };
+        place.wait("the watch has begun", || !watch.told().is_empty());
+        watch
+    }
+
+    /// All that it told so far, a JSON document a line.
+    fn told(&self) -> String {
+        std::fs::read_to_string(self.told.path()).expect("what was told")
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.watching.kill().expect("killed");
+        self.watching.wait().expect("it has ended");
+    }
 }
 
 /// A file that nobody may change; changeable again when dropped.

@@ -71,6 +71,7 @@ impl Fake {
                     .filter(|operation| operation.parent == Some(*uid))
                     .cloned()
                     .collect(),
+                more_children: 0,
             })),
             Query::InFlight => {
                 let mut operations: Vec<_> = self

@@ -9,8 +9,8 @@ use crate::backend::engine::kind::ChildRules;
 use crate::backend::engine::secrets::hide;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    self, Choice, Effect, Field, FieldType, Hint, OperationSpec, Outcome, Preview, Refusal,
-    ResourceId, Risk, Submit, Uid,
+    self, Choice, Effect, Field, FieldType, Hint, OperationSpec, Outcome, Preview, Refusal, Risk,
+    Submit, Uid,
 };
 
 use super::{AdmissionContext, Context, Kind, children};
@@ -173,10 +173,8 @@ impl Kind for BatchOperation {
 /// nothing that is there.
 fn title(request: &BatchItem, world: &AdmissionContext<'_>) -> String {
     let spec = world.catalogue.get(&request.kind);
-    let about = spec.and_then(|spec| {
-        let id = request.params.get(&**spec.subject.as_ref()?)?.as_u64()?;
-        world.inventory.resource(ResourceId::new(spec.resource?, id))
-    });
+    let about = spec.and_then(|spec| spec.done_to(&request.params));
+    let about = about.and_then(|id| world.inventory.resource(id));
     if let Some(about) = about {
         return format!("{} {} '{}'", request.kind, about.id(), about.name());
     }

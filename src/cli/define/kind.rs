@@ -62,7 +62,7 @@ pub(super) fn kind(spec: &OperationSpec) -> clap::Command {
                 .allow_negative_numbers(true)
                 .help("Higher runs sooner; 0 is usual"),
         );
-    let Some(of) = spec.resource.filter(|_| spec.subject.is_some()) else { return command };
+    let Some((_, of)) = spec.subject() else { return command };
     command
         .arg(clap::Arg::new("each").long("for").value_name("EXPR").allow_hyphen_values(true).help(
             format!("Do it to every {of} that matches, as one batch; see hostler list --help"),

@@ -3,12 +3,12 @@
 
 use std::path::PathBuf;
 
-use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value as Json};
 
 use super::super::value::Value;
-use super::{Column, Detail, Emphasis, Piece, Quantity, ResourceId, ResourceKind, StateTone};
+use super::spec::plain;
+use super::{Column, Detail, Emphasis, Piece, ResourceId, ResourceKind, StateTone};
 
 /// A resource of a kind that hostler itself does not have.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +74,7 @@ impl Foreign {
             .filter(|column| !first(&column.name))
             .filter_map(|column| Detail::of(column, self.value(&column.name)?))
             .collect();
-        let is_column = |name: &str| columns.iter().any(|column| member(column) == name);
+        let is_column = |name: &str| columns.iter().any(|column| column.member_read() == name);
         for (name, value) in &self.document {
             if !first(name) && !is_column(name) && !value.is_null() {
                 details.push(Detail {
@@ -137,25 +137,7 @@ impl Serialize for Foreign {
     }
 }
 
-/// The member of a document that a column is read from.
-pub(in crate::domain) fn member(column: &Column) -> &str {
-    if column.member.is_empty() { &column.name } else { &column.member }
-}
-
 /// The value that a document has for a column.
 pub(in crate::domain) fn read(document: &Map<String, Json>, column: &Column) -> Option<Value> {
-    let value = document.get(member(column)).filter(|value| !value.is_null())?;
-    match column.holds {
-        Quantity::Text => Some(Value::Text(plain(value))),
-        Quantity::Moment => {
-            let written = || Some(value.as_str()?.parse::<Timestamp>().ok()?.as_second() as f64);
-            value.as_f64().or_else(written).map(Value::Number)
-        }
-        _ => value.as_f64().map(Value::Number),
-    }
-}
-
-/// A member as a text.
-fn plain(value: &Json) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    column.read(document.get(column.member_read())?)
 }

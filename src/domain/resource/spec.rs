@@ -3,6 +3,7 @@
 //! [`OperationSpec`](super::super::OperationSpec).
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 use super::super::text::Text;
 use super::super::value::Value;
@@ -58,6 +59,12 @@ impl ResourceSpec {
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The column that is read from a member of that name in the document.
+    #[must_use]
+    pub fn column_of_member(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.member_read() == name)
     }
 
     /// What a state of that word means; nothing is known of one that is not described.
@@ -203,6 +210,28 @@ impl Column {
     pub fn member(mut self, member: &'static str) -> Self {
         self.member = member.into();
         self
+    }
+
+    /// The member of the document that it is read from.
+    #[must_use]
+    pub fn member_read(&self) -> &str {
+        if self.member.is_empty() { &self.name } else { &self.member }
+    }
+
+    /// Returns what that member says, as the column holds it; `None` where it says nothing of the
+    /// kind.
+    #[must_use]
+    pub fn read(&self, member: &Json) -> Option<Value> {
+        match self.holds {
+            _ if member.is_null() => None,
+            Quantity::Text => Some(Value::Text(plain(member))),
+            Quantity::Moment => {
+                let moment = || member.as_str()?.parse::<jiff::Timestamp>().ok();
+                let written = || Some(moment()?.as_second() as f64);
+                member.as_f64().or_else(written).map(Value::Number)
+            }
+            _ => member.as_f64().map(Value::Number),
+        }
     }
 
     /// The same column, listed by the command line too.
@@ -391,4 +420,9 @@ impl Piece {
     pub fn moment(at: jiff::Timestamp) -> Self {
         Self::Amount(at.as_second() as f64, Quantity::Moment)
     }
+}
+
+/// A member of a document as a text.
+pub(super) fn plain(member: &Json) -> String {
+    member.as_str().map_or_else(|| member.to_string(), str::to_owned)
 }

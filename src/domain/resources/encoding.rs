@@ -81,7 +81,7 @@ impl ResourceType for Encoding {
     #[cfg(test)]
     const SAMPLE: &str = r#"{"resource":"encoding","id":1,"name":"a","state":"finished",
         "source":"/a",
-        "preset":"webm","output":"/b","duration_s":1.5,"output_bytes":7,
+        "preset":"webm","output":"/b","duration_s":1.5,"source_bytes":9,"output_bytes":7,
         "created":"2026-01-02T03:04:05Z"}"#;
 
     fn spec() -> ResourceSpec {
@@ -99,6 +99,7 @@ impl ResourceType for Encoding {
                 .shown(8, 66)
                 .listed(),
             Column::new("source", Q::Text),
+            Column::new("source_bytes", Q::Bytes),
             Column::new("output", Q::Text).shown(28, 90).listed(),
             Column::created(),
         ];
@@ -136,6 +137,7 @@ impl ResourceType for Encoding {
             "output" => Some(Value::Text(self.output.display().to_string())),
             "duration" => self.duration_s.map(Value::Number),
             "bytes" => self.output_bytes.map(|bytes| Value::Number(bytes as f64)),
+            "source_bytes" => self.source_bytes.map(|bytes| Value::Number(bytes as f64)),
             "created" => Some(Value::Number(self.created.as_second() as f64)),
             _ => None,
         }

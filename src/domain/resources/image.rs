@@ -110,13 +110,14 @@ impl ResourceType for Image {
     #[cfg(test)]
     const SAMPLE: &str = r#"{"resource":"image","id":1,"name":"a","state":"ready",
         "label":"b","source":"c",
-        "bytes":9,"login":"root","created":"2026-01-02T03:04:05Z"}"#;
+        "bytes":9,"virtual_bytes":20,"login":"root","created":"2026-01-02T03:04:05Z"}"#;
 
     fn spec() -> ResourceSpec {
         let own = [
             Column::new("bytes", Quantity::Bytes).titled("size").shown(9, 44).listed(),
             Column::new("label", Quantity::Text).titled("what").shown(24, 62).listed().quiet(),
             Column::new("source", Quantity::Text).listed(),
+            Column::new("virtual", Quantity::Bytes).member("virtual_bytes"),
             Column::created(),
         ];
         let state = |state: ImageState, tone| StateSpec::new(state.word(), tone);
@@ -148,6 +149,9 @@ impl ResourceType for Image {
             "label" => Some(Value::Text(self.label.clone())),
             "source" => Some(Value::Text(self.source.clone())),
             "bytes" => (self.bytes > 0).then_some(Value::Number(self.bytes as f64)),
+            "virtual" => {
+                (self.virtual_bytes > 0).then_some(Value::Number(self.virtual_bytes as f64))
+            }
             "created" => Some(Value::Number(self.created.as_second() as f64)),
             _ => None,
         }

@@ -230,7 +230,7 @@ impl Resource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::resource::{member, read};
+    use crate::domain::resource::read;
 
     #[test]
     fn what_a_column_shows_is_what_the_document_holds() {
@@ -247,7 +247,7 @@ mod tests {
                 // A task has a member `active`, and its last firing is in its `runs`.
                 let is_derived =
                     kind.word() == "task" && ["state", "last"].contains(&column.name.as_ref());
-                let member = member(column);
+                let member = column.member_read();
                 assert!(
                     is_derived || read.is_some(),
                     "the document of a {kind} has no '{member}' for its column '{}': serialize it, \

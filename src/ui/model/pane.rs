@@ -205,6 +205,15 @@ impl Pane {
         marked
     }
 
+    /// Whether the state of any marked row is such, as it is now as far as it is at hand.
+    #[must_use]
+    pub fn any_marked(&self, is: impl Fn(&str) -> bool) -> bool {
+        let now: BTreeMap<u64, Mark> =
+            self.as_marks(..).filter(|(id, _)| self.marks.contains_key(id)).collect();
+        let elsewhere = self.marks.iter().filter(|(id, _)| !now.contains_key(id));
+        now.iter().chain(elsewhere).any(|(_, mark)| is(&mark.state))
+    }
+
     /// Whether what is done to the marked rows is done to the selected one and no other.
     #[must_use]
     pub fn marks_are_here(&self) -> bool {

@@ -2,9 +2,7 @@
 //! is asked here: what is said stands on what is shown.
 
 use super::{Focus, Model, Row};
-use crate::domain::{
-    FieldType, Operation, OperationSpec, Refusal, Resource, ResourceId, ResourceKind, State,
-};
+use crate::domain::{Operation, OperationSpec, Refusal, Resource, ResourceId, ResourceKind, State};
 
 /// What a kind of operation would be done to.
 #[derive(Debug, Clone, Default)]
@@ -22,9 +20,8 @@ impl Subjects {
     #[must_use]
     pub fn of(model: &Model, spec: &OperationSpec) -> Self {
         let mut subjects = Self::default();
-        let Some(of) = done_to(spec).filter(|of| model.tab.resource() == Some(*of)) else {
-            return subjects;
-        };
+        let here = |of: &ResourceKind| model.tab.resource() == Some(*of);
+        let Some(of) = spec.subject().map(|(_, of)| of).filter(here) else { return subjects };
         if model.focus == Focus::Flight {
             return subjects;
         }
@@ -56,14 +53,6 @@ impl Subjects {
     }
 }
 
-/// The kind of resource that a kind of operation is done to.
-fn done_to(spec: &OperationSpec) -> Option<ResourceKind> {
-    match spec.field(spec.subject.as_ref()?)?.of {
-        FieldType::Resource { of, .. } => Some(of),
-        _ => None,
-    }
-}
-
 /// The row that a kind of operation is begun from which is done to what the row refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
@@ -79,9 +68,12 @@ impl Owner {
     /// Returns the selected row where a kind is done to nothing but what that refers to.
     #[must_use]
     pub fn of(model: &Model, spec: &OperationSpec) -> Option<Self> {
-        let of = done_to(spec).filter(|_| spec.hint.of_row && model.focus == Focus::List)?;
+        let (_, of) = spec.subject()?;
         let row = model.pane().current().and_then(Row::resource)?;
-        let is_offered = row.kind() != of && spec.offered_on.contains(&row.kind());
+        let is_offered = spec.hint.of_row
+            && model.focus == Focus::List
+            && row.kind() != of
+            && spec.offered_on.contains(&row.kind());
         is_offered.then(|| Self {
             id: row.id(),
             name: row.name().to_owned(),
@@ -104,7 +96,7 @@ impl Owner {
     /// Returns why nothing can be done, where it has nothing.
     #[must_use]
     pub fn lacks(&self, spec: &OperationSpec) -> Option<String> {
-        let one = &done_to(spec)?.spec().one;
+        let one = &spec.subject()?.1.spec().one;
         let (name, verb) = (&self.name, spec.title.to_lowercase());
         self.things.is_empty().then(|| format!("{name} has no {one} to {verb}"))
     }

@@ -108,8 +108,7 @@ pub fn submitted(model: &mut Model, submit: &Submit, answer: Result<Accepted>, t
     };
     let name = accepted.resource.and_then(|id| model.names.get(&id)?.clone());
     let name = name.map(|name| format!(" {name}")).unwrap_or_default();
-    let parts = submit.params.get("operations").and_then(|it| it.as_array());
-    let name = match parts.filter(|_| submit.kind == Submit::BATCH) {
+    let name = match submit.parts() {
         Some(parts) => format!(" of {} operations", parts.len()),
         None => name,
     };

@@ -185,9 +185,13 @@ fn patch_operations(model: &mut Model, uid: Uid, change: impl Fn(&mut Operation)
     shown
 }
 
-/// Takes a child as it stands now, at its place by number.
+/// Takes a child as it stands now, at its place by number. One behind the last that is shown is
+/// among those that are only counted, where there are such.
 fn take_child(detail: &mut OperationDetail, child: &Operation) {
     let children = &mut detail.children;
+    if detail.more_children > 0 && children.last().is_none_or(|last| last.uid < child.uid) {
+        return;
+    }
     match children.binary_search_by_key(&child.uid, |it| it.uid) {
         Ok(at) => children[at] = child.clone(),
         Err(at) => children.insert(at, child.clone()),

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::{List, Page, Resource, ResourceId, Sort, State, Uid};
+use crate::domain::{
+    Field, FieldType, List, Operation, Page, Resource, ResourceId, Sort, State, Uid,
+};
 use crate::ui::input::action::Action;
 use crate::ui::model::layout::layout;
 use crate::ui::model::notification::Severity;
@@ -119,7 +121,7 @@ pub fn look(model: &mut Model, cmds: &mut Vec<Cmd>) {
 }
 
 /// The resources that are called by name on the screen: those that its rows refer to, and beside
-/// them the selected one.
+/// them the selected one; and what the operations were asked for with whose details are open.
 fn named(model: &Model) -> BTreeSet<ResourceId> {
     let pane = model.pane();
     let columns = model.tab.subject().columns();
@@ -128,7 +130,21 @@ fn named(model: &Model) -> BTreeSet<ResourceId> {
         false => 0,
     };
     let rows = (pane.top..pane.top + height).filter_map(|place| pane.row(place));
-    rows.chain(model.shown()).filter_map(Row::resource).flat_map(Resource::refers_to).collect()
+    let rows = rows.chain(model.shown()).filter_map(Row::resource);
+    let details = model.details.values().flatten().map(|detail| &detail.operation);
+    rows.flat_map(Resource::refers_to)
+        .chain(details.flat_map(|operation| given(model, operation)))
+        .collect()
+}
+
+/// The resources that an operation was asked for with, in fields of its own.
+fn given(model: &Model, operation: &Operation) -> Vec<ResourceId> {
+    let Some(spec) = model.catalogue.get(&operation.kind) else { return Vec::new() };
+    let of_field = |field: &Field| {
+        let FieldType::Resource { of, .. } = field.of else { return None };
+        Some(ResourceId::new(of, operation.params.get(&*field.name)?.as_u64()?))
+    };
+    spec.fields.iter().filter_map(of_field).collect()
 }
 
 /// Forgets names that are not on the screen where more are known than are kept: forgotten, one

@@ -1,7 +1,5 @@
 //! Requests and changes: how dangerous they are, sending them, and what became of many.
 
-use serde_json::Value as Json;
-
 use crate::domain::{Control, OperationSpec, Risk, Submit};
 use crate::ui::model::notification::Severity;
 use crate::ui::model::{Batch, Model, Pane, Request, Row};
@@ -26,7 +24,7 @@ pub fn hazard(model: &Model, spec: &OperationSpec, submits: &[Submit]) -> Hazard
     }
     let pane = spec.resource.and_then(|of| model.list(Tab::Resources(of)));
     let fires = |submit: &Submit| {
-        let id = submit.params.get(spec.subject.as_deref()?)?.as_u64()?;
+        let id = spec.done_to(&submit.params)?.id;
         let mark = pane?.find(id).map(Row::mark).or_else(|| pane?.marks.get(&id).cloned());
         model.catalogue.get(&mark?.kind?)
     };
@@ -52,7 +50,8 @@ pub fn submit(model: &mut Model, submits: Vec<Submit>, cmds: &mut Vec<Cmd>) {
         unmark(model, submit);
     }
     if submits.len() > 1 && model.catalogue.get(Submit::BATCH).is_some() {
-        cmds.push(Cmd::Submit(Box::new(as_one(submits))));
+        // It goes on when one of them fails: each was meant by itself.
+        cmds.push(Cmd::Submit(Box::new(Submit::batch(submits, true, None))));
         return;
     }
     if submits.len() > 1 {
@@ -67,27 +66,13 @@ pub fn submit(model: &mut Model, submits: Vec<Submit>, cmds: &mut Vec<Cmd>) {
     cmds.extend(submits.into_iter().map(|submit| Cmd::Submit(Box::new(submit))));
 }
 
-/// Several requests as one, which goes on when one of them fails: each was meant by itself.
-fn as_one(submits: Vec<Submit>) -> Submit {
-    let first = submits.first().cloned().unwrap_or_default();
-    let operations: Vec<Json> = submits
-        .into_iter()
-        .map(|submit| serde_json::json!({ "kind": submit.kind, "params": submit.params }))
-        .collect();
-    let params =
-        [("operations".to_owned(), operations.into()), ("on_error".to_owned(), "continue".into())];
-    Submit { kind: Submit::BATCH.to_owned(), params: params.into_iter().collect(), ..first }
-}
-
 /// Takes the mark off what something is done to: the next key is not meant for it any more.
 fn unmark(model: &mut Model, submit: &Submit) {
     let Some(spec) = model.catalogue.get(&submit.kind) else { return };
-    let Some(of) = spec.resource.map(Tab::Resources) else { return };
-    let subject = spec.subject.as_deref().and_then(|field| submit.params.get(field));
-    if let Some(id) = subject.and_then(Json::as_u64)
-        && let Some(pane) = model.list_mut(of)
+    if let Some(id) = spec.done_to(&submit.params)
+        && let Some(pane) = model.list_mut(Tab::Resources(id.kind))
     {
-        pane.marks.remove(&id);
+        pane.marks.remove(&id.id);
     }
 }
 

@@ -40,6 +40,7 @@ pub fn lines(model: &Model, theme: &Theme, width: u16) -> Vec<Line> {
                     operation: selected.clone(),
                     steps: Vec::new(),
                     children: Vec::new(),
+                    more_children: 0,
                 };
                 operation::lines(model, theme, Some(&detail), width)
             }

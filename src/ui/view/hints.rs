@@ -118,7 +118,7 @@ fn fits(model: &Model, entry: &Entry) -> bool {
         if !model.means_marks() {
             model.operation().is_some_and(|operation| is(operation.state.word()))
         } else if model.tab == Tab::Operations {
-            model.pane().marks.values().any(|mark| is(&mark.state))
+            model.pane().any_marked(is)
         } else {
             model.marked_operations().iter().any(|operation| is(operation.state.word()))
         }
@@ -147,9 +147,7 @@ fn is_possible(model: &Model, kind: &str) -> bool {
     let pane = model.pane();
     let is_of_row = spec.resource.is_some() && model.tab.resource() == spec.resource;
     match pane.current() {
-        _ if model.means_marks() && is_of_row => {
-            pane.marks.values().any(|mark| spec.allows(&mark.state))
-        }
+        _ if model.means_marks() && is_of_row => pane.any_marked(|state| spec.allows(state)),
         _ if !pane.marks.is_empty() => true,
         Some(Row::Resource(_)) if is_of_row => !Subjects::of(model, spec).fitting.is_empty(),
         row => row.is_some() && Owner::of(model, spec).is_none_or(|it| !it.things.is_empty()),

@@ -2,7 +2,7 @@
 
 use super::facts::fact;
 use super::in_flight;
-use crate::domain::{Operation, OperationDetail, Step, StepState};
+use crate::domain::{FieldType, Operation, OperationDetail, ResourceId, Step, StepState};
 use crate::ui::model::Model;
 use crate::ui::style::canvas::Line;
 use crate::ui::style::text;
@@ -28,6 +28,10 @@ pub fn lines(
         lines.push(Line::empty());
         lines.push(Line::new("Operations", Role::Title));
         lines.extend(detail.children.iter().map(|child| of_child(theme, child)));
+        if detail.more_children > 0 {
+            let more = format!("{} and {} more", theme.glyphs.more, detail.more_children);
+            lines.push(Line::new(more, Role::Quiet));
+        }
     }
     lines.push(Line::empty());
     lines.push(Line::new("Steps", Role::Title));
@@ -97,7 +101,16 @@ fn head(model: &Model, theme: &Theme, operation: &Operation, width: u16) -> Vec<
     let given = operation.params.iter().filter(|(_, value)| !value.is_null());
     for (number, (name, value)) in given.enumerate() {
         let label = if number == 0 { "asked for" } else { "" };
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let field = spec.and_then(|spec| spec.field(name));
+        let value = match (field.map(|field| &field.of), value.as_u64()) {
+            (Some(FieldType::Resource { of, .. }), Some(id)) => {
+                let id = ResourceId::new(*of, id);
+                // What is gone by now is called as it was.
+                let own = operation.resource_name.clone();
+                own.filter(|_| operation.resource == Some(id)).unwrap_or_else(|| model.name(id))
+            }
+            _ => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+        };
         fact(&mut lines, label, &format!("{name}={value}"), Role::Text, width);
     }
     lines

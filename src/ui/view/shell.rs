@@ -91,6 +91,10 @@ fn load(model: &Model, canvas: &mut Canvas<'_>, area: Rect, mut at: u16, room: u
     }
 }
 
+/// The longest and the shortest a title on a tab is cut to where there is room for less.
+const LONGEST_TITLE: usize = 16;
+const SHORTEST_TITLE: usize = 4;
+
 /// What stands on each tab and where.
 fn tab_texts(model: &Model) -> Vec<(Tab, String)> {
     let number = |tab: Tab| {
@@ -116,9 +120,19 @@ fn tab_texts(model: &Model) -> Vec<(Tab, String)> {
     if wide(&long) {
         return long;
     }
-    let tight: Vec<_> = long.iter().map(|(tab, text)| (*tab, text.trim_end().to_owned())).collect();
-    if wide(&tight) {
-        return tight;
+    // What is counted says more than the end of a word.
+    for letters in (SHORTEST_TITLE..=LONGEST_TITLE).rev() {
+        let tight: Vec<_> = tabs()
+            .map(|(place, tab)| {
+                let title = tab.title();
+                let count = number(tab).map(|number| format!(" {}", text::about(number)));
+                let title = text::fit(&title, letters, "").into_owned();
+                (tab, format!(" {} {}{}", place + 1, title, count.unwrap_or_default()))
+            })
+            .collect();
+        if wide(&tight) {
+            return tight;
+        }
     }
     let named: Vec<_> =
         tabs().map(|(place, tab)| (tab, format!(" {} {} ", place + 1, tab.title()))).collect();
@@ -192,6 +206,12 @@ fn list_title(model: &Model, canvas: &mut Canvas<'_>, places: &Layout) {
     let end = places.list.right();
     let title_role = if model.focus == Focus::List { Role::Title } else { Role::Quiet };
     let mut title = Line::new(format!(" {} ", model.tab.title()), title_role);
+    // Before what may be so long that it is cut: what is marked need not be among the rows shown.
+    if !pane.marks.is_empty() {
+        let marks = pane.marks.len();
+        title =
+            title.with(format!("{0}{0} {1} {marks} marked ", g.horizontal, g.mark), Role::Marked);
+    }
     if model.is_misread() {
         // What is typed means nothing yet: what was understood before still holds.
         let shown = if pane.filter.is_empty() { "all rows" } else { &*format!("/{}", pane.filter) };
@@ -207,11 +227,6 @@ fn list_title(model: &Model, canvas: &mut Canvas<'_>, places: &Layout) {
         let known = model.tab.subject().column(&sort.column);
         let column = known.map_or(sort.column.as_str(), |column| &column.title);
         title = title.with(format!("{0}{0} {1} {arrow} ", g.horizontal, column), Role::Quiet);
-    }
-    if !pane.marks.is_empty() {
-        let marks = pane.marks.len();
-        title =
-            title.with(format!("{0}{0} {1} {marks} marked ", g.horizontal, g.mark), Role::Marked);
     }
     let at = canvas.line(2, places.frame.y, end.saturating_sub(3), &title);
     if pane.total > u64::from(places.list_rows()) {

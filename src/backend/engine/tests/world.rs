@@ -314,7 +314,7 @@ impl World {
                 let steps = self.store.steps(uid).await.unwrap();
                 let steps = steps.into_iter().map(|(step, _)| step).collect();
                 let children = self.store.children(uid).await.unwrap();
-                return OperationDetail { operation, steps, children };
+                return OperationDetail { operation, steps, children, more_children: 0 };
             }
             watch.next().await;
         }

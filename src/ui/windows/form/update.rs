@@ -321,11 +321,15 @@ fn take(form: &mut Form, model: &Model, cmds: &mut Vec<Cmd>) {
     }
 }
 
-/// Searches the choices of a field for what is typed. The key that leads to the next field takes
-/// what is selected.
+/// Searches the choices of a field for what is typed. The keys that lead to the next field and to
+/// the one before take what is selected, and lead there.
 pub fn search_key(form: &mut Form, event: KeyEvent, model: &Model, cmds: &mut Vec<Cmd>) {
-    if event.code == KeyCode::Tab {
-        return take(form, model, cmds);
+    if matches!(event.code, KeyCode::Tab | KeyCode::BackTab) {
+        take(form, model, cmds);
+        if !form.is_picking() {
+            form.step(event.code == KeyCode::Tab);
+        }
+        return;
     }
     let Some(pick) = picking(form) else { return };
     if !pick.search.as_mut().is_some_and(|search| edit(search, event)) {

@@ -13,16 +13,51 @@ use crate::ui::tab::Tab;
 use crate::ui::windows::form::field::{Entry, Pick, Widget};
 use crate::ui::windows::form::state::{Form, Purpose};
 
+/// Where everything of a form stands, worked out once for a frame.
+struct Arrangement {
+    /// The window.
+    area: Rect,
+    /// How wide the names of the fields are.
+    label: u16,
+    /// What is wrong with it as a whole.
+    refusal: Vec<String>,
+    /// Its fields that are shown, in order.
+    fields: Vec<ArrangedField>,
+    /// What would happen.
+    preview: Vec<Line>,
+}
+
+/// A field that is shown.
+struct ArrangedField {
+    /// Its place among the entries.
+    place: usize,
+    /// How far in its name stands.
+    indent: u16,
+    /// Its name.
+    name: String,
+    /// How many lines what is in it takes.
+    lines: usize,
+    /// What stands below it.
+    notes: Vec<(String, Role)>,
+}
+
+impl ArrangedField {
+    /// How many lines it takes with what stands below it.
+    const fn height(&self) -> usize {
+        self.lines + self.notes.len()
+    }
+}
+
 /// Draws it.
 pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
-    let area = place(model, form);
+    let mut arranged = arrange(model, form);
+    let area = arranged.area;
     let inside = canvas.window(area, &title(model, form), Role::Focus);
     let x = inside.x + 1;
     let width = inside.width.saturating_sub(2);
-    let label = label_width(form);
 
-    let mut below = preview(form, width);
-    let least = u16::try_from(form.rows().count()).unwrap_or(u16::MAX).min(inside.height);
+    let mut below = std::mem::take(&mut arranged.preview);
+    let least = u16::try_from(arranged.fields.len()).unwrap_or(u16::MAX).min(inside.height);
     let room = inside.height.saturating_sub(least + 2);
     let below_height = u16::try_from(below.len()).unwrap_or(u16::MAX).min(room);
     let fields = Rect {
@@ -31,7 +66,7 @@ pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
         width,
         height: inside.height.saturating_sub(below_height + u16::from(below_height > 0)),
     };
-    let picker = draw_fields(model, form, canvas, fields, label);
+    let picker = draw_fields(model, form, canvas, fields, &arranged);
     if below_height > 0 {
         let y = inside.bottom() - below_height;
         canvas.horizontal(x, y - 1, width, Role::Border);
@@ -78,9 +113,9 @@ fn title(model: &Model, form: &Form) -> String {
     }
 }
 
-/// Where it stands. Its upper edge stays where it is while what it says grows and shrinks, and it
-/// is only as high as that takes.
-fn place(model: &Model, form: &Form) -> Rect {
+/// Works out where it stands. Its upper edge stays where it is while what it says grows and
+/// shrinks, and it is only as high as that takes.
+fn arrange(model: &Model, form: &Form) -> Arrangement {
     const WIDEST: u16 = 84;
     /// Enough to open a list of choices in.
     const LEAST: usize = 10;
@@ -88,18 +123,38 @@ fn place(model: &Model, form: &Form) -> Rect {
     // A little of what is behind stays in sight, where there is room for that.
     let width = if whole.width > 60 { (whole.width - 4).min(WIDEST) } else { whole.width };
     let inner = width.saturating_sub(4);
-    let fields: usize = form.rows().map(|at| lines(&form.entries[at])).sum();
-    let notes: usize = form.rows().map(|at| notes_below(form, at, inner).len()).sum();
-    let refusal = refusal_lines(form, inner).len();
+    let (label, fields) = fields(form, inner);
+    let refusal = refusal_lines(form, inner);
+    let preview = preview(form, inner);
+    let lines: usize = fields.iter().map(|field| field.lines).sum();
+    let notes: usize = fields.iter().map(|field| field.notes.len()).sum();
     // Notes of up to three lines come and go as the keys move from field to field.
-    let wanted = fields + notes.max(3) + refusal + preview(form, inner).len().max(3) + 3;
+    let wanted = lines + notes.max(3) + refusal.len() + preview.len().max(3) + 3;
     // The tabs stay in sight, where there is room for that.
     let tabs = u16::from(whole.height > 16);
     let most = whole.height - tabs;
     let height = u16::try_from(wanted.max(LEAST)).unwrap_or(u16::MAX).min(most);
     let above = tabs + (most - height).min(most / 8);
     let x = whole.x + (whole.width - width) / 2;
-    Rect { x, y: whole.y + above, width, height }
+    let area = Rect { x, y: whole.y + above, width, height };
+    Arrangement { area, label, refusal, fields, preview }
+}
+
+/// The fields that are shown in a window so wide within, and how wide their names are.
+fn fields(form: &Form, width: u16) -> (u16, Vec<ArrangedField>) {
+    let rows: Vec<usize> = form.rows().collect();
+    let labels: Vec<(usize, String)> = rows.iter().map(|place| form.label(*place)).collect();
+    let widest = labels.iter().map(|(indent, name)| indent + text::width(name)).max();
+    let label = u16::try_from(widest.unwrap_or(8).clamp(6, 14)).unwrap_or(8);
+    let arranged = |(&place, (indent, name)): (&usize, (usize, String))| ArrangedField {
+        place,
+        indent: u16::try_from(indent).unwrap_or(0).min(label),
+        name,
+        lines: lines(&form.entries[place]),
+        notes: notes_below(form, place, width.saturating_sub(label + 5)),
+    };
+    let fields = rows.iter().zip(labels).map(arranged).collect();
+    (label, fields)
 }
 
 /// What is wrong with it as a whole.
@@ -117,11 +172,6 @@ const fn lines(entry: &Entry) -> usize {
     }
 }
 
-/// How many lines a field takes with what stands below it.
-fn height(form: &Form, place: usize, width: u16) -> usize {
-    lines(&form.entries[place]) + notes_below(form, place, width).len()
-}
-
 /// What stands below a field: what is wrong with it, or what it is, while it has the keys.
 fn notes_below(form: &Form, place: usize, width: u16) -> Vec<(String, Role)> {
     /// Nothing worth saying about a field is longer.
@@ -132,22 +182,8 @@ fn notes_below(form: &Form, place: usize, width: u16) -> Vec<(String, Role)> {
         None if place == form.at => (entry.field.doc.as_ref(), Role::Quiet),
         None => return Vec::new(),
     };
-    let room = usize::from(width.saturating_sub(label_width(form) + 5));
-    text::wrap(note, room).into_iter().take(MOST).map(|line| (line, role)).collect()
-}
-
-/// How wide the names of the fields are.
-fn label_width(form: &Form) -> u16 {
-    let label = form
-        .rows()
-        .map(|place| {
-            let (indent, name) = form.label(place);
-            indent + text::width(&name)
-        })
-        .max()
-        .unwrap_or(8)
-        .clamp(6, 14);
-    u16::try_from(label).unwrap_or(8)
+    let lines = text::wrap(note, usize::from(width));
+    lines.into_iter().take(MOST).map(|line| (line, role)).collect()
 }
 
 /// Draws the fields. Returns the list to choose from that is open, and the room it has: it goes
@@ -157,40 +193,39 @@ fn draw_fields<'a>(
     form: &'a Form,
     canvas: &mut Canvas<'_>,
     area: Rect,
-    label: u16,
+    arranged: &Arrangement,
 ) -> Option<(&'a Pick, Rect)> {
-    let places: Vec<usize> = form.rows().collect();
-    let here = places.iter().position(|place| *place == form.at).unwrap_or(0);
+    let (fields, label) = (&arranged.fields, arranged.label);
+    let here = fields.iter().position(|field| field.place == form.at).unwrap_or(0);
     let mut y = area.y;
-    for line in refusal_lines(form, area.width) {
-        canvas.text(area.x, y, area.width, &line, Role::Bad);
+    for line in &arranged.refusal {
+        canvas.text(area.x, y, area.width, line, Role::Bad);
         y += 1;
     }
     // As many fields before the one with the keys as leave it in sight.
     let room = usize::from(area.bottom().saturating_sub(y));
     let mut from = here;
-    let mut used = height(form, form.at, area.width);
-    for at in (0..here).rev() {
-        used += height(form, places[at], area.width);
+    let mut used = fields.get(here).map_or(0, ArrangedField::height);
+    for (at, field) in fields.iter().enumerate().take(here).rev() {
+        used += field.height();
         if used > room {
             break;
         }
         from = at;
     }
     let (mut picker, mut drawn) = (None, 0);
-    for &place in &places[from.min(places.len())..] {
+    for field in fields.iter().skip(from) {
         if y >= area.bottom() {
             break;
         }
         drawn += 1;
-        let entry = &form.entries[place];
-        let active = place == form.at;
-        let (indent, name) = form.label(place);
-        let indent = u16::try_from(indent).unwrap_or(0).min(label);
+        let entry = &form.entries[field.place];
+        let active = field.place == form.at;
         let role = if active { Role::Title } else { Role::Quiet };
         let cursor = if active { canvas.glyphs().cursor } else { " " };
         canvas.text(area.x, y, 1, cursor, Role::Key);
         let star = if entry.field.required && !form.is_item(entry) { "*" } else { "" };
+        let (indent, name) = (field.indent, &field.name);
         let room = label + 1 - indent;
         canvas.text(area.x + 2 + indent, y, room, &format!("{name}{star}"), role);
         let x = area.x + label + 5;
@@ -211,15 +246,14 @@ fn draw_fields<'a>(
             picker = Some((pick, Rect { x, y, width, height: bottom.saturating_sub(y) }));
         }
         y += lines;
-        for (note, role) in notes_below(form, place, area.width) {
+        for (note, role) in &field.notes {
             if y < area.bottom() {
-                canvas.text(x, y, width, &note, role);
+                canvas.text(x, y, width, note, *role);
                 y += 1;
             }
         }
     }
-    let whole = place(model, form);
-    canvas.shown(whole, from, drawn, places.len());
+    canvas.shown(arranged.area, from, drawn, fields.len());
     picker
 }
 
