@@ -237,10 +237,10 @@ async fn a_newer_client_that_is_not_understood_hears_both_versions() {
 async fn a_catalogue_is_asked_for_unless_the_backend_says_that_it_has_the_same() {
     let same = concat!("hostler/", env!("CARGO_PKG_VERSION"));
     let own = fake::catalogue();
-    let more = own.iter().cloned().chain([OperationSpec {
-        kind: "user_welcome".into(),
-        ..OperationSpec::default()
-    }]);
+    let more = own
+        .iter()
+        .cloned()
+        .chain([OperationSpec { kind: "user_welcome".into(), ..OperationSpec::default() }]);
     let other = Catalogue::with_resources(own.resources(), more);
     for (product, offered, asked) in [
         (same, Some(&own), false),
