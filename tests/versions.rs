@@ -7,6 +7,7 @@ mod fake;
 #[path = "support/hostler.rs"]
 mod hostler_program;
 
+use std::fs::File;
 use std::path::Path;
 use std::process::Output;
 use std::sync::{Arc, Mutex};
@@ -40,6 +41,8 @@ struct Double {
     answers: Arc<[(&'static str, Json)]>,
     /// The paths it was asked for, with the client that asked.
     asked: Arc<Mutex<Vec<String>>>,
+    /// The lock that an owner has, until it is told to end.
+    lock: Arc<Mutex<Option<File>>>,
 }
 
 impl Double {
@@ -56,7 +59,8 @@ impl Double {
         answers: &[(&'static str, Json)],
     ) -> Self {
         let digest = catalogue.map(|it| native::catalogue_digest(it).unwrap());
-        let double = Self { product, digest, answers: answers.into(), asked: Arc::default() };
+        let (asked, lock) = (Arc::default(), Arc::default());
+        let double = Self { product, digest, answers: answers.into(), asked, lock };
         let listener = tokio::net::UnixListener::bind(socket_path(dir)).unwrap();
         let router = axum::Router::new().fallback(Self::answer).with_state(double.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -66,6 +70,9 @@ impl Double {
     async fn answer(State(double): State<Self>, request: Request) -> Response {
         let path = request.uri().path().to_owned();
         double.asked.lock().unwrap().push(path.clone());
+        if path == "/v1/stop" {
+            double.lock.lock().unwrap().take();
+        }
         let mut answer = match double.answers.iter().find(|(known, _)| *known == path) {
             _ if path == "/v1/here" => {
                 Body::from_stream(stream::pending::<std::io::Result<Bytes>>()).into_response()
@@ -324,4 +331,19 @@ async fn only_the_kind_with_an_unknown_type_cannot_be_asked_for() {
     assert_eq!(beyond("pool_scrub"), None);
     let why = beyond("pool_warp").unwrap();
     assert!(why.contains("its field 'speed'") && why.contains(THIS_VERSION), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_does_not_tell_what_depends_on_it_is_stopped_all_the_same() {
+    let place = Arc::new(Sandbox::new());
+    std::fs::write(place.dir().join("hostler.lock"), "").unwrap();
+    let answers = [resources(), operations(), ("/v1/stop", Json::Null)];
+    let double = Double::serve(place.dir(), OLDER, &answers);
+    let lock = File::open(place.dir()).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    *double.lock.lock().unwrap() = Some(lock);
+    let (output, said) = run(&place, "stop").await;
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("has ended; VMs that are up run on without it\n"), "{said}");
+    assert!(said.contains("did not tell what depends on it: "), "{said}");
 }
