@@ -3,7 +3,7 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -23,6 +23,12 @@ pub fn why_foreign(found: &Metadata) -> Option<String> {
     } else {
         None
     }
+}
+
+/// Why a file cannot be a socket of ours; `None`: it can.
+#[must_use]
+pub fn why_no_socket(found: &Metadata) -> Option<String> {
+    (!found.file_type().is_socket()).then(|| "is no socket".to_owned())
 }
 
 /// The sentence that refuses what lies at a place.
