@@ -80,12 +80,15 @@ impl Submit {
 }
 
 /// The answer to a request that was queued. By the time it is given, the operation is on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Accepted {
     /// The operation's number.
     pub uid: Uid,
     /// The resource it acts on or makes.
     pub resource: Option<ResourceId>,
+    /// What may go wrong although it was accepted, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 #[cfg(test)]

@@ -87,8 +87,8 @@ impl Client {
         Self::open(socket, None).await
     }
 
-    /// Connects like [`Client::connect`]. To a backend that offers just what `own` does, that is the
-    /// catalogue, which saves asking for it.
+    /// Connects like [`Client::connect`]. To a backend that offers just what `own` does, `own` is
+    /// the catalogue, which saves asking for it.
     ///
     /// # Errors
     /// Those of [`Client::connect`].
