@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    fn part(kind: &str, params: Json) -> Submit {
+    fn part(kind: &str, params: &Json) -> Submit {
         let params = params.as_object().cloned().unwrap_or_default();
         Submit {
             kind: kind.to_owned(),
@@ -110,7 +110,8 @@ mod tests {
 
     #[test]
     fn a_batch_says_what_it_was_made_of() {
-        let parts = vec![part("vm_stop", json!({ "vm": 1 })), part("vm_start", json!({ "vm": 2 }))];
+        let parts =
+            vec![part("vm_stop", &json!({ "vm": 1 })), part("vm_start", &json!({ "vm": 2 }))];
         let batch = Submit::batch(parts.clone(), true, Some(2));
         let asked = json!({
             "operations": [
