@@ -17,13 +17,14 @@ use source::{code_only, files, module_path, paths};
 const ROOMS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("text_file", &[]),
-    ("ui", &["domain", "text_file"]),
+    ("watched_fd", &[]),
+    ("ui", &["domain", "text_file", "watched_fd"]),
     ("wire", &["domain"]),
-    ("backend", &["domain"]),
+    ("backend", &["domain", "watched_fd"]),
     ("cli", &["domain", "text_file"]),
     ("config", &["domain", "text_file"]),
-    ("lib", &["domain", "text_file", "ui", "wire", "backend", "cli", "config"]),
-    ("main", &["domain", "text_file", "ui", "wire", "backend", "cli", "config"]),
+    ("lib", &["domain", "text_file", "watched_fd", "ui", "wire", "backend", "cli", "config"]),
+    ("main", &["domain", "text_file", "watched_fd", "ui", "wire", "backend", "cli", "config"]),
 ];
 
 /// Within the backend: operations ask ports, and never see what is behind them.

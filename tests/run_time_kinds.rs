@@ -20,7 +20,9 @@ use hostler::backend::settings::Settings;
 use hostler::backend::{Embedded, drivers, own};
 use hostler::cli;
 use hostler::domain::*;
+use hostler::wire::{Client, Server, socket_path};
 use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
 
 /// What a reader of a configuration has read.
 const CONFIGURATION: &str = r#"
@@ -183,6 +185,25 @@ async fn the_command_line_has_it_from_the_catalogue() {
     let mut page = Vec::new();
     cli::man(&catalogue, &mut page).unwrap();
     assert!(String::from_utf8(page).unwrap().contains("HOSTLER RUN USER_WELCOME"));
+    backend.leave(true).await;
+}
+
+#[tokio::test]
+async fn a_client_of_the_same_version_without_it_asks_what_there_is() {
+    let place = tempfile::tempdir().unwrap();
+    let backend = start(place.path(), CONFIGURATION).unwrap();
+    let state_dir = place.path().join("state");
+    let stop = CancellationToken::new();
+    let server = Server::bind(&state_dir).unwrap();
+    let serving = tokio::spawn(server.run(Arc::new(backend.clone()), stop.clone()));
+    let kinds = operations::all(&Settings::new(state_dir.clone()));
+    let own = Catalogue::new(kinds.into_iter().map(|entry| entry.spec));
+    assert!(own.get("user_welcome").is_none());
+    let client = Client::attach(&socket_path(&state_dir), &own).await.unwrap();
+    assert_eq!(client.catalogue(), backend.catalogue());
+    drop(client);
+    stop.cancel();
+    serving.await.unwrap().unwrap();
     backend.leave(true).await;
 }
 

@@ -7,6 +7,7 @@ mod fake;
 #[path = "support/hostler.rs"]
 mod hostler_program;
 
+use std::fs::File;
 use std::path::Path;
 use std::process::Output;
 use std::sync::{Arc, Mutex};
@@ -16,8 +17,10 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use hostler::backend::operations::all as operations_known;
+use hostler::backend::settings::Settings;
 use hostler::domain::*;
-use hostler::wire::{Client, Server, socket_path};
+use hostler::wire::{Client, Server, native, socket_path};
 use hostler_program::Sandbox;
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,16 +35,32 @@ const OLDER: &str = "hostler/0.0.1";
 struct Double {
     /// What it says it is; nothing: one of before that was told.
     product: &'static str,
+    /// The digest it tells of its catalogue; nothing: one of before that was told.
+    digest: Option<String>,
     /// What it answers with; nothing: it does not know the path.
     answers: Arc<[(&'static str, Json)]>,
     /// The paths it was asked for, with the client that asked.
     asked: Arc<Mutex<Vec<String>>>,
+    /// The lock that an owner has, until it is told to end.
+    lock: Arc<Mutex<Option<File>>>,
 }
 
 impl Double {
     /// Listens on the socket of a state directory, until the runtime ends.
     fn serve(dir: &Path, product: &'static str, answers: &[(&'static str, Json)]) -> Self {
-        let double = Self { product, answers: answers.into(), asked: Arc::default() };
+        Self::offering(None, dir, product, answers)
+    }
+
+    /// The same, and it tells the digest of a catalogue, which is asked for or not.
+    fn offering(
+        catalogue: Option<&Catalogue>,
+        dir: &Path,
+        product: &'static str,
+        answers: &[(&'static str, Json)],
+    ) -> Self {
+        let digest = catalogue.map(|it| native::catalogue_digest(it).unwrap());
+        let (asked, lock) = (Arc::default(), Arc::default());
+        let double = Self { product, digest, answers: answers.into(), asked, lock };
         let listener = tokio::net::UnixListener::bind(socket_path(dir)).unwrap();
         let router = axum::Router::new().fallback(Self::answer).with_state(double.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -51,6 +70,9 @@ impl Double {
     async fn answer(State(double): State<Self>, request: Request) -> Response {
         let path = request.uri().path().to_owned();
         double.asked.lock().unwrap().push(path.clone());
+        if path == "/v1/stop" {
+            double.lock.lock().unwrap().take();
+        }
         let mut answer = match double.answers.iter().find(|(known, _)| *known == path) {
             _ if path == "/v1/here" => {
                 Body::from_stream(stream::pending::<std::io::Result<Bytes>>()).into_response()
@@ -64,6 +86,9 @@ impl Double {
         };
         if !double.product.is_empty() {
             answer.headers_mut().insert(header::SERVER, double.product.parse().unwrap());
+        }
+        if let Some(digest) = &double.digest {
+            answer.headers_mut().insert(native::CATALOGUE_DIGEST, digest.parse().unwrap());
         }
         answer
     }
@@ -216,14 +241,27 @@ async fn a_newer_client_that_is_not_understood_hears_both_versions() {
 }
 
 #[tokio::test]
-async fn a_backend_of_the_same_version_is_not_asked_for_its_catalogue() {
+async fn a_catalogue_is_asked_for_unless_the_backend_says_that_it_has_the_same() {
     let same = concat!("hostler/", env!("CARGO_PKG_VERSION"));
-    for (product, asked) in [(same, false), (NEWER, true), (OLDER, true), ("", true)] {
+    let own = fake::catalogue();
+    let more = own
+        .iter()
+        .cloned()
+        .chain([OperationSpec { kind: "user_welcome".into(), ..OperationSpec::default() }]);
+    let other = Catalogue::with_resources(own.resources(), more);
+    for (product, offered, asked) in [
+        (same, Some(&own), false),
+        (same, Some(&other), true),
+        (same, None, true),
+        (NEWER, Some(&own), false),
+        (OLDER, None, true),
+        ("", None, true),
+    ] {
         let dir = tempfile::tempdir().unwrap();
-        let double = Double::serve(dir.path(), product, &[resources(), operations()]);
-        let own = fake::catalogue();
+        let answers = [resources(), operations()];
+        let double = Double::offering(offered, dir.path(), product, &answers);
         let client = Client::attach(&socket_path(dir.path()), &own).await.unwrap();
-        assert_eq!(double.was_asked("/v1/catalogue"), asked, "{product}");
+        assert_eq!(double.was_asked("/v1/catalogue"), asked, "{product} {offered:?}");
         assert_eq!(client.catalogue() == own, !asked, "{product}");
     }
 }
@@ -271,7 +309,9 @@ async fn words_that_are_known_are_not_asked_about() {
     let same = concat!("hostler/", env!("CARGO_PKG_VERSION"));
     let shown = json!({ "answer": "resource", "value": pool() });
     let answers = [resources(), operations(), ("/v1/query", shown)];
-    let double = Double::serve(place.dir(), same, &answers);
+    let kinds = operations_known(&Settings::new(place.dir().to_owned())).into_iter();
+    let own = Catalogue::new(kinds.map(|entry| entry.spec));
+    let double = Double::offering(Some(&own), place.dir(), same, &answers);
     run(&place, "show vm/3").await;
     run(&place, "list vms").await;
     run(&place, "run vm_start vm=3").await;
@@ -291,4 +331,19 @@ async fn only_the_kind_with_an_unknown_type_cannot_be_asked_for() {
     assert_eq!(beyond("pool_scrub"), None);
     let why = beyond("pool_warp").unwrap();
     assert!(why.contains("its field 'speed'") && why.contains(THIS_VERSION), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_does_not_tell_what_depends_on_it_is_stopped_all_the_same() {
+    let place = Arc::new(Sandbox::new());
+    std::fs::write(place.dir().join("hostler.lock"), "").unwrap();
+    let answers = [resources(), operations(), ("/v1/stop", Json::Null)];
+    let double = Double::serve(place.dir(), OLDER, &answers);
+    let lock = File::open(place.dir()).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    *double.lock.lock().unwrap() = Some(lock);
+    let (output, said) = run(&place, "stop").await;
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("has ended; VMs that are up run on without it\n"), "{said}");
+    assert!(said.contains("did not tell what depends on it: "), "{said}");
 }

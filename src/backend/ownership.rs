@@ -16,7 +16,7 @@ use std::fs::{DirBuilder, File};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat, inotify};
@@ -28,6 +28,7 @@ use crate::backend::engine::store;
 use crate::backend::engine::store::known::Known;
 use crate::backend::engine::store::plain;
 use crate::domain::{BackendError, Result};
+use crate::watched_fd;
 
 /// The file that names the owner.
 const OWNER_FILE: &str = "hostler.lock";
@@ -149,8 +150,7 @@ pub fn odd(dir: &Path) -> Vec<(PathBuf, String)> {
         };
         let Ok(found) = std::fs::symlink_metadata(&path) else { continue };
         let why = match name.trim_start_matches('.') {
-            SOCKET if found.file_type().is_socket() => None,
-            SOCKET => Some("is no socket".to_owned()),
+            SOCKET => plain::why_no_socket(&found),
             _ => plain::why_foreign(&found),
         };
         let why = why.or_else(|| match name {
@@ -183,7 +183,7 @@ impl Owned {
             database: Known::at("database", &self.path.join(store::FILE))?,
             changes: pipe::Receiver::from_owned_fd_unchecked(inotify)?,
             // Before anything is looked at, so that it tells of every change from now on.
-            mounts: urgent(File::open(MOUNTS)?.into())?,
+            mounts: watched_fd::watch(File::open(MOUNTS)?.into(), Interest::PRIORITY)?,
         })
     }
 }
@@ -226,15 +226,6 @@ impl Guard {
     fn look(&self) -> Option<BackendError> {
         self.dir.lost().or_else(|| self.database.lost())
     }
-}
-
-/// Waits for what is urgent about a descriptor.
-#[allow(
-    deprecated,
-    reason = "an OwnedFd cannot lie about its descriptor, and the successor is unsafe"
-)]
-fn urgent(held: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(held, Interest::PRIORITY)
 }
 
 /// Opens a state directory and finds out whose it is; `None` where there is nothing.

@@ -38,6 +38,10 @@ pub(super) async fn run(args: RunArgs, session: &mut Session<'_>) -> Result<(), 
     // Before it is asked for, so that nothing that happens to it is missed.
     let events = args.wait.then(|| PatientEvents::new(session.backend.subscribe()));
     let accepted = session.backend.submit(submit).await?;
+    for warning in &accepted.warnings {
+        // It is accepted all the same, whoever can be told.
+        let _ = writeln!(session.err, "hostler: {}", one_line(warning));
+    }
     match events {
         Some(events) => follow(accepted.uid, events, args.json, session).await,
         None if args.json => json(session.out, &accepted),

@@ -34,7 +34,7 @@ pub struct Serial {
 
 /// A backend.
 pub trait Backend: Send + Sync {
-    /// What it offers.
+    /// What it offers, which is the same for as long as it lives.
     fn catalogue(&self) -> Catalogue;
 
     /// Answers a question.

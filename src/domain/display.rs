@@ -58,6 +58,12 @@ pub fn bytes(bytes: u64) -> String {
     }
 }
 
+/// MiB, as people read them everywhere: `1.5 GiB` for 1536.
+#[must_use]
+pub fn mib(mib: u64) -> String {
+    bytes(mib.saturating_mul(1 << 20))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

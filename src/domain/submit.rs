@@ -80,12 +80,15 @@ impl Submit {
 }
 
 /// The answer to a request that was queued. By the time it is given, the operation is on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Accepted {
     /// The operation's number.
     pub uid: Uid,
     /// The resource it acts on or makes.
     pub resource: Option<ResourceId>,
+    /// What may go wrong although it was accepted, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 #[cfg(test)]
@@ -94,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    fn part(kind: &str, params: Json) -> Submit {
+    fn part(kind: &str, params: &Json) -> Submit {
         let params = params.as_object().cloned().unwrap_or_default();
         Submit {
             kind: kind.to_owned(),
@@ -107,7 +110,8 @@ mod tests {
 
     #[test]
     fn a_batch_says_what_it_was_made_of() {
-        let parts = vec![part("vm_stop", json!({ "vm": 1 })), part("vm_start", json!({ "vm": 2 }))];
+        let parts =
+            vec![part("vm_stop", &json!({ "vm": 1 })), part("vm_start", &json!({ "vm": 2 }))];
         let batch = Submit::batch(parts.clone(), true, Some(2));
         let asked = json!({
             "operations": [

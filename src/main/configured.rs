@@ -9,7 +9,7 @@
 use std::io;
 use std::path::Path;
 
-use hostler::backend::engine::store::plain;
+use hostler::backend::engine::store::plain::{self, Document};
 use hostler::backend::state_files::beneath::Folder;
 use hostler::cli::Check;
 use hostler::config::{Config, ConfigError, ConfigSources};
@@ -21,21 +21,54 @@ const RECORD: &str = "hostler.config";
 /// The most bytes it has.
 const LONGEST_RECORD: u64 = 1 << 16;
 
-/// The configuration of the backend that starts in a place whose directory is ours alone; from now
-/// on it is the directory's.
-pub(crate) fn settle(place: &Place) -> anyhow::Result<Config> {
-    let kept = kept(&place.state_dir)?;
-    match kept.as_ref().filter(|kept| !place.decides && holds(kept)) {
-        Some(kept) if *kept != place.sources => read(kept),
-        _ => {
-            if kept.as_ref() != Some(&place.sources)
-                && let Err(error) = keep(&place.state_dir, &place.sources)
-            {
-                let path = place.state_dir.join(RECORD);
-                // Then it is whoever starts the next backend that decides.
-                tracing::warn!(%error, "{} cannot be written", path.display());
-            }
-            Ok(place.config.clone())
+/// The configuration of the backend that starts in a place whose directory is ours alone.
+pub(crate) struct Settled {
+    pub(crate) config: Config,
+    /// Whether it is to become the directory's.
+    is_new: bool,
+    /// Why what the directory had is not known.
+    unreadable: Option<&'static str>,
+}
+
+/// Finds out which configuration a backend has.
+pub(crate) fn settle(place: &Place) -> anyhow::Result<Settled> {
+    let of_place =
+        |is_new, unreadable| Settled { config: place.config.clone(), is_new, unreadable };
+    Ok(match kept(&place.state_dir)? {
+        Document::Nothing => of_place(true, None),
+        Document::Readable(kept) if kept == place.sources => of_place(false, None),
+        Document::Readable(kept) if !place.decides && holds(&kept) => {
+            Settled { config: read(&kept)?, is_new: false, unreadable: None }
+        }
+        Document::Readable(_) => of_place(true, None),
+        // Where it is may yet be known to another version, so only who decides writes over it.
+        Document::Unreadable(why) => of_place(place.decides, Some(why)),
+    })
+}
+
+impl Settled {
+    /// Says what is to be said of it, in the log that it has begun, and makes it the directory's.
+    pub(crate) fn hold(&self, place: &Place) {
+        let path = place.state_dir.join(RECORD);
+        let path = path.display();
+        if let Some(why) = self.unreadable {
+            tracing::warn!(
+                "{path} {why}, so the backend has the configuration of whoever starts it; \
+                 `hostler serve` gives it its own"
+            );
+        }
+        if self.is_new
+            && let Err(error) = keep(&place.state_dir, &place.sources)
+        {
+            // Then it is whoever starts the next backend that decides.
+            tracing::warn!(%error, "{path} cannot be written");
+        }
+        if self.config != place.config && place.sources.named {
+            tracing::warn!(
+                "this backend has the configuration of its state directory, which differs from {}; \
+                 `hostler serve` with that would change it",
+                place.sources.files[0].display()
+            );
         }
     }
 }
@@ -45,17 +78,25 @@ pub(crate) fn check(place: &Place) -> Option<Check> {
     let name = "configuration of the backend";
     let mend = "hostler serve, which gives it its own";
     match kept(&place.state_dir) {
-        Ok(Some(kept)) if kept == place.sources => None,
-        Ok(Some(kept)) if !holds(&kept) => Some(Check::bad(
+        Ok(Document::Readable(kept)) if kept == place.sources => None,
+        Ok(Document::Readable(kept)) if !holds(&kept) => Some(Check::bad(
             name,
             format!("{} is gone; it has that of whoever starts it next", shown(&kept)),
             mend,
         )),
-        Ok(Some(kept)) => Some(match read(&kept) {
+        Ok(Document::Readable(kept)) => Some(match read(&kept) {
             Ok(_) => Check::good(name, shown(&kept)),
             Err(error) => Check::bad(name, format!("{error:#}"), mend),
         }),
-        Ok(None) => None,
+        Ok(Document::Nothing) => None,
+        Ok(Document::Unreadable(why)) => Some(Check::bad(
+            name,
+            format!(
+                "{} {why}; it has that of whoever starts it",
+                place.state_dir.join(RECORD).display()
+            ),
+            mend,
+        )),
         Err(error) => Some(Check::bad(name, format!("{error:#}"), mend)),
     }
 }
@@ -83,16 +124,9 @@ fn shown(kept: &ConfigSources) -> String {
     if files.is_empty() { "none; the defaults hold".to_owned() } else { files.join(", ") }
 }
 
-fn kept(state_dir: &Path) -> anyhow::Result<Option<ConfigSources>> {
+fn kept(state_dir: &Path) -> anyhow::Result<Document<ConfigSources>> {
     let path = state_dir.join(RECORD);
-    let found = plain::read(&path, LONGEST_RECORD).and_then(|found| {
-        let text = found.unwrap_or_default();
-        if text.is_empty() {
-            return Ok(None);
-        }
-        let sources = serde_json::from_slice(&text);
-        sources.map(Some).map_err(|_| "says of no configuration where it is".to_owned())
-    });
+    let found = plain::document(&path, LONGEST_RECORD, "where a configuration is");
     found.map_err(|why| anyhow::anyhow!(plain::refusal(&path, &why)))
 }
 

@@ -52,6 +52,20 @@ impl Dependents {
         self.vms == 0 && self.tasks == 0 && self.operations == 0
     }
 
+    /// What goes on without the backend, and what waits for the next one, as the end of a sentence.
+    fn left(self) -> String {
+        let on = match self.vms {
+            0 => String::new(),
+            1 => "; 1 VM runs on without it".to_owned(),
+            vms => format!("; {vms} VMs run on without it"),
+        };
+        let later = Self { vms: 0, ..self };
+        if later.is_none() {
+            return on;
+        }
+        format!("{on}; to go on at the next start: {}", later.named())
+    }
+
     /// `2 VMs and 1 operation`.
     fn named(self) -> String {
         let each = [
@@ -91,7 +105,8 @@ pub(crate) async fn part(
     serving: Serving,
     exit: Option<Exit>,
 ) -> anyhow::Result<()> {
-    let running = in_flight(&embedded).await?.running > 0;
+    // What is not told is no reason to keep the state directory.
+    let running = in_flight(&embedded).await.is_ok_and(|flight| flight.running > 0);
     let dependents = Dependents::known(&embedded).await;
     let needed = serving.stop().await || embedded.is_needed();
     match exit {
@@ -154,7 +169,7 @@ pub(crate) async fn stop(place: &Place) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout();
     let deadline = tokio::time::Instant::now() + SERVE_TIMEOUT;
     let client = loop {
-        if is_free(place)? {
+        if is_free(&place.state_dir)? {
             writeln!(out, "no backend runs on {dir}")?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -167,11 +182,12 @@ pub(crate) async fn stop(place: &Place) -> anyhow::Result<ExitCode> {
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     };
-    let dependents = Dependents::of(&client).await?;
+    // Another version may answer something else; that is no reason to let it run.
+    let dependents = Dependents::of(&client).await;
     client.stop().await?;
     drop(client);
     let ended = async {
-        while !is_free(place)? {
+        while !is_free(&place.state_dir)? {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         anyhow::Ok(())
@@ -179,21 +195,20 @@ pub(crate) async fn stop(place: &Place) -> anyhow::Result<ExitCode> {
     tokio::time::timeout(SERVE_TIMEOUT, ended)
         .await
         .with_context(|| format!("the backend on {dir} was told to end and has not yet"))??;
-    write!(out, "the backend on {dir} has ended")?;
-    match dependents.vms {
-        0 => {}
-        1 => write!(out, "; 1 VM runs on without it")?,
-        vms => write!(out, "; {vms} VMs run on without it")?,
+    match dependents {
+        Ok(dependents) => writeln!(out, "the backend on {dir} has ended{}", dependents.left())?,
+        Err(error) => {
+            writeln!(out, "the backend on {dir} has ended; VMs that are up run on without it")?;
+            writeln!(
+                std::io::stderr(),
+                "hostler: the backend did not tell what depends on it: {error:#}"
+            )?;
+        }
     }
-    let later = Dependents { vms: 0, ..dependents };
-    if !later.is_none() {
-        write!(out, "; to go on at the next start: {}", later.named())?;
-    }
-    writeln!(out)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether nobody has the state directory.
-fn is_free(place: &Place) -> anyhow::Result<bool> {
-    Ok(own(&place.state_dir)?.is_some())
+/// Whether nobody has a state directory.
+fn is_free(state_dir: &Path) -> anyhow::Result<bool> {
+    Ok(own(state_dir)?.is_some())
 }

@@ -11,6 +11,7 @@ use hostler::backend::state_files::check::{self, Finding};
 use hostler::backend::state_files::recover as recovery;
 use hostler::backend::{DirState, Owned, drivers, find, own};
 use hostler::cli::{self, Check};
+use hostler::domain::display;
 
 use super::Place;
 
@@ -121,8 +122,7 @@ pub(crate) fn compact(place: &Place, json: bool) -> anyhow::Result<ExitCode> {
     }
     let _owned = alone(place)?;
     let store::Compacted { before, after } = store::compact(&place.state_dir)?;
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    let found = format!("{:.1} MiB, {:.1} MiB before", mib(after), mib(before));
+    let found = format!("{}, {} before", display::bytes(after), display::bytes(before));
     match cli::tell_checks(&[Check::good("database", found)], json, &mut std::io::stdout()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => Ok(error.report(&mut std::io::stderr())),

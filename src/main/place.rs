@@ -54,16 +54,10 @@ impl Place {
 
     pub(crate) fn start(&self, owned: Owned) -> anyhow::Result<Embedded> {
         more_files();
-        let config = configured::settle(self)?;
-        self.log(&config)?;
-        if config != self.config && self.sources.named {
-            tracing::warn!(
-                "this backend has the configuration of its state directory, which differs from {}; \
-                 `hostler serve` with that would change it",
-                self.sources.files[0].display()
-            );
-        }
-        let settings = settings(&self.state_dir, &config);
+        let settled = configured::settle(self)?;
+        self.log(&settled.config)?;
+        settled.hold(self);
+        let settings = settings(&self.state_dir, &settled.config);
         let ports = drivers::real(&settings);
         let kinds = operations::all(&settings);
         Ok(Embedded::start(owned, settings, ports, kinds)?)
@@ -139,6 +133,9 @@ impl Place {
                     Ok(Err(_)) => return,
                     Err(_) => {
                         patience = (patience * 2).min(LONGEST_ORPHANED);
+                        // A script's command has none until there is something to say. Without
+                        // one, it is as well that somebody takes over.
+                        let _ = place.log(&place.config);
                         if let Err(error) = place.adopt() {
                             tracing::warn!(
                                 "nobody takes over {}: {error:#}",

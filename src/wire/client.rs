@@ -1,6 +1,6 @@
 //! The client: a [`Backend`] that is somewhere else.
 //!
-//! The catalogue is fetched once, at connect, unless one is there already that is as good. The
+//! The catalogue is fetched once, at connect, unless one is there already that is the same. The
 //! event stream looks after itself: when the connection breaks it says [`Fact::Lost`], tries again,
 //! and says [`Fact::Missed`] when it has the backend again, so that the receiver asks for
 //! everything anew.
@@ -87,8 +87,8 @@ impl Client {
         Self::open(socket, None).await
     }
 
-    /// Connects like [`Client::connect`]. To a backend of this very version `own` is the catalogue,
-    /// which saves asking for it.
+    /// Connects like [`Client::connect`]. To a backend that offers just what `own` does, `own` is
+    /// the catalogue, which saves asking for it.
     ///
     /// # Errors
     /// Those of [`Client::connect`].
@@ -100,7 +100,7 @@ impl Client {
         let wire = Wire::to(socket).map_err(|error| unreachable(socket, &*error))?;
         let here = wire.open(native::HERE).await?;
         let catalogue = match own {
-            Some(own) if wire.backend() == Version::Same => own.clone(),
+            Some(own) if offers(&here, own) => own.clone(),
             _ => wire.catalogue().await?,
         };
         let (known, reachable) = watch::channel(true);
@@ -416,6 +416,12 @@ impl Backend for Client {
             Ok(Serial { output: Box::pin(output), input: Box::new(Typed { vm, typed }) })
         })
     }
+}
+
+/// Whether a backend that knows of us now says that it offers just what is in a catalogue.
+fn offers(here: &reqwest::Response, catalogue: &Catalogue) -> bool {
+    let told = here.headers().get(native::CATALOGUE_DIGEST);
+    told.is_some_and(|told| native::catalogue_digest(catalogue).is_ok_and(|own| told == &own))
 }
 
 /// Keys on their way to a guest.

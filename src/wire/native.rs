@@ -21,7 +21,8 @@
 //! What comes with a key has a place of its own, so that a backend of before there were keys says
 //! that it does not know it, where it would queue it a second time.
 //!
-//! A client tells its version in `User-Agent`, the server its own in `Server`.
+//! A client tells its version in `User-Agent`, the server its own in `Server`. Whoever says that it
+//! is there hears the digest of the catalogue, and asks for that only where its own has another.
 //!
 //! Whatever goes wrong comes back as the JSON of the `BackendError` itself; the status only helps
 //! those who look at nothing else.
@@ -32,9 +33,10 @@ use std::time::Duration;
 
 use nix::unistd::{Uid, User};
 use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
 
 use super::version::Version;
-use crate::domain::{BackendError, Event, Reason};
+use crate::domain::{BackendError, Catalogue, Event, Reason};
 
 /// Where a client says that it is there.
 pub const HERE: &str = "/v1/here";
@@ -57,6 +59,9 @@ pub const EVENTS: &str = "/v1/events";
 /// Where the serial line of the VM `{id}` is.
 pub const SERIAL: &str = "/v1/vms/{id}/serial";
 
+/// The header of `GET /v1/here` that tells the [`catalogue_digest`] of what is offered there.
+pub const CATALOGUE_DIGEST: &str = "hostler-catalogue";
+
 /// The largest request body that is read, in bytes. The serial line's is a stream and has no end.
 pub const BODY_LIMIT: usize = 4 * 1024 * 1024;
 
@@ -65,6 +70,18 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// How long a stream of events may say nothing at all before nobody believes in it any more.
 pub const STREAM_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Returns what tells a catalogue from every other: a hash, in hexadecimal digits, of the documents
+/// at [`RESOURCES`] and [`CATALOGUE`]. Kinds may be known only at run time, so two of one version
+/// need not offer the same.
+///
+/// # Errors
+/// When it cannot be written as JSON; none of today's can fail.
+pub fn catalogue_digest(catalogue: &Catalogue) -> serde_json::Result<String> {
+    let documents = (catalogue.descriptions(), catalogue.operations());
+    let hash = Sha256::digest(serde_json::to_vec(&documents)?);
+    Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+}
 
 /// Where the serial line of a VM is.
 #[must_use]

@@ -130,7 +130,9 @@ impl Server {
     ) -> std::io::Result<()> {
         let Self { socket, clients, stop_request } = self;
         let closer = socket.closer();
-        let served = Served { backend, stop: stop.clone(), clients, stop_request };
+        let digest = native::catalogue_digest(&backend.catalogue())?;
+        let digest = HeaderValue::try_from(digest).map_err(std::io::Error::other)?;
+        let served = Served { backend, digest, stop: stop.clone(), clients, stop_request };
         let service = router(served).into_make_service_with_connect_info::<Peer>();
         // Not its own graceful shutdown, which hangs up on a client that is about to speak.
         let serving = axum::serve(socket, service).into_future();
@@ -165,6 +167,8 @@ impl Connected<IncomingStream<'_, Socket>> for Peer {
 #[derive(Clone)]
 struct Served {
     backend: Arc<dyn Backend>,
+    /// Of its catalogue.
+    digest: HeaderValue,
     stop: CancellationToken,
     clients: Clients,
     stop_request: StopRequest,
@@ -271,7 +275,9 @@ async fn here(State(served): State<Served>) -> Response {
     let silence = stream::pending().inspect(move |_: &Vec<u8>| {
         let _kept = &here;
     });
-    served.streamed("application/octet-stream", silence)
+    let mut answer = served.streamed("application/octet-stream", silence);
+    answer.headers_mut().insert(native::CATALOGUE_DIGEST, served.digest);
+    answer
 }
 
 async fn resources(State(served): State<Served>) -> Response {

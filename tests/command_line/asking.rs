@@ -167,3 +167,15 @@ async fn a_dry_run_says_what_would_be_done() {
     assert_eq!(ended.with(1).json()["refusal"]["reason"], "state");
     assert_eq!(ended.err, "hostler: vm/3 runs; stop it first\n");
 }
+
+#[tokio::test]
+async fn what_may_go_wrong_is_said_beside_the_answer() {
+    let fake = Fake::new();
+    let warnings = vec!["The box has only 1.0 GiB left.".to_owned()];
+    let accepted = Accepted { uid: Uid(7), resource: None, warnings };
+    fake.accepted.lock().unwrap().push_back(Ok(accepted));
+    let ended = run(&fake, "run vm_delete vm=3").await;
+    ended.with(0);
+    assert_eq!(ended.out, "#7 vm_delete accepted\n");
+    assert_eq!(ended.err, "hostler: The box has only 1.0 GiB left.\n");
+}

@@ -44,6 +44,7 @@ fn whoever_takes_a_dead_owners_place_brings_no_configuration() {
             place.ok(&["lane", "resume", "disk"]);
             let output = end(waiting);
             assert!(output.status.success(), "{output:?}\n{}", place.log());
+            assert!(place.log().contains("has died"), "{}", place.log());
         } else {
             place.kill();
             let create = ["run", "disk_create", "name=b", "size_mb=1", "fstype=none", "--wait"];
@@ -88,4 +89,37 @@ fn whoever_serves_decides_what_holds_from_then_on() {
     // One that is gone holds no longer, and is not in the way.
     std::fs::remove_file(&mine).expect("removed");
     place.done("disk_create", &["name=c", "size_mb=1", "fstype=none"]);
+}
+
+#[test]
+fn what_cannot_be_read_any_more_stops_no_start() {
+    let place = Sandbox::new();
+    let create = |name: &str| {
+        place.done("disk_create", &[&format!("name={name}"), "size_mb=1", "fstype=none"]);
+        place.wait("nobody owns it", || place.hostlers().is_empty());
+    };
+    create("a");
+    let [record, clock] = ["hostler.config", "hostler.clock"].map(|name| place.dir().join(name));
+    let cases = [("zeros", "\0\0\0\0", "a power cut"), ("newer", "{\"v\":2}", "another version")];
+    for (name, content, why) in cases {
+        for path in [&record, &clock] {
+            std::fs::write(path, content).expect("written");
+        }
+        std::fs::remove_file(place.dir().join("hostler.log")).expect("begun anew");
+        create(name);
+        let log = place.log();
+        for path in [&record, &clock] {
+            let tells = |line: &str| line.contains(&*path.to_string_lossy()) && line.contains(why);
+            assert!(log.lines().any(tells), "{name} {}: {log}", path.display());
+        }
+        // Whoever starts it without deciding does not write over where it was.
+        assert_eq!(std::fs::read_to_string(&record).expect("a record"), content);
+        let told = String::from_utf8(place.run(&["doctor"]).stdout).expect("text");
+        assert!(told.contains("✖ configuration of the backend") && told.contains(why), "{told}");
+    }
+    let mut owner = place.command().arg("serve").stdin(Stdio::null()).spawn().expect("hostler");
+    place.wait("it serves", || place.is_served());
+    owner.kill().expect("killed");
+    owner.wait().expect("gone");
+    assert!(std::fs::read_to_string(&record).expect("a record").contains("files"));
 }

@@ -29,7 +29,7 @@ fn two_of_three_refused(size: (u16, u16)) -> Stage {
     assert_eq!(submits.len(), 3);
     for (number, submit) in submits.into_iter().enumerate() {
         let answer = match number {
-            0 => Ok(Accepted { uid: Uid(48_213), resource: None }),
+            0 => Ok(Accepted { uid: Uid(48_213), resource: None, warnings: Vec::new() }),
             _ => Err(refused(&format!(
                 "vm/{number} 'web-{number}' is halted; vm_stop needs it running or paused"
             ))),
@@ -61,7 +61,10 @@ fn one_reason_is_told_once_and_other_answers_are_not_counted() {
     stage.keys("G S y");
     let single = stage.submitted().pop().unwrap();
     assert!(!many.contains(&single));
-    stage.send(Msg::Submitted(Box::new(single), Ok(Accepted { uid: Uid(9), resource: None })));
+    stage.send(Msg::Submitted(
+        Box::new(single),
+        Ok(Accepted { uid: Uid(9), resource: None, warnings: Vec::new() }),
+    ));
     assert!(stage.text().contains("#9 Stop: queued"), "{}", stage.text());
     for submit in many {
         stage.send(Msg::Submitted(Box::new(submit), Err(refused("the disk is full"))));
@@ -146,7 +149,10 @@ fn marks_make_it_many_with_one_question() {
     let submit = stage.submitted().pop().unwrap();
     assert_eq!((submit.kind.as_str(), &submit.params["on_error"]), ("batch", &"continue".into()));
     assert_eq!(submit.params["operations"].as_array().unwrap().len(), 2);
-    stage.send(Msg::Submitted(Box::new(submit), Ok(Accepted { uid: Uid(9), resource: None })));
+    stage.send(Msg::Submitted(
+        Box::new(submit),
+        Ok(Accepted { uid: Uid(9), resource: None, warnings: Vec::new() }),
+    ));
     assert!(stage.text().contains("#9 Batch of 2 operations: queued"), "{}", stage.text());
     stage.keys("* X");
     assert!(stage.text().contains("type 4"), "{}", stage.text());

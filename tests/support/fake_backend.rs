@@ -228,7 +228,9 @@ impl Backend for Fake {
     }
 
     fn submit(&self, _submit: Submit) -> BoxFuture<'_, Result<Accepted>> {
-        Box::pin(async move { Ok(Accepted { uid: Uid(48_213), resource: None }) })
+        Box::pin(
+            async move { Ok(Accepted { uid: Uid(48_213), resource: None, warnings: Vec::new() }) },
+        )
     }
 
     fn control(&self, _control: Control) -> BoxFuture<'_, Result<()>> {

@@ -271,9 +271,8 @@ async fn describe(
     virtual_bytes: u64,
     report: Report<'_>,
 ) -> Result<MadeImage, Failure> {
-    let files = files(&form);
-    let sha256 = hashed(&files[0], Hasher::Sha256(sha2::Sha256::new()), report).await?;
-    Ok(MadeImage { bytes: room(&files)?, form, virtual_bytes, sha256 })
+    let sha256 = hashed(form.files()[0], Hasher::Sha256(sha2::Sha256::new()), report).await?;
+    Ok(MadeImage { bytes: room(&form.files())?, form, virtual_bytes, sha256 })
 }
 
 /// The image of `kernel` and `initrd` in `dir`. Blocks.
@@ -283,20 +282,11 @@ fn made_direct(dir: &Path, append: &str) -> Result<MadeImage, Failure> {
         copy::hash(&kernel, Hasher::Sha256(sha2::Sha256::new()), &AtomicBool::new(false), |_| {})
             .map_err(|error| Failure::io(format!("read {}", kernel.display()), &error))?;
     let form = ImageForm::Direct { kernel, initrd, append: append.to_owned() };
-    Ok(MadeImage { bytes: room(&files(&form))?, form, virtual_bytes: 0, sha256 })
-}
-
-/// The files of an image, the main one first.
-fn files(form: &ImageForm) -> Vec<PathBuf> {
-    match form.clone() {
-        ImageForm::Disk { path, .. } | ImageForm::Iso { path } => vec![path],
-        ImageForm::DirectDisk { path, kernel, initrd, .. } => vec![path, kernel, initrd],
-        ImageForm::Direct { kernel, initrd, .. } => vec![kernel, initrd],
-    }
+    Ok(MadeImage { bytes: room(&form.files())?, form, virtual_bytes: 0, sha256 })
 }
 
 /// What files take on the box, in bytes.
-fn room(files: &[PathBuf]) -> Result<u64, Failure> {
+fn room(files: &[&Path]) -> Result<u64, Failure> {
     use std::os::unix::fs::MetadataExt;
     files
         .iter()

@@ -4,6 +4,8 @@
 use std::io;
 use std::path::Path;
 
+use crate::domain::display;
+
 /// How much of a filesystem big files never take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadRoom {
@@ -31,16 +33,21 @@ impl HeadRoom {
         if free.saturating_sub(kept) >= more.max(1) {
             return Ok(());
         }
-        let needed =
-            if more > 0 { format!("{} MiB more are needed, ", mib(more)) } else { "".into() };
+        let needed = match more {
+            0 => String::new(),
+            // How much is lacking too, because what is needed and what there is may read alike.
+            more => format!(
+                "{} more are needed, {} too much: ",
+                display::bytes(more),
+                display::bytes(more - free.saturating_sub(kept))
+            ),
+        };
+        let (free, kept, dir) = (display::bytes(free), display::bytes(kept), dir.display());
         Err(io::Error::new(
             io::ErrorKind::StorageFull,
             format!(
-                "{needed}{} MiB are free on the filesystem of {}, and {} MiB of them stay free for \
-                 everything else",
-                free >> 20,
-                dir.display(),
-                mib(kept),
+                "{needed}{free} are free on the filesystem of {dir}, and {kept} of that stay free \
+                 for everything else"
             ),
         ))
     }
@@ -49,11 +56,6 @@ impl HeadRoom {
     fn kept(&self, size: u64) -> u64 {
         self.most.min(size / self.part.max(1))
     }
-}
-
-/// Bytes in MiB, rounded up.
-fn mib(bytes: u64) -> u64 {
-    bytes.div_ceil(1 << 20)
 }
 
 #[cfg(test)]
@@ -73,7 +75,7 @@ mod tests {
         HeadRoom { most: 0, part: 1 }.check(dir.path(), 1 << 20).unwrap();
         let error = HeadRoom { most: 0, part: 1 }.check(dir.path(), 1 << 62).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        assert!(error.to_string().starts_with("4398046511104 MiB more are needed, "), "{error}");
+        assert!(error.to_string().starts_with("4194304 TiB more are needed, "), "{error}");
         HeadRoom { most: u64::MAX, part: 1 }.check(dir.path(), 0).unwrap_err();
     }
 }

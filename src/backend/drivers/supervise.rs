@@ -398,6 +398,7 @@ impl Supervised {
                 // What has ended may have left children behind.
                 _ => self.stop().await?,
             }
+            // Nothing tells when a lock that another process holds is let go of.
             tokio::time::sleep(APART).await;
         }
         Err(Failure::passing(format!(
@@ -442,7 +443,8 @@ impl Supervised {
     /// Returns when the supervisor, or else a process of the tool, has ended.
     async fn somebody_ends(&self) -> Result<(), Failure> {
         let Some(leader) = self.leader() else {
-            // The supervisor holds the lock and is about to write down who it is.
+            // The supervisor holds the lock and is about to write down who it is, within
+            // milliseconds: setting up to be told of that takes longer.
             tokio::time::sleep(Duration::from_millis(20)).await;
             return Ok(());
         };
@@ -451,7 +453,8 @@ impl Supervised {
             Some(pid) => tree::ended(pid).await,
             None => Ok(()),
         };
-        // Whoever held the lock may need a moment to be wholly gone.
+        // There is nobody to wait for, or whoever held the lock needs a moment to be wholly gone:
+        // without this, our caller, who looks again at once, would spin.
         if one.is_none() || !Lock::is_held(&self.dir) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

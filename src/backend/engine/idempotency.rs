@@ -118,7 +118,11 @@ async fn again(
         is_same(&asked, &before)
     };
     if kind == operation.kind && same {
-        return Ok(Accepted { uid: operation.uid, resource: operation.resource });
+        return Ok(Accepted {
+            uid: operation.uid,
+            resource: operation.resource,
+            warnings: Vec::new(),
+        });
     }
     let what = if kind == operation.kind { "other parameters" } else { "another kind" };
     Err(Refusal::field(

@@ -146,6 +146,13 @@ pub trait Kind: Send + Sync {
         Preview::default()
     }
 
+    /// What may go wrong although a request is accepted, a sentence each: told to whoever asks, and
+    /// in the preview.
+    fn warnings(&self, params: &Params, cx: &AdmissionContext<'_>) -> Vec<String> {
+        let _ = (params, cx);
+        Vec::new()
+    }
+
     /// How the children are run that an operation of these parameters asks for.
     fn child_rules(&self, params: &Params) -> ChildRules {
         let _ = params;

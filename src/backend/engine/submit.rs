@@ -32,7 +32,9 @@ impl Engine {
         let keyed = submit.key.clone().map(|key| idempotency::keyed(key, &submit.params, &params));
         self.transact(|live| {
             let params = kind.fill(params, &self.admission(live).context());
-            self.accept(live, &*kind, (submit, params), None, keyed, put)
+            let warnings = kind.warnings(&params, &self.admission(live).context());
+            let accepted = self.accept(live, &*kind, (submit, params), None, keyed, put);
+            accepted.map(|(changes, accepting)| (changes, accepting.warning(warnings)))
         })
         .await
     }
@@ -99,7 +101,10 @@ impl Engine {
         let put: Vec<_> = reserved.into_iter().chain(put).map(Arc::new).collect();
         changes.extend(put.iter().cloned().map(Change::Put));
         live.accept(operation, params, entry, &put);
-        Ok((changes, Accepting { accepted: Accepted { uid, resource: subject }, put }))
+        Ok((
+            changes,
+            Accepting { accepted: Accepted { uid, resource: subject, warnings: Vec::new() }, put },
+        ))
     }
 
     /// Queues an operation that somebody outside asks for.
@@ -263,6 +268,7 @@ impl Engine {
         Ok(self.look(|live| {
             let params = kind.fill(params, &self.admission(live).context());
             let mut preview = kind.preview(&params, &self.admission(live).context());
+            preview.effects.extend(kind.warnings(&params, &self.admission(live).context()));
             preview.refusal = self.admit(&*kind, &params, live, &[], None).err();
             preview
         }))
@@ -329,6 +335,12 @@ pub(super) struct Accepting {
 impl Accepting {
     pub(super) const fn uid(&self) -> Uid {
         self.accepted.uid
+    }
+
+    /// The same, of which this is to be said.
+    fn warning(mut self, warnings: Vec<String>) -> Self {
+        self.accepted.warnings = warnings;
+        self
     }
 }
 

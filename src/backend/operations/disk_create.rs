@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::journal::Stop;
-use crate::backend::load;
 use crate::backend::settings::Settings;
+use crate::domain::display;
 use crate::domain::{
     Choice, Disk, DiskFormat, DiskState, Effect, Field, FieldType, FsType, Hint, OperationSpec,
     Outcome, Preview, Reason, Refusal, Resource, ResourceId, Risk,
@@ -21,6 +21,13 @@ pub struct Parameters {
     name: String,
     size_mb: u64,
     fstype: FsType,
+}
+
+impl Parameters {
+    /// The most bytes it may take.
+    const fn bytes(&self) -> u64 {
+        self.size_mb.saturating_mul(1 << 20)
+    }
 }
 
 impl Kind for DiskCreate {
@@ -112,23 +119,18 @@ impl Kind for DiskCreate {
         }))
     }
 
-    fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
+    fn preview(params: &Parameters, _: &AdmissionContext<'_>) -> Preview {
         let with = match params.fstype {
             FsType::None => "without a filesystem".to_owned(),
             fstype => format!("with {} on it", fstype.word()),
         };
-        let mut effects =
-            vec![format!("Disk '{}' of {} MiB is made {with}.", params.name, params.size_mb)];
-        let most = params.size_mb.saturating_mul(1024 * 1024);
-        if let Some((used, total)) = load::pool(&world.settings.state_dir)
-            && total.saturating_sub(used) < most
-        {
-            effects.push(format!(
-                "The box has only {} MiB left: writes to the disk will stop when that is full.",
-                total.saturating_sub(used) / (1024 * 1024)
-            ));
-        }
-        Preview { effects, space: Some(most), ..Preview::default() }
+        let size = display::mib(params.size_mb);
+        let effects = vec![format!("Disk '{}' of {size} is made {with}.", params.name)];
+        Preview { effects, space: Some(params.bytes()), ..Preview::default() }
+    }
+
+    fn warnings(params: &Parameters, world: &AdmissionContext<'_>) -> Vec<String> {
+        files::too_large(world.settings, "the disk", params.bytes()).into_iter().collect()
     }
 
     async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
@@ -198,6 +200,7 @@ mod tests {
         for (given, reason, field) in [
             (json!({ "name": "data", "size_mb": 20 }), Reason::Existence, "name"),
             (json!({ "name": "../x", "size_mb": 20 }), Reason::Syntax, "name"),
+            (json!({ "name": "42", "size_mb": 20 }), Reason::Syntax, "name"),
             (json!({ "name": "x", "size_mb": 0 }), Reason::Value, "size_mb"),
             (json!({ "name": "x", "size_mb": 299, "fstype": "xfs" }), Reason::Value, "size_mb"),
             (json!({ "name": "x", "size_mb": 20, "fstype": "ntfs" }), Reason::Value, "fstype"),
@@ -215,6 +218,19 @@ mod tests {
             let size = fstype.smallest_mb();
             let given = json!({ "name": fstype.word(), "size_mb": size, "fstype": fstype.word() });
             harness.done("disk_create", given).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_may_outgrow_the_box_is_made_with_a_warning() {
+        let harness = Harness::open();
+        for (name, size_mb, warned) in [("small", 20, false), ("large", 1_048_576, true)] {
+            let params = json!({ "name": name, "size_mb": size_mb, "fstype": "none" });
+            let preview = harness.preview("disk_create", params.clone()).await;
+            let accepted = harness.submit("disk_create", params).await.unwrap();
+            let says = |said: &[String]| said.iter().any(|it| it.contains("will stop when"));
+            assert_eq!(says(&accepted.warnings), warned, "{name} {:?}", accepted.warnings);
+            assert_eq!(says(&preview.effects), warned, "{name} {:?}", preview.effects);
         }
     }
 }

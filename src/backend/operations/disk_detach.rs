@@ -6,7 +6,7 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Disk, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Outcome,
-    Preview, Reason, Refusal, Risk, Vm, VmState,
+    Preview, Reason, Refusal, Risk, Vm,
 };
 
 use super::{AdmissionContext, Context, Kind, disks};
@@ -95,7 +95,7 @@ impl Kind for DiskDetach {
         let vm = params.vm.and_then(|vm| inventory.get::<Vm>(vm));
         let (Some(disk), Some(vm)) = (disk, vm) else { return Preview::default() };
         let mut effects = vec![format!("Disk '{}' is taken from VM '{}'.", disk.name, vm.name)];
-        if matches!(vm.state, VmState::Running | VmState::Paused) {
+        if vm.is_up() {
             effects.push("The guest runs and must let go of it first.".to_owned());
         }
         Preview { effects, ..Preview::default() }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
+use crate::domain::display;
 use crate::domain::{
     Disk, DiskState, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec,
     Outcome, Preview, ResourceId, Risk,
@@ -55,8 +56,8 @@ impl Kind for DiskPurge {
         let Some(disk) = world.inventory.get::<Disk>(params.disk) else {
             return Preview::default();
         };
-        let mib = files::bytes(&disk.path).div_ceil(1024 * 1024);
-        let effect = format!("Disk '{}' is removed for good; {mib} MiB become free.", disk.name);
+        let takes = display::bytes(files::bytes(&disk.path));
+        let effect = format!("Disk '{}' is removed for good; {takes} become free.", disk.name);
         Preview { effects: vec![effect], ..Preview::default() }
     }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
+use crate::domain::display;
 use crate::domain::{
     Disk, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Outcome,
     Preview, Refusal, Risk,
@@ -74,7 +75,8 @@ impl Kind for DiskRestore {
             return Preview::default();
         };
         let name = params.name.as_deref().unwrap_or(&disk.name);
-        let effect = format!("Disk '{name}' of {} MiB can be attached again.", disk.size_mb);
+        let effect =
+            format!("Disk '{name}' of {} can be attached again.", display::mib(disk.size_mb));
         Preview { effects: vec![effect], ..Preview::default() }
     }
 

@@ -19,6 +19,7 @@ use serde_json::json;
 use crate::backend::engine::journal::{JOIN, SPAWN, Stop};
 use crate::backend::ports::{EncodeJob, Encoded, MediaInfo};
 use crate::backend::settings::Settings;
+use crate::domain::display;
 use crate::domain::{
     Choice, Effect, Encoding, EncodingState, Failure, Field, FieldType, Hint, OperationSpec,
     Outcome, Preview, Reason, Refusal, Resource, Risk, State, Submit, Uid,
@@ -168,7 +169,7 @@ impl Kind for Encode {
         let [rendition] = renditions.as_slice() else { return None };
         Some(Resource::Encoding(Encoding {
             id,
-            name: rendition.name(),
+            name: Self::name(params)?,
             state: EncodingState::Waiting,
             source: params.source.clone(),
             preset: rendition.preset.clone(),
@@ -225,7 +226,7 @@ impl Kind for Encode {
                     [_] => "there".to_owned(),
                     _ => format!("in {}", folder.display()),
                 };
-                preview.effects.push(format!("{} MiB are free {place}.", free >> 20));
+                preview.effects.push(format!("{} are free {place}.", display::bytes(free)));
             }
         }
         preview
@@ -360,7 +361,7 @@ async fn encode(cx: Context, rendition: &Rendition) -> Result<Outcome, Stop> {
 
 /// What is to be said about an output: its size, how long it plays, how fast it was made.
 fn outcome(id: u64, job: &EncodeJob, encoded: &Encoded) -> Outcome {
-    let (output, size) = (job.output.display(), files::mib(encoded.bytes));
+    let (output, size) = (job.output.display(), display::bytes(encoded.bytes));
     let long = job.media.duration_s.map(|seconds| format!(", {seconds:.1} s long"));
     let long = long.unwrap_or_default();
     let message = format!("made {output}: {size}{long}, at {:.1}× its speed", encoded.speed);

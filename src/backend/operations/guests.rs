@@ -1,13 +1,15 @@
 //! What the kinds about VMs share: a VM as the hypervisor knows it, and how one is powered down.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 
 use crate::backend::engine::journal::Stop;
+use crate::backend::load;
 use crate::backend::ports::{Drive, GuestEvent, GuestSpec, GuestStatus, ProgressReport};
 use crate::backend::settings::Settings;
+use crate::domain::display;
 use crate::domain::{
     Disk, DiskFormat, Failure, Field, FieldType, Image, ImageForm, Reason, Refusal, Resource,
     ResourceKind, Vm, VmState,
@@ -44,25 +46,12 @@ pub fn form(image: &Image) -> Result<&ImageForm, Failure> {
     })
 }
 
-/// The disk a root disk is an overlay of.
+/// That a guest is to have more memory than is free.
 #[must_use]
-pub fn backing(form: &ImageForm) -> Option<(&Path, DiskFormat)> {
-    match form {
-        ImageForm::Disk { path, format } | ImageForm::DirectDisk { path, format, .. } => {
-            Some((path, *format))
-        }
-        ImageForm::Direct { .. } | ImageForm::Iso { .. } => None,
-    }
-}
-
-/// The files of an image that QEMU opens.
-#[must_use]
-pub fn opened(form: &ImageForm) -> Vec<&Path> {
-    match form {
-        ImageForm::Disk { path, .. } | ImageForm::Iso { path } => vec![path],
-        ImageForm::DirectDisk { path, kernel, initrd, .. } => vec![path, kernel, initrd],
-        ImageForm::Direct { kernel, initrd, .. } => vec![kernel, initrd],
-    }
+pub fn too_little_memory(memory_mib: u64) -> Option<String> {
+    let free = load::available_mib().filter(|free| *free < memory_mib)?;
+    let free = display::mib(free);
+    Some(format!("The box has only {free} of memory free: it will swap, or QEMU may be killed."))
 }
 
 /// Everything needed to launch a VM, of which every file is looked at.
@@ -80,7 +69,7 @@ pub fn launchable(cx: &Context, vm: &Vm) -> Result<GuestSpec, Failure> {
     let (form, root, seed) =
         (form(&image)?, root_path(settings, vm.id), seed_path(settings, vm.id));
     let of_vm = [root.as_path(), &seed].into_iter().chain(disks.iter().map(|it| it.path.as_path()));
-    of_vm.chain(opened(form)).try_for_each(|path| files::own(settings, path))?;
+    of_vm.chain(form.files()).try_for_each(|path| files::own(settings, path))?;
     Ok(GuestSpec {
         guest: settings.guest(vm),
         name: vm.name.clone(),
@@ -102,7 +91,7 @@ pub fn launchable(cx: &Context, vm: &Vm) -> Result<GuestSpec, Failure> {
 /// When the image is gone, or the root disk cannot be told where it is.
 pub async fn settle_root(step: &StepContext, vm: &Vm) -> Result<(), Failure> {
     let image = step.cx().get::<Image>(vm.image)?;
-    let Some((path, format)) = backing(form(&image)?) else { return Ok(()) };
+    let Some((path, format)) = form(&image)?.disk() else { return Ok(()) };
     // What lives behind our back is only found started.
     if is_up(step, vm).await? {
         return Ok(());

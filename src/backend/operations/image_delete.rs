@@ -6,6 +6,7 @@ use crate::backend::engine::inventory::Inventory;
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::backend::state_files::description;
+use crate::domain::display;
 use crate::domain::{
     Effect, Failure, Field, FieldType, Hint, Image, LockMode, LockRule, OperationSpec, Outcome,
     Preview, Reason, Refusal, Resource, ResourceId, Risk, Vm,
@@ -67,8 +68,8 @@ impl Kind for ImageDelete {
         let Some(image) = world.inventory.get::<Image>(params.image) else {
             return Preview::default();
         };
-        let mib = image.bytes.div_ceil(1024 * 1024);
-        let effect = format!("Image '{}' is deleted; {mib} MiB become free.", image.name);
+        let takes = display::bytes(image.bytes);
+        let effect = format!("Image '{}' is deleted; {takes} become free.", image.name);
         Preview { effects: vec![effect], ..Preview::default() }
     }
 

@@ -10,6 +10,7 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::ports::{MadeImage, Ports};
 use crate::backend::settings::Settings;
 use crate::backend::state_files::mark::Mark;
+use crate::domain::display;
 use crate::domain::{Failure, Image, ImageState, Outcome, Resource, ResourceId};
 
 use super::{AdmissionContext, Context, StepBuilder, StepContext, files};
@@ -60,7 +61,7 @@ struct Ready {
 impl Ready {
     fn outcome(self, id: u64) -> Outcome {
         let Self { name, bytes, virtual_bytes, took_ms } = self;
-        let (size, took) = (files::mib(bytes), took_ms as f64 / 1000.0);
+        let (size, took) = (display::bytes(bytes), took_ms as f64 / 1000.0);
         let message = format!("image '{name}' is ready: {size}, in {took:.1} s");
         let data = json!({
             "image": id, "bytes": bytes, "virtual_bytes": virtual_bytes, "took_ms": took_ms,

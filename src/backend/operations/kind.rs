@@ -113,6 +113,13 @@ pub trait Kind: 'static {
         Preview::default()
     }
 
+    /// What may go wrong although a request is accepted, a sentence each: told to whoever asks, and
+    /// in the preview.
+    fn warnings(params: &Self::Params, world: &AdmissionContext<'_>) -> Vec<String> {
+        let _ = (params, world);
+        Vec::new()
+    }
+
     /// How the children are run that an operation of these parameters asks for.
     fn child_rules(params: &Self::Params) -> kind::ChildRules {
         let _ = params;
@@ -223,6 +230,10 @@ impl<K: Kind> kind::Kind for Bound<K> {
     fn preview(&self, params: &Params, cx: &kind::AdmissionContext<'_>) -> Preview {
         let preview = |params| K::preview(&params, &self.admission(cx));
         typed::<K>(params).map_or_else(|_| Preview::default(), preview)
+    }
+
+    fn warnings(&self, params: &Params, cx: &kind::AdmissionContext<'_>) -> Vec<String> {
+        typed::<K>(params).map_or_else(|_| Vec::new(), |it| K::warnings(&it, &self.admission(cx)))
     }
 
     fn child_rules(&self, params: &Params) -> kind::ChildRules {

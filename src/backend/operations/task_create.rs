@@ -61,8 +61,15 @@ impl Kind for TaskCreate {
 
     fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         let repeat = params.when.apply(&Repeat::default())?;
-        timetable::admit_kind(&params.kind, world)?;
-        timetable::admit_repeat(&repeat, world)?;
+        let checks = [
+            timetable::admit_kind(&params.kind, world),
+            timetable::admit_request(&params.kind, &params.params, world),
+            timetable::admit_repeat(&repeat, world),
+        ];
+        let failed = checks.into_iter().filter_map(Result::err);
+        if let Some(refusal) = failed.min_by_key(|refusal| refusal.reason) {
+            return Err(refusal);
+        }
         if let Some(id) = world.inventory.named(Task::KIND, &params.name) {
             let message = format!("name: task/{id} is called '{}' already", params.name);
             return Err(Refusal::field(Reason::Existence, "name", &params.name, message));

@@ -68,7 +68,13 @@ impl Kind for TaskUpdate {
     fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         params.when.apply(&Repeat::default())?;
         if let Some(kind) = &params.kind {
-            timetable::admit_kind(kind, world)?;
+            let given = params.params.as_ref();
+            let request = given.map(|given| timetable::admit_request(kind, given, world));
+            let checks = [Some(timetable::admit_kind(kind, world)), request];
+            let failed = checks.into_iter().flatten().filter_map(Result::err);
+            if let Some(refusal) = failed.min_by_key(|refusal| refusal.reason) {
+                return Err(refusal);
+            }
         }
         let Some(task) = world.inventory.get::<Task>(params.task).cloned() else { return Ok(()) };
         let was = task.kind.clone();

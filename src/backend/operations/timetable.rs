@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::backend::schedule;
+use crate::domain::arguments::below;
 use crate::domain::{
-    Effect, Every, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Reason, Refusal,
-    Repeat, Risk, Task,
+    Effect, Every, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Params as Nested,
+    Reason, Refusal, Repeat, Risk, Task,
 };
 
 use super::{AdmissionContext, Context};
@@ -91,6 +92,25 @@ pub(super) fn admit_kind(kind: &str, world: &AdmissionContext<'_>) -> Result<(),
     };
     let message = format!("kind: a task cannot ask for {kind}, which {why}; choose another");
     Err(Refusal::field(Reason::Value, "kind", kind, message))
+}
+
+/// What a task asks for must be able to work some day: a text or a value that is wrong now always
+/// will be. What is there, and how things stand, is looked at when it fires.
+pub(super) fn admit_request(
+    kind: &str,
+    params: &Nested,
+    world: &AdmissionContext<'_>,
+) -> Result<(), Refusal> {
+    let refused = world.would_refuse(kind, params);
+    let never = |refusal: &Refusal| matches!(refusal.reason, Reason::Syntax | Reason::Value);
+    match refused.filter(never) {
+        Some(refusal) => {
+            let field = below("params", refusal.field.as_deref().unwrap_or_default());
+            let message = format!("params: {kind} would always be refused: {}", refusal.message);
+            Err(Refusal { field: Some(field), message, ..refusal })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Whether a value of a type may name a kind of operation, at any depth.

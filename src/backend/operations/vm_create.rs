@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 use crate::backend::engine::journal::Stop;
 use crate::backend::engine::secrets::Sealed;
-use crate::backend::load;
 use crate::backend::ports::Seed;
 use crate::backend::settings::Settings;
+use crate::domain::display;
 use crate::domain::{
     Disk, DiskState, Effect, Failure, Field, FieldType, Forward, FsType, Hint, Image, ImageForm,
     ImageState, LockMode, LockRule, OperationSpec, Outcome, Preview, Reason, Refusal, Resource,
@@ -204,11 +204,11 @@ impl Kind for VmCreate {
         let Some(image) = world.inventory.get::<Image>(params.os) else {
             return Preview::default();
         };
-        let memory = memory_mib(params, world.settings);
+        let memory = display::mib(memory_mib(params, world.settings));
         let login = params.login.as_deref().unwrap_or(&image.login);
         let mut effects = vec![
             format!(
-                "VM '{}' with {memory} MiB of memory and {} processor{} is created from {} and \
+                "VM '{}' with {memory} of memory and {} processor{} is created from {} and \
                  started.",
                 params.hostname,
                 params.cpu,
@@ -220,13 +220,8 @@ impl Kind for VmCreate {
         let disks = params.disks.iter().filter_map(|id| world.inventory.get::<Disk>(*id));
         effects.extend(disks.map(|disk| format!("It has disk '{}' from the start.", disk.name)));
         effects.extend(params.ports.iter().map(|port| format!("{}.", forwards::sentence(port))));
-        if let Some(free) = load::available_mib().filter(|free| *free < memory) {
-            effects.push(format!(
-                "The box has only {free} MiB of memory free: it will swap, or QEMU may be killed."
-            ));
-        }
         let root = "root.qcow2";
-        let (command, space) = match image.form.as_ref().and_then(guests::backing) {
+        let (command, space) = match image.form.as_ref().and_then(ImageForm::disk) {
             Some((path, format)) => (
                 format!(
                     "qemu-img create -f qcow2 -b {} -F {} {root}",
@@ -238,6 +233,17 @@ impl Kind for VmCreate {
             None => (format!("qemu-img create -f qcow2 {root} {BLANK_MB}M"), OVERLAY_BYTES),
         };
         Preview { refusal: None, effects, commands: vec![command], space: Some(space) }
+    }
+
+    fn warnings(params: &Parameters, world: &AdmissionContext<'_>) -> Vec<String> {
+        let image = world.inventory.get::<Image>(params.os);
+        let size = match image.and_then(|image| image.form.as_ref()?.disk().map(|_| image)) {
+            Some(image) => image.virtual_bytes,
+            None => BLANK_MB << 20,
+        };
+        let memory = guests::too_little_memory(memory_mib(params, world.settings));
+        let room = files::too_large(world.settings, "its root disk", size);
+        memory.into_iter().chain(room).collect()
     }
 
     async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
@@ -263,11 +269,11 @@ impl Kind for VmCreate {
                     files::claim(step.cx(), resource)?;
                     let settings = step.cx().settings();
                     files::make_room(settings, root)?;
-                    let of_image = guests::opened(guests::form(image)?);
+                    let of_image = guests::form(image)?.files();
                     let mut given = of_image.into_iter().chain([root.as_path(), seed_path]);
                     given.try_for_each(|path| files::own(settings, path))?;
                     let root = async {
-                        match guests::backing(guests::form(image)?) {
+                        match guests::form(image)?.disk() {
                             Some((path, format)) => {
                                 let bytes = image.virtual_bytes;
                                 disks.overlay(root, path, format, bytes, step.log()).await

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::ports::GuestStatus;
 use crate::backend::settings::Settings;
+use crate::domain::display;
 use crate::domain::{
     Disk, DiskState, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec,
     Outcome, Preview, Resource, ResourceId, Risk, Vm,
@@ -60,9 +61,9 @@ impl Kind for VmDelete {
         let Some(vm) = world.inventory.get::<Vm>(params.vm) else { return Preview::default() };
         let bytes = files::bytes(&guests::root_path(world.settings, vm.id));
         let mut effects = vec![format!(
-            "VM '{}' and its root disk of {} MiB are deleted for good.",
+            "VM '{}' and its root disk of {} are deleted for good.",
             vm.name,
-            bytes.div_ceil(1024 * 1024)
+            display::bytes(bytes)
         )];
         let names = vm.disks.iter().filter_map(|id| world.inventory.get::<Disk>(*id));
         effects.extend(names.map(|disk| format!("Disk '{}' becomes free.", disk.name)));

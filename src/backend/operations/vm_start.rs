@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::journal::Stop;
-use crate::backend::load;
 use crate::backend::ports::GuestStatus;
 use crate::backend::settings::Settings;
+use crate::domain::display;
 use crate::domain::{
     Effect, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Outcome, Preview, Resource,
     Risk, Vm, VmState,
@@ -60,19 +60,19 @@ impl Kind for VmStart {
 
     fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let Some(vm) = world.inventory.get::<Vm>(params.vm) else { return Preview::default() };
-        let mut effects = vec![format!(
-            "VM '{}' is started with {} MiB of memory, {} processors and {} disks beside its own.",
+        let effects = vec![format!(
+            "VM '{}' is started with {} of memory, {} processors and {} disks beside its own.",
             vm.name,
-            vm.memory_mib,
+            display::mib(vm.memory_mib),
             vm.cpu,
             vm.disks.len()
         )];
-        if let Some(free) = load::available_mib().filter(|free| *free < vm.memory_mib) {
-            effects.push(format!(
-                "The box has only {free} MiB of memory free: it will swap, or QEMU may be killed."
-            ));
-        }
         Preview { effects, ..Preview::default() }
+    }
+
+    fn warnings(params: &Parameters, world: &AdmissionContext<'_>) -> Vec<String> {
+        let vm = world.inventory.get::<Vm>(params.vm);
+        vm.and_then(|vm| guests::too_little_memory(vm.memory_mib)).into_iter().collect()
     }
 
     async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
@@ -87,7 +87,7 @@ impl Kind for VmStart {
                 // What lives now is not of our making: it stays, and is put on record. The observer
                 // finds out what else there is to say about it.
                 let lives = hypervisor.status(&guest).await != Ok(GuestStatus::Off);
-                if lives && !matches!(vm.state, VmState::Running | VmState::Paused) {
+                if lives && !vm.is_up() {
                     step.put(Resource::Vm(Vm { state: VmState::Running, crashed: None, ..vm }));
                 }
                 Ok(())

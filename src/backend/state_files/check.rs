@@ -16,8 +16,7 @@ use std::time::Duration;
 use rustix::fs::FileType;
 
 use crate::domain::{
-    BackendError, Disk, DiskFormat, DiskState, Image, ImageForm, Operation, Resource, ResourceId,
-    State, Vm,
+    BackendError, Disk, DiskFormat, DiskState, Image, Operation, Resource, ResourceId, State, Vm,
 };
 
 use super::beneath::Folder;
@@ -255,13 +254,12 @@ impl Check<'_> {
     async fn vm(&mut self, vm: &Vm) {
         let id = ResourceId::new(Vm::KIND, vm.id);
         let dir = self.settings.vm_dir(vm.id);
-        let backing =
-            self.known.inventory.get::<Image>(vm.image).and_then(|image| match &image.form {
-                Some(ImageForm::Disk { path, .. } | ImageForm::DirectDisk { path, .. }) => {
-                    Some(path.clone())
-                }
-                _ => None,
-            });
+        let backing = self
+            .known
+            .inventory
+            .get::<Image>(vm.image)
+            .and_then(|image| image.form.as_ref()?.disk());
+        let backing = backing.map(|(path, _)| path.to_owned());
         let root = dir.join("root.qcow2");
         if let Some(info) = self.qcow2(id, &root).await
             && info.backing != backing
@@ -310,21 +308,15 @@ impl Check<'_> {
 
     async fn image(&mut self, image: &Image) {
         let id = ResourceId::new(Image::KIND, image.id);
-        match &image.form {
-            Some(ImageForm::Disk { path, format }) => {
-                self.image_disk(id, path, *format, image.virtual_bytes).await;
-            }
-            Some(ImageForm::DirectDisk { path, format, kernel, initrd, .. }) => {
-                self.image_disk(id, path, *format, image.virtual_bytes).await;
-                self.is_file(id, kernel);
-                self.is_file(id, initrd);
-            }
-            Some(ImageForm::Direct { kernel, initrd, .. }) => {
-                self.is_file(id, kernel);
-                self.is_file(id, initrd);
-            }
-            Some(ImageForm::Iso { path }) => _ = self.is_file(id, path),
-            None => self.finds(id, "it is ready, but how it boots is not known", BROKEN),
+        let Some(form) = &image.form else {
+            return self.finds(id, "it is ready, but how it boots is not known", BROKEN);
+        };
+        let disk = form.disk();
+        if let Some((path, format)) = disk {
+            self.image_disk(id, path, format, image.virtual_bytes).await;
+        }
+        for file in form.files().into_iter().filter(|it| disk.is_none_or(|(path, _)| path != *it)) {
+            self.is_file(id, file);
         }
     }
 

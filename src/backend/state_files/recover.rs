@@ -300,7 +300,7 @@ impl Plan<'_> {
         let Some(vm) = self.inventory.get::<Vm>(number).filter(|_| self.at_rest).cloned() else {
             return;
         };
-        let rests = !matches!(vm.state, VmState::Running | VmState::Paused);
+        let rests = !vm.is_up();
         match self.runs(&vm, ports).await {
             Ok(true) if rests => {
                 let vm = Vm { state: VmState::Running, crashed: None, note: None, ..vm };

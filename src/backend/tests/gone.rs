@@ -187,13 +187,13 @@ async fn a_cancellation_that_cannot_be_written_leaves_all_of_them_as_they_were()
         .unwrap();
     let cancel = Control::Cancel { uid: create.uid };
     crate::domain::Backend::control(&harness.backend, cancel).await.unwrap_err();
-    for it in [create, stop] {
+    for it in [&create, &stop] {
         assert_eq!(harness.detail(it.uid).await.operation.state, State::Pending);
     }
     assert_eq!(harness.vm(1).await.state.word(), "being_created");
     store.execute_batch("DROP TRIGGER no").unwrap();
     harness.control(lane("vm", LaneChange::Resume)).await;
-    for it in [create, stop] {
+    for it in [&create, &stop] {
         assert_eq!(harness.ends(it.uid).await.state, State::Done);
     }
 }

@@ -114,7 +114,7 @@ impl Observer {
         self.site.engine.look(|live| {
             for resource in live.inventory().of(Vm::KIND) {
                 let Resource::Vm(vm) = &**resource else { continue };
-                if !matches!(vm.state, VmState::Running | VmState::Paused) {
+                if !vm.is_up() {
                     continue;
                 }
                 up.insert(vm.id);

@@ -16,7 +16,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::backend::engine::store::plain;
+use crate::backend::engine::store::plain::{self, Document};
 use crate::backend::ports::{CLOCK_SET, Clock};
 use crate::backend::state_files::beneath::Folder;
 use crate::domain::BackendError;
@@ -68,15 +68,23 @@ impl Timekeeper {
         Self { boot: clock.boot(), uptime: clock.uptime(), wall: clock.now() }
     }
 
-    /// The one an earlier life kept in this state directory, or one that begins now.
+    /// The one an earlier life kept in this state directory, or one that begins now. One that
+    /// cannot be read costs no more than knowing what became of the clock since then.
     ///
     /// # Errors
     /// When something that is none lies in its place: it would be replaced.
     pub fn resume(dir: &Path, clock: &dyn Clock) -> Result<Self, BackendError> {
         let path = dir.join(CLOCK_FILE);
-        let kept = Self::kept(&path);
-        let kept = kept.map_err(|why| BackendError::failed(plain::refusal(&path, &why)))?;
-        Ok(kept.unwrap_or_else(|| Self::new(clock)))
+        match Self::kept(&path) {
+            Ok(Document::Readable(kept)) => Ok(kept),
+            Ok(Document::Nothing) => Ok(Self::new(clock)),
+            Ok(Document::Unreadable(why)) => {
+                let path = path.display();
+                tracing::warn!("{path} {why}: whether the clock was set before now is not known");
+                Ok(Self::new(clock))
+            }
+            Err(why) => Err(BackendError::failed(plain::refusal(&path, &why))),
+        }
     }
 
     /// Keeps it for the next life.
@@ -89,17 +97,12 @@ impl Timekeeper {
         Folder::at(dir)?.write(CLOCK_FILE, &serde_json::to_vec(self)?)
     }
 
-    /// The one that lies there; none where nothing does, or nothing is in it.
+    /// The one that lies there.
     ///
     /// # Errors
     /// Why what lies there is none.
-    fn kept(path: &Path) -> Result<Option<Self>, String> {
-        let content = plain::read(path, LONGEST_CLOCK)?.unwrap_or_default();
-        if content.is_empty() {
-            return Ok(None);
-        }
-        let kept = serde_json::from_slice(&content);
-        kept.map(Some).map_err(|_| "holds something else than what a clock showed".to_owned())
+    fn kept(path: &Path) -> Result<Document<Self>, String> {
+        plain::document(path, LONGEST_CLOCK, "what a clock showed")
     }
 
     /// What the clock showed when it was looked at last.
@@ -184,9 +187,12 @@ mod tests {
         let noon = Shows("a", 100, "2026-03-01T12:00:00Z");
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(CLOCK_FILE);
-        for ours in ["", &serde_json::to_string(&Timekeeper::new(&noon)).unwrap()] {
+        let kept = serde_json::to_string(&Timekeeper::new(&noon)).unwrap();
+        let newer = r#"{"clocks":{"wall":"2026-03-01T12:00:00Z"}}"#;
+        for ours in ["", "\0\0\0\0", newer, &kept] {
             std::fs::write(&path, ours).unwrap();
             Timekeeper::resume(dir.path(), &noon).unwrap().keep(dir.path()).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), kept);
         }
         std::fs::write(&path, "dear all").unwrap();
         let said = Timekeeper::resume(dir.path(), &noon).unwrap_err().to_string();

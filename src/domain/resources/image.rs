@@ -1,6 +1,6 @@
 //! Operating system images that virtual machines are created from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -71,6 +71,38 @@ pub enum ImageForm {
         /// The ISO file.
         path: PathBuf,
     },
+}
+
+impl ImageForm {
+    /// Returns the disk that root disks are overlays of, where it has one.
+    #[must_use]
+    pub fn disk(&self) -> Option<(&Path, DiskFormat)> {
+        match self {
+            Self::Disk { path, format } | Self::DirectDisk { path, format, .. } => {
+                Some((path, *format))
+            }
+            Self::Direct { .. } | Self::Iso { .. } => None,
+        }
+    }
+
+    /// Returns its files, the main one first. A guest may open each.
+    #[must_use]
+    pub fn files(&self) -> Vec<&Path> {
+        match self {
+            Self::Disk { path, .. } | Self::Iso { path } => vec![path],
+            Self::DirectDisk { path, kernel, initrd, .. } => vec![path, kernel, initrd],
+            Self::Direct { kernel, initrd, .. } => vec![kernel, initrd],
+        }
+    }
+
+    /// The same, to be changed.
+    fn files_mut(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Self::Disk { path, .. } | Self::Iso { path } => vec![path],
+            Self::DirectDisk { path, kernel, initrd, .. } => vec![path, kernel, initrd],
+            Self::Direct { kernel, initrd, .. } => vec![kernel, initrd],
+        }
+    }
 }
 
 /// An image.
@@ -193,11 +225,6 @@ impl ResourceType for Image {
     }
 
     fn files_mut(&mut self) -> Vec<&mut PathBuf> {
-        match &mut self.form {
-            Some(ImageForm::Disk { path, .. } | ImageForm::Iso { path }) => vec![path],
-            Some(ImageForm::DirectDisk { path, kernel, initrd, .. }) => vec![path, kernel, initrd],
-            Some(ImageForm::Direct { kernel, initrd, .. }) => vec![kernel, initrd],
-            None => Vec::new(),
-        }
+        self.form.as_mut().map(ImageForm::files_mut).unwrap_or_default()
     }
 }

@@ -7,10 +7,11 @@ use crossterm::event::{Event as TerminalEvent, EventStream};
 use futures_util::StreamExt;
 use rustix::process::Signal;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
+
+use crate::watched_fd;
 
 /// The signals a console answers to.
 pub(super) struct Signals {
@@ -65,13 +66,7 @@ pub(super) async fn terminal_gone() {
     let stdin = std::io::stdin();
     let Ok(stdin) = stdin.as_fd().try_clone_to_owned() else { return pending().await };
     // What cannot be watched, such as a file, cannot hang up either.
-    #[allow(
-        deprecated,
-        reason = "an OwnedFd cannot lie about its descriptor, and the successor is unsafe"
-    )]
-    let Ok(watched) = AsyncFd::with_interest(stdin, Interest::ERROR) else {
-        return pending().await;
-    };
+    let Ok(watched) = watched_fd::watch(stdin, Interest::ERROR) else { return pending().await };
     loop {
         let Ok(mut ready) = watched.ready(Interest::ERROR).await else { return pending().await };
         if ready.ready().is_error() || ready.ready().is_read_closed() {

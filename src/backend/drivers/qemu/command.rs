@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
@@ -86,7 +85,7 @@ impl Files {
                 }
             };
             let why = match socket {
-                true => (!found.file_type().is_socket()).then(|| "is no socket".to_owned()),
+                true => plain::why_no_socket(&found),
                 false => plain::why_foreign(&found),
             };
             if let Some(why) = why {

@@ -9,13 +9,14 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use tokio::io::unix::AsyncFd;
+use tokio::io::Interest;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::command::Files;
 use crate::backend::ports::{Guest, GuestUsage};
 use crate::domain::Failure;
+use crate::watched_fd;
 
 /// A living QEMU process.
 #[derive(Debug)]
@@ -100,12 +101,8 @@ impl Living {
 ///
 /// # Errors
 /// When the descriptor cannot be waited for.
-#[allow(
-    deprecated,
-    reason = "an OwnedFd cannot lie about its descriptor, and the successor is unsafe"
-)]
 pub async fn gone(pidfd: OwnedFd) -> io::Result<()> {
-    let held = AsyncFd::with_interest(pidfd, tokio::io::Interest::READABLE)?;
+    let held = watched_fd::watch(pidfd, Interest::READABLE)?;
     held.readable().await.map(drop)
 }
 

@@ -27,6 +27,7 @@ use super::command::Files;
 use crate::backend::engine::store::plain;
 use crate::backend::ports::Guest;
 use crate::domain::Failure;
+use crate::watched_fd;
 
 /// How long a log may grow before it is cut, in bytes, unless somebody says otherwise.
 pub const MAX_LOG_BYTES: u64 = 8 << 20;
@@ -116,16 +117,12 @@ fn cut(log: &Path, most: u64) -> io::Result<()> {
 struct Growth(AsyncFd<OwnedFd>);
 
 impl Growth {
-    #[allow(
-        deprecated,
-        reason = "an OwnedFd cannot lie about its descriptor, and the successor is unsafe"
-    )]
     fn of(files: &[PathBuf]) -> io::Result<Self> {
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         for file in files {
             inotify::add_watch(&watch, file, inotify::WatchFlags::MODIFY)?;
         }
-        AsyncFd::with_interest(watch, Interest::READABLE).map(Self)
+        watched_fd::watch(watch, Interest::READABLE).map(Self)
     }
 
     /// Returns when one has grown since this was asked last.

@@ -7,7 +7,7 @@
 use std::fs::{DirBuilder, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -80,7 +80,7 @@ impl Outer {
             for name in folder.names()? {
                 folder.remove_file(name)?;
             }
-            return Self::from(&folder.metadata()?).unlink(&folder, outer);
+            return Self::from(&folder.metadata()?).unlink(&folder);
         }
         if open(outer)
             .is_ok_and(|it| it.metadata().is_ok_and(|found| is_fresh(&it, &found).unwrap_or(false)))
@@ -90,15 +90,16 @@ impl Outer {
         Ok(())
     }
 
-    /// Removes an empty folder from the one around it, which may have been moved with it. One that
-    /// has another name by now stays: somebody gave it that.
-    fn unlink(&self, folder: &Folder, outer: &Path) -> io::Result<()> {
-        let name = outer.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    /// Removes an empty folder from the one around it, wherever that is and whatever it is called
+    /// by now.
+    fn unlink(&self, folder: &Folder) -> io::Result<()> {
         let around = Folder::at(&folder.held().join(".."))?;
-        match around.folder(name) {
-            Ok(named) if self.is(&named) => gone(std::fs::remove_dir(around.held().join(name))),
-            _ => Ok(()),
-        }
+        let held = around.held();
+        let places = around.names()?.into_iter().map(|name| held.join(name));
+        let is_it = |place: &PathBuf| {
+            std::fs::symlink_metadata(place).is_ok_and(|found| Self::from(&found) == *self)
+        };
+        places.into_iter().find(is_it).map_or(Ok(()), |place| gone(std::fs::remove_dir(place)))
     }
 }
 
@@ -121,4 +122,25 @@ fn open(outer: &Path) -> io::Result<Folder> {
 fn is_fresh(folder: &Folder, found: &Metadata) -> io::Result<bool> {
     let ours = found.uid() == rustix::process::geteuid().as_raw();
     Ok(ours && found.permissions().mode() & 0o777 == 0o700 && folder.names()?.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_was_renamed_is_removed_under_its_new_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (job, outer) = (dir.path().join("job"), dir.path().join("films/.partial"));
+        std::fs::create_dir_all(outer.parent().unwrap()).unwrap();
+        std::fs::create_dir(&job).unwrap();
+        let made = Outer::make(&job, &outer).unwrap();
+        std::fs::write(outer.join("film.mp4"), "half").unwrap();
+        std::fs::rename(&outer, outer.with_file_name("renamed")).unwrap();
+        std::fs::create_dir(&outer).unwrap();
+        std::fs::write(outer.join("letter"), "dear all").unwrap();
+        Outer::remove(&job, &outer, Some(made)).unwrap();
+        assert!(!outer.with_file_name("renamed").exists());
+        assert!(outer.join("letter").exists(), "what has its name now is a stranger's");
+    }
 }

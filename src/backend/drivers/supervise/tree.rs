@@ -7,7 +7,8 @@ use std::path::Path;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+
+use crate::watched_fd;
 
 /// A supervisor, described so that it is never mistaken for a later process of the same number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,11 +75,7 @@ impl Leader {
 /// Returns when a process has ended; at once when there is none.
 pub(super) async fn ended(pid: u32) -> io::Result<()> {
     if let Some(handle) = handle(pid)? {
-        #[allow(
-            deprecated,
-            reason = "an OwnedFd cannot lie about its descriptor, and the successor is unsafe"
-        )]
-        let handle = AsyncFd::with_interest(handle, Interest::READABLE)?;
+        let handle = watched_fd::watch(handle, Interest::READABLE)?;
         // Readable means ended.
         handle.readable().await?.retain_ready();
     }

@@ -48,6 +48,10 @@ pub(super) fn syntax(argument: &Argument<'_>) -> Result<(), Refusal> {
                             .to_owned(),
                     );
                 }
+                if text.bytes().all(|byte| byte.is_ascii_digit()) {
+                    let why = "holds digits alone, which would be taken for a number; add a letter";
+                    return wrong(why.to_owned());
+                }
             }
             FieldType::Hostname => {
                 let inside = |c: char| c.is_ascii_alphanumeric() || c == '-';

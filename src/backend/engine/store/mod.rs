@@ -64,6 +64,7 @@ impl Store {
     /// hostler.
     pub fn open(dir: &Path) -> Result<(Self, Opened), BackendError> {
         let path = dir.join(FILE);
+        side_files::check_closed(&path)?;
         let mut connection = file(&path)?;
         let version = recognise(&connection, &path)?;
         harden(&connection, &path)?;

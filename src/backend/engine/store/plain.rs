@@ -3,10 +3,12 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value as Json};
 
 /// Why a file cannot be ours, whatever is in it; `None`: it can.
 #[must_use]
@@ -21,6 +23,12 @@ pub fn why_foreign(found: &Metadata) -> Option<String> {
     } else {
         None
     }
+}
+
+/// Why a file cannot be a socket of ours; `None`: it can.
+#[must_use]
+pub fn why_no_socket(found: &Metadata) -> Option<String> {
+    (!found.file_type().is_socket()).then(|| "is no socket".to_owned())
 }
 
 /// The sentence that refuses what lies at a place.
@@ -49,6 +57,39 @@ pub fn read(path: &Path, most: u64) -> Result<Option<Vec<u8>>, String> {
         // It went between the two looks.
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(unseen(error)),
+    }
+}
+
+/// A document of ours, as it was found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Document<T> {
+    /// Nothing lies there.
+    Nothing,
+    /// It says this.
+    Readable(T),
+    /// It is ours and says nothing that is understood; and why.
+    Unreadable(&'static str),
+}
+
+/// Returns the JSON document at a place, of which ours have at most `most` bytes.
+///
+/// # Errors
+/// Why what lies there is none of ours; `what` is what one of ours holds.
+pub fn document<T: DeserializeOwned>(
+    path: &Path,
+    most: u64,
+    what: &str,
+) -> Result<Document<T>, String> {
+    let Some(content) = read(path, most)? else { return Ok(Document::Nothing) };
+    if content.iter().all(|&byte| byte == 0) {
+        return Ok(Document::Unreadable("holds nothing, as after a power cut"));
+    }
+    if let Ok(document) = serde_json::from_slice(&content) {
+        return Ok(Document::Readable(document));
+    }
+    match serde_json::from_slice::<Map<String, Json>>(&content) {
+        Ok(_) => Ok(Document::Unreadable("is of another version of hostler")),
+        Err(_) => Err(format!("holds something else than {what}")),
     }
 }
 
@@ -84,5 +125,27 @@ mod tests {
         assert_eq!(read(&place("nothing"), 4), Ok(None));
         std::fs::write(place("text"), "dear all").unwrap();
         assert_eq!(read(&place("text"), 4), Ok(Some(b"dear".to_vec())));
+    }
+
+    #[test]
+    fn a_document_is_ours_also_where_it_cannot_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("document");
+        let found = || document::<Vec<u8>>(&path, 64, "numbers");
+        assert_eq!(found(), Ok(Document::Nothing));
+        std::fs::write(&path, "[1,2]").unwrap();
+        assert_eq!(found(), Ok(Document::Readable(vec![1, 2])));
+        for (content, why) in
+            [("", "power cut"), ("\0\0\0", "power cut"), (r#"{"numbers":[1]}"#, "another version")]
+        {
+            std::fs::write(&path, content).unwrap();
+            let found = found();
+            let Ok(Document::Unreadable(said)) = found else { panic!("{content:?}: {found:?}") };
+            assert!(said.contains(why), "{content:?}: {said}");
+        }
+        for content in ["dear all", "[1,2", "{} and more"] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(found(), Err("holds something else than numbers".to_owned()), "{content}");
+        }
     }
 }

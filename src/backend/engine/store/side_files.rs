@@ -21,6 +21,8 @@ type Marks = &'static [&'static [u8]];
 const JOURNAL_MARKS: Marks = &[b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"];
 /// The two ways in which a log begins.
 const WAL_MARKS: Marks = &[b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"];
+/// How an index of a log begins, by the order of bytes of the processor.
+const INDEX_MARKS: Marks = &[b"\x18\xe2\x2d\x00", b"\x00\x2d\xe2\x18"];
 /// How a database begins.
 const DATABASE_MARKS: Marks = &[b"SQLite format 3\0"];
 /// The most bytes that are looked at.
@@ -32,6 +34,20 @@ const MARK_BYTES: u64 = 16;
 /// The sentence.
 pub(super) fn check(database: &Path) -> Result<(), BackendError> {
     ENDINGS.into_iter().try_for_each(|ending| refuse(&beside(database, ending)))
+}
+
+/// The same for a database that nobody in this process has open, so that what is in its index may
+/// be looked at as well: closing that file gives up the locks that SQLite has on it.
+///
+/// # Errors
+/// The sentence.
+pub(super) fn check_closed(database: &Path) -> Result<(), BackendError> {
+    check(database)?;
+    let path = beside(database, "-shm");
+    match foreign(&path, INDEX_MARKS, "an index of SQLite's") {
+        Some(why) => Err(BackendError::failed(plain::refusal(&path, &why))),
+        None => Ok(()),
+    }
 }
 
 /// Refuses to make a database anew where something else lies, or lies beside it.
@@ -67,10 +83,15 @@ pub fn why_not(path: &Path) -> Option<String> {
     let (marks, what) = match ENDINGS.into_iter().find(|ending| name.ends_with(ending)) {
         Some("-journal") => (JOURNAL_MARKS, "a rollback journal of SQLite's"),
         Some("-wal") => (WAL_MARKS, "a log of SQLite's"),
-        // Nothing that has SQLite's locks may be opened here: closing it would give them up.
+        // Whoever asks may have the store open: see `check_closed`.
         Some(_) => return plain::why_foreign(&std::fs::symlink_metadata(path).ok()?),
         None => (DATABASE_MARKS, "a database"),
     };
+    foreign(path, marks, what)
+}
+
+/// Why a file that begins with none of these marks is not what it would be.
+fn foreign(path: &Path, marks: Marks, what: &str) -> Option<String> {
     match plain::read(path, MARK_BYTES) {
         Err(why) => Some(why),
         Ok(Some(begin)) if !begins(&begin, marks) => {
@@ -121,6 +142,16 @@ mod tests {
             assert!(ours || said.unwrap_err().contains("move it away"));
             std::fs::remove_file(&path).unwrap();
         }
+        for (content, ours) in [
+            (&b"\x18\xe2\x2d\x00\x00"[..], true),
+            (b"\x18\xe2\x2d", true),
+            (&[0; 512], true),
+            (b"dear all", false),
+        ] {
+            std::fs::write(beside(&database, "-shm"), content).unwrap();
+            assert_eq!(check_closed(&database).is_ok(), ours, "{content:?}");
+        }
+        std::fs::remove_file(beside(&database, "-shm")).unwrap();
         std::fs::write(&database, "dear all").unwrap();
         assert!(check_new(&database).is_err() && check(&database).is_ok());
     }

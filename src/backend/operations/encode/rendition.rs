@@ -9,7 +9,9 @@ use crate::backend::ports::{EncodeJob, MediaInfo};
 use crate::backend::presets::Preset;
 use crate::backend::settings::Settings;
 use crate::domain::arguments::below;
-use crate::domain::{self, Encoding, EncodingState, Failure, Reason, Refusal, Resource, Uid};
+use crate::domain::{
+    self, Encoding, EncodingState, Failure, Reason, Refusal, Resource, Uid, display,
+};
 
 use super::super::AdmissionContext;
 
@@ -43,12 +45,6 @@ impl Rendition {
                 output
             }
         })
-    }
-
-    /// What its row is called.
-    pub(super) fn name(&self) -> String {
-        let source = self.source.file_name().unwrap_or_default().to_string_lossy();
-        format!("{source}→{}", self.preset)
     }
 
     /// The job, as far as it is known before the source was looked at.
@@ -149,14 +145,14 @@ impl Rendition {
     }
 }
 
-/// That there is not enough room where an output is to be, in bytes. What is free is rounded down,
-/// and what is needed up, so that they never read alike.
+/// That there is not enough room where an output is to be, in bytes. How much is lacking is told,
+/// because what is free and what is needed may read alike.
 pub(super) fn no_room(free: u64, needed: u64) -> String {
     format!(
-        "has only {} MiB of room, and the source takes {} MiB; free some space or name an output \
-         elsewhere",
-        free >> 20,
-        needed.div_ceil(1 << 20)
+        "has too little room: the source takes {}, {} more than is free; free some space or name \
+         an output elsewhere",
+        display::bytes(needed),
+        display::bytes(needed.saturating_sub(free))
     )
 }
 

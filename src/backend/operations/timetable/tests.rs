@@ -35,6 +35,24 @@ async fn what_cannot_work_is_refused() {
             Some("kind"),
         ),
         (json!({ "name": "b", "kind": "dance" }), Reason::Value, Some("kind")),
+        // What is wrong in what it asks for, and always will be.
+        (
+            json!({ "name": "b", "kind": "disk_create", "params": {
+                "name": "d", "size_mb": 20, "fstype": "xfs",
+            } }),
+            Reason::Value,
+            Some("params.size_mb"),
+        ),
+        (
+            json!({ "name": "b", "minute": 60, "params": { "source": source, "output": source } }),
+            Reason::Value,
+            Some("minute"),
+        ),
+        (
+            json!({ "name": "b", "params": { "source": source, "output": source } }),
+            Reason::Value,
+            Some("params.output"),
+        ),
         (json!({ "name": "b", "start": "March" }), Reason::Syntax, Some("start")),
         (json!({ "name": "b", "end": "2020-01-01" }), Reason::Value, None),
         (json!({ "name": "b", "week": 1, "day": 31 }), Reason::Value, None),
@@ -47,6 +65,22 @@ async fn what_cannot_work_is_refused() {
         let refusal = trial.submit("task_create", params).await.unwrap_err();
         assert_eq!((refusal.reason, refusal.field.as_deref()), (reason, field), "{change}");
     }
+}
+
+#[tokio::test]
+async fn what_a_task_asks_for_need_not_work_yet() {
+    let trial = Trial::new();
+    let source = trial.file("talk.mov", "x");
+    // The output is there now, and may be gone by then.
+    let params = json!({ "source": source, "output": trial.file("talk.mp4", "x") });
+    let create = json!({ "name": "nightly", "kind": "encode", "params": params });
+    trial.done("task_create", create).await;
+    let change = json!({ "task": 1, "kind": "encode", "params": {
+        "source": source, "output": source,
+    } });
+    let refusal = trial.submit("task_update", change).await.unwrap_err();
+    assert_eq!(refusal.field.as_deref(), Some("params.output"), "{refusal}");
+    assert!(refusal.message.contains("encode would always be refused"), "{refusal}");
 }
 
 #[tokio::test]

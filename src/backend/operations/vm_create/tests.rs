@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::backend::load;
 use crate::backend::testing::harness::{Harness, Trial};
 use crate::domain::{Backend, Control, Protocol, State};
 
@@ -134,7 +135,7 @@ async fn the_preview_tells_memory_command_and_space_and_keeps_no_password() {
         json!({ "hostname": "web-1", "password": LOGIN_PASSWORD, "os": "tiny", "shares": 4 });
     let preview = harness.preview("vm_create", given).await;
     assert_eq!(preview.refusal, None);
-    assert!(preview.effects[0].contains("1024 MiB"), "{:?}", preview.effects);
+    assert!(preview.effects[0].contains("1.0 GiB of memory"), "{:?}", preview.effects);
     assert!(preview.commands[0].starts_with("qemu-img create -f qcow2 -b /"));
     assert_eq!(preview.space, Some(OVERLAY_BYTES));
     assert!(!serde_json::to_string(&preview).unwrap().contains(LOGIN_PASSWORD));
@@ -163,7 +164,7 @@ async fn too_little_memory_is_said_before() {
         json!({ "hostname": "web-1", "password": LOGIN_PASSWORD, "os": "tiny", "shares": 64 });
     let preview = harness.preview("vm_create", given).await;
     let warned = preview.effects.iter().any(|effect| effect.contains("memory free"));
-    assert_eq!(warned, load::available_mib().unwrap() < 64 * 256);
+    assert_eq!(warned, load::available_mib().unwrap() < 64 * 256, "{:?}", preview.effects);
 }
 
 fn with_disks() -> Trial {

@@ -1,7 +1,6 @@
 //! Every file in the state directory, and what is left beside outputs: whether the database knows
 //! it.
 
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use crate::domain::{
@@ -202,7 +201,7 @@ impl Walk<'_> {
     fn in_vm(&mut self, path: &Path) {
         let Ok(found) = std::fs::symlink_metadata(path) else { return };
         let why = match path.extension().is_some_and(|ending| ending == "sock") {
-            true => (!found.file_type().is_socket()).then(|| "is no socket".to_owned()),
+            true => plain::why_no_socket(&found),
             false => plain::why_foreign(&found),
         };
         if let Some(why) = why {
