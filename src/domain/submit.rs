@@ -134,12 +134,12 @@ mod tests {
     #[test]
     fn only_a_batch_has_parts() {
         let operations = json!({ "operations": [{ "kind": "vm_stop" }] });
-        assert_eq!(part("vm_stop", operations.clone()).parts(), None);
-        let batch = part(Submit::BATCH, operations);
-        assert_eq!(batch.parts(), Some(vec![part("vm_stop", json!({}))]));
+        assert_eq!(part("vm_stop", &operations).parts(), None);
+        let batch = part(Submit::BATCH, &operations);
+        assert_eq!(batch.parts(), Some(vec![part("vm_stop", &json!({}))]));
         for odd in [json!({}), json!({ "operations": [{ "kind": 1 }] }), json!({ "operations": 1 })]
         {
-            assert_eq!(part(Submit::BATCH, odd.clone()).parts(), None, "{odd}");
+            assert_eq!(part(Submit::BATCH, &odd).parts(), None, "{odd}");
         }
     }
 }
