@@ -7,6 +7,7 @@
 //!                           └─▶ event bus ─▶ everyone who subscribed
 //! ```
 
+pub mod check;
 pub mod drivers;
 mod embedded;
 pub mod engine;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
+use hostler::backend::check::{self, Finding};
 use hostler::backend::engine::store;
-use hostler::backend::state_files::check::{self, Finding};
 use hostler::backend::state_files::recover as recovery;
 use hostler::backend::{DirState, Owned, drivers, find, own};
 use hostler::cli::{self, Check};

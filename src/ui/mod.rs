@@ -5,10 +5,12 @@
 //! how the backend works or where it is.
 
 pub mod app;
+mod changes;
 pub mod input;
 pub mod model;
 pub mod msg;
 mod run;
+pub mod screen;
 pub mod style;
 pub mod tab;
 mod terminal;

@@ -14,7 +14,6 @@
 //! of how a resource is made.
 
 pub mod beneath;
-pub mod check;
 pub mod description;
 mod history;
 pub mod mark;

@@ -10,7 +10,7 @@ use crate::ui::windows::console::Console;
 use crate::ui::windows::form::open;
 use crate::ui::windows::window::OpenedWindow;
 
-use super::{list, requests};
+use crate::ui::changes::{list, requests};
 
 /// Asks for an operation kind on what is selected or marked.
 pub fn kind(model: &mut Model, kind: &str, cmds: &mut Vec<Cmd>) -> OpenedWindow {

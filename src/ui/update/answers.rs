@@ -5,7 +5,7 @@ use crate::ui::model::notification::Severity;
 use crate::ui::model::{Model, Request};
 use crate::ui::msg::{Cmd, Fetch, Reply};
 
-use super::{list, requests};
+use crate::ui::changes::{list, requests};
 
 /// How many of its own operations a console remembers.
 const OWN: usize = 256;

@@ -6,14 +6,13 @@
 pub mod act;
 pub mod answers;
 pub mod events;
-pub mod list;
 mod mouse;
 pub mod operate;
-pub mod requests;
 
 use crossterm::event::{KeyEvent, KeyEventKind};
 
 use super::app::App;
+use super::changes::{list, requests};
 use super::input::action::Action;
 use super::input::keymap::{Key, Lookup};
 use super::model::layout::layout;

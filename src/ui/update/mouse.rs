@@ -3,8 +3,8 @@
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
 
-use super::list;
 use crate::ui::app::App;
+use crate::ui::changes::list;
 use crate::ui::input::action::Action;
 use crate::ui::model::layout::layout;
 use crate::ui::model::{Focus, Model};

@@ -13,7 +13,7 @@ use crate::ui::windows::confirm::{Challenge, Confirm};
 use crate::ui::windows::form::open;
 use crate::ui::windows::window::{Intent, OpenedWindow};
 
-use super::requests;
+use crate::ui::changes::requests;
 
 /// The operations something is to be done to.
 enum Targets {

@@ -6,6 +6,7 @@ use tui_input::Input;
 use super::search::{self, CLOSE, TAKE};
 use super::window::{Intent, Response, Window, WindowKind, never};
 use crate::domain::{OperationSpec, Risk, Submit};
+use crate::ui::changes::requests::Hazard;
 use crate::ui::input::action::{Action, Row, Scope};
 use crate::ui::input::edit;
 use crate::ui::model::Model;
@@ -14,7 +15,6 @@ use crate::ui::msg::Cmd;
 use crate::ui::style::canvas::{Canvas, Line};
 use crate::ui::style::text;
 use crate::ui::style::theme::Role;
-use crate::ui::update::requests::Hazard;
 use crate::ui::view::hints::{self, KeyHint};
 
 const SCOPE: Scope = Scope::Alone("In a question");

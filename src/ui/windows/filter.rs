@@ -7,6 +7,7 @@ use tui_input::Input;
 use super::search::{self, CLEAR, CLOSE, TAKE};
 use super::window::{Response, Window, WindowKind};
 use crate::domain::Misread;
+use crate::ui::changes::list;
 use crate::ui::input::action::{Action, Row, Scope};
 use crate::ui::input::{completion, edit};
 use crate::ui::model::{Front, Model};
@@ -14,9 +15,8 @@ use crate::ui::msg::Cmd;
 use crate::ui::style::canvas::{Canvas, Line};
 use crate::ui::style::text;
 use crate::ui::style::theme::Role;
-use crate::ui::update::list;
-use crate::ui::view::footer;
 use crate::ui::view::hints::KeyHint;
+use crate::ui::view::notification;
 
 /// Opens it.
 pub const OPEN: Action = Action::FILTER;
@@ -107,7 +107,7 @@ impl Window for FilterWindow {
         let half = usize::from(area.width / 2);
         let long = wrong.clone().filter(|why| text::width(why) > half);
         if let Some(why) = &long {
-            footer::above(canvas, area, why, Role::Bad);
+            notification::above(canvas, area, why, Role::Bad);
         } else if model.notification.is_none() && model.lost.is_none() {
             let names = completion::names(model.tab.subject(), &self.input).join(" ");
             let line =

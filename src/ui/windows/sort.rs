@@ -3,13 +3,13 @@
 use ratatui::layout::Rect;
 
 use super::window::{Response, Window, WindowKind};
+use crate::ui::changes::list;
 use crate::ui::input::action::{Action, Row, Scope};
 use crate::ui::model::Model;
 use crate::ui::model::layout::window;
 use crate::ui::msg::Cmd;
 use crate::ui::style::canvas::Canvas;
 use crate::ui::style::theme::Role;
-use crate::ui::update::list;
 use crate::ui::view::hints::{self, KeyHint};
 
 const SCOPE: Scope = Scope::Window("In the columns to sort by");

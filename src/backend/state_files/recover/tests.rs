@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use super::*;
-use crate::backend::state_files::check;
+use crate::backend::check;
 use crate::backend::testing::fake::{Fake, Trouble};
 use crate::backend::testing::harness::{Harness, settings};
 

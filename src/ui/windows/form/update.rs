@@ -10,11 +10,11 @@ use crate::domain::{
     Control, FieldType, Filter, FilterTest, List, OperationSpec, Preview, Resource, ResourceKind,
     Rows, Subject, Submit,
 };
+use crate::ui::changes::requests;
 use crate::ui::input::action::Action;
 use crate::ui::input::edit::{edit, paste as paste_line};
 use crate::ui::model::{Model, Owner, Row};
 use crate::ui::msg::{Cmd, Fetch};
-use crate::ui::update::requests;
 use crate::ui::windows::confirm::Confirm;
 use crate::ui::windows::search::{self, CLEAR, CLOSE, TAKE};
 use crate::ui::windows::window::Response;

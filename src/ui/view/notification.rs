@@ -1,40 +1,16 @@
-//! The last line with the keys that apply now, and what is told for a while above it.
+//! What is told for a while, above the last line.
 
 use ratatui::layout::Rect;
 
-use super::hints;
-use crate::ui::app::App;
 use crate::ui::model::Model;
 use crate::ui::model::notification::Severity;
 use crate::ui::style::canvas::Canvas;
 use crate::ui::style::text::{self, columns};
 use crate::ui::style::theme::Role;
 
-/// The last line: what is being typed, or which keys do what.
-pub fn footer(app: &App, canvas: &mut Canvas<'_>, area: Rect) {
-    let model = &app.model;
-    if app.front().is_some_and(|front| front.draw_footer(model, canvas, area)) {
-        return;
-    }
-    let mut at = canvas.text(1, area.y, area.width, &hints::marks(model), Role::Marked);
-    if !model.pending.is_empty() {
-        let keys: Vec<_> = model.pending.iter().map(ToString::to_string).collect();
-        at = canvas.text(at, area.y, area.width, &format!("{} … ", keys.join(" ")), Role::Input);
-    }
-    let keys = app.front().map_or_else(|| hints::of_lists(model), |front| front.hints(model));
-    for (key, title) in keys {
-        let wide = columns(&key) + 1 + columns(&title);
-        if at + wide > area.width {
-            break;
-        }
-        at = canvas.text(at, area.y, wide, &key, Role::Key);
-        at = canvas.text(at + 1, area.y, wide, &title, Role::Text) + 2;
-    }
-}
-
 /// What is told for a while, on the line above the keys so that these stay in sight. What is too
 /// long for one line takes up to three.
-pub fn notification(model: &Model, canvas: &mut Canvas<'_>, footer: Rect) {
+pub fn draw(model: &Model, canvas: &mut Canvas<'_>, footer: Rect) {
     let g = canvas.glyphs();
     let (told, role) = match (&model.lost, &model.notification) {
         (Some(why), _) => (format!("{} connection lost, trying again: {why}", g.bad), Role::Bad),

@@ -19,10 +19,10 @@ use crate::domain::{
     BackendError, Disk, DiskFormat, DiskState, Image, Operation, Resource, ResourceId, State, Vm,
 };
 
-use super::beneath::Folder;
-use super::description;
-use super::mark::Mark;
-use super::moved;
+use super::state_files::beneath::Folder;
+use super::state_files::description;
+use super::state_files::mark::Mark;
+use super::state_files::moved;
 use crate::backend::engine::inventory::Inventory;
 use crate::backend::engine::storage::Opened;
 use crate::backend::engine::store::Look;
