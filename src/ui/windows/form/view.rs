@@ -67,7 +67,8 @@ pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
         height: inside.height.saturating_sub(below_height + u16::from(below_height > 0)),
     };
     let picker = draw_fields(model, form, canvas, fields, &arranged);
-    if below_height > 0 {
+    // A list of choices goes over it, and would leave pieces of it in sight.
+    if below_height > 0 && picker.is_none() {
         let y = inside.bottom() - below_height;
         canvas.horizontal(x, y - 1, width, Role::Border);
         let room = usize::from(below_height);
@@ -393,7 +394,7 @@ fn draw_picker(pick: &Pick, wrong: Option<&str>, canvas: &mut Canvas<'_>, room: 
     if area.height < 3 {
         return;
     }
-    canvas.fill(area, Role::Text);
+    canvas.fill(Rect { x: area.x - 1, width: area.width + 2, ..area }, Role::Text);
     canvas.frame(area, Role::Focus);
     let inside = Rect {
         x: area.x + 1,
