@@ -51,13 +51,17 @@ fn points<'a>(kind: &str, steps: impl IntoIterator<Item = &'a str>, at: &[&str])
 fn crash(place: &mut Sandbox, point: &str, kind: &str, fields: &[&str]) -> String {
     place.kill();
     place.serve(&[("HOSTLER_CRASH", point)]);
-    let arguments: Vec<&str> = ["run", kind].into_iter().chain(fields.iter().copied()).collect();
-    // The backend may die before its answer is through; what counts is what is on disk.
-    place.run(&arguments);
-    let status = place.wait_for_death();
-    assert_eq!(status.signal(), Some(9), "{point} was never reached: {status}");
-    place.serve(&[]);
+    dies(place, &[&["run", kind], fields].concat());
     place.newest(kind).to_string()
+}
+
+/// Asks for what the backend dies of, and starts it again.
+fn dies(place: &mut Sandbox, arguments: &[&str]) {
+    // It may die before its answer is through; what counts is what is on disk.
+    place.run(arguments);
+    let status = place.wait_for_death();
+    assert_eq!(status.signal(), Some(9), "the crash point was never reached: {status}");
+    place.serve(&[]);
 }
 
 /// The same, and waits for the operation's good end.
@@ -229,11 +233,7 @@ fn go(plan: &[Request], things: &Things, point: Option<&str>) -> Account {
     match point {
         None => drop(place.ok(&run)),
         Some(point) => {
-            // The backend may die before its answer is through; what counts is what is on disk.
-            place.run(&run);
-            let status = place.wait_for_death();
-            assert_eq!(status.signal(), Some(9), "never reached: {status}");
-            place.serve(&[]);
+            dies(&mut place, &run);
             assert_eq!(place.newest(&last.kind), plan.len() as u64, "{point}: asked for once");
         }
     }
@@ -257,7 +257,9 @@ fn a_vm_is_created_once_whenever_the_backend_dies() {
     // With a disk, so that every step is taken.
     place.done("disk_create", &["name=data", "size_mb=5"]);
     let password = place.secret("correct horse");
-    let points = points("vm_create", ["disks", "attach", "start"], &EVERY_POINT);
+    let catalogue = kinds::catalogue();
+    let spec = catalogue.iter().find(|spec| spec.kind == "vm_create").expect("vm_create");
+    let points = points(&spec.kind, spec.steps.iter().map(AsRef::as_ref), &EVERY_POINT);
     for (number, point) in points.iter().enumerate() {
         let name = format!("hostname=web-{number}");
         let fields = [&*name, "os=tiny", "disks=data", &*password];

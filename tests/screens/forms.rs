@@ -79,6 +79,16 @@ fn tab_takes_what_is_selected_and_leads_on_either_way() {
 }
 
 #[test]
+fn a_list_of_choices_leaves_no_pieces_of_what_would_happen_beside_it() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("@disks n");
+    assert!(stage.text().contains("Makes a disk with"), "{}", stage.text());
+    stage.keys("tab tab space");
+    assert!(stage.text().contains("blank disk"), "{}", stage.text());
+    assert!(!stage.text().contains("Makes"), "{}", stage.text());
+}
+
+#[test]
 fn tab_completes_a_path_as_far_as_it_is_certain() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     stage.keys("@encodings n \"/srv/c\"");

@@ -67,8 +67,10 @@ pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
         height: inside.height.saturating_sub(below_height + u16::from(below_height > 0)),
     };
     let picker = draw_fields(model, form, canvas, fields, &arranged);
-    if below_height > 0 {
-        let y = inside.bottom() - below_height;
+    let y = inside.bottom() - below_height;
+    // A list of choices that reaches over it would leave pieces of it in sight.
+    let is_covered = picker.is_some_and(|(pick, room)| picker_area(pick, room).bottom() >= y);
+    if below_height > 0 && !is_covered {
         canvas.horizontal(x, y - 1, width, Role::Border);
         let room = usize::from(below_height);
         let hidden = below.len().saturating_sub(room);
@@ -386,14 +388,20 @@ fn nothing_to_choose(model: &Model, of: ResourceKind) -> String {
     }
 }
 
+/// Where what matches stands in that room.
+fn picker_area(pick: &Pick, room: Rect) -> Rect {
+    const HIGHEST: u16 = 12;
+    let number = u16::try_from(pick.matches.len().max(1)).unwrap_or(u16::MAX);
+    Rect { height: number.saturating_add(2).min(room.height).min(HIGHEST), ..room }
+}
+
 /// Draws what matches below the field being searched in.
 fn draw_picker(pick: &Pick, wrong: Option<&str>, canvas: &mut Canvas<'_>, room: Rect) {
-    let number = u16::try_from(pick.matches.len().max(1)).unwrap_or(u16::MAX);
-    let area = Rect { height: (number + 2).min(room.height).min(12), ..room };
+    let area = picker_area(pick, room);
     if area.height < 3 {
         return;
     }
-    canvas.fill(area, Role::Text);
+    canvas.fill(Rect { x: area.x - 1, width: area.width + 2, ..area }, Role::Text);
     canvas.frame(area, Role::Focus);
     let inside = Rect {
         x: area.x + 1,
