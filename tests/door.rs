@@ -430,7 +430,7 @@ fn a_backend_in_the_background_ends_when_nobody_needs_it() {
     let place = Sandbox::new();
     let task = ["run", "task_create", "name=t", "kind=disk_create", "params.name=a"];
     let mut create = place.command();
-    create.env("HOSTLER_IDLE_MS", "200").args(task).args(["params.size_mb=1", "hour=3", "--wait"]);
+    create.env("HOSTLER_IDLE_MS", "200").args(task).args(["params.size_mb=2", "hour=3", "--wait"]);
     let output =
         end(create.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs"));
     assert!(output.status.success(), "{output:?}");

@@ -16,7 +16,9 @@ fn lane(change: LaneChange) -> Control {
 /// The reasons for which an operation was told to wait until it is tried again.
 fn waits(events: &mut EventStream, uid: Uid) -> Vec<String> {
     let mut waits = Vec::new();
-    while let Some(Some(event)) = events.next().now_or_never() {
+    // Without the budget that a task of tokio's has, which others may have used up by now.
+    let mut next = || tokio::task::unconstrained(events.next()).now_or_never().flatten();
+    while let Some(event) = next() {
         if let Fact::Operation(operation) = event.fact
             && operation.uid == uid
             && let Some(Wait::Retry { why, .. }) = &operation.wait
