@@ -178,81 +178,56 @@ impl Engine {
         let children: Vec<Uid> =
             self.look(|live| live.children(uid).filter(meant).map(|child| child.uid).collect());
         let cancelled = children.iter().map(|child| self.cancel_with_retry(*child, None, uid));
-        for cancelled in join_all(cancelled).await {
-            cancelled.map_err(|error| Failure::new(error.to_string()))?;
-        }
+        let cancelled = join_all(cancelled).await;
         while self.look(|live| live.has_children_under_way(uid)) {
             watch.next().await;
         }
         let left = self.look(|live| {
-            let failed = live.children(uid).find(|child| children.contains(&child.uid));
-            failed.map(|child| {
-                let why = child.comment.as_deref().unwrap_or("no reason was given");
-                format!("{} was not undone: {why}", child.uid)
+            children.iter().zip(&cancelled).find_map(|(child, cancelled)| {
+                let why = live.operation(*child)?.comment.as_deref();
+                Some(match cancelled {
+                    Ok(()) => {
+                        format!("{child} was not undone: {}", why.unwrap_or("no reason was given"))
+                    }
+                    Err(error) => error.to_string(),
+                })
             })
         });
         left.map_or(Ok(()), |left| Err(Failure::new(left)))
     }
 
-    /// Calls a child off when that can be written; its parent says what it waits for. One that is
-    /// ending may turn out not to have ended, and is called off then.
+    /// Calls a child off when that can be written; its parent says what it waits for. That it has
+    /// ended meanwhile is no error.
     async fn cancel_with_retry(
         self: &Arc<Self>,
         child: Uid,
         why: Option<String>,
         parent: Uid,
     ) -> Result<(), BackendError> {
+        let mut ended = None;
         loop {
-            let mut answered = std::pin::pin!(self.answered.notified());
-            answered.as_mut().enable();
-            let Err(error) = self.cancel_child(child, why.clone()).await else { return Ok(()) };
-            if !matches!(error, BackendError::Refused(_)) {
-                if !self.may_write_again(parent, &error).await {
-                    return Err(error);
+            let Err(error) = self.cancel(child, why.clone()).await else { return Ok(()) };
+            let refused = matches!(error, BackendError::Refused(_));
+            match self.look(|live| live.operation(child).map(|child| child.state)) {
+                None if refused => return Ok(()),
+                None => {
+                    tracing::error!(%child, %error, "a child that was called off left something");
+                    return Ok(());
                 }
-                self.waits(parent, None);
-                continue;
+                Some(State::Error) if refused => return Err(error),
+                // For one that it has asked for itself: that may change when another one ends.
+                Some(_) if refused => match &ended {
+                    None => ended = Some(self.watch(|it| matches!(it, Notice::Ended(_)))),
+                    Some(ended) => tokio::select! {
+                        biased;
+                        () = self.paused() => return Err(error),
+                        _ = ended.next() => {}
+                    },
+                },
+                Some(_) if self.may_write_again(parent, &error).await => self.waits(parent, None),
+                Some(_) => return Err(error),
             }
-            let stands = self.look(|live| {
-                let open = live.open(child)?;
-                Some((open.is_ending(), open.operation().state))
-            });
-            match stands {
-                None => return Ok(()),
-                Some((true, _)) => answered.await,
-                Some((false, State::Error)) => return Err(error),
-                Some((false, _)) => {}
-            }
         }
-    }
-
-    /// Calls a child off. That it has ended meanwhile is no error.
-    async fn cancel_child(
-        self: &Arc<Self>,
-        uid: Uid,
-        why: Option<String>,
-    ) -> Result<(), BackendError> {
-        match Box::pin(self.cancel(uid, why)).await {
-            Err(error) if self.look(|live| live.operation(uid).is_some()) => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    /// Cancels the children of an operation that does not run itself, before it is cancelled: those
-    /// that failed, and those that were relaunched alone.
-    ///
-    /// # Errors
-    /// When one cannot be cancelled.
-    pub(super) async fn cancel_orphans(self: &Arc<Self>, uid: Uid) -> Result<(), BackendError> {
-        let orphans: Vec<Uid> = self.look(|live| {
-            let runs = live.operation(uid).is_some_and(|it| it.state == State::Run);
-            let children = live.children(uid).map(|child| child.uid);
-            if runs { Vec::new() } else { children.collect() }
-        });
-        for child in orphans {
-            self.cancel_child(child, None).await?;
-        }
-        Ok(())
     }
 
     /// Returns when no step may begin any more and an operation has children under way: they will

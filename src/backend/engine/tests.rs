@@ -1,6 +1,7 @@
 //! Memory and disk tell the same story when writes fail and callers go: with kinds and things that
 //! are nobody's but the engine's.
 
+mod cancel;
 mod children;
 mod journal;
 mod once;
