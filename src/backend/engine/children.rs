@@ -58,8 +58,7 @@ impl Engine {
                 };
                 spawning.spawned.push(spawned.map_or_else(Spawned::Refused, Spawned::Child));
             }
-            let refused = |it: &Spawned| matches!(it, Spawned::Refused(_));
-            if stops && spawning.spawned.iter().any(refused) {
+            if stops && spawning.spawned.iter().any(|it| it.refusal().is_some()) {
                 changes.retain(|change| matches!(change, Change::SetState { .. }));
                 spawning.withdraw(self, live);
             }
@@ -320,7 +319,7 @@ impl Spawning {
             accepting.roll_back(engine, live);
         }
         for spawned in &mut self.spawned {
-            if matches!(spawned, Spawned::Child(_)) {
+            if spawned.child().is_some() {
                 *spawned = Spawned::Withdrawn;
             }
         }

@@ -63,8 +63,7 @@ impl Kind for TaskRun {
         let child = cx.join(uid).await?;
         match child.state {
             State::Error => {
-                let why = child.comment.unwrap_or_default();
-                return Err(Failure::new(format!("{uid} failed: {why}")).into());
+                return Err(Failure::new(format!("{uid} failed: {}", child.why())).into());
             }
             State::Cancel => {
                 let why = format!("{uid} was cancelled; relaunch this to ask for it again");

@@ -52,11 +52,7 @@ impl Kind for Group {
                 .map(|line| serde_json::from_str(line.as_str().unwrap()).unwrap())
                 .collect();
             let spawned = cx.spawn_all(requests).await?;
-            let children = spawned.iter().filter_map(|spawned| match spawned {
-                Spawned::Child(uid) => Some(*uid),
-                _ => None,
-            });
-            let children: Vec<Uid> = children.collect();
+            let children: Vec<Uid> = spawned.iter().filter_map(Spawned::child).collect();
             if params["leaves"] == json!(true) {
                 return Ok(Outcome::default());
             }
