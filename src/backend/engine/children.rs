@@ -8,7 +8,7 @@ use super::control::Relaunching;
 use super::core::{Engine, Transaction};
 use super::journal::{Recorder as _, Spawned, Stop};
 use super::kind::Kind;
-use super::live::{Joining, Live};
+use super::live::{Joining, Live, Open};
 use super::notices::Notice;
 use super::storage::{Change, StepChange};
 use super::submit::Accepting;
@@ -36,7 +36,7 @@ impl Engine {
         let parent = self.look(|live| live.operation(uid).cloned());
         let parent =
             parent.ok_or_else(|| BackendError::not_found(format_args!("operation {uid}")))?;
-        let rules = self.look(|live| live.open(uid).map(|open| open.child_rules(&self.kinds)));
+        let rules = self.look(|live| live.open(uid).map(Open::child_rules));
         let stops = rules.is_some_and(|rules| rules.stop_on_error);
         let mut checked = Vec::with_capacity(requests.len());
         for request in requests {
@@ -252,7 +252,7 @@ impl Engine {
     pub(super) fn child_ended(&self, live: &mut Live, child: &Operation) {
         let Some(parent) = child.parent else { return };
         let stops = child.state == State::Error
-            && live.open(parent).is_some_and(|it| it.child_rules(&self.kinds).stop_on_error);
+            && live.open(parent).is_some_and(|it| it.child_rules().stop_on_error);
         if stops {
             live.close_family(parent);
         }

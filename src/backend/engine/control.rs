@@ -177,12 +177,13 @@ impl Engine {
             Some(_) => its_name,
             None => kind.name(&params),
         };
-        let entry = self.kinds.queue_entry(&operation, &params, ancestors);
+        let rules = self.kinds.child_rules(&operation, &params);
+        let entry = self.kinds.queue_entry(&operation, &params, rules, ancestors);
         let mut changes =
             vec![Change::Relaunch { operation: operation.clone(), params: params.clone() }];
         changes.extend(reserved.clone().map(Change::Put));
         let put: Vec<_> = reserved.into_iter().collect();
-        let requeued = live.requeue(operation, params, entry, &put);
+        let requeued = live.requeue(operation, params, rules, entry, &put);
         Ok((changes, requeued.map(|failed| Relaunching { uid, failed, put })))
     }
 

@@ -52,6 +52,8 @@ pub(super) struct Open {
     /// Its parameters as stored: secrets hashed.
     params: Arc<Params>,
     /// Set when somebody calls it off; there is none before it starts.
+    /// How its children are run.
+    child_rules: ChildRules,
     cancel: Option<CancellationToken>,
     /// Whether an earlier life took some of its steps.
     resume: bool,
@@ -68,11 +70,12 @@ pub(super) struct Open {
 
 impl Open {
     /// An operation that has not run and is not written.
-    const fn new(operation: Arc<Operation>, params: Arc<Params>) -> Self {
+    const fn new(operation: Arc<Operation>, params: Arc<Params>, child_rules: ChildRules) -> Self {
         Self {
             operation,
             params,
             cancel: None,
+            child_rules,
             resume: false,
             ran: false,
             run_recorded: false,
@@ -100,8 +103,8 @@ impl Open {
     }
 
     /// How its children are run.
-    pub(super) fn child_rules(&self, kinds: &Kinds) -> ChildRules {
-        kinds.child_rules(&self.operation, &self.params)
+    pub(super) const fn child_rules(&self) -> ChildRules {
+        self.child_rules
     }
 
     /// Whether its end is on its way to the disk.
@@ -165,6 +168,7 @@ pub struct Failed {
     operation: Arc<Operation>,
     params: Arc<Params>,
 }
+    child_rules: ChildRules,
 
 /// How it begins, and what can be seen.
 impl Live {
@@ -189,10 +193,11 @@ impl Live {
             let params = std::mem::take(&mut operation.params);
             operation.params = hidden(&params);
             let resume = operation.state == State::Run;
+            let rules = kinds.child_rules(&operation, &params);
             if operation.state != State::Error {
                 let up = |uid: &Uid| parents.get(uid).copied();
                 let ancestors = std::iter::successors(operation.parent, up).collect();
-                let mut entry = kinds.queue_entry(&operation, &params, ancestors);
+                let mut entry = kinds.queue_entry(&operation, &params, rules, ancestors);
                 if resume {
                     entry.priority = i32::MAX;
                     entry.began = true;
@@ -213,12 +218,12 @@ impl Live {
                 resume,
                 run_recorded: resume,
                 written: true,
-                ..Open::new(Arc::new(operation), params)
+                ..Open::new(Arc::new(operation), params, rules)
             };
             open.insert(uid, it);
         }
         for parent in failed {
-            let rules = open.get(&parent).map(|it: &Open| it.child_rules(kinds));
+            let rules = open.get(&parent).map(Open::child_rules);
             if rules.is_some_and(|rules| rules.stop_on_error) {
                 queue.close_family(parent);
             }

@@ -95,12 +95,13 @@ impl Engine {
             progress: None,
             wait: None,
         });
-        let entry = self.kinds.queue_entry(&operation, &params, ancestors);
+        let rules = self.kinds.child_rules(&operation, &params);
+        let entry = self.kinds.queue_entry(&operation, &params, rules, ancestors);
         let (inserted, its_params) = (operation.clone(), params.clone());
         changes.push(Change::Insert { operation: inserted, params: its_params, keyed });
         let put: Vec<_> = reserved.into_iter().chain(put).map(Arc::new).collect();
         changes.extend(put.iter().cloned().map(Change::Put));
-        live.accept(operation, params, entry, &put);
+        live.accept(operation, params, rules, entry, &put);
         Ok((
             changes,
             Accepting { accepted: Accepted { uid, resource: subject, warnings: Vec::new() }, put },

@@ -68,7 +68,8 @@ impl Witness {
                 else {
                     continue;
                 };
-                let entry = self.engine.kinds.queue_entry(operation, open.params(), Vec::new());
+                let (params, rules) = (open.params(), open.child_rules());
+                let entry = self.engine.kinds.queue_entry(operation, params, rules, Vec::new());
                 // They stand in one line unless one of them stands within what its parent holds.
                 let line = |uid, id| within(live, uid, id);
                 let of = operation.uid;
