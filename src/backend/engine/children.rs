@@ -1,5 +1,6 @@
 //! Children: how operations that others ask for are taken in, waited for and called off.
 
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -42,9 +43,13 @@ impl Engine {
         for request in requests {
             checked.push(self.check_child(&parent, request.clone()).await?);
         }
-        let mut earlier =
-            if step.attempt == 0 { Vec::new() } else { self.storage.children(uid).await? };
-        earlier.retain(|child| child.state != State::Cancel && !taken.contains(&child.uid));
+        let mut earlier = Earlier::default();
+        if step.attempt > 0 {
+            let taken: HashSet<Uid> = taken.iter().copied().collect();
+            let mut children = self.storage.children(uid).await?;
+            children.retain(|it| it.state != State::Cancel && !taken.contains(&it.uid));
+            earlier = Earlier::of(children);
+        }
         self.transact(|live| {
             if self.is_pausing() {
                 return Err(BackendError::failed("hostler is stopping"));
@@ -112,6 +117,7 @@ impl Engine {
     ) -> Result<Vec<Arc<Operation>>, Stop> {
         let (changed, ended) = self.note(|live| live.begin_join(uid, &children));
         if !ended.is_empty() {
+            let ended: HashSet<Uid> = ended.into_iter().collect();
             let mut stored = self.storage.children(uid).await.map_err(|error| failed(&error))?;
             stored.retain(|child| ended.contains(&child.uid));
             self.note(|live| live.add_ended(uid, stored));
@@ -268,6 +274,26 @@ fn failed(error: &BackendError) -> Stop {
     Failure::new(error.to_string()).into()
 }
 
+/// What earlier attempts have asked for that may be taken up: by kind and parameters, in the order
+/// of numbers.
+#[derive(Default)]
+struct Earlier(HashMap<String, HashMap<Arc<Params>, VecDeque<Uid>>>);
+
+impl Earlier {
+    fn of(children: Vec<Operation>) -> Self {
+        let mut earlier = Self::default();
+        for Operation { uid, kind, params, .. } in children {
+            earlier.0.entry(kind).or_default().entry(params).or_default().push_back(uid);
+        }
+        earlier
+    }
+
+    /// Takes the first that was asked for likewise.
+    fn take(&mut self, kind: &str, params: &Params) -> Option<Uid> {
+        self.0.get_mut(kind)?.get_mut(params)?.pop_front()
+    }
+}
+
 /// Children on their way to the disk.
 #[derive(Default)]
 struct Spawning {
@@ -284,13 +310,11 @@ impl Spawning {
         engine: &Engine,
         live: &mut Live,
         (kind, submit, params): (Arc<dyn Kind>, Submit, Params),
-        earlier: &mut Vec<Operation>,
+        earlier: &mut Earlier,
         changes: &mut Vec<Change>,
     ) -> Result<Uid, Refusal> {
         let params = kind.fill(params, &engine.admission(live).context());
-        let like = |it: &Operation| it.kind == submit.kind && *it.params == params;
-        if let Some(at) = earlier.iter().position(like) {
-            let uid = earlier.remove(at).uid;
+        if let Some(uid) = earlier.take(&submit.kind, &params) {
             if live.operation(uid).is_some_and(|child| child.state == State::Error) {
                 let (change, relaunching) =
                     engine.requeue(live, &*kind, uid, params).map_err(refusal)?;

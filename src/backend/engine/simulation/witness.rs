@@ -212,5 +212,5 @@ fn both_need<'a>(
 /// The nearest of an operation's ancestors that holds or awaits a resource.
 fn within(live: &Live, uid: Uid, id: ResourceId) -> Option<Uid> {
     let parent = live.operation(uid).and_then(|operation| operation.parent);
-    live.ancestors(parent).into_iter().find(|it| live.queue().concerns(*it, id))
+    live.ancestors(parent).into_iter().find(|it| live.queue().locks(*it).any(|lock| lock == id))
 }
