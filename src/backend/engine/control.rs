@@ -50,15 +50,15 @@ impl Engine {
         why: Option<String>,
     ) -> Result<(), BackendError> {
         loop {
-            let mut answered = std::pin::pin!(self.answered.notified());
-            answered.as_mut().enable();
+            let mut freed = std::pin::pin!(self.freed.notified());
+            freed.as_mut().enable();
             let cancelled = self.transact(|live| self.stage_cancel(live, uid, &why)).await?;
             match cancelled {
                 Some(kept) => return self.remove_leftovers(kept).await,
                 None if self.look(|live| live.open(uid).is_none()) => {
                     return self.not_open(uid).await;
                 }
-                None => answered.await,
+                None => freed.await,
             }
         }
     }
@@ -293,13 +293,12 @@ impl Transaction for Relaunching {
     fn commit(self, engine: &Engine, live: &mut Live) {
         live.written(self.uid, &self.put);
         engine.publish_open(live, self.uid);
-        for resource in &self.put {
-            engine.publish_resource(resource);
-        }
+        engine.publish_put(&self.put);
     }
 
-    fn roll_back(self, _: &Engine, live: &mut Live) {
+    fn roll_back(self, engine: &Engine, live: &mut Live) {
         live.fail_again(self.failed, &self.put);
+        engine.retract_put(&self.put);
     }
 }
 

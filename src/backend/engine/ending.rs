@@ -278,7 +278,7 @@ impl Transaction for Ending {
     }
 
     fn roll_back(self, engine: &Engine, live: &mut Live) {
-        engine.unmark_sent(live, &self.changed);
+        engine.give_back(live, &self.changed);
         for last in &self.lasts {
             live.abandon_end(last.uid);
         }

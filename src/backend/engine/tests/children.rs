@@ -72,7 +72,7 @@ impl Kind for Group {
 }
 
 /// `add`: adds to a thing that others may be adding to.
-struct Add(Arc<OperationSpec>);
+struct Add(Arc<OperationSpec>, Arc<Script>);
 
 impl Kind for Add {
     fn spec(&self) -> &Arc<OperationSpec> {
@@ -80,10 +80,12 @@ impl Kind for Add {
     }
 
     fn run(&self, cx: Context, params: &Params) -> BoxFuture<'static, Result<Outcome, Stop>> {
-        let id = params["thing"].as_u64().unwrap();
+        let (script, id) = (self.1.clone(), params["thing"].as_u64().unwrap());
         Box::pin(async move {
+            let script = &script;
             cx.step("add")
                 .run(|step| async move {
+                    script.point("add").await;
                     step.update(id, |it: &mut Encoding| it.name.push('+'));
                     Ok(())
                 })
@@ -113,7 +115,10 @@ pub(super) fn world() -> World {
             steps: vec!["add".into()],
             ..spec("add", Effect::Changes, vec![Field::required("thing", of(), "Which.")])
         };
-        vec![Arc::new(Group(group.into(), script.clone())), Arc::new(Add(add.into()))]
+        vec![
+            Arc::new(Group(group.into(), script.clone())),
+            Arc::new(Add(add.into(), script.clone())),
+        ]
     })
 }
 
