@@ -19,8 +19,8 @@ pub struct Lease {
 }
 
 impl Engine {
-    /// Leases a resource. `None` when a running operation holds it for itself, it is changing, or it
-    /// is gone: whoever watches hears when that may have changed.
+    /// Leases a resource. `None` when a running operation holds it for itself, it is changing, or
+    /// it is gone: whoever watches hears when that may have changed.
     pub(in crate::backend) fn lease(self: &Arc<Self>, id: ResourceId) -> Option<Lease> {
         self.note(|live| {
             let resource = live.inventory().resource(id)?.clone();

@@ -9,6 +9,15 @@ use super::Context;
 /// How many reasons are told.
 const REASONS: usize = 3;
 
+/// How many operations a preview of those that are asked for tells of.
+pub(super) const PREVIEWED: usize = 20;
+
+/// What a preview says of the others, where there are more.
+pub(super) fn more(all: usize) -> Option<String> {
+    let more = all.saturating_sub(PREVIEWED);
+    (more > 0).then(|| format!("… and {more} more."))
+}
+
 /// Asks for children and waits for all of them. Returns how they ended, none of them in `ERROR`,
 /// and a sentence about that.
 ///

@@ -148,8 +148,8 @@ impl Live {
         open.filter_map(|child| self.operation(*child))
     }
 
-    /// An operation and those that are to be called off with it, children first. One that runs calls
-    /// its children off itself, when it is undone.
+    /// An operation and those that are to be called off with it, children first. One that runs
+    /// calls its children off itself, when it is undone.
     pub(in crate::backend::engine) fn called_off_with(&self, uid: Uid) -> Vec<Uid> {
         let mut all = Vec::new();
         if self.operation(uid).is_some_and(|operation| operation.state != State::Run) {

@@ -1,5 +1,5 @@
-//! New versions of resources meet: each follows from the one that is on the disk, whatever becomes of
-//! those that are on their way there.
+//! New versions of resources meet: each follows from the one that is on the disk, whatever becomes
+//! of those that are on their way there.
 
 use std::sync::Arc;
 use std::task::Poll;
