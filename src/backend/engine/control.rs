@@ -52,7 +52,8 @@ impl Engine {
         loop {
             let mut freed = std::pin::pin!(self.freed.notified());
             freed.as_mut().enable();
-            let cancelled = self.transact(|live| self.stage_cancel(live, uid, &why)).await?;
+            let cancelled =
+                self.transact(|live| self.stage_cancel(live, uid, why.as_deref())).await?;
             match cancelled {
                 Some(kept) => return self.remove_leftovers(kept).await,
                 None if self.look(|live| live.open(uid).is_none()) => {
@@ -69,7 +70,7 @@ impl Engine {
         &self,
         live: &mut Live,
         uid: Uid,
-        why: &Option<String>,
+        why: Option<&str>,
     ) -> Result<(Vec<Change>, Option<Cancelling>), BackendError> {
         let all = live.called_off_with(uid);
         let stays = |uid: &Uid| live.open(*uid).is_some_and(|open| !open.is_ending());
@@ -83,7 +84,7 @@ impl Engine {
         let mut changes: Vec<Change> =
             to_undo.iter().map(|uid| Change::Cancelling { uid: *uid, updated: since }).collect();
         let lasts = at_once.into_iter().map(|it| {
-            let why = why.clone().filter(|_| it == uid);
+            let why = why.filter(|_| it == uid).map(ToOwned::to_owned);
             Last { uid: it, end: End::of(State::Cancel, why) }
         });
         let (ends, ending) = self.stage_end(live, lasts.collect());
