@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use serde_json::Value as Json;
 
 use crate::domain::{
-    Argument, Catalogue, FieldType, OperationSpec, Params, Reason, Refusal, ResourceKind,
+    Argument, Catalogue, FieldType, OperationSpec, Params, Reason, Refusal, ResourceKind, Submit,
     argument_mut, arguments,
 };
 
@@ -44,7 +44,7 @@ pub struct Checked {
 /// they were given; [`seal`] comes after.
 ///
 /// # Errors
-/// The first check of type or syntax that fails.
+/// The first check of type or syntax that fails, or that the request asks for too much at once.
 pub fn check(
     spec: &OperationSpec,
     params: Params,
@@ -53,6 +53,7 @@ pub fn check(
 ) -> Result<Checked, Refusal> {
     let mut params = types::of_fields(&spec.kind, &spec.fields, params, "", catalogue)?;
     let given = arguments(&spec.fields, &params, Some(catalogue));
+    not_too_many(&given)?;
     given.iter().try_for_each(values::syntax)?;
     let (mut not_allowed, mut missing) = (None, None);
     let mut found: Vec<(String, Json)> = Vec::new();
@@ -81,6 +82,25 @@ pub fn check(
     }
     let twice = named_once(&arguments(&spec.fields, &params, Some(catalogue))).err();
     Ok(Checked { params, failed: not_allowed.or(twice).or(missing) })
+}
+
+/// Checks that a request asks for no more at once, at all depths together, than others can wait
+/// for. It comes first, because each of the parts takes its time.
+fn not_too_many(given: &[Argument<'_>]) -> Result<(), Refusal> {
+    let is_part = |of: &FieldType| matches!(of, FieldType::Record { .. });
+    let parts = given.iter().filter(|argument| is_part(argument.of)).count();
+    if parts <= Submit::MOST_PARTS as usize {
+        return Ok(());
+    }
+    let holds_parts =
+        |argument: &&Argument<'_>| matches!(argument.of, FieldType::List { of, .. } if is_part(of));
+    let path = given.iter().find(holds_parts).map(|list| list.path.as_str()).unwrap_or_default();
+    let message = format!(
+        "{path} holds {parts} items with all that is within them; at most {} may be asked for as \
+         one, so ask for some of them later",
+        Submit::MOST_PARTS
+    );
+    Err(Refusal::field(Reason::Value, path, parts.to_string(), message))
 }
 
 /// Parameters with every default filled in, whether or not the rest of them can work; as they are

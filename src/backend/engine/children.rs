@@ -1,5 +1,6 @@
 //! Children: how operations that others ask for are taken in, waited for and called off.
 
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -8,7 +9,7 @@ use super::control::Relaunching;
 use super::core::{Engine, Transaction};
 use super::journal::{Recorder as _, Spawned, Stop};
 use super::kind::Kind;
-use super::live::{Joining, Live};
+use super::live::{Joining, Live, Open};
 use super::notices::Notice;
 use super::storage::{Change, StepChange};
 use super::submit::Accepting;
@@ -36,15 +37,19 @@ impl Engine {
         let parent = self.look(|live| live.operation(uid).cloned());
         let parent =
             parent.ok_or_else(|| BackendError::not_found(format_args!("operation {uid}")))?;
-        let rules = self.look(|live| live.open(uid).map(|open| open.child_rules(&self.kinds)));
+        let rules = self.look(|live| live.open(uid).map(Open::child_rules));
         let stops = rules.is_some_and(|rules| rules.stop_on_error);
         let mut checked = Vec::with_capacity(requests.len());
         for request in requests {
             checked.push(self.check_child(&parent, request.clone()).await?);
         }
-        let mut earlier =
-            if step.attempt == 0 { Vec::new() } else { self.storage.children(uid).await? };
-        earlier.retain(|child| child.state != State::Cancel && !taken.contains(&child.uid));
+        let mut earlier = Earlier::default();
+        if step.attempt > 0 {
+            let taken: HashSet<Uid> = taken.iter().copied().collect();
+            let mut children = self.storage.children(uid).await?;
+            children.retain(|it| it.state != State::Cancel && !taken.contains(&it.uid));
+            earlier = Earlier::of(children);
+        }
         self.transact(|live| {
             if self.is_pausing() {
                 return Err(BackendError::failed("hostler is stopping"));
@@ -58,8 +63,7 @@ impl Engine {
                 };
                 spawning.spawned.push(spawned.map_or_else(Spawned::Refused, Spawned::Child));
             }
-            let refused = |it: &Spawned| matches!(it, Spawned::Refused(_));
-            if stops && spawning.spawned.iter().any(refused) {
+            if stops && spawning.spawned.iter().any(|it| it.refusal().is_some()) {
                 changes.retain(|change| matches!(change, Change::SetState { .. }));
                 spawning.withdraw(self, live);
             }
@@ -113,6 +117,7 @@ impl Engine {
     ) -> Result<Vec<Arc<Operation>>, Stop> {
         let (changed, ended) = self.note(|live| live.begin_join(uid, &children));
         if !ended.is_empty() {
+            let ended: HashSet<Uid> = ended.into_iter().collect();
             let mut stored = self.storage.children(uid).await.map_err(|error| failed(&error))?;
             stored.retain(|child| ended.contains(&child.uid));
             self.note(|live| live.add_ended(uid, stored));
@@ -178,81 +183,56 @@ impl Engine {
         let children: Vec<Uid> =
             self.look(|live| live.children(uid).filter(meant).map(|child| child.uid).collect());
         let cancelled = children.iter().map(|child| self.cancel_with_retry(*child, None, uid));
-        for cancelled in join_all(cancelled).await {
-            cancelled.map_err(|error| Failure::new(error.to_string()))?;
-        }
+        let cancelled = join_all(cancelled).await;
         while self.look(|live| live.has_children_under_way(uid)) {
             watch.next().await;
         }
         let left = self.look(|live| {
-            let failed = live.children(uid).find(|child| children.contains(&child.uid));
-            failed.map(|child| {
-                let why = child.comment.as_deref().unwrap_or("no reason was given");
-                format!("{} was not undone: {why}", child.uid)
+            children.iter().zip(&cancelled).find_map(|(child, cancelled)| {
+                let why = live.operation(*child)?.comment.as_deref();
+                Some(match cancelled {
+                    Ok(()) => {
+                        format!("{child} was not undone: {}", why.unwrap_or("no reason was given"))
+                    }
+                    Err(error) => error.to_string(),
+                })
             })
         });
         left.map_or(Ok(()), |left| Err(Failure::new(left)))
     }
 
-    /// Calls a child off when that can be written; its parent says what it waits for. One that is
-    /// ending may turn out not to have ended, and is called off then.
+    /// Calls a child off when that can be written; its parent says what it waits for. That it has
+    /// ended meanwhile is no error.
     async fn cancel_with_retry(
         self: &Arc<Self>,
         child: Uid,
         why: Option<String>,
         parent: Uid,
     ) -> Result<(), BackendError> {
+        let mut ended = None;
         loop {
-            let mut answered = std::pin::pin!(self.answered.notified());
-            answered.as_mut().enable();
-            let Err(error) = self.cancel_child(child, why.clone()).await else { return Ok(()) };
-            if !matches!(error, BackendError::Refused(_)) {
-                if !self.may_write_again(parent, &error).await {
-                    return Err(error);
+            let Err(error) = self.cancel(child, why.clone()).await else { return Ok(()) };
+            let refused = matches!(error, BackendError::Refused(_));
+            match self.look(|live| live.operation(child).map(|child| child.state)) {
+                None if refused => return Ok(()),
+                None => {
+                    tracing::error!(%child, %error, "a child that was called off left something");
+                    return Ok(());
                 }
-                self.waits(parent, None);
-                continue;
+                Some(State::Error) if refused => return Err(error),
+                // For one that it has asked for itself: that may change when another one ends.
+                Some(_) if refused => match &ended {
+                    None => ended = Some(self.watch(|it| matches!(it, Notice::Ended(_)))),
+                    Some(ended) => tokio::select! {
+                        biased;
+                        () = self.paused() => return Err(error),
+                        _ = ended.next() => {}
+                    },
+                },
+                Some(_) if self.may_write_again(parent, &error).await => self.waits(parent, None),
+                Some(_) => return Err(error),
             }
-            let stands = self.look(|live| {
-                let open = live.open(child)?;
-                Some((open.is_ending(), open.operation().state))
-            });
-            match stands {
-                None => return Ok(()),
-                Some((true, _)) => answered.await,
-                Some((false, State::Error)) => return Err(error),
-                Some((false, _)) => {}
-            }
         }
-    }
-
-    /// Calls a child off. That it has ended meanwhile is no error.
-    async fn cancel_child(
-        self: &Arc<Self>,
-        uid: Uid,
-        why: Option<String>,
-    ) -> Result<(), BackendError> {
-        match Box::pin(self.cancel(uid, why)).await {
-            Err(error) if self.look(|live| live.operation(uid).is_some()) => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    /// Cancels the children of an operation that does not run itself, before it is cancelled: those
-    /// that failed, and those that were relaunched alone.
-    ///
-    /// # Errors
-    /// When one cannot be cancelled.
-    pub(super) async fn cancel_orphans(self: &Arc<Self>, uid: Uid) -> Result<(), BackendError> {
-        let orphans: Vec<Uid> = self.look(|live| {
-            let runs = live.operation(uid).is_some_and(|it| it.state == State::Run);
-            let children = live.children(uid).map(|child| child.uid);
-            if runs { Vec::new() } else { children.collect() }
-        });
-        for child in orphans {
-            self.cancel_child(child, None).await?;
-        }
-        Ok(())
     }
 
     /// Returns when no step may begin any more and an operation has children under way: they will
@@ -278,7 +258,7 @@ impl Engine {
     pub(super) fn child_ended(&self, live: &mut Live, child: &Operation) {
         let Some(parent) = child.parent else { return };
         let stops = child.state == State::Error
-            && live.open(parent).is_some_and(|it| it.child_rules(&self.kinds).stop_on_error);
+            && live.open(parent).is_some_and(|it| it.child_rules().stop_on_error);
         if stops {
             live.close_family(parent);
         }
@@ -292,6 +272,26 @@ impl Engine {
 
 fn failed(error: &BackendError) -> Stop {
     Failure::new(error.to_string()).into()
+}
+
+/// What earlier attempts have asked for that may be taken up: by kind and parameters, in the order
+/// of numbers.
+#[derive(Default)]
+struct Earlier(HashMap<String, HashMap<Arc<Params>, VecDeque<Uid>>>);
+
+impl Earlier {
+    fn of(children: Vec<Operation>) -> Self {
+        let mut earlier = Self::default();
+        for Operation { uid, kind, params, .. } in children {
+            earlier.0.entry(kind).or_default().entry(params).or_default().push_back(uid);
+        }
+        earlier
+    }
+
+    /// Takes the first that was asked for likewise.
+    fn take(&mut self, kind: &str, params: &Params) -> Option<Uid> {
+        self.0.get_mut(kind)?.get_mut(params)?.pop_front()
+    }
 }
 
 /// Children on their way to the disk.
@@ -310,13 +310,11 @@ impl Spawning {
         engine: &Engine,
         live: &mut Live,
         (kind, submit, params): (Arc<dyn Kind>, Submit, Params),
-        earlier: &mut Vec<Operation>,
+        earlier: &mut Earlier,
         changes: &mut Vec<Change>,
     ) -> Result<Uid, Refusal> {
         let params = kind.fill(params, &engine.admission(live).context());
-        let like = |it: &Operation| it.kind == submit.kind && *it.params == params;
-        if let Some(at) = earlier.iter().position(like) {
-            let uid = earlier.remove(at).uid;
+        if let Some(uid) = earlier.take(&submit.kind, &params) {
             if live.operation(uid).is_some_and(|child| child.state == State::Error) {
                 let (change, relaunching) =
                     engine.requeue(live, &*kind, uid, params).map_err(refusal)?;
@@ -345,7 +343,7 @@ impl Spawning {
             accepting.roll_back(engine, live);
         }
         for spawned in &mut self.spawned {
-            if matches!(spawned, Spawned::Child(_)) {
+            if spawned.child().is_some() {
                 *spawned = Spawned::Withdrawn;
             }
         }

@@ -8,7 +8,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::admission;
 use super::completion::run_to_completion;
 use super::core::{Engine, Transaction};
-use super::ending::{Ending, Kept};
+use super::ending::{Ending, Kept, Last};
 use super::kind::{Kind, subject};
 use super::live::{End, Failed, Live, Open};
 use super::queue;
@@ -40,49 +40,69 @@ impl Engine {
         }
     }
 
-    /// Calls an operation off, its children first: one that has done nothing at once, with a reason
-    /// where there is one to give; any other by undoing it.
+    /// Calls an operation off, with the children that it does not call off itself: all of them or
+    /// none. What has done nothing ends at once, the operation itself with a reason where there is
+    /// one to give; the rest is undone. One that is ending is waited for, because only then it is
+    /// known how.
     pub(super) async fn cancel(
         self: &Arc<Self>,
         uid: Uid,
         why: Option<String>,
     ) -> Result<(), BackendError> {
-        self.cancel_orphans(uid).await?;
-        let cancelled = self.transact(|live| {
-            let Some(open) = live.open(uid) else { return Ok((Vec::new(), None)) };
-            let state = open.operation().state;
-            if open.is_ending() {
-                return Err(state_refusal(uid, state, "it is ending at this moment"));
+        loop {
+            let mut freed = std::pin::pin!(self.freed.notified());
+            freed.as_mut().enable();
+            let cancelled =
+                self.transact(|live| self.stage_cancel(live, uid, why.as_deref())).await?;
+            match cancelled {
+                Some(kept) => return self.remove_leftovers(kept).await,
+                None if self.look(|live| live.open(uid).is_none()) => {
+                    return self.not_open(uid).await;
+                }
+                None => freed.await,
             }
-            let begun = open.may_have_begun() || !live.queue().awaits(uid);
-            self.may_cancel(live, uid)?;
-            if state != State::Error && begun {
-                let updated = self.clock.now();
-                let change = Change::Cancelling { uid, updated };
-                return Ok((vec![change], Some(Cancelling::ToUndo(uid, updated))));
-            }
-            let (changes, ending) = self.stage_end(live, uid, End::of(State::Cancel, why));
-            Ok((changes, Some(Cancelling::AtOnce(ending))))
-        });
-        match cancelled.await? {
-            Some(kept) => self.remove_leftovers(kept).await,
-            None => self.not_open(uid).await,
         }
     }
 
-    /// Whether an operation may be called off: a creation that failed is not taken away under one
-    /// that works with what there is of it.
-    fn may_cancel(&self, live: &Live, uid: Uid) -> Result<(), BackendError> {
-        let failed = live.operation(uid).filter(|operation| operation.state == State::Error);
-        let Some(id) = failed.and_then(|operation| self.kinds.makes(operation)) else {
-            return Ok(());
-        };
+    /// Stages calling an operation off, children first. `None`: it is not in flight, or one of
+    /// those is ending.
+    fn stage_cancel(
+        &self,
+        live: &mut Live,
+        uid: Uid,
+        why: Option<&str>,
+    ) -> Result<(Vec<Change>, Option<Cancelling>), BackendError> {
+        let all = live.called_off_with(uid);
+        let stays = |uid: &Uid| live.open(*uid).is_some_and(|open| !open.is_ending());
+        if !all.iter().all(stays) {
+            return Ok((Vec::new(), None));
+        }
+        let (to_undo, at_once): (Vec<Uid>, Vec<Uid>) =
+            all.into_iter().partition(|uid| must_undo(live, *uid));
+        at_once.iter().try_for_each(|uid| self.may_end_at_once(live, *uid))?;
+        let since = self.clock.now();
+        let mut changes: Vec<Change> =
+            to_undo.iter().map(|uid| Change::Cancelling { uid: *uid, updated: since }).collect();
+        let lasts = at_once.into_iter().map(|it| {
+            let why = why.filter(|_| it == uid).map(ToOwned::to_owned);
+            Last { uid: it, end: End::of(State::Cancel, why) }
+        });
+        let (ends, ending) = self.stage_end(live, lasts.collect());
+        changes.extend(ends);
+        Ok((changes, Some(Cancelling { to_undo, since, ending })))
+    }
+
+    /// Whether an operation may be called off without being undone: a creation that failed is not
+    /// taken away under one that works with what there is of it.
+    fn may_end_at_once(&self, live: &Live, uid: Uid) -> Result<(), BackendError> {
+        let Some(operation) = live.operation(uid) else { return Ok(()) };
+        let Some(id) = self.kinds.makes(operation) else { return Ok(()) };
         let resumes = |uid: &Uid| live.open(*uid).is_some_and(Open::resumes);
         let queue = live.queue();
         match queue.holders(id).chain(queue.awaiting(id).filter(resumes)).next() {
             Some(other) => {
                 let why = format!("{other} works with {id}; wait for it or cancel it first");
-                Err(state_refusal(uid, State::Error, &why))
+                Err(state_refusal(uid, operation.state, &why))
             }
             None => Ok(()),
         }
@@ -158,12 +178,13 @@ impl Engine {
             Some(_) => its_name,
             None => kind.name(&params),
         };
-        let entry = self.kinds.queue_entry(&operation, &params, ancestors);
+        let rules = self.kinds.child_rules(&operation, &params);
+        let entry = self.kinds.queue_entry(&operation, &params, rules, ancestors);
         let mut changes =
             vec![Change::Relaunch { operation: operation.clone(), params: params.clone() }];
         changes.extend(reserved.clone().map(Change::Put));
         let put: Vec<_> = reserved.into_iter().collect();
-        let requeued = live.requeue(operation, params, entry, &put);
+        let requeued = live.requeue(operation, params, rules, entry, &put);
         Ok((changes, requeued.map(|failed| Relaunching { uid, failed, put })))
     }
 
@@ -226,32 +247,37 @@ impl Engine {
     }
 }
 
-/// An operation that is being called off.
-enum Cancelling {
-    /// It has done nothing.
-    AtOnce(Ending),
-    /// It has done something, or may have: since when it is to be undone.
-    ToUndo(Uid, Timestamp),
+/// Whether an operation has done something, or may have, that is to be undone when it is called
+/// off.
+fn must_undo(live: &Live, uid: Uid) -> bool {
+    live.open(uid).is_some_and(|open| {
+        let begun = open.may_have_begun() || !live.queue().awaits(uid);
+        open.operation().state != State::Error && begun
+    })
+}
+
+/// An operation that is being called off, with those that are with it.
+struct Cancelling {
+    /// Those that are to be undone.
+    to_undo: Vec<Uid>,
+    since: Timestamp,
+    /// Those that have done nothing.
+    ending: Ending,
 }
 
 impl Transaction for Cancelling {
     type Output = Vec<Kept>;
 
     fn commit(self, engine: &Engine, live: &mut Live) -> Vec<Kept> {
-        match self {
-            Self::AtOnce(ending) => ending.commit(engine, live),
-            Self::ToUndo(uid, since) => {
-                live.call_off(uid, since);
-                engine.publish_open(live, uid);
-                Vec::new()
-            }
+        for uid in self.to_undo {
+            live.call_off(uid, self.since);
+            engine.publish_open(live, uid);
         }
+        self.ending.commit(engine, live)
     }
 
     fn roll_back(self, engine: &Engine, live: &mut Live) {
-        if let Self::AtOnce(ending) = self {
-            ending.roll_back(engine, live);
-        }
+        self.ending.roll_back(engine, live);
     }
 }
 
@@ -268,13 +294,12 @@ impl Transaction for Relaunching {
     fn commit(self, engine: &Engine, live: &mut Live) {
         live.written(self.uid, &self.put);
         engine.publish_open(live, self.uid);
-        for resource in &self.put {
-            engine.publish_resource(resource);
-        }
+        engine.publish_put(&self.put);
     }
 
-    fn roll_back(self, _: &Engine, live: &mut Live) {
+    fn roll_back(self, engine: &Engine, live: &mut Live) {
         live.fail_again(self.failed, &self.put);
+        engine.retract_put(&self.put);
     }
 }
 

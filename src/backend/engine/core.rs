@@ -71,10 +71,9 @@ pub struct Engine {
     pub(super) asking: Asking,
     /// Whose turn it is to change a lane.
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
-    /// Tells operations that a lease has ended.
-    pub(super) lease_ended: Notify,
-    /// Tells operations that the store has answered about a resource or an end.
-    pub(super) answered: Notify,
+    /// Tells operations that the store has answered about a resource or an end, or that a lease has
+    /// ended.
+    pub(super) freed: Notify,
     /// Set when the backend is to go at once: running functions are dropped where they are.
     pub(super) leaving: CancellationToken,
     /// Set when no further step may begin.
@@ -143,8 +142,7 @@ impl Engine {
             shown: options.shown,
             asking: Asking::default(),
             turn: Arc::default(),
-            lease_ended: Notify::new(),
-            answered: Notify::new(),
+            freed: Notify::new(),
             leaving: CancellationToken::new(),
             pausing: CancellationToken::new(),
             running: TaskTracker::new(),
@@ -330,7 +328,37 @@ impl Engine {
     /// The store has answered about changed resources.
     pub(super) fn unmark_sent(&self, live: &mut Live, changed: &[Changed]) {
         live.unmark_sent(changed);
-        self.answered.notify_waiters();
+        self.freed.notify_waiters();
+    }
+
+    /// Changed resources did not come to the disk: whoever waited to work with them may do so.
+    pub(super) fn give_back(&self, live: &mut Live, changed: &[Changed]) {
+        self.unmark_sent(live, changed);
+        for change in changed {
+            self.notices.give(Notice::Resource(change.id()));
+        }
+    }
+
+    /// Tells resources that were put before that was on the disk, and are there now.
+    pub(super) fn publish_put(&self, put: &[Arc<Resource>]) {
+        for resource in put {
+            self.publish_resource(resource);
+        }
+        self.free_put(put);
+    }
+
+    /// Resources that were put early did not come to the disk, and are as they were.
+    pub(super) fn retract_put(&self, put: &[Arc<Resource>]) {
+        for resource in put {
+            self.notices.give(Notice::Resource(resource.id()));
+        }
+        self.free_put(put);
+    }
+
+    fn free_put(&self, put: &[Arc<Resource>]) {
+        if !put.is_empty() {
+            self.freed.notify_waiters();
+        }
     }
 
     /// Takes changed resources, which are on disk, into memory and tells them.
@@ -395,7 +423,7 @@ impl Transaction for Committing {
     }
 
     fn roll_back(self, engine: &Engine, live: &mut Live) {
-        engine.unmark_sent(live, &self.changed);
+        engine.give_back(live, &self.changed);
     }
 }
 

@@ -10,6 +10,7 @@
 //! queued behind it: none of that can ever work. It ends in the same transaction, so that no crash
 //! comes between, and nothing of it starts meanwhile.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,9 +30,9 @@ use super::storage::{Change, Changed};
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// An operation that ends, and how.
-struct Last {
-    uid: Uid,
-    end: End,
+pub(super) struct Last {
+    pub(super) uid: Uid,
+    pub(super) end: End,
 }
 
 /// Operations that end together, and what that changes.
@@ -123,34 +124,40 @@ impl Engine {
             if live.open(uid).is_none() {
                 return Ok((Vec::new(), None));
             }
-            let (changes, ending) = self.stage_end(live, uid, end);
+            let (changes, ending) = self.stage_end(live, vec![Last { uid, end }]);
             Ok((changes, Some(ending)))
         });
         Ok(ended.await?.unwrap_or_default())
     }
 
-    /// Stages the end of an operation, with those that end with it.
-    pub(super) fn stage_end(&self, live: &mut Live, uid: Uid, end: End) -> (Vec<Change>, Ending) {
-        let state = end.state;
-        let ending = self.ending(live, Last { uid, end });
+    /// Stages the ends of operations, in this order, with those that end with them.
+    pub(super) fn stage_end(&self, live: &mut Live, lasts: Vec<Last>) -> (Vec<Change>, Ending) {
+        let done: Vec<Uid> =
+            lasts.iter().filter(|it| it.end.state == State::Done).map(|it| it.uid).collect();
+        let ending = self.ending(live, lasts);
         let changes = ending.changes(live);
         for last in &ending.lasts {
             live.begin_end(last.uid);
         }
         live.mark_sent(&ending.changed);
-        // Who waited for it gets its place again before those accepted later.
-        let is_last = live.operation(uid).is_some_and(|operation| live.is_last(operation));
-        if state == State::Done && !is_last {
-            self.free(live, uid);
+        for uid in done {
+            // Who waited for it gets its place again before those accepted later.
+            let is_last = live.operation(uid).is_some_and(|operation| live.is_last(operation));
+            if !is_last {
+                self.free(live, uid);
+            }
         }
         (changes, ending)
     }
 
-    /// An operation that ends, and those that can never work once it has.
-    fn ending(&self, live: &Live, last: Last) -> Ending {
+    /// Operations that end, and those that can never work once they have.
+    fn ending(&self, live: &Live, mut lasts: Vec<Last>) -> Ending {
         let now = self.clock.now();
-        let last = Last { end: with_cause(live, last.uid, last.end), ..last };
-        let mut ending = Ending { lasts: vec![last], changed: Vec::new(), now };
+        for Last { uid, end } in &mut lasts {
+            with_cause(live, *uid, end);
+        }
+        let mut ends: HashSet<Uid> = lasts.iter().map(|last| last.uid).collect();
+        let mut ending = Ending { lasts, changed: Vec::new(), now };
         let mut at = 0;
         while let Some(Last { uid, end }) = ending.lasts.get(at) {
             let (uid, settled) = (*uid, self.settled(live, *uid, end.state));
@@ -159,7 +166,7 @@ impl Engine {
                 let name = live.inventory().resource(id).map(Resource::name).unwrap_or_default();
                 let why = format!("{id} '{name}' was never made: its creation {uid} was cancelled");
                 for uid in live.stranded(id) {
-                    if ending.lasts.iter().all(|last| last.uid != uid) {
+                    if ends.insert(uid) {
                         let end = End::of(State::Cancel, Some(why.clone()));
                         ending.lasts.push(Last { uid, end });
                     }
@@ -213,15 +220,14 @@ impl Engine {
     }
 }
 
-/// The end of an operation that is cancelled, which still says why it had failed.
-fn with_cause(live: &Live, uid: Uid, mut end: End) -> End {
+/// Lets the end of an operation that is cancelled still say why it had failed.
+fn with_cause(live: &Live, uid: Uid, end: &mut End) {
     let failed =
         live.operation(uid).filter(|it| it.state == State::Error && end.state == State::Cancel);
     if let Some(cause) = failed.and_then(|it| it.comment.as_deref()) {
         let why = end.comment.as_deref().unwrap_or("cancelled");
         end.comment = Some(format!("{why}; it had failed: {cause}"));
     }
-    end
 }
 
 /// Puts an end into the log: one line, with the reason where there is one.
@@ -272,7 +278,7 @@ impl Transaction for Ending {
     }
 
     fn roll_back(self, engine: &Engine, live: &mut Live) {
-        engine.unmark_sent(live, &self.changed);
+        engine.give_back(live, &self.changed);
         for last in &self.lasts {
             live.abandon_end(last.uid);
         }

@@ -114,7 +114,16 @@ async fn undo(engine: &Arc<Engine>, cx: &Context, stop: &Stop) -> Option<Vec<Str
             return None;
         }
     }
-    Some(cx.undo().await)
+    let mut left = cx.undo().await;
+    // Those that earlier attempts have asked for go with it, also where this one has not come so
+    // far as to take them up.
+    if matches!(stop, Stop::Cancelled)
+        && left.is_empty()
+        && let Err(failure) = engine.cancel_children(cx.uid(), true).await
+    {
+        left.push(failure.message);
+    }
+    Some(left)
 }
 
 /// Where an operation stands after its undos, and what is to be said about it.

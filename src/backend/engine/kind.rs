@@ -18,7 +18,7 @@ use crate::domain::{
 
 use super::admission::short;
 use super::inventory::Inventory;
-use super::journal::{Context, Stop};
+use super::journal::{Context, SPAWN, Stop};
 use super::queue::QueueEntry;
 
 /// The lane of operations whose kind is not known: each fails when its turn comes.
@@ -153,7 +153,8 @@ pub trait Kind: Send + Sync {
         Vec::new()
     }
 
-    /// How the children are run that an operation of these parameters asks for.
+    /// How the children are run that an operation of these parameters asks for. Asked only of kinds
+    /// that name [`SPAWN`] among their steps.
     fn child_rules(&self, params: &Params) -> ChildRules {
         let _ = params;
         ChildRules::default()
@@ -210,7 +211,8 @@ impl Kinds {
 
     /// How the children of an operation are run.
     pub(super) fn child_rules(&self, operation: &Operation, params: &Params) -> ChildRules {
-        let kind = self.get(&operation.kind);
+        let asks = |kind: &&Arc<dyn Kind>| kind.spec().steps.iter().any(|step| step == SPAWN);
+        let kind = self.get(&operation.kind).filter(asks);
         kind.map_or_else(ChildRules::default, |kind| kind.child_rules(params))
     }
 
@@ -220,9 +222,10 @@ impl Kinds {
         &self,
         operation: &Operation,
         params: &Params,
+        rules: ChildRules,
         ancestors: Vec<Uid>,
     ) -> QueueEntry {
-        let at_once = self.child_rules(operation, params).at_once;
+        let at_once = rules.at_once;
         let kind = self.get(&operation.kind).map(|kind| kind.spec());
         let Some(spec) = kind else {
             return QueueEntry {

@@ -1,7 +1,7 @@
 //! Leases: how a part of the backend works with a resource without an operation.
 //!
-//! While it does, operations on that resource that start now wait; one that runs already has the
-//! resource, and then there is no lease.
+//! While it does, operations on that resource that start now wait, and so do updates by those that
+//! do not hold it; one that runs already has the resource, and then there is no lease.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ pub struct Lease {
 }
 
 impl Engine {
-    /// Leases a resource. `None` when a running operation holds it for itself, somebody else has
-    /// it, or it is gone: whoever watches hears when that may have changed.
+    /// Leases a resource. `None` when a running operation holds it for itself, it is changing, or
+    /// it is gone: whoever watches hears when that may have changed.
     pub(in crate::backend) fn lease(self: &Arc<Self>, id: ResourceId) -> Option<Lease> {
         self.note(|live| {
             let resource = live.inventory().resource(id)?.clone();
@@ -31,12 +31,12 @@ impl Engine {
     /// Returns when nobody leases what an operation needs. Leases are short.
     pub(super) async fn until_unleased(&self, uid: Uid) {
         loop {
-            let mut ended = std::pin::pin!(self.lease_ended.notified());
-            ended.as_mut().enable();
+            let mut freed = std::pin::pin!(self.freed.notified());
+            freed.as_mut().enable();
             if !self.look(|live| live.awaits_lease(uid)) {
                 return;
             }
-            ended.await;
+            freed.await;
         }
     }
 
@@ -65,14 +65,19 @@ impl Lease {
     /// Changes the resource, on disk and then in memory. The lease ends with that.
     ///
     /// # Errors
-    /// When it cannot be written: it stays as it was.
+    /// When it cannot be written, or was made anew meanwhile: it stays as it is.
     pub(in crate::backend) fn put(
         self,
         resource: Resource,
     ) -> impl Future<Output = Result<(), BackendError>> + Send {
         let changed = vec![Changed::Put(Arc::new(resource))];
         let committing = Committing { changed, runs: None, makes: None };
-        let put = self.engine.transact(|live| committing.stage(live, Vec::new()));
+        let put = self.engine.transact(|live| {
+            if !live.is_as_leased(self.id) {
+                return Err(BackendError::failed(format!("{} is being made anew", self.id)));
+            }
+            committing.stage(live, Vec::new())
+        });
         run_to_completion(async move {
             let put = put.await;
             drop(self);
@@ -84,6 +89,6 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.engine.note(|live| live.end_lease(self.id));
-        self.engine.lease_ended.notify_waiters();
+        self.engine.freed.notify_waiters();
     }
 }

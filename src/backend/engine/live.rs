@@ -41,8 +41,9 @@ pub(in crate::backend) struct Live {
     early: BTreeMap<ResourceId, Early>,
     /// Resources that are there and could not be read.
     unreadable: BTreeSet<ResourceId>,
-    /// Resources that a part of the backend works with: operations on them that start wait.
-    leased: BTreeSet<ResourceId>,
+    /// Resources that a part of the backend works with: operations on them that start wait. And
+    /// whether one was made anew since: its creation, which had failed, is queued again.
+    leased: BTreeMap<ResourceId, bool>,
 }
 
 /// An operation that is not at its end.
@@ -51,6 +52,8 @@ pub(super) struct Open {
     operation: Arc<Operation>,
     /// Its parameters as stored: secrets hashed.
     params: Arc<Params>,
+    /// How its children are run.
+    child_rules: ChildRules,
     /// Set when somebody calls it off; there is none before it starts.
     cancel: Option<CancellationToken>,
     /// Whether an earlier life took some of its steps.
@@ -68,10 +71,11 @@ pub(super) struct Open {
 
 impl Open {
     /// An operation that has not run and is not written.
-    const fn new(operation: Arc<Operation>, params: Arc<Params>) -> Self {
+    const fn new(operation: Arc<Operation>, params: Arc<Params>, child_rules: ChildRules) -> Self {
         Self {
             operation,
             params,
+            child_rules,
             cancel: None,
             resume: false,
             ran: false,
@@ -100,8 +104,8 @@ impl Open {
     }
 
     /// How its children are run.
-    pub(super) fn child_rules(&self, kinds: &Kinds) -> ChildRules {
-        kinds.child_rules(&self.operation, &self.params)
+    pub(super) const fn child_rules(&self) -> ChildRules {
+        self.child_rules
     }
 
     /// Whether its end is on its way to the disk.
@@ -164,6 +168,7 @@ struct Early {
 pub struct Failed {
     operation: Arc<Operation>,
     params: Arc<Params>,
+    child_rules: ChildRules,
 }
 
 /// How it begins, and what can be seen.
@@ -188,11 +193,12 @@ impl Live {
         for mut operation in operations {
             let params = std::mem::take(&mut operation.params);
             operation.params = hidden(&params);
+            let rules = kinds.child_rules(&operation, &params);
             let resume = operation.state == State::Run;
             if operation.state != State::Error {
                 let up = |uid: &Uid| parents.get(uid).copied();
                 let ancestors = std::iter::successors(operation.parent, up).collect();
-                let mut entry = kinds.queue_entry(&operation, &params, ancestors);
+                let mut entry = kinds.queue_entry(&operation, &params, rules, ancestors);
                 if resume {
                     entry.priority = i32::MAX;
                     entry.began = true;
@@ -213,12 +219,12 @@ impl Live {
                 resume,
                 run_recorded: resume,
                 written: true,
-                ..Open::new(Arc::new(operation), params)
+                ..Open::new(Arc::new(operation), params, rules)
             };
             open.insert(uid, it);
         }
         for parent in failed {
-            let rules = open.get(&parent).map(|it: &Open| it.child_rules(kinds));
+            let rules = open.get(&parent).map(Open::child_rules);
             if rules.is_some_and(|rules| rules.stop_on_error) {
                 queue.close_family(parent);
             }
@@ -234,7 +240,7 @@ impl Live {
             putting: BTreeMap::new(),
             early: BTreeMap::new(),
             unreadable: opened.damaged.iter().filter_map(|row| row.resource).collect(),
-            leased: BTreeSet::new(),
+            leased: BTreeMap::new(),
         }
     }
 
@@ -267,7 +273,7 @@ impl Live {
 
     /// Whether a part of the backend works with a resource that an operation needs.
     pub(super) fn awaits_lease(&self, uid: Uid) -> bool {
-        !self.leased.is_empty() && self.queue.locks(uid).any(|id| self.leased.contains(&id))
+        !self.leased.is_empty() && self.queue.locks(uid).any(|id| self.leased.contains_key(&id))
     }
 
     /// What tells the store that an operation runs, unless it knows.
@@ -372,9 +378,16 @@ impl Live {
         }
     }
 
-    /// Whether a new version of a resource is on its way to the disk.
-    pub(super) fn is_being_put(&self, id: ResourceId) -> bool {
+    /// Whether it is not known yet how a resource will be: a version of it or its removal is on its
+    /// way to the disk, and may not come there, or a part of the backend works with it. Whatever
+    /// follows from how it is waits for that: updates by steps, leases, and what is put with a
+    /// request. Two that followed from the same version would lose what one of them did. What an
+    /// operation puts without looking it must hold for itself, and nobody else may update it.
+    pub(in crate::backend) fn is_changing(&self, id: ResourceId) -> bool {
         self.putting.contains_key(&id)
+            || self.early.contains_key(&id)
+            || self.removing.contains(&id)
+            || self.leased.contains_key(&id)
     }
 
     /// Takes in a change that is on disk. What was put early and sent later stays as it is to be.
@@ -395,10 +408,16 @@ impl Live {
     }
 
     /// Keeps operations on a resource from starting. Says whether that could be: not while one runs
-    /// that holds it, or somebody else keeps it, nor before it is on disk.
+    /// that holds it, nor while it is changing.
     pub(super) fn lease(&mut self, id: ResourceId) -> bool {
-        let is_new = self.early.get(&id).is_some_and(|early| early.on_disk.is_none());
-        self.is_present(id) && !is_new && !self.queue.is_held(id) && self.leased.insert(id)
+        let is_there = self.inventory.resource(id).is_some();
+        let may = is_there && !self.is_changing(id) && !self.queue.is_held(id);
+        may && self.leased.insert(id, false).is_none()
+    }
+
+    /// Whether a leased resource is the one that was leased, and was not made anew meanwhile.
+    pub(super) fn is_as_leased(&self, id: ResourceId) -> bool {
+        self.leased.get(&id) == Some(&false)
     }
 
     /// Lets operations on a resource start again.
@@ -414,6 +433,9 @@ impl Live {
             let early =
                 self.early.entry(id).or_insert_with(|| Early { on_the_way: 0, on_disk: on_disk() });
             early.on_the_way += 1;
+            if let Some(anew) = self.leased.get_mut(&id) {
+                *anew = true;
+            }
             self.inventory.put(resource.clone());
         }
     }

@@ -158,8 +158,8 @@ impl Engine {
         let mut health = self.storage.health();
         loop {
             health.mark_unchanged();
-            let mut answered = std::pin::pin!(self.answered.notified());
-            answered.as_mut().enable();
+            let mut freed = std::pin::pin!(self.freed.notified());
+            freed.as_mut().enable();
             let recorded =
                 self.transact(|live| self.stage_step(live, &change, changed.clone(), &updates));
             match recorded.await {
@@ -168,7 +168,7 @@ impl Engine {
                     self.publish_step(uid, Arc::unwrap_or_clone(change).step);
                     return Ok(());
                 }
-                Ok(None) => answered.await,
+                Ok(None) => freed.await,
                 Err(error) => self.wait_for_room(uid, error, &mut health, cancel).await?,
             }
         }
@@ -176,8 +176,8 @@ impl Engine {
 
     /// Stages the record of a step, with what follows from how resources are. That the operation
     /// runs is written with it unless it is known to be on disk: what was noted at the step's
-    /// beginning may be lost. Of a resource that is updated one new version at a time is on its way
-    /// to the disk, so that the next follows from that; until then nothing is staged.
+    /// beginning may be lost. `None`: a resource that is updated is changing, and until it is not
+    /// nothing is staged. Of one that is gone there is nothing to update.
     fn stage_step(
         &self,
         live: &mut Live,
@@ -185,17 +185,17 @@ impl Engine {
         mut changed: Vec<Changed>,
         updates: &[Update],
     ) -> Result<(Vec<Change>, Option<Committing>), BackendError> {
-        if updates.iter().any(|update| live.is_being_put(update.id)) {
+        if updates.iter().any(|update| live.is_changing(update.id)) {
             return Ok((Vec::new(), None));
         }
         for Update { id, change } in updates {
             // What this step has changed already is not in the inventory yet.
-            let own = changed.iter().rev().find_map(|changed| match changed {
-                Changed::Put(put) if put.id() == *id => Some((**put).clone()),
-                _ => None,
-            });
-            let is = own.or_else(|| live.inventory().resource(*id).cloned());
-            let mut is = is.ok_or_else(|| BackendError::not_found(id))?;
+            let is = match changed.iter().rev().find(|changed| changed.id() == *id) {
+                Some(Changed::Put(put)) => Some(&**put),
+                Some(Changed::Remove(_)) => None,
+                None => live.inventory().resource(*id),
+            };
+            let Some(mut is) = is.cloned() else { continue };
             change(&mut is);
             changed.push(Changed::Put(Arc::new(is)));
         }

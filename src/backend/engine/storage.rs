@@ -231,6 +231,14 @@ pub enum Changed {
 }
 
 impl Changed {
+    /// The resource.
+    pub fn id(&self) -> ResourceId {
+        match self {
+            Self::Put(resource) => resource.id(),
+            Self::Remove(id) => *id,
+        }
+    }
+
     /// The resource that is new or changed.
     pub fn put(&self) -> Option<ResourceId> {
         match self {

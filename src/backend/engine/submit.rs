@@ -54,6 +54,10 @@ impl Engine {
         self.admit(kind, &params, live, &ancestors, None)?;
         let uid = live.next_uid();
         let put = put(uid, live)?;
+        if let Some(id) = put.iter().map(Resource::id).find(|id| live.is_changing(*id)) {
+            let message = format!("{id} is being changed at this moment; ask again");
+            return Err(Refusal::new(Reason::State, message).into());
+        }
         let mut changes = Vec::with_capacity(1);
         let made = spec.resource.filter(|_| spec.effect == Effect::Creates);
         let reserved = made.and_then(|of| {
@@ -95,12 +99,13 @@ impl Engine {
             progress: None,
             wait: None,
         });
-        let entry = self.kinds.queue_entry(&operation, &params, ancestors);
+        let rules = self.kinds.child_rules(&operation, &params);
+        let entry = self.kinds.queue_entry(&operation, &params, rules, ancestors);
         let (inserted, its_params) = (operation.clone(), params.clone());
         changes.push(Change::Insert { operation: inserted, params: its_params, keyed });
         let put: Vec<_> = reserved.into_iter().chain(put).map(Arc::new).collect();
         changes.extend(put.iter().cloned().map(Change::Put));
-        live.accept(operation, params, entry, &put);
+        live.accept(operation, params, rules, entry, &put);
         Ok((
             changes,
             Accepting { accepted: Accepted { uid, resource: subject, warnings: Vec::new() }, put },
@@ -351,14 +356,13 @@ impl Transaction for Accepting {
         let uid = self.accepted.uid;
         live.written(uid, &self.put);
         engine.publish_open(live, uid);
-        for resource in &self.put {
-            engine.publish_resource(resource);
-        }
+        engine.publish_put(&self.put);
         self.accepted
     }
 
     /// What waited behind it may start then, or finds that what it needs is not there.
-    fn roll_back(self, _: &Engine, live: &mut Live) {
+    fn roll_back(self, engine: &Engine, live: &mut Live) {
         live.retract(self.accepted.uid, &self.put);
+        engine.retract_put(&self.put);
     }
 }

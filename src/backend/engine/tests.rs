@@ -1,10 +1,12 @@
 //! Memory and disk tell the same story when writes fail and callers go: with kinds and things that
 //! are nobody's but the engine's.
 
+mod cancel;
 mod children;
 mod journal;
 mod once;
 mod order;
+mod updates;
 pub mod world;
 
 use std::sync::Arc;

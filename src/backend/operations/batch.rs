@@ -15,6 +15,9 @@ use crate::domain::{
 
 use super::{AdmissionContext, Context, Kind, children};
 
+/// How many operations a preview looks at: everybody waits meanwhile.
+const EXAMINED: usize = 1000;
+
 /// The kind.
 pub(super) struct BatchOperation;
 
@@ -39,15 +42,10 @@ enum OnError {
     Continue,
 }
 
-impl Params {
-    /// How many would be refused now, and the first reason.
-    fn refused(&self, world: &AdmissionContext<'_>) -> Option<(usize, Refusal)> {
-        let mut refused = self
-            .operations
-            .iter()
-            .filter_map(|request| world.would_refuse(&request.kind, &request.params));
-        let first = refused.next()?;
-        Some((refused.count() + 1, first))
+impl BatchItem {
+    /// Why it would be refused now.
+    fn refusal(&self, world: &AdmissionContext<'_>) -> Option<Refusal> {
+        world.would_refuse(&self.kind, &self.params)
     }
 }
 
@@ -124,31 +122,40 @@ impl Kind for BatchOperation {
     /// One that depends on what an earlier one of the batch leaves is refused only when its turn to
     /// be asked for comes; a batch of which nothing can be done is refused at once.
     fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
-        match params.refused(world) {
-            Some((refused, first)) if refused == params.operations.len() => {
-                let message = match refused {
-                    1 => first.message,
-                    _ => format!("none of the {refused} would be accepted: {}", first.message),
-                };
-                Err(Refusal { field: Some("operations".to_owned()), message, ..first })
-            }
-            _ => Ok(()),
+        // The first that is accepted says enough: everybody waits meanwhile.
+        let mut refusals = params.operations.iter().map_while(|request| request.refusal(world));
+        let Some(first) = refusals.next() else { return Ok(()) };
+        let refused = refusals.count() + 1;
+        if refused < params.operations.len() {
+            return Ok(());
         }
+        let message = match refused {
+            1 => first.message,
+            _ => format!("none of the {refused} would be accepted: {}", first.message),
+        };
+        Err(Refusal { field: Some("operations".to_owned()), message, ..first })
     }
 
     fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
-        let mut effects: Vec<String> = params
-            .operations
-            .iter()
-            .map(|request| match world.would_refuse(&request.kind, &request.params) {
-                Some(refusal) => {
-                    format!("{} is refused: {}", title(request, world), refusal.message)
-                }
-                None => format!("{}.", title(request, world)),
-            })
-            .collect();
-        if let (Some((refused, _)), OnError::Stop) = (params.refused(world), params.on_error) {
-            effects.push(format!("Nothing is started, because {refused} would be refused now."));
+        let all = params.operations.len();
+        let looked_at = params.operations.iter().take(EXAMINED);
+        let mut looked_at: Vec<(&BatchItem, Option<Refusal>)> =
+            looked_at.map(|request| (request, request.refusal(world))).collect();
+        // Those that are refused come first: it is they that a person can do something about.
+        looked_at.sort_by_key(|(_, refusal)| refusal.is_none());
+        let refused = looked_at.iter().filter(|(_, refusal)| refusal.is_some()).count();
+        let says = |(request, refusal): &(&BatchItem, Option<Refusal>)| match refusal {
+            Some(refusal) => format!("{} is refused: {}", title(request, world), refusal.message),
+            None => format!("{}.", title(request, world)),
+        };
+        let mut effects: Vec<String> =
+            looked_at.iter().take(children::PREVIEWED).map(says).collect();
+        effects.extend(children::more(all));
+        if refused > 0 && params.on_error == OnError::Stop {
+            let at_least = if all > EXAMINED { "at least " } else { "" };
+            effects.push(format!(
+                "Nothing is started, because {at_least}{refused} would be refused now."
+            ));
         }
         Preview { effects, ..Preview::default() }
     }

@@ -9,6 +9,15 @@ use super::Context;
 /// How many reasons are told.
 const REASONS: usize = 3;
 
+/// How many operations a preview of those that are asked for tells of.
+pub(super) const PREVIEWED: usize = 20;
+
+/// What a preview says of the others, where there are more.
+pub(super) fn more(all: usize) -> Option<String> {
+    let more = all.saturating_sub(PREVIEWED);
+    (more > 0).then(|| format!("… and {more} more."))
+}
+
 /// Asks for children and waits for all of them. Returns how they ended, none of them in `ERROR`,
 /// and a sentence about that.
 ///
@@ -16,13 +25,7 @@ const REASONS: usize = 3;
 /// Names those that failed or were refused, or says why nothing was started.
 pub(super) async fn run(cx: &Context, requests: Vec<Submit>) -> Result<(String, Vec<Child>), Stop> {
     let spawned = cx.spawn_all(requests).await?;
-    let accepted: Vec<Uid> = spawned
-        .iter()
-        .filter_map(|spawned| match spawned {
-            Spawned::Child(uid) => Some(*uid),
-            Spawned::Refused(_) | Spawned::Withdrawn => None,
-        })
-        .collect();
+    let accepted: Vec<Uid> = spawned.iter().filter_map(Spawned::child).collect();
     if accepted.is_empty() {
         let why = journal::refused(&spawned).unwrap_or_default();
         return Err(Failure::new(format!("{why}; nothing was started")).into());
@@ -38,12 +41,7 @@ pub(super) async fn run(cx: &Context, requests: Vec<Submit>) -> Result<(String, 
 fn summary(spawned: &[Spawned], children: &[Child]) -> (String, bool) {
     let of = |state| children.iter().filter(move |child| child.state == state);
     let (failed, cancelled) = (of(State::Error).count(), of(State::Cancel).count());
-    let refusals = || {
-        spawned.iter().filter_map(|spawned| match spawned {
-            Spawned::Refused(refusal) => Some(refusal),
-            Spawned::Child(_) | Spawned::Withdrawn => None,
-        })
-    };
+    let refusals = || spawned.iter().filter_map(Spawned::refusal);
     let mut words = format!("{} done", of(State::Done).count());
     for (number, word) in
         [(failed, "failed"), (cancelled, "cancelled"), (refusals().count(), "refused")]
@@ -52,10 +50,7 @@ fn summary(spawned: &[Spawned], children: &[Child]) -> (String, bool) {
             words.push_str(&format!(", {number} {word}"));
         }
     }
-    let why = |child: &Child| {
-        let comment = child.comment.as_deref().unwrap_or("no reason was given");
-        format!("{} {}: {comment}", child.uid, child.about)
-    };
+    let why = |child: &Child| format!("{} {}: {}", child.uid, child.about, child.why());
     let reasons = of(State::Error).map(why).chain(refusals().map(|it| it.message.clone()));
     let mut reasons: Vec<String> = reasons.collect();
     let more = reasons.len().saturating_sub(REASONS);

@@ -22,7 +22,7 @@ use crate::backend::settings::Settings;
 use crate::domain::display;
 use crate::domain::{
     Choice, Effect, Encoding, EncodingState, Failure, Field, FieldType, Hint, OperationSpec,
-    Outcome, Preview, Reason, Refusal, Resource, Risk, State, Submit, Uid,
+    Outcome, Preview, Reason, Refusal, Resource, Risk, State, Submit,
 };
 
 use super::{AdmissionContext, Context, Kind, StepContext, children, files};
@@ -147,8 +147,8 @@ impl Kind for Encode {
         }
         // What was done before stays where it is; the others are looked at when they are asked for.
         let again = several && world.relaunched.is_some();
-        let families = (!again).then(|| families(world));
-        let each = renditions.iter().filter_map(|it| it.admit(world, families.as_deref()).err());
+        let makers = (!again).then(|| makers(world));
+        let each = renditions.iter().filter_map(|it| it.admit(world, makers.as_deref()).err());
         let refusals =
             params.one_for_all().into_iter().chain(rendition::shared(&renditions, world));
         let other_way = world.relaunched.filter(|before| before.resource.is_none() != several);
@@ -211,7 +211,8 @@ impl Kind for Encode {
     fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
         let mut preview = Preview::default();
         let mut folders = Vec::new();
-        for rendition in params.renditions() {
+        let renditions = params.renditions();
+        for rendition in renditions.iter().take(children::PREVIEWED) {
             // The number is not given out yet; nobody looks into the job's folder.
             let Ok(job) = rendition.job(0, world.settings, MediaInfo::default()) else { continue };
             let (source, output) = (job.source.display(), job.output.display());
@@ -220,6 +221,7 @@ impl Kind for Encode {
             let folder = job.output.parent().map(ToOwned::to_owned);
             folders.extend(folder.filter(|folder| !folders.contains(folder)));
         }
+        preview.effects.extend(children::more(renditions.len()));
         for folder in &folders {
             if let Ok(free) = rendition::free_bytes(folder) {
                 let place = match folders.as_slice() {
@@ -269,10 +271,19 @@ fn formats(choices: Vec<Choice>) -> Field {
     .advanced()
 }
 
-/// The outputs of operations under way that make several: each has a row that tells of it only once
-/// its own operation was asked for.
-fn families(world: &AdmissionContext<'_>) -> Vec<(Uid, PathBuf)> {
-    let mut found = Vec::new();
+/// The outputs that are being made already or will be, and by whom: a row, or an operation that
+/// makes several, of which each has a row that tells of it only once its own operation was asked
+/// for.
+fn makers(world: &AdmissionContext<'_>) -> Vec<(String, PathBuf)> {
+    let rows = world.inventory.of(Encoding::KIND).filter_map(|row| match &**row {
+        Resource::Encoding(Encoding {
+            state: EncodingState::Waiting | EncodingState::Encoding,
+            output,
+            ..
+        }) => Some((row.id().to_string(), output.clone())),
+        _ => None,
+    });
+    let mut found: Vec<(String, PathBuf)> = rows.collect();
     for operation in world.under_way(KIND) {
         let formats = operation.params.get("formats").and_then(serde_json::Value::as_array);
         if formats.is_some_and(|formats| formats.len() > 1)
@@ -280,7 +291,7 @@ fn families(world: &AdmissionContext<'_>) -> Vec<(Uid, PathBuf)> {
         {
             let outputs =
                 params.renditions().into_iter().filter_map(|it| it.output(world.settings));
-            found.extend(outputs.map(|output| (operation.uid, output)));
+            found.extend(outputs.map(|output| (operation.uid.to_string(), output)));
         }
     }
     found

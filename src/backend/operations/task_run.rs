@@ -63,8 +63,7 @@ impl Kind for TaskRun {
         let child = cx.join(uid).await?;
         match child.state {
             State::Error => {
-                let why = child.comment.unwrap_or_default();
-                return Err(Failure::new(format!("{uid} failed: {why}")).into());
+                return Err(Failure::new(format!("{uid} failed: {}", child.why())).into());
             }
             State::Cancel => {
                 let why = format!("{uid} was cancelled; relaunch this to ask for it again");
@@ -85,12 +84,10 @@ impl Kind for TaskRun {
 /// Notes among the runs of the task that it was fired by hand.
 async fn note(step: StepContext, id: u64, due: Timestamp, uid: Uid) -> Result<(), Failure> {
     let zone = step.cx().settings().time_zone();
+    let run = Run { due, outcome: RunOutcome::Queued { uid }, by_hand: true };
     // One that is deleted meanwhile has no runs to note it among.
-    if step.cx().get::<Task>(id).is_ok() {
-        let run = Run { due, outcome: RunOutcome::Queued { uid }, by_hand: true };
-        step.update(id, move |task: &mut Task| {
-            *task = schedule::after(task, run.clone(), 0, &zone);
-        });
-    }
+    step.update(id, move |task: &mut Task| {
+        *task = schedule::after(task, run.clone(), 0, &zone);
+    });
     Ok(())
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
-use crate::domain::{OperationSpec, Outcome, Preview, Refusal, Resource, Task};
+use crate::domain::{OperationSpec, Outcome, Preview, Refusal, Task};
 
 use super::{AdmissionContext, Context, Kind, timetable};
 
@@ -55,8 +55,10 @@ impl Kind for TaskEnable {
     async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
         cx.step("enable")
             .run(|step| async move {
-                let task = step.cx().get::<Task>(params.task)?;
-                step.put(Resource::Task(timetable::awake(task, step.cx())));
+                let cx = step.cx().clone();
+                step.update(params.task, move |task: &mut Task| {
+                    *task = timetable::awake(task.clone(), &cx);
+                });
                 Ok(())
             })
             .await?;
@@ -85,8 +87,9 @@ impl Kind for TaskDisable {
     async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
         cx.step("disable")
             .run(|step| async move {
-                let task = step.cx().get::<Task>(params.task)?;
-                step.put(Resource::Task(Task { active: false, next: None, ..task.acknowledged() }));
+                step.update(params.task, |task: &mut Task| {
+                    *task = Task { active: false, next: None, ..task.clone().acknowledged() };
+                });
                 Ok(())
             })
             .await?;

@@ -1,5 +1,7 @@
 //! `task_update`: changes a task; what is not given stays as it is.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -7,7 +9,7 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Failure, Field, FieldType, Hint, OperationSpec, Outcome, Params as Nested, Preview, Reason,
-    Refusal, Repeat, Resource, Task,
+    Refusal, Repeat, Task,
 };
 
 use super::timetable::{self, Timetable};
@@ -112,20 +114,23 @@ impl Kind for TaskUpdate {
     }
 
     async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
+        let params = Arc::new(params);
         cx.step("change")
             .run(|step| {
-                let changed = step
-                    .cx()
-                    .get::<Task>(params.task)
-                    .and_then(|task| params.apply(task).map_err(|it| Failure::new(it.message)));
+                let params = params.clone();
                 async move {
-                    let task = changed?;
-                    let task = if task.active {
-                        timetable::awake(task, step.cx())
-                    } else {
-                        task.acknowledged()
-                    };
-                    step.put(Resource::Task(task));
+                    let cx = step.cx().clone();
+                    let task = cx.get::<Task>(params.task)?;
+                    params.apply(task).map_err(|it| Failure::new(it.message))?;
+                    step.update(params.task, move |task: &mut Task| {
+                        // Whether it can be does not depend on how the task is.
+                        let Ok(changed) = params.apply(task.clone()) else { return };
+                        *task = if changed.active {
+                            timetable::awake(changed, &cx)
+                        } else {
+                            changed.acknowledged()
+                        };
+                    });
                     Ok(())
                 }
             })

@@ -175,17 +175,20 @@ async fn fire(site: &Site, id: u64, due: Timestamp) -> Result<(), BackendError> 
     let actor = format!("task/{id}");
     let submit = Submit { kind: task.kind, params: task.params, actor, ..Submit::default() };
     let zone = &site.settings().time_zone();
+    let mut may_fire = true;
     let put = |uid: Uid, live: &Live| {
         let run = Run { due, outcome: RunOutcome::Queued { uid }, by_hand: false };
-        match owing(live, id, due) {
-            Some(task) => Ok(vec![Resource::Task(after(task, run, 0, zone))]),
-            None => Err(Refusal::new(Reason::State, "the task is being changed")),
-        }
+        let owing = owing(live, id, due);
+        may_fire = owing.is_some();
+        let task = owing.ok_or_else(|| Refusal::new(Reason::State, "the task is being changed"))?;
+        Ok(vec![Resource::Task(after(task, run, 0, zone))])
     };
     match site.engine.submit_with(submit, put).await {
         Ok(_) => Ok(()),
         // Not the task's fault; whoever starts next fires it or counts it as missed.
         Err(_) if site.engine.is_pausing() => Ok(()),
+        // Whoever is changing it wakes the scheduler.
+        Err(BackendError::Refused(_)) if !may_fire => Ok(()),
         Err(BackendError::Refused(refusal)) => {
             let outcome = RunOutcome::Refused { why: refusal.message };
             record(site, id, Run { due, outcome, by_hand: false }, 0).await
@@ -227,8 +230,9 @@ async fn change_task(
 
 /// An active task, if nobody is changing it and a firing is still owed to it.
 fn owing(live: &Live, id: u64, due: Timestamp) -> Option<&Task> {
-    let held = live.queue().is_held(ResourceId::new(Task::KIND, id));
-    live.inventory().get::<Task>(id).filter(|task| !held && task.active && task.settled < due)
+    let of = ResourceId::new(Task::KIND, id);
+    let is_free = !live.queue().is_held(of) && !live.is_changing(of);
+    live.inventory().get::<Task>(id).filter(|task| is_free && task.active && task.settled < due)
 }
 
 #[cfg(test)]

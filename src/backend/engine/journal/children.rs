@@ -62,11 +62,7 @@ impl Context {
                 spawned
             }
         };
-        let children = spawned.iter().filter_map(|spawned| match spawned {
-            Spawned::Child(uid) => Some(*uid),
-            Spawned::Refused(_) | Spawned::Withdrawn => None,
-        });
-        inner.children.lock().extend(children);
+        inner.children.lock().extend(spawned.iter().filter_map(Spawned::child));
         if let Some(refused) = refused(&spawned) {
             self.progress(Progress { detail: Some(refused), ..Progress::default() });
         }

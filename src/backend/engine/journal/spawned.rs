@@ -16,6 +16,26 @@ pub enum Spawned {
     Withdrawn,
 }
 
+impl Spawned {
+    /// Its number, where it was accepted.
+    #[must_use]
+    pub const fn child(&self) -> Option<Uid> {
+        match self {
+            Self::Child(uid) => Some(*uid),
+            Self::Refused(_) | Self::Withdrawn => None,
+        }
+    }
+
+    /// Why it was refused, where it was.
+    #[must_use]
+    pub const fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            Self::Child(_) | Self::Withdrawn => None,
+        }
+    }
+}
+
 /// How a child stands that has come to an end or an error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Child {
@@ -31,6 +51,14 @@ pub struct Child {
     /// What it returned.
     #[serde(default)]
     pub outcome: Option<Outcome>,
+}
+
+impl Child {
+    /// Why it is not done.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        self.comment.as_deref().unwrap_or("no reason was given")
+    }
 }
 
 impl From<&Operation> for Child {
@@ -50,10 +78,7 @@ impl From<&Operation> for Child {
 /// the first reason.
 #[must_use]
 pub fn refused(spawned: &[Spawned]) -> Option<String> {
-    let mut refusals = spawned.iter().filter_map(|spawned| match spawned {
-        Spawned::Refused(refusal) => Some(refusal),
-        _ => None,
-    });
+    let mut refusals = spawned.iter().filter_map(Spawned::refusal);
     let first = refusals.next()?;
     let (refused, all) = (refusals.count() + 1, spawned.len());
     Some(format!("{refused} of {all} refused: {}", first.message))

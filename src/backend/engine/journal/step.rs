@@ -80,15 +80,18 @@ impl StepContext {
         });
     }
 
-    /// Takes in a resource, new or changed, in one transaction with the step's record.
+    /// Takes in a resource, new or changed, in one transaction with the step's record. For one that
+    /// this operation makes or holds for itself, and that nobody else [updates](Self::update): what
+    /// they did would be lost.
     pub fn put(&self, resource: Resource) {
         let mut changed = self.changed.lock();
         changed.push(Changed::Put(Arc::new(resource)));
     }
 
     /// Changes a resource as it is when the step is recorded, in one transaction with that: what
-    /// others change meanwhile is kept. For resources that are not held by this operation alone.
-    /// When it is gone by then, the step fails.
+    /// others change meanwhile is kept. For resources that are not held by this operation alone,
+    /// and those that others update who do not hold them. Of one that is gone by then nothing is
+    /// changed.
     pub fn update<T: ResourceType>(
         &self,
         id: u64,

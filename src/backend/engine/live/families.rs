@@ -148,6 +148,19 @@ impl Live {
         open.filter_map(|child| self.operation(*child))
     }
 
+    /// An operation and those that are to be called off with it, children first. One that runs
+    /// calls its children off itself, when it is undone.
+    pub(in crate::backend::engine) fn called_off_with(&self, uid: Uid) -> Vec<Uid> {
+        let mut all = Vec::new();
+        if self.operation(uid).is_some_and(|operation| operation.state != State::Run) {
+            for child in self.children(uid) {
+                all.extend(self.called_off_with(child.uid));
+            }
+        }
+        all.push(uid);
+        all
+    }
+
     /// Whether an operation has children that wait or run.
     pub(in crate::backend::engine) fn has_children_under_way(&self, uid: Uid) -> bool {
         self.children(uid).any(|child| child.state != State::Error)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::engine::kind::Kinds;
+use crate::backend::engine::kind::{ChildRules, Kinds};
 use crate::backend::engine::queue::{QueueEntry, Turn};
 use crate::domain::{
     Lane, LaneChange, Operation, Params, Progress, Resource, ResourceId, State, Uid, Wait,
@@ -37,6 +37,7 @@ impl Live {
         &mut self,
         operation: Arc<Operation>,
         params: Arc<Params>,
+        child_rules: ChildRules,
         entry: QueueEntry,
         put: &[Arc<Resource>],
     ) {
@@ -44,7 +45,7 @@ impl Live {
         self.last_uid = uid.0;
         self.queue.accept(entry);
         self.families.join(&operation);
-        self.open.insert(uid, Open::new(operation, params));
+        self.open.insert(uid, Open::new(operation, params, child_rules));
         self.put_early(put);
     }
 
@@ -73,6 +74,7 @@ impl Live {
         &mut self,
         operation: Arc<Operation>,
         params: Arc<Params>,
+        child_rules: ChildRules,
         entry: QueueEntry,
         put: &[Arc<Resource>],
     ) -> Option<Failed> {
@@ -80,6 +82,7 @@ impl Live {
         let failed = Failed {
             operation: std::mem::replace(&mut open.operation, operation),
             params: std::mem::replace(&mut open.params, params),
+            child_rules: std::mem::replace(&mut open.child_rules, child_rules),
         };
         open.cancel = None;
         open.ran = false;
@@ -98,6 +101,7 @@ impl Live {
             self.families.settle(&failed.operation);
             open.operation = failed.operation;
             open.params = failed.params;
+            open.child_rules = failed.child_rules;
             open.written = true;
         }
         self.arrive(put, false);

@@ -30,6 +30,10 @@ impl LaneQueue {
         Self { name, width, state, running: 0, waiting: 0, ready: BTreeSet::new() }
     }
 
+    pub(super) fn name(&self) -> String {
+        self.name.to_string()
+    }
+
     /// Its first, where it may start one.
     pub(super) fn next(&self) -> Option<&Place> {
         let may_start = self.state == LaneState::Open && self.running < self.width;
@@ -51,7 +55,7 @@ impl LaneQueue {
 impl From<&LaneQueue> for Lane {
     fn from(lane: &LaneQueue) -> Self {
         Self {
-            name: lane.name.to_string(),
+            name: lane.name(),
             width: lane.width,
             state: lane.state,
             running: lane.running,

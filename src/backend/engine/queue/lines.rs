@@ -104,7 +104,7 @@ impl Lines {
             }
         } else if self.outside(place).is_none_or(|outside| self.is_turn_of(outside)) {
             for (ticket, uid) in next {
-                self.turn_at(place.with(ticket), uid, &mut turns);
+                self.turn_at(place.with(ticket), uid, &mut |place, uid| turns.push((place, uid)));
             }
         }
         turns
@@ -112,10 +112,10 @@ impl Lines {
 
     /// Whose turn it is with a place whose turn it is. Who has deserted it is gone, or stands in
     /// line anew.
-    fn turn_at(&self, place: LinePlace, uid: Uid, turns: &mut Vec<(LinePlace, Uid)>) {
+    fn turn_at(&self, place: LinePlace, uid: Uid, see: &mut impl FnMut(LinePlace, Uid)) {
         let line = self.line(place.resource, place.within);
         if !line.is_some_and(|line| line.is_deserted(place.ticket)) {
-            turns.push((place, uid));
+            see(place, uid);
         }
         let Some(line) = self.line(place.resource, place.ticket).filter(|_| self.is_held(place))
         else {
@@ -123,7 +123,7 @@ impl Lines {
         };
         for (ticket, uid) in line.turn() {
             let inside = LinePlace { resource: place.resource, within: place.ticket, ticket };
-            self.turn_at(inside, uid, turns);
+            self.turn_at(inside, uid, see);
         }
     }
 
@@ -179,17 +179,16 @@ impl Lines {
         }
     }
 
-    /// Those at a resource whose turn it is, with whether they need it alone.
-    pub(super) fn turn(&self, resource: ResourceId) -> Vec<(Uid, bool)> {
-        let mut turns = Vec::new();
-        let line = self.line(resource, EVERYBODY);
-        for (ticket, uid) in line.into_iter().flat_map(Line::turn) {
-            self.turn_at(LinePlace { resource, within: EVERYBODY, ticket }, uid, &mut turns);
-        }
-        let is_alone = |place: LinePlace| {
-            self.line(resource, place.within).is_some_and(|line| line.is_alone(place.ticket))
+    /// Shows those at a resource whose turn it is, with whether they need it alone.
+    pub(super) fn turn(&self, resource: ResourceId, see: &mut impl FnMut(Uid, bool)) {
+        let Some(everybody) = self.line(resource, EVERYBODY) else { return };
+        let mut see = |place: LinePlace, uid| {
+            let line = self.line(resource, place.within);
+            see(uid, line.is_some_and(|line| line.is_alone(place.ticket)));
         };
-        turns.into_iter().map(|(place, uid)| (uid, is_alone(place))).collect()
+        for (ticket, uid) in everybody.turn() {
+            self.turn_at(LinePlace { resource, within: EVERYBODY, ticket }, uid, &mut see);
+        }
     }
 
     /// The first operation of a kind that is about the resource, of those in a line.

@@ -103,13 +103,14 @@ impl Queue {
         if self.is_kept_out(uid) {
             return Some(Wait::Siblings { parent: *queued.ancestors.first()? });
         }
-        let lane = Lane::from(&self.lanes[queued.lane]);
-        let name = lane.name;
+        let lane = &self.lanes[queued.lane];
         match lane.state {
-            LaneState::Paused => Some(Wait::LanePaused { lane: name, draining: false }),
-            LaneState::Draining => Some(Wait::LanePaused { lane: name, draining: true }),
-            LaneState::Open if lane.running >= lane.width => Some(Wait::LaneFull { lane: name }),
-            LaneState::Open => None,
+            LaneState::Open if lane.running < lane.width => None,
+            LaneState::Open => Some(Wait::LaneFull { lane: lane.name() }),
+            state => {
+                let draining = state == LaneState::Draining;
+                Some(Wait::LanePaused { lane: lane.name(), draining })
+            }
         }
     }
 
@@ -135,12 +136,6 @@ impl Queue {
         self.lines.projected_state(resource, within)
     }
 
-    /// Whether an operation holds or awaits a resource.
-    #[must_use]
-    pub fn concerns(&self, uid: Uid, resource: ResourceId) -> bool {
-        self.locks(uid).any(|lock| lock == resource)
-    }
-
     /// Whether an operation has not started.
     #[must_use]
     pub fn awaits(&self, uid: Uid) -> bool {
@@ -154,8 +149,9 @@ impl Queue {
 
     /// Who runs and holds a resource, alone or with others.
     pub fn holders(&self, resource: ResourceId) -> impl Iterator<Item = Uid> {
-        let turn = self.lines.turn(resource).into_iter().map(|(uid, _)| uid);
-        turn.filter(|uid| self.runs(*uid))
+        let mut turn = Vec::new();
+        self.lines.turn(resource, &mut |uid, _| turn.push(uid));
+        turn.into_iter().filter(|uid| self.runs(*uid))
     }
 
     /// The resources an operation holds or awaits.
@@ -167,7 +163,9 @@ impl Queue {
     /// Whether a running operation holds a resource for itself.
     #[must_use]
     pub fn is_held(&self, resource: ResourceId) -> bool {
-        self.lines.turn(resource).into_iter().any(|(uid, alone)| alone && self.runs(uid))
+        let mut is_held = false;
+        self.lines.turn(resource, &mut |uid, alone| is_held |= alone && self.runs(uid));
+        is_held
     }
 
     /// Every lane, by name.

@@ -100,11 +100,7 @@ pub(super) async fn spawn(cx: &Context, asks: Vec<Submit>) -> Result<Vec<Uid>, S
     if spawned.len() != asked {
         return Err(Failure::new(format!("{asked} were asked for, {spawned:?} came of it")).into());
     }
-    let accepted = spawned.iter().filter_map(|spawned| match spawned {
-        Spawned::Child(uid) => Some(*uid),
-        Spawned::Refused(_) | Spawned::Withdrawn => None,
-    });
-    Ok(accepted.collect())
+    Ok(spawned.iter().filter_map(Spawned::child).collect())
 }
 
 /// What became of the children for whom an operation has waited.

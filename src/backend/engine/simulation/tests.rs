@@ -13,10 +13,14 @@ fn run(seed: u64, operations: u64) -> Figures {
 
 #[test]
 fn ten_seeds_find_nothing() {
+    let mut lives = 0;
     for seed in 1..=10 {
         let figures = run(seed, 300);
-        assert!(figures.lives > 1 && figures.ended >= 200, "too little happens: {figures:?}");
+        assert!(figures.ended >= 200, "too little happens: {figures:?}");
+        lives += figures.lives;
     }
+    // Chance may spare one of them.
+    assert!(lives > 30, "too few crashes: {lives} lives");
 }
 
 #[test]

@@ -68,7 +68,8 @@ impl Witness {
                 else {
                     continue;
                 };
-                let entry = self.engine.kinds.queue_entry(operation, open.params(), Vec::new());
+                let (params, rules) = (open.params(), open.child_rules());
+                let entry = self.engine.kinds.queue_entry(operation, params, rules, Vec::new());
                 // They stand in one line unless one of them stands within what its parent holds.
                 let line = |uid, id| within(live, uid, id);
                 let of = operation.uid;
@@ -211,5 +212,5 @@ fn both_need<'a>(
 /// The nearest of an operation's ancestors that holds or awaits a resource.
 fn within(live: &Live, uid: Uid, id: ResourceId) -> Option<Uid> {
     let parent = live.operation(uid).and_then(|operation| operation.parent);
-    live.ancestors(parent).into_iter().find(|it| live.queue().concerns(*it, id))
+    live.ancestors(parent).into_iter().find(|it| live.queue().locks(*it).any(|lock| lock == id))
 }

@@ -52,11 +52,7 @@ impl Kind for Group {
                 .map(|line| serde_json::from_str(line.as_str().unwrap()).unwrap())
                 .collect();
             let spawned = cx.spawn_all(requests).await?;
-            let children = spawned.iter().filter_map(|spawned| match spawned {
-                Spawned::Child(uid) => Some(*uid),
-                _ => None,
-            });
-            let children: Vec<Uid> = children.collect();
+            let children: Vec<Uid> = spawned.iter().filter_map(Spawned::child).collect();
             if params["leaves"] == json!(true) {
                 return Ok(Outcome::default());
             }
@@ -76,7 +72,7 @@ impl Kind for Group {
 }
 
 /// `add`: adds to a thing that others may be adding to.
-struct Add(Arc<OperationSpec>);
+struct Add(Arc<OperationSpec>, Arc<Script>);
 
 impl Kind for Add {
     fn spec(&self) -> &Arc<OperationSpec> {
@@ -84,10 +80,12 @@ impl Kind for Add {
     }
 
     fn run(&self, cx: Context, params: &Params) -> BoxFuture<'static, Result<Outcome, Stop>> {
-        let id = params["thing"].as_u64().unwrap();
+        let (script, id) = (self.1.clone(), params["thing"].as_u64().unwrap());
         Box::pin(async move {
+            let script = &script;
             cx.step("add")
                 .run(|step| async move {
+                    script.point("add").await;
                     step.update(id, |it: &mut Encoding| it.name.push('+'));
                     Ok(())
                 })
@@ -97,7 +95,7 @@ impl Kind for Add {
     }
 }
 
-fn world() -> World {
+pub(super) fn world() -> World {
     World::with(|script| {
         let of = || FieldType::Resource { of: Encoding::KIND, states: vec![] };
         let number = FieldType::Integer { min: 1, max: 100, unit: "".into() };
@@ -117,11 +115,14 @@ fn world() -> World {
             steps: vec!["add".into()],
             ..spec("add", Effect::Changes, vec![Field::required("thing", of(), "Which.")])
         };
-        vec![Arc::new(Group(group.into(), script.clone())), Arc::new(Add(add.into()))]
+        vec![
+            Arc::new(Group(group.into(), script.clone())),
+            Arc::new(Add(add.into(), script.clone())),
+        ]
     })
 }
 
-fn asks(kind: &str, params: &Json) -> String {
+pub(super) fn asks(kind: &str, params: &Json) -> String {
     json!({ "kind": kind, "params": params }).to_string()
 }
 
@@ -132,7 +133,7 @@ fn nested(things: &[u64]) -> Json {
     json!({ "asks": things.iter().map(inner).collect::<Vec<_>>() })
 }
 
-async fn things(world: &World, number: u64) {
+pub(super) async fn things(world: &World, number: u64) {
     for at in 1..=number {
         let make = world.submit("make", json!({ "name": format!("thing-{at}") })).await.unwrap();
         assert_eq!(world.rest(make.uid).await.operation.state, State::Done);
@@ -144,15 +145,15 @@ async fn width(world: &World, width: u32) {
     world.engine.control(Control::Lane { name: "lane".into(), change }).await.unwrap();
 }
 
-fn states(detail: &OperationDetail) -> Vec<State> {
+pub(super) fn states(detail: &OperationDetail) -> Vec<State> {
     detail.children.iter().map(|child| child.state).collect()
 }
 
-async fn cancel(world: &World, uid: Uid) {
+pub(super) async fn cancel(world: &World, uid: Uid) {
     world.engine.control(Control::Cancel { uid }).await.unwrap();
 }
 
-async fn relaunch(world: &World, uid: Uid) {
+pub(super) async fn relaunch(world: &World, uid: Uid) {
     world.engine.control(Control::Relaunch { uid, params: Params::new() }).await.unwrap();
 }
 
@@ -311,64 +312,6 @@ async fn so_many_children_are_under_way_at_once_also_after_a_crash() {
     }
     world.script.stop_at("nowhere");
     assert_eq!(world.rest(uid).await.operation.state, State::Done);
-}
-
-#[tokio::test]
-async fn a_parent_that_is_cancelled_cancels_its_children_first() {
-    for crash in [false, true] {
-        for point in ["first", "make", "last"] {
-            let mut world = world();
-            world.script.stop_at(point);
-            let all = ["one", "two", "three"].map(|name| asks("make", &json!({ "name": name })));
-            let group = json!({ "asks": all, "at_once": 1 });
-            let uid = world.submit("group", group).await.unwrap().uid;
-            world.script.stopped().await;
-            if crash {
-                // The request is on disk, and nothing of it is done.
-                world
-                    .crash(|world| {
-                        world.sql(
-                            &format!("UPDATE operation SET cancelling = 1 WHERE uid = {uid:?}")
-                                .replace("Uid(", "")
-                                .replace(')', ""),
-                        );
-                    })
-                    .await;
-            } else {
-                cancel(&world, uid).await;
-            }
-            let detail = world.rest(uid).await;
-            assert_eq!(detail.operation.state, State::Cancel, "{point}: {detail:?}");
-            let wanted: &[State] = match point {
-                "first" => &[],
-                "make" => &[State::Cancel; 3],
-                _ => &[State::Done; 3],
-            };
-            assert_eq!(states(&detail), wanted, "{point}");
-            let log = world.script.log();
-            assert_eq!(log.last().unwrap(), "undid first", "{point}: {log:?}");
-            assert!(world.engine.look(|live| live.operations().next().is_none()));
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_failed_parent_that_is_cancelled_takes_its_failed_children_along() {
-    let world = world();
-    let all = ["bad", "two"].map(|name| asks("make", &json!({ "name": name })));
-    let uid = world.submit("group", json!({ "asks": all })).await.unwrap().uid;
-    let detail = world.rest(uid).await;
-    assert_eq!(states(&detail), [State::Error, State::Done]);
-    let why = detail.operation.comment.unwrap();
-    assert_eq!(why, format!("{} failed: told to fail", detail.children[0].uid));
-    cancel(&world, uid).await;
-    let detail = world.rest(uid).await;
-    assert_eq!(detail.operation.state, State::Cancel);
-    assert_eq!(states(&detail), [State::Cancel, State::Done]);
-    // Why they failed is not forgotten.
-    assert_eq!(detail.operation.comment, Some(format!("cancelled; it had failed: {why}")));
-    let told = detail.children[0].comment.as_deref();
-    assert_eq!(told, Some("cancelled; it had failed: told to fail"));
 }
 
 #[tokio::test]

@@ -193,3 +193,43 @@ async fn one_that_was_called_off_is_not_done_and_is_asked_for_again() {
     harness.reaches(uid, &[State::Done]).await;
     assert_eq!(harness.disks().await.len(), 2);
 }
+
+/// Requests for new disks.
+fn disks(number: usize) -> Vec<Json> {
+    let disk = |at| asks("disk_create", &json!({ "name": format!("disk-{at}"), "size_mb": 8 }));
+    (1..=number).map(disk).collect()
+}
+
+#[tokio::test]
+async fn no_more_is_asked_for_as_one_than_others_can_wait_for() {
+    let harness = Harness::open();
+    // With the encoding itself a hundred of each.
+    let formats = vec![json!({}); 99];
+    let encode = asks("encode", &json!({ "source": "/no/such", "formats": formats }));
+    let mut operations = vec![encode; 100];
+    let (reason, field, _) = harness.refused("batch", json!({ "operations": operations })).await;
+    assert_eq!((reason, field.as_str()), (Reason::Existence, "operations.0.params.source"));
+    operations.extend(disks(1));
+    let too_much = json!({ "operations": operations });
+    let (reason, field, refusal) = harness.refused("batch", too_much.clone()).await;
+    assert_eq!((reason, field.as_str()), (Reason::Value, "operations"));
+    assert!(refusal.message.contains("operations holds 10001 items"), "{refusal}");
+    assert_eq!(harness.preview("batch", too_much).await.refusal, Some(refusal));
+}
+
+#[tokio::test]
+async fn a_look_at_many_tells_of_some_and_of_those_that_are_refused_first() {
+    let mut harness = Harness::open();
+    let vm = some_vms(&mut harness, 1).await[0];
+    harness.done("vm_stop", json!({ "vm": vm, "force": true })).await;
+    let mut operations = disks(30);
+    operations.extend(stops(&[vm]));
+    let preview = harness.preview("batch", json!({ "operations": operations })).await;
+    assert_eq!(preview.refusal, None);
+    let says = |at: usize| preview.effects[at].as_str();
+    assert!(says(0).starts_with("vm_stop vm/1 'web-1' is refused: "), "{}", says(0));
+    assert!(says(1).starts_with("disk_create name=disk-1"), "{}", says(1));
+    assert_eq!(says(20), "… and 11 more.");
+    assert_eq!(says(21), "Nothing is started, because 1 would be refused now.");
+    assert_eq!(preview.effects.len(), 22);
+}

@@ -1,5 +1,7 @@
 //! One output of a source: what it is called, whether it can be made, and the job that makes it.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -9,9 +11,7 @@ use crate::backend::ports::{EncodeJob, MediaInfo};
 use crate::backend::presets::Preset;
 use crate::backend::settings::Settings;
 use crate::domain::arguments::below;
-use crate::domain::{
-    self, Encoding, EncodingState, Failure, Reason, Refusal, Resource, Uid, display,
-};
+use crate::domain::{self, Failure, Reason, Refusal, display};
 
 use super::super::AdmissionContext;
 
@@ -82,15 +82,15 @@ impl Rendition {
         params.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
     }
 
-    /// Checks whether it can be made: what is asked for, then what is there. `families` are the
-    /// outputs of operations under way that make several; `None` leaves out what is there.
+    /// Checks whether it can be made: what is asked for, then what is there. `makers` say what is
+    /// being made already; `None` leaves out what is there.
     ///
     /// # Errors
     /// The first check that fails.
     pub(super) fn admit(
         &self,
         world: &AdmissionContext<'_>,
-        families: Option<&[(Uid, PathBuf)]>,
+        makers: Option<&[(String, PathBuf)]>,
     ) -> Result<(), Refusal> {
         let Some(output) = self.output(world.settings) else {
             let path = below(&self.within, "preset");
@@ -109,7 +109,7 @@ impl Rendition {
             let why = "would lie among hostler's own files; choose a folder elsewhere";
             return wrong(Reason::Value, why);
         }
-        let Some(families) = families else { return Ok(()) };
+        let Some(makers) = makers else { return Ok(()) };
         match std::fs::symlink_metadata(&output) {
             Ok(_) => return wrong(Reason::Existence, "exists already; name another output"),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -120,7 +120,7 @@ impl Rendition {
         if !dir.is_dir() {
             return wrong(Reason::Existence, "would be in a folder that does not exist; make it");
         }
-        if let Some(other) = maker(world, families, &output) {
+        if let Some(other) = maker(makers, &output) {
             let why = format!("is being made already by {other}; name another output");
             return wrong(Reason::Existence, &why);
         }
@@ -158,34 +158,34 @@ pub(super) fn no_room(free: u64, needed: u64) -> String {
 
 /// The refusal of outputs of which two would be one file.
 pub(super) fn shared(all: &[Rendition], world: &AdmissionContext<'_>) -> Option<Refusal> {
-    let outputs: Vec<PathBuf> =
-        all.iter().map(|it| it.output(world.settings).unwrap_or_default()).collect();
-    let (number, before) = outputs.iter().enumerate().find_map(|(number, output)| {
-        let before = outputs[..number].iter().position(|other| same_file(other, output))?;
-        Some((number, before))
-    })?;
-    let why = format!("is what {} makes too; name another output", all[before].within);
-    Some(all[number].refused(&outputs[number], Reason::Value, &why))
+    let mut places = HashMap::new();
+    for (number, rendition) in all.iter().enumerate() {
+        let output = rendition.output(world.settings).unwrap_or_default();
+        match places.entry(place(&output)) {
+            Entry::Vacant(free) => drop(free.insert(number)),
+            Entry::Occupied(before) => {
+                let before = &all[*before.get()].within;
+                let why = format!("is what {before} makes too; name another output");
+                return Some(rendition.refused(&output, Reason::Value, &why));
+            }
+        }
+    }
+    None
 }
 
-/// What is making an output already, or will.
-fn maker(
-    world: &AdmissionContext<'_>,
-    families: &[(Uid, PathBuf)],
-    output: &Path,
-) -> Option<String> {
-    let made = |row: &Resource| match row {
-        Resource::Encoding(other) => {
-            matches!(other.state, EncodingState::Waiting | EncodingState::Encoding)
-                && same_file(&other.output, output)
-        }
-        _ => false,
-    };
-    if let Some(row) = world.inventory.of(Encoding::KIND).find(|row| made(row)) {
-        return Some(row.id().to_string());
+/// Where a file is or will be: two names are of one file if their places are alike, the same name
+/// in the same folder, however that is reached.
+fn place(path: &Path) -> (Option<(u64, u64)>, PathBuf) {
+    match (path.parent().and_then(identity), path.file_name()) {
+        (Some(folder), Some(name)) => (Some(folder), name.into()),
+        _ => (None, path.to_owned()),
     }
-    let family = families.iter().find(|(_, other)| same_file(other, output));
-    family.map(|(uid, _)| uid.to_string())
+}
+
+/// Who is making an output already, or will.
+fn maker<'a>(makers: &'a [(String, PathBuf)], output: &Path) -> Option<&'a str> {
+    let maker = makers.iter().find(|(_, other)| same_file(other, output));
+    maker.map(|(who, _)| who.as_str())
 }
 
 /// Whether two names, of which there may be no file yet, are of one: the same in the same folder,

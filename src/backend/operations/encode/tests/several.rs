@@ -310,3 +310,15 @@ async fn a_source_that_is_not_there_is_told_before_what_follows_from_it() {
         refusal.message
     );
 }
+
+#[tokio::test]
+async fn the_preview_of_many_tells_of_some() {
+    let trial = Trial::new();
+    let source = trial.file("talk.mov", "x");
+    let format = |at| json!({ "output": trial.path(&format!("{at}.mp4")) });
+    let formats: Vec<_> = (1..=100).map(format).collect();
+    let preview = trial.preview("encode", json!({ "source": source, "formats": formats })).await;
+    assert_eq!(preview.refusal, None);
+    assert_eq!((preview.commands.len(), preview.effects.len()), (20, 22));
+    assert_eq!(preview.effects[20], "… and 80 more.");
+}
