@@ -79,6 +79,19 @@ fn tab_takes_what_is_selected_and_leads_on_either_way() {
 }
 
 #[test]
+fn a_list_of_choices_opens_at_what_is_chosen() {
+    let mut stage = Stage::new(Fake::full(), (80, 24));
+    stage.keys("@disks n tab tab");
+    let chosen = |stage: &Stage| {
+        let form = stage.app.front_as::<Form>().unwrap();
+        form.params()["fstype"].as_str().unwrap().to_owned()
+    };
+    let before = chosen(&stage);
+    stage.keys("space enter");
+    assert_eq!(chosen(&stage), before);
+}
+
+#[test]
 fn a_list_of_choices_leaves_no_pieces_of_what_would_happen_beside_it() {
     let mut stage = Stage::new(Fake::full(), (80, 24));
     stage.keys("@disks n");

@@ -38,10 +38,14 @@ pub struct Pick {
 }
 
 impl Pick {
-    /// Opens the list, searching for `typed`.
+    /// Opens the list, searching for `typed`; where that is nothing, at what is chosen.
     pub fn open(&mut self, typed: &str) {
         self.search = Some(Input::from(typed));
         self.find();
+        let chosen = self.chosen.as_ref().filter(|_| typed.is_empty());
+        let at =
+            chosen.and_then(|it| self.matches.iter().position(|other| other.value == it.value));
+        self.at = at.unwrap_or(0);
     }
 
     /// Works out what matches what is typed.
