@@ -6,11 +6,12 @@ use std::io::Write;
 use jiff::Timestamp;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::{one_line, time_zone};
+use super::one_line;
 use crate::domain::display::bytes;
 use crate::domain::{
     Column, Lane, LaneState, Operation, Quantity, ResourceId, Rows, Subject, Value,
 };
+use crate::time_zone;
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -101,7 +102,7 @@ pub(super) fn text(value: Option<Value>, column: &Column, names: &Names) -> Stri
 fn time(second: i64) -> String {
     Timestamp::from_second(second).map_or_else(
         |_| "—".to_owned(),
-        |at| at.to_zoned(time_zone()).strftime("%Y-%m-%d %H:%M").to_string(),
+        |at| at.to_zoned(time_zone::here()).strftime("%Y-%m-%d %H:%M").to_string(),
     )
 }
 

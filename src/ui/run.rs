@@ -17,7 +17,6 @@ use std::time::Duration;
 use crossterm::event::Event as TerminalEvent;
 use futures_util::{FutureExt, StreamExt};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use tokio::sync::mpsc::error::TryRecvError;
@@ -35,6 +34,7 @@ use super::update::{start, update};
 use super::view::draw;
 use super::windows::actions;
 use crate::domain::{Backend, Catalogue};
+use crate::time_zone;
 use crate::ui::input::keymap::Keymap;
 use crate::ui::style::theme::{Theme, ascii_wanted};
 
@@ -136,7 +136,7 @@ impl Session {
         let model = Model::new(Setup {
             size: screen.size().map_err(UiError::Terminal)?,
             now: Timestamp::now(),
-            zone: TimeZone::system(),
+            zone: time_zone::here(),
             catalogue,
             keymap,
             read_only: options.read_only,
