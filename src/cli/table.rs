@@ -1,7 +1,7 @@
 //! Lists as aligned columns that fit the terminal.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{BufWriter, Write};
 
 use jiff::Timestamp;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -124,6 +124,8 @@ fn table(
     if let Some(width) = width {
         fit(&mut widths, usize::from(width));
     }
+    // Standard output writes every line by itself.
+    let mut out = BufWriter::new(out);
     for line in lines {
         let mut text = String::new();
         for (cell, &width) in line.iter().zip(&widths) {
@@ -133,7 +135,7 @@ fn table(
         }
         writeln!(out, "{}", text.trim_end())?;
     }
-    Ok(())
+    out.flush()
 }
 
 /// Takes from the widest columns until they fit.
