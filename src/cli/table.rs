@@ -79,14 +79,14 @@ pub(super) fn lanes(
 }
 
 /// A column's value for people: in the unit of its column, and what it refers to by its name.
-pub(super) fn text(value: Option<Value>, column: &Column, names: &Names) -> String {
+pub(super) fn text(value: Option<Value<'_>>, column: &Column, names: &Names) -> String {
     let referred = value.as_ref().and_then(|value| column.referred(value));
     if let Some(name) = referred.and_then(|id| names.get(&id)) {
         return name.clone();
     }
     let number = match value {
         None => return "—".to_owned(),
-        Some(Value::Text(text)) => return text,
+        Some(Value::Text(text)) => return text.into_owned(),
         Some(Value::Number(number)) => number,
     };
     match column.holds {
