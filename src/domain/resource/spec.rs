@@ -2,9 +2,10 @@
 //! filters and help, details and the command line are derived from it, as forms are from
 //! [`OperationSpec`](super::super::OperationSpec).
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use std::borrow::Cow;
 
 use super::super::text::Text;
 use super::super::value::Value;

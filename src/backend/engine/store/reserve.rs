@@ -198,6 +198,14 @@ mod tests {
         assert!(Reserve::beside(&store).is_err() && path.exists());
         drop(socket);
         std::fs::remove_file(&path).unwrap();
+        // Nor what holds something behind a hole, or too much of one.
+        let file = File::create(&path).unwrap();
+        file.set_len(SIZE + 1).unwrap();
+        assert!(Reserve::beside(&store).is_err() && path.exists());
+        file.set_len(SIZE).unwrap();
+        file.write_at(b"dear", SIZE - 4).unwrap();
+        assert!(Reserve::beside(&store).is_err() && path.exists());
+        std::fs::remove_file(&path).unwrap();
         // One that was begun is made whole; one that was replaced stays.
         std::fs::write(&path, [0; 100]).unwrap();
         let mut reserve = Reserve::beside(&store).unwrap();
