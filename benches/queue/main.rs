@@ -104,7 +104,7 @@ async fn settled(backend: &Embedded) {
     let Answer::Host(mut host) = answer else { panic!("another answer") };
     while host.accelerator.is_none() {
         if let Fact::Host(changed) = events.next().await.expect("an event").fact {
-            host = Box::new((*changed).clone());
+            *host = (*changed).clone();
         }
     }
 }
