@@ -17,14 +17,41 @@ use source::{code_only, files, module_path, paths};
 const ROOMS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("text_file", &[]),
+    ("time_zone", &[]),
     ("watched_fd", &[]),
-    ("ui", &["domain", "text_file", "watched_fd"]),
+    ("ui", &["domain", "text_file", "time_zone", "watched_fd"]),
     ("wire", &["domain"]),
-    ("backend", &["domain", "watched_fd"]),
-    ("cli", &["domain", "text_file"]),
+    ("backend", &["domain", "time_zone", "watched_fd"]),
+    ("cli", &["domain", "text_file", "time_zone"]),
     ("config", &["domain", "text_file"]),
-    ("lib", &["domain", "text_file", "watched_fd", "ui", "wire", "backend", "cli", "config"]),
-    ("main", &["domain", "text_file", "watched_fd", "ui", "wire", "backend", "cli", "config"]),
+    (
+        "lib",
+        &[
+            "domain",
+            "text_file",
+            "time_zone",
+            "watched_fd",
+            "ui",
+            "wire",
+            "backend",
+            "cli",
+            "config",
+        ],
+    ),
+    (
+        "main",
+        &[
+            "domain",
+            "text_file",
+            "time_zone",
+            "watched_fd",
+            "ui",
+            "wire",
+            "backend",
+            "cli",
+            "config",
+        ],
+    ),
 ];
 
 /// Within the backend: operations ask ports, and never see what is behind them.

@@ -118,7 +118,7 @@ fn filter() {
             Err(error) => return assert!(!error.to_string().contains('\n'), "{error:?}"),
         };
         let field = |name: &str| match name {
-            "name" => Some(Value::Text("Web-3".to_owned())),
+            "name" => Some(Value::text("Web-3")),
             "cpu" => Some(Value::Number(62.5)),
             _ => None,
         };

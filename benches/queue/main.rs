@@ -95,8 +95,9 @@ fn start(dir: &Path) -> Embedded {
     Embedded::start(owned, settings, ports, kinds).expect("a backend")
 }
 
-/// Waits until the backend has looked at the box: the guest it starts to probe the accelerator, and
-/// the tools whose versions it asks for, would take the processors from what is measured.
+/// Waits until the backend has looked at the box, which it does once somebody listens: the guest it
+/// starts to probe the accelerator, and the tools whose versions it asks for, would take the
+/// processors from what is measured.
 async fn settled(backend: &Embedded) {
     let mut events = backend.subscribe();
     let answer = backend.query(Query::Host).await.expect("an answer");

@@ -358,8 +358,7 @@ impl Backend for Embedded {
     }
 
     fn submit(&self, submit: Submit) -> BoxFuture<'_, Result<Accepted>> {
-        let engine = self.engine.clone();
-        Box::pin(async move { engine.submit(submit).await })
+        self.engine.submit(submit)
     }
 
     fn control(&self, control: Control) -> BoxFuture<'_, Result<()>> {

@@ -1,5 +1,7 @@
 //! The operating systems that can be fetched: `assets/os.toml`, as types.
 
+use std::sync::LazyLock;
+
 use serde::Deserialize;
 
 const OS_CATALOGUE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/os.toml"));
@@ -33,10 +35,13 @@ struct File {
 /// Never in a tested build: the file is part of the program, and a test reads it.
 #[must_use]
 pub fn builtin() -> Vec<OsImage> {
-    match toml::from_str::<File>(OS_CATALOGUE) {
-        Ok(file) => file.os,
-        Err(error) => panic!("assets/os.toml: {error}"),
-    }
+    // A console's start asks three times.
+    static READ: LazyLock<Vec<OsImage>> =
+        LazyLock::new(|| match toml::from_str::<File>(OS_CATALOGUE) {
+            Ok(file) => file.os,
+            Err(error) => panic!("assets/os.toml: {error}"),
+        });
+    READ.clone()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Knows what a source must have and what the encoder is told, and nothing of how it is run.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use serde::Deserialize;
 
@@ -86,8 +87,12 @@ impl Presets {
     /// test run survives.
     #[must_use]
     pub fn builtin() -> Self {
-        toml::from_str(BUILTIN_PRESETS)
-            .unwrap_or_else(|error| panic!("assets/presets.toml: {error}"))
+        // As with operating systems.
+        static READ: LazyLock<Presets> = LazyLock::new(|| {
+            toml::from_str(BUILTIN_PRESETS)
+                .unwrap_or_else(|error| panic!("assets/presets.toml: {error}"))
+        });
+        READ.clone()
     }
 
     /// The preset of that name.

@@ -1,7 +1,6 @@
 //! What operations may know of the configuration and of the files in `assets/`.
 
 use std::path::PathBuf;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -10,6 +9,7 @@ pub use super::os::OsImage;
 use super::ports::Guest;
 use super::presets::Presets;
 use crate::domain::Vm;
+use crate::time_zone;
 
 /// The settings of an embedded backend.
 #[derive(Debug, Clone)]
@@ -60,9 +60,7 @@ impl Settings {
     /// The time zone tasks are scheduled in.
     #[must_use]
     pub fn time_zone(&self) -> TimeZone {
-        // Found when it is asked for, and once: the system's is looked for among all there are.
-        static SYSTEM: LazyLock<TimeZone> = LazyLock::new(TimeZone::system);
-        self.time_zone.clone().unwrap_or_else(|| SYSTEM.clone())
+        self.time_zone.clone().unwrap_or_else(time_zone::here)
     }
 
     /// A VM as the hypervisor knows it.

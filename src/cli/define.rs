@@ -351,15 +351,30 @@ impl Args for RunArgs {
 /// The whole command line: the fixed commands, and one kind of `run` per catalogue entry.
 #[must_use]
 pub fn command(catalogue: &Catalogue) -> clap::Command {
+    command_with(catalogue, |_| true)
+}
+
+/// The command line as far as the words that are `given` in it need it: without the kinds, or with
+/// no more of them than a list of kinds shows.
+///
+/// Describing the fields of every kind takes longer than all the rest of a script's command.
+fn command_with(catalogue: &Catalogue, given: impl Fn(&str) -> bool) -> clap::Command {
     let kinds = catalogue.resources().iter().map(|kind| (kind.plural(), kind.word()));
     let lists = kinds.chain([("operations", "operation"), ("lanes", "lane")]);
     let lists: Vec<PossibleValue> =
         lists.map(|(many, one)| PossibleValue::new(many).alias(one)).collect();
-    Cli::command()
-        .mut_subcommand("list", |list| list.mut_arg("what", |what| what.value_parser(lists)))
-        .mut_subcommand("run", |run| {
-            run.subcommands(catalogue.iter().map(kind::kind)).subcommand_help_heading("Kinds")
-        })
+    let command = Cli::command()
+        .mut_subcommand("list", |list| list.mut_arg("what", |what| what.value_parser(lists)));
+    if !given("run") {
+        return command;
+    }
+    let kind = |spec: &OperationSpec| match given(&spec.kind) {
+        true => kind::kind(spec),
+        false => kind::in_brief(spec),
+    };
+    command.mut_subcommand("run", |run| {
+        run.subcommands(catalogue.iter().map(kind)).subcommand_help_heading("Kinds")
+    })
 }
 
 /// Reads the command line.
@@ -370,9 +385,11 @@ pub fn command(catalogue: &Catalogue) -> clap::Command {
 pub fn parse<I, T>(catalogue: &Catalogue, args: I) -> Result<Cli, clap::Error>
 where
     I: IntoIterator<Item = T>,
-    T: Into<OsString> + Clone,
+    T: Into<OsString>,
 {
-    let matches = command(catalogue).try_get_matches_from(args)?;
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let command = command_with(catalogue, |word| args.iter().any(|arg| arg == word));
+    let matches = command.try_get_matches_from(args)?;
     Cli::from_arg_matches(&matches)
 }
 

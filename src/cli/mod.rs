@@ -22,11 +22,11 @@ mod wait;
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use serde::Serialize;
 
 pub use ask::{Keyboard, Terminal};
@@ -44,6 +44,7 @@ use crate::domain::{
     Backend, BackendError, BackendExt, Catalogue, Control, Event, EventStream, Fact, Filter,
     FilterError, List, Reason, Rows, Sort, Subject, question,
 };
+use crate::time_zone;
 
 /// How long a command waits for a backend that was lost to come back, or for another one.
 const LOST: Duration = Duration::from_secs(30);
@@ -212,22 +213,8 @@ fn sorted(given: &str, of: Subject) -> Result<Sort, CliError> {
 /// Reads a filter; days, times and ages are meant here and now.
 fn filter(text: &str, of: Subject, catalogue: &Catalogue) -> Result<Filter, CliError> {
     let kinds: Vec<&str> = catalogue.iter().map(|spec| &*spec.kind).collect();
-    let now = Timestamp::now().to_zoned(time_zone());
+    let now = Timestamp::now().to_zoned(time_zone::here());
     Filter::read(text, of, &now, &kinds).map_err(|found| misread(found.why, of))
-}
-
-/// The time zone here.
-///
-/// Read from its file, of which every system has one: jiff's own way looks through all the zones
-/// there are for its name as well, which takes as long as the rest of a script's command.
-fn time_zone() -> TimeZone {
-    static HERE: LazyLock<TimeZone> = LazyLock::new(|| {
-        let is_told = std::env::var_os("TZ").is_some();
-        let file = if is_told { None } else { std::fs::read("/etc/localtime").ok() };
-        let zone = file.and_then(|file| TimeZone::tzif("Local", &file).ok());
-        zone.unwrap_or_else(TimeZone::system)
-    });
-    HERE.clone()
 }
 
 /// Reads a filter that says what something is done to. What picks everything because it says

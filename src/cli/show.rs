@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use super::table::Names;
-use super::{one_line, table, time_zone};
+use super::{one_line, table};
 use crate::domain::{Event, Fact, Operation, OperationDetail, Quantity, Resource};
+use crate::time_zone;
 
 /// Writes every member of a resource that has a value: what a column is read from under its title
 /// and as lists write it, anything else as the document has it.
@@ -104,7 +105,7 @@ fn nth(attempt: u32) -> String {
 fn plain(value: &Json) -> String {
     let Json::String(text) = value else { return value.to_string() };
     match text.parse::<Timestamp>() {
-        Ok(at) => at.to_zoned(time_zone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Ok(at) => at.to_zoned(time_zone::here()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
         Err(_) => text.clone(),
     }
 }
@@ -138,7 +139,7 @@ impl News {
                 return None;
             }
         }
-        Some(format!("{} {what}", event.at.to_zoned(time_zone()).strftime("%H:%M:%S")))
+        Some(format!("{} {what}", event.at.to_zoned(time_zone::here()).strftime("%H:%M:%S")))
     }
 }
 

@@ -1,16 +1,17 @@
 //! Lists as aligned columns that fit the terminal.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{BufWriter, Write};
 
 use jiff::Timestamp;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::{one_line, time_zone};
+use super::one_line;
 use crate::domain::display::bytes;
 use crate::domain::{
     Column, Lane, LaneState, Operation, Quantity, ResourceId, Rows, Subject, Value,
 };
+use crate::time_zone;
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -78,14 +79,14 @@ pub(super) fn lanes(
 }
 
 /// A column's value for people: in the unit of its column, and what it refers to by its name.
-pub(super) fn text(value: Option<Value>, column: &Column, names: &Names) -> String {
+pub(super) fn text(value: Option<Value<'_>>, column: &Column, names: &Names) -> String {
     let referred = value.as_ref().and_then(|value| column.referred(value));
     if let Some(name) = referred.and_then(|id| names.get(&id)) {
         return name.clone();
     }
     let number = match value {
         None => return "—".to_owned(),
-        Some(Value::Text(text)) => return text,
+        Some(Value::Text(text)) => return text.into_owned(),
         Some(Value::Number(number)) => number,
     };
     match column.holds {
@@ -101,7 +102,7 @@ pub(super) fn text(value: Option<Value>, column: &Column, names: &Names) -> Stri
 fn time(second: i64) -> String {
     Timestamp::from_second(second).map_or_else(
         |_| "—".to_owned(),
-        |at| at.to_zoned(time_zone()).strftime("%Y-%m-%d %H:%M").to_string(),
+        |at| at.to_zoned(time_zone::here()).strftime("%Y-%m-%d %H:%M").to_string(),
     )
 }
 
@@ -123,6 +124,8 @@ fn table(
     if let Some(width) = width {
         fit(&mut widths, usize::from(width));
     }
+    // Standard output writes every line by itself.
+    let mut out = BufWriter::new(out);
     for line in lines {
         let mut text = String::new();
         for (cell, &width) in line.iter().zip(&widths) {
@@ -132,7 +135,7 @@ fn table(
         }
         writeln!(out, "{}", text.trim_end())?;
     }
-    Ok(())
+    out.flush()
 }
 
 /// Takes from the widest columns until they fit.

@@ -163,7 +163,11 @@ impl Filter {
     }
 
     /// Whether a row matches. `columns` are the row's columns, `field` reads one by its name.
-    pub fn matches(&self, columns: &[Column], field: impl Fn(&str) -> Option<Value>) -> bool {
+    pub fn matches<'a>(
+        &self,
+        columns: &[Column],
+        field: impl Fn(&str) -> Option<Value<'a>>,
+    ) -> bool {
         self.terms.iter().all(|term| term.test.passes(columns, &field) != term.not)
     }
 }
@@ -176,7 +180,11 @@ impl FromIterator<FilterTest> for Filter {
 
 impl FilterTest {
     /// Whether a row passes. `columns` are the row's columns, `field` reads one by its name.
-    pub fn passes(&self, columns: &[Column], field: impl Fn(&str) -> Option<Value>) -> bool {
+    pub fn passes<'a>(
+        &self,
+        columns: &[Column],
+        field: impl Fn(&str) -> Option<Value<'a>>,
+    ) -> bool {
         let text = |column: &str| match field(column) {
             Some(Value::Text(text)) => Some(text),
             _ => None,
@@ -221,6 +229,9 @@ pub fn row_number(word: &str) -> Option<u64> {
 /// as for 'ß', the character stands for itself.
 #[must_use]
 pub fn cases(c: char) -> [char; 3] {
+    if c.is_ascii() {
+        return [c, c.to_ascii_lowercase(), c.to_ascii_uppercase()];
+    }
     let (mut lower, mut upper) = (c.to_lowercase(), c.to_uppercase());
     let only = |first: Option<char>, more: Option<char>| match (first, more) {
         (Some(only), None) => only,

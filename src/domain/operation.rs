@@ -301,14 +301,14 @@ impl Operation {
 
     /// The value of a column.
     #[must_use]
-    pub fn field(&self, name: &str) -> Option<Value> {
+    pub fn field(&self, name: &str) -> Option<Value<'_>> {
         match name {
             "uid" | "id" => Some(Value::Number(self.uid.0 as f64)),
-            "kind" => Some(Value::Text(self.kind.clone())),
-            "state" => Some(Value::Text(self.state.word().to_owned())),
-            "name" => self.resource_name.clone().map(Value::Text),
-            "resource" => self.resource.map(|resource| Value::Text(resource.to_string())),
-            "actor" => Some(Value::Text(self.actor.clone())),
+            "kind" => Some(Value::text(&self.kind)),
+            "state" => Some(Value::text(self.state.word())),
+            "name" => self.resource_name.as_deref().map(Value::text),
+            "resource" => self.resource.map(|resource| Value::text(resource.to_string())),
+            "actor" => Some(Value::text(&self.actor)),
             "parent" => self.parent.map(|parent| Value::Number(parent.0 as f64)),
             "priority" => Some(Value::Number(f64::from(self.priority))),
             "created" => Some(Value::Number(self.created.as_second() as f64)),

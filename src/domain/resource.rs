@@ -103,7 +103,7 @@ pub trait ResourceType: Clone + Serialize + DeserializeOwned + 'static {
 
     /// The value of a column besides `id`, `name` and `state`, in the column's unit; `None` where
     /// it has none.
-    fn value(&self, column: &str) -> Option<Value>;
+    fn value(&self, column: &str) -> Option<Value<'_>>;
 
     /// Everything about it, a fact each; by default what stands in its columns.
     fn details(&self) -> Vec<Detail> {

@@ -17,7 +17,6 @@ use std::time::Duration;
 use crossterm::event::Event as TerminalEvent;
 use futures_util::{FutureExt, StreamExt};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use tokio::sync::mpsc::error::TryRecvError;
@@ -35,6 +34,7 @@ use super::terminal::{Screen, last_words};
 use super::update::{start, update};
 use super::windows::actions;
 use crate::domain::{Backend, Catalogue};
+use crate::time_zone;
 use crate::ui::input::keymap::Keymap;
 use crate::ui::style::theme::{Theme, ascii_wanted};
 
@@ -136,7 +136,7 @@ impl Session {
         let model = Model::new(Setup {
             size: screen.size().map_err(UiError::Terminal)?,
             now: Timestamp::now(),
-            zone: TimeZone::system(),
+            zone: time_zone::here(),
             catalogue,
             keymap,
             read_only: options.read_only,
@@ -233,13 +233,18 @@ async fn event_loop(session: &mut Session, mut effects: Effects) -> Exit {
     let Session { app, theme, screen, signals, replies, frame, .. } = session;
     let (keys, mut input) = unbounded_channel();
     let _reader = Reader::new(keys);
-    let mut events = Some(effects.subscribe());
     let gone = terminal_gone();
     tokio::pin!(gone);
     let mut buffer = Buffer::empty(Rect::default());
-    let mut drawn: Option<Instant> = None;
+    let begun = start(app);
+    // The first frame does not wait for what the questions set going: it shows nothing of that.
+    if show(app, theme, screen, &mut buffer).is_err() {
+        return Exit::HangUp;
+    }
+    let mut drawn = Some(Instant::now());
     let mut keyed: Option<Instant> = None;
-    for cmd in start(app) {
+    let mut events = Some(effects.subscribe());
+    for cmd in begun {
         effects.take(cmd);
     }
     loop {
@@ -283,9 +288,8 @@ async fn event_loop(session: &mut Session, mut effects: Effects) -> Exit {
                 }
                 app.model.dirty = true;
                 drawn = None;
-                if let Ok((width, height)) = screen.size() {
-                    batch.push(Msg::Resize(width, height));
-                }
+                let size = screen.size().ok();
+                batch.extend(size.map(|(width, height)| Msg::Resize(width, height)));
             }
             Wakeup::Msg(msg) => batch.push(msg),
             Wakeup::Input(event) => match event {
@@ -293,14 +297,11 @@ async fn event_loop(session: &mut Session, mut effects: Effects) -> Exit {
                 Some(Err(_)) | None => return Exit::HangUp,
             },
         }
-        while batch.len() < MOST_AT_ONCE {
-            if let Ok(msg) = replies.try_recv() {
-                batch.push(msg);
-            } else if let Some(msg) = next(&mut events).now_or_never() {
-                batch.push(msg);
-            } else {
-                break;
-            }
+        let mut more = || replies.try_recv().ok().or_else(|| next(&mut events).now_or_never());
+        while batch.len() < MOST_AT_ONCE
+            && let Some(msg) = more()
+        {
+            batch.push(msg);
         }
         while batch.len() < MOST_AT_ONCE {
             match input.try_recv() {

@@ -155,10 +155,10 @@ impl Fake {
         Timeline { from: now(), tasks: tasks.collect() }
     }
 
-    fn names_of(&self, resource: &Resource) -> Value {
+    fn names_of(&self, resource: &Resource) -> Value<'static> {
         let named = |id| self.resources.iter().find(|other| other.id() == id).map(Resource::name);
         let names: Vec<&str> = resource.refers_to().into_iter().filter_map(named).collect();
-        Value::Text(names.join("\n"))
+        Value::text(names.join("\n"))
     }
 
     fn list(&self, list: &List) -> Page {
@@ -166,10 +166,13 @@ impl Fake {
             mut rows: Vec<T>,
             list: &List,
             id: impl Fn(&T) -> u64,
-            field: impl Fn(&T, &str) -> Option<Value>,
+            field: impl for<'a> Fn(&'a T, &str) -> Option<Value<'a>>,
         ) -> (u64, u64, Vec<T>) {
             if let Some(sort) = &list.sort {
-                rows.sort_by_cached_key(|row| field(row, &sort.column).map(ValueOrder::from));
+                rows.sort_by(|a, b| {
+                    let [a, b] = [a, b].map(|row| field(row, &sort.column).map(ValueOrder::from));
+                    a.cmp(&b)
+                });
                 if sort.descending {
                     rows.reverse();
                 }

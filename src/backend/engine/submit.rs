@@ -12,8 +12,8 @@ use super::secrets::hidden;
 use super::storage::{Change, Keyed};
 use super::{admission, idempotency};
 use crate::domain::{
-    Accepted, Argument, BackendError, Effect, FieldType, Operation, OperationSpec, Params, Preview,
-    Reason, Refusal, Resource, ResourceId, State, Submit, Uid, arguments,
+    Accepted, Argument, BackendError, BoxFuture, Effect, FieldType, Operation, OperationSpec,
+    Params, Preview, Reason, Refusal, Resource, ResourceId, State, Submit, Uid, arguments,
 };
 
 impl Engine {
@@ -24,12 +24,14 @@ impl Engine {
     /// When it is refused, or cannot be written.
     pub(in crate::backend) async fn submit_with(
         self: &Arc<Self>,
-        submit: Submit,
+        mut submit: Submit,
         put: impl FnOnce(Uid, &Live) -> Result<Vec<Resource>, Refusal> + Send,
     ) -> Result<Accepted, BackendError> {
         let kind = self.kinds.requested(&submit.kind)?;
-        let params = self.check(&kind, submit.params.clone()).await?;
-        let keyed = submit.key.clone().map(|key| idempotency::keyed(key, &submit.params, &params));
+        // As they were asked for they are kept with a key alone.
+        let key = submit.key.take().map(|key| (key, submit.params.clone()));
+        let params = self.check(&kind, std::mem::take(&mut submit.params)).await?;
+        let keyed = key.map(|(key, asked)| idempotency::keyed(key, &asked, &params));
         self.transact(|live| {
             let params = kind.fill(params, &self.admission(live).context());
             let warnings = kind.warnings(&params, &self.admission(live).context());
@@ -113,14 +115,22 @@ impl Engine {
     }
 
     /// Queues an operation that somebody outside asks for.
-    pub(in crate::backend) async fn submit(
+    ///
+    /// One future for both ways, with a copy of the request for each `async` it passes through, is
+    /// so large that glibc does not keep its memory at hand: see the test.
+    pub(in crate::backend) fn submit(
         self: &Arc<Self>,
         submit: Submit,
-    ) -> Result<Accepted, BackendError> {
-        admission::from_outside(&submit.params)?;
+    ) -> BoxFuture<'static, Result<Accepted, BackendError>> {
+        if let Err(refusal) = admission::from_outside(&submit.params) {
+            return Box::pin(std::future::ready(Err(refusal.into())));
+        }
+        let engine = self.clone();
         match submit.key.clone() {
-            Some(key) => self.submit_once(key, submit).await,
-            None => self.submit_with(submit, |_, _| Ok(Vec::new())).await,
+            Some(key) => Box::pin(async move { engine.submit_once(key, submit).await }),
+            None => {
+                Box::pin(async move { engine.submit_with(submit, |_, _| Ok(Vec::new())).await })
+            }
         }
     }
 

@@ -18,7 +18,7 @@ use super::core::Committing;
 use super::inventory::Inventory;
 use super::notices::Notice;
 use super::storage::Changed;
-use crate::domain::{Control, Fact, LaneChange, Operation, Reason, Refusal, State, Wait};
+use crate::domain::{Control, Fact, LaneChange, Operation, Reason, Refusal, State, Submit, Wait};
 use world::{World, thing};
 
 fn lane(change: LaneChange) -> Control {
@@ -37,6 +37,16 @@ async fn what_is_made_is_there_and_can_be_used() {
     assert_eq!((&*outcome.message, outcome.data), ("made one", json!({ "thing": 1 })));
     assert_eq!(world.operation(using.uid).await.outcome, None, "it has nothing to say");
     assert_eq!(world.state(thing(1)).as_deref(), Some("finished"));
+}
+
+#[tokio::test]
+async fn a_request_takes_no_more_memory_than_is_kept_at_hand() {
+    // What is freed up to this size glibc gives out again at once. For anything larger it first
+    // puts together all small pieces that are free, which the next requests then miss.
+    const KEPT_AT_HAND: usize = 1032;
+    let world = World::new();
+    let size = size_of_val(&*world.engine.submit(Submit::default()));
+    assert!(size <= KEPT_AT_HAND, "{size} bytes");
 }
 
 #[tokio::test]

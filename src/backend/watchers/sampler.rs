@@ -30,6 +30,7 @@ pub(in crate::backend) async fn run(site: &Site) {
 /// Keeps up with which tools are there and what guests run under.
 async fn tools(site: &Site) {
     loop {
+        site.engine.events.until_subscribed().await;
         let found = site.ports().toolbox.tools().await;
         let before = site.host();
         if before.tools != found {
@@ -45,7 +46,6 @@ async fn tools(site: &Site) {
             }
         }
         tokio::time::sleep(TOOLS_EVERY).await;
-        site.engine.events.until_subscribed().await;
     }
 }
 

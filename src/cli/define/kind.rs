@@ -2,6 +2,12 @@
 
 use super::*;
 
+/// A kind of `run` as a list of kinds shows it.
+pub(super) fn in_brief(spec: &OperationSpec) -> clap::Command {
+    let brief = spec.doc.split_inclusive(". ").next().unwrap_or_default().trim_end();
+    clap::Command::new(spec.kind.to_string()).about(brief.to_owned())
+}
+
 /// A kind of `run`.
 pub(super) fn kind(spec: &OperationSpec) -> clap::Command {
     let flag = |name: &'static str, help: &'static str| {
@@ -10,7 +16,6 @@ pub(super) fn kind(spec: &OperationSpec) -> clap::Command {
             .help(help)
             .action(clap::ArgAction::SetTrue)
     };
-    let brief = spec.doc.split_inclusive(". ").next().unwrap_or_default().trim_end();
     let mut long = spec.doc.to_string();
     match spec.risk {
         Risk::None => {}
@@ -34,8 +39,7 @@ pub(super) fn kind(spec: &OperationSpec) -> clap::Command {
     if spec.fields.iter().any(|field| field.required) {
         fields = fields.help("The operation's fields, listed below; '*' marks those it needs");
     }
-    let command = clap::Command::new(spec.kind.to_string())
-        .about(brief.to_owned())
+    let command = in_brief(spec)
         .long_about(long)
         .after_help(after.trim_end().to_owned())
         .arg(fields)

@@ -8,7 +8,7 @@ use crate::domain::{Column, Disk, Image, Resource, ResourceKind, ResourceSpec, V
 
 const VMS: Subject = Subject::Resources(Vm::KIND);
 
-fn row(name: &str) -> Option<Value> {
+fn row(name: &str) -> Option<Value<'static>> {
     match name {
         "id" => Some(Value::Number(22.0)),
         "name" => Some(Value::Text("Web-3 Über".into())),

@@ -60,7 +60,7 @@ impl Foreign {
 
     /// The value of a column, read from the document by what the column holds.
     #[must_use]
-    pub fn value(&self, column: &str) -> Option<Value> {
+    pub fn value(&self, column: &str) -> Option<Value<'_>> {
         read(&self.document, self.kind.spec().column(column)?)
     }
 
@@ -79,7 +79,7 @@ impl Foreign {
             if !first(name) && !is_column(name) && !value.is_null() {
                 details.push(Detail {
                     label: name.clone().into(),
-                    pieces: vec![Piece::Text(plain(value))],
+                    pieces: vec![Piece::text(plain(value))],
                     emphasis: Emphasis::Quiet,
                 });
             }
@@ -138,6 +138,9 @@ impl Serialize for Foreign {
 }
 
 /// The value that a document has for a column.
-pub(in crate::domain) fn read(document: &Map<String, Json>, column: &Column) -> Option<Value> {
+pub(in crate::domain) fn read<'a>(
+    document: &'a Map<String, Json>,
+    column: &Column,
+) -> Option<Value<'a>> {
     column.read(document.get(column.member_read())?)
 }

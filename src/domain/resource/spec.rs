@@ -2,6 +2,8 @@
 //! filters and help, details and the command line are derived from it, as forms are from
 //! [`OperationSpec`](super::super::OperationSpec).
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -221,7 +223,7 @@ impl Column {
     /// Returns what that member says, as the column holds it; `None` where it says nothing of the
     /// kind.
     #[must_use]
-    pub fn read(&self, member: &Json) -> Option<Value> {
+    pub fn read<'a>(&self, member: &'a Json) -> Option<Value<'a>> {
         match self.holds {
             _ if member.is_null() => None,
             Quantity::Text => Some(Value::Text(plain(member))),
@@ -263,7 +265,7 @@ impl Column {
 
     /// The resource that a value of it names; `None` where it refers to nothing known.
     #[must_use]
-    pub fn referred(&self, value: &Value) -> Option<ResourceId> {
+    pub fn referred(&self, value: &Value<'_>) -> Option<ResourceId> {
         let Value::Number(number) = value else { return None };
         if self.refers_to.is_empty() {
             return None;
@@ -390,10 +392,10 @@ impl Detail {
 
     /// The value of a column.
     #[must_use]
-    pub fn of(column: &Column, value: Value) -> Option<Self> {
+    pub fn of(column: &Column, value: Value<'_>) -> Option<Self> {
         let piece = match (column.referred(&value), value) {
             (Some(id), _) => Piece::Name(id),
-            (None, Value::Text(text)) => Piece::Text(text),
+            (None, Value::Text(text)) => Piece::Text(text.into_owned()),
             (None, Value::Number(number)) => Piece::Amount(number, column.holds),
         };
         let emphasis = if column.quiet { Emphasis::Quiet } else { Emphasis::Plain };
@@ -423,6 +425,6 @@ impl Piece {
 }
 
 /// A member of a document as a text.
-pub(super) fn plain(member: &Json) -> String {
-    member.as_str().map_or_else(|| member.to_string(), str::to_owned)
+pub(super) fn plain(member: &Json) -> Cow<'_, str> {
+    member.as_str().map_or_else(|| member.to_string().into(), Into::into)
 }

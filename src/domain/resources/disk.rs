@@ -190,10 +190,10 @@ impl ResourceType for Disk {
         self.state.word()
     }
 
-    fn value(&self, column: &str) -> Option<Value> {
+    fn value(&self, column: &str) -> Option<Value<'_>> {
         match column {
             "size" => Some(Value::Number(self.size_mb as f64)),
-            "fstype" => Some(Value::Text(self.fstype.word().to_owned())),
+            "fstype" => Some(Value::text(self.fstype.word())),
             "vm" => self.vm.map(|vm| Value::Number(vm as f64)),
             "created" => Some(Value::Number(self.created.as_second() as f64)),
             _ => None,

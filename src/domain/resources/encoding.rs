@@ -130,11 +130,11 @@ impl ResourceType for Encoding {
         self.state.word()
     }
 
-    fn value(&self, column: &str) -> Option<Value> {
+    fn value(&self, column: &str) -> Option<Value<'_>> {
         match column {
-            "source" => Some(Value::Text(self.source.display().to_string())),
-            "preset" => Some(Value::Text(self.preset.clone())),
-            "output" => Some(Value::Text(self.output.display().to_string())),
+            "source" => Some(Value::text(self.source.display().to_string())),
+            "preset" => Some(Value::text(&self.preset)),
+            "output" => Some(Value::text(self.output.display().to_string())),
             "duration" => self.duration_s.map(Value::Number),
             "bytes" => self.output_bytes.map(|bytes| Value::Number(bytes as f64)),
             "source_bytes" => self.source_bytes.map(|bytes| Value::Number(bytes as f64)),

@@ -176,10 +176,10 @@ impl ResourceType for Image {
         self.state.word()
     }
 
-    fn value(&self, column: &str) -> Option<Value> {
+    fn value(&self, column: &str) -> Option<Value<'_>> {
         match column {
-            "label" => Some(Value::Text(self.label.clone())),
-            "source" => Some(Value::Text(self.source.clone())),
+            "label" => Some(Value::text(&self.label)),
+            "source" => Some(Value::text(&self.source)),
             "bytes" => (self.bytes > 0).then_some(Value::Number(self.bytes as f64)),
             "virtual" => {
                 (self.virtual_bytes > 0).then_some(Value::Number(self.virtual_bytes as f64))

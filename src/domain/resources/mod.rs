@@ -174,11 +174,11 @@ impl Resource {
     /// The value of a column, by the name filters and sorting use for it; `None` where this kind
     /// has no such column or this resource has no value in it.
     #[must_use]
-    pub fn field(&self, name: &str) -> Option<Value> {
+    pub fn field(&self, name: &str) -> Option<Value<'_>> {
         match name {
             "id" => Some(Value::Number(self.id().id as f64)),
-            "name" => Some(Value::Text(self.name().to_owned())),
-            "state" => Some(Value::Text(self.state().to_owned())),
+            "name" => Some(Value::text(self.name())),
+            "state" => Some(Value::text(self.state())),
             _ => each!(self, it => it.value(name)),
         }
     }

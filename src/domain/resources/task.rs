@@ -272,11 +272,11 @@ impl ResourceType for Task {
         if self.active { "active" } else { "inactive" }
     }
 
-    fn value(&self, column: &str) -> Option<Value> {
+    fn value(&self, column: &str) -> Option<Value<'_>> {
         match column {
-            "kind" => Some(Value::Text(self.kind.clone())),
+            "kind" => Some(Value::text(&self.kind)),
             "next" => self.next.map(|next| Value::Number(next.as_second() as f64)),
-            "last" => self.runs.first().map(|run| Value::Text(run.outcome.word().to_owned())),
+            "last" => self.runs.first().map(|run| Value::text(run.outcome.word())),
             "missed" => Some(Value::Number(self.missed as f64)),
             "refused" => Some(Value::Number(self.refused as f64)),
             "created" => Some(Value::Number(self.created.as_second() as f64)),

@@ -201,10 +201,10 @@ impl ResourceType for Vm {
         self.state.word()
     }
 
-    fn value(&self, column: &str) -> Option<Value> {
+    fn value(&self, column: &str) -> Option<Value<'_>> {
         match column {
-            "os" => Some(Value::Text(self.os.clone())),
-            "login" => Some(Value::Text(self.login.clone())),
+            "os" => Some(Value::text(&self.os)),
+            "login" => Some(Value::text(&self.login)),
             "shares" => Some(Value::Number(f64::from(self.shares))),
             "memory" => Some(Value::Number(self.memory_mib as f64)),
             "vcpu" => Some(Value::Number(f64::from(self.cpu))),

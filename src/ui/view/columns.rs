@@ -30,9 +30,9 @@ pub fn cell(model: &Model, glyphs: &Glyphs, row: Row<'_>, column: &Column) -> (S
         }
         // Those that others asked for are set apart, as they are in flight.
         (Row::Operation(operation), "kind") if operation.parent.is_some() => {
-            Some(Value::Text(format!("  {}", operation.kind)))
+            Some(Value::text(format!("  {}", operation.kind)))
         }
-        (Row::Operation(operation), "uid") => Some(Value::Text(operation.uid.to_string())),
+        (Row::Operation(operation), "uid") => Some(Value::text(operation.uid.to_string())),
         (Row::Resource(resource), name) => resource.field(name),
         (Row::Operation(operation), name) => operation.field(name),
     };
@@ -46,9 +46,9 @@ pub fn cell(model: &Model, glyphs: &Glyphs, row: Row<'_>, column: &Column) -> (S
     }
 }
 
-fn written(model: &Model, value: Value, column: &Column) -> String {
+fn written(model: &Model, value: Value<'_>, column: &Column) -> String {
     match value {
-        Value::Text(text) => text,
+        Value::Text(text) => text.into_owned(),
         Value::Number(number) => amount(model, number, column.holds),
     }
 }

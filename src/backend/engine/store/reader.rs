@@ -419,7 +419,7 @@ fn test(test: &FilterTest, values: &mut Vec<Value>) -> String {
 /// A test of a state's word, which the table holds as a number.
 fn states(test: &FilterTest) -> String {
     let passes = |state: &State| {
-        let word = |_: &str| Some(crate::domain::Value::Text(state.word().to_owned()));
+        let word = |_: &str| Some(crate::domain::Value::text(state.word()));
         test.passes(&[], word)
     };
     let codes: Vec<String> = State::ALL

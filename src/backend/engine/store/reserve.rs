@@ -6,10 +6,11 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, SeekFrom};
+use rustix::io::Errno;
 
 use super::plain;
 use crate::domain::BackendError;
@@ -40,10 +41,11 @@ impl Reserve {
     /// When something that is none lies in its place: it would be overwritten and removed.
     pub(super) fn beside(store: &Path) -> Result<Self, BackendError> {
         let path = store.with_file_name(FILE);
-        if let Ok(Found::Foreign(why)) = look(&path) {
-            return Err(BackendError::failed(plain::refusal(&path, &why)));
+        let found = look(&path);
+        if let Ok(Found::Foreign(why)) = &found {
+            return Err(BackendError::failed(plain::refusal(&path, why)));
         }
-        let held = match make(&path) {
+        let held = match found.and_then(|found| make(&path, found)) {
             Ok(()) => true,
             Err(error) => {
                 let path = path.display();
@@ -68,7 +70,8 @@ impl Reserve {
         }
         let dir = self.path.parent().unwrap_or(Path::new("/"));
         let free = rustix::fs::statvfs(dir).map_or(0, |room| room.f_bavail * room.f_frsize);
-        self.held = free >= SIZE + MARGIN && make(&self.path).is_ok();
+        let make = || look(&self.path).and_then(|found| make(&self.path, found));
+        self.held = free >= SIZE + MARGIN && make().is_ok();
         self.held
     }
 }
@@ -103,17 +106,40 @@ fn look(path: &Path) -> io::Result<Found> {
         Err(error) => return Err(error),
     }
     let file = plain::open(path, File::options().read(true).write(true))?;
-    let mut content = Vec::new();
-    (&file).take(SIZE + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > SIZE || content.iter().any(|&byte| byte != 0) {
+    if file.metadata()?.len() > SIZE || !is_zero(&file)? {
         return Ok(Found::Foreign("holds something else than room".to_owned()));
     }
     Ok(Found::Ours(file))
 }
 
-/// Makes the file, or finds it made.
-fn make(path: &Path) -> io::Result<()> {
-    let file = match look(path)? {
+/// Whether a file holds nothing but zeros.
+///
+/// Room that was allocated and never written to is skipped: reading all of it takes as long as the
+/// rest of a start. Where the filesystem cannot tell it from data it is read like that.
+fn is_zero(file: &File) -> io::Result<bool> {
+    let mut piece = [0; 64 << 10];
+    let mut at = 0;
+    // It may grow meanwhile.
+    while at <= SIZE {
+        at = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+            Err(Errno::NXIO) => return Ok(true),
+            data => data.unwrap_or(at),
+        };
+        let read = file.read_at(&mut piece, at)?;
+        if read == 0 {
+            return Ok(true);
+        }
+        if piece[..read].iter().any(|&byte| byte != 0) {
+            return Ok(false);
+        }
+        at += read as u64;
+    }
+    Ok(false)
+}
+
+/// Makes the file of what lies in its place.
+fn make(path: &Path, found: Found) -> io::Result<()> {
+    let file = match found {
         Found::Ours(file) => file,
         Found::Nothing => plain::open(path, File::options().write(true).create_new(true))?,
         Found::Foreign(why) => return Err(io::Error::other(plain::refusal(path, &why))),
@@ -133,7 +159,7 @@ fn fill(mut file: &File) -> io::Result<()> {
     }
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, SIZE) {
         // Not every filesystem can.
-        Err(rustix::io::Errno::OPNOTSUPP) => {
+        Err(Errno::OPNOTSUPP) => {
             io::Seek::rewind(&mut file)?;
             io::copy(&mut io::repeat(0).take(SIZE), &mut file)?;
             file.sync_all()
@@ -171,6 +197,14 @@ mod tests {
         let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
         assert!(Reserve::beside(&store).is_err() && path.exists());
         drop(socket);
+        std::fs::remove_file(&path).unwrap();
+        // Nor what holds something behind a hole, or too much of one.
+        let file = File::create(&path).unwrap();
+        file.set_len(SIZE + 1).unwrap();
+        assert!(Reserve::beside(&store).is_err() && path.exists());
+        file.set_len(SIZE).unwrap();
+        file.write_at(b"dear", SIZE - 4).unwrap();
+        assert!(Reserve::beside(&store).is_err() && path.exists());
         std::fs::remove_file(&path).unwrap();
         // One that was begun is made whole; one that was replaced stays.
         std::fs::write(&path, [0; 100]).unwrap();
