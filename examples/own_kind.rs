@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use futures_util::StreamExt;
-use hostler::backend::operations::{Context, Entry, Kind, Stop};
+use hostler::backend::operations::{Context, Kind, KindEntry, Stop};
 use hostler::backend::settings::Settings;
 use hostler::backend::{Embedded, drivers, own};
 use hostler::domain::{
@@ -85,7 +85,7 @@ pub async fn greet(state_dir: PathBuf, name: &str) -> anyhow::Result<Operation> 
     let owned = own(&state_dir)?.context("another program has that state directory")?;
     let settings = Settings::new(state_dir);
     let ports = drivers::real(&settings);
-    let kinds = vec![Entry::of::<Greet>(&settings)];
+    let kinds = vec![KindEntry::of::<Greet>(&settings)];
     let backend = Embedded::start(owned, settings, ports, kinds)?;
 
     let mut events = backend.subscribe();

@@ -23,7 +23,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use hostler::backend::drivers::{self, supervise};
 use hostler::backend::{DirState, Embedded, find, operations, own};
-use hostler::cli::{self, Check, Cli, CliError, Command};
+use hostler::cli::{self, Check, Cli, CliCommand, CliError};
 use hostler::config::{self, Config, Origin};
 use hostler::domain::{Backend, BackendError, Catalogue, Host};
 use hostler::ui;
@@ -93,11 +93,11 @@ fn cli_error(error: anyhow::Error) -> CliError {
 fn run(cli: Cli, catalogue: &Catalogue, read: Read) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout();
     match &cli.command {
-        Some(Command::Completions { shell }) => {
+        Some(CliCommand::Completions { shell }) => {
             cli::complete(catalogue, *shell, &mut out)?;
             return Ok(ExitCode::SUCCESS);
         }
-        Some(Command::Man) => {
+        Some(CliCommand::Man) => {
             cli::man(catalogue, &mut out)?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -118,15 +118,19 @@ fn run(cli: Cli, catalogue: &Catalogue, read: Read) -> anyhow::Result<ExitCode> 
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    if let Some(Command::Doctor { deep: false, compact: false, json }) = &cli.command {
+    if let Some(CliCommand::Doctor { deep: false, compact: false, json }) = &cli.command {
         return runtime.block_on(doctor(&cli, &read, *json));
     }
     let (config, origin) = read.map_err(anyhow::Error::new)?;
     let place = Place::new(&cli, config, origin);
     match cli.command {
-        Some(Command::Doctor { compact: true, json, .. }) => return mending::compact(&place, json),
-        Some(Command::Doctor { json, .. }) => return runtime.block_on(mending::deep(&place, json)),
-        Some(Command::Recover { dry_run, json }) => {
+        Some(CliCommand::Doctor { compact: true, json, .. }) => {
+            return mending::compact(&place, json);
+        }
+        Some(CliCommand::Doctor { json, .. }) => {
+            return runtime.block_on(mending::deep(&place, json));
+        }
+        Some(CliCommand::Recover { dry_run, json }) => {
             return runtime.block_on(mending::recover(&place, dry_run, json));
         }
         _ => {}
@@ -134,8 +138,8 @@ fn run(cli: Cli, catalogue: &Catalogue, read: Read) -> anyhow::Result<ExitCode> 
     let code = runtime.block_on(async {
         match cli.command {
             None => console(&place).await,
-            Some(Command::Serve { take_over }) => serve(&place, take_over).await,
-            Some(Command::Stop) => leaving::stop(&place).await,
+            Some(CliCommand::Serve { take_over }) => serve(&place, take_over).await,
+            Some(CliCommand::Stop) => leaving::stop(&place).await,
             Some(command) => script(&place, command).await,
         }
     });
@@ -215,7 +219,7 @@ async fn show(
     Ok(session.run(backend, embedded).await?)
 }
 
-fn options(place: &Place) -> anyhow::Result<ui::Options> {
+fn options(place: &Place) -> anyhow::Result<ui::ConsoleOptions> {
     let config = &place.config;
     let mut keymap = Vec::new();
     if !config.keymap.is_empty() {
@@ -224,7 +228,7 @@ fn options(place: &Place) -> anyhow::Result<ui::Options> {
         keymap.push((file.unwrap_or_default(), keys));
     }
     let kinds = operations::all(&place.settings()).into_iter();
-    Ok(ui::Options {
+    Ok(ui::ConsoleOptions {
         theme: config.theme.clone(),
         keymap,
         others: kinds.map(|entry| entry.spec.kind.into_owned()).collect(),
@@ -233,7 +237,7 @@ fn options(place: &Place) -> anyhow::Result<ui::Options> {
         ascii: config.ascii,
         preferences: Some(place.state_dir.join("console.json")),
         actor: place.actor("console"),
-        ..ui::Options::default()
+        ..ui::ConsoleOptions::default()
     })
 }
 
@@ -297,7 +301,7 @@ async fn serve(place: &Place, take_over: bool) -> anyhow::Result<ExitCode> {
 /// Scripts give many of these, so it starts no more than it uses.
 fn attached(
     place: &Place,
-    command: &Command,
+    command: &CliCommand,
     catalogue: &Catalogue,
 ) -> anyhow::Result<Option<ExitCode>> {
     if find(&place.state_dir)? != DirState::Ours {
@@ -313,20 +317,20 @@ fn attached(
 
 /// A command of a script: asked of the backend that runs, or of one that lives as long as the
 /// command and leaves what is still in flight to the background.
-async fn script(place: &Place, command: Command) -> anyhow::Result<ExitCode> {
+async fn script(place: &Place, command: CliCommand) -> anyhow::Result<ExitCode> {
     // What only asks makes nothing: where there is nothing, the answer is known.
     let nothing = if place.read_only || is_question(&command) { place.nothing()? } else { None };
     let nothing = match nothing {
-        Some((DirState::Nothing, _)) if matches!(command, Command::Watch { .. }) => {
+        Some((DirState::Nothing, _)) if matches!(command, CliCommand::Watch { .. }) => {
             let dir = place.state_dir.display();
             let message = format!("there is no state directory {dir}, and so nothing to watch");
             return Err(BackendError::Unreachable { message }.into());
         }
-        Some((_, nothing)) => (!matches!(command, Command::Watch { .. })).then_some(nothing),
+        Some((_, nothing)) => (!matches!(command, CliCommand::Watch { .. })).then_some(nothing),
         None => None,
     };
     if let Some(nothing) = nothing {
-        if matches!(command, Command::List(_)) {
+        if matches!(command, CliCommand::List(_)) {
             // The answer is true, and yet a slip of whoever named the directory.
             let dir = place.state_dir.display();
             let told = format!("hostler: nobody has used the state directory {dir} yet");
@@ -361,21 +365,21 @@ async fn script(place: &Place, command: Command) -> anyhow::Result<ExitCode> {
 }
 
 /// Whether a command leaves everything as it is where nobody has asked for anything yet.
-const fn is_question(command: &Command) -> bool {
+const fn is_question(command: &CliCommand) -> bool {
     matches!(
         command,
-        Command::List(_)
-            | Command::Show { .. }
-            | Command::Watch { .. }
-            | Command::Serial { .. }
-            | Command::Operation { .. }
+        CliCommand::List(_)
+            | CliCommand::Show { .. }
+            | CliCommand::Watch { .. }
+            | CliCommand::Serial { .. }
+            | CliCommand::Operation { .. }
     )
 }
 
 /// Carries a command out with a backend, for as long as that has its state directory.
 async fn carry_out(
     place: &Place,
-    command: Command,
+    command: CliCommand,
     backend: Arc<dyn Backend>,
     own: Option<&Embedded>,
 ) -> Result<ExitCode, BackendError> {
@@ -384,7 +388,7 @@ async fn carry_out(
         .is_terminal()
         .then(|| rustix::termios::tcgetwinsize(&out).ok().map(|size| size.ws_col))
         .flatten();
-    let session = cli::Session {
+    let session = cli::CliContext {
         backend,
         // An owner elsewhere names the user itself, as the kernel says who asks.
         actor: if own.is_some() { place.actor("cli") } else { "cli".to_owned() },

@@ -16,8 +16,8 @@ mod telling;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use fake::{Asked, Fake};
-use hostler::cli::{self, CliError, Keyboard, Session};
+use fake::{Asked, ScriptedBackend};
+use hostler::cli::{self, CliContext, CliError, Keyboard};
 use hostler::domain::*;
 use serde_json::{Value as Json, json};
 
@@ -62,18 +62,18 @@ impl CommandOutput {
     }
 }
 
-async fn run_as(fake: &Arc<Fake>, line: &str, keyboard: &mut Typist) -> CommandOutput {
+async fn run_as(fake: &Arc<ScriptedBackend>, line: &str, keyboard: &mut Typist) -> CommandOutput {
     run_typed(fake, line.split_whitespace(), keyboard).await
 }
 
 /// Runs a command whose arguments hold spaces.
-async fn run_words(fake: &Arc<Fake>, command: &str, words: &[String]) -> CommandOutput {
+async fn run_words(fake: &Arc<ScriptedBackend>, command: &str, words: &[String]) -> CommandOutput {
     let words = std::iter::once(command).chain(words.iter().map(String::as_str));
     run_typed(fake, words, &mut Typist::default()).await
 }
 
 async fn run_typed(
-    fake: &Arc<Fake>,
+    fake: &Arc<ScriptedBackend>,
     words: impl Iterator<Item = &str>,
     keyboard: &mut Typist,
 ) -> CommandOutput {
@@ -82,7 +82,7 @@ async fn run_typed(
     let status = match cli::parse(&fake.catalogue(), words) {
         Err(error) => CliError::from(error).report(&mut err),
         Ok(parsed) => {
-            let session = Session {
+            let session = CliContext {
                 backend: fake.clone(),
                 actor: "cli:root".into(),
                 out: &mut out,
@@ -99,7 +99,7 @@ async fn run_typed(
     CommandOutput { out: text(out), err: text(err), status }
 }
 
-async fn run(fake: &Arc<Fake>, line: &str) -> CommandOutput {
+async fn run(fake: &Arc<ScriptedBackend>, line: &str) -> CommandOutput {
     run_as(fake, line, &mut Typist::default()).await
 }
 
@@ -114,7 +114,7 @@ fn detail(operation: Operation) -> Result<Answer> {
 
 #[tokio::test]
 async fn what_is_given_for_no_field_is_not_repeated() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     for line in [
         "run vm_create hostname=w os=1 pasword=hunter22",
         "run vm_create hostname=w os=1 pasword=hunter22 --dry-run",
@@ -135,7 +135,7 @@ async fn what_is_given_for_no_field_is_not_repeated() {
 async fn nothing_that_is_shown_moves_the_cursor_or_turns_the_line() {
     let evil = "a\u{1b}[2J\u{9b}m\u{202e}b\u{200b}";
     let shown = "a\u{fffd}[2J\u{fffd}m\u{fffd}b\u{fffd}";
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     fake.will_answer(Ok(Answer::Page(Page {
         total: 1,
         offset: 0,
@@ -188,7 +188,7 @@ async fn every_reason_has_its_status() {
             (BackendError::Unreachable { message: message() }, 3),
         ]);
     for (error, status) in errors {
-        let fake = Fake::new();
+        let fake = ScriptedBackend::new();
         fake.accepted.lock().unwrap().push_back(Err(error.clone()));
         run(&fake, "run vm_delete vm=9").await.with(status);
         fake.controlled.lock().unwrap().push_back(Err(error.clone()));
@@ -200,7 +200,7 @@ async fn every_reason_has_its_status() {
 
 #[tokio::test]
 async fn refusals_and_lost_backends_end_with_their_status() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let refusal = Refusal::field(Reason::Existence, "vm", "9", "vm/9 does not exist");
     fake.accepted.lock().unwrap().push_back(Err(refusal.into()));
     let ended = run(&fake, "run vm_delete vm=9").await;
@@ -216,7 +216,7 @@ async fn refusals_and_lost_backends_end_with_their_status() {
 
 #[tokio::test]
 async fn read_only_asks_for_nothing() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     for line in [
         "run vm_delete vm=9",
         "operation cancel 1",
@@ -235,7 +235,7 @@ async fn read_only_asks_for_nothing() {
 
 #[tokio::test]
 async fn lists_are_tables_or_one_document() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let page = Answer::Page(Page {
         total: 7,
         offset: 0,
@@ -269,7 +269,7 @@ async fn lists_are_tables_or_one_document() {
 
 #[tokio::test]
 async fn what_a_filter_says_is_what_is_asked() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     for (what, filter, terms) in [
         (
             "disks",
@@ -298,7 +298,7 @@ async fn what_a_filter_says_is_what_is_asked() {
 
 #[tokio::test]
 async fn a_filter_that_says_nothing_picks_nothing_to_do_something_to() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     for filter in ["", "  ", "\"", "name~\"q8"] {
         for (command, words) in [
             ("operation", ["cancel", "--filter", filter, "--yes"]),
@@ -316,7 +316,7 @@ async fn a_filter_that_says_nothing_picks_nothing_to_do_something_to() {
 
 #[tokio::test]
 async fn one_thing_is_shown_whole() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     fake.will_answer(Ok(Answer::Resource(Box::new(fake::vm(3, "web-3")))));
     let ended = run(&fake, "show vm/3").await;
     assert!(ended.with(0).out.starts_with("vm/3 web-3\n"), "{}", ended.out);
@@ -346,11 +346,11 @@ impl std::io::Write for Closed {
 
 #[tokio::test]
 async fn a_closed_pipe_ends_quietly() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     fake.will_answer(Ok(Answer::Lanes(Vec::new())));
     let parsed = cli::parse(&fake.catalogue(), ["hostler", "list", "lanes", "--json"]).unwrap();
     let mut err = Vec::new();
-    let session = Session {
+    let session = CliContext {
         backend: fake.clone(),
         actor: String::new(),
         out: &mut Closed,
@@ -400,7 +400,7 @@ fn every_kind_is_in_completions_man_page_and_help() {
 
 #[tokio::test]
 async fn a_key_is_asked_with_and_an_outcome_is_told() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     run(&fake, "run vm_delete vm=3 --key nightly-7").await.with(0);
     let Some(Asked::Submit(submit)) = fake.asked().pop() else { panic!("nothing was asked for") };
     assert_eq!(submit.key.as_deref(), Some("nightly-7"));

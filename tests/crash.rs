@@ -34,7 +34,7 @@ use std::sync::Mutex;
 use ::hostler::domain::OperationSpec;
 use account::Account;
 use hostler::{Sandbox, alone};
-use kinds::{Given, Request, Things};
+use kinds::{GivenValue, SampleRequest, Things};
 use publisher::Publisher;
 
 /// Where a kind can be killed within its steps.
@@ -163,7 +163,7 @@ fn try_kind(catalogue: &[OperationSpec], spec: &OperationSpec, at: &[&str]) -> V
 /// Takes a plan once as it is and once for each crash point of the steps that it takes, which are
 /// added to `taken`. Returns what was not the same.
 fn try_plan(
-    plan: &[Request],
+    plan: &[SampleRequest],
     kind: &str,
     at: &[&str],
     taken: &mut BTreeSet<String>,
@@ -196,26 +196,26 @@ fn try_plan(
 }
 
 /// Takes a plan on an empty box, killed and started again at a crash point of its last request.
-fn go(plan: &[Request], things: &Things, point: Option<&str>) -> Account {
+fn go(plan: &[SampleRequest], things: &Things, point: Option<&str>) -> Account {
     let mut place = Sandbox::new();
     let outside = account::files(things.dir());
     place.serve(&[("HOSTLER_CRASH", point.unwrap_or_default())]);
     let mut made: Vec<String> = Vec::new();
     let (last, before) = plan.split_last().expect("a plan has requests");
-    let written = |request: &Request, made: &[String], place: &Sandbox| {
-        let field = |(name, given): &(String, Given)| {
+    let written = |request: &SampleRequest, made: &[String], place: &Sandbox| {
+        let field = |(name, given): &(String, GivenValue)| {
             let (mut name, mut given) = (name.clone(), given);
-            while let Given::List(item) = given {
+            while let GivenValue::List(item) = given {
                 (name, given) = (format!("{name}.0"), item);
             }
             match given {
-                Given::Value(value) if name == "password" => {
+                GivenValue::Value(value) if name == "password" => {
                     place.secret(value.as_str().expect("a secret"))
                 }
-                Given::Value(value) => format!("{name}={}", plain(value)),
-                Given::Made(place) => format!("{name}={}", made[*place]),
-                Given::Thing(thing) => format!("{name}={}", plain(&things.value(*thing))),
-                Given::List(_) => unreachable!("a list is gone into"),
+                GivenValue::Value(value) => format!("{name}={}", plain(value)),
+                GivenValue::Made(place) => format!("{name}={}", made[*place]),
+                GivenValue::Thing(thing) => format!("{name}={}", plain(&things.value(*thing))),
+                GivenValue::List(_) => unreachable!("a list is gone into"),
             }
         };
         request.fields.iter().map(field).collect::<Vec<_>>()

@@ -18,7 +18,7 @@ mod fake_backend;
 #[allow(dead_code, reason = "another test uses the rest")]
 mod stage;
 
-use hostler::cli::{self, Session, Terminal};
+use hostler::cli::{self, CliContext, Terminal};
 use hostler::domain::*;
 use hostler::ui::input::keymap::Keymap;
 use hostler::ui::windows::actions;
@@ -94,7 +94,7 @@ fn pools() -> Vec<Resource> {
 }
 
 fn console() -> Stage {
-    let mut fake = fake_backend::Fake::full();
+    let mut fake = fake_backend::PlainBackend::full();
     fake.resources.extend(pools());
     Stage::with(fake, (120, 30), |setup| {
         setup.catalogue = catalogue();
@@ -180,7 +180,7 @@ fn a_kind_with_a_field_of_an_unknown_type_is_there_and_says_why_it_cannot_be_ask
     newer[0]["fields"][1]["type"] = "of a later version".into();
     let resources: Vec<ResourceSpec> = serde_json::from_value(descriptions()).unwrap();
     let newer = Catalogue::read(&resources, newer).unwrap();
-    let mut fake = fake_backend::Fake::full();
+    let mut fake = fake_backend::PlainBackend::full();
     fake.resources.extend(pools());
     let mut stage = Stage::with(fake, (120, 30), |setup| {
         setup.keymap = Keymap::new(actions(&newer), &[]).unwrap();
@@ -215,7 +215,7 @@ fn a_kind_about_no_resource_is_begun_wherever_one_is() {
 
 /// A line for the command line, what it is answered, and what it prints.
 async fn run(line: &str, answers: impl IntoIterator<Item = Answer>) -> String {
-    let fake = fake::Fake::with(catalogue());
+    let fake = fake::ScriptedBackend::with(catalogue());
     for answer in answers {
         fake.will_answer(Ok(answer));
     }
@@ -225,7 +225,7 @@ async fn run(line: &str, answers: impl IntoIterator<Item = Answer>) -> String {
         Err(help) => return help.to_string(),
     };
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let session = Session {
+    let session = CliContext {
         backend: fake,
         actor: "cli:root".into(),
         out: &mut out,

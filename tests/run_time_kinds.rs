@@ -15,7 +15,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use hostler::backend::engine::journal::Context;
 use hostler::backend::engine::kind::Kind;
-use hostler::backend::operations::{self, Entry, Stop};
+use hostler::backend::operations::{self, KindEntry, Stop};
 use hostler::backend::settings::Settings;
 use hostler::backend::{Embedded, drivers, own};
 use hostler::cli;
@@ -120,7 +120,7 @@ fn start(dir: &Path, configuration: &str) -> Result<Embedded, BackendError> {
     let ports = drivers::real(&settings);
     let mut kinds = operations::all(&settings);
     kinds.extend(described(configuration).iter().map(|it| {
-        Entry::new(it.spec(), |spec, env| {
+        KindEntry::new(it.spec(), |spec, env| {
             let diary = env.settings.state_dir.with_file_name("diary.txt");
             Arc::new(DiaryKind { spec, diary })
         })

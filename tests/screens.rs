@@ -32,7 +32,7 @@ mod serial;
 #[path = "support/stage.rs"]
 mod stage;
 
-use fake_backend::Fake;
+use fake_backend::PlainBackend;
 use hostler::ui::msg::Msg;
 use hostler::ui::style::theme::Theme;
 use hostler::ui::windows::console::Console;
@@ -78,7 +78,7 @@ const SCENES: &[(&str, bool, &str)] = &[
 const SIZES: [(u16, u16); 3] = [(80, 24), (200, 50), (40, 10)];
 
 fn scene(bare: bool, keys: &str, size: (u16, u16)) -> Stage {
-    let fake = if bare { Fake::bare() } else { Fake::full() };
+    let fake = if bare { PlainBackend::bare() } else { PlainBackend::full() };
     let mut stage = Stage::new(fake, size);
     stage.keys(keys);
     if stage.app.front_as::<Console>().is_some() {
@@ -138,6 +138,6 @@ fn assert_looks(name: &str, scene: impl Fn((u16, u16)) -> Stage) {
 
 #[test]
 fn a_screen_too_small_says_so() {
-    let stage = Stage::new(Fake::full(), (39, 10));
+    let stage = Stage::new(PlainBackend::full(), (39, 10));
     assert!(stage.text().contains("hostler needs 40"));
 }

@@ -217,7 +217,7 @@ async fn a_newer_client_that_is_not_understood_hears_both_versions() {
     let dir = tempfile::tempdir().unwrap();
     let stop = CancellationToken::new();
     let server = Server::bind(dir.path()).unwrap();
-    let serving = tokio::spawn(server.run(fake::Fake::new(), stop.clone()));
+    let serving = tokio::spawn(server.run(fake::ScriptedBackend::new(), stop.clone()));
     for (client, says_both) in [(NEWER, true), ("curl/8.5.0", false)] {
         let body = r#"{"query":"horoscope"}"#;
         let request = format!(

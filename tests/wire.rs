@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fake::{Asked, Fake};
+use fake::{Asked, ScriptedBackend};
 use futures_util::StreamExt;
 use hostler::domain::*;
 use hostler::wire::{Client, Server, socket_path};
@@ -25,7 +25,7 @@ struct ScriptedServer {
 }
 
 impl ScriptedServer {
-    fn new(state_dir: &Path, fake: &Arc<Fake>) -> Self {
+    fn new(state_dir: &Path, fake: &Arc<ScriptedBackend>) -> Self {
         let stop = CancellationToken::new();
         let server = Server::bind(state_dir).unwrap();
         let task = tokio::spawn(server.run(fake.clone(), stop.clone()));
@@ -60,7 +60,7 @@ async fn raw(dir: &Path, request: &str) -> String {
 #[tokio::test]
 async fn nothing_is_lost_between_client_and_backend() {
     let dir = tempfile::tempdir().unwrap();
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let served = ScriptedServer::new(dir.path(), &fake);
     let client = connect(dir.path()).await;
 
@@ -117,7 +117,7 @@ async fn nothing_is_lost_between_client_and_backend() {
 #[tokio::test]
 async fn errors_arrive_as_they_were() {
     let dir = tempfile::tempdir().unwrap();
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let served = ScriptedServer::new(dir.path(), &fake);
     let client = connect(dir.path()).await;
 
@@ -143,7 +143,7 @@ async fn errors_arrive_as_they_were() {
 #[tokio::test]
 async fn the_server_says_who_asked() {
     let dir = tempfile::tempdir().unwrap();
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let served = ScriptedServer::new(dir.path(), &fake);
     let client = connect(dir.path()).await;
 
@@ -166,7 +166,7 @@ async fn the_server_says_who_asked() {
 #[tokio::test]
 async fn events_come_in_order_and_the_stream_survives_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let served = ScriptedServer::new(dir.path(), &fake);
     let client = connect(dir.path()).await;
     let mut events = client.subscribe();
@@ -199,7 +199,7 @@ async fn events_come_in_order_and_the_stream_survives_a_restart() {
 #[tokio::test]
 async fn the_serial_line_goes_both_ways_in_order() {
     let dir = tempfile::tempdir().unwrap();
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let served = ScriptedServer::new(dir.path(), &fake);
     let client = connect(dir.path()).await;
     let mut typed = fake.typed.subscribe();
@@ -239,7 +239,7 @@ async fn the_serial_line_goes_both_ways_in_order() {
 #[tokio::test]
 async fn the_socket_is_the_owners_alone_and_goes_with_the_server() {
     let dir = tempfile::tempdir().unwrap();
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     // What a killed process leaves behind is replaced.
     drop(std::os::unix::net::UnixListener::bind(socket_path(dir.path())).unwrap());
     let served = ScriptedServer::new(dir.path(), &fake);
@@ -273,7 +273,7 @@ async fn a_backend_that_is_not_there_is_one_sentence() {
 #[tokio::test]
 async fn a_request_between_two_backends_is_heard_by_the_second() {
     let dir = tempfile::tempdir().unwrap();
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let served = ScriptedServer::new(dir.path(), &fake);
     let client = connect(dir.path()).await;
     served.stop().await;
@@ -291,7 +291,7 @@ async fn a_server_knows_who_is_there_and_whom_it_cut_off() {
     for stays in [false, true] {
         let server = Server::bind(dir.path()).unwrap();
         let (clients, stop) = (server.clients(), CancellationToken::new());
-        let task = tokio::spawn(server.run(Fake::new(), stop.clone()));
+        let task = tokio::spawn(server.run(ScriptedBackend::new(), stop.clone()));
         within(clients.gone()).await;
         let client = connect(dir.path()).await;
         let mut gone = Box::pin(clients.gone());
@@ -310,7 +310,7 @@ async fn a_server_knows_who_is_there_and_whom_it_cut_off() {
 #[tokio::test]
 async fn what_is_no_request_is_refused_with_a_reason() {
     let dir = tempfile::tempdir().unwrap();
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let served = ScriptedServer::new(dir.path(), &fake);
     let post = |body: &str| {
         format!(
@@ -362,7 +362,7 @@ async fn a_stranger_is_refused() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let served = ScriptedServer::new(dir.path(), &fake);
     // Even with the doors open: the mode is one lock, the kernel's word on who it is another.
     let open = |path: &Path| {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use hostler::backend::operations::{self, Entry};
+use hostler::backend::operations::{self, KindEntry};
 use hostler::backend::settings::Settings;
 use hostler::domain::{Backend, Submit};
 
@@ -14,7 +14,7 @@ const BATCH_SIZE: u64 = 1000;
 const BATCH_ROUNDS: usize = 9;
 
 /// The kind that asks for several as one.
-pub fn kind(settings: &Settings) -> Option<Entry> {
+pub fn kind(settings: &Settings) -> Option<KindEntry> {
     operations::all(settings).into_iter().find(|entry| entry.spec.kind == Submit::BATCH)
 }
 

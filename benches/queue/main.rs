@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use hostler::backend::operations::{Context, Entry, Kind, Stop};
+use hostler::backend::operations::{Context, Kind, KindEntry, Stop};
 use hostler::backend::settings::Settings;
 use hostler::backend::{Embedded, drivers, own};
 use hostler::domain::{
@@ -87,7 +87,7 @@ fn settings(dir: &Path) -> Settings {
 
 fn start(dir: &Path) -> Embedded {
     let settings = settings(dir);
-    let mut kinds = vec![Entry::of::<NoOp>(&settings)];
+    let mut kinds = vec![KindEntry::of::<NoOp>(&settings)];
     kinds.extend(pending::kinds(&settings));
     kinds.extend(batch::kind(&settings));
     let ports = drivers::real(&settings);

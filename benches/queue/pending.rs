@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hostler::backend::Embedded;
-use hostler::backend::operations::{AdmissionContext, Context, Entry, Kind, Stop};
+use hostler::backend::operations::{AdmissionContext, Context, Kind, KindEntry, Stop};
 use hostler::backend::settings::Settings;
 use hostler::domain::{
     Answer, Backend, Effect, Field, FieldType, LaneChange, LockMode, LockRule, OperationSpec,
@@ -79,8 +79,8 @@ impl Kind for Touch {
 }
 
 /// The kinds this half needs.
-pub fn kinds(settings: &Settings) -> [Entry; 2] {
-    [Entry::of::<Make>(settings), Entry::of::<Touch>(settings)]
+pub fn kinds(settings: &Settings) -> [KindEntry; 2] {
+    [KindEntry::of::<Make>(settings), KindEntry::of::<Touch>(settings)]
 }
 
 fn make(_: u64) -> Submit {

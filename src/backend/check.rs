@@ -81,7 +81,7 @@ pub async fn deep(
 /// When the database cannot be read at all.
 pub fn unknown(settings: &Settings) -> Result<Vec<PathBuf>, BackendError> {
     let store = Look::at(&settings.state_dir)?;
-    Ok(files::unknown(&Known::of(settings, store)?))
+    Ok(files::unknown(&Records::of(settings, store)?))
 }
 
 /// The resources of which a later database said something else than this one: an older copy was
@@ -91,15 +91,15 @@ pub fn unknown(settings: &Settings) -> Result<Vec<PathBuf>, BackendError> {
 /// When the database cannot be read at all.
 pub fn outdated(settings: &Settings) -> Result<Vec<ResourceId>, BackendError> {
     let store = Look::at(&settings.state_dir)?;
-    let known = Known::of(settings, store)?;
+    let known = Records::of(settings, store)?;
     Ok(known.resources.iter().filter(|it| known.is_outdated(it)).map(Resource::id).collect())
 }
 
 async fn look(settings: &Settings, ports: &Ports, live: bool) -> Result<Findings, BackendError> {
     let store = Look::at(&settings.state_dir)?;
     let damage = store.as_ref().map_or(Ok(Vec::new()), Look::damage)?;
-    let known = Known::of(settings, store)?;
-    let mut check = Check { settings, ports, known: &known, found: Findings::default() };
+    let known = Records::of(settings, store)?;
+    let mut check = DeepCheck { settings, ports, known: &known, found: Findings::default() };
     for line in damage {
         let mend = "stop hostler, move hostler.db away, and run `hostler recover`";
         check.finds("hostler.db", line, mend);
@@ -115,7 +115,7 @@ async fn look(settings: &Settings, ports: &Ports, live: bool) -> Result<Findings
 }
 
 /// What the database knows.
-struct Known<'s> {
+struct Records<'s> {
     settings: &'s Settings,
     inventory: Inventory,
     resources: Vec<Resource>,
@@ -125,7 +125,7 @@ struct Known<'s> {
     at_rest: bool,
 }
 
-impl<'s> Known<'s> {
+impl<'s> Records<'s> {
     fn of(settings: &'s Settings, store: Option<Look>) -> Result<Self, BackendError> {
         let mut opened = match &store {
             Some(store) => store.opened()?,
@@ -168,10 +168,10 @@ impl<'s> Known<'s> {
     }
 }
 
-struct Check<'c> {
+struct DeepCheck<'c> {
     settings: &'c Settings,
     ports: &'c Ports,
-    known: &'c Known<'c>,
+    known: &'c Records<'c>,
     found: Findings,
 }
 
@@ -185,7 +185,7 @@ fn is_moved(named: Option<&Path>, backing: Option<&Path>) -> bool {
 /// What mends a file that is lost or broken: a person.
 const BROKEN: &str = "restore its file from a backup, or delete it";
 
-impl Check<'_> {
+impl DeepCheck<'_> {
     fn finds(&mut self, what: impl Into<String>, found: impl Into<String>, mend: &str) {
         let finding = Finding { what: what.into(), found: found.into(), mend: mend.to_owned() };
         self.found.findings.insert(finding);

@@ -18,7 +18,7 @@ use super::engine::storage::Change;
 use super::engine::store::{Store, reader};
 use super::engine::{self, Engine, Live, Options, Parts};
 use super::environment::Environment;
-use super::operations::{self, Entry};
+use super::operations::{self, KindEntry};
 use super::ownership::{Guard, Owned};
 use super::ports::{Guest, Ports};
 use super::schedule;
@@ -73,7 +73,7 @@ impl Embedded {
         owned: Owned,
         settings: Settings,
         ports: Ports,
-        kinds: Vec<Entry>,
+        kinds: Vec<KindEntry>,
     ) -> Result<Self> {
         operations::check(kinds.iter().map(|entry| &entry.spec)).map_err(BackendError::failed)?;
         let time = Timekeeper::resume(&settings.state_dir, &*ports.clock)?;

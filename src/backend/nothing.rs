@@ -12,7 +12,7 @@ use crate::domain::{
 
 use super::settings::Settings;
 use crate::backend::engine::queue::Queue;
-use crate::backend::operations::Entry;
+use crate::backend::operations::KindEntry;
 
 /// A backend that has nothing and does nothing.
 pub struct Nothing {
@@ -23,7 +23,7 @@ pub struct Nothing {
 impl Nothing {
     /// One with these kinds of operations.
     #[must_use]
-    pub fn new(settings: Settings, kinds: Vec<Entry>) -> Self {
+    pub fn new(settings: Settings, kinds: Vec<KindEntry>) -> Self {
         Self { catalogue: Catalogue::new(kinds.into_iter().map(|entry| entry.spec)), settings }
     }
 

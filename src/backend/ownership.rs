@@ -25,7 +25,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
 use crate::backend::engine::store;
-use crate::backend::engine::store::known::Known;
+use crate::backend::engine::store::known::KnownPath;
 use crate::backend::engine::store::plain;
 use crate::domain::{BackendError, Result};
 use crate::watched_fd;
@@ -177,10 +177,10 @@ impl Owned {
         let what = Watch::DELETE | Watch::MOVED_FROM | Watch::MOVED_TO;
         let what = what | Watch::DELETE_SELF | Watch::MOVE_SELF | Watch::ONLYDIR;
         inotify::add_watch(&inotify, &self.path, what)?;
-        // Known after they are watched, so that nothing falls between the two.
+        // KnownPath after they are watched, so that nothing falls between the two.
         Ok(Guard {
-            dir: Known::at("state directory", &self.path)?,
-            database: Known::at("database", &self.path.join(store::FILE))?,
+            dir: KnownPath::at("state directory", &self.path)?,
+            database: KnownPath::at("database", &self.path.join(store::FILE))?,
             changes: pipe::Receiver::from_owned_fd_unchecked(inotify)?,
             // Before anything is looked at, so that it tells of every change from now on.
             mounts: watched_fd::watch(File::open(MOUNTS)?.into(), Interest::PRIORITY)?,
@@ -191,8 +191,8 @@ impl Owned {
 /// Watches over a state directory that is owned.
 #[derive(Debug)]
 pub(super) struct Guard {
-    dir: Known,
-    database: Known,
+    dir: KnownPath,
+    database: KnownPath,
     /// Not a pipe, but read as one.
     changes: pipe::Receiver,
     /// Urgent whenever something was mounted or unmounted: of a filesystem that is taken away while

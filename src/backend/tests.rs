@@ -8,10 +8,10 @@ use futures_util::FutureExt;
 use serde_json::json;
 
 use super::engine::store::FILE;
-use crate::backend::testing::fake::Trouble;
-use crate::backend::testing::fake_encoder::Encoding;
+use crate::backend::testing::fake::CallFault;
+use crate::backend::testing::fake_encoder::EncodeScript;
 use crate::backend::testing::harness::{Harness, params};
-use crate::backend::testing::trial::{Trial, until};
+use crate::backend::testing::test_backend::{TestBackend, until};
 use crate::domain::{
     Answer, Backend, Control, Fact, LaneChange, LaneState, Params, Query, State, Submit, Vm, Wait,
 };
@@ -36,69 +36,69 @@ async fn of_many_children_the_first_are_shown_and_the_others_counted() {
     assert!(detail.children.is_sorted_by_key(|child| child.uid));
 }
 
-fn encode(trial: &Trial) -> Submit {
-    let source = trial.file("talk.mov", "x");
+fn encode(tested: &TestBackend) -> Submit {
+    let source = tested.file("talk.mov", "x");
     let params = [("source".to_owned(), json!(source))].into_iter().collect();
     Submit { kind: "encode".into(), params, ..Submit::default() }
 }
 
 /// Lets the store refuse what the trigger says, or not any more.
-fn trigger(trial: &Trial, sql: &str) {
-    let path = trial.path("state").join(FILE);
+fn trigger(tested: &TestBackend, sql: &str) {
+    let path = tested.path("state").join(FILE);
     rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
 }
 
 #[tokio::test]
 async fn a_request_that_cannot_be_written_leaves_nothing() {
-    let trial = Trial::new();
+    let tested = TestBackend::new();
     trigger(
-        &trial,
+        &tested,
         "CREATE TRIGGER no BEFORE INSERT ON operation BEGIN SELECT RAISE(ABORT, 'no'); END",
     );
-    trial.backend().submit(encode(&trial)).await.unwrap_err();
-    assert!(trial.resource(crate::domain::Encoding::KIND, 1).await.is_none());
-    trigger(&trial, "DROP TRIGGER no");
-    let accepted = trial.backend().submit(encode(&trial)).await.unwrap();
+    tested.backend().submit(encode(&tested)).await.unwrap_err();
+    assert!(tested.resource(crate::domain::Encoding::KIND, 1).await.is_none());
+    trigger(&tested, "DROP TRIGGER no");
+    let accepted = tested.backend().submit(encode(&tested)).await.unwrap();
     assert_eq!(accepted.uid.0, 1, "numbers have no gaps");
-    let events = trial.backend().subscribe();
-    assert_eq!(trial.rest(events, accepted.uid).await.operation.state, State::Done);
+    let events = tested.backend().subscribe();
+    assert_eq!(tested.rest(events, accepted.uid).await.operation.state, State::Done);
 }
 
 #[tokio::test]
 async fn a_relaunch_that_cannot_be_written_can_be_tried_again() {
-    let trial = Trial::new();
-    trial.encoder.media.lock().unwrap().video = false;
-    let accepted = trial.backend().submit(encode(&trial)).await.unwrap();
+    let tested = TestBackend::new();
+    tested.encoder.media.lock().unwrap().video = false;
+    let accepted = tested.backend().submit(encode(&tested)).await.unwrap();
     let uid = accepted.uid;
-    let events = trial.backend().subscribe();
-    assert_eq!(trial.rest(events, uid).await.operation.state, State::Error);
+    let events = tested.backend().subscribe();
+    assert_eq!(tested.rest(events, uid).await.operation.state, State::Error);
     trigger(
-        &trial,
+        &tested,
         "CREATE TRIGGER no BEFORE UPDATE OF attempt ON operation \
          BEGIN SELECT RAISE(ABORT, 'no'); END",
     );
-    let relaunch = || trial.backend().control(Control::Relaunch { uid, params: Params::new() });
+    let relaunch = || tested.backend().control(Control::Relaunch { uid, params: Params::new() });
     relaunch().await.unwrap_err();
-    assert_eq!(trial.operation(uid).await.operation.state, State::Error);
-    trigger(&trial, "DROP TRIGGER no");
-    trial.encoder.media.lock().unwrap().video = true;
-    let events = trial.backend().subscribe();
+    assert_eq!(tested.operation(uid).await.operation.state, State::Error);
+    trigger(&tested, "DROP TRIGGER no");
+    tested.encoder.media.lock().unwrap().video = true;
+    let events = tested.backend().subscribe();
     relaunch().await.unwrap();
-    assert_eq!(trial.rest(events, uid).await.operation.state, State::Done);
+    assert_eq!(tested.rest(events, uid).await.operation.state, State::Done);
 }
 
 #[tokio::test]
 async fn a_caller_that_hangs_up_does_not_keep_its_operation_from_starting() {
-    let trial = Trial::new();
-    let events = trial.backend().subscribe();
-    assert!(trial.backend().submit(encode(&trial)).now_or_never().is_none());
+    let tested = TestBackend::new();
+    let events = tested.backend().subscribe();
+    assert!(tested.backend().submit(encode(&tested)).now_or_never().is_none());
     until(events, |fact| matches!(fact, Fact::Operation(it) if it.state == State::Done)).await;
 }
 
 #[tokio::test]
 async fn a_lane_that_has_drained_is_told() {
     let mut harness = Harness::open();
-    harness.fake.trouble(0, Trouble::Hang);
+    harness.fake.trouble(0, CallFault::Hang);
     let given = json!({ "name": "data", "size_mb": 1, "fstype": "none" });
     let last = harness.submit("disk_create", given).await.unwrap();
     harness.fake.hung().await;
@@ -114,14 +114,14 @@ async fn a_lane_that_has_drained_is_told() {
 
 #[tokio::test]
 async fn an_end_that_cannot_be_written_is_waited_for_and_told() {
-    let trial = Trial::new();
+    let tested = TestBackend::new();
     trigger(
-        &trial,
+        &tested,
         "CREATE TRIGGER no BEFORE UPDATE OF state ON operation WHEN NEW.state = 2 \
          BEGIN SELECT RAISE(ABORT, 'no room'); END",
     );
-    let events = trial.backend().subscribe();
-    let uid = trial.backend().submit(encode(&trial)).await.unwrap().uid;
+    let events = tested.backend().subscribe();
+    let uid = tested.backend().submit(encode(&tested)).await.unwrap().uid;
     let waits = |wait: &Option<Wait>| match wait {
         Some(Wait::Retry { why, .. }) => why.contains("no room"),
         _ => false,
@@ -131,70 +131,70 @@ async fn an_end_that_cannot_be_written_is_waited_for_and_told() {
         |fact| matches!(fact, Fact::Operation(it) if it.state == State::Run && waits(&it.wait)),
     )
     .await;
-    trigger(&trial, "DROP TRIGGER no");
-    let events = trial.backend().subscribe();
-    trial.clock.set("2026-03-01T12:01:00Z");
-    assert_eq!(trial.rest(events, uid).await.operation.state, State::Done);
+    trigger(&tested, "DROP TRIGGER no");
+    let events = tested.backend().subscribe();
+    tested.clock.set("2026-03-01T12:01:00Z");
+    assert_eq!(tested.rest(events, uid).await.operation.state, State::Done);
 }
 
 #[tokio::test]
 async fn a_cancellation_that_cannot_be_written_changes_nothing() {
-    let trial = Trial::new();
+    let tested = TestBackend::new();
     let lane = |change| Control::Lane { name: "encode".into(), change };
-    trial.backend().control(lane(LaneChange::Pause)).await.unwrap();
-    let uid = trial.backend().submit(encode(&trial)).await.unwrap().uid;
+    tested.backend().control(lane(LaneChange::Pause)).await.unwrap();
+    let uid = tested.backend().submit(encode(&tested)).await.unwrap().uid;
     trigger(
-        &trial,
+        &tested,
         "CREATE TRIGGER no BEFORE UPDATE OF state ON operation WHEN NEW.state = 4 \
          BEGIN SELECT RAISE(ABORT, 'no room'); END",
     );
-    trial.backend().control(Control::Cancel { uid }).await.unwrap_err();
-    let operation = trial.operation(uid).await.operation;
+    tested.backend().control(Control::Cancel { uid }).await.unwrap_err();
+    let operation = tested.operation(uid).await.operation;
     assert_eq!((operation.state, operation.cancelling), (State::Pending, false));
-    let events = trial.backend().subscribe();
-    trial.backend().control(lane(LaneChange::Resume)).await.unwrap();
-    assert_eq!(trial.rest(events, uid).await.operation.state, State::Done);
+    let events = tested.backend().subscribe();
+    tested.backend().control(lane(LaneChange::Resume)).await.unwrap();
+    assert_eq!(tested.rest(events, uid).await.operation.state, State::Done);
 }
 
 #[tokio::test]
 async fn a_lane_or_a_priority_that_cannot_be_written_stays_as_it_was() {
-    let trial = Trial::new();
+    let tested = TestBackend::new();
     let lane = |change| Control::Lane { name: "encode".into(), change };
-    trial.backend().control(lane(LaneChange::Width(3))).await.unwrap();
+    tested.backend().control(lane(LaneChange::Width(3))).await.unwrap();
     trigger(
-        &trial,
+        &tested,
         "CREATE TRIGGER no BEFORE INSERT ON lane BEGIN SELECT RAISE(ABORT, 'no room'); END; \
          CREATE TRIGGER nor BEFORE UPDATE OF priority ON operation \
          BEGIN SELECT RAISE(ABORT, 'no room'); END",
     );
     for change in [LaneChange::Pause, LaneChange::Drain, LaneChange::Width(5)] {
-        trial.backend().control(lane(change)).await.unwrap_err();
-        let Answer::Lanes(lanes) = trial.backend().query(Query::Lanes).await.unwrap() else {
+        tested.backend().control(lane(change)).await.unwrap_err();
+        let Answer::Lanes(lanes) = tested.backend().query(Query::Lanes).await.unwrap() else {
             panic!("lanes were asked for");
         };
         let is = lanes.iter().find(|lane| lane.name == "encode").unwrap();
         assert_eq!((is.width, is.state), (3, LaneState::Open), "after {change:?}");
     }
-    trigger(&trial, "DROP TRIGGER no");
-    trial.backend().control(lane(LaneChange::Pause)).await.unwrap();
-    let uid = trial.backend().submit(encode(&trial)).await.unwrap().uid;
-    trial.backend().control(Control::Priority { uid, priority: 7 }).await.unwrap_err();
-    assert_eq!(trial.operation(uid).await.operation.priority, 0);
+    trigger(&tested, "DROP TRIGGER no");
+    tested.backend().control(lane(LaneChange::Pause)).await.unwrap();
+    let uid = tested.backend().submit(encode(&tested)).await.unwrap().uid;
+    tested.backend().control(Control::Priority { uid, priority: 7 }).await.unwrap_err();
+    assert_eq!(tested.operation(uid).await.operation.priority, 0);
 }
 
 #[tokio::test]
 async fn that_an_operation_runs_is_written_with_its_first_step_at_the_latest() {
-    let trial = Trial::new();
-    *trial.encoder.next.lock().unwrap() = Encoding::Hangs;
+    let tested = TestBackend::new();
+    *tested.encoder.next.lock().unwrap() = EncodeScript::Hangs;
     // What is noted at the beginning of the first step is lost.
     trigger(
-        &trial,
+        &tested,
         "CREATE TRIGGER no BEFORE INSERT ON step WHEN NEW.number = 1 AND NEW.state = 0 \
          BEGIN SELECT RAISE(ABORT, 'no room'); END",
     );
-    let uid = trial.backend().submit(encode(&trial)).await.unwrap().uid;
-    trial.encoder.hanging.notified().await;
-    let state: i64 = rusqlite::Connection::open(trial.path("state").join(FILE))
+    let uid = tested.backend().submit(encode(&tested)).await.unwrap().uid;
+    tested.encoder.hanging.notified().await;
+    let state: i64 = rusqlite::Connection::open(tested.path("state").join(FILE))
         .unwrap()
         .query_row("SELECT state FROM operation WHERE uid = ?1", [uid.0], |row| row.get(0))
         .unwrap();
@@ -207,7 +207,7 @@ async fn a_relaunch_of_something_else_says_what_it_is_about() {
     let one = harness.some_vm().await;
     let two = json!({ "hostname": "web-2", "password": "correct horse", "os": "tiny" });
     let two = harness.done("vm_create", two).await;
-    harness.fake.trouble(0, Trouble::Before);
+    harness.fake.trouble(0, CallFault::Before);
     let (uid, _) = harness.fails("vm_stop", json!({ "vm": one, "force": true })).await;
     let params = Params::from_iter([("vm".to_owned(), json!(two))]);
     harness.control(Control::Relaunch { uid, params }).await;

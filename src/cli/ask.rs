@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{CliError, Session};
+use super::{CliContext, CliError};
 use crate::domain::Serial;
 use crate::text_file::MOST_TEXT_BYTES;
 
@@ -60,7 +60,7 @@ impl Keyboard for Terminal {
 pub(super) fn confirmed(
     doing: &str,
     picked: &str,
-    session: &mut Session<'_>,
+    session: &mut CliContext<'_>,
 ) -> Result<(), CliError> {
     if !session.keyboard.is_terminal() {
         return Err(CliError::Usage(format!(

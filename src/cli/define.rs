@@ -34,7 +34,7 @@ pub struct Cli {
     pub read_only: bool,
     /// What to do; nothing opens the console.
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub command: Option<CliCommand>,
 }
 
 const STATUSES: &str = "Exit status: 0 done, 1 failed or refused, 2 not written as it must be, \
@@ -43,7 +43,7 @@ const STATUSES: &str = "Exit status: 0 done, 1 failed or refused, 2 not written 
 /// A command. `supervise`, which hostler starts beside long tools, is none: it is not for people,
 /// and `main` answers it before anything is read.
 #[derive(Debug, Clone, Subcommand)]
-pub enum Command {
+pub enum CliCommand {
     /// Run the backend without a console; its configuration is the state directory's from then on.
     Serve {
         /// Wait for the hostler that is leaving to let go of the state directory, and end by itself
@@ -130,7 +130,7 @@ pub enum Command {
     Man,
 }
 
-impl Command {
+impl CliCommand {
     /// Whether the kind of resource it names is known here. One that is not may be known to a
     /// newer backend.
     #[must_use]

@@ -1,6 +1,6 @@
 //! `run KIND --for EXPR`: the same on every resource that matches, as one batch.
 
-use super::{CliError, RunArgs, Session, ask, fields, picking};
+use super::{CliContext, CliError, RunArgs, ask, fields, picking};
 use crate::domain::{BackendExt, List, Risk, Rows, Subject, Submit};
 
 /// The most of them: what one list holds, and one batch.
@@ -13,7 +13,7 @@ const MOST: u32 = Submit::MOST_PARTS;
 pub(super) async fn batch(
     args: &RunArgs,
     text: &str,
-    session: &mut Session<'_>,
+    session: &mut CliContext<'_>,
 ) -> Result<Submit, CliError> {
     let catalogue = session.backend.catalogue();
     let spec = catalogue.get(&args.kind);

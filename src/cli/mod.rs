@@ -31,7 +31,7 @@ use serde::Serialize;
 
 pub use ask::{Keyboard, Terminal};
 pub use define::{
-    Cli, Command, LaneCommand, ListArgs, ManyArgs, OperationCommand, RunArgs, command, parse,
+    Cli, CliCommand, LaneCommand, ListArgs, ManyArgs, OperationCommand, RunArgs, command, parse,
 };
 pub use doctor::{Check, checks, doctor, tell as tell_checks};
 pub use fields::parse as parse_fields;
@@ -50,7 +50,7 @@ use crate::time_zone;
 const LOST: Duration = Duration::from_secs(30);
 
 /// Everything a command needs from outside.
-pub struct Session<'a> {
+pub struct CliContext<'a> {
     /// Who does the work.
     pub backend: Arc<dyn Backend>,
     /// Who asks: `cli:root`.
@@ -129,31 +129,31 @@ impl CliError {
 ///
 /// `serve`, `doctor`, `completions`, `man` and the console itself are not for this
 /// function: they need no backend or start one.
-pub async fn run(command: Command, mut session: Session<'_>) -> ExitCode {
+pub async fn run(command: CliCommand, mut session: CliContext<'_>) -> ExitCode {
     match carry_out(command, &mut session).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(session.err),
     }
 }
 
-async fn carry_out(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
+async fn carry_out(command: CliCommand, session: &mut CliContext<'_>) -> Result<(), CliError> {
     match command {
-        Command::Run(args) => wait::run(args, session).await,
-        Command::List(args) => list(args, session).await,
-        Command::Show { id, json } => show(&id, json, session).await,
-        Command::Watch { json } => watch(json, session).await,
-        Command::Operation { command } => operate::operation(command, session).await,
-        Command::Lane { command } => {
+        CliCommand::Run(args) => wait::run(args, session).await,
+        CliCommand::List(args) => list(args, session).await,
+        CliCommand::Show { id, json } => show(&id, json, session).await,
+        CliCommand::Watch { json } => watch(json, session).await,
+        CliCommand::Operation { command } => operate::operation(command, session).await,
+        CliCommand::Lane { command } => {
             allowed(session)?;
             Ok(session.backend.control(Control::from(command)).await?)
         }
-        Command::Serial { vm } => serial(&vm, session).await,
+        CliCommand::Serial { vm } => serial(&vm, session).await,
         other => Err(CliError::Usage(format!("{other:?} asks no backend"))),
     }
 }
 
 /// Read-only means that nothing is asked for.
-fn allowed(session: &Session<'_>) -> Result<(), CliError> {
+fn allowed(session: &CliContext<'_>) -> Result<(), CliError> {
     if session.read_only {
         return Err(CliError::Failed(
             "hostler is read-only here; leave out --read-only or set read_only = false in the \
@@ -164,7 +164,7 @@ fn allowed(session: &Session<'_>) -> Result<(), CliError> {
     Ok(())
 }
 
-async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+async fn list(args: ListArgs, session: &mut CliContext<'_>) -> Result<(), CliError> {
     let of = match args.what.as_str() {
         "lanes" | "lane" => return lanes(&args, session).await,
         "operations" | "operation" => Subject::Operations,
@@ -244,7 +244,7 @@ fn misread(error: FilterError, of: Subject) -> CliError {
     })
 }
 
-async fn lanes(args: &ListArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+async fn lanes(args: &ListArgs, session: &mut CliContext<'_>) -> Result<(), CliError> {
     if !args.filter.is_empty() || args.sort.is_some() {
         let why = "lanes are neither filtered nor sorted: there are a handful; leave out --filter \
                    and --sort";
@@ -258,7 +258,7 @@ async fn lanes(args: &ListArgs, session: &mut Session<'_>) -> Result<(), CliErro
     Ok(table::lanes(session.out, &lanes, session.columns)?)
 }
 
-async fn show(id: &str, as_json: bool, session: &mut Session<'_>) -> Result<(), CliError> {
+async fn show(id: &str, as_json: bool, session: &mut CliContext<'_>) -> Result<(), CliError> {
     // Nothing else is called by a number alone.
     let is_number = id.bytes().all(|byte| byte.is_ascii_digit());
     if is_number || id.starts_with('#') || id.starts_with("operation/") {
@@ -284,7 +284,7 @@ async fn show(id: &str, as_json: bool, session: &mut Session<'_>) -> Result<(), 
     Ok(show::resource(session.out, &resource, &names)?)
 }
 
-async fn watch(as_json: bool, session: &mut Session<'_>) -> Result<(), CliError> {
+async fn watch(as_json: bool, session: &mut CliContext<'_>) -> Result<(), CliError> {
     let mut events = PatientEvents::new(session.backend.subscribe());
     let mut news = show::News::default();
     loop {
@@ -326,7 +326,7 @@ impl PatientEvents {
     }
 }
 
-async fn serial(vm: &str, session: &mut Session<'_>) -> Result<(), CliError> {
+async fn serial(vm: &str, session: &mut CliContext<'_>) -> Result<(), CliError> {
     let id = named::resource(vm, session).await?;
     if id.kind.spec().serial.is_empty() {
         let catalogue = session.backend.catalogue();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use super::table::Names;
-use super::{CliError, Session};
+use super::{CliContext, CliError};
 use crate::domain::{
     BackendError, BackendExt, Filter, FilterTest, List, Resource, ResourceId, ResourceKind, Rows,
     Sort, Subject,
@@ -14,7 +14,7 @@ use crate::domain::{
 ///
 /// # Errors
 /// When none or several are called so.
-pub(super) async fn resource(text: &str, session: &Session<'_>) -> Result<ResourceId, CliError> {
+pub(super) async fn resource(text: &str, session: &CliContext<'_>) -> Result<ResourceId, CliError> {
     let (kinds, name) = match text.split_once('/') {
         Some((kind, name)) => {
             let kind: ResourceKind = kind.parse().map_err(CliError::Usage)?;
@@ -50,7 +50,7 @@ pub(super) async fn resource(text: &str, session: &Session<'_>) -> Result<Resour
 pub(super) async fn referred(
     rows: &Rows,
     of: Subject,
-    session: &Session<'_>,
+    session: &CliContext<'_>,
 ) -> Result<Names, CliError> {
     let mut names = Names::new();
     let Rows::Resources(rows) = rows else { return Ok(names) };
@@ -67,7 +67,7 @@ pub(super) async fn referred(
 /// When the backend does not answer.
 pub(super) async fn called(
     mut wanted: BTreeSet<ResourceId>,
-    session: &Session<'_>,
+    session: &CliContext<'_>,
 ) -> Result<Names, CliError> {
     let mut names = Names::new();
     while let (Some(first), Some(last)) = (wanted.first().copied(), wanted.last().copied()) {
@@ -87,7 +87,11 @@ pub(super) async fn called(
 
 /// The resources of a kind that a filter lets through, and their names: the first by number of as
 /// many as a list answers with.
-async fn ids(kind: ResourceKind, filter: Filter, session: &Session<'_>) -> Result<Names, CliError> {
+async fn ids(
+    kind: ResourceKind,
+    filter: Filter,
+    session: &CliContext<'_>,
+) -> Result<Names, CliError> {
     let list = List {
         of: Subject::Resources(kind),
         filter,

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use futures_util::StreamExt;
 
 use super::define::{ManyArgs, OperationCommand};
-use super::{CliError, PatientEvents, Session, allowed, ask, fields, picking, wait};
+use super::{CliContext, CliError, PatientEvents, allowed, ask, fields, picking, wait};
 use crate::domain::{
     BackendError, BackendExt, Control, Filter, FilterTest, List, Params, Rows, Sort, State,
     Subject, Uid, question,
@@ -47,7 +47,7 @@ impl Verb {
 /// Carries it out.
 pub(super) async fn operation(
     command: OperationCommand,
-    session: &mut Session<'_>,
+    session: &mut CliContext<'_>,
 ) -> Result<(), CliError> {
     if !matches!(command, OperationCommand::Wait { .. }) {
         allowed(session)?;
@@ -105,7 +105,7 @@ async fn several(
     verb: Verb,
     uids: Vec<Uid>,
     many: ManyArgs,
-    session: &mut Session<'_>,
+    session: &mut CliContext<'_>,
 ) -> Result<(), CliError> {
     if let [uid] = uids.as_slice() {
         session.backend.control(verb.control(*uid)).await?;
@@ -158,7 +158,7 @@ async fn several(
 }
 
 /// Says what was done, in the console's words: what has something to undo is not cancelled yet.
-fn tell(control: &Control, session: &mut Session<'_>) -> Result<(), CliError> {
+fn tell(control: &Control, session: &mut CliContext<'_>) -> Result<(), CliError> {
     match control {
         Control::Cancel { uid } => writeln!(session.out, "{uid}: cancelling")?,
         Control::Relaunch { uid, .. } => writeln!(session.out, "{uid}: queued again")?,
@@ -171,7 +171,11 @@ fn tell(control: &Control, session: &mut Session<'_>) -> Result<(), CliError> {
 }
 
 /// The operations that match, of those in a state in which it can be done.
-async fn matching(verb: Verb, filter: Filter, session: &Session<'_>) -> Result<Vec<Uid>, CliError> {
+async fn matching(
+    verb: Verb,
+    filter: Filter,
+    session: &CliContext<'_>,
+) -> Result<Vec<Uid>, CliError> {
     let filter = match verb {
         Verb::Cancel => {
             filter.and_state(true, State::Done.word()).and_state(true, State::Cancel.word())
@@ -204,7 +208,7 @@ async fn matching(verb: Verb, filter: Filter, session: &Session<'_>) -> Result<V
 async fn changed(
     uid: Uid,
     given: &[String],
-    session: &mut Session<'_>,
+    session: &mut CliContext<'_>,
 ) -> Result<Params, CliError> {
     let operation = session.backend.ask(question::GetOperation { uid }).await?.operation;
     let catalogue = session.backend.catalogue();

@@ -4,14 +4,14 @@ use std::io::Write;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{CliError, PatientEvents, RunArgs, Session, fields, json, many, one_line};
+use super::{CliContext, CliError, PatientEvents, RunArgs, fields, json, many, one_line};
 use crate::domain::display::bytes;
 use crate::domain::{
     BackendError, BackendExt, Fact, Operation, Preview, Progress, State, Submit, Uid, question,
 };
 
 /// Asks for an operation.
-pub(super) async fn run(args: RunArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+pub(super) async fn run(args: RunArgs, session: &mut CliContext<'_>) -> Result<(), CliError> {
     if !args.dry_run {
         super::allowed(session)?;
     }
@@ -57,7 +57,7 @@ pub(super) async fn run(args: RunArgs, session: &mut Session<'_>) -> Result<(), 
 }
 
 /// Says what a request would do.
-fn tell(preview: &Preview, as_json: bool, session: &mut Session<'_>) -> Result<(), CliError> {
+fn tell(preview: &Preview, as_json: bool, session: &mut CliContext<'_>) -> Result<(), CliError> {
     if as_json {
         json(session.out, preview)?;
     } else if preview.refusal.is_none() {
@@ -82,7 +82,7 @@ pub(super) async fn follow(
     uid: Uid,
     mut events: PatientEvents,
     as_json: bool,
-    session: &mut Session<'_>,
+    session: &mut CliContext<'_>,
 ) -> Result<(), CliError> {
     let mut meter = Meter::new(session.bar && !as_json);
     let mut operation = ask(uid, session).await?;
@@ -127,12 +127,16 @@ fn stands(operation: &Operation) -> (u32, u8) {
     (operation.attempt, stage)
 }
 
-async fn ask(uid: Uid, session: &Session<'_>) -> Result<Operation, CliError> {
+async fn ask(uid: Uid, session: &CliContext<'_>) -> Result<Operation, CliError> {
     Ok(session.backend.ask(question::GetOperation { uid }).await?.operation)
 }
 
 /// The last word on an operation.
-fn ended(operation: &Operation, as_json: bool, session: &mut Session<'_>) -> Result<(), CliError> {
+fn ended(
+    operation: &Operation,
+    as_json: bool,
+    session: &mut CliContext<'_>,
+) -> Result<(), CliError> {
     if as_json {
         json(session.out, operation)?;
     }

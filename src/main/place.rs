@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use hostler::backend::drivers;
 use hostler::backend::settings::Settings;
 use hostler::backend::{DirState, Embedded, Nothing, Owned, find, operations, own, owner};
-use hostler::cli::{Cli, Command};
+use hostler::cli::{Cli, CliCommand};
 use hostler::config::{self, Config, ConfigSources, Origin};
 use hostler::domain::{Backend, BackendError, Catalogue};
 use hostler::wire::{client::Client, native};
@@ -38,7 +38,7 @@ impl Place {
     pub(crate) fn new(cli: &Cli, config: Config, origin: Origin) -> Self {
         let state_dir = state_dir(cli.state.clone(), &config);
         let read_only = cli.read_only || config.read_only;
-        let decides = matches!(cli.command, Some(Command::Serve { take_over: false }));
+        let decides = matches!(cli.command, Some(CliCommand::Serve { take_over: false }));
         let sources = ConfigSources::of(cli.config.as_deref());
         Self { state_dir, sources, config, origin, read_only, decides }
     }

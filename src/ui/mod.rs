@@ -19,4 +19,4 @@ pub mod view;
 pub mod windows;
 
 pub use msg::Exit;
-pub use run::{Options, Session, UiError};
+pub use run::{ConsoleOptions, Session, UiError};

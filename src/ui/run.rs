@@ -1,8 +1,8 @@
 //! The loop: drain everything that came in, update, do what is to be done, draw once if needed.
 //!
 //! A key after a pause is drawn at once; otherwise there is at most one frame per
-//! [`Options::frame`]. Nothing ticks: the loop sleeps until something comes or the model's next
-//! moment is due.
+//! [`ConsoleOptions::frame`]. Nothing ticks: the loop sleeps until something comes or the model's
+//! next moment is due.
 
 mod effects;
 mod preferences;
@@ -25,12 +25,12 @@ use tokio::time::Instant;
 
 use self::effects::Effects;
 use self::preferences::remembered;
-use self::signals::{Reader, Signals, has_shell, has_terminal, terminal_gone};
+use self::signals::{InputReader, Signals, has_shell, has_terminal, terminal_gone};
 use super::app::App;
 use super::model::{Model, Setup};
 use super::msg::{Cmd, Exit, Msg};
 use super::screen::draw;
-use super::terminal::{Screen, last_words};
+use super::terminal::{TerminalGuard, last_words};
 use super::update::{start, update};
 use super::windows::actions;
 use crate::domain::{Backend, Catalogue};
@@ -40,7 +40,7 @@ use crate::ui::style::theme::{Theme, ascii_wanted};
 
 /// How the console is opened.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct ConsoleOptions {
     /// A theme that comes with the program, or a TOML file's path.
     pub theme: String,
     /// Key maps that change the default one, each as the file's name and its text.
@@ -63,7 +63,7 @@ pub struct Options {
     pub actor: String,
 }
 
-impl Default for Options {
+impl Default for ConsoleOptions {
     fn default() -> Self {
         Self {
             theme: "terminal".to_owned(),
@@ -102,7 +102,7 @@ pub enum UiError {
 pub struct Session {
     app: App,
     theme: Theme,
-    screen: Screen,
+    screen: TerminalGuard,
     signals: Signals,
     msgs: UnboundedSender<Msg>,
     replies: UnboundedReceiver<Msg>,
@@ -122,12 +122,12 @@ impl Session {
     ///
     /// # Errors
     /// When a theme or key map is wrong, or there is no terminal.
-    pub fn new(catalogue: Catalogue, options: Options) -> Result<Self, UiError> {
+    pub fn new(catalogue: Catalogue, options: ConsoleOptions) -> Result<Self, UiError> {
         let theme = theme(&options).map_err(UiError::Settings)?;
         let keymap = Keymap::with_others(actions(&catalogue), &options.keymap, &options.others);
         let keymap = keymap.map_err(UiError::Settings)?;
         let (preferences, error) = remembered(options.preferences.as_deref());
-        let screen = Screen::new(options.mouse);
+        let screen = TerminalGuard::new(options.mouse);
         let (msgs, replies) = unbounded_channel();
         if let Some(error) = error {
             // The receiver is in this very function.
@@ -208,7 +208,7 @@ impl Session {
 }
 
 /// The theme, for this terminal and locale.
-fn theme(options: &Options) -> Result<Theme, String> {
+fn theme(options: &ConsoleOptions) -> Result<Theme, String> {
     let term = std::env::var("TERM").ok();
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .iter()
@@ -232,7 +232,7 @@ enum Wakeup {
 async fn event_loop(session: &mut Session, mut effects: Effects) -> Exit {
     let Session { app, theme, screen, signals, replies, frame, .. } = session;
     let (keys, mut input) = unbounded_channel();
-    let _reader = Reader::new(keys);
+    let _reader = InputReader::new(keys);
     let gone = terminal_gone();
     tokio::pin!(gone);
     let mut buffer = Buffer::empty(Rect::default());
@@ -350,7 +350,7 @@ const MOST_AT_ONCE: usize = 1024;
 fn show(
     app: &mut App,
     theme: &Theme,
-    screen: &mut Screen,
+    screen: &mut TerminalGuard,
     buffer: &mut Buffer,
 ) -> std::io::Result<()> {
     let (width, height) = app.model.size;

@@ -33,7 +33,7 @@ static HOLDER: Mutex<Option<ThreadId>> = Mutex::new(None);
 static LAST_WORDS: Mutex<Option<String>> = Mutex::new(None);
 
 /// The terminal while it belongs to the console.
-pub struct Screen {
+pub struct TerminalGuard {
     /// A frame being gathered.
     bytes: Vec<u8>,
     shown: Buffer,
@@ -41,8 +41,8 @@ pub struct Screen {
     mouse: bool,
 }
 
-impl Screen {
-    /// A screen for this terminal, which is not taken yet: see [`Screen::enter`].
+impl TerminalGuard {
+    /// A screen for this terminal, which is not taken yet: see [`TerminalGuard::enter`].
     pub fn new(mouse: bool) -> Self {
         // Which colours there are is the theme's business alone: crossterm would take bold and
         // reverse away together with the colours.
@@ -139,7 +139,7 @@ impl Screen {
     }
 }
 
-impl Drop for Screen {
+impl Drop for TerminalGuard {
     fn drop(&mut self) {
         // There is nobody left to tell when even this fails.
         let _ = self.leave();

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::dice::Dice;
-use super::kinds::{self, Given, Thing};
+use super::kinds::{self, GivenValue, Thing};
 
 /// How many operations may be in flight before no more are asked for.
 const FLIGHT: usize = 30;
@@ -184,11 +184,13 @@ impl LoadGenerator {
             (_, "fstype") => json!(*self.dice.one_of(&["ext4", "none"])?),
             (_, "size_mb") => json!(self.dice.number(2, 20)),
             (kind, name) => match kinds::given(kind, name) {
-                Some(Given::Value(value)) => value,
-                Some(Given::Thing(Thing::Video)) => json!(self.dice.one_of(&self.sources.videos)?),
-                Some(Given::Thing(Thing::DiskImage)) => json!(self.sources.disk),
-                Some(Given::Thing(Thing::Published)) => json!(self.sources.url),
-                Some(Given::Made(_) | Given::List(_)) => return None,
+                Some(GivenValue::Value(value)) => value,
+                Some(GivenValue::Thing(Thing::Video)) => {
+                    json!(self.dice.one_of(&self.sources.videos)?)
+                }
+                Some(GivenValue::Thing(Thing::DiskImage)) => json!(self.sources.disk),
+                Some(GivenValue::Thing(Thing::Published)) => json!(self.sources.url),
+                Some(GivenValue::Made(_) | GivenValue::List(_)) => return None,
                 None if !field.required && name != "name" => return Some(None),
                 None => return self.by_type(spec, field).map(Some),
             },

@@ -3,10 +3,10 @@
 use hostler::domain::*;
 use serde_json::{Value as Json, json};
 
-use super::fake::{Asked, Fake};
+use super::fake::{Asked, ScriptedBackend};
 use super::{Typist, run, run_as};
 
-fn submitted(fake: &Fake) -> Submit {
+fn submitted(fake: &ScriptedBackend) -> Submit {
     match fake.asked().last() {
         Some(Asked::Submit(submit)) => submit.clone(),
         other => panic!("not submitted: {other:?}"),
@@ -15,7 +15,7 @@ fn submitted(fake: &Fake) -> Submit {
 
 #[tokio::test]
 async fn fields_become_parameters_of_their_types() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let dir = tempfile::tempdir().unwrap();
     let keys = dir.path().join("keys");
     std::fs::write(&keys, "ssh-ed25519 AAA one\n\nssh-ed25519 BBB two\n").unwrap();
@@ -48,7 +48,7 @@ async fn fields_become_parameters_of_their_types() {
 
 #[tokio::test]
 async fn parameters_of_another_kind_take_its_types() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let line = "run task_create name=nightly kind=vm_delete params.vm=vm/3 minute=*";
     run(&fake, line).await.with(0);
     assert_eq!(
@@ -61,7 +61,7 @@ async fn parameters_of_another_kind_take_its_types() {
 
 #[tokio::test]
 async fn what_is_written_wrongly_is_one_sentence_and_asks_nothing() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     for (line, said) in [
         ("run disk_create name", "what is given as field 1 is none; write it like name=value"),
         ("run disk_create nam=x", "disk_create has no field 'nam'; did you mean name?"),
@@ -109,7 +109,7 @@ async fn what_is_written_wrongly_is_one_sentence_and_asks_nothing() {
 
 #[tokio::test]
 async fn a_secret_on_the_command_line_is_refused_without_repeating_it() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let ended = run(&fake, "run vm_create hostname=w os=1 password=hunter22").await;
     ended.with(2);
     assert!(
@@ -135,7 +135,7 @@ async fn a_secret_on_the_command_line_is_refused_without_repeating_it() {
 
 #[tokio::test]
 async fn a_missing_secret_is_asked_for_twice_on_a_terminal() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let line = "run vm_create hostname=w os=1";
     let mut typist =
         Typist { terminal: true, secrets: vec!["one two", "one two"], ..Typist::default() };
@@ -149,7 +149,7 @@ async fn a_missing_secret_is_asked_for_twice_on_a_terminal() {
 
 #[tokio::test]
 async fn a_dry_run_says_what_would_be_done() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let preview = Preview {
         refusal: None,
         effects: vec!["vm/3 is deleted".into()],
@@ -170,7 +170,7 @@ async fn a_dry_run_says_what_would_be_done() {
 
 #[tokio::test]
 async fn what_may_go_wrong_is_said_beside_the_answer() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let warnings = vec!["The box has only 1.0 GiB left.".to_owned()];
     let accepted = Accepted { uid: Uid(7), resource: None, warnings };
     fake.accepted.lock().unwrap().push_back(Ok(accepted));

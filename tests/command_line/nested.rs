@@ -78,13 +78,13 @@ fn parts_that_are_written_wrongly_are_named_by_their_path() {
 
 #[tokio::test]
 async fn a_relaunch_changes_parts_of_a_list() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let mut create = fake::operation(7, State::Error);
     create.kind = "vm_create".into();
     let ports = json!([{ "port": 80, "guest": 80, "key": null }, { "port": 81, "guest": 81 }]);
     let params = json!({ "hostname": "web-1", "ports": ports, "disks": [1, 2] });
     create.params = params.as_object().unwrap().clone().into();
-    let sent = |fake: &Fake| match fake.asked().pop() {
+    let sent = |fake: &ScriptedBackend| match fake.asked().pop() {
         Some(Asked::Control(Control::Relaunch { params, .. })) => Json::Object(params),
         other => panic!("{other:?}"),
     };

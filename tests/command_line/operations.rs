@@ -5,12 +5,12 @@ use std::sync::Arc;
 use hostler::domain::*;
 use serde_json::{Value as Json, json};
 
-use super::fake::{self, Asked, Fake};
+use super::fake::{self, Asked, ScriptedBackend};
 use super::{Typist, detail, run, run_as};
 
 #[tokio::test]
 async fn controls_say_what_they_mean() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let lane = |change| Control::Lane { name: "encode".into(), change };
     for (line, control) in [
         ("operation cancel #7", Control::Cancel { uid: Uid(7) }),
@@ -42,11 +42,11 @@ async fn what_a_filter_picks_is_counted_and_asked_about() {
         let total = rows.len() as u64;
         Ok(Answer::Page(Page { total, offset: 0, rows: Rows::Operations(rows) }))
     };
-    let controls = |fake: &Fake| {
+    let controls = |fake: &ScriptedBackend| {
         let asked = fake.asked().into_iter();
         asked.filter(|asked| matches!(asked, Asked::Control(_))).count()
     };
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     fake.will_answer(page(1..4));
     let ended = run(&fake, "operation cancel --filter kind:encode").await;
     ended.with(2);
@@ -66,7 +66,7 @@ async fn what_a_filter_picks_is_counted_and_asked_about() {
     assert_eq!(controls(&fake), 3);
 
     // Window after window, by number; and what is refused is told, though the others are done.
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     fake.will_answer(page(1..10_001));
     fake.will_answer(page(10_001..10_003));
     fake.controlled.lock().unwrap().push_back(Err(BackendError::failed("it has ended")));
@@ -89,7 +89,7 @@ async fn what_a_filter_picks_is_counted_and_asked_about() {
     }));
 
     // Several by number need no question; nothing that matches is no error.
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     run(&fake, "operation cancel 1 #2 operation/3").await.with(0);
     assert_eq!(controls(&fake), 3);
     fake.will_answer(page(1..1));
@@ -108,13 +108,13 @@ async fn what_a_filter_picks_is_counted_and_asked_about() {
 
 #[tokio::test]
 async fn a_relaunch_changes_what_is_within_without_naming_the_kind_again() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let mut task = fake::operation(7, State::Error);
     task.kind = "task_create".into();
     let within = json!({"hostname": "web-1", "os": "debian-12", "password": Operation::HIDDEN});
     let params = json!({"name": "nightly", "kind": "vm_create", "params": within});
     task.params = params.as_object().unwrap().clone().into();
-    let sent = |fake: &Fake| match fake.asked().pop() {
+    let sent = |fake: &ScriptedBackend| match fake.asked().pop() {
         Some(Asked::Control(Control::Relaunch { params, .. })) => Json::Object(params),
         other => panic!("{other:?}"),
     };
@@ -138,7 +138,7 @@ async fn a_relaunch_changes_what_is_within_without_naming_the_kind_again() {
 
 #[tokio::test]
 async fn waiting_ends_when_the_operation_does() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     fake.will_answer(detail(fake::operation(1, State::Pending)));
     let wait = run(&fake, "run vm_delete vm=3 --wait");
     let story = async {
@@ -164,7 +164,7 @@ async fn waiting_ends_when_the_operation_does() {
 
 #[tokio::test]
 async fn a_failed_operation_fails_the_command_and_says_why() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     fake.will_answer(detail(fake::operation(1, State::Error)));
     let ended = run(&fake, "operation wait 1").await;
     ended.with(1);
@@ -181,7 +181,7 @@ async fn a_failed_operation_fails_the_command_and_says_why() {
 
 #[tokio::test]
 async fn after_missed_events_the_operation_is_asked_for_again() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     fake.will_answer(detail(fake::operation(1, State::Run)));
     fake.will_answer(detail(fake::operation(1, State::Done)));
     let story = async {
@@ -195,7 +195,7 @@ async fn after_missed_events_the_operation_is_asked_for_again() {
 
 #[tokio::test]
 async fn what_was_done_to_one_is_said() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     for (line, said) in [
         ("operation cancel 7", "#7: cancelling\n"),
         ("operation relaunch 7", "#7: queued again\n"),
@@ -211,11 +211,11 @@ async fn what_is_dangerous_is_asked_about_where_a_filter_picks_it() {
         let rows = Rows::Resources(vec![fake::vm(3, "web-3"), fake::vm(4, "web-4")]);
         Ok(Answer::Page(Page { total: 2, offset: 0, rows }))
     };
-    let submits = |fake: &Fake| {
+    let submits = |fake: &ScriptedBackend| {
         let asked = fake.asked().into_iter();
         asked.filter(|asked| matches!(asked, Asked::Submit(_))).count()
     };
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     fake.will_answer(page());
     let ended = run(&fake, "run vm_delete --for name~web").await;
     assert!(ended.with(2).err.contains("the filter picks 2 VMs; add --yes"), "{}", ended.err);
@@ -237,7 +237,7 @@ async fn what_is_dangerous_is_asked_about_where_a_filter_picks_it() {
 
 #[tokio::test]
 async fn lanes_are_not_filtered_or_sorted_in_silence() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     for line in ["list lanes --filter state:open", "list lanes --sort name"] {
         let ended = run(&fake, line).await;
         assert!(ended.with(2).err.contains("neither filtered nor sorted"), "{}", ended.err);

@@ -4,11 +4,11 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use hostler::cli::{self, Session};
+use hostler::cli::{self, CliContext};
 use hostler::domain::*;
 use serde_json::json;
 
-use super::fake::{self, Asked, Fake};
+use super::fake::{self, Asked, ScriptedBackend};
 use super::{Typist, detail, run};
 
 /// The answer to a list: these rows, and no others.
@@ -19,7 +19,7 @@ fn page(rows: Vec<Resource>) -> Result<Answer> {
 
 #[tokio::test]
 async fn what_is_unambiguous_is_understood() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     for (line, of) in [
         ("list vm", Subject::Resources(Vm::KIND)),
         ("list disk", Subject::Resources(Disk::KIND)),
@@ -63,7 +63,7 @@ async fn what_is_unambiguous_is_understood() {
 
 #[tokio::test]
 async fn people_get_names_sizes_and_times_and_count_attempts_from_one() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let disk: Resource = serde_json::from_value(json!({
         "resource": "disk", "id": 7, "name": "data", "state": "attached", "size_mb": 2048,
         "fstype": "ext4", "format": "qcow2", "path": "/d", "vm": 3,
@@ -114,7 +114,7 @@ async fn people_get_names_sizes_and_times_and_count_attempts_from_one() {
 /// Units are those of the description, not what a name looks like.
 #[tokio::test]
 async fn what_no_column_describes_is_shown_as_it_is() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let image: Resource = serde_json::from_value(json!({
         "resource": "image", "id": 1, "name": "tiny", "state": "ready", "label": "tiny",
         "source": "2026-01-02T03:04:05Z", "bytes": 2048, "virtual_bytes": 4096, "login": "root",
@@ -136,7 +136,7 @@ async fn what_no_column_describes_is_shown_as_it_is() {
 
 #[tokio::test]
 async fn the_names_of_more_than_one_list_holds_are_found() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let disk = |id: u64, vm: u64| -> Resource {
         serde_json::from_value(json!({
             "resource": "disk", "id": id, "name": format!("data-{id}"), "state": "attached",
@@ -156,7 +156,7 @@ async fn the_names_of_more_than_one_list_holds_are_found() {
 
 #[tokio::test]
 async fn an_empty_list_says_that_it_is() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     for (line, told) in [
         ("list vms", "there are no VMs\n"),
         ("list vms --filter state:running", "no VMs match 'state:running'\n"),
@@ -172,7 +172,7 @@ async fn an_empty_list_says_that_it_is() {
 
 #[tokio::test]
 async fn children_that_are_not_shown_are_counted() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     fake.will_answer(Ok(Answer::Operation(Box::new(OperationDetail {
         operation: fake::operation(1, State::Run),
         steps: Vec::new(),
@@ -184,12 +184,17 @@ async fn children_that_are_not_shown_are_counted() {
 }
 
 /// What `hostler watch` tells of a story until its reader goes away, with these words behind it.
-async fn watched(fake: &Arc<Fake>, words: &[&str], lines: usize, story: impl Future) -> String {
+async fn watched(
+    fake: &Arc<ScriptedBackend>,
+    words: &[&str],
+    lines: usize,
+    story: impl Future,
+) -> String {
     let words = ["hostler", "watch"].into_iter().chain(words.iter().copied());
     let parsed = cli::parse(&fake.catalogue(), words).unwrap();
     let mut out = Head { lines, seen: Vec::new() };
     let mut err = Vec::new();
-    let session = Session {
+    let session = CliContext {
         backend: fake.clone(),
         actor: String::new(),
         out: &mut out,
@@ -206,7 +211,7 @@ async fn watched(fake: &Arc<Fake>, words: &[&str], lines: usize, story: impl Fut
 
 #[tokio::test]
 async fn watching_tells_people_what_is_new() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let story = async {
         // Before the beginning nothing was missed.
         while fake.tell(1, Fact::Missed) == 0 {
@@ -232,7 +237,7 @@ async fn watching_tells_people_what_is_new() {
 
 #[tokio::test]
 async fn watching_prints_one_line_for_each_event() {
-    let fake = Fake::new();
+    let fake = ScriptedBackend::new();
     let story = async {
         let notice = || Fact::Notice { message: "two\nlines".into() };
         while fake.tell(1, notice()) == 0 {

@@ -5,12 +5,12 @@ use hostler::ui::msg::{Cmd, Fetch, Msg};
 use hostler::ui::tab::Tab;
 use hostler::ui::update::{start, update};
 
-use super::fake_backend::{Fake, now};
+use super::fake_backend::{PlainBackend, now};
 use super::stage::Stage;
 
 #[test]
 fn the_selection_stays_on_its_row_when_rows_come() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("j j j");
     let before = stage.app.model.pane().selected;
     let mut new = stage.fake.resources[0].clone();
@@ -28,7 +28,7 @@ fn the_selection_stays_on_its_row_when_rows_come() {
 
 #[test]
 fn a_gap_or_a_new_life_asks_for_everything_again() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     let load = Fact::Load(Load::default());
     stage.event(1, load.clone());
     stage.fake.resources.clear();
@@ -40,7 +40,7 @@ fn a_gap_or_a_new_life_asks_for_everything_again() {
 
 #[test]
 fn progress_is_patched_without_asking() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     let progress = Progress { fraction: Some(0.77), ..Progress::default() };
     let event =
         Event { life: 1, seq: 1, at: now(), fact: Fact::Progress { uid: Uid(48_211), progress } };
@@ -52,7 +52,7 @@ fn progress_is_patched_without_asking() {
 
 #[test]
 fn events_about_what_is_not_shown_draw_nothing() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.app.model.dirty = false;
     stage.event(1, Fact::Usage { vm: 4711, cpu_percent: 3.0, memory_mib: 100 });
     stage.event(2, Fact::Progress { uid: Uid(1), progress: Progress::default() });
@@ -61,7 +61,7 @@ fn events_about_what_is_not_shown_draw_nothing() {
 
 #[test]
 fn an_idle_console_sleeps() {
-    let mut stage = Stage::new(Fake::bare(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::bare(), (80, 24));
     stage.app.model.dirty = false;
     assert_eq!(stage.app.wake_at(), None);
     stage.send(Msg::Wake);
@@ -70,7 +70,7 @@ fn an_idle_console_sleeps() {
 
 #[test]
 fn at_most_one_question_for_rows_is_under_way() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     let asks =
         |cmds: &[Cmd]| cmds.iter().filter(|cmd| matches!(cmd, Cmd::Fetch(Fetch::Rows(..)))).count();
     let mut asked = 0;
@@ -87,7 +87,7 @@ fn at_most_one_question_for_rows_is_under_way() {
 /// After Ctrl-Z and `fg` what was asked before is void, maybe of another backend.
 #[test]
 fn a_console_that_comes_back_asks_for_everything_again() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("c");
     stage.send(Msg::EventsEnded);
     assert!(stage.text().contains("connection lost"), "{}", stage.text());
@@ -104,7 +104,7 @@ fn a_console_that_comes_back_asks_for_everything_again() {
 
 #[test]
 fn keys_go_to_the_list_when_what_is_in_flight_has_ended() {
-    let mut fake = Fake::full();
+    let mut fake = PlainBackend::full();
     fake.operations.retain(|operation| operation.uid == Uid(48_211));
     let mut stage = Stage::new(fake, (80, 24));
     stage.keys("tab");
@@ -118,7 +118,7 @@ fn keys_go_to_the_list_when_what_is_in_flight_has_ended() {
 
 #[test]
 fn what_stands_still_shows_no_load_and_what_waits_says_so() {
-    let mut stage = Stage::new(Fake::full(), (120, 40));
+    let mut stage = Stage::new(PlainBackend::full(), (120, 40));
     stage.keys("/ \"web-1\" enter");
     stage.event(1, Fact::Usage { vm: 5, cpu_percent: 61.0, memory_mib: 300 });
     assert!(stage.text().contains("load") && stage.text().contains("61%"), "{}", stage.text());

@@ -6,7 +6,7 @@ use hostler::ui::style::theme::Theme;
 use hostler::ui::tab::Tab;
 use hostler::ui::windows::filter::FilterWindow;
 
-use super::fake_backend::Fake;
+use super::fake_backend::PlainBackend;
 use super::stage::Stage;
 
 fn shown(stage: &Stage) -> Vec<String> {
@@ -15,7 +15,7 @@ fn shown(stage: &Stage) -> Vec<String> {
 
 #[test]
 fn a_word_finds_the_name_of_what_a_row_refers_to() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     let attached = stage.fake.resources.iter().find_map(|resource| match resource {
         Resource::Disk(disk) => Some((disk.name.clone(), disk.vm?)),
         _ => None,
@@ -38,7 +38,7 @@ fn a_word_finds_the_name_of_what_a_row_refers_to() {
 
 #[test]
 fn what_stands_over_a_column_means_it_and_tab_goes_on_with_it() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("@images / \"si\" tab \">1\"");
     let footer = stage.text().lines().last().unwrap().to_owned();
     assert!(footer.starts_with(" /size>1"), "{footer}");
@@ -54,7 +54,7 @@ fn what_stands_over_a_column_means_it_and_tab_goes_on_with_it() {
 
 #[test]
 fn what_is_not_understood_is_pointed_at_and_the_list_says_what_it_still_shows() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("/ \"state:running\"");
     assert!(!stage.text().contains("still"), "{}", stage.text());
     stage.keys("space \"memory>big\"");
@@ -77,7 +77,7 @@ fn what_is_not_understood_is_pointed_at_and_the_list_says_what_it_still_shows() 
 
 #[test]
 fn a_state_and_a_kind_that_there_are_not_are_said_while_they_are_typed() {
-    let mut stage = Stage::new(Fake::full(), (200, 50));
+    let mut stage = Stage::new(PlainBackend::full(), (200, 50));
     stage.keys("/ \"state:runing\"");
     let text = stage.text();
     assert!(text.contains("'runing' is no state; did you mean running?"), "{text}");
@@ -91,7 +91,7 @@ fn a_state_and_a_kind_that_there_are_not_are_said_while_they_are_typed() {
 
 #[test]
 fn filters_and_sorting_are_asked_of_the_backend_and_remembered() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("/ \"web\" enter");
     assert_eq!(stage.app.model.pane().total, 4);
     stage.keys("esc / \"colour:red\"");
@@ -103,7 +103,7 @@ fn filters_and_sorting_are_asked_of_the_backend_and_remembered() {
 
 #[test]
 fn a_filter_that_is_not_understood_says_so_and_changes_nothing() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("/ \"state:running\"");
     let running = stage.app.model.pane().total;
     assert!(running > 0 && running < 14, "{running}");
@@ -125,7 +125,7 @@ fn a_filter_that_is_not_understood_says_so_and_changes_nothing() {
 
 #[test]
 fn filters_compare_and_turn_around() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("/ \"state!=running\"");
     let others = stage.app.model.pane().total;
     stage.keys("ctrl-u \"state:running\"");
@@ -145,7 +145,7 @@ fn filters_compare_and_turn_around() {
 
 #[test]
 fn a_long_reason_is_told_whole_on_a_narrow_screen() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("/ \"state:runing\"");
     let told: String = stage.text().split_whitespace().filter(|it| !"│└─┘".contains(it)).fold(
         String::new(),

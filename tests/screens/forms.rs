@@ -7,12 +7,12 @@ use hostler::ui::windows::form::state::{Form, Purpose};
 
 use serde_json::{Value as Json, json};
 
-use super::fake_backend::{Fake, catalogue};
+use super::fake_backend::{PlainBackend, catalogue};
 use super::stage::Stage;
 
 #[test]
 fn a_vm_is_created_in_under_ten_keys_besides_name_and_password() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("n \"web-9\" enter \"correct-horse\" enter");
     let [submit] = stage.submitted().try_into().unwrap();
     assert_eq!(submit.kind, "vm_create");
@@ -27,7 +27,7 @@ fn a_vm_is_created_in_under_ten_keys_besides_name_and_password() {
 
 #[test]
 fn what_is_wrong_is_said_while_it_is_typed_and_nothing_is_sent() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("n \"-web\"");
     assert!(stage.text().contains("begins with a letter"));
     stage.keys("ctrl-s");
@@ -36,7 +36,7 @@ fn what_is_wrong_is_said_while_it_is_typed_and_nothing_is_sent() {
 
 #[test]
 fn a_refusal_is_shown_at_its_field() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("n \"web-1\" enter \"correct-horse\" enter");
     let submit = stage.submitted().remove(0);
     let refusal =
@@ -48,7 +48,7 @@ fn a_refusal_is_shown_at_its_field() {
 
 #[test]
 fn the_form_of_a_marked_row_is_about_that_row() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("@tasks space enter");
     assert!(stage.app.front_as::<DetailWindow>().is_some());
     stage.keys("esc");
@@ -60,7 +60,7 @@ fn the_form_of_a_marked_row_is_about_that_row() {
 
 #[test]
 fn enter_on_an_empty_required_choice_opens_its_list() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("@tasks n \"nightly\" tab enter");
     assert!(stage.text().contains("vm_reboot"), "{}", stage.text());
     stage.keys("esc ctrl-s");
@@ -70,7 +70,7 @@ fn enter_on_an_empty_required_choice_opens_its_list() {
 #[test]
 fn tab_takes_what_is_selected_and_leads_on_either_way() {
     for (key, field) in [("tab", "shares"), ("shift-tab", "password")] {
-        let mut stage = Stage::new(Fake::full(), (80, 24));
+        let mut stage = Stage::new(PlainBackend::full(), (80, 24));
         stage.keys(&format!("n tab tab space down {key}"));
         let form = stage.app.front_as::<Form>().unwrap();
         assert_eq!((form.is_picking(), form.entries[form.at].path.as_str()), (false, field));
@@ -80,7 +80,7 @@ fn tab_takes_what_is_selected_and_leads_on_either_way() {
 
 #[test]
 fn a_list_of_choices_opens_at_what_is_chosen() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("@disks n tab tab");
     let chosen = |stage: &Stage| {
         let form = stage.app.front_as::<Form>().unwrap();
@@ -93,7 +93,7 @@ fn a_list_of_choices_opens_at_what_is_chosen() {
 
 #[test]
 fn a_list_of_choices_leaves_no_pieces_of_what_would_happen_beside_it() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("@disks n");
     assert!(stage.text().contains("Makes a disk with"), "{}", stage.text());
     stage.keys("tab tab space");
@@ -103,7 +103,7 @@ fn a_list_of_choices_leaves_no_pieces_of_what_would_happen_beside_it() {
 
 #[test]
 fn tab_completes_a_path_as_far_as_it_is_certain() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("@encodings n \"/srv/c\"");
     let found = ["/srv/clip-1.mov", "/srv/clip-2.mov"].map(str::to_owned).to_vec();
     stage.send(Msg::Paths("/srv/c".to_owned(), found));
@@ -114,7 +114,7 @@ fn tab_completes_a_path_as_far_as_it_is_certain() {
 
 #[test]
 fn several_formats_are_asked_for_as_items_of_a_list() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("@encodings n \"/srv/a.mov\" ctrl-o tab tab tab ctrl-n right");
     stage.keys("ctrl-n right right tab \"/srv/b.webm\"");
     assert!(stage.text().contains("formats      2 items"), "{}", stage.text());
@@ -126,7 +126,7 @@ fn several_formats_are_asked_for_as_items_of_a_list() {
 
 #[test]
 fn a_failed_operation_is_relaunched_with_only_what_was_changed() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("tab G R tab left ctrl-s");
     let [Cmd::Control(Control::Relaunch { uid, params })] = stage.cmds.as_slice() else {
         panic!("{:?}", stage.cmds);
@@ -158,7 +158,7 @@ fn every_kind_has_a_form_and_every_default_stands_in_it() {
 
 #[test]
 fn the_first_key_typed_replaces_what_was_there_and_a_move_keeps_it() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("n \"web-9\" tab \"correct-horse\" tab tab \"2\" tab end \"6\"");
     // What was typed is not replaced when the keys come back.
     stage.keys("shift-tab \"4\" ctrl-s");
@@ -166,13 +166,13 @@ fn the_first_key_typed_replaces_what_was_there_and_a_move_keeps_it() {
     assert_eq!((&submit.params["shares"], &submit.params["cpu"]), (&24.into(), &16.into()));
 
     // Erased, it is erased as one; and pasted text takes its place as well.
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("tab G R end backspace \"7\" ctrl-s");
     let [Cmd::Control(Control::Relaunch { params, .. })] = stage.cmds.as_slice() else {
         panic!("{:?}", stage.cmds);
     };
     assert_eq!(params["name"], "data7");
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("tab G R");
     stage.send(Msg::Paste("logs".to_owned()));
     stage.keys("tab backspace \"8\" ctrl-s");
@@ -185,7 +185,7 @@ fn the_first_key_typed_replaces_what_was_there_and_a_move_keeps_it() {
 #[test]
 fn a_word_that_matches_no_choice_is_refused_where_it_is_typed() {
     for leaves in ["enter", "tab"] {
-        let mut stage = Stage::new(Fake::full(), (80, 24));
+        let mut stage = Stage::new(PlainBackend::full(), (80, 24));
         stage.keys(&format!("@encodings n \"/srv/a.mov\" tab \"zzqx\" {leaves}"));
         assert!(stage.text().contains("nothing here matches 'zzqx'"), "{}", stage.text());
         stage.keys("ctrl-s");
@@ -200,7 +200,7 @@ fn a_word_that_matches_no_choice_is_refused_where_it_is_typed() {
 
 #[test]
 fn what_is_refused_promises_nothing() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("n \"web-9\"");
     stage.wait();
     assert!(stage.text().contains("vm_create would be queued"), "{}", stage.text());
@@ -221,7 +221,7 @@ fn what_is_refused_promises_nothing() {
 
 #[test]
 fn a_form_that_nothing_can_be_chosen_in_says_what_makes_something() {
-    let mut stage = Stage::new(Fake::bare(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::bare(), (80, 24));
     stage.keys("n");
     let text = stage.text();
     let way = format!("no image to choose: esc {} f makes one", stage.tab("images"));
@@ -232,7 +232,7 @@ fn a_form_that_nothing_can_be_chosen_in_says_what_makes_something() {
 
 #[test]
 fn the_key_of_the_fields_rarely_needed_says_what_it_does_next() {
-    let mut stage = Stage::new(Fake::full(), (120, 40));
+    let mut stage = Stage::new(PlainBackend::full(), (120, 40));
     stage.keys("n");
     assert!(stage.text().contains("ctrl-o more fields"), "{}", stage.text());
     stage.keys("ctrl-o");
@@ -243,11 +243,11 @@ fn the_key_of_the_fields_rarely_needed_says_what_it_does_next() {
 
 #[test]
 fn what_has_no_room_in_a_form_is_told_of() {
-    let mut stage = Stage::new(Fake::full(), (40, 10));
+    let mut stage = Stage::new(PlainBackend::full(), (40, 10));
     stage.keys("n");
     stage.wait();
     assert!(stage.text().contains(" of 6 "), "{}", stage.text());
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("n \"web-9\" ctrl-o up space ctrl-n");
     stage.wait();
     assert!(stage.text().contains("more lines"), "{}", stage.text());
@@ -255,7 +255,7 @@ fn what_has_no_room_in_a_form_is_told_of() {
     let text = stage.text();
     assert!(text.contains(" of ") && text.contains("5 port*"), "{text}");
     // The items of a list that are no records are counted likewise.
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("n ctrl-o up up space ctrl-n");
     let text = stage.text();
     assert!(text.contains("    1 ") && text.contains("▶   2 "), "{text}");
@@ -263,7 +263,7 @@ fn what_has_no_room_in_a_form_is_told_of() {
 
 #[test]
 fn a_form_begun_from_a_vm_offers_what_belongs_to_it_and_nothing_else() {
-    let mut fake = Fake::full();
+    let mut fake = PlainBackend::full();
     for resource in &mut fake.resources {
         if let Resource::Disk(disk) = resource
             && disk.id == 5
@@ -290,14 +290,14 @@ fn a_form_begun_from_a_vm_offers_what_belongs_to_it_and_nothing_else() {
     assert_eq!(stage.submitted()[0].params["disk"], 3);
 
     // The same disk asked for from the list of disks.
-    let mut stage = Stage::new(Fake::full(), (120, 30));
+    let mut stage = Stage::new(PlainBackend::full(), (120, 30));
     stage.keys("2 / \"data3\" enter d");
     assert!(stage.text().contains("Detach data3 of web-3?"), "{}", stage.text());
 }
 
 #[test]
 fn a_refusal_of_an_item_counts_as_the_form_does() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("4 n \"/srv/a.mov\" ctrl-o tab tab tab ctrl-n right ctrl-n right ctrl-s");
     let submit = stage.submitted().remove(0);
     let why = "formats.1.output: /srv/a.mp4 is what formats.0 makes too; formats.0.preset says so";

@@ -4,7 +4,7 @@
 use hostler::domain::*;
 use hostler::ui::model::in_flight::Flight;
 
-use super::fake_backend::{Fake, catalogue};
+use super::fake_backend::{PlainBackend, catalogue};
 
 const FAILED: Uid = Uid(10);
 
@@ -14,7 +14,7 @@ fn vm(id: u64) -> ResourceId {
 
 /// An operation on a VM.
 fn on(id: u64, uid: u64, state: State, parent: Option<Uid>) -> Operation {
-    let like = Fake::full().operations.remove(0);
+    let like = PlainBackend::full().operations.remove(0);
     let resource = Some(vm(id));
     Operation { uid: Uid(uid), kind: "vm_stop".to_owned(), state, parent, resource, ..like }
 }

@@ -11,12 +11,12 @@ use hostler::ui::windows::form::state::Form;
 use hostler::ui::windows::palette::Palette;
 use proptest::prelude::*;
 
-use super::fake_backend::{Fake, catalogue};
+use super::fake_backend::{PlainBackend, catalogue};
 use super::stage::Stage;
 
 #[test]
 fn the_help_says_what_drain_does() {
-    let mut stage = Stage::new(Fake::full(), (120, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (120, 24));
     stage.keys("? \"drain\"");
     let text = stage.text();
     assert!(
@@ -45,7 +45,7 @@ fn the_keys_in_windows_are_in_the_key_map() {
          sort_clear = \"c\"\nleave_background = \"d\"\n",
     )
     .unwrap();
-    let mut stage = Stage::with(Fake::full(), (80, 24), |setup| setup.keymap = keymap);
+    let mut stage = Stage::with(PlainBackend::full(), (80, 24), |setup| setup.keymap = keymap);
 
     // The old key is nobody's, the new one does it, and what is on the screen says so.
     stage.keys("L p");
@@ -85,7 +85,7 @@ fn the_keys_in_windows_are_in_the_key_map() {
 
 #[test]
 fn the_serial_console_sends_keys_and_leaves_by_its_chord() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("c");
     stage.send(Msg::SerialOpened(3, Ok(())));
     stage.keys("q ctrl-c");
@@ -158,7 +158,7 @@ proptest! {
         height in 0_u16..60,
         bare: bool,
     ) {
-        let fake = if bare { Fake::bare() } else { Fake::full() };
+        let fake = if bare { PlainBackend::bare() } else { PlainBackend::full() };
         let mut stage = Stage::new(fake, (80, 24));
         let theme = Theme::load("terminal", true, false).unwrap();
         for (number, key) in keys.into_iter().enumerate() {

@@ -6,12 +6,12 @@ use hostler::ui::msg::{Cmd, Fetch, Msg, Reply};
 use hostler::ui::style::theme::Theme;
 use hostler::ui::tab::Tab;
 
-use super::fake_backend::Fake;
+use super::fake_backend::PlainBackend;
 use super::stage::Stage;
 
 #[test]
 fn what_is_told_leaves_the_keys_in_sight_however_long_it_is() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     let message = "a long sentence ".repeat(12) + "with an end";
     stage.event(1, Fact::Notice { message });
     let text = stage.text();
@@ -22,18 +22,18 @@ fn what_is_told_leaves_the_keys_in_sight_however_long_it_is() {
 
 #[test]
 fn the_footer_shows_only_what_the_row_allows() {
-    let mut stage = Stage::new(Fake::full(), (120, 40));
+    let mut stage = Stage::new(PlainBackend::full(), (120, 40));
     let last = |stage: &Stage| stage.text().lines().last().unwrap().to_owned();
     assert!(last(&stage).contains("S stop") && !last(&stage).contains("s start"));
     stage.keys("/ \"state:halted\" enter");
     assert!(last(&stage).contains("s start") && !last(&stage).contains("S stop"));
-    let bare = Stage::new(Fake::bare(), (120, 40));
+    let bare = Stage::new(PlainBackend::bare(), (120, 40));
     assert!(!last(&bare).contains("stop") && last(&bare).contains("n new"));
 }
 
 #[test]
 fn a_failed_operation_is_one_key_away_from_anywhere() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("@images D !");
     assert_eq!(stage.app.model.operation().map(|operation| operation.uid), Some(Uid(48_190)));
     stage.keys("enter");
@@ -42,7 +42,7 @@ fn a_failed_operation_is_one_key_away_from_anywhere() {
 
 #[test]
 fn what_crashed_or_did_not_fire_is_found_like_what_failed() {
-    let mut fake = Fake::full();
+    let mut fake = PlainBackend::full();
     let mut crashed = None;
     for resource in &mut fake.resources {
         match resource {
@@ -84,7 +84,7 @@ fn what_crashed_or_did_not_fire_is_found_like_what_failed() {
 
 #[test]
 fn a_row_leads_to_the_operation_that_happens_to_it() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("/ \"web-3\" enter x y");
     let cancel = Cmd::Control(Control::Cancel { uid: Uid(48_211) });
     assert_eq!(stage.cmds, [cancel]);
@@ -96,7 +96,7 @@ fn a_row_leads_to_the_operation_that_happens_to_it() {
 
 #[test]
 fn the_row_says_what_is_happening_to_it() {
-    let stage = Stage::new(Fake::full(), (80, 24));
+    let stage = Stage::new(PlainBackend::full(), (80, 24));
     let text = stage.text();
     let row = text.lines().find(|line| line.contains("web-3") && !line.contains('#')).unwrap();
     assert!(row.contains("rebooting"), "{row}");
@@ -104,7 +104,7 @@ fn the_row_says_what_is_happening_to_it() {
 
 #[test]
 fn control_characters_in_names_never_reach_the_screen() {
-    let mut fake = Fake::full();
+    let mut fake = PlainBackend::full();
     if let Resource::Vm(vm) = &mut fake.resources[0] {
         vm.name = "a\u{1b}[31mevil\u{202e}".to_owned();
     }
@@ -116,7 +116,7 @@ fn control_characters_in_names_never_reach_the_screen() {
 
 #[test]
 fn what_rows_refer_to_is_called_by_its_name() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("@disks");
     let text = stage.text();
     assert_eq!(text.matches("web-3 ").count(), 2 + 2, "two disks, two operations: {text}");
@@ -126,7 +126,7 @@ fn what_rows_refer_to_is_called_by_its_name() {
 #[test]
 fn each_name_is_asked_for_once_however_many_are_known() {
     const MOST: usize = 100;
-    let mut fake = Fake::full();
+    let mut fake = PlainBackend::full();
     let mut vms = Vec::new();
     for resource in &mut fake.resources {
         match resource {
@@ -152,7 +152,7 @@ fn each_name_is_asked_for_once_however_many_are_known() {
 
 #[test]
 fn what_a_batch_asked_for_is_set_apart_where_it_has_ended() {
-    let mut fake = Fake::full();
+    let mut fake = PlainBackend::full();
     let batch = fake.operations.iter_mut().find(|it| it.state == State::Done).unwrap();
     let parent = batch.uid;
     batch.kind = "batch".to_owned();
@@ -179,7 +179,7 @@ fn what_a_batch_asked_for_is_set_apart_where_it_has_ended() {
 
 #[test]
 fn what_was_told_goes_once_something_else_is_done() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("/ \"db-\" enter j r");
     let told = "is halted; vm_reboot needs it running";
     assert!(stage.text().contains(told), "{}", stage.text());
@@ -197,7 +197,7 @@ fn a_seventh_tab_shortens_the_titles_and_leaves_the_counts() {
     volume.columns = Column::first(10).to_vec();
     let kinds = ResourceKind::ALL.iter().copied();
     let kinds: Vec<_> = kinds.chain([ResourceKind::describe(&volume).unwrap()]).collect();
-    let stage = Stage::with(Fake::full(), (80, 24), |setup| {
+    let stage = Stage::with(PlainBackend::full(), (80, 24), |setup| {
         setup.catalogue = Catalogue::with_resources(&kinds, setup.catalogue.iter().cloned());
     });
     let text = stage.text();
@@ -210,14 +210,14 @@ fn a_seventh_tab_shortens_the_titles_and_leaves_the_counts() {
 
 #[test]
 fn what_an_operation_was_asked_for_with_is_called_by_its_name() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("@operations j enter");
     assert!(stage.text().contains("vm=web-3"), "{}", stage.text());
 }
 
 #[test]
 fn children_that_are_not_shown_are_counted() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("@operations j enter");
     let Some(uid) = stage.app.model.operation().map(|operation| operation.uid) else { panic!() };
     let Ok(Answer::Operation(mut detail)) = stage.fake.answer(&Query::Operation { uid }) else {
@@ -237,7 +237,7 @@ fn children_that_are_not_shown_are_counted() {
 #[test]
 fn what_is_behind_a_window_steps_back() {
     let theme = Theme::load("terminal", true, false).unwrap();
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     let marks = |stage: &Stage| {
         let buffer = stage.buffer(&theme);
         [(2, 0), (3, 5), (1, 23)].map(|at| buffer[at].fg)

@@ -5,7 +5,7 @@ use hostler::ui::model::Row;
 use hostler::ui::msg::{Cmd, Msg};
 use hostler::ui::windows::form::state::Form;
 
-use super::fake_backend::Fake;
+use super::fake_backend::PlainBackend;
 use super::stage::Stage;
 use super::{assert_looks, stage};
 
@@ -15,7 +15,7 @@ fn refused(message: &str) -> BackendError {
 
 /// A stage before an older backend, which takes requests one by one.
 fn one_by_one(size: (u16, u16)) -> Stage {
-    let mut stage = Stage::new(Fake::full(), size);
+    let mut stage = Stage::new(PlainBackend::full(), size);
     let catalogue = &mut stage.app.model.catalogue;
     *catalogue = Catalogue::new(catalogue.iter().filter(|it| it.kind != "batch").cloned());
     stage
@@ -87,7 +87,7 @@ fn a_long_notice_leaves_no_pieces_beside_it() {
 
 #[test]
 fn marks_mean_the_operations_of_their_rows() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     let all = stage.app.model.pane().total;
     stage.keys("*");
     let footer = stage.text().lines().last().unwrap().to_owned();
@@ -113,7 +113,7 @@ fn marks_mean_the_operations_of_their_rows() {
 
 #[test]
 fn the_one_that_failed_on_a_marked_row_is_opened_with_what_it_was_asked_with() {
-    let mut fake = Fake::full();
+    let mut fake = PlainBackend::full();
     let is_of_a_vm = |id: ResourceId| id.kind == Vm::KIND;
     let ended = fake.operations.iter_mut().find(|operation| {
         operation.state == State::Done && operation.resource.is_some_and(is_of_a_vm)
@@ -129,7 +129,7 @@ fn the_one_that_failed_on_a_marked_row_is_opened_with_what_it_was_asked_with() {
 
 #[test]
 fn what_is_shown_beside_the_list_follows_the_keys_into_what_is_in_flight() {
-    let mut stage = Stage::new(Fake::full(), (120, 40));
+    let mut stage = Stage::new(PlainBackend::full(), (120, 40));
     assert!(!stage.text().contains("Operation #48190"));
     stage.keys("!");
     let text = stage.text();
@@ -142,7 +142,7 @@ fn what_is_shown_beside_the_list_follows_the_keys_into_what_is_in_flight() {
 
 #[test]
 fn marks_make_it_many_with_one_question() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("space space S");
     assert!(stage.text().contains("Stop these 2"));
     stage.keys("y");
@@ -160,7 +160,7 @@ fn marks_make_it_many_with_one_question() {
 
 #[test]
 fn marked_operations_are_cancelled_relaunched_and_moved_together() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     let controls = |stage: &mut Stage| {
         let cmds = std::mem::take(&mut stage.cmds).into_iter();
         let controls = cmds.filter_map(|cmd| match cmd {
@@ -199,7 +199,7 @@ fn marked_operations_are_cancelled_relaunched_and_moved_together() {
     assert!(stage.text().contains("#48190"), "{}", stage.text());
     stage.keys("esc");
     assert_eq!(controls(&mut stage), []);
-    let mut fake = Fake::full();
+    let mut fake = PlainBackend::full();
     for operation in &mut fake.operations[3..6] {
         operation.state = State::Error;
     }
@@ -213,7 +213,7 @@ fn marked_operations_are_cancelled_relaunched_and_moved_together() {
 
 #[test]
 fn a_mark_never_takes_a_key_in_silence() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     // Two that are halted: the first is marked, the second has the keys.
     stage.keys("/ \"state:halted\" enter space s");
     assert_eq!(stage.submitted(), []);
@@ -237,7 +237,7 @@ fn a_mark_never_takes_a_key_in_silence() {
 
 #[test]
 fn a_question_about_marked_rows_names_those_it_is_done_to_in_the_order_of_the_list() {
-    let mut stage = Stage::new(Fake::full(), (80, 50));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 50));
     stage.keys("* S");
     let text = stage.text();
     // Two are halted, one is invalid, and one is being stopped already.
@@ -271,7 +271,7 @@ fn a_question_about_marked_rows_names_those_it_is_done_to_in_the_order_of_the_li
 
 #[test]
 fn a_range_that_is_marked_is_begun_no_more() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("v");
     assert!(stage.text().contains("range begun"), "{}", stage.text());
     stage.keys("j j v");
@@ -286,7 +286,7 @@ fn a_range_that_is_marked_is_begun_no_more() {
 
 #[test]
 fn the_keys_for_marked_rows_are_those_for_what_they_are_now() {
-    let mut stage = Stage::new(Fake::full(), (120, 40));
+    let mut stage = Stage::new(PlainBackend::full(), (120, 40));
     stage.keys("/ \"state:halted\" enter space");
     let last = |stage: &Stage| stage.text().lines().last().unwrap().to_owned();
     assert!(
@@ -309,7 +309,7 @@ fn the_keys_for_marked_rows_are_those_for_what_they_are_now() {
 
 #[test]
 fn that_rows_are_marked_is_in_sight_beside_a_long_filter() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     let words = "name~a ".repeat(12);
     stage.keys("space /");
     stage.keys(&format!("\"{}\"", words.trim_end().replace(' ', "\" space \"")));

@@ -7,7 +7,7 @@ use hostler::ui::update::update;
 use jiff::Timestamp;
 
 use super::assert_looks;
-use super::fake_backend::Fake;
+use super::fake_backend::PlainBackend;
 use super::stage::Stage;
 
 /// The number of the operation that encodes.
@@ -28,7 +28,7 @@ fn progress(speed: f64) -> Fact {
 
 /// The details of an encoding under way, which slowed down in its middle.
 fn encoding(size: (u16, u16)) -> Stage {
-    let mut stage = Stage::new(Fake::full(), size);
+    let mut stage = Stage::new(PlainBackend::full(), size);
     let rise = (0..12).map(|point| 0.4 + f64::from(point) * 0.3);
     let fall = (0..12).map(|point| 3.7 - f64::from(point) * 0.2);
     for (seq, speed) in (1..).zip(rise.chain(fall)) {
@@ -45,7 +45,7 @@ fn an_encoding_shows_how_fast_it_goes() {
 
 #[test]
 fn a_plot_keeps_so_many_points_and_ends_with_its_encoding() {
-    let mut stage = Stage::new(Fake::full(), (200, 50));
+    let mut stage = Stage::new(PlainBackend::full(), (200, 50));
     stage.keys("@encodings G");
     for seq in 1..200 {
         stage.event(seq, progress(2.0));
@@ -63,7 +63,7 @@ fn a_plot_keeps_so_many_points_and_ends_with_its_encoding() {
 
 /// Tasks of every sort; the one selected fires twice in the hour.
 fn tasks(size: (u16, u16)) -> Stage {
-    let mut fake = Fake::full();
+    let mut fake = PlainBackend::full();
     let task = |resource: &Resource| matches!(resource, Resource::Task(_));
     let model = fake.resources.iter().find(|it| task(it)).unwrap().clone();
     for (id, name, minute, hour) in [

@@ -4,12 +4,12 @@ use hostler::domain::*;
 use hostler::ui::Exit;
 use hostler::ui::msg::Cmd;
 
-use super::fake_backend::Fake;
+use super::fake_backend::PlainBackend;
 use super::stage::Stage;
 
 #[test]
 fn disruptive_asks_with_no_preselected() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("S enter");
     assert_eq!(stage.submitted(), []);
     stage.keys("S y");
@@ -18,7 +18,7 @@ fn disruptive_asks_with_no_preselected() {
 
 #[test]
 fn destructive_wants_the_name_typed() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("/ \"db-2\" enter X \"db-\" enter");
     assert_eq!(stage.submitted(), []);
     assert!(stage.text().contains("that is not db-2"), "{}", stage.text());
@@ -28,7 +28,7 @@ fn destructive_wants_the_name_typed() {
 
 #[test]
 fn running_a_task_asks_what_the_kind_asks_that_it_fires() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("@tasks / \"reboot\" enter t");
     assert_eq!(stage.submitted(), []);
     let text = stage.text();
@@ -48,19 +48,19 @@ fn running_a_task_asks_what_the_kind_asks_that_it_fires() {
 
 #[test]
 fn leaving_with_work_in_flight_asks_only_where_the_backend_would_go() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("q");
     assert_eq!(stage.cmds, []);
     stage.keys("b");
     assert_eq!(stage.cmds, [Cmd::Exit(Exit::Background)]);
-    let mut stage = Stage::with(Fake::full(), (80, 24), |setup| setup.embedded = false);
+    let mut stage = Stage::with(PlainBackend::full(), (80, 24), |setup| setup.embedded = false);
     stage.keys("q");
     assert_eq!(stage.cmds, [Cmd::Exit(Exit::Quit)]);
 }
 
 #[test]
 fn cancel_of_what_runs_asks_and_priority_is_for_what_waits() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("tab x y");
     assert!(matches!(stage.cmds.as_slice(), [Cmd::Control(Control::Cancel { .. })]));
     stage.cmds.clear();
@@ -70,7 +70,7 @@ fn cancel_of_what_runs_asks_and_priority_is_for_what_waits() {
 
 #[test]
 fn cancel_of_what_failed_promises_no_undo_and_says_that_it_is_final() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("tab x");
     assert!(stage.text().contains("What has been done so far is undone."), "{}", stage.text());
     stage.keys("n G x");
@@ -81,7 +81,7 @@ fn cancel_of_what_failed_promises_no_undo_and_says_that_it_is_final() {
 
 #[test]
 fn read_only_asks_for_nothing() {
-    let mut stage = Stage::with(Fake::full(), (80, 24), |setup| setup.read_only = true);
+    let mut stage = Stage::with(PlainBackend::full(), (80, 24), |setup| setup.read_only = true);
     stage.keys("s S X n r c tab x + R L p esc");
     assert!(stage.cmds.iter().all(|cmd| matches!(cmd, Cmd::Save(_))), "{:?}", stage.cmds);
     assert!(stage.text().contains("read-only"));
@@ -89,7 +89,7 @@ fn read_only_asks_for_nothing() {
 
 #[test]
 fn what_is_sure_to_be_refused_is_said_before_the_question() {
-    let mut stage = Stage::new(Fake::full(), (80, 24));
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("/ \"db-2\" enter r");
     let text = stage.text();
     assert!(text.contains("vm/2 'db-2' is halted; vm_reboot needs it running"), "{text}");
@@ -111,7 +111,7 @@ fn what_is_sure_to_be_refused_is_said_before_the_question() {
 
 #[test]
 fn the_palette_of_a_read_only_console_offers_no_changes() {
-    let mut stage = Stage::with(Fake::full(), (80, 24), |setup| setup.read_only = true);
+    let mut stage = Stage::with(PlainBackend::full(), (80, 24), |setup| setup.read_only = true);
     stage.keys(": \"reboot\"");
     assert!(!stage.text().contains("vm_reboot ·") && !stage.text().contains("· vm_reboot"));
     stage.keys("ctrl-u \"cancel\"");

@@ -8,11 +8,11 @@ use hostler::ui::style::theme::Theme;
 use proptest::prelude::*;
 use ratatui::buffer::Buffer;
 
-use super::fake_backend::Fake;
+use super::fake_backend::PlainBackend;
 use super::stage::Stage;
 
 fn opened(size: (u16, u16)) -> Stage {
-    let mut stage = Stage::new(Fake::full(), size);
+    let mut stage = Stage::new(PlainBackend::full(), size);
     stage.keys("c");
     stage.send(Msg::SerialOpened(3, Ok(())));
     stage

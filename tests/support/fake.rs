@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::{broadcast, mpsc};
 
 /// A scripted backend.
-pub struct Fake {
+pub struct ScriptedBackend {
     catalogue: Catalogue,
     /// Everything it was asked, in order.
     pub asked: Mutex<Vec<Asked>>,
@@ -36,7 +36,7 @@ pub enum Asked {
     Serial(u64),
 }
 
-impl Fake {
+impl ScriptedBackend {
     pub fn new() -> Arc<Self> {
         Self::with(catalogue())
     }
@@ -94,7 +94,7 @@ impl SerialInput for Keys {
     }
 }
 
-impl Backend for Fake {
+impl Backend for ScriptedBackend {
     fn catalogue(&self) -> Catalogue {
         self.catalogue.clone()
     }

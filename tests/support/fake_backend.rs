@@ -16,7 +16,7 @@ pub use world::now;
 use world::{host, operations, others, steps, vms};
 
 /// What the backend has and was asked.
-pub struct Fake {
+pub struct PlainBackend {
     /// Its resources.
     pub resources: Vec<Resource>,
     /// Its operations.
@@ -28,7 +28,7 @@ pub struct Fake {
     receiver: Mutex<Option<UnboundedReceiver<Event>>>,
 }
 
-impl Fake {
+impl PlainBackend {
     /// A box with much on it.
     pub fn full() -> Self {
         let mut resources = vms();
@@ -221,7 +221,7 @@ impl Fake {
     }
 }
 
-impl Backend for Fake {
+impl Backend for PlainBackend {
     fn catalogue(&self) -> Catalogue {
         catalogue()
     }

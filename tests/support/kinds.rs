@@ -22,14 +22,14 @@ pub fn catalogue() -> Vec<OperationSpec> {
 
 /// A request on the way to the kind that is meant.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Request {
+pub struct SampleRequest {
     pub kind: String,
-    pub fields: Vec<(String, Given)>,
+    pub fields: Vec<(String, GivenValue)>,
 }
 
 /// What a field is given.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Given {
+pub enum GivenValue {
     /// A value.
     Value(Value),
     /// The resource that an earlier request was about, by its place in the plan.
@@ -37,7 +37,7 @@ pub enum Given {
     /// Something that lies outside the state directory.
     Thing(Thing),
     /// A list of one.
-    List(Box<Given>),
+    List(Box<GivenValue>),
 }
 
 /// What requests need that hostler does not make.
@@ -52,14 +52,14 @@ pub enum Thing {
 }
 
 /// What fields are given whose type does not tell what they are to hold.
-pub fn given(kind: &str, field: &str) -> Option<Given> {
-    let value = |value| Some(Given::Value(value));
+pub fn given(kind: &str, field: &str) -> Option<GivenValue> {
+    let value = |value| Some(GivenValue::Value(value));
     match (kind, field) {
         ("disk_create", "size_mb") => value(json!(8)),
-        ("encode", "source") => Some(Given::Thing(Thing::Video)),
+        ("encode", "source") => Some(GivenValue::Thing(Thing::Video)),
         ("encode", "preset") => value(json!("mp4")),
-        ("image_import", "source") => Some(Given::Thing(Thing::DiskImage)),
-        ("image_fetch", "url") => Some(Given::Thing(Thing::Published)),
+        ("image_import", "source") => Some(GivenValue::Thing(Thing::DiskImage)),
+        ("image_fetch", "url") => Some(GivenValue::Thing(Thing::Published)),
         ("task_create", "kind") => value(json!("disk_create")),
         ("task_create", "params") => value(json!({ "name": "fired", "size_mb": 8 })),
         ("batch", "operations") => value(json!([
@@ -73,11 +73,11 @@ pub fn given(kind: &str, field: &str) -> Option<Given> {
 
 /// The other ways in which a kind can be asked for, where it takes other steps then: what is given
 /// besides.
-pub fn other_ways(kind: &str) -> Vec<(&'static str, Given)> {
+pub fn other_ways(kind: &str) -> Vec<(&'static str, GivenValue)> {
     match kind {
         "encode" => {
             let formats = json!([{ "preset": "mp4" }, { "preset": "webm" }]);
-            vec![("formats", Given::Value(formats))]
+            vec![("formats", GivenValue::Value(formats))]
         }
         _ => Vec::new(),
     }
@@ -89,8 +89,8 @@ fn has_a_step(kind: &str, field: &str) -> bool {
 }
 
 /// What is given besides where a kind only prepares for another: what need not wait for a guest.
-fn hurried(kind: &str, field: &str) -> Option<Given> {
-    matches!((kind, field), ("vm_stop", "force")).then(|| Given::Value(json!(true)))
+fn hurried(kind: &str, field: &str) -> Option<GivenValue> {
+    matches!((kind, field), ("vm_stop", "force")).then(|| GivenValue::Value(json!(true)))
 }
 
 /// The kind that makes what others need, where more than one could: one whose guest boots.
@@ -102,10 +102,10 @@ fn preferred(of: ResourceKind) -> Option<&'static str> {
 ///
 /// # Errors
 /// A sentence that says what keeps the kind from being asked for, and what to do.
-pub fn plan(catalogue: &[OperationSpec], kind: &str) -> Result<Vec<Request>, String> {
+pub fn plan(catalogue: &[OperationSpec], kind: &str) -> Result<Vec<SampleRequest>, String> {
     let spec = catalogue.iter().find(|spec| spec.kind == kind);
     let spec = spec.ok_or_else(|| format!("there is no kind {kind}"))?;
-    let mut plan = Plan { catalogue, requests: Vec::new(), under_way: Vec::new() };
+    let mut plan = RequestPlan { catalogue, requests: Vec::new(), under_way: Vec::new() };
     plan.request(spec, false)?;
     Ok(plan.requests)
 }
@@ -114,7 +114,7 @@ pub fn plan(catalogue: &[OperationSpec], kind: &str) -> Result<Vec<Request>, Str
 ///
 /// # Errors
 /// As [`plan`].
-pub fn plans(catalogue: &[OperationSpec], kind: &str) -> Result<Vec<Vec<Request>>, String> {
+pub fn plans(catalogue: &[OperationSpec], kind: &str) -> Result<Vec<Vec<SampleRequest>>, String> {
     let usual = plan(catalogue, kind)?;
     let others = other_ways(kind).into_iter().map(|(field, given)| {
         let mut plan = usual.clone();
@@ -126,14 +126,14 @@ pub fn plans(catalogue: &[OperationSpec], kind: &str) -> Result<Vec<Vec<Request>
     Ok(std::iter::once(usual.clone()).chain(others).collect())
 }
 
-struct Plan<'a> {
+struct RequestPlan<'a> {
     catalogue: &'a [OperationSpec],
-    requests: Vec<Request>,
+    requests: Vec<SampleRequest>,
     /// The kinds that are being prepared for, so that none prepares for itself.
     under_way: Vec<String>,
 }
 
-impl Plan<'_> {
+impl RequestPlan<'_> {
     /// Adds a request and all that it needs. Returns its place.
     fn request(&mut self, spec: &OperationSpec, prepares: bool) -> Result<usize, String> {
         self.under_way.push(spec.kind.to_string());
@@ -152,18 +152,18 @@ impl Plan<'_> {
             fields.push((field.name.to_string(), holds));
         }
         self.under_way.pop();
-        self.requests.push(Request { kind: spec.kind.to_string(), fields });
+        self.requests.push(SampleRequest { kind: spec.kind.to_string(), fields });
         Ok(self.requests.len() - 1)
     }
 
     /// What a field that must be given may hold.
-    fn value(&mut self, spec: &OperationSpec, field: &Field) -> Result<Given, String> {
+    fn value(&mut self, spec: &OperationSpec, field: &Field) -> Result<GivenValue, String> {
         let value = match &field.of {
             FieldType::Resource { of, states } => {
                 let subject = spec.subject.as_ref() == Some(&field.name);
                 let states = if subject { &spec.requires } else { states };
                 let states: Vec<&str> = states.iter().map(AsRef::as_ref).collect();
-                return self.make(*of, &states).map(Given::Made).map_err(|why| {
+                return self.make(*of, &states).map(GivenValue::Made).map_err(|why| {
                     format!("{} cannot be set up: {}: {why}", spec.kind, field.name)
                 });
             }
@@ -178,7 +178,7 @@ impl Plan<'_> {
             FieldType::Every { min, .. } => json!(min),
             FieldType::List { of, .. } => {
                 let item = Field { of: (**of).clone(), ..field.clone() };
-                return Ok(Given::List(Box::new(self.value(spec, &item)?)));
+                return Ok(GivenValue::List(Box::new(self.value(spec, &item)?)));
             }
             FieldType::File
             | FieldType::NewFile
@@ -194,7 +194,7 @@ impl Plan<'_> {
                 ));
             }
         };
-        Ok(Given::Value(value))
+        Ok(GivenValue::Value(value))
     }
 
     /// Adds the requests after which a new resource is in one of these states; none means any.

@@ -19,22 +19,22 @@ use jiff::tz::TimeZone;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::fake_backend::{Fake, catalogue, now};
+use super::fake_backend::{PlainBackend, catalogue, now};
 
 /// A console on a fake backend, driven by keys.
 pub struct Stage {
     pub app: App,
-    pub fake: Fake,
+    pub fake: PlainBackend,
     /// What was asked for that the fake does not answer.
     pub cmds: Vec<Cmd>,
 }
 
 impl Stage {
-    pub fn new(fake: Fake, size: (u16, u16)) -> Self {
+    pub fn new(fake: PlainBackend, size: (u16, u16)) -> Self {
         Self::with(fake, size, |_| {})
     }
 
-    pub fn with(fake: Fake, size: (u16, u16), change: impl FnOnce(&mut Setup)) -> Self {
+    pub fn with(fake: PlainBackend, size: (u16, u16), change: impl FnOnce(&mut Setup)) -> Self {
         let mut setup = Setup {
             size,
             now: now(),

@@ -7,7 +7,7 @@ use crate::domain::{
     Disk, DiskState, Encoding, Image, Resource, ResourceId, ResourceKind, State, Vm,
 };
 
-use super::{Finding, Known};
+use super::{Finding, Records};
 use crate::backend::engine::store::plain;
 use crate::backend::ownership;
 use crate::backend::state_files::beneath::Folder;
@@ -33,8 +33,8 @@ const OURS: [&str; 6] = [
 const UNKNOWN: &str = "the database does not know it";
 
 /// What lies in the folders of resources that the database does not know.
-pub(super) fn unknown(known: &Known<'_>) -> Vec<PathBuf> {
-    let mut walk = Walk { known, strict: false, findings: Vec::new() };
+pub(super) fn unknown(known: &Records<'_>) -> Vec<PathBuf> {
+    let mut walk = FileWalk { known, strict: false, findings: Vec::new() };
     walk.resources();
     let unknown = walk.findings.into_iter().filter(|finding| finding.found == UNKNOWN);
     unknown.map(|finding| finding.what.into()).collect()
@@ -54,8 +54,8 @@ pub fn odd(dir: &Path) -> Vec<(PathBuf, String)> {
 }
 
 /// Every file that should not be where it is. `strict` where nothing may lag behind.
-pub(super) fn check(known: &Known<'_>, strict: bool) -> Vec<Finding> {
-    let mut walk = Walk { known, strict, findings: Vec::new() };
+pub(super) fn check(known: &Records<'_>, strict: bool) -> Vec<Finding> {
+    let mut walk = FileWalk { known, strict, findings: Vec::new() };
     walk.top();
     walk.odd();
     walk.resources();
@@ -64,13 +64,13 @@ pub(super) fn check(known: &Known<'_>, strict: bool) -> Vec<Finding> {
     walk.findings
 }
 
-struct Walk<'w> {
-    known: &'w Known<'w>,
+struct FileWalk<'w> {
+    known: &'w Records<'w>,
     strict: bool,
     findings: Vec<Finding>,
 }
 
-impl Walk<'_> {
+impl FileWalk<'_> {
     fn finds(&mut self, path: &Path, found: impl Into<String>, mend: &str) {
         let what = path.display().to_string();
         self.findings.push(Finding { what, found: found.into(), mend: mend.to_owned() });

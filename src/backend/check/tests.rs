@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use super::*;
-use crate::backend::testing::fake::Trouble;
+use crate::backend::testing::fake::CallFault;
 use crate::backend::testing::harness::{Harness, settings};
 
 async fn findings(harness: &Harness, live: bool) -> Vec<(String, String)> {
@@ -27,10 +27,10 @@ async fn a_sound_house_has_no_findings_whatever_happened_in_it() {
     harness.done("disk_delete", json!({ "disk": disk })).await;
     harness.done("vm_stop", json!({ "vm": vm, "force": true })).await;
     // Failed, with its files kept for a relaunch.
-    harness.fake.trouble(0, Trouble::After);
+    harness.fake.trouble(0, CallFault::After);
     harness.fails("image_fetch", json!({ "os": "debian-12" })).await;
     // At work.
-    harness.fake.trouble(0, Trouble::Hang);
+    harness.fake.trouble(0, CallFault::Hang);
     harness.submit("disk_create", json!({ "name": "b", "size_mb": 20 })).await.unwrap();
     harness.fake.hung().await;
     assert_eq!(findings(&harness, true).await, []);

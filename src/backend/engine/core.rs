@@ -30,7 +30,7 @@ use super::completion::{RunToCompletion, run_to_completion};
 use super::event_bus::EventBus;
 use super::inventory::Inventory;
 use super::kind::{Kind, Kinds};
-use super::live::{Live, Run};
+use super::live::{Live, ReadyOperation};
 use super::notices::{Notice, Notices, Watch};
 use super::storage::{Change, Changed, Health, Opened, Storage};
 use sent::{InTransit, SentTransaction};
@@ -54,7 +54,7 @@ pub(in crate::backend) struct Parts {
 }
 
 /// Takes an operation whose turn has come through its steps to its end.
-pub(super) type Execute = fn(&Arc<Engine>, Run);
+pub(super) type Execute = fn(&Arc<Engine>, ReadyOperation);
 
 /// The engine of an embedded backend.
 pub struct Engine {

@@ -18,16 +18,16 @@ use crate::domain::State;
 
 use super::core::Engine;
 use super::journal::{Context, Stop, panicked};
-use super::live::{End, Run};
+use super::live::{End, ReadyOperation};
 
 /// Starts an operation whose turn has come.
-pub(super) fn execute(engine: &Arc<Engine>, run: Run) {
+pub(super) fn execute(engine: &Arc<Engine>, run: ReadyOperation) {
     let execution = self::run(engine.clone(), run);
     engine.running.spawn(execution);
 }
 
-async fn run(engine: Arc<Engine>, run: Run) {
-    let Run { operation, params, cancel, resume, obstacle } = run;
+async fn run(engine: Arc<Engine>, run: ReadyOperation) {
+    let ReadyOperation { operation, params, cancel, resume, obstacle } = run;
     let uid = operation.uid;
     if let Some((state, why)) = obstacle {
         return engine.finish_with_retry(uid, End::of(state, Some(why))).await;

@@ -120,7 +120,7 @@ impl Open {
 }
 
 /// An operation whose turn has come.
-pub struct Run {
+pub struct ReadyOperation {
     /// The operation as it stands now.
     pub(super) operation: Arc<Operation>,
     /// Its parameters as stored: secrets hashed.

@@ -76,7 +76,7 @@ pub enum Turn {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum QueueStage {
     Held,
     Waiting,
     Running,
@@ -86,7 +86,7 @@ enum Stage {
     Returning,
 }
 
-impl Stage {
+impl QueueStage {
     const fn has_started(self) -> bool {
         matches!(self, Self::Running | Self::Joining | Self::Returning)
     }
@@ -105,7 +105,7 @@ struct Queued {
     ancestors: Box<[Uid]>,
     at_once: Option<u32>,
     began: bool,
-    stage: Stage,
+    stage: QueueStage,
     ticket: Ticket,
     /// On how many of its resources it is not its turn yet; and one more while its parent has as
     /// many children under way as may be.
@@ -137,7 +137,7 @@ impl Queued {
 }
 
 /// Its place in a lane: the first starts first.
-type Place = (Reverse<i32>, Ticket, Uid);
+type LanePlace = (Reverse<i32>, Ticket, Uid);
 
 /// The queue.
 #[derive(Debug, Default)]
@@ -150,7 +150,7 @@ pub struct Queue {
     /// The children of operations, by their parents' tickets; none is empty.
     families: HashMap<Ticket, Family>,
     /// On disk and only to be undone, and it is their turn on every resource.
-    cancelled: BTreeSet<Place>,
+    cancelled: BTreeSet<LanePlace>,
     last_ticket: Ticket,
 }
 
@@ -194,7 +194,7 @@ impl Queue {
             ancestors: entry.ancestors.into(),
             at_once: entry.at_once,
             began: entry.began,
-            stage: Stage::Held,
+            stage: QueueStage::Held,
             ticket,
             blocked,
             within: within.iter().map(|(ticket, _)| *ticket).collect(),
@@ -218,11 +218,12 @@ impl Queue {
 
     /// The operation is on disk: it may start when its turn comes.
     pub fn commit(&mut self, uid: Uid) {
-        let Some(queued) = self.queued.get_mut(&uid).filter(|queued| queued.stage == Stage::Held)
+        let Some(queued) =
+            self.queued.get_mut(&uid).filter(|queued| queued.stage == QueueStage::Held)
         else {
             return;
         };
-        queued.stage = Stage::Waiting;
+        queued.stage = QueueStage::Waiting;
         self.line_up(uid);
     }
 
@@ -234,7 +235,7 @@ impl Queue {
         }
         self.step_back(uid);
         if let Some(queued) = self.queued.get_mut(&uid) {
-            queued.stage = Stage::Held;
+            queued.stage = QueueStage::Held;
         }
         true
     }
@@ -277,8 +278,8 @@ impl Queue {
     /// A running operation waits for its children, and gives up its place in its lane meanwhile.
     /// Gives its lane where that is paused now, because this was the last to drain from it.
     pub fn give_up_place(&mut self, uid: Uid) -> Option<Lane> {
-        let queued = self.queued.get_mut(&uid).filter(|it| it.stage == Stage::Running)?;
-        queued.stage = Stage::Joining;
+        let queued = self.queued.get_mut(&uid).filter(|it| it.stage == QueueStage::Running)?;
+        queued.stage = QueueStage::Joining;
         let lane = &mut self.lanes[queued.lane];
         lane.waiting += 1;
         lane.free_place().then(|| Lane::from(&*lane))
@@ -286,8 +287,9 @@ impl Queue {
 
     /// An operation that waited for its children needs a place in its lane again.
     pub fn ask_for_place(&mut self, uid: Uid) {
-        if let Some(queued) = self.queued.get_mut(&uid).filter(|it| it.stage == Stage::Joining) {
-            queued.stage = Stage::Returning;
+        if let Some(queued) = self.queued.get_mut(&uid).filter(|it| it.stage == QueueStage::Joining)
+        {
+            queued.stage = QueueStage::Returning;
             self.line_up(uid);
         }
     }
@@ -307,10 +309,10 @@ impl Queue {
             self.cancelled.pop_first().or_else(|| self.lanes.next()?.ready.pop_first())?;
         let queued = self.queued.get_mut(&uid)?;
         let turn = match queued.stage {
-            Stage::Returning => Turn::GoOn(uid),
+            QueueStage::Returning => Turn::GoOn(uid),
             _ => Turn::Start(uid),
         };
-        queued.stage = Stage::Running;
+        queued.stage = QueueStage::Running;
         let lane = &mut self.lanes[queued.lane];
         lane.running += 1;
         lane.waiting -= 1;
@@ -361,7 +363,9 @@ impl Queue {
     /// Puts an operation among those that start next, if it may.
     fn line_up(&mut self, uid: Uid) {
         let Some(queued) = self.queued.get(&uid) else { return };
-        if queued.blocked > 0 || !matches!(queued.stage, Stage::Waiting | Stage::Returning) {
+        if queued.blocked > 0
+            || !matches!(queued.stage, QueueStage::Waiting | QueueStage::Returning)
+        {
             return;
         }
         let place = place(queued);
@@ -385,7 +389,7 @@ impl Queue {
         self.step_back(uid);
         let Some(gone) = self.queued.remove(&uid) else { return };
         let lane = &mut self.lanes[gone.lane];
-        if gone.stage == Stage::Running {
+        if gone.stage == QueueStage::Running {
             lane.free_place();
         } else {
             lane.waiting -= 1;
@@ -414,6 +418,6 @@ impl Queue {
     }
 }
 
-fn place(queued: &Queued) -> Place {
+fn place(queued: &Queued) -> LanePlace {
     (Reverse(queued.priority), queued.ticket, queued.uid)
 }

@@ -47,7 +47,7 @@ pub fn hide(params: &Params) -> Params {
 /// A secret as it is stored: hashed. A preview is made before anything is hashed; what was typed is
 /// dropped then, and the hash is empty.
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(from = "Given")]
+#[serde(from = "SealedForm")]
 pub struct Sealed {
     /// The hash, as `crypt(3)` writes it.
     pub hashed: String,
@@ -56,16 +56,16 @@ pub struct Sealed {
 /// What may stand for a [`Sealed`] in JSON.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Given {
+enum SealedForm {
     Hashed { hashed: String },
     Typed(#[allow(dead_code, reason = "it is read to be dropped")] String),
 }
 
-impl From<Given> for Sealed {
-    fn from(given: Given) -> Self {
+impl From<SealedForm> for Sealed {
+    fn from(given: SealedForm) -> Self {
         match given {
-            Given::Hashed { hashed } => Self { hashed },
-            Given::Typed(_) => Self { hashed: String::new() },
+            SealedForm::Hashed { hashed } => Self { hashed },
+            SealedForm::Typed(_) => Self { hashed: String::new() },
         }
     }
 }

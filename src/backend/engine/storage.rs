@@ -22,7 +22,7 @@ pub trait Storage: Send + Sync {
     /// is. The order of calls is the order of writing, also when nobody waits for the answer, and
     /// changes are never on disk without all those sent before them that are written at all.
     /// Answers may come in any order.
-    fn send(&self, changes: Vec<Change>) -> Answer;
+    fn send(&self, changes: Vec<Change>) -> Acknowledgement;
 
     /// Sends changes whose answer nobody needs: what follows them is acknowledged after them.
     fn send_unanswered(&self, changes: Vec<Change>);
@@ -63,7 +63,7 @@ pub struct Keyed {
 
 /// Tells whether changes are on disk. Where no answer comes, nothing is written any more, and
 /// [`Health::error`] says why.
-pub type Answer = oneshot::Receiver<Result<(), BackendError>>;
+pub type Acknowledgement = oneshot::Receiver<Result<(), BackendError>>;
 
 /// A step as it was recorded, and what it returned.
 pub type RecordedStep = (Step, serde_json::Value);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
-use super::{Entry, all};
+use super::{KindEntry, all};
 use crate::backend::engine::admission;
 use crate::backend::engine::inventory::Inventory;
 use crate::backend::engine::journal;
@@ -23,7 +23,7 @@ fn settings() -> Settings {
     testing::settings(std::path::Path::new("/var/lib/hostler"))
 }
 
-fn kinds() -> Vec<Entry> {
+fn kinds() -> Vec<KindEntry> {
     all(&settings())
 }
 
@@ -242,7 +242,7 @@ fn defaults_pass_their_own_checks_and_parameters_come_back_as_they_were() {
     let catalogue = Catalogue::new(kinds.iter().map(|entry| entry.spec.clone()));
     let inventory = inventory();
     let find = |of, value: &serde_json::Value| inventory.find(of, value);
-    let ports = crate::backend::testing::fake::Fake::default().ports();
+    let ports = crate::backend::testing::fake::FakePorts::default().ports();
     let env = Arc::new(Environment { ports, settings });
     let cx = AdmissionContext {
         inventory: &inventory,

@@ -145,11 +145,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::backend::testing::fake::Trouble;
-    use crate::backend::testing::harness::{Harness, Trial};
+    use crate::backend::testing::fake::CallFault;
+    use crate::backend::testing::harness::{FaultMatrix, Harness};
 
-    fn hot() -> Trial {
-        Trial {
+    fn hot() -> FaultMatrix {
+        FaultMatrix {
             kind: "disk_attach",
             params: json!({ "disk": "data", "vm": "web-1" }),
             setup: |harness| {
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!((reason, field.as_str()), (Reason::State, "disk"));
 
         harness.done("disk_create", json!({ "name": "more", "size_mb": 20 })).await;
-        harness.fake.trouble(0, Trouble::Before);
+        harness.fake.trouble(0, CallFault::Before);
         let given = json!({ "hostname": "web-2", "password": "correct horse", "os": "tiny" });
         harness.fails("vm_create", given).await;
         let given = json!({ "disk": "more", "vm": "web-2" });

@@ -170,17 +170,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::backend::testing::harness::{Harness, Trial};
+    use crate::backend::testing::harness::{FaultMatrix, Harness};
 
     #[tokio::test]
     async fn it_survives_faults() {
-        let trial = Trial {
+        let tested = FaultMatrix {
             kind: "disk_create",
             params: json!({ "name": "data", "size_mb": 20 }),
             setup: |_| Box::pin(async {}),
             undoes: true,
         };
-        trial.survives_faults().await;
+        tested.survives_faults().await;
     }
 
     #[tokio::test]

@@ -137,12 +137,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::backend::testing::harness::{Harness, Trial};
+    use crate::backend::testing::harness::{FaultMatrix, Harness};
     use crate::domain::{DiskState, Vm};
 
     #[tokio::test]
     async fn it_survives_faults() {
-        let trial = Trial {
+        let tested = FaultMatrix {
             kind: "disk_detach",
             params: json!({ "disk": "data" }),
             setup: |harness| {
@@ -153,7 +153,7 @@ mod tests {
             },
             undoes: true,
         };
-        trial.survives_faults().await;
+        tested.survives_faults().await;
     }
 
     #[tokio::test]
@@ -173,7 +173,7 @@ mod tests {
         let mut harness = Harness::open();
         let (vm, disk) = (harness.some_vm().await, harness.some_disk().await);
         harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
-        harness.fake.trouble(0, crate::backend::testing::fake::Trouble::Hang);
+        harness.fake.trouble(0, crate::backend::testing::fake::CallFault::Hang);
         let first = harness.submit("disk_detach", json!({ "disk": disk })).await.unwrap();
         harness.fake.hung().await;
         let second = harness.submit("vm_stop", json!({ "vm": vm })).await.unwrap();

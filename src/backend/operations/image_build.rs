@@ -120,18 +120,18 @@ impl Kind for ImageBuild {
 mod tests {
     use serde_json::json;
 
-    use crate::backend::testing::harness::{Harness, Trial};
+    use crate::backend::testing::harness::{FaultMatrix, Harness};
     use crate::domain::Reason;
 
     #[tokio::test]
     async fn it_survives_faults() {
-        let trial = Trial {
+        let tested = FaultMatrix {
             kind: "image_build",
             params: json!({ "recipe": "debian" }),
             setup: |_| Box::pin(async {}),
             undoes: true,
         };
-        trial.survives_faults().await;
+        tested.survives_faults().await;
     }
 
     #[tokio::test]

@@ -125,7 +125,7 @@ fn unknown_use(settings: &Settings, image: u64) -> Result<(), Failure> {
 mod tests {
     use serde_json::json;
 
-    use crate::backend::testing::fake::Trouble;
+    use crate::backend::testing::fake::CallFault;
     use crate::backend::testing::harness::Harness;
     use crate::domain::{Image, Reason, ResourceId, State};
 
@@ -169,7 +169,7 @@ mod tests {
         let mut harness = Harness::open();
         harness.some_image().await;
         // The lane is taken by a build that does not end, so the deletion waits.
-        harness.fake.trouble(0, Trouble::Hang);
+        harness.fake.trouble(0, CallFault::Hang);
         let other = json!({ "recipe": "tiny", "name": "other" });
         let build = harness.submit("image_build", other).await.unwrap();
         harness.fake.hung().await;

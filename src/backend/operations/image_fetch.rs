@@ -244,20 +244,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::backend::testing::harness::{Harness, Trial};
+    use crate::backend::testing::harness::{FaultMatrix, Harness};
     use crate::domain::{BackendError, ImageState};
 
     const URL: &str = "https://images.example/other.qcow2";
 
     #[tokio::test]
     async fn it_survives_faults() {
-        let trial = Trial {
+        let tested = FaultMatrix {
             kind: "image_fetch",
             params: json!({ "os": "debian-12" }),
             setup: |_| Box::pin(async {}),
             undoes: true,
         };
-        trial.survives_faults().await;
+        tested.survives_faults().await;
     }
 
     #[tokio::test]
@@ -286,7 +286,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_download_is_kept_for_its_relaunch() {
         let mut harness = Harness::open();
-        harness.fake.trouble(0, crate::backend::testing::fake::Trouble::After);
+        harness.fake.trouble(0, crate::backend::testing::fake::CallFault::After);
         harness.fails("image_fetch", json!({ "os": "debian-12" })).await;
         assert!(harness.dir().join("images/1/disk.qcow2").exists());
     }

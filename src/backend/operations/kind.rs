@@ -2,7 +2,7 @@
 //! ports and the settings.
 //!
 //! ```text
-//!  Kind (typed, one file each) ──▶ Entry ── bind ──▶ engine::kind::Kind (JSON, no ports)
+//!  Kind (typed, one file each) ──▶ KindEntry ── bind ──▶ engine::kind::Kind (JSON, no ports)
 //! ```
 
 #![warn(missing_docs)]
@@ -140,13 +140,13 @@ pub trait Kind: 'static {
 type Bind = dyn FnOnce(Arc<OperationSpec>, Arc<Environment>) -> Arc<dyn kind::Kind> + Send;
 
 /// A kind in the list of all: its catalogue entry, and how the engine comes to know it.
-pub struct Entry {
+pub struct KindEntry {
     /// Its catalogue entry.
     pub spec: OperationSpec,
     bind: Box<Bind>,
 }
 
-impl Entry {
+impl KindEntry {
     /// The entry of a kind with a type of its own.
     #[must_use]
     pub fn of<K: Kind>(settings: &Settings) -> Self {

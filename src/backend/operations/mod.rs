@@ -46,7 +46,7 @@ use super::settings::Settings;
 pub use crate::backend::engine::journal::Stop;
 use crate::domain::{Effect, OperationSpec};
 pub use context::{Context, StepBuilder, StepContext};
-pub use kind::{AdmissionContext, Entry, Kind};
+pub use kind::{AdmissionContext, Kind, KindEntry};
 
 /// Checks that kinds can stand in one catalogue: each has a word of its own, written as such words
 /// are, and one that is about no resource says nothing of one.
@@ -79,31 +79,31 @@ pub fn check<'a>(kinds: impl IntoIterator<Item = &'a OperationSpec>) -> Result<(
 
 /// Every kind hostler has, in the order of the catalogue.
 #[must_use]
-pub fn all(settings: &Settings) -> Vec<Entry> {
+pub fn all(settings: &Settings) -> Vec<KindEntry> {
     vec![
-        Entry::of::<vm_create::VmCreate>(settings),
-        Entry::of::<vm_start::VmStart>(settings),
-        Entry::of::<vm_stop::VmStop>(settings),
-        Entry::of::<vm_reboot::VmReboot>(settings),
-        Entry::of::<vm_delete::VmDelete>(settings),
-        Entry::of::<disk_create::DiskCreate>(settings),
-        Entry::of::<disk_attach::DiskAttach>(settings),
-        Entry::of::<disk_detach::DiskDetach>(settings),
-        Entry::of::<disk_delete::DiskDelete>(settings),
-        Entry::of::<disk_restore::DiskRestore>(settings),
-        Entry::of::<disk_purge::DiskPurge>(settings),
-        Entry::of::<image_fetch::ImageFetch>(settings),
-        Entry::of::<image_import::ImageImport>(settings),
-        Entry::of::<image_build::ImageBuild>(settings),
-        Entry::of::<image_delete::ImageDelete>(settings),
-        Entry::of::<encode::Encode>(settings),
-        Entry::of::<encoding_delete::EncodingDelete>(settings),
-        Entry::of::<task_create::TaskCreate>(settings),
-        Entry::of::<task_update::TaskUpdate>(settings),
-        Entry::of::<task_switch::TaskEnable>(settings),
-        Entry::of::<task_switch::TaskDisable>(settings),
-        Entry::of::<task_run::TaskRun>(settings),
-        Entry::of::<task_delete::TaskDelete>(settings),
-        Entry::of::<batch::BatchOperation>(settings),
+        KindEntry::of::<vm_create::VmCreate>(settings),
+        KindEntry::of::<vm_start::VmStart>(settings),
+        KindEntry::of::<vm_stop::VmStop>(settings),
+        KindEntry::of::<vm_reboot::VmReboot>(settings),
+        KindEntry::of::<vm_delete::VmDelete>(settings),
+        KindEntry::of::<disk_create::DiskCreate>(settings),
+        KindEntry::of::<disk_attach::DiskAttach>(settings),
+        KindEntry::of::<disk_detach::DiskDetach>(settings),
+        KindEntry::of::<disk_delete::DiskDelete>(settings),
+        KindEntry::of::<disk_restore::DiskRestore>(settings),
+        KindEntry::of::<disk_purge::DiskPurge>(settings),
+        KindEntry::of::<image_fetch::ImageFetch>(settings),
+        KindEntry::of::<image_import::ImageImport>(settings),
+        KindEntry::of::<image_build::ImageBuild>(settings),
+        KindEntry::of::<image_delete::ImageDelete>(settings),
+        KindEntry::of::<encode::Encode>(settings),
+        KindEntry::of::<encoding_delete::EncodingDelete>(settings),
+        KindEntry::of::<task_create::TaskCreate>(settings),
+        KindEntry::of::<task_update::TaskUpdate>(settings),
+        KindEntry::of::<task_switch::TaskEnable>(settings),
+        KindEntry::of::<task_switch::TaskDisable>(settings),
+        KindEntry::of::<task_run::TaskRun>(settings),
+        KindEntry::of::<task_delete::TaskDelete>(settings),
+        KindEntry::of::<batch::BatchOperation>(settings),
     ]
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::backend::testing::fake::Trouble;
+use crate::backend::testing::fake::CallFault;
 use crate::backend::testing::harness::Harness;
 use crate::domain::{
     Answer, Backend, Control, Field, FieldType, Filter, LaneChange, List, OperationSpec, Query,
@@ -163,7 +163,7 @@ async fn world() -> (Harness, Vec<Resource>) {
     }
     harness.done("disk_delete", json!({ "disk": "old" })).await;
     harness.done("disk_attach", json!({ "disk": "used", "vm": vm })).await;
-    harness.fake.trouble(0, Trouble::Before);
+    harness.fake.trouble(0, CallFault::Before);
     harness.fails("image_build", json!({ "recipe": "tiny", "name": "half" })).await;
     for name in ["nightly", "asleep"] {
         let task = json!({

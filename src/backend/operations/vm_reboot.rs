@@ -112,7 +112,7 @@ impl Kind for VmReboot {
 mod tests {
     use serde_json::json;
 
-    use crate::backend::testing::fake::Trouble;
+    use crate::backend::testing::fake::CallFault;
     use crate::backend::testing::harness::{Harness, params};
     use crate::domain::{Control, Fact, State, VmState};
 
@@ -170,7 +170,7 @@ mod tests {
         for at in 0..2 {
             let mut harness = Harness::open();
             let vm = harness.some_vm().await;
-            harness.fake.trouble(at, Trouble::Hang);
+            harness.fake.trouble(at, CallFault::Hang);
             let accepted = harness.submit("vm_reboot", json!({ "vm": vm })).await.unwrap();
             harness.fake.hung().await;
             let mut harness = harness.restart().await;

@@ -110,19 +110,19 @@ mod tests {
     use serde_json::json;
 
     use crate::backend::ports::{GuestEvent, GuestStatus};
-    use crate::backend::testing::fake::Trouble;
-    use crate::backend::testing::harness::{Harness, Trial};
+    use crate::backend::testing::fake::CallFault;
+    use crate::backend::testing::harness::{FaultMatrix, Harness};
     use crate::domain::{Reason, ResourceId, Vm, VmState};
 
     #[tokio::test]
     async fn it_survives_faults() {
-        let trial = Trial {
+        let tested = FaultMatrix {
             kind: "vm_start",
             params: json!({ "vm": "web-1" }),
             setup: |harness| Box::pin(async { assert_eq!(harness.some_halted_vm().await, 1) }),
             undoes: true,
         };
-        trial.survives_faults().await;
+        tested.survives_faults().await;
     }
 
     #[tokio::test]
@@ -139,7 +139,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_guest_that_lives_behind_our_back_outlives_a_start_that_fails() {
-        for trouble in [Trouble::Before, Trouble::After] {
+        for trouble in [CallFault::Before, CallFault::After] {
             let mut harness = Harness::open();
             let vm = harness.some_halted_vm().await;
             harness.fake.orphan(vm);

@@ -112,21 +112,21 @@ impl Kind for VmStop {
 mod tests {
     use serde_json::json;
 
-    use crate::backend::testing::harness::{Harness, Trial};
+    use crate::backend::testing::harness::{FaultMatrix, Harness};
     use crate::domain::{Control, Reason, State, VmState};
 
     use crate::backend::testing::harness::params;
 
     #[tokio::test]
     async fn it_survives_faults() {
-        let trial = Trial {
+        let tested = FaultMatrix {
             kind: "vm_stop",
             params: json!({ "vm": "web-1" }),
             setup: |harness| Box::pin(async { assert_eq!(harness.some_vm().await, 1) }),
             // What has been shut down cannot be woken up as it was.
             undoes: false,
         };
-        trial.survives_faults().await;
+        tested.survives_faults().await;
     }
 
     #[tokio::test]
@@ -161,7 +161,7 @@ mod tests {
     async fn a_second_one_is_refused_while_one_is_pending() {
         let mut harness = Harness::open();
         let vm = harness.some_vm().await;
-        harness.fake.trouble(0, crate::backend::testing::fake::Trouble::Hang);
+        harness.fake.trouble(0, crate::backend::testing::fake::CallFault::Hang);
         let first = harness.submit("vm_stop", json!({ "vm": vm })).await.unwrap();
         harness.fake.hung().await;
         let (reason, _, _) = harness.refused("vm_stop", json!({ "vm": vm })).await;

@@ -22,7 +22,7 @@ use encoder::NoEncoder;
 
 /// How a call goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub enum CallFault {
     /// It fails and has done nothing.
     Before,
     /// It finds no room, for so many calls in a row.
@@ -48,7 +48,7 @@ pub struct Process {
 struct FakeBox {
     calls: Vec<String>,
     /// At which call, counted from when it was asked for, and how.
-    trouble: Option<(usize, Trouble)>,
+    trouble: Option<(usize, CallFault)>,
     processes: BTreeMap<u64, Process>,
     /// After how many presses of the power button guests shut down; 0 for never.
     obeys_after: u32,
@@ -57,13 +57,13 @@ struct FakeBox {
 
 /// Everything that is faked. Its clones are one and the same.
 #[derive(Clone)]
-pub struct Fake {
+pub struct FakePorts {
     world: Arc<Mutex<FakeBox>>,
     hung: Arc<Notify>,
     clocks: Arc<watch::Sender<Clocks>>,
 }
 
-impl Default for Fake {
+impl Default for FakePorts {
     fn default() -> Self {
         let world = FakeBox {
             calls: Vec::new(),
@@ -81,7 +81,7 @@ impl Default for Fake {
     }
 }
 
-impl Fake {
+impl FakePorts {
     /// Ports that all lead here; there is no encoder.
     pub fn ports(&self) -> Ports {
         Ports {
@@ -104,7 +104,7 @@ impl Fake {
     }
 
     /// The call with that number from now, counted from 0, goes wrong.
-    pub fn trouble(&self, at: usize, trouble: Trouble) {
+    pub fn trouble(&self, at: usize, trouble: CallFault) {
         self.world().trouble = Some((at, trouble));
     }
 
@@ -166,20 +166,20 @@ impl Fake {
             if trouble.is_some() {
                 world.trouble = None;
             }
-            if let Some(Trouble::NoRoom(left)) = trouble {
+            if let Some(CallFault::NoRoom(left)) = trouble {
                 if left > 1 {
-                    world.trouble = Some((0, Trouble::NoRoom(left - 1)));
+                    world.trouble = Some((0, CallFault::NoRoom(left - 1)));
                 }
                 return Err(Failure::no_room(format!("no room for {call}")));
             }
-            if trouble == Some(Trouble::Before) {
+            if trouble == Some(CallFault::Before) {
                 return Err(Failure::new(format!("told to fail before {call}")));
             }
             (effect(&mut world), trouble)
         };
         match trouble {
-            Some(Trouble::After) => Err(Failure::new(format!("told to fail after {call}"))),
-            Some(Trouble::Hang) => {
+            Some(CallFault::After) => Err(Failure::new(format!("told to fail after {call}"))),
+            Some(CallFault::Hang) => {
                 self.hung.notify_one();
                 std::future::pending().await
             }
@@ -188,7 +188,7 @@ impl Fake {
     }
 }
 
-impl Toolbox for Fake {
+impl Toolbox for FakePorts {
     fn tools(&self) -> BoxFuture<'_, Vec<Tool>> {
         Box::pin(async {
             vec![Tool {

@@ -33,7 +33,7 @@ pub fn ports(encoder: &Arc<FakeEncoder>, clock: &Arc<FakeClock>) -> Ports {
 
 /// What a [`FakeEncoder`] does when it is asked to encode.
 #[derive(Debug, Clone, Default)]
-pub enum Encoding {
+pub enum EncodeScript {
     /// It writes these bytes.
     #[default]
     Works,
@@ -49,7 +49,7 @@ pub struct FakeEncoder {
     /// What it says of every source, but the size.
     pub media: Mutex<MediaInfo>,
     /// What it does next.
-    pub next: Mutex<Encoding>,
+    pub next: Mutex<EncodeScript>,
     /// What it was asked, in order: `probe`, `encode`, `finish`, `discard`.
     pub asked: Mutex<Vec<&'static str>>,
     /// Told when an encoding hangs.
@@ -103,9 +103,9 @@ impl Encoder for FakeEncoder {
             report(ProgressReport { fraction: Some(0.5), ..ProgressReport::default() });
             let next = self.next.lock().unwrap().clone();
             match next {
-                Encoding::Works => std::fs::write(partial(job), &bytes).unwrap(),
-                Encoding::Fails => return Err(Failure::new("the encoder broke")),
-                Encoding::Hangs => {
+                EncodeScript::Works => std::fs::write(partial(job), &bytes).unwrap(),
+                EncodeScript::Fails => return Err(Failure::new("the encoder broke")),
+                EncodeScript::Hangs => {
                     self.hanging.notify_one();
                     std::future::pending::<()>().await;
                 }

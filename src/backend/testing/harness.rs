@@ -6,7 +6,7 @@ use std::path::Path;
 use futures_util::StreamExt;
 use serde_json::{Value as Json, json};
 
-use super::fake::{Fake, Trouble};
+use super::fake::{CallFault, FakePorts};
 use crate::backend::Embedded;
 use crate::backend::settings::{OsImage, Settings};
 use crate::domain::{
@@ -19,7 +19,7 @@ use crate::domain::{
 pub struct Harness {
     dir: tempfile::TempDir,
     /// The world it works in.
-    pub fake: Fake,
+    pub fake: FakePorts,
     /// The backend.
     pub backend: Embedded,
     events: EventStream,
@@ -50,13 +50,13 @@ impl Harness {
     /// An empty backend.
     pub fn open() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self::over(dir, Fake::default())
+        Self::over(dir, FakePorts::default())
     }
 
-    fn over(dir: tempfile::TempDir, fake: Fake) -> Self {
+    fn over(dir: tempfile::TempDir, fake: FakePorts) -> Self {
         let settings = settings(dir.path());
         let kinds = crate::backend::operations::all(&settings);
-        let owned = crate::backend::testing::trial::take(dir.path());
+        let owned = crate::backend::testing::test_backend::take(dir.path());
         let backend = Embedded::start(owned, settings, fake.ports(), kinds).unwrap();
         let events = backend.subscribe();
         Self { dir, fake, backend, events }
@@ -326,22 +326,22 @@ fn walk(dir: &Path, root: &Path, files: &mut Vec<String>) {
     }
 }
 
-/// What is there before the operation on trial.
-pub type Setup = for<'a> fn(&'a mut Harness) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
+/// What is there before the operation under test.
+pub type SetupFn = for<'a> fn(&'a mut Harness) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-/// A kind on trial: a request that works once `setup` is done.
-pub struct Trial {
+/// A kind under test: a request that works once `setup` is done.
+pub struct FaultMatrix {
     /// Its name.
     pub kind: &'static str,
     /// A request that works.
     pub params: Json,
     /// What is there before.
-    pub setup: Setup,
+    pub setup: SetupFn,
     /// Whether whatever it did is undone when it fails or is cancelled.
     pub undoes: bool,
 }
 
-impl Trial {
+impl FaultMatrix {
     async fn harness(&self) -> Harness {
         let mut harness = Harness::open();
         (self.setup)(&mut harness).await;
@@ -360,7 +360,7 @@ impl Trial {
         assert_ne!(before, after, "{} does something", self.kind);
         let calls = harness.fake.calls();
         for (at, call) in calls.iter().enumerate() {
-            for trouble in [Trouble::Before, Trouble::After] {
+            for trouble in [CallFault::Before, CallFault::After] {
                 let what = format!("{} told to fail {trouble:?} call {at} ({call})", self.kind);
                 self.fails(at, trouble, &what, &before, &after).await;
             }
@@ -385,7 +385,7 @@ impl Trial {
             self.cancelled(at, &what, &before).await;
             let what = format!("{} interrupted during call {at} ({call})", self.kind);
             self.interrupted(at, &what, &after).await;
-            for trouble in [Trouble::Before, Trouble::After] {
+            for trouble in [CallFault::Before, CallFault::After] {
                 let what = format!("{} told to fail {trouble:?} call {at} ({call})", self.kind);
                 for cancel in [true, false] {
                     let mut harness = self.harness().await;
@@ -405,7 +405,7 @@ impl Trial {
         }
     }
 
-    async fn fails(&self, at: usize, trouble: Trouble, what: &str, before: &Json, after: &Json) {
+    async fn fails(&self, at: usize, trouble: CallFault, what: &str, before: &Json, after: &Json) {
         // Once to be cancelled.
         let harness = self.harness().await;
         harness.fake.trouble(at, trouble);
@@ -435,7 +435,7 @@ impl Trial {
 
     async fn cancelled(&self, at: usize, what: &str, before: &Json) {
         let harness = self.harness().await;
-        harness.fake.trouble(at, Trouble::Hang);
+        harness.fake.trouble(at, CallFault::Hang);
         let accepted = harness.submit(self.kind, self.params.clone()).await.unwrap();
         harness.fake.hung().await;
         harness.control(Control::Cancel { uid: accepted.uid }).await;
@@ -449,7 +449,7 @@ impl Trial {
 
     async fn interrupted(&self, at: usize, what: &str, after: &Json) {
         let harness = self.harness().await;
-        harness.fake.trouble(at, Trouble::Hang);
+        harness.fake.trouble(at, CallFault::Hang);
         let accepted = harness.submit(self.kind, self.params.clone()).await.unwrap();
         harness.fake.hung().await;
         let mut harness = harness.restart().await;

@@ -3,4 +3,4 @@
 pub mod fake;
 pub mod fake_encoder;
 pub mod harness;
-pub mod trial;
+pub mod test_backend;

@@ -9,7 +9,7 @@ use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value as Json, json};
 
 use crate::backend::engine::store::{FILE, Fault, Faults, How};
-use crate::backend::testing::fake::Trouble;
+use crate::backend::testing::fake::CallFault;
 use crate::backend::testing::harness::Harness;
 use crate::domain::{
     Answer, Backend, Control, Event, EventStream, Fact, Filter, LaneChange, List, Params, Query,
@@ -36,7 +36,7 @@ async fn a_day(harness: &mut Harness, accepted: &mut Vec<Uid>) {
     while !may(harness, lane(LaneChange::Resume)).await {}
     rest(harness, accepted).await;
     // One that fails, and is tried again.
-    harness.fake.trouble(0, Trouble::Before);
+    harness.fake.trouble(0, CallFault::Before);
     if let Some(uid) = asks(harness, "disk_create", json!({ "name": "b", "size_mb": 20 })).await {
         accepted.push(uid);
         rest(harness, accepted).await;
@@ -44,7 +44,7 @@ async fn a_day(harness: &mut Harness, accepted: &mut Vec<Uid>) {
         rest(harness, accepted).await;
     }
     // One that is called off while it runs.
-    harness.fake.trouble(0, Trouble::Hang);
+    harness.fake.trouble(0, CallFault::Hang);
     if let Some(uid) = asks(harness, "disk_create", json!({ "name": "c", "size_mb": 20 })).await {
         accepted.push(uid);
         harness.fake.hung().await;
@@ -172,7 +172,7 @@ async fn play(fault: Fault) -> Vec<String> {
     };
     let struck = faults.plan(None);
     // What was to go wrong with a request that never came does not any more.
-    harness.fake.trouble(usize::MAX, Trouble::Before);
+    harness.fake.trouble(usize::MAX, CallFault::Before);
     let what = format!("{fault:?} {struck:?}");
     println!("{what}");
     if lived && !backend.engine.is_dead() {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::backend::engine::store::FILE;
-use crate::backend::testing::fake::Trouble;
+use crate::backend::testing::fake::CallFault;
 use crate::backend::testing::harness::Harness;
 use crate::domain::{Accepted, Control, Disk, LaneChange, Params, ResourceId, State, Uid, Vm};
 
@@ -52,7 +52,7 @@ async fn is_gone(harness: Harness, id: ResourceId) -> Harness {
 async fn what_waits_for_a_creation_ends_when_that_is_cancelled() {
     let mut harness = Harness::open();
     harness.some_image().await;
-    harness.fake.trouble(0, Trouble::Hang);
+    harness.fake.trouble(0, CallFault::Hang);
     let create = create_vm(&harness).await;
     harness.fake.hung().await;
     let stop = ask(&harness, "vm_stop", json!({ "vm": 1, "force": true })).await;
@@ -71,7 +71,7 @@ async fn what_waits_for_a_creation_ends_when_that_is_cancelled() {
 async fn so_it_is_with_a_disk_and_who_waits_behind_those_goes_on() {
     let mut harness = Harness::open();
     harness.some_vm().await;
-    harness.fake.trouble(0, Trouble::Hang);
+    harness.fake.trouble(0, CallFault::Hang);
     let create = ask(&harness, "disk_create", json!({ "name": "data", "size_mb": 20 })).await;
     harness.fake.hung().await;
     let attach = ask(&harness, "disk_attach", json!({ "disk": 1, "vm": 1 })).await;
@@ -106,7 +106,7 @@ async fn who_waits_for_a_creation_that_failed_does_nothing_and_goes_with_it() {
     harness.control(lane("vm", LaneChange::Pause)).await;
     let create = create_vm(&harness).await;
     let stop = ask(&harness, "vm_stop", json!({ "vm": 1, "force": true })).await;
-    harness.fake.trouble(0, Trouble::Before);
+    harness.fake.trouble(0, CallFault::Before);
     harness.control(lane("vm", LaneChange::Resume)).await;
     assert_eq!(harness.ends(create.uid).await.state, State::Error);
     let (state, why) = ended_as(&mut harness, stop.uid).await;
@@ -120,13 +120,13 @@ async fn who_waits_for_a_creation_that_failed_does_nothing_and_goes_with_it() {
     harness.reaches(stop.uid, &[State::Done]).await;
 
     // Without it, it cannot.
-    harness.fake.trouble(0, Trouble::Hang);
+    harness.fake.trouble(0, CallFault::Hang);
     let create = ask(&harness, "disk_create", json!({ "name": "data", "size_mb": 20 })).await;
     harness.fake.hung().await;
     let attach = ask(&harness, "disk_delete", json!({ "disk": 1 })).await;
     harness.control(lane("disk", LaneChange::Pause)).await;
     let mut harness = harness.restart().await;
-    harness.fake.trouble(0, Trouble::Before);
+    harness.fake.trouble(0, CallFault::Before);
     harness.control(lane("disk", LaneChange::Resume)).await;
     assert_eq!(harness.ends(create.uid).await.state, State::Error);
     assert_eq!(ended_as(&mut harness, attach.uid).await.0, State::Error);
@@ -202,7 +202,7 @@ async fn a_cancellation_that_cannot_be_written_leaves_all_of_them_as_they_were()
 async fn what_an_earlier_life_began_is_undone_also_while_its_lane_is_paused() {
     for forgotten in [false, true] {
         let harness = Harness::open();
-        harness.fake.trouble(0, Trouble::Hang);
+        harness.fake.trouble(0, CallFault::Hang);
         let create = ask(&harness, "disk_create", json!({ "name": "data", "size_mb": 20 })).await;
         harness.fake.hung().await;
         let file = harness.dir().join("disks/1.qcow2");

@@ -5,7 +5,7 @@ use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
 
 use crate::backend::engine::store::{FILE, Fault, Faults, How};
-use crate::backend::testing::fake::Trouble;
+use crate::backend::testing::fake::CallFault;
 use crate::backend::testing::harness::Harness;
 use crate::domain::{Backend, Control, EventStream, Fact, LaneChange, State, Uid, Wait};
 
@@ -33,7 +33,7 @@ fn waits(events: &mut EventStream, uid: Uid) -> Vec<String> {
 async fn a_step_without_room_waits_for_it() {
     let mut harness = Harness::open();
     let mut events = harness.backend.subscribe();
-    harness.fake.trouble(0, Trouble::NoRoom(20));
+    harness.fake.trouble(0, CallFault::NoRoom(20));
     let given = json!({ "name": "data", "size_mb": 20 });
     let uid = harness.submit("disk_create", given).await.unwrap().uid;
     let ended = harness.ends(uid).await;
@@ -48,7 +48,7 @@ async fn a_step_without_room_waits_for_it() {
 #[tokio::test]
 async fn what_waits_for_room_can_be_cancelled() {
     let mut harness = Harness::open();
-    harness.fake.trouble(0, Trouble::NoRoom(u32::MAX));
+    harness.fake.trouble(0, CallFault::NoRoom(u32::MAX));
     let given = json!({ "name": "data", "size_mb": 20 });
     let uid = harness.submit("disk_create", given).await.unwrap().uid;
     let waits = |fact: &Fact| match fact {
@@ -58,7 +58,7 @@ async fn what_waits_for_room_can_be_cancelled() {
         _ => None,
     };
     harness.hears(waits).await;
-    harness.fake.trouble(usize::MAX, Trouble::Before);
+    harness.fake.trouble(usize::MAX, CallFault::Before);
     harness.control(Control::Cancel { uid }).await;
     let ended = harness.reaches(uid, &[State::Cancel, State::Done]).await;
     if ended.state == State::Cancel {

@@ -287,7 +287,7 @@ mod tests {
 
     use super::*;
     use crate::backend::ports::GuestStatus;
-    use crate::backend::testing::fake::Trouble;
+    use crate::backend::testing::fake::CallFault;
     use crate::backend::testing::harness::Harness;
     use crate::domain::{Backend, Control, Disk, DiskState, Image, Resource, Vm, VmState};
 
@@ -405,11 +405,11 @@ mod tests {
     #[tokio::test]
     async fn only_what_a_cancelled_operation_left_is_swept_away() {
         let mut harness = Harness::open();
-        harness.fake.trouble(0, Trouble::After);
+        harness.fake.trouble(0, CallFault::After);
         let (uid, _) = harness.fails("image_fetch", json!({ "os": "debian-12" })).await;
         assert_eq!(marks(&harness), ["image/1"]);
         // The owner ends between the record of the end and the removal.
-        harness.fake.trouble(0, Trouble::Before);
+        harness.fake.trouble(0, CallFault::Before);
         harness.backend.control(Control::Cancel { uid }).await.unwrap_err();
         assert!(harness.dir().join("images/1/disk.qcow2").exists());
         let stranger = Mark { operation: uid, created_ms: 1 };

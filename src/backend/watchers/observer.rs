@@ -268,7 +268,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::backend::testing::fake::Trouble;
+    use crate::backend::testing::fake::CallFault;
     use crate::backend::testing::harness::Harness;
     use crate::domain::{Answer, Backend, Disk, DiskState, Filter, List, Query, Subject, Vm};
 
@@ -366,7 +366,7 @@ mod tests {
         let mut harness = Harness::open();
         let id = harness.some_vm().await;
         harness.some_disk().await;
-        harness.fake.trouble(0, Trouble::Hang);
+        harness.fake.trouble(0, CallFault::Hang);
         let given = json!({ "disk": "data", "vm": id });
         let attach = harness.submit("disk_attach", given).await.unwrap();
         harness.fake.hung().await;

@@ -127,7 +127,7 @@ impl Scope {
 
 /// A row of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct ActionEntry {
     /// The action.
     pub action: Action,
     /// Its name in key maps.
@@ -145,10 +145,10 @@ pub struct Entry {
 }
 
 /// Action, name, footer title, what it does, where, place in the footer.
-pub type Row = (Action, &'static str, &'static str, &'static str, Scope, u8);
+pub type ActionRow = (Action, &'static str, &'static str, &'static str, Scope, u8);
 
 /// What the lists themselves do.
-const LISTS: &[Row] = {
+const LISTS: &[ActionRow] = {
     use Action as A;
     use Scope::Everywhere as E;
     &[
@@ -186,7 +186,7 @@ const LISTS: &[Row] = {
 };
 
 /// What is done to what is selected, wherever it is shown, and to the console as a whole.
-const OTHERS: &[Row] = {
+const OTHERS: &[ActionRow] = {
     use Action as A;
     use Scope::{Everywhere as E, Operation as O};
     &[
@@ -232,9 +232,9 @@ const OTHERS: &[Row] = {
 /// Returns the table: the actions of the lists and of these windows, then every kind of the
 /// catalogue.
 #[must_use]
-pub fn table(windows: &[&Row], catalogue: &Catalogue) -> Vec<Entry> {
+pub fn table(windows: &[&ActionRow], catalogue: &Catalogue) -> Vec<ActionEntry> {
     let own = LISTS.iter().chain(windows.iter().copied()).chain(OTHERS);
-    let own = own.map(|(action, name, title, doc, scope, footer)| Entry {
+    let own = own.map(|(action, name, title, doc, scope, footer)| ActionEntry {
         action: action.clone(),
         name: (*name).to_owned(),
         title: (*title).to_owned(),
@@ -243,7 +243,7 @@ pub fn table(windows: &[&Row], catalogue: &Catalogue) -> Vec<Entry> {
         footer: *footer,
         keys: Vec::new(),
     });
-    let mut entries: Vec<Entry> = own.collect();
+    let mut entries: Vec<ActionEntry> = own.collect();
     let place = entries.iter().position(|entry| entry.action == Action::NextTab);
     let place = place.map_or(entries.len(), |place| place + 1);
     entries.splice(place..place, Tab::all(catalogue).into_iter().enumerate().map(tab));
@@ -256,12 +256,12 @@ pub fn table(windows: &[&Row], catalogue: &Catalogue) -> Vec<Entry> {
 }
 
 /// Opens a tab, by its number as far as there is one key for that.
-fn tab((place, tab): (usize, Tab)) -> Entry {
+fn tab((place, tab): (usize, Tab)) -> ActionEntry {
     let doc = match tab {
         Tab::Resources(kind) => &kind.spec().doc,
         Tab::Operations => "operations",
     };
-    Entry {
+    ActionEntry {
         action: Action::Tab(tab),
         name: tab.subject().plural().to_owned(),
         title: tab.many().to_owned(),
@@ -272,8 +272,8 @@ fn tab((place, tab): (usize, Tab)) -> Entry {
     }
 }
 
-fn switch(of: ResourceKind, switch: &Switch) -> Entry {
-    Entry {
+fn switch(of: ResourceKind, switch: &Switch) -> ActionEntry {
+    ActionEntry {
         action: Action::Switch(switch.name.to_string()),
         name: switch.name.to_string(),
         title: switch.title.to_string(),
@@ -285,10 +285,10 @@ fn switch(of: ResourceKind, switch: &Switch) -> Entry {
 }
 
 /// The serial console of what has one.
-fn serial(catalogue: &Catalogue) -> Option<Entry> {
+fn serial(catalogue: &Catalogue) -> Option<ActionEntry> {
     let kinds = catalogue.resources().iter().filter(|kind| !kind.spec().serial.is_empty());
     let scopes: Vec<_> = kinds.map(|kind| Scope::Tab(Tab::Resources(*kind))).collect();
-    (!scopes.is_empty()).then(|| Entry {
+    (!scopes.is_empty()).then(|| ActionEntry {
         action: Action::Serial,
         name: "serial".to_owned(),
         title: "serial".to_owned(),
@@ -299,14 +299,14 @@ fn serial(catalogue: &Catalogue) -> Option<Entry> {
     })
 }
 
-fn operation(spec: &OperationSpec) -> Entry {
+fn operation(spec: &OperationSpec) -> ActionEntry {
     let on = spec.resource.iter().chain(&spec.offered_on);
     let mut scopes: Vec<Scope> = on.map(|kind| Scope::Tab(Tab::Resources(*kind))).collect();
     if scopes.is_empty() {
         scopes.push(Scope::Everywhere);
     }
     let Hint { title, keys, rank, .. } = &spec.hint;
-    Entry {
+    ActionEntry {
         action: Action::Do(spec.kind.to_string()),
         name: spec.kind.to_string(),
         title: if title.is_empty() { spec.title.to_lowercase() } else { title.to_string() },

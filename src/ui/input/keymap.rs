@@ -9,7 +9,7 @@ use std::fmt;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde::Deserialize;
 
-use crate::ui::input::action::{Action, Entry, Scope};
+use crate::ui::input::action::{Action, ActionEntry, Scope};
 
 const DEFAULTS: &str = include_str!("../../../assets/keymap.toml");
 
@@ -180,7 +180,7 @@ impl Sequences {
 /// The actions and the keys that ask for them.
 #[derive(Debug, Clone, Default)]
 pub struct Keymap {
-    entries: Vec<Entry>,
+    entries: Vec<ActionEntry>,
     bindings: Vec<Binding>,
 }
 
@@ -189,7 +189,7 @@ impl Keymap {
     ///
     /// # Errors
     /// One sentence naming the file and the key or action at fault.
-    pub fn new(entries: Vec<Entry>, files: &[(String, String)]) -> Result<Self, String> {
+    pub fn new(entries: Vec<ActionEntry>, files: &[(String, String)]) -> Result<Self, String> {
         Self::with_others(entries, files, &[])
     }
 
@@ -199,7 +199,7 @@ impl Keymap {
     /// # Errors
     /// One sentence naming the file and the key or action at fault.
     pub fn with_others(
-        entries: Vec<Entry>,
+        entries: Vec<ActionEntry>,
         files: &[(String, String)],
         others: &[String],
     ) -> Result<Self, String> {
@@ -284,7 +284,7 @@ impl Keymap {
 
     /// The whole table.
     #[must_use]
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[ActionEntry] {
         &self.entries
     }
 
@@ -309,7 +309,7 @@ impl Keymap {
 
     /// What the footer shows in these scopes, in its order: key and title.
     #[must_use]
-    pub fn footer(&self, scopes: &[Scope]) -> Vec<(String, &Entry)> {
+    pub fn footer(&self, scopes: &[Scope]) -> Vec<(String, &ActionEntry)> {
         let mut shown: Vec<_> = self
             .entries
             .iter()

@@ -26,7 +26,7 @@ use self::in_flight::{Flight, held};
 use self::notification::{Notification, Severity};
 use self::refresh::Refresh;
 
-pub use pane::{Mark, Pane, Row};
+pub use pane::{MarkedRow, Pane, Row};
 pub use requests::{Batch, Request};
 pub use subjects::{Owner, Subjects};
 

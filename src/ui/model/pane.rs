@@ -39,9 +39,9 @@ impl<'a> Row<'a> {
 
     /// It as it is marked.
     #[must_use]
-    pub fn mark(self) -> Mark {
+    pub fn mark(self) -> MarkedRow {
         match self {
-            Self::Resource(resource) => Mark {
+            Self::Resource(resource) => MarkedRow {
                 name: resource.name().to_owned(),
                 state: resource.state().to_owned(),
                 kind: resource.asks_for().map(str::to_owned),
@@ -50,7 +50,7 @@ impl<'a> Row<'a> {
             },
             Self::Operation(operation) => {
                 let name = operation.resource_name.as_deref().unwrap_or_default();
-                Mark {
+                MarkedRow {
                     name: format!("{} {} {name}", operation.uid, operation.kind).trim().to_owned(),
                     state: operation.state.word().to_owned(),
                     kind: Some(operation.kind.clone()),
@@ -73,7 +73,7 @@ impl<'a> Row<'a> {
 
 /// A marked row, as far as what is done to many needs to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark {
+pub struct MarkedRow {
     /// What it is called in a question.
     pub name: String,
     /// Its state, by its word.
@@ -110,7 +110,7 @@ pub struct Pane {
     /// The order, when it is not the usual one.
     pub sort: Option<Sort>,
     /// Marked rows, as they were when they were marked; see [`Pane::marked`].
-    pub marks: BTreeMap<u64, Mark>,
+    pub marks: BTreeMap<u64, MarkedRow>,
     /// Where a range of marks was begun.
     pub range: Option<u64>,
     /// When its rows are asked for again.
@@ -186,14 +186,17 @@ impl Pane {
     }
 
     /// The rows at hand at these places as they are marked, with their numbers.
-    pub fn as_marks(&self, places: impl RangeBounds<u64>) -> impl Iterator<Item = (u64, Mark)> {
+    pub fn as_marks(
+        &self,
+        places: impl RangeBounds<u64>,
+    ) -> impl Iterator<Item = (u64, MarkedRow)> {
         let rows = self.iter().filter(move |(place, _)| places.contains(place));
-        rows.map(|(place, row)| (row.id(), Mark { place, ..row.mark() }))
+        rows.map(|(place, row)| (row.id(), MarkedRow { place, ..row.mark() }))
     }
 
     /// The marked rows in the order of the list, as they are now as far as they are at hand.
     #[must_use]
-    pub fn marked(&self) -> Vec<(u64, Mark)> {
+    pub fn marked(&self) -> Vec<(u64, MarkedRow)> {
         let mut marked = self.marks.clone();
         for (id, now) in self.as_marks(..) {
             if let Some(mark) = marked.get_mut(&id) {
@@ -208,7 +211,7 @@ impl Pane {
     /// Whether the state of any marked row is such, as it is now as far as it is at hand.
     #[must_use]
     pub fn any_marked(&self, is: impl Fn(&str) -> bool) -> bool {
-        let now: BTreeMap<u64, Mark> =
+        let now: BTreeMap<u64, MarkedRow> =
             self.as_marks(..).filter(|(id, _)| self.marks.contains_key(id)).collect();
         let elsewhere = self.marks.iter().filter(|(id, _)| !now.contains_key(id));
         now.iter().chain(elsewhere).any(|(_, mark)| is(&mark.state))

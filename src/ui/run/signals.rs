@@ -34,16 +34,16 @@ impl Signals {
 }
 
 /// The task that reads the terminal; it ends with the console.
-pub(super) struct Reader(JoinHandle<()>);
+pub(super) struct InputReader(JoinHandle<()>);
 
-impl Reader {
+impl InputReader {
     /// Sends everything the terminal says to `keys`.
     pub(super) fn new(keys: UnboundedSender<std::io::Result<TerminalEvent>>) -> Self {
         Self(tokio::spawn(read(keys)))
     }
 }
 
-impl Drop for Reader {
+impl Drop for InputReader {
     fn drop(&mut self) {
         self.0.abort();
     }

@@ -10,9 +10,9 @@ use crate::ui::style::theme::{Glyphs, Role, Theme};
 
 /// A line of text in pieces, each with its meaning.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Line(pub Vec<(String, Role)>);
+pub struct StyledLine(pub Vec<(String, Role)>);
 
-impl Line {
+impl StyledLine {
     /// A line of one piece.
     pub fn new(text: impl Into<String>, role: Role) -> Self {
         Self(vec![(text.into(), role)])
@@ -105,7 +105,7 @@ impl<'a> Canvas<'a> {
     }
 
     /// Writes a line in pieces. Returns the column after it.
-    pub fn line(&mut self, x: u16, y: u16, max: u16, line: &Line) -> u16 {
+    pub fn line(&mut self, x: u16, y: u16, max: u16, line: &StyledLine) -> u16 {
         let end = x.saturating_add(max);
         let mut at = x;
         for (piece, role) in &line.0 {

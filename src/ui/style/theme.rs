@@ -189,7 +189,7 @@ const BUILT_IN: [(&str, &str); 3] = [
 /// How one role looks, as written in a theme file.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Look {
+struct RoleStyle {
     /// A colour's name, a number from 0 to 255, or `#rrggbb`.
     #[serde(default, deserialize_with = "colour")]
     fg: Option<Color>,
@@ -248,7 +248,7 @@ impl Theme {
     /// # Errors
     /// One sentence that names the file and what is wrong in it.
     pub fn parse(file: &str, text: &str, colour: bool, ascii: bool) -> Result<Self, String> {
-        let looks: BTreeMap<Role, Look> = toml::from_str(text)
+        let looks: BTreeMap<Role, RoleStyle> = toml::from_str(text)
             .map_err(|error| format!("the theme {file} cannot be read: {}", error.message()))?;
         if let Some(role) = ROLES.iter().find(|role| !looks.contains_key(role)) {
             return Err(format!("the theme {file} says nothing about {role:?}"));
@@ -276,7 +276,7 @@ impl Theme {
     }
 }
 
-fn style(look: Look, colour: bool) -> Style {
+fn style(look: RoleStyle, colour: bool) -> Style {
     let mut style = Style::new();
     if colour {
         style.fg = look.fg;

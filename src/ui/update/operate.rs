@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::domain::{Control, Operation, Params, State, Uid};
 use crate::ui::model::notification::Severity;
-use crate::ui::model::{Mark, Model, Row};
+use crate::ui::model::{MarkedRow, Model, Row};
 use crate::ui::msg::Cmd;
 use crate::ui::tab::Tab;
 use crate::ui::windows::confirm::{Challenge, Confirm};
@@ -20,7 +20,7 @@ enum Targets {
     /// The operation the keys mean.
     One(Box<Operation>),
     /// The marked ones.
-    Marked(Vec<(Uid, Mark)>),
+    Marked(Vec<(Uid, MarkedRow)>),
 }
 
 /// Returns what keys mean, if it may be changed; says why not.
@@ -29,7 +29,7 @@ fn targets(model: &mut Model) -> Option<Targets> {
         return None;
     }
     if model.means_marks() && !model.pane().marks_are_here() {
-        let marked: Vec<(Uid, Mark)> = if model.tab == Tab::Operations {
+        let marked: Vec<(Uid, MarkedRow)> = if model.tab == Tab::Operations {
             model.pane().marked().into_iter().map(|(id, mark)| (Uid(id), mark)).collect()
         } else {
             let operations = model.marked_operations().into_iter();
@@ -54,10 +54,10 @@ fn targets(model: &mut Model) -> Option<Targets> {
 /// is.
 fn fitting(
     model: &mut Model,
-    marked: Vec<(Uid, Mark)>,
+    marked: Vec<(Uid, MarkedRow)>,
     is: impl Fn(&str) -> bool,
     needs: &str,
-) -> Vec<(Uid, Mark)> {
+) -> Vec<(Uid, MarkedRow)> {
     let all = marked.len();
     let fitting: Vec<_> = marked.into_iter().filter(|(_, mark)| is(&mark.state)).collect();
     if fitting.is_empty() {
@@ -73,7 +73,7 @@ fn many(model: &Model) -> &'static str {
 }
 
 /// How many marks are left when it is done to these operations.
-fn left(model: &Model, fitting: &[(Uid, Mark)]) -> usize {
+fn left(model: &Model, fitting: &[(Uid, MarkedRow)]) -> usize {
     let marks = model.pane().marks.len();
     if model.tab == Tab::Operations {
         return marks - fitting.len();
@@ -88,7 +88,7 @@ fn ask(
     model: &Model,
     verb: &str,
     warning: &str,
-    fitting: &[(Uid, Mark)],
+    fitting: &[(Uid, MarkedRow)],
     control: impl Fn(Uid) -> Control,
 ) -> OpenedWindow {
     let mut warning = match left(model, fitting) {
@@ -236,7 +236,7 @@ pub fn priority(model: &mut Model, by: i32, cmds: &mut Vec<Cmd>) {
         Some(Targets::Marked(marked)) => {
             let waits = |state: &str| state == State::Pending.word();
             let waiting = fitting(model, marked, waits, "waits");
-            let moved = |(uid, mark): &(Uid, Mark)| Control::Priority {
+            let moved = |(uid, mark): &(Uid, MarkedRow)| Control::Priority {
                 uid: *uid,
                 priority: mark.priority.saturating_add(by),
             };

@@ -7,7 +7,7 @@ use super::facts::fact;
 use super::{in_flight, operation, special};
 use crate::domain::{Emphasis, OperationDetail, Piece, Resource, State};
 use crate::ui::model::{Model, Row};
-use crate::ui::style::canvas::{Canvas, Line};
+use crate::ui::style::canvas::{Canvas, StyledLine};
 use crate::ui::style::theme::{Role, Theme};
 
 /// What stands over it.
@@ -30,7 +30,7 @@ pub fn beside(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
 
 /// Its lines.
 #[must_use]
-pub fn lines(model: &Model, theme: &Theme, width: u16) -> Vec<Line> {
+pub fn lines(model: &Model, theme: &Theme, width: u16) -> Vec<StyledLine> {
     match model.shown() {
         Some(Row::Resource(resource)) => of_resource(model, theme, resource, width),
         Some(Row::Operation(selected)) => match model.details.get(&selected.uid) {
@@ -49,7 +49,7 @@ pub fn lines(model: &Model, theme: &Theme, width: u16) -> Vec<Line> {
     }
 }
 
-fn of_resource(model: &Model, theme: &Theme, resource: &Resource, width: u16) -> Vec<Line> {
+fn of_resource(model: &Model, theme: &Theme, resource: &Resource, width: u16) -> Vec<StyledLine> {
     let mut lines = Vec::new();
     let glyphs = theme.glyphs;
     match model.flight.touching(resource.id(), resource.name()) {
@@ -71,7 +71,7 @@ fn of_resource(model: &Model, theme: &Theme, resource: &Resource, width: u16) ->
                 None if what.is_empty() => what,
                 None => format!(" · {what}"),
             };
-            lines.push(Line::new(head, role).with(tail, Role::Text));
+            lines.push(StyledLine::new(head, role).with(tail, Role::Text));
             if let Some(progress) = &operation.progress
                 && let Some(fraction) = progress.fraction
             {
@@ -80,7 +80,10 @@ fn of_resource(model: &Model, theme: &Theme, resource: &Resource, width: u16) ->
         }
         None => {
             let (glyph, role) = state(&glyphs, resource);
-            lines.push(Line::new(format!("{glyph} {}", resource.state().replace('_', " ")), role));
+            lines.push(StyledLine::new(
+                format!("{glyph} {}", resource.state().replace('_', " ")),
+                role,
+            ));
             if let Some(operation) = model.flight.failed_on(resource.id()) {
                 let what =
                     format!("{} {}: {}", operation.uid, operation.kind, in_flight::what(operation));
@@ -111,10 +114,10 @@ fn piece(model: &Model, piece: Piece) -> String {
     }
 }
 
-fn bar(theme: &Theme, fraction: f64, step: u32, steps: Option<u32>, width: u16) -> Line {
+fn bar(theme: &Theme, fraction: f64, step: u32, steps: Option<u32>, width: u16) -> StyledLine {
     let cells = usize::from(width / 3).max(6);
     let done = ((fraction.clamp(0.0, 1.0) * cells as f64).round() as usize).min(cells);
-    let mut line = Line::new(theme.glyphs.bar_done.repeat(done), Role::Bar)
+    let mut line = StyledLine::new(theme.glyphs.bar_done.repeat(done), Role::Bar)
         .with(theme.glyphs.bar_rest.repeat(cells - done), Role::BarRest)
         .with(format!(" {:.0}%", fraction * 100.0), Role::Text);
     if let Some(steps) = steps {

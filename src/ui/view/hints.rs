@@ -1,7 +1,7 @@
 //! The keys the last line shows: which of them apply now, and as many as there is room for.
 
 use crate::domain::State;
-use crate::ui::input::action::{Action, Entry, Scope};
+use crate::ui::input::action::{Action, ActionEntry, Scope};
 use crate::ui::model::{Focus, Model, Owner, Row, Subjects};
 use crate::ui::style::text::{self, columns, width};
 use crate::ui::tab::Tab;
@@ -74,7 +74,7 @@ pub fn of_one(model: &Model, scopes: &[Scope]) -> Vec<KeyHint> {
 pub fn bound(
     model: &Model,
     scopes: &[Scope],
-    wanted: impl Fn(&Entry) -> bool,
+    wanted: impl Fn(&ActionEntry) -> bool,
 ) -> Vec<(KeyHint, u8)> {
     model
         .keymap
@@ -112,7 +112,7 @@ pub fn narrowed(keys: Vec<(KeyHint, u8)>, width_of_screen: u16) -> Vec<KeyHint> 
 }
 
 /// Whether an action makes sense for what is in front, so that the footer may show it.
-fn fits(model: &Model, entry: &Entry) -> bool {
+fn fits(model: &Model, entry: &ActionEntry) -> bool {
     use Action as A;
     let any = |is: &dyn Fn(&str) -> bool| {
         if !model.means_marks() {

@@ -4,7 +4,7 @@ use super::facts::fact;
 use super::in_flight;
 use crate::domain::{FieldType, Operation, OperationDetail, ResourceId, Step, StepState};
 use crate::ui::model::Model;
-use crate::ui::style::canvas::Line;
+use crate::ui::style::canvas::StyledLine;
 use crate::ui::style::text;
 use crate::ui::style::theme::{Role, Theme};
 use crate::ui::view::columns::operation_state;
@@ -19,24 +19,24 @@ pub fn lines(
     theme: &Theme,
     detail: Option<&OperationDetail>,
     width: u16,
-) -> Vec<Line> {
+) -> Vec<StyledLine> {
     let Some(detail) = detail else {
-        return vec![Line::new(theme.glyphs.more, Role::Quiet)];
+        return vec![StyledLine::new(theme.glyphs.more, Role::Quiet)];
     };
     let mut lines = head(model, theme, &detail.operation, width);
     if !detail.children.is_empty() {
-        lines.push(Line::empty());
-        lines.push(Line::new("Operations", Role::Title));
+        lines.push(StyledLine::empty());
+        lines.push(StyledLine::new("Operations", Role::Title));
         lines.extend(detail.children.iter().map(|child| of_child(theme, child)));
         if detail.more_children > 0 {
             let more = format!("{} and {} more", theme.glyphs.more, detail.more_children);
-            lines.push(Line::new(more, Role::Quiet));
+            lines.push(StyledLine::new(more, Role::Quiet));
         }
     }
-    lines.push(Line::empty());
-    lines.push(Line::new("Steps", Role::Title));
+    lines.push(StyledLine::empty());
+    lines.push(StyledLine::new("Steps", Role::Title));
     if detail.steps.is_empty() {
-        lines.push(Line::new("none taken yet", Role::Quiet));
+        lines.push(StyledLine::new("none taken yet", Role::Quiet));
     }
     for step in &detail.steps {
         of_step(model, theme, step, width, &mut lines);
@@ -44,12 +44,12 @@ pub fn lines(
     lines
 }
 
-fn head(model: &Model, theme: &Theme, operation: &Operation, width: u16) -> Vec<Line> {
+fn head(model: &Model, theme: &Theme, operation: &Operation, width: u16) -> Vec<StyledLine> {
     let (glyph, role) = operation_state(&theme.glyphs, operation.state);
     let spec = model.catalogue.get(&operation.kind);
     let title = spec.map_or(operation.kind.as_str(), |spec| spec.title.as_ref());
     let mut lines = vec![
-        Line::new(format!("{glyph} {} ", operation.state), role)
+        StyledLine::new(format!("{glyph} {} ", operation.state), role)
             .with(format!("{title} {}", in_flight::about(operation)), Role::Title),
     ];
     let what = in_flight::what(operation);
@@ -59,7 +59,9 @@ fn head(model: &Model, theme: &Theme, operation: &Operation, width: u16) -> Vec<
             crate::domain::State::Pending => Role::Waiting,
             _ => Role::Text,
         };
-        lines.extend(text::wrap(&what, usize::from(width)).into_iter().map(|l| Line::new(l, role)));
+        lines.extend(
+            text::wrap(&what, usize::from(width)).into_iter().map(|l| StyledLine::new(l, role)),
+        );
     } else if let Some(comment) = &operation.comment {
         fact(&mut lines, "comment", comment, Role::Text, width);
     }
@@ -74,7 +76,7 @@ fn head(model: &Model, theme: &Theme, operation: &Operation, width: u16) -> Vec<
         let done = ((fraction.clamp(0.0, 1.0) * cells as f64).round() as usize).min(cells);
         let left = progress.left_s.map(|left| format!("   {} left", text::clock(left)));
         lines.push(
-            Line::new(theme.glyphs.bar_done.repeat(done), Role::Bar)
+            StyledLine::new(theme.glyphs.bar_done.repeat(done), Role::Bar)
                 .with(theme.glyphs.bar_rest.repeat(cells - done), Role::BarRest)
                 .with(format!(" {:.0}%{}", fraction * 100.0, left.unwrap_or_default()), Role::Text),
         );
@@ -117,7 +119,7 @@ fn head(model: &Model, theme: &Theme, operation: &Operation, width: u16) -> Vec<
 }
 
 /// An operation that this one asked for, and how it stands.
-fn of_child(theme: &Theme, child: &Operation) -> Line {
+fn of_child(theme: &Theme, child: &Operation) -> StyledLine {
     let (glyph, role) = operation_state(&theme.glyphs, child.state);
     let words = [&child.uid.to_string(), &child.kind, &in_flight::about(child)];
     let words: Vec<&str> = words.iter().map(|it| it.as_str()).filter(|it| !it.is_empty()).collect();
@@ -125,13 +127,13 @@ fn of_child(theme: &Theme, child: &Operation) -> Line {
         what if what.is_empty() => child.comment.clone().unwrap_or_default(),
         what => what,
     };
-    Line::new(format!("{glyph} "), role)
+    StyledLine::new(format!("{glyph} "), role)
         .with(format!("{:<8}", child.state.word()), role)
         .with(format!("{}  ", words.join(" ")), Role::Text)
         .with(what, Role::Quiet)
 }
 
-fn of_step(model: &Model, theme: &Theme, step: &Step, width: u16, lines: &mut Vec<Line>) {
+fn of_step(model: &Model, theme: &Theme, step: &Step, width: u16, lines: &mut Vec<StyledLine>) {
     let g = theme.glyphs;
     let (glyph, role) = match step.state {
         StepState::Running => (g.busy, Role::Busy),
@@ -150,7 +152,7 @@ fn of_step(model: &Model, theme: &Theme, step: &Step, width: u16, lines: &mut Ve
     let name = text::fit(&step.name, name_width, g.more).into_owned();
     let gap = " ".repeat(name_width.saturating_sub(text::width(&name)));
     lines.push(
-        Line::new(format!("{glyph} "), role)
+        StyledLine::new(format!("{glyph} "), role)
             .with(format!("{name}{gap} "), Role::Text)
             .with(format!("{:<11} ", step.state.word()), role)
             .with(took, Role::Quiet),
@@ -158,22 +160,22 @@ fn of_step(model: &Model, theme: &Theme, step: &Step, width: u16, lines: &mut Ve
     let room = usize::from(width).saturating_sub(4).max(8);
     if let Some(error) = &step.error {
         let broken = text::wrap(error, room);
-        lines.extend(broken.into_iter().map(|l| Line::new(format!("  {l}"), Role::Bad)));
+        lines.extend(broken.into_iter().map(|l| StyledLine::new(format!("  {l}"), Role::Bad)));
     }
     for command in &step.commands {
         for (number, part) in text::wrap(&command.line, room).into_iter().enumerate() {
             let mark = if number == 0 { "  $ " } else { "    " };
-            lines.push(Line::new(mark, Role::Quiet).with(part, Role::Text));
+            lines.push(StyledLine::new(mark, Role::Quiet).with(part, Role::Text));
         }
         let tail: Vec<&str> = command.tail.lines().collect();
         for line in &tail[tail.len().saturating_sub(TAIL)..] {
-            lines.push(Line::new(format!("    {line}"), Role::Quiet));
+            lines.push(StyledLine::new(format!("    {line}"), Role::Quiet));
         }
         if let Some(ended) = &command.ended {
             let role =
                 if matches!(ended.as_str(), "exit 0" | "ok") { Role::Quiet } else { Role::Bad };
             let took = command.took_ms as f64 / 1000.0;
-            lines.push(Line::new(format!("    {ended} after {took:.1} s"), role));
+            lines.push(StyledLine::new(format!("    {ended} after {took:.1} s"), role));
         }
     }
 }

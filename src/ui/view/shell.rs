@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 use crate::domain::ToolState;
 use crate::ui::model::layout::Layout;
 use crate::ui::model::{Focus, Model};
-use crate::ui::style::canvas::{Canvas, Line, spark};
+use crate::ui::style::canvas::{Canvas, StyledLine, spark};
 use crate::ui::style::text::{self, columns, width};
 use crate::ui::style::theme::Role;
 use crate::ui::tab::Tab;
@@ -16,7 +16,7 @@ use crate::ui::tab::Tab;
 pub fn header(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     let g = canvas.glyphs();
     let flight = &model.flight;
-    let mut right = Line::default();
+    let mut right = StyledLine::default();
     let counts = [
         (g.play, flight.running, Role::Busy),
         (g.wait, flight.waiting, Role::Waiting),
@@ -45,15 +45,15 @@ pub fn header(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
 fn load(model: &Model, canvas: &mut Canvas<'_>, area: Rect, mut at: u16, room: u16) {
     let Some(host) = &model.host else { return };
     let g = canvas.glyphs();
-    let mut parts: Vec<Line> = Vec::new();
+    let mut parts: Vec<StyledLine> = Vec::new();
     if let Some(accelerator) = &host.accelerator {
         let role = if accelerator.name == "kvm" { Role::Good } else { Role::Waiting };
         let mark = if accelerator.name == "kvm" { g.good } else { g.dot };
-        parts.push(Line::new(format!("{} {mark}", accelerator.name), role));
+        parts.push(StyledLine::new(format!("{} {mark}", accelerator.name), role));
     }
     let missing = host.missing().count();
     if missing > 0 {
-        parts.push(Line::new(format!("{} {missing} missing", g.bad), Role::Bad));
+        parts.push(StyledLine::new(format!("{} {missing} missing", g.bad), Role::Bad));
     }
     let cpu = format!("{:>3.0}%", host.load.cpu_percent);
     let load = host.load;
@@ -61,15 +61,15 @@ fn load(model: &Model, canvas: &mut Canvas<'_>, area: Rect, mut at: u16, room: u
     let pool = text::share(load.pool_used, load.pool_total);
     // Before the first look at the box there is nothing to say about it.
     let is_known = load.memory_total > 0;
-    let mut cpu_line = Line::new("cpu ", Role::Quiet);
+    let mut cpu_line = StyledLine::new("cpu ", Role::Quiet);
     if area.width >= 90 {
         cpu_line =
             cpu_line.with(spark(&g, model.cpu.iter().copied(), 8), Role::Bar).with(" ", Role::Text);
     }
     if is_known {
         parts.push(cpu_line.with(cpu.trim_start(), Role::Text));
-        parts.push(Line::new("mem ", Role::Quiet).with(memory, Role::Text));
-        parts.push(Line::new("pool ", Role::Quiet).with(pool, Role::Text));
+        parts.push(StyledLine::new("mem ", Role::Quiet).with(memory, Role::Text));
+        parts.push(StyledLine::new("pool ", Role::Quiet).with(pool, Role::Text));
     }
     if area.width >= 96
         && let Some(ToolState::Present { version }) =
@@ -78,7 +78,7 @@ fn load(model: &Model, canvas: &mut Canvas<'_>, area: Rect, mut at: u16, room: u
         let version = version.split('-').next().unwrap_or(version);
         parts.insert(
             1.min(parts.len()),
-            Line::new("ffmpeg ", Role::Quiet).with(version, Role::Text),
+            StyledLine::new("ffmpeg ", Role::Quiet).with(version, Role::Text),
         );
     }
     let gap = if area.width >= 110 { 3 } else { 2 };
@@ -205,7 +205,7 @@ fn list_title(model: &Model, canvas: &mut Canvas<'_>, places: &Layout) {
     let g = canvas.glyphs();
     let end = places.list.right();
     let title_role = if model.focus == Focus::List { Role::Title } else { Role::Quiet };
-    let mut title = Line::new(format!(" {} ", model.tab.title()), title_role);
+    let mut title = StyledLine::new(format!(" {} ", model.tab.title()), title_role);
     // Before what may be so long that it is cut: what is marked need not be among the rows shown.
     if !pane.marks.is_empty() {
         let marks = pane.marks.len();

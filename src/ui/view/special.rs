@@ -6,7 +6,7 @@ use super::facts::LABEL;
 use crate::domain::{Column, Encoding, Resource, ResourceId, Run, RunOutcome, Task, Vm};
 use crate::ui::model::in_flight::PLOT_POINTS;
 use crate::ui::model::{Model, Row};
-use crate::ui::style::canvas::{Line, spark};
+use crate::ui::style::canvas::{StyledLine, spark};
 use crate::ui::style::text;
 use crate::ui::style::theme::{Glyphs, Role, Theme};
 
@@ -39,7 +39,7 @@ fn last(model: &Model, glyphs: &Glyphs, run: &Run) -> (String, Role) {
 
 /// What stands before the facts about a resource, so that it is seen on the smallest screen too.
 #[must_use]
-pub fn before(model: &Model, theme: &Theme, resource: &Resource, width: u16) -> Option<Line> {
+pub fn before(model: &Model, theme: &Theme, resource: &Resource, width: u16) -> Option<StyledLine> {
     if let Some(vm) = resource.get::<Vm>() {
         return load(model, theme, vm, width);
     }
@@ -47,18 +47,18 @@ pub fn before(model: &Model, theme: &Theme, resource: &Resource, width: u16) -> 
 }
 
 /// How loaded a guest is.
-fn load(model: &Model, theme: &Theme, vm: &Vm, width: u16) -> Option<Line> {
+fn load(model: &Model, theme: &Theme, vm: &Vm, width: u16) -> Option<StyledLine> {
     let points = model.usage.get(&vm.id).filter(|_| vm.is_up())?;
     let per_cpu = vm.cpu.max(1) as f32;
     let room = usize::from(width).saturating_sub(LABEL + 8);
     let plot = spark(&theme.glyphs, points.iter().map(|point| point / per_cpu), room.min(40));
     let now = points.back().copied().unwrap_or_default();
-    let line = Line::new(format!("{:<LABEL$} ", "load"), Role::Quiet);
+    let line = StyledLine::new(format!("{:<LABEL$} ", "load"), Role::Quiet);
     Some(line.with(plot, Role::Bar).with(format!(" {now:.0}%"), Role::Text))
 }
 
 /// How fast an encoding goes and went, where it is being encoded.
-fn speed(model: &Model, theme: &Theme, encoding: &Encoding, width: u16) -> Option<Line> {
+fn speed(model: &Model, theme: &Theme, encoding: &Encoding, width: u16) -> Option<StyledLine> {
     let id = ResourceId::new(Encoding::KIND, encoding.id);
     let operation = model.flight.touching(id, &encoding.name)?;
     let now = operation.progress.as_ref()?.speed?;
@@ -69,21 +69,21 @@ fn speed(model: &Model, theme: &Theme, encoding: &Encoding, width: u16) -> Optio
     let room = usize::from(width).saturating_sub(LABEL + 1 + text::width(&now));
     let shares = points.map(|point| point / fastest * 100.0);
     let plot = spark(&theme.glyphs, shares, room.min(PLOT_POINTS));
-    let line = Line::new(format!("{:<LABEL$} ", "speed"), Role::Quiet);
+    let line = StyledLine::new(format!("{:<LABEL$} ", "speed"), Role::Quiet);
     Some(line.with(plot, Role::Bar).with(now, Role::Text))
 }
 
 /// What stands after the facts about a resource.
 #[must_use]
-pub fn after(model: &Model, theme: &Theme, resource: &Resource, width: u16) -> Vec<Line> {
+pub fn after(model: &Model, theme: &Theme, resource: &Resource, width: u16) -> Vec<StyledLine> {
     resource.get::<Task>().map_or_else(Vec::new, |task| firings(model, theme, task, width))
 }
 
 /// What became of the firings of a task.
-fn firings(model: &Model, theme: &Theme, task: &Task, width: u16) -> Vec<Line> {
-    let mut lines = vec![Line::empty(), Line::new("Firings", Role::Title)];
+fn firings(model: &Model, theme: &Theme, task: &Task, width: u16) -> Vec<StyledLine> {
+    let mut lines = vec![StyledLine::empty(), StyledLine::new("Firings", Role::Title)];
     if task.runs.is_empty() {
-        lines.push(Line::new("none yet", Role::Quiet));
+        lines.push(StyledLine::new("none yet", Role::Quiet));
     }
     for run in &task.runs {
         let due = text::moment(run.due, model.now, &model.zone);
@@ -102,7 +102,7 @@ fn firings(model: &Model, theme: &Theme, task: &Task, width: u16) -> Vec<Line> {
         let room = usize::from(width).saturating_sub(13).max(8);
         for (number, part) in text::wrap(&format!("{what}{hand}"), room).into_iter().enumerate() {
             let due = if number == 0 { due.as_str() } else { "" };
-            lines.push(Line::new(format!("{due:<13}"), Role::Quiet).with(part, role));
+            lines.push(StyledLine::new(format!("{due:<13}"), Role::Quiet).with(part, role));
         }
     }
     lines

@@ -7,12 +7,12 @@ use super::search::{self, CLOSE, TAKE};
 use super::window::{Intent, Response, Window, WindowKind, never};
 use crate::domain::{OperationSpec, Risk, Submit};
 use crate::ui::changes::requests::Hazard;
-use crate::ui::input::action::{Action, Row, Scope};
+use crate::ui::input::action::{Action, ActionRow, Scope};
 use crate::ui::input::edit;
 use crate::ui::model::Model;
 use crate::ui::model::layout::window;
 use crate::ui::msg::Cmd;
-use crate::ui::style::canvas::{Canvas, Line};
+use crate::ui::style::canvas::{Canvas, StyledLine};
 use crate::ui::style::text;
 use crate::ui::style::theme::Role;
 use crate::ui::view::hints::{self, KeyHint};
@@ -25,7 +25,7 @@ const OTHER: Action = Action::Window("answer_other");
 const SELECTED: Action = Action::Window("answer_selected");
 const OPTIONS: Action = Action::Window("answer_options");
 
-const ACTIONS: &[Row] = &[
+const ACTIONS: &[ActionRow] = &[
     (YES, "answer_yes", "yes", "Yes.", SCOPE, 0),
     (NO, "answer_no", "no", "No.", SCOPE, 0),
     (OTHER, "answer_other", "other", "Select the other answer.", SCOPE, 0),
@@ -193,20 +193,23 @@ impl Window for Confirm {
     fn draw(&self, model: &Model, canvas: &mut Canvas<'_>) {
         let width = model.size.0.min(64);
         let room = usize::from(width.saturating_sub(4));
-        let mut lines: Vec<Line> = text::wrap(&self.warning, room)
+        let mut lines: Vec<StyledLine> = text::wrap(&self.warning, room)
             .into_iter()
-            .map(|l| Line::new(l, Role::Warning))
+            .map(|l| StyledLine::new(l, Role::Warning))
             .collect();
         if !self.things.is_empty() {
             let most =
                 usize::from(model.size.1.saturating_sub(9)).saturating_sub(lines.len()).max(1);
-            lines.push(Line::empty());
+            lines.push(StyledLine::empty());
             for thing in self.things.iter().take(most) {
-                lines.push(Line::new(format!("  {} {thing}", canvas.glyphs().mark), Role::Text));
+                lines.push(StyledLine::new(
+                    format!("  {} {thing}", canvas.glyphs().mark),
+                    Role::Text,
+                ));
             }
             if self.things.len() > most {
                 let more = self.things.len() - most;
-                lines.push(Line::new(format!("  and {more} more"), Role::Quiet));
+                lines.push(StyledLine::new(format!("  and {more} more"), Role::Quiet));
             }
         }
         let height = u16::try_from(lines.len() + 4).unwrap_or(u16::MAX);

@@ -11,7 +11,7 @@ use tui_term::vt100::Parser;
 use tui_term::widget::PseudoTerminal;
 
 use super::window::{Response, Window, WindowKind, never};
-use crate::ui::input::action::{Action, Row, Scope};
+use crate::ui::input::action::{Action, ActionRow, Scope};
 use crate::ui::model::Model;
 use crate::ui::model::layout::full;
 use crate::ui::model::notification::Severity;
@@ -27,7 +27,7 @@ const LEAVE: Action = Action::Window("console_leave");
 const UP: Action = Action::Window("console_up");
 const DOWN: Action = Action::Window("console_down");
 
-const ACTIONS: &[Row] = &[
+const ACTIONS: &[ActionRow] = &[
     (LEAVE, "console_leave", "leave", "Leave the serial console; the guest goes on.", SCOPE, 1),
     (UP, "console_up", "scroll up", "Look at what scrolled away.", SCOPE, 2),
     (DOWN, "console_down", "scroll down", "Scroll back down.", SCOPE, 0),

@@ -3,11 +3,11 @@
 use super::scroll;
 use super::window::{Response, Window, WindowKind};
 use crate::domain::ToolState;
-use crate::ui::input::action::{Action, Row, Scope};
+use crate::ui::input::action::{Action, ActionRow, Scope};
 use crate::ui::model::Model;
 use crate::ui::model::layout::full;
 use crate::ui::msg::Cmd;
-use crate::ui::style::canvas::{Canvas, Line};
+use crate::ui::style::canvas::{Canvas, StyledLine};
 use crate::ui::style::text;
 use crate::ui::style::theme::{Glyphs, Role, Theme};
 use crate::ui::view::hints::{self, KeyHint};
@@ -15,7 +15,7 @@ use crate::ui::view::hints::{self, KeyHint};
 /// Opens it.
 pub const OPEN: Action = Action::Window("doctor");
 
-const ACTIONS: &[Row] = &[(
+const ACTIONS: &[ActionRow] = &[(
     OPEN,
     "doctor",
     "doctor",
@@ -56,15 +56,16 @@ impl Window for Doctor {
 }
 
 /// What this box can and cannot do.
-fn lines(model: &Model, g: Glyphs) -> Vec<Line> {
+fn lines(model: &Model, g: Glyphs) -> Vec<StyledLine> {
     let Some(host) = &model.host else {
-        return vec![Line::new("the box is being looked at", Role::Quiet)];
+        return vec![StyledLine::new("the box is being looked at", Role::Quiet)];
     };
     let width = usize::from(full(model.size).width.saturating_sub(6));
     let mut lines = vec![
-        Line::new(format!("hostler {} on {}", host.version, host.name), Role::Title),
-        Line::new("state in ", Role::Quiet).with(host.state_dir.display().to_string(), Role::Text),
-        Line::empty(),
+        StyledLine::new(format!("hostler {} on {}", host.version, host.name), Role::Title),
+        StyledLine::new("state in ", Role::Quiet)
+            .with(host.state_dir.display().to_string(), Role::Text),
+        StyledLine::empty(),
     ];
     match &host.accelerator {
         Some(accelerator) => {
@@ -73,32 +74,32 @@ fn lines(model: &Model, g: Glyphs) -> Vec<Line> {
             } else {
                 (g.dot, Role::Waiting)
             };
-            lines.push(Line::new(format!("{glyph} accelerator {}", accelerator.name), role));
+            lines.push(StyledLine::new(format!("{glyph} accelerator {}", accelerator.name), role));
             for part in text::wrap(&accelerator.why, width) {
-                lines.push(Line::new(format!("  {part}"), Role::Quiet));
+                lines.push(StyledLine::new(format!("  {part}"), Role::Quiet));
             }
         }
-        None => lines.push(Line::new("accelerator not known yet", Role::Quiet)),
+        None => lines.push(StyledLine::new("accelerator not known yet", Role::Quiet)),
     }
-    lines.push(Line::empty());
+    lines.push(StyledLine::empty());
     for tool in &host.tools {
         match &tool.state {
             ToolState::Present { version } => lines.push(
-                Line::new(format!("{} ", g.good), Role::Good)
+                StyledLine::new(format!("{} ", g.good), Role::Good)
                     .with(format!("{:<22} ", tool.name), Role::Text)
                     .with(version.clone(), Role::Quiet),
             ),
             ToolState::Missing { mend } => {
                 lines.push(
-                    Line::new(format!("{} ", g.bad), Role::Bad)
+                    StyledLine::new(format!("{} ", g.bad), Role::Bad)
                         .with(format!("{:<22} ", tool.name), Role::Text)
                         .with("missing", Role::Bad),
                 );
                 for part in text::wrap(&format!("without it: {}", tool.purpose), width) {
-                    lines.push(Line::new(format!("    {part}"), Role::Quiet));
+                    lines.push(StyledLine::new(format!("    {part}"), Role::Quiet));
                 }
                 for part in text::wrap(mend, width) {
-                    lines.push(Line::new(format!("    $ {part}"), Role::Key));
+                    lines.push(StyledLine::new(format!("    $ {part}"), Role::Key));
                 }
             }
         }

@@ -8,11 +8,11 @@ use super::search::{self, CLEAR, CLOSE, TAKE};
 use super::window::{Response, Window, WindowKind};
 use crate::domain::Misread;
 use crate::ui::changes::list;
-use crate::ui::input::action::{Action, Row, Scope};
+use crate::ui::input::action::{Action, ActionRow, Scope};
 use crate::ui::input::{completion, edit};
 use crate::ui::model::{Front, Model};
 use crate::ui::msg::Cmd;
-use crate::ui::style::canvas::{Canvas, Line};
+use crate::ui::style::canvas::{Canvas, StyledLine};
 use crate::ui::style::text;
 use crate::ui::style::theme::Role;
 use crate::ui::view::hints::KeyHint;
@@ -21,7 +21,7 @@ use crate::ui::view::notification;
 /// Opens it.
 pub const OPEN: Action = Action::FILTER;
 
-const ACTIONS: &[Row] = &[(
+const ACTIONS: &[ActionRow] = &[(
     OPEN,
     "filter",
     "filter",
@@ -110,8 +110,9 @@ impl Window for FilterWindow {
             notification::above(canvas, area, why, Role::Bad);
         } else if model.notification.is_none() && model.lost.is_none() {
             let names = completion::names(model.tab.subject(), &self.input).join(" ");
-            let line =
-                Line::new(" columns ", Role::Quiet).with(names, Role::Text).with(" ", Role::Text);
+            let line = StyledLine::new(" columns ", Role::Quiet)
+                .with(names, Role::Text)
+                .with(" ", Role::Text);
             canvas.line(2, area.y.saturating_sub(1), area.width.saturating_sub(4), &line);
         }
         let at = canvas.text(1, area.y, area.width, "/", Role::Key);

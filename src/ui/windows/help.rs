@@ -5,11 +5,11 @@ use tui_input::Input;
 
 use super::scroll;
 use super::window::{Response, Window, WindowKind};
-use crate::ui::input::action::{Action, Row, Scope};
+use crate::ui::input::action::{Action, ActionRow, Scope};
 use crate::ui::input::{completion, edit};
 use crate::ui::model::Model;
 use crate::ui::msg::Cmd;
-use crate::ui::style::canvas::{Canvas, Line};
+use crate::ui::style::canvas::{Canvas, StyledLine};
 use crate::ui::style::text;
 use crate::ui::style::theme::Role;
 use crate::ui::view::hints::{KeyHint, hint};
@@ -17,7 +17,7 @@ use crate::ui::view::hints::{KeyHint, hint};
 /// Opens it.
 pub const OPEN: Action = Action::HELP;
 
-const ACTIONS: &[Row] = &[(OPEN, "help", "help", "Show every key.", Scope::Everywhere, 82)];
+const ACTIONS: &[ActionRow] = &[(OPEN, "help", "help", "Show every key.", Scope::Everywhere, 82)];
 
 /// The help.
 pub const KIND: WindowKind =
@@ -68,7 +68,7 @@ impl Window for Help {
 }
 
 /// Every key, as far as it matches what is looked for.
-fn lines(model: &Model, search: &str, width: u16) -> Vec<Line> {
+fn lines(model: &Model, search: &str, width: u16) -> Vec<StyledLine> {
     let search = search.to_lowercase();
     let mut lines = Vec::new();
     let mut groups: Vec<(Scope, String)> =
@@ -105,9 +105,9 @@ fn lines(model: &Model, search: &str, width: u16) -> Vec<Line> {
             continue;
         }
         if !lines.is_empty() {
-            lines.push(Line::empty());
+            lines.push(StyledLine::empty());
         }
-        lines.push(Line::new(title, Role::Title));
+        lines.push(StyledLine::new(title, Role::Title));
         for (keys, entry) in matching {
             // What has no key goes by its name in the palette.
             let (word, role) = match keys.as_str() {
@@ -119,13 +119,13 @@ fn lines(model: &Model, search: &str, width: u16) -> Vec<Line> {
     }
     columns(model, &search, width, &mut lines);
     if lines.is_empty() {
-        lines.push(Line::new(format!("nothing is called '{search}'"), Role::Quiet));
+        lines.push(StyledLine::new(format!("nothing is called '{search}'"), Role::Quiet));
     }
     lines
 }
 
 /// A word or two and what is said of it, side by side, each in as many lines as it needs.
-fn beside(lines: &mut Vec<Line>, word: &str, role: Role, told: &str, width: u16) {
+fn beside(lines: &mut Vec<StyledLine>, word: &str, role: Role, told: &str, width: u16) {
     // The smallest screen leaves more room to what is said.
     let left = if width < 60 { 9 } else { 16 };
     let room = usize::from(width).saturating_sub(left + 3).max(10);
@@ -133,12 +133,12 @@ fn beside(lines: &mut Vec<Line>, word: &str, role: Role, told: &str, width: u16)
     for number in 0..words.len().max(told.len()) {
         let part = |lines: &[String]| lines.get(number).cloned().unwrap_or_default();
         let word = format!(" {:<left$}  ", part(&words));
-        lines.push(Line::new(word, role).with(part(&told), Role::Text));
+        lines.push(StyledLine::new(word, role).with(part(&told), Role::Text));
     }
 }
 
 /// The names of the columns of each list, as far as they match.
-fn columns(model: &Model, search: &str, width: u16, lines: &mut Vec<Line>) {
+fn columns(model: &Model, search: &str, width: u16, lines: &mut Vec<StyledLine>) {
     const TITLE: &str = "Columns a filter takes";
     let is_wanted = |(_, names): &(String, String)| {
         TITLE.to_lowercase().contains(search) || names.contains(search)
@@ -150,9 +150,9 @@ fn columns(model: &Model, search: &str, width: u16, lines: &mut Vec<Line>) {
     let mut wanted = all.filter(is_wanted).peekable();
     if wanted.peek().is_some() {
         if !lines.is_empty() {
-            lines.push(Line::empty());
+            lines.push(StyledLine::empty());
         }
-        lines.push(Line::new(TITLE, Role::Title));
+        lines.push(StyledLine::new(TITLE, Role::Title));
     }
     for (tab, names) in wanted {
         beside(lines, &tab, Role::Quiet, &names, width);

@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 
 use super::window::{Response, Window, WindowKind};
 use crate::domain::{Control, Lane, LaneChange, LaneState};
-use crate::ui::input::action::{Action, Row, Scope};
+use crate::ui::input::action::{Action, ActionRow, Scope};
 use crate::ui::model::Model;
 use crate::ui::model::layout::window;
 use crate::ui::msg::{Cmd, Fetch};
@@ -22,7 +22,7 @@ const DRAIN: Action = Action::Window("lane_drain");
 const WIDEN: Action = Action::Window("lane_widen");
 const NARROW: Action = Action::Window("lane_narrow");
 
-const ACTIONS: &[Row] = &[
+const ACTIONS: &[ActionRow] = &[
     (OPEN, "lanes", "lanes", "Pause, drain or widen what runs at once.", Scope::Everywhere, 0),
     (PAUSE, "lane_pause", "pause", "Pause the lane, or let it go on.", SCOPE, 0),
     (RESUME, "lane_resume", "resume", "Let the lane go on.", SCOPE, 0),

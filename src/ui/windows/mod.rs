@@ -19,7 +19,7 @@ pub mod sort;
 pub mod window;
 
 use self::window::WindowKind;
-use super::input::action::{Entry, Row, table};
+use super::input::action::{ActionEntry, ActionRow, table};
 use crate::domain::Catalogue;
 
 /// Every kind of window, in the order in which the help shows what opens them.
@@ -41,8 +41,8 @@ pub const ALL: &[WindowKind] = &[
 /// Returns all there is to do, with a catalogue of that backend: in the lists, in the windows, and
 /// to resources.
 #[must_use]
-pub fn actions(catalogue: &Catalogue) -> Vec<Entry> {
-    let windows: Vec<&Row> =
+pub fn actions(catalogue: &Catalogue) -> Vec<ActionEntry> {
+    let windows: Vec<&ActionRow> =
         ALL.iter().map(|kind| kind.actions).chain([search::ACTIONS]).flatten().collect();
     table(&windows, catalogue)
 }

@@ -6,7 +6,7 @@ use crate::domain::{OperationDetail, Uid};
 use crate::ui::input::action::{Action, Scope};
 use crate::ui::model::{Front, Model};
 use crate::ui::msg::{Cmd, Fetch};
-use crate::ui::style::canvas::{Canvas, Line};
+use crate::ui::style::canvas::{Canvas, StyledLine};
 use crate::ui::style::theme::Theme;
 use crate::ui::view::hints::{self, KeyHint};
 use crate::ui::view::operation;
@@ -31,7 +31,7 @@ impl OperationWindow {
         Self { uid, at: 0 }
     }
 
-    fn lines(&self, model: &Model, theme: &Theme) -> Vec<Line> {
+    fn lines(&self, model: &Model, theme: &Theme) -> Vec<StyledLine> {
         let detail: Option<&OperationDetail> =
             model.details.get(&self.uid).and_then(Option::as_ref);
         operation::lines(model, theme, detail, scroll::width(model))

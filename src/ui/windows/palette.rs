@@ -7,7 +7,7 @@ use tui_input::Input;
 use super::search::{self, CLEAR, CLOSE, TAKE};
 use super::window::{Intent, Response, Window, WindowKind};
 use crate::domain::{Filter, List, Page, Rows, Uid};
-use crate::ui::input::action::{Action, Entry, Row, Scope};
+use crate::ui::input::action::{Action, ActionEntry, ActionRow, Scope};
 use crate::ui::input::{edit, fuzzy};
 use crate::ui::model::Model;
 use crate::ui::model::layout::window;
@@ -21,7 +21,7 @@ use crate::ui::view::hints::{self, KeyHint};
 /// Opens it.
 pub const OPEN: Action = Action::PALETTE;
 
-const ACTIONS: &[Row] = &[(
+const ACTIONS: &[ActionRow] = &[(
     OPEN,
     "palette",
     "commands",
@@ -140,7 +140,7 @@ fn actions(model: &Model) -> Vec<Item> {
         let is_window = entry.scopes.iter().all(|scope| scope.is_window());
         is_allowed && !is_window && !is_here.contains(&entry.action)
     });
-    let item = |entry: &Entry| {
+    let item = |entry: &ActionEntry| {
         let (text, intent) = match &entry.action {
             Action::Do(kind) => {
                 let spec = model.catalogue.get(kind);

@@ -3,7 +3,7 @@
 use ratatui::layout::Rect;
 
 use super::window::{Response, Window, WindowKind, never};
-use crate::ui::input::action::{Action, Row, Scope};
+use crate::ui::input::action::{Action, ActionRow, Scope};
 use crate::ui::model::Model;
 use crate::ui::model::layout::window;
 use crate::ui::msg::{Cmd, Exit};
@@ -17,7 +17,7 @@ const BACKGROUND: Action = Action::Window("leave_background");
 const WAIT: Action = Action::Window("leave_wait");
 const STOP: Action = Action::Window("leave_stop");
 
-const ACTIONS: &[Row] = &[
+const ACTIONS: &[ActionRow] = &[
     (
         BACKGROUND,
         "leave_background",

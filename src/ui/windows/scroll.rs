@@ -3,7 +3,7 @@
 use crate::ui::input::action::Action;
 use crate::ui::model::Model;
 use crate::ui::model::layout::{full, layout};
-use crate::ui::style::canvas::{Canvas, Line};
+use crate::ui::style::canvas::{Canvas, StyledLine};
 use crate::ui::style::theme::Role;
 
 use super::window::Response;
@@ -47,7 +47,7 @@ pub fn action(at: &mut u16, lines: usize, action: &Action, model: &Model) -> Res
 }
 
 /// Draws lines in a full window, from the first one shown.
-pub fn draw(model: &Model, title: &str, lines: &[Line], at: u16, canvas: &mut Canvas<'_>) {
+pub fn draw(model: &Model, title: &str, lines: &[StyledLine], at: u16, canvas: &mut Canvas<'_>) {
     let area = full(model.size);
     let inside = canvas.window(area, title, Role::Focus);
     let room = usize::from(inside.height);

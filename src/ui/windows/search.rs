@@ -1,6 +1,6 @@
 //! What the windows have in common in which something is searched for or typed: their keys.
 
-use crate::ui::input::action::{Action, Row, Scope};
+use crate::ui::input::action::{Action, ActionRow, Scope};
 
 /// Where something is searched for or typed, and every other key is text.
 pub const SCOPE: Scope = Scope::Alone("Where something is searched for or typed");
@@ -21,7 +21,7 @@ pub const CLOSE: Action = Action::Window("search_close");
 pub const CLEAR: Action = Action::Window("search_clear");
 
 /// The actions.
-pub const ACTIONS: &[Row] = &[
+pub const ACTIONS: &[ActionRow] = &[
     (UP, "search_up", "up", "Go up a row.", SCOPE, 0),
     (DOWN, "search_down", "down", "Go down a row.", SCOPE, 0),
     (PAGE_UP, "search_page_up", "page up", "Go up a page.", SCOPE, 0),

@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 
 use super::window::{Response, Window, WindowKind};
 use crate::ui::changes::list;
-use crate::ui::input::action::{Action, Row, Scope};
+use crate::ui::input::action::{Action, ActionRow, Scope};
 use crate::ui::model::Model;
 use crate::ui::model::layout::window;
 use crate::ui::msg::Cmd;
@@ -18,7 +18,7 @@ const SCOPE: Scope = Scope::Window("In the columns to sort by");
 pub const OPEN: Action = Action::Window("sort");
 const CLEAR: Action = Action::Window("sort_clear");
 
-const ACTIONS: &[Row] = &[
+const ACTIONS: &[ActionRow] = &[
     (OPEN, "sort", "sort", "Choose the column to sort by.", Scope::Everywhere, 0),
     (
         Action::SortPrevious,

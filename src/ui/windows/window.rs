@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use ratatui::layout::Rect;
 
 use crate::domain::{Control, Submit, Uid};
-use crate::ui::input::action::{Action, Row, Scope};
+use crate::ui::input::action::{Action, ActionRow, Scope};
 use crate::ui::model::{Front, Model};
 use crate::ui::msg::{Cmd, Msg};
 use crate::ui::style::canvas::Canvas;
@@ -128,7 +128,7 @@ pub type OpenedWindow = Option<Box<dyn Window>>;
 #[derive(Debug)]
 pub struct WindowKind {
     /// Its actions: those that open it, and those that mean something in it.
-    pub actions: &'static [Row],
+    pub actions: &'static [ActionRow],
     /// Does one of its actions while it is not in front: opens it, as a rule.
     pub open: fn(&Action, &mut Model, &mut Vec<Cmd>) -> OpenedWindow,
 }

@@ -22,7 +22,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use super::{Engine, Transaction};
 use crate::backend::engine::live::Live;
-use crate::backend::engine::storage::Answer;
+use crate::backend::engine::storage::Acknowledgement;
 use crate::domain::BackendError;
 
 /// The transactions that are sent and not taken in, in the order in which they were sent.
@@ -34,7 +34,7 @@ impl InTransit {
     pub(super) fn push<T: Transaction>(
         &mut self,
         transaction: T,
-        answer: Answer,
+        answer: Acknowledgement,
     ) -> Arc<SentTransaction<T>> {
         let slot = Slot {
             transaction: Some(transaction),
@@ -76,7 +76,7 @@ pub(super) struct SentTransaction<T: Transaction>(Mutex<Slot<T>>);
 struct Slot<T: Transaction> {
     /// Until it is taken in.
     transaction: Option<T>,
-    answer: Answer,
+    answer: Acknowledgement,
     /// The answer, where the task has heard of it before it could be taken in.
     written: Option<Written>,
     /// What came of it, until the task gets that.

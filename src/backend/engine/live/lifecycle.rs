@@ -11,7 +11,7 @@ use crate::domain::{
     Lane, LaneChange, Operation, Params, Progress, Resource, ResourceId, State, Uid, Wait,
 };
 
-use super::{End, Failed, Live, Open, Run};
+use super::{End, Failed, Live, Open, ReadyOperation};
 
 /// Asked for.
 impl Live {
@@ -155,7 +155,7 @@ impl Live {
 /// Started and ended.
 impl Live {
     /// The next operation whose turn it is, which counts as running from now on.
-    pub fn start(&mut self, kinds: &Kinds, now: impl Fn() -> Timestamp) -> Option<Run> {
+    pub fn start(&mut self, kinds: &Kinds, now: impl Fn() -> Timestamp) -> Option<ReadyOperation> {
         while let Some(turn) = self.queue.start() {
             let uid = match turn {
                 Turn::Start(uid) => uid,
@@ -181,7 +181,7 @@ impl Live {
                 }
                 open.cancel = Some(cancel.clone());
             }
-            return Some(Run {
+            return Some(ReadyOperation {
                 operation: open.operation.clone(),
                 params: open.params.clone(),
                 cancel,

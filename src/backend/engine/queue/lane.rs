@@ -10,7 +10,7 @@ use std::ops::{Index, IndexMut};
 
 use crate::domain::{Lane, LaneState, Text};
 
-use super::Place;
+use super::LanePlace;
 
 /// One lane.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct LaneQueue {
     pub(super) running: u32,
     pub(super) waiting: u32,
     /// On disk, and it is their turn on every resource.
-    pub(super) ready: BTreeSet<Place>,
+    pub(super) ready: BTreeSet<LanePlace>,
 }
 
 impl LaneQueue {
@@ -35,7 +35,7 @@ impl LaneQueue {
     }
 
     /// Its first, where it may start one.
-    pub(super) fn next(&self) -> Option<&Place> {
+    pub(super) fn next(&self) -> Option<&LanePlace> {
         let may_start = self.state == LaneState::Open && self.running < self.width;
         self.ready.first().filter(|_| may_start)
     }

@@ -3,7 +3,7 @@
 use crate::domain::{Lane, LaneChange, LaneState, LockMode, ResourceId, Uid, Wait};
 
 use super::lines::EVERYBODY;
-use super::{Queue, Queued, Stage, Ticket, WIDEST};
+use super::{Queue, QueueStage, Queued, Ticket, WIDEST};
 
 impl Queue {
     /// The nearest of these ancestors that holds or awaits a resource, and within whose hold it
@@ -50,7 +50,7 @@ impl Queue {
     /// Whether an operation runs and has its place in its lane.
     #[must_use]
     pub fn has_place(&self, uid: Uid) -> bool {
-        self.queued.get(&uid).is_some_and(|queued| queued.stage == Stage::Running)
+        self.queued.get(&uid).is_some_and(|queued| queued.stage == QueueStage::Running)
     }
 
     /// Whether an operation waits until its parent has fewer children under way.
@@ -87,7 +87,7 @@ impl Queue {
     #[must_use]
     pub fn wait_reason(&self, uid: Uid) -> Option<Wait> {
         let queued = self.queued.get(&uid)?;
-        if matches!(queued.stage, Stage::Running | Stage::Joining) {
+        if matches!(queued.stage, QueueStage::Running | QueueStage::Joining) {
             return None;
         }
         let holder = queued.places().find_map(|place| {

@@ -24,7 +24,7 @@ struct Known {
     entry: QueueEntry,
     /// Its place in the order of acceptance.
     ticket: usize,
-    stage: Stage,
+    stage: QueueStage,
     cancelled: bool,
     /// The tickets of those within whose hold it stands, by resource.
     within: HashMap<ResourceId, usize>,
@@ -51,7 +51,7 @@ struct ModelLane {
 
 /// What the queue should be.
 #[derive(Debug, Clone)]
-struct Model {
+struct QueueModel {
     /// In the order of acceptance.
     known: Vec<Known>,
     lanes: BTreeMap<String, ModelLane>,
@@ -84,9 +84,9 @@ enum Do {
     Lane(&'static str, LaneChange),
 }
 
-impl Model {
+impl QueueModel {
     fn running(&self, lane: &str) -> u32 {
-        let runs = |it: &&Known| it.stage == Stage::Running && it.entry.lane == lane;
+        let runs = |it: &&Known| it.stage == QueueStage::Running && it.entry.lane == lane;
         self.known.iter().filter(runs).count() as u32
     }
 
@@ -109,7 +109,7 @@ impl Model {
         self.families.insert(self.tickets, entry.at_once);
         self.known.push(Known {
             ticket: self.tickets,
-            stage: Stage::Held,
+            stage: QueueStage::Held,
             cancelled: false,
             within,
             parent,
@@ -213,9 +213,9 @@ impl Model {
         let it = &self.known[at];
         let free = it.cancelled || self.open(&it.entry.lane);
         match it.stage {
-            Stage::Waiting => self.blocker(at).is_none() && free,
-            Stage::Returning => free,
-            Stage::Held | Stage::Running | Stage::Joining => false,
+            QueueStage::Waiting => self.blocker(at).is_none() && free,
+            QueueStage::Returning => free,
+            QueueStage::Held | QueueStage::Running | QueueStage::Joining => false,
         }
     }
 
@@ -227,7 +227,7 @@ impl Model {
         })
     }
 
-    fn at(&self, index: Index, stages: &[Stage]) -> Option<usize> {
+    fn at(&self, index: Index, stages: &[QueueStage]) -> Option<usize> {
         let places: Vec<usize> =
             (0..self.known.len()).filter(|at| stages.contains(&self.known[*at].stage)).collect();
         (!places.is_empty()).then(|| *index.get(&places))
@@ -236,7 +236,7 @@ impl Model {
     fn take(&mut self, at: usize) {
         let gone = self.known.remove(at);
         let lane = gone.entry.lane.clone();
-        if gone.stage == Stage::Running {
+        if gone.stage == QueueStage::Running {
             self.drained(&lane);
         }
         for (id, mode) in &gone.entry.locks {
@@ -290,10 +290,10 @@ fn excludes(one: LockMode, other: LockMode) -> bool {
     one == LockMode::Exclusive || other == LockMode::Exclusive
 }
 
-const WAITS: [Stage; 2] = [Stage::Held, Stage::Waiting];
-const STARTED: [Stage; 3] = [Stage::Running, Stage::Joining, Stage::Returning];
+const WAITS: [QueueStage; 2] = [QueueStage::Held, QueueStage::Waiting];
+const STARTED: [QueueStage; 3] = [QueueStage::Running, QueueStage::Joining, QueueStage::Returning];
 
-impl ReferenceStateMachine for Model {
+impl ReferenceStateMachine for QueueModel {
     type State = Self;
     type Transition = Do;
 
@@ -393,13 +393,13 @@ impl ReferenceStateMachine for Model {
             }
             Do::Again(_) => {}
             Do::Commit(index) => {
-                if let Some(at) = state.at(*index, &[Stage::Held]) {
-                    state.known[at].stage = Stage::Waiting;
+                if let Some(at) = state.at(*index, &[QueueStage::Held]) {
+                    state.known[at].stage = QueueStage::Waiting;
                 }
             }
             Do::Hold(index) => {
                 if let Some(at) = state.at(*index, &WAITS) {
-                    state.known[at].stage = Stage::Held;
+                    state.known[at].stage = QueueStage::Held;
                 }
             }
             Do::CallOff(index) => {
@@ -415,7 +415,7 @@ impl ReferenceStateMachine for Model {
             }
             Do::Start => {
                 if let Some(at) = state.first() {
-                    state.known[at].stage = Stage::Running;
+                    state.known[at].stage = QueueStage::Running;
                 }
             }
             Do::Finish(index) => {
@@ -424,15 +424,15 @@ impl ReferenceStateMachine for Model {
                 }
             }
             Do::Join(index) => {
-                if let Some(at) = state.at(*index, &[Stage::Running]) {
-                    state.known[at].stage = Stage::Joining;
+                if let Some(at) = state.at(*index, &[QueueStage::Running]) {
+                    state.known[at].stage = QueueStage::Joining;
                     let lane = state.known[at].entry.lane.clone();
                     state.drained(&lane);
                 }
             }
             Do::Return(index) => {
-                if let Some(at) = state.at(*index, &[Stage::Joining]) {
-                    state.known[at].stage = Stage::Returning;
+                if let Some(at) = state.at(*index, &[QueueStage::Joining]) {
+                    state.known[at].stage = QueueStage::Returning;
                 }
             }
             Do::Close(index) => {

@@ -18,7 +18,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::backend::engine::clock::Clock as _;
-use crate::backend::engine::storage::{Answer, Change, Health, RecordedStep, Storage};
+use crate::backend::engine::storage::{Acknowledgement, Change, Health, RecordedStep, Storage};
 use crate::domain::{BackendError, BoxFuture, Operation, Params, Uid};
 
 use super::ground::Ground;
@@ -200,7 +200,7 @@ impl SimulatedDisk {
 }
 
 impl Storage for SimulatedDisk {
-    fn send(&self, changes: Vec<Change>) -> Answer {
+    fn send(&self, changes: Vec<Change>) -> Acknowledgement {
         let (asker, answer) = oneshot::channel();
         self.request(changes, Some(asker));
         answer

@@ -55,7 +55,7 @@ mod planned {
     }
 
     #[derive(Debug, Default)]
-    struct Plan {
+    struct FaultPlan {
         fault: Option<Fault>,
         passed: usize,
         struck: Vec<String>,
@@ -63,7 +63,7 @@ mod planned {
 
     /// The faults that are planned for one file.
     #[derive(Debug, Clone, Default)]
-    pub struct Faults(Arc<Mutex<Plan>>);
+    pub struct Faults(Arc<Mutex<FaultPlan>>);
 
     static PLANS: LazyLock<Mutex<HashMap<PathBuf, Faults>>> = LazyLock::new(Mutex::default);
 
@@ -79,7 +79,7 @@ mod planned {
         /// struck.
         pub fn plan(&self, fault: Option<Fault>) -> Vec<String> {
             let mut plan = self.0.lock();
-            std::mem::replace(&mut *plan, Plan { fault, ..Plan::default() }).struck
+            std::mem::replace(&mut *plan, FaultPlan { fault, ..FaultPlan::default() }).struck
         }
 
         /// A place where the disk can fail.

@@ -8,13 +8,13 @@ use crate::domain::BackendError;
 
 /// A path, and what it led to.
 #[derive(Debug)]
-pub(in crate::backend) struct Known {
+pub(in crate::backend) struct KnownPath {
     what: &'static str,
     path: PathBuf,
     id: (u64, u64),
 }
 
-impl Known {
+impl KnownPath {
     /// Remembers what a path leads to now; `what` names it in messages.
     ///
     /// # Errors

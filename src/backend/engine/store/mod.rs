@@ -24,7 +24,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
-use super::storage::{Answer, Change, Damaged, Health, Opened, RecordedStep, Storage};
+use super::storage::{Acknowledgement, Change, Damaged, Health, Opened, RecordedStep, Storage};
 use crate::domain::{BackendError, BoxFuture, Operation, Params, Uid};
 
 pub use compact::{Compacted, compact};
@@ -136,7 +136,7 @@ impl Store {
 }
 
 impl Storage for Store {
-    fn send(&self, changes: Vec<Change>) -> Answer {
+    fn send(&self, changes: Vec<Change>) -> Acknowledgement {
         self.writer.request(changes)
     }
 

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{oneshot, watch};
 
-use super::known::Known;
-use crate::backend::engine::storage::{Answer, Change, Health};
+use super::known::KnownPath;
+use crate::backend::engine::storage::{Acknowledgement, Change, Health};
 use crate::domain::BackendError;
 
 use super::change::Statements;
@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_micros(100);
 const MANY: usize = 8;
 
 /// Changes that are written together or not at all, and who wants to know.
-struct Request {
+struct WriteRequest {
     changes: Vec<Change>,
     answer: Option<Asker>,
     /// Whether the writer ends with it.
@@ -51,7 +51,7 @@ type Told = (Asker, Result<(), BackendError>);
 /// The way to the writer thread.
 #[derive(Clone)]
 pub struct Writer {
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<WriteRequest>,
     health: watch::Receiver<Health>,
 }
 
@@ -61,7 +61,7 @@ impl Writer {
     pub(super) fn start(connection: Connection, path: PathBuf) -> Result<Self, BackendError> {
         let (requests, waiting) = mpsc::channel();
         let (tell, health) = watch::channel(Health::Well);
-        let known = Known::at("database", &path).map_err(|error| {
+        let known = KnownPath::at("database", &path).map_err(|error| {
             BackendError::failed(format!("cannot look at the store {}: {error}", path.display()))
         })?;
         let (faults, reserve) = (Faults::of(&path), Reserve::beside(&path)?);
@@ -70,7 +70,7 @@ impl Writer {
             let mut writer = Thread { connection, waiting, path, known, reserve, faults, health };
             // It outlives the writing: nobody is told that there is no answer before it is known
             // why.
-            let mut batch = Batch::default();
+            let mut batch = WriteBatch::default();
             let written = std::panic::catch_unwind(AssertUnwindSafe(|| writer.write(&mut batch)));
             let died = match written {
                 Ok(Ok(answer)) => {
@@ -116,10 +116,10 @@ impl Writer {
 
     /// The same, for those who look at the [`health`](Self::health) themselves where there is no
     /// answer.
-    pub(super) fn request(&self, changes: Vec<Change>) -> Answer {
+    pub(super) fn request(&self, changes: Vec<Change>) -> Acknowledgement {
         let (answer, told) = oneshot::channel();
         // A writer that is gone drops the way back with the request.
-        let _ = self.requests.send(Request { changes, answer: Some(answer), last: false });
+        let _ = self.requests.send(WriteRequest { changes, answer: Some(answer), last: false });
         told
     }
 
@@ -127,7 +127,7 @@ impl Writer {
     /// closed, when this returns. Whatever is sent later fails.
     pub(super) async fn close(&self) -> Result<(), BackendError> {
         let (answer, told) = oneshot::channel();
-        let last = Request { changes: Vec::new(), answer: Some(answer), last: true };
+        let last = WriteRequest { changes: Vec::new(), answer: Some(answer), last: true };
         if self.requests.send(last).is_err() {
             return Ok(());
         }
@@ -137,20 +137,20 @@ impl Writer {
     /// Sends changes whose answer nobody needs: what follows them is acknowledged after them.
     pub fn send_unanswered(&self, changes: Vec<Change>) {
         // A writer that is gone is noticed by the next change that waits for its answer.
-        let _ = self.requests.send(Request { changes, answer: None, last: false });
+        let _ = self.requests.send(WriteRequest { changes, answer: None, last: false });
     }
 }
 
 /// The requests of one transaction.
 #[derive(Default)]
-struct Batch {
-    requests: Vec<Request>,
+struct WriteBatch {
+    requests: Vec<WriteRequest>,
     /// Whether the writer ends with the latest of them.
     last: bool,
 }
 
 /// Why a transaction failed.
-enum Trouble {
+enum WriteError {
     /// Nothing of it is on disk.
     Not(rusqlite::Error),
     /// Nobody knows how much of it is on disk.
@@ -160,9 +160,9 @@ enum Trouble {
 /// What the thread works with.
 struct Thread<'t> {
     connection: Connection,
-    waiting: mpsc::Receiver<Request>,
+    waiting: mpsc::Receiver<WriteRequest>,
     path: PathBuf,
-    known: Known,
+    known: KnownPath,
     reserve: Reserve,
     faults: Faults,
     health: &'t watch::Sender<Health>,
@@ -173,7 +173,7 @@ impl Thread<'_> {
     ///
     /// # Errors
     /// When it must not go on.
-    fn write(&mut self, batch: &mut Batch) -> Result<Option<Told>, BackendError> {
+    fn write(&mut self, batch: &mut WriteBatch) -> Result<Option<Told>, BackendError> {
         let mut expected = 0;
         while let Ok(first) = self.waiting.recv() {
             self.look_for_room();
@@ -203,10 +203,10 @@ impl Thread<'_> {
     /// things is written with the room of the reserve.
     fn told(
         &mut self,
-        mut written: Result<(), Trouble>,
-        batch: &mut Batch,
+        mut written: Result<(), WriteError>,
+        batch: &mut WriteBatch,
     ) -> Result<Result<(), BackendError>, BackendError> {
-        if let Err(Trouble::Not(error)) = &written
+        if let Err(WriteError::Not(error)) = &written
             && is_full(error)
         {
             let why = super::broken(&self.path, error);
@@ -223,11 +223,11 @@ impl Thread<'_> {
         match written {
             // An answer promises that the next start finds it, so it must be where that will look.
             Ok(()) => self.known.lost().map_or(Ok(Ok(())), Err),
-            Err(Trouble::Not(error)) => {
+            Err(WriteError::Not(error)) => {
                 tracing::error!(%error, "a transaction failed");
                 Ok(Err(super::broken(&self.path, &error)))
             }
-            Err(Trouble::Unknown(error)) => Err(BackendError::failed(format!(
+            Err(WriteError::Unknown(error)) => Err(BackendError::failed(format!(
                 "{}; whether the last changes are on disk is not known. Nothing that was \
                  acknowledged is lost: start hostler again, and it goes on from what is there",
                 super::broken(&self.path, &error)
@@ -239,9 +239,9 @@ impl Thread<'_> {
     /// is answered at once and left out.
     fn transaction(
         &self,
-        batch: &mut Batch,
-        mut next: impl FnMut(&mpsc::Receiver<Request>, usize) -> Option<Request>,
-    ) -> Result<(), Trouble> {
+        batch: &mut WriteBatch,
+        mut next: impl FnMut(&mpsc::Receiver<WriteRequest>, usize) -> Option<WriteRequest>,
+    ) -> Result<(), WriteError> {
         let connection = &self.connection;
         let full = *self.health.borrow() == Health::Full;
         let written = (|| {
@@ -274,17 +274,17 @@ impl Thread<'_> {
         if written.is_err() && batch.requests.is_empty() {
             batch.requests.extend(next(&self.waiting, 0).inspect(|it| batch.last = it.last));
         }
-        let written = written.map_err(Trouble::Not).and_then(|()| {
+        let written = written.map_err(WriteError::Not).and_then(|()| {
             connection.execute_batch("COMMIT").map_err(|error| {
                 // A disk that is full has taken nothing. Of any other failure to put a transaction
                 // down nobody knows how far it came: the system may have thrown away what it was to
                 // write, and calls the next attempt a success.
-                if is_full(&error) { Trouble::Not(error) } else { Trouble::Unknown(error) }
+                if is_full(&error) { WriteError::Not(error) } else { WriteError::Unknown(error) }
             })?;
-            self.faults.point("after a commit").map_err(Trouble::Unknown)
+            self.faults.point("after a commit").map_err(WriteError::Unknown)
         });
         if written.is_err() && !connection.is_autocommit() {
-            connection.execute_batch("ROLLBACK").map_err(Trouble::Unknown)?;
+            connection.execute_batch("ROLLBACK").map_err(WriteError::Unknown)?;
         }
         written
     }
@@ -326,7 +326,7 @@ impl Thread<'_> {
     }
 }
 
-impl Request {
+impl WriteRequest {
     /// Tells that it is not written.
     fn refuse(self, why: BackendError) {
         if let Some(answer) = self.answer {
@@ -344,7 +344,7 @@ fn is_full(error: &rusqlite::Error) -> bool {
 /// first of them to ask again would get a transaction for itself while all others wait for the
 /// next: twice as many trips to the disk for the same work. So one that is `expected` is waited for
 /// a little.
-fn another(waiting: &mpsc::Receiver<Request>, expected: bool) -> Option<Request> {
+fn another(waiting: &mpsc::Receiver<WriteRequest>, expected: bool) -> Option<WriteRequest> {
     let mut next = waiting.try_recv().ok();
     if next.is_none() && expected {
         let until = Instant::now() + PATIENCE;

@@ -9,7 +9,9 @@ use tokio::sync::{oneshot, watch};
 use super::world::HandClock;
 use crate::backend::engine::core::{Options, Parts, Transaction};
 use crate::backend::engine::live::Live;
-use crate::backend::engine::storage::{Answer, Change, Health, Opened, RecordedStep, Storage};
+use crate::backend::engine::storage::{
+    Acknowledgement, Change, Health, Opened, RecordedStep, Storage,
+};
 use crate::backend::engine::{Engine, open};
 use crate::domain::{BackendError, BoxFuture, Operation, Params, Uid};
 
@@ -41,7 +43,7 @@ fn nothing_is_read<T>() -> T {
 }
 
 impl Storage for Reluctant {
-    fn send(&self, _: Vec<Change>) -> Answer {
+    fn send(&self, _: Vec<Change>) -> Acknowledgement {
         let (asker, answer) = oneshot::channel();
         if !matches!(*self.health.borrow(), Health::Dead(_)) {
             self.asked.lock().unwrap().push(Some(asker));

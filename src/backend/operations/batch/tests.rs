@@ -2,8 +2,8 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::backend::testing::fake::Trouble;
-use crate::backend::testing::harness::{Harness, Trial};
+use crate::backend::testing::fake::CallFault;
+use crate::backend::testing::harness::{FaultMatrix, Harness};
 use crate::domain::{Control, DiskState, Operation, Params, Reason, State, Submit, Uid, VmState};
 
 fn asks(kind: &str, params: &Json) -> Json {
@@ -31,7 +31,7 @@ async fn children(harness: &Harness, parent: Uid) -> Vec<Operation> {
 
 #[tokio::test]
 async fn it_endures_everything() {
-    let trial = Trial {
+    let tested = FaultMatrix {
         kind: "batch",
         params: json!({ "operations": [
             asks("disk_create", &json!({ "name": "one", "size_mb": 8 })),
@@ -39,7 +39,7 @@ async fn it_endures_everything() {
         setup: |_| Box::pin(async {}),
         undoes: true,
     };
-    trial.endure_as_parent().await;
+    tested.endure_as_parent().await;
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn one_that_fails_is_told_and_relaunched_with_the_batch() {
     let mut harness = Harness::open();
     let vms = some_vms(&mut harness, 3).await;
     harness.fake.calls();
-    harness.fake.trouble(1, Trouble::Before);
+    harness.fake.trouble(1, CallFault::Before);
     let given = json!({ "operations": stops(&vms), "at_once": 1, "on_error": "continue" });
     let (uid, why) = harness.fails("batch", given).await;
     assert!(why.starts_with("2 done, 1 failed: #"), "{why}");
@@ -85,7 +85,7 @@ async fn after_the_first_error_no_further_one_is_started() {
     let mut harness = Harness::open();
     let vms = some_vms(&mut harness, 3).await;
     harness.fake.calls();
-    harness.fake.trouble(0, Trouble::Before);
+    harness.fake.trouble(0, CallFault::Before);
     let given = json!({ "operations": stops(&vms), "at_once": 1 });
     let (uid, why) = harness.fails("batch", given).await;
     assert!(why.starts_with("0 done, 1 failed, 2 cancelled: #"), "{why}");
@@ -137,7 +137,7 @@ async fn cancelling_it_cancels_all_of_it() {
         names.map(|name| asks("disk_create", &json!({ "name": name, "size_mb": 8 }))).to_vec();
     let before = harness.everything().await;
     harness.fake.calls();
-    harness.fake.trouble(2, Trouble::Hang);
+    harness.fake.trouble(2, CallFault::Hang);
     let given = json!({ "operations": operations, "at_once": 1 });
     let uid = harness.submit("batch", given).await.unwrap().uid;
     harness.fake.hung().await;
@@ -177,7 +177,7 @@ async fn one_that_was_called_off_is_not_done_and_is_asked_for_again() {
     let operations: Vec<Json> =
         names.map(|name| asks("disk_create", &json!({ "name": name, "size_mb": 8 }))).to_vec();
     harness.fake.calls();
-    harness.fake.trouble(0, Trouble::Hang);
+    harness.fake.trouble(0, CallFault::Hang);
     let given = json!({ "operations": operations, "at_once": 1 });
     let uid = harness.submit("batch", given).await.unwrap().uid;
     harness.fake.hung().await;

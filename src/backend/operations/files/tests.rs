@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::backend::testing::fake::Trouble;
+use crate::backend::testing::fake::CallFault;
 use crate::backend::testing::harness::Harness;
 use crate::domain::{Control, State};
 
@@ -102,7 +102,7 @@ async fn no_link_below_the_state_directory_is_followed() {
 #[tokio::test]
 async fn what_an_undo_could_not_remove_goes_when_its_operation_is_cancelled_after_all() {
     let mut harness = Harness::open();
-    harness.fake.trouble(0, Trouble::Hang);
+    harness.fake.trouble(0, CallFault::Hang);
     let given = json!({ "name": "data", "size_mb": 20 });
     let uid = harness.submit("disk_create", given).await.unwrap().uid;
     harness.fake.hung().await;

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use crate::backend::testing::trial::Trial;
+use crate::backend::testing::test_backend::TestBackend;
 use crate::domain::{Every, Reason, Resource, RunOutcome, State, Task};
 
-async fn task(trial: &Trial, id: u64) -> Task {
-    match trial.resource(Task::KIND, id).await {
+async fn task(tested: &TestBackend, id: u64) -> Task {
+    match tested.resource(Task::KIND, id).await {
         Some(Resource::Task(task)) => task,
         other => panic!("{other:?}"),
     }
@@ -14,10 +14,10 @@ async fn task(trial: &Trial, id: u64) -> Task {
 
 #[tokio::test]
 async fn what_cannot_work_is_refused() {
-    let trial = Trial::new();
-    let source = trial.file("talk.mov", "x");
+    let tested = TestBackend::new();
+    let source = tested.file("talk.mov", "x");
     let good = json!({ "name": "nightly", "kind": "encode", "params": { "source": source } });
-    trial.done("task_create", good.clone()).await;
+    tested.done("task_create", good.clone()).await;
     for (change, reason, field) in [
         (json!({}), Reason::Existence, Some("name")),
         (json!({ "name": "b", "params": {} }), Reason::Type, Some("params.source")),
@@ -62,59 +62,59 @@ async fn what_cannot_work_is_refused() {
         for (name, value) in change.as_object().unwrap() {
             params[name] = value.clone();
         }
-        let refusal = trial.submit("task_create", params).await.unwrap_err();
+        let refusal = tested.submit("task_create", params).await.unwrap_err();
         assert_eq!((refusal.reason, refusal.field.as_deref()), (reason, field), "{change}");
     }
 }
 
 #[tokio::test]
 async fn what_a_task_asks_for_need_not_work_yet() {
-    let trial = Trial::new();
-    let source = trial.file("talk.mov", "x");
+    let tested = TestBackend::new();
+    let source = tested.file("talk.mov", "x");
     // The output is there now, and may be gone by then.
-    let params = json!({ "source": source, "output": trial.file("talk.mp4", "x") });
+    let params = json!({ "source": source, "output": tested.file("talk.mp4", "x") });
     let create = json!({ "name": "nightly", "kind": "encode", "params": params });
-    trial.done("task_create", create).await;
+    tested.done("task_create", create).await;
     let change = json!({ "task": 1, "kind": "encode", "params": {
         "source": source, "output": source,
     } });
-    let refusal = trial.submit("task_update", change).await.unwrap_err();
+    let refusal = tested.submit("task_update", change).await.unwrap_err();
     assert_eq!(refusal.field.as_deref(), Some("params.output"), "{refusal}");
     assert!(refusal.message.contains("encode would always be refused"), "{refusal}");
 }
 
 #[tokio::test]
 async fn a_change_leaves_the_rest_as_it_was() {
-    let trial = Trial::new();
-    let source = trial.file("talk.mov", "x");
+    let tested = TestBackend::new();
+    let source = tested.file("talk.mov", "x");
     let params = json!({
         "name": "nightly", "kind": "encode", "params": { "source": source },
         "hour": 3, "end": "2026-12-31",
     });
-    trial.done("task_create", params).await;
-    trial.done("task_update", json!({ "task": 1, "minute": 30, "end": "*" })).await;
-    let changed = task(&trial, 1).await;
+    tested.done("task_create", params).await;
+    tested.done("task_update", json!({ "task": 1, "minute": 30, "end": "*" })).await;
+    let changed = task(&tested, 1).await;
     assert_eq!((changed.repeat.minute, changed.repeat.hour), (Every::At(30), Every::At(3)));
     assert_eq!(changed.repeat.end, None);
     assert_eq!(changed.name, "nightly");
     assert_eq!(changed.next, Some("2026-03-02T03:30:00Z".parse().unwrap()));
     let refusal =
-        trial.submit("task_update", json!({ "task": 1, "params": {} })).await.unwrap_err();
+        tested.submit("task_update", json!({ "task": 1, "params": {} })).await.unwrap_err();
     assert_eq!(refusal.field.as_deref(), Some("kind"));
 }
 
 #[tokio::test]
 async fn a_task_can_be_run_by_hand() {
-    let trial = Trial::new();
-    let source = trial.file("talk.mov", "x");
+    let tested = TestBackend::new();
+    let source = tested.file("talk.mov", "x");
     let params = json!({ "name": "nightly", "kind": "encode", "params": { "source": source } });
-    trial.done("task_create", params).await;
-    let detail = trial.done("task_run", json!({ "task": 1 })).await;
+    tested.done("task_create", params).await;
+    let detail = tested.done("task_run", json!({ "task": 1 })).await;
     assert_eq!(detail.operation.state, State::Done);
-    let fired = task(&trial, 1).await;
+    let fired = task(&tested, 1).await;
     assert!(fired.runs[0].by_hand);
     let RunOutcome::Queued { uid } = fired.runs[0].outcome else { panic!("{fired:?}") };
-    assert_eq!(trial.operation(uid).await.operation.actor, "task/1 by hand");
+    assert_eq!(tested.operation(uid).await.operation.actor, "task/1 by hand");
     let outcome = detail.operation.outcome.unwrap();
     let said = outcome.message.strip_prefix(&format!("asked for encode as {uid}: made "));
     assert!(said.is_some(), "{outcome:?}");
@@ -127,10 +127,10 @@ async fn a_task_can_be_run_by_hand() {
 
 #[tokio::test]
 async fn a_deleted_task_is_gone() {
-    let trial = Trial::new();
-    let source = trial.file("talk.mov", "x");
+    let tested = TestBackend::new();
+    let source = tested.file("talk.mov", "x");
     let params = json!({ "name": "nightly", "kind": "encode", "params": { "source": source } });
-    trial.done("task_create", params).await;
-    trial.done("task_delete", json!({ "task": 1 })).await;
-    assert!(trial.resource(Task::KIND, 1).await.is_none());
+    tested.done("task_create", params).await;
+    tested.done("task_delete", json!({ "task": 1 })).await;
+    assert!(tested.resource(Task::KIND, 1).await.is_none());
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::backend::load;
-use crate::backend::testing::harness::{Harness, Trial};
+use crate::backend::testing::harness::{FaultMatrix, Harness};
 use crate::domain::{Backend, Control, Protocol, State};
 
 const LOGIN_PASSWORD: &str = "correct horse";
@@ -25,13 +25,13 @@ async fn a_vm_runs_when_it_is_done() {
 
 #[tokio::test]
 async fn it_endures_everything() {
-    let trial = Trial {
+    let tested = FaultMatrix {
         kind: "vm_create",
         params: json!({ "hostname": "web-1", "password": LOGIN_PASSWORD, "os": "tiny" }),
         setup: |harness| Box::pin(async { assert_eq!(harness.some_image().await, 1) }),
         undoes: true,
     };
-    trial.survives_faults().await;
+    tested.survives_faults().await;
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn a_hash_from_outside_is_refused_and_one_made_here_is_kept() {
     let mut task = task;
     task["params"]["password"] = json!(LOGIN_PASSWORD);
     let id = harness.done("task_create", task).await;
-    harness.fake.trouble(0, crate::backend::testing::fake::Trouble::Before);
+    harness.fake.trouble(0, crate::backend::testing::fake::CallFault::Before);
     harness.fails("task_run", json!({ "task": id })).await;
     let failed = crate::domain::Uid(4);
     assert_eq!(harness.ends(failed).await.state, State::Error);
@@ -119,7 +119,7 @@ async fn a_request_of_any_size_is_answered_in_a_few_words() {
 #[tokio::test]
 async fn an_image_that_is_not_ready_is_refused() {
     let mut harness = Harness::open();
-    harness.fake.trouble(0, crate::backend::testing::fake::Trouble::Before);
+    harness.fake.trouble(0, crate::backend::testing::fake::CallFault::Before);
     let failed = harness.fails("image_build", json!({ "recipe": "tiny" })).await;
     let given = json!({ "hostname": "web-1", "password": LOGIN_PASSWORD, "os": "tiny" });
     let (reason, field, _) = harness.refused("vm_create", given).await;
@@ -167,8 +167,8 @@ async fn too_little_memory_is_said_before() {
     assert_eq!(warned, load::available_mib().unwrap() < 64 * 256, "{:?}", preview.effects);
 }
 
-fn with_disks() -> Trial {
-    Trial {
+fn with_disks() -> FaultMatrix {
+    FaultMatrix {
         kind: "vm_create",
         params: json!({
             "hostname": "web-1", "password": LOGIN_PASSWORD, "os": "tiny", "disks": ["data", "more"]

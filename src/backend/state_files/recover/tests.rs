@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::backend::check;
-use crate::backend::testing::fake::{Fake, Trouble};
+use crate::backend::testing::fake::{CallFault, FakePorts};
 use crate::backend::testing::harness::{Harness, settings};
 
 const STORE: [&str; 3] = ["hostler.db", "hostler.db-wal", "hostler.db-shm"];
@@ -18,7 +18,7 @@ fn lose_database(dir: &Path) {
 }
 
 /// Recovers on a runtime of its own, as the command does.
-fn recover_now(dir: &Path, fake: &Fake, dry_run: bool) -> Recovery {
+fn recover_now(dir: &Path, fake: &FakePorts, dry_run: bool) -> Recovery {
     let (settings, ports) = (settings(dir), fake.ports());
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -77,7 +77,7 @@ async fn everything_but_history_survives_a_lost_database() {
 #[tokio::test]
 async fn a_healthy_database_is_only_added_to_and_what_collides_is_left() {
     let mut harness = full().await;
-    harness.fake.trouble(0, Trouble::After);
+    harness.fake.trouble(0, CallFault::After);
     harness.fails("image_fetch", json!({ "os": "debian-12" })).await;
     let fake = harness.fake.clone();
     let mut harness = harness.restart_after(lose_database).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Fake;
+use super::FakePorts;
 use crate::backend::engine::clock;
 use crate::backend::ports::{CLOCK_SET, Clock};
 use crate::domain::BoxFuture;
@@ -36,7 +36,7 @@ impl Clocks {
     }
 }
 
-impl Clock for Fake {
+impl Clock for FakePorts {
     fn uptime(&self) -> Duration {
         self.clocks.borrow().uptime
     }
@@ -46,7 +46,7 @@ impl Clock for Fake {
     }
 }
 
-impl clock::Clock for Fake {
+impl clock::Clock for FakePorts {
     fn now(&self) -> Timestamp {
         self.clocks.borrow().wall
     }
@@ -65,7 +65,7 @@ impl clock::Clock for Fake {
     }
 }
 
-impl Fake {
+impl FakePorts {
     /// Lets time pass.
     pub fn advance(&self, by: Duration) {
         self.clocks.send_modify(|clocks| clocks.pass(by));

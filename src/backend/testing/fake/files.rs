@@ -8,14 +8,14 @@ use crate::backend::ports::{
 };
 use crate::domain::{DiskFormat, Failure, FsType, ImageForm};
 
-use super::Fake;
+use super::FakePorts;
 
 pub(super) fn write(path: &Path, what: &str) -> Result<(), Failure> {
     std::fs::write(path, what)
         .map_err(|error| Failure::io(format!("write {}", path.display()), &error))
 }
 
-impl DiskTool for Fake {
+impl DiskTool for FakePorts {
     fn create<'a>(
         &'a self,
         path: &'a Path,
@@ -70,7 +70,7 @@ impl DiskTool for Fake {
     }
 }
 
-impl Fake {
+impl FakePorts {
     fn make<'a>(
         &'a self,
         call: String,
@@ -93,7 +93,7 @@ impl Fake {
     }
 }
 
-impl ImageTool for Fake {
+impl ImageTool for FakePorts {
     fn fetch<'a>(
         &'a self,
         dir: &'a Path,

@@ -14,7 +14,7 @@ use crate::backend::ports::{
 use crate::domain::{Accelerator, Failure, Serial};
 
 use super::files::write;
-use super::{Fake, FakeBox, Process};
+use super::{FakeBox, FakePorts, Process};
 
 impl FakeBox {
     fn process(&mut self, guest: &Guest) -> Result<&mut Process, Failure> {
@@ -24,7 +24,7 @@ impl FakeBox {
     }
 }
 
-impl Hypervisor for Fake {
+impl Hypervisor for FakePorts {
     fn accelerator(&self) -> PortFuture<'_, Accelerator> {
         Box::pin(async { Ok(Accelerator { name: "tcg".into(), why: "this is a fake".into() }) })
     }

@@ -137,7 +137,7 @@ pub enum Widget {
 
 /// A field of a form.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct FormField {
     /// Where its value stands in the request: `formats.0.size`.
     pub path: String,
     /// Its catalogue entry; that of its list for an item.
@@ -158,7 +158,7 @@ pub struct Entry {
     pub selected: bool,
 }
 
-impl Entry {
+impl FormField {
     /// A field with its default in it.
     #[must_use]
     pub fn new(field: &Field, path: &str, catalogue: &Catalogue) -> Self {

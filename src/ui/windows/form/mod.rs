@@ -15,7 +15,7 @@ use self::update::ItemChange;
 use super::search::{self, CLOSE, TAKE};
 use super::window::{Response, Window, WindowKind, never};
 use crate::domain::{BackendError, Control, Submit};
-use crate::ui::input::action::{Action, Row, Scope};
+use crate::ui::input::action::{Action, ActionRow, Scope};
 use crate::ui::model::Model;
 use crate::ui::msg::{Cmd, Msg, Reply};
 use crate::ui::style::canvas::Canvas;
@@ -36,7 +36,7 @@ const DOWN: Action = Action::Window("form_down");
 /// What the key is called that shows the fields rarely needed.
 const MORE_FIELDS: &str = "more fields";
 
-const ACTIONS: &[Row] = &[
+const ACTIONS: &[ActionRow] = &[
     (NEXT, "form_next", "next", "Go to the next field.", SCOPE, 2),
     (PREVIOUS, "form_previous", "previous", "Go to the field before.", SCOPE, 0),
     (SUBMIT, "form_submit", "submit", "Queue it.", SCOPE, 1),

@@ -12,7 +12,7 @@ use crate::domain::{
     argument_mut,
 };
 
-use super::field::{Entry, Widget};
+use super::field::{FormField, Widget};
 use crate::ui::model::Owner;
 
 /// What is done with the fields.
@@ -47,7 +47,7 @@ pub struct Form {
     /// The kind asked for.
     pub spec: OperationSpec,
     /// Its fields, each followed by those it holds.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<FormField>,
     /// The field with the keys.
     pub at: usize,
     /// Whether the fields rarely needed are shown.
@@ -104,7 +104,7 @@ impl Form {
         let fields = self.spec.fields.clone();
         for field in fields.iter().filter(|field| params.contains_key(&*field.name)) {
             let value = params.get(&*field.name);
-            let is_own = |entry: &Entry| entry.path == field.name;
+            let is_own = |entry: &FormField| entry.path == field.name;
             let Some(place) = self.entries.iter().position(is_own) else { continue };
             self.entries.retain(|entry| !nested::is_within(&entry.path, &field.name));
             let mut fresh = nested::entry(field, &field.name, value, catalogue);
@@ -165,7 +165,7 @@ impl Form {
 
     /// The places of the lines that are shown: the fields, and the names of records.
     pub fn rows(&self) -> impl Iterator<Item = usize> + '_ {
-        let is_shown = |entry: &Entry| {
+        let is_shown = |entry: &FormField| {
             let is_row = match entry.widget {
                 Widget::Nested => false,
                 // An item of a list has its number before its first field.
@@ -207,7 +207,7 @@ impl Form {
     }
 
     /// The field with the keys.
-    pub fn current(&mut self) -> Option<&mut Entry> {
+    pub fn current(&mut self) -> Option<&mut FormField> {
         self.entries.get_mut(self.at)
     }
 
@@ -273,7 +273,7 @@ impl Form {
     }
 
     /// Whether a list has as many items as it may.
-    fn number_allowed(&self, entry: &Entry) -> Result<(), String> {
+    fn number_allowed(&self, entry: &FormField) -> Result<(), String> {
         let (FieldType::List { min, max, .. }, Widget::Items) = (&entry.field.of, &entry.widget)
         else {
             return Ok(());

@@ -6,11 +6,11 @@ use crate::domain::{Effect, FieldType, ResourceKind};
 use crate::ui::input::action::Action;
 use crate::ui::model::Model;
 use crate::ui::model::layout::full;
-use crate::ui::style::canvas::{Canvas, Line};
+use crate::ui::style::canvas::{Canvas, StyledLine};
 use crate::ui::style::text;
 use crate::ui::style::theme::Role;
 use crate::ui::tab::Tab;
-use crate::ui::windows::form::field::{Entry, Pick, Widget};
+use crate::ui::windows::form::field::{FormField, Pick, Widget};
 use crate::ui::windows::form::state::{Form, Purpose};
 
 /// Where everything of a form stands, worked out once for a frame.
@@ -24,7 +24,7 @@ struct Arrangement {
     /// Its fields that are shown, in order.
     fields: Vec<ArrangedField>,
     /// What would happen.
-    preview: Vec<Line>,
+    preview: Vec<StyledLine>,
 }
 
 /// A field that is shown.
@@ -77,7 +77,7 @@ pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
         if hidden > 0 {
             below.truncate(room - 1);
             let more = format!("{} {} more lines", canvas.glyphs().more, hidden + 1);
-            below.push(Line::new(more, Role::Quiet));
+            below.push(StyledLine::new(more, Role::Quiet));
         }
         for (line, y) in below.iter().zip(y..inside.bottom()) {
             canvas.line(x, y, width, line);
@@ -167,7 +167,7 @@ fn refusal_lines(form: &Form, width: u16) -> Vec<String> {
 }
 
 /// How many lines what is in a field takes.
-const fn lines(entry: &Entry) -> usize {
+const fn lines(entry: &FormField) -> usize {
     match &entry.widget {
         Widget::Lines { lines, .. } => lines.len(),
         _ => 1,
@@ -260,7 +260,13 @@ fn draw_fields<'a>(
 }
 
 /// Draws what is in a field. Returns how many lines it took.
-fn draw_value(entry: &Entry, active: bool, canvas: &mut Canvas<'_>, at: Rect, bottom: u16) -> u16 {
+fn draw_value(
+    entry: &FormField,
+    active: bool,
+    canvas: &mut Canvas<'_>,
+    at: Rect,
+    bottom: u16,
+) -> u16 {
     let g = canvas.glyphs();
     match &entry.widget {
         Widget::Line(input) => {
@@ -332,7 +338,13 @@ fn draw_value(entry: &Entry, active: bool, canvas: &mut Canvas<'_>, at: Rect, bo
 }
 
 /// Draws what a list has, in its own line. Returns how many lines it took.
-fn draw_items(form: &Form, entry: &Entry, active: bool, canvas: &mut Canvas<'_>, at: Rect) -> u16 {
+fn draw_items(
+    form: &Form,
+    entry: &FormField,
+    active: bool,
+    canvas: &mut Canvas<'_>,
+    at: Rect,
+) -> u16 {
     let told = match form.items(&entry.path) {
         0 => "none; space adds one".to_owned(),
         1 => "1 item".to_owned(),
@@ -346,7 +358,7 @@ fn draw_items(form: &Form, entry: &Entry, active: bool, canvas: &mut Canvas<'_>,
 /// Draws what is chosen, in its own line. Returns how many lines it took.
 fn draw_pick(
     model: &Model,
-    entry: &Entry,
+    entry: &FormField,
     pick: &Pick,
     active: bool,
     canvas: &mut Canvas<'_>,
@@ -429,28 +441,28 @@ fn draw_picker(pick: &Pick, wrong: Option<&str>, canvas: &mut Canvas<'_>, room: 
 }
 
 /// What would happen.
-fn preview(form: &Form, width: u16) -> Vec<Line> {
+fn preview(form: &Form, width: u16) -> Vec<StyledLine> {
     let room = usize::from(width).max(8);
     let mut lines = Vec::new();
     // What is refused does none of what it would do.
     let allowed = form.preview.as_ref().filter(|preview| preview.refusal.is_none());
     let preview = allowed.cloned().unwrap_or_default();
     for effect in &preview.effects {
-        lines.extend(text::wrap(effect, room).into_iter().map(|l| Line::new(l, Role::Text)));
+        lines.extend(text::wrap(effect, room).into_iter().map(|l| StyledLine::new(l, Role::Text)));
     }
     if let Some(space) = preview.space {
-        lines.push(Line::new("takes ", Role::Quiet).with(text::bytes(space), Role::Text));
+        lines.push(StyledLine::new("takes ", Role::Quiet).with(text::bytes(space), Role::Text));
     }
     for command in &preview.commands {
         for (number, part) in text::wrap(command, room.saturating_sub(2)).into_iter().enumerate() {
             let mark = if number == 0 { "$ " } else { "  " };
-            lines.push(Line::new(format!("{mark}{part}"), Role::Quiet));
+            lines.push(StyledLine::new(format!("{mark}{part}"), Role::Quiet));
         }
     }
     if lines.is_empty() {
         return text::wrap(&form.spec.doc, room)
             .into_iter()
-            .map(|l| Line::new(l, Role::Quiet))
+            .map(|l| StyledLine::new(l, Role::Quiet))
             .collect();
     }
     lines

@@ -5,19 +5,19 @@ use super::*;
 /// The queue, and the model as it was before the transition that is being applied.
 struct Under {
     queue: Queue,
-    before: Model,
+    before: QueueModel,
 }
 
 impl StateMachineTest for Under {
     type SystemUnderTest = Self;
-    type Reference = Model;
+    type Reference = QueueModel;
 
-    fn init_test(model: &Model) -> Self {
+    fn init_test(model: &QueueModel) -> Self {
         let lanes = model.lanes.iter().map(|(name, lane)| (&**name, lane.width));
         Self { queue: Queue::new(lanes), before: model.clone() }
     }
 
-    fn apply(mut under: Self, model: &Model, transition: Do) -> Self {
+    fn apply(mut under: Self, model: &QueueModel, transition: Do) -> Self {
         let before = std::mem::replace(&mut under.before, model.clone());
         let queue = &mut under.queue;
         let uid = |at: usize| before.known[at].entry.uid;
@@ -29,7 +29,7 @@ impl StateMachineTest for Under {
                 take_in(queue, &before, entry);
             }
             Do::Commit(index) => {
-                if let Some(at) = before.at(index, &[Stage::Held]) {
+                if let Some(at) = before.at(index, &[QueueStage::Held]) {
                     queue.commit(uid(at));
                 }
             }
@@ -64,7 +64,7 @@ impl StateMachineTest for Under {
                 }
             }
             Do::Join(index) => {
-                if let Some(at) = before.at(index, &[Stage::Running]) {
+                if let Some(at) = before.at(index, &[QueueStage::Running]) {
                     let drained = queue.give_up_place(uid(at));
                     let was = &before.lanes[&*before.known[at].entry.lane];
                     let is = &model.lanes[&*before.known[at].entry.lane];
@@ -72,7 +72,7 @@ impl StateMachineTest for Under {
                 }
             }
             Do::Return(index) => {
-                if let Some(at) = before.at(index, &[Stage::Joining]) {
+                if let Some(at) = before.at(index, &[QueueStage::Joining]) {
                     queue.ask_for_place(uid(at));
                 }
             }
@@ -91,14 +91,14 @@ impl StateMachineTest for Under {
         under
     }
 
-    fn check_invariants(under: &Self, model: &Model) {
+    fn check_invariants(under: &Self, model: &QueueModel) {
         let queue = &under.queue;
         for lane in queue.lanes() {
             let is = &model.lanes[&lane.name];
             let waiting = model
                 .known
                 .iter()
-                .filter(|it| it.stage != Stage::Running && it.entry.lane == lane.name);
+                .filter(|it| it.stage != QueueStage::Running && it.entry.lane == lane.name);
             assert_eq!((lane.width, lane.state), (is.width, is.state));
             assert_eq!(lane.running, model.running(&lane.name));
             assert_eq!(lane.waiting as usize, waiting.count());
@@ -114,12 +114,12 @@ impl StateMachineTest for Under {
         for (at, it) in model.known.iter().enumerate() {
             let why = queue.wait_reason(it.entry.uid);
             match it.stage {
-                Stage::Running | Stage::Joining => assert_eq!(why, None),
-                Stage::Returning => {
+                QueueStage::Running | QueueStage::Joining => assert_eq!(why, None),
+                QueueStage::Returning => {
                     assert_eq!(why.is_none(), it.cancelled || model.open(&it.entry.lane));
                 }
                 // It is about to be on disk, and waits for nothing else.
-                Stage::Held | Stage::Waiting => {
+                QueueStage::Held | QueueStage::Waiting => {
                     let blocker = model.blocker(at);
                     let free = blocker.is_none() && (it.cancelled || model.open(&it.entry.lane));
                     assert_eq!(why.is_none(), free, "{why:?}");
@@ -153,7 +153,7 @@ impl StateMachineTest for Under {
     }
 
     /// With the lanes open, everything ends.
-    fn teardown(under: Self, model: Model) {
+    fn teardown(under: Self, model: QueueModel) {
         let mut queue = under.queue;
         for lane in LANES {
             queue.change(lane, LaneChange::Resume);
@@ -189,7 +189,7 @@ impl StateMachineTest for Under {
 }
 
 /// Accepts it, unless it is refused.
-fn take_in(queue: &mut Queue, before: &Model, entry: QueueEntry) {
+fn take_in(queue: &mut Queue, before: &QueueModel, entry: QueueEntry) {
     let uncovered = queue.uncovered(&entry.ancestors, &entry.locks);
     assert_eq!(uncovered.is_some(), before.uncovered(&entry));
     if uncovered.is_none() {
@@ -198,7 +198,12 @@ fn take_in(queue: &mut Queue, before: &Model, entry: QueueEntry) {
 }
 
 /// What is asked before an operation is accepted, as a child of `parent` or of none.
-fn check_questions(queue: &Queue, model: &Model, resource: ResourceId, parent: Option<&Known>) {
+fn check_questions(
+    queue: &Queue,
+    model: &QueueModel,
+    resource: ResourceId,
+    parent: Option<&Known>,
+) {
     let ancestors: Vec<Uid> = parent.map(|parent| parent.entry.uid).into_iter().collect();
     let within = model.tree(resource, parent.map(|parent| parent.ticket));
     let about = |it: &&&Known| it.entry.subject == Some(resource);
@@ -211,7 +216,7 @@ fn check_questions(queue: &Queue, model: &Model, resource: ResourceId, parent: O
         assert!(found.is_none_or(|found| like.contains(&found)));
     }
     // What comes last is what an operation does after those within its hold.
-    fn last(model: &Model, resource: ResourceId, within: Option<usize>) -> Option<Text> {
+    fn last(model: &QueueModel, resource: ResourceId, within: Option<usize>) -> Option<Text> {
         model.spots(resource).iter().rev().filter(|spot| spot.within == within).find_map(|spot| {
             let own = model.known.iter().find(|it| it.ticket == spot.ticket);
             let own = own.filter(|it| it.entry.subject == Some(resource));

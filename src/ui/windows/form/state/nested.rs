@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use super::Form;
 use crate::domain::arguments::below;
 use crate::domain::{Catalogue, Field, FieldType, Params, argument_mut};
-use crate::ui::windows::form::field::{Entry, Widget};
+use crate::ui::windows::form::field::{FormField, Widget};
 
 /// The entries for fields that belong together, below the path `within`: with these values in them,
 /// and defaults where there is none.
@@ -20,7 +20,7 @@ pub(super) fn entries(
     within: &str,
     values: Option<&Params>,
     catalogue: &Catalogue,
-) -> Vec<Entry> {
+) -> Vec<FormField> {
     let value = |field: &Field| values.and_then(|values| values.get(&*field.name));
     fields
         .iter()
@@ -35,8 +35,8 @@ pub(super) fn entry(
     path: &str,
     value: Option<&Json>,
     catalogue: &Catalogue,
-) -> Vec<Entry> {
-    let mut own = Entry::new(field, path, catalogue);
+) -> Vec<FormField> {
+    let mut own = FormField::new(field, path, catalogue);
     if let Some(value) = value {
         own.set(value);
     }
@@ -139,9 +139,9 @@ impl Form {
 
     /// Whether an entry is an item of a list.
     #[must_use]
-    pub fn is_item(&self, entry: &Entry) -> bool {
+    pub fn is_item(&self, entry: &FormField) -> bool {
         let holder = parent(&entry.path);
-        let is_list = |it: &&Entry| it.path == holder && matches!(it.widget, Widget::Items);
+        let is_list = |it: &&FormField| it.path == holder && matches!(it.widget, Widget::Items);
         self.entries.iter().any(|it| is_list(&it))
     }
 
@@ -203,7 +203,7 @@ impl Form {
 
     /// The places of an entry and all that it holds.
     fn places(&self, path: &str) -> Range<usize> {
-        let is_of = |entry: &Entry| entry.path == path || is_within(&entry.path, path);
+        let is_of = |entry: &FormField| entry.path == path || is_within(&entry.path, path);
         let start = self.entries.iter().position(is_of).unwrap_or(self.entries.len());
         let length = self.entries[start..].iter().take_while(|entry| is_of(entry)).count();
         start..start + length

@@ -14,12 +14,12 @@ use crate::domain::{
 };
 
 use super::fake_encoder::{FakeClock, FakeEncoder, ports};
-use crate::backend::operations::{self, Entry};
+use crate::backend::operations::{self, KindEntry};
 use crate::backend::settings::Settings;
 use crate::backend::{Embedded, own};
 
-/// A backend under trial.
-pub struct Trial {
+/// A backend under test.
+pub struct TestBackend {
     /// Where it keeps everything; sources and outputs may lie beside that.
     pub dir: tempfile::TempDir,
     pub encoder: Arc<FakeEncoder>,
@@ -27,25 +27,25 @@ pub struct Trial {
     pub zone: jiff::tz::TimeZone,
     /// What is otherwise in the next life's settings.
     pub settings: fn(&mut Settings),
-    kinds: fn(&Settings) -> Vec<Entry>,
+    kinds: fn(&Settings) -> Vec<KindEntry>,
     pub backend: Option<Embedded>,
 }
 
-impl Default for Trial {
+impl Default for TestBackend {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Trial {
+impl TestBackend {
     /// One with every kind of operation, on 1 March 2026, a Sunday, at noon UTC.
     pub fn new() -> Self {
         Self::of(operations::all)
     }
 
     /// One with these kinds.
-    pub fn of(kinds: fn(&Settings) -> Vec<Entry>) -> Self {
-        let mut trial = Self {
+    pub fn of(kinds: fn(&Settings) -> Vec<KindEntry>) -> Self {
+        let mut tested = Self {
             dir: tempfile::tempdir().unwrap(),
             encoder: FakeEncoder::new(),
             clock: FakeClock::at("2026-03-01T12:00:00Z"),
@@ -54,8 +54,8 @@ impl Trial {
             kinds,
             backend: None,
         };
-        trial.start();
-        trial
+        tested.start();
+        tested
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
