@@ -12,8 +12,8 @@ use crate::backend::testing::test_backend::TestBackend;
 use crate::backend::watchers::timekeeper::Timekeeper;
 use crate::domain::{Answer, Backend, Query, State, Uid};
 
-/// Puts operations that ended a year ago into the store of a tested that has left, before those that
-/// it has done itself; each took two steps.
+/// Puts operations that ended a year ago into the store of a backend that has left, before those
+/// that it has done itself; each took two steps.
 fn year_old(tested: &TestBackend, count: u64) {
     let store = rusqlite::Connection::open(tested.path("state").join(FILE)).unwrap();
     let sql = format!(
