@@ -13,7 +13,7 @@ mod owner;
 #[path = "main/place.rs"]
 mod place;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -311,7 +311,7 @@ fn attached(
     place::one_thread()?.block_on(async {
         let Some(client) = place.find_backend(own).await? else { return Ok(None) };
         place.look_after(&client);
-        Ok(Some(carry_out(place, command.clone(), Arc::new(client), None).await?))
+        Ok(Some(carry_out(place, command.clone(), Arc::new(client), None, None).await?))
     })
 }
 
@@ -330,13 +330,9 @@ async fn script(place: &Place, command: CliCommand) -> anyhow::Result<ExitCode> 
         None => None,
     };
     if let Some(nothing) = nothing {
-        if matches!(command, CliCommand::List(_)) {
-            // The answer is true, and yet a slip of whoever named the directory.
-            let dir = place.state_dir.display();
-            let told = format!("hostler: nobody has used the state directory {dir} yet");
-            let _ = writeln!(std::io::stderr(), "{told}");
-        }
-        return Ok(carry_out(place, command, Arc::new(nothing), None).await?);
+        // An empty answer is true, and yet perhaps a slip of whoever named the directory.
+        let why = format!("nobody has used the state directory {} yet", place.state_dir.display());
+        return Ok(carry_out(place, command, Arc::new(nothing), None, Some(why)).await?);
     }
     let (backend, own): (Arc<dyn Backend>, _) = match place.reach().await? {
         Reached::Own(embedded) => {
@@ -350,7 +346,7 @@ async fn script(place: &Place, command: CliCommand) -> anyhow::Result<ExitCode> 
         }
     };
     let own_backend = own.as_ref().map(|(embedded, _)| embedded);
-    let code = match carry_out(place, command, backend, own_backend).await {
+    let code = match carry_out(place, command, backend, own_backend, None).await {
         Ok(code) => code,
         Err(error) => return give_up(own, error).await,
     };
@@ -382,6 +378,7 @@ async fn carry_out(
     command: CliCommand,
     backend: Arc<dyn Backend>,
     own: Option<&Embedded>,
+    nothing_because: Option<String>,
 ) -> Result<ExitCode, BackendError> {
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
     let columns = out
@@ -395,6 +392,7 @@ async fn carry_out(
         bar: err.is_terminal(),
         columns,
         read_only: place.read_only,
+        nothing_because,
         out: &mut out,
         err: &mut err,
         keyboard: &mut cli::Terminal,

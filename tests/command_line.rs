@@ -91,6 +91,7 @@ async fn run_typed(
                 columns: None,
                 bar: false,
                 read_only: parsed.read_only,
+                nothing_because: None,
             };
             cli::run(parsed.command.unwrap(), session).await
         }
@@ -359,6 +360,7 @@ async fn a_closed_pipe_ends_quietly() {
         columns: None,
         bar: false,
         read_only: false,
+        nothing_because: None,
     };
     assert_eq!(cli::run(parsed.command.unwrap(), session).await, ExitCode::SUCCESS);
     assert!(err.is_empty());

@@ -234,6 +234,7 @@ async fn run(line: &str, answers: impl IntoIterator<Item = Answer>) -> String {
         columns: None,
         bar: false,
         read_only: false,
+        nothing_because: None,
     };
     cli::run(command, session).await;
     String::from_utf8(out).unwrap() + &String::from_utf8(err).unwrap()
@@ -244,14 +245,14 @@ async fn the_command_line_lists_shows_and_runs_it() {
     let page = Page { total: 2, offset: 0, rows: Rows::Resources(pools()) };
     // The VM that one of them is of is called by its name, where there is one of that number.
     let vms = Page { total: 0, offset: 0, rows: Rows::Resources(Vec::new()) };
-    let answers = [page, vms].map(Answer::Page);
+    let answers = [page, vms.clone()].map(Answer::Page);
     let listed = run("list pools --filter space>1GiB", answers).await;
     let lines: Vec<&str> = listed.lines().collect();
     assert_eq!(lines[0], "ID  NAME  STATE     SPACE    VM");
     assert_eq!(lines[1], "1   fast  online    1.0 GiB  1");
     assert_eq!(lines[2], "2   slow  degraded  5.0 GiB  —");
     let shown = Answer::Resource(Box::new(pools().remove(0)));
-    let shown = run("show pool/1", Some(shown)).await;
+    let shown = run("show pool/1", [shown, Answer::Page(vms)]).await;
     assert!(shown.starts_with("pool/1 fast\n") && shown.contains("Acme"), "{shown}");
     let said = run("list pools --filter colour:red", None).await;
     assert!(said.contains("there are id, name, state, space, vm"), "{said}");

@@ -67,6 +67,8 @@ pub struct CliContext<'a> {
     pub bar: bool,
     /// Whether nothing may be asked for.
     pub read_only: bool,
+    /// Why there is nothing at all, where that is known: what a list that is empty says.
+    pub nothing_because: Option<String>,
 }
 
 /// How a command ended, if not well.
@@ -188,10 +190,11 @@ async fn list(args: ListArgs, session: &mut CliContext<'_>) -> Result<(), CliErr
         Subject::Operations => "operations",
         Subject::Resources(kind) => &kind.spec().many,
     };
-    let note = match page.total {
-        0 if args.filter.is_empty() => format!("there are no {many}"),
-        0 => format!("no {many} match '{}'", args.filter),
-        total if shown < total => format!("{shown} of {total}; see --limit and --filter"),
+    let note = match (page.total, &session.nothing_because) {
+        (0, Some(why)) => format!("hostler: {why}"),
+        (0, None) if args.filter.is_empty() => format!("there are no {many}"),
+        (0, None) => format!("no {many} match '{}'", args.filter),
+        (total, _) if shown < total => format!("{shown} of {total}; see --limit and --filter"),
         _ => return Ok(()),
     };
     // The answer itself is there.

@@ -203,6 +203,7 @@ async fn watched(
         columns: None,
         bar: false,
         read_only: true,
+        nothing_because: None,
     };
     let (status, _) = tokio::join!(cli::run(parsed.command.unwrap(), session), story);
     assert_eq!(status, ExitCode::SUCCESS);
