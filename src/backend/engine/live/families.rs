@@ -55,7 +55,10 @@ impl Join {
             self.settled.insert(uid, operation.clone());
             *self.numbers.entry(operation.state).or_default() += 1;
             self.done += 1.0 - self.fractions.remove(&uid).unwrap_or(0.0);
-            self.changed.notify_one();
+            // The parent acts on the last one, and on one that may keep others from being started.
+            if self.missing.is_empty() || operation.state != State::Done {
+                self.changed.notify_one();
+            }
         }
     }
 
