@@ -48,14 +48,14 @@ async fn run(engine: Arc<Engine>, run: ReadyOperation) {
     }
     let recorded = if resume {
         match engine.storage.steps(uid).await {
-            Ok(recorded) => recorded,
+            Ok(recorded) => Some(recorded),
             Err(error) => {
                 let why = format!("its steps cannot be read: {error}");
                 return engine.finish_with_retry(uid, End::of(State::Error, Some(why))).await;
             }
         }
     } else {
-        Vec::new()
+        None
     };
     let cx = Context::new(engine.clone(), kind.spec().clone(), &operation, cancel, recorded);
     drop(operation);

@@ -11,9 +11,11 @@
 //! ```
 //!
 //! Each step's undo is known before its effect begins, so that a step which was cut short is undone
-//! like one that was done. An undo must therefore find nothing to undo and call that success. Only
-//! a step that was refused is not undone, in this life or the next: what it looks like it has done
-//! is somebody else's work.
+//! like one that was done. An undo must therefore find nothing to undo and call that success.
+//!
+//! What looks like the work of a step that never began is somebody else's, and is not undone. So
+//! that an operation runs is on disk before the first effect that there is an undo for, and a step
+//! that was refused is recorded as that: neither has anything to undo, in this life or the next.
 
 mod children;
 mod recorder;
@@ -90,6 +92,8 @@ struct Inner {
     cancel: CancellationToken,
     /// The steps it takes, where it has said which.
     steps: OnceLock<Vec<Text>>,
+    /// Whether an earlier life ran it, and may have begun any step that it did not record.
+    resumed: bool,
     /// Why an earlier life began to undo it, if it did.
     undoing: Option<Stop>,
     /// Steps that an earlier life could not undo.
@@ -110,14 +114,15 @@ struct Inner {
 
 impl Context {
     /// The context of one run of an operation of a kind. `recorded` are the steps an earlier life
-    /// has taken.
+    /// has taken; `None` where no earlier life ran it.
     pub(super) fn new(
         recorder: Arc<dyn Recorder>,
         spec: Arc<OperationSpec>,
         operation: &Operation,
         cancel: CancellationToken,
-        recorded: Vec<RecordedStep>,
+        recorded: Option<Vec<RecordedStep>>,
     ) -> Self {
+        let (resumed, recorded) = (recorded.is_some(), recorded.unwrap_or_default());
         let own = |(step, _): &RecordedStep| step.attempt == operation.attempt;
         let recorded: Vec<_> = recorded.into_iter().filter(own).collect();
         let not_undone = recorded
@@ -145,6 +150,7 @@ impl Context {
                 resource: operation.resource,
                 cancel,
                 steps: OnceLock::new(),
+                resumed,
                 undoing,
                 not_undone,
                 recorded: Mutex::new(recorded),
@@ -275,9 +281,11 @@ impl Context {
         self.inner.undoing.clone()
     }
 
-    /// Whether any step was begun, now or in an earlier life.
+    /// Whether the effect of any step was begun, now or perhaps in an earlier life.
     pub(super) fn has_begun(&self) -> bool {
-        !self.inner.taken.lock().is_empty()
+        let begun = |it: &ExecutedStep| it.undo.is_some() || it.step.state != StepState::Running;
+        let taken = self.inner.taken.lock();
+        taken.iter().any(begun) || (self.inner.resumed && !taken.is_empty())
     }
 
     /// Looks whether the function, which has ended well, has asked for every recorded step.

@@ -44,6 +44,16 @@ impl Recorder for Engine {
         Engine::is_dead(self)
     }
 
+    fn record_run(self: Arc<Self>, uid: Uid) -> BoxFuture<'static, bool> {
+        if self.look(|live| live.unrecorded_run(uid).is_none()) {
+            return Box::pin(std::future::ready(true));
+        }
+        // The storage is not closed under it either.
+        let tracker = self.running.clone();
+        let record = async move { self.record_run_with_retry(uid, None).await };
+        Box::pin(tracker.track_future(record))
+    }
+
     fn begin_step(&self, uid: Uid, step: &Step) {
         let change = StepChange { uid, step: step.clone(), result: None };
         let mut changes = Vec::with_capacity(2);

@@ -200,25 +200,58 @@ async fn a_cancellation_that_cannot_be_written_leaves_all_of_them_as_they_were()
 
 #[tokio::test]
 async fn what_an_earlier_life_began_is_undone_also_while_its_lane_is_paused() {
-    for forgotten in [false, true] {
-        let harness = Harness::open();
-        harness.fake.trouble(0, CallFault::Hang);
-        let create = ask(&harness, "disk_create", json!({ "name": "data", "size_mb": 20 })).await;
-        harness.fake.hung().await;
-        let file = harness.dir().join("disks/1.qcow2");
-        assert!(file.exists(), "the effect has happened");
+    let harness = Harness::open();
+    harness.fake.trouble(0, CallFault::Hang);
+    let create = ask(&harness, "disk_create", json!({ "name": "data", "size_mb": 20 })).await;
+    harness.fake.hung().await;
+    let file = harness.dir().join("disks/1.qcow2");
+    assert!(file.exists(), "the effect has happened");
+    // However the life ends now, the next one knows of it.
+    let store = rusqlite::Connection::open(harness.dir().join(FILE)).unwrap();
+    let state: i64 = store.query_row("SELECT state FROM operation", [], |row| row.get(0)).unwrap();
+    assert_eq!(state, 1, "it runs");
+    drop(store);
+    harness.control(lane("disk", LaneChange::Pause)).await;
+    harness.backend.leave(false).await;
+    let mut harness = harness.restart().await;
+    harness.control(Control::Cancel { uid: create.uid }).await;
+    assert_eq!(harness.ends(create.uid).await.state, State::Cancel);
+    assert!(!file.exists(), "its file is undone");
+    is_gone(harness, disk(1)).await;
+}
+
+/// What looks like its work is that of others.
+#[tokio::test]
+async fn what_never_began_undoes_nothing_in_a_later_life() {
+    for (attached, first, second) in [
+        (false, "disk_delete", "disk_restore"),
+        (true, "disk_detach", "disk_attach"),
+        (true, "disk_detach", "disk_delete"),
+    ] {
+        let mut harness = Harness::open();
+        let (vm, disk) = (harness.some_vm().await, harness.some_disk().await);
+        if attached {
+            harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        }
+        let before = harness.disk(disk).await;
         harness.control(lane("disk", LaneChange::Pause)).await;
-        harness.backend.leave(false).await;
-        if forgotten {
-            // The crash came before the store knew that it had begun.
-            let store = rusqlite::Connection::open(harness.dir().join(FILE)).unwrap();
-            let sql = "UPDATE operation SET state = 0, started = NULL; DELETE FROM step";
-            store.execute_batch(sql).unwrap();
+        let mut asked = Vec::new();
+        for kind in [first, second] {
+            let given = match kind {
+                "disk_attach" => json!({ "disk": disk, "vm": vm }),
+                _ => json!({ "disk": disk }),
+            };
+            // The second is accepted for what the first one will have done.
+            asked.push(ask(&harness, kind, given).await.uid);
         }
         let mut harness = harness.restart().await;
-        harness.control(Control::Cancel { uid: create.uid }).await;
-        assert_eq!(harness.ends(create.uid).await.state, State::Cancel);
-        assert!(!file.exists(), "its file is undone; forgotten: {forgotten}");
-        is_gone(harness, disk(1)).await;
+        for uid in &asked {
+            harness.control(Control::Cancel { uid: *uid }).await;
+        }
+        harness.control(lane("disk", LaneChange::Resume)).await;
+        for uid in asked {
+            assert_eq!(harness.ends(uid).await.state, State::Cancel, "{first} {second}");
+        }
+        assert_eq!(harness.disk(disk).await, before, "{first} {second}");
     }
 }

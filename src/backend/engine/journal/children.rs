@@ -38,7 +38,11 @@ impl Context {
         });
         let spawned: Vec<Spawned> = match builder.enter()? {
             Entered::Before(spawned) => spawned,
-            Entered::Now { mut step, .. } => {
+            Entered::Now { mut step, undo, .. } => {
+                if let Some(undo) = undo {
+                    self.arm(undo);
+                }
+                crash(&inner.spec.kind, SPAWN, "before");
                 step.finished = Some(self.now());
                 step.state = StepState::Done;
                 let taken = self.spawned();

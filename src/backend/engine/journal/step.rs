@@ -141,6 +141,9 @@ pub(super) enum Entered<T> {
         step: Step,
         /// Which part of the operation's whole time it takes.
         spans: (f64, f64),
+        /// Its undo, which is due once its effect begins; `None` where there is none, or it is due
+        /// already.
+        undo: Option<Undo>,
     },
 }
 
@@ -207,7 +210,14 @@ impl<'c> StepBuilder<'c> {
         let inner = &cx.inner;
         let (mut step, spans) = match self.enter()? {
             Entered::Before(result) => return Ok(result),
-            Entered::Now { step, spans } => (step, spans),
+            Entered::Now { step, spans, undo } => {
+                if let Some(undo) = undo {
+                    cx.record_run().await?;
+                    cx.arm(undo);
+                }
+                crash(&inner.spec.kind, &name, "before");
+                (step, spans)
+            }
         };
         let mut tries = 0;
         let (result, taking) = loop {
@@ -293,9 +303,10 @@ impl StepBuilder<'_> {
             error: None,
             commands: Vec::new(),
         };
-        // From here on the effect may have happened in an earlier life, so its undo is due.
-        let taken = ExecutedStep { step: step.clone(), result: None, undo: self.undo };
-        inner.taken.lock().push(taken);
+        // Where an earlier life ran the operation, the effect may have happened, and its undo is
+        // due. Else it is once the effect begins.
+        let (due, undo) = if inner.resumed { (self.undo, None) } else { (None, self.undo) };
+        inner.taken.lock().push(ExecutedStep { step: step.clone(), result: None, undo: due });
         if let Some(stop) = self.cx.undoing() {
             return Err(stop);
         }
@@ -311,8 +322,7 @@ impl StepBuilder<'_> {
         let steps = steps.len().max(1) as f64;
         let spans = self.progress_range.unwrap_or((place / steps, (place + 1.0) / steps));
         inner.recorder.begin_step(self.cx.uid(), &step);
-        crash(&inner.spec.kind, &self.name, "before");
-        Ok(Entered::Now { step, spans })
+        Ok(Entered::Now { step, spans, undo })
     }
 
     /// Gives what the step returned in an earlier life. One that was refused then is refused now,
@@ -370,6 +380,25 @@ impl Context {
             return Stop::Leaving;
         }
         Stop::Failed(Failure::new(error.to_string()))
+    }
+
+    /// Returns when it is on disk that the operation runs.
+    ///
+    /// # Errors
+    /// When the operation is to stop here.
+    async fn record_run(&self) -> Result<(), Stop> {
+        if !self.inner.recorder.clone().record_run(self.uid()).await {
+            return Err(Stop::Leaving);
+        }
+        if self.inner.cancel.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) }
+    }
+
+    /// The latest step begins its effect: from now on its undo is due.
+    pub(super) fn arm(&self, undo: Undo) {
+        let mut taken = self.inner.taken.lock();
+        if let Some(last) = taken.last_mut() {
+            last.undo = Some(undo);
+        }
     }
 
     /// Forgets the undo of the latest step, which has done nothing.
