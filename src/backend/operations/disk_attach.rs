@@ -107,7 +107,11 @@ impl Kind for DiskAttach {
         let Parameters { disk, vm } = params;
         cx.step("attach")
             .undo(move |step| async move {
-                disks::detach(&step, step.cx().get::<Disk>(disk)?, step.cx().get::<Vm>(vm)?).await
+                let (disk, vm) = (step.cx().get::<Disk>(disk)?, step.cx().get::<Vm>(vm)?);
+                if disks::is_untouched(&step, &disk, DiskState::Free) {
+                    return Ok(());
+                }
+                disks::detach(&step, disk, vm).await
             })
             .run(|step| async move {
                 let (disk, vm) = (step.cx().get::<Disk>(disk)?, step.cx().get::<Vm>(vm)?);

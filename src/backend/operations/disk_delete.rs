@@ -73,7 +73,13 @@ impl Kind for DiskDelete {
         let id = params.disk;
         cx.step("trash")
             .label("moving it into the trash")
-            .undo(move |step| async move { disks::restore(&step, step.cx().get::<Disk>(id)?) })
+            .undo(move |step| async move {
+                let disk = step.cx().get::<Disk>(id)?;
+                if disks::is_untouched(&step, &disk, DiskState::Free) {
+                    return Ok(());
+                }
+                disks::restore(&step, disk)
+            })
             .run(|step| async move {
                 let disk = step.cx().get::<Disk>(id)?;
                 if disk.state == DiskState::Attached {

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Disk, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Outcome,
-    Preview, Reason, Refusal, Risk, Vm,
+    Disk, DiskState, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec,
+    Outcome, Preview, Reason, Refusal, Risk, Vm,
 };
 
 use super::{AdmissionContext, Context, Kind, disks};
@@ -107,7 +107,14 @@ impl Kind for DiskDetach {
         cx.step("detach")
             .label("waiting for the guest to let go")
             .undo(move |step| async move {
-                disks::attach(&step, step.cx().get::<Disk>(disk)?, step.cx().get::<Vm>(vm)?).await
+                let (disk, vm) = (step.cx().get::<Disk>(disk)?, step.cx().get::<Vm>(vm)?);
+                if disks::is_untouched(&step, &disk, DiskState::Attached) {
+                    return Ok(());
+                }
+                if !step.is_done() {
+                    disks::let_go(&step, &disk, &vm).await?;
+                }
+                disks::attach(&step, disk, vm).await
             })
             .run(|step| async move {
                 let (disk, vm) = (step.cx().get::<Disk>(disk)?, step.cx().get::<Vm>(vm)?);
@@ -180,6 +187,25 @@ mod tests {
         let waits = harness.detail(second.uid).await.operation.wait;
         let resource = crate::domain::ResourceId::new(Vm::KIND, vm);
         assert_eq!(waits, Some(crate::domain::Wait::Operation { uid: first.uid, resource }));
+    }
+
+    /// What is half out cannot be plugged in.
+    #[tokio::test]
+    async fn a_guest_lets_go_of_it_before_it_gets_it_back() {
+        let mut harness = Harness::open();
+        let (vm, disk) = (harness.some_vm().await, harness.some_disk().await);
+        harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        harness.fake.calls();
+        harness.fake.trouble(0, crate::backend::testing::fake::CallFault::Hang);
+        let detach = harness.submit("disk_detach", json!({ "disk": disk })).await.unwrap();
+        harness.fake.hung().await;
+        harness.control(crate::domain::Control::Cancel { uid: detach.uid }).await;
+        harness.ends(detach.uid).await;
+        let mut calls = harness.fake.calls();
+        calls.retain(|call| call.starts_with("attach") || call.starts_with("detach"));
+        let words: Vec<&str> = calls.iter().map(|call| &call[..6]).collect();
+        assert_eq!(words, ["detach", "detach", "attach"], "{calls:?}");
+        assert_eq!(harness.disk(disk).await.vm, Some(vm));
     }
 
     #[tokio::test]

@@ -6,8 +6,8 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::display;
 use crate::domain::{
-    Disk, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Outcome,
-    Preview, Refusal, Risk,
+    Disk, DiskState, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec,
+    Outcome, Preview, Refusal, Risk,
 };
 
 use super::{AdmissionContext, Context, Kind, disks, guests};
@@ -88,6 +88,10 @@ impl Kind for DiskRestore {
             .undo(move |step| {
                 let disk = before.clone();
                 async move {
+                    let is = step.cx().get::<Disk>(disk.id)?;
+                    if disks::is_untouched(&step, &is, DiskState::Trashed) {
+                        return Ok(());
+                    }
                     let since = disk.trashed.unwrap_or_else(|| step.cx().now());
                     disks::trash(&step, disk, since)
                 }

@@ -51,6 +51,22 @@ pub async fn detach(step: &StepContext, mut disk: Disk, mut vm: Vm) -> Result<()
     Ok(())
 }
 
+/// Waits for the guest to let go of a disk that it was asked for: it cannot be plugged in again
+/// while it is half out. One that does not let go in time still has it.
+///
+/// # Errors
+/// When it cannot be told whether the VM is up.
+pub async fn let_go(step: &StepContext, disk: &Disk, vm: &Vm) -> Result<(), Failure> {
+    if guests::is_up(step, vm).await? {
+        let guest = step.cx().settings().guest(vm);
+        let hypervisor = &step.cx().ports().hypervisor;
+        if let Err(failure) = hypervisor.detach(&guest, &disk.device_id(), step.log()).await {
+            tracing::warn!(disk = disk.id, vm = vm.id, error = %failure.message, "it stays plugged in");
+        }
+    }
+    Ok(())
+}
+
 /// Moves a disk into the trash, where it counts as being since `since`.
 ///
 /// # Errors
@@ -82,6 +98,12 @@ pub fn restore(step: &StepContext, mut disk: Disk) -> Result<(), Failure> {
     disk.trashed = None;
     step.put(Resource::Disk(disk));
     Ok(())
+}
+
+/// Whether an undo has nothing to do: its step was cut short, and the disk is not in the state that
+/// the step begins with. So it did nothing yet, and how the disk is others have brought about.
+pub fn is_untouched(undo: &StepContext, disk: &Disk, begins_with: DiskState) -> bool {
+    !undo.is_done() && disk.state != begins_with
 }
 
 /// Refuses to move what is no file of ours, before anything is done that would have to be undone.

@@ -112,6 +112,13 @@ impl StepContext {
         changed.push(Changed::Remove(id));
     }
 
+    /// Whether this is the undo of a step that is recorded as done, and not of one that was cut
+    /// short before that.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.step.state == StepState::Done
+    }
+
     /// Whether this is an undo because somebody cancelled the operation, and not because it failed:
     /// what can be used again by a relaunch may then stay.
     #[must_use]
