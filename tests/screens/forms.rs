@@ -217,6 +217,11 @@ fn what_is_refused_promises_nothing() {
     stage.send(Msg::Reply(Reply::Preview(form, revision, Ok(preview))));
     let text = stage.text();
     assert!(text.contains("web-9 is taken") && !text.contains("is made"), "{text}");
+    // Another field was changed, and nothing is wrong any more.
+    let preview = Preview { effects: vec!["VM 'web-9' is made.".to_owned()], ..Preview::default() };
+    stage.send(Msg::Reply(Reply::Preview(form, revision, Ok(preview))));
+    let text = stage.text();
+    assert!(!text.contains("web-9 is taken") && text.contains("is made"), "{text}");
 }
 
 #[test]

@@ -146,6 +146,8 @@ pub struct FormField {
     pub widget: Widget,
     /// What is wrong with it.
     pub error: Option<String>,
+    /// Whether the backend said so, for whom that may depend on other fields.
+    pub refused: bool,
     /// Paths that begin with what is typed.
     pub paths: Vec<String>,
     /// It is given from elsewhere and not shown.
@@ -209,6 +211,7 @@ impl FormField {
             field: field.clone(),
             widget,
             error: None,
+            refused: false,
             paths: Vec::new(),
             hidden: false,
             advanced: field.advanced,
@@ -349,6 +352,7 @@ impl FormField {
 
     /// Checks what is in it, and whether anything must be.
     pub fn check(&mut self, needed: bool) {
+        self.refused = false;
         self.error = match self.value() {
             Err(why) => Some(why),
             Ok(None) if needed && !self.holds_others() => Some("needed".to_owned()),

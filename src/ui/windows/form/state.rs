@@ -285,6 +285,14 @@ impl Form {
         }
     }
 
+    /// Forgets what the backend found wrong before: it has looked again.
+    pub fn forget_refusals(&mut self) {
+        self.refusal = None;
+        for entry in self.entries.iter_mut().filter(|entry| entry.refused) {
+            (entry.error, entry.refused) = (None, false);
+        }
+    }
+
     /// Shows a refusal at its field, or above all of them.
     pub fn refuse(&mut self, refusal: &Refusal, go: bool) {
         // What is about something that has no field of its own is told at what holds it.
@@ -304,6 +312,7 @@ impl Form {
                 let told = told.strip_prefix(path).and_then(|rest| rest.strip_prefix(": "));
                 let told = self.counted_from_one(told.unwrap_or(&refusal.message));
                 self.entries[at].error = Some(told);
+                self.entries[at].refused = true;
                 if go {
                     self.advanced |= self.entries[at].advanced;
                     self.at = at;

@@ -151,6 +151,7 @@ pub fn previewed(form: &mut Form, revision: u64, preview: &Preview) {
     if form.revision != revision {
         return;
     }
+    form.forget_refusals();
     // What is merely still missing is not worth red while it is being filled in.
     if let Some(refusal) = &preview.refusal
         && refusal.value.as_ref().is_some_and(|value| !value.is_empty())
