@@ -429,7 +429,7 @@ pub enum Control {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "change", content = "width")]
 pub enum LaneChange {
-    /// Start nothing; what runs goes on.
+    /// Start nothing; what is under way goes on, also after a restart.
     Pause,
     /// Start operations again.
     Resume,

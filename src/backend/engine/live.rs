@@ -174,7 +174,8 @@ pub struct Failed {
 /// How it begins, and what can be seen.
 impl Live {
     /// What a storage held. Operations that were running or waiting are queued again: those that
-    /// ran before all others, and those that were relaunched behind them.
+    /// ran before all others and whatever their lanes say, and those that were relaunched behind
+    /// them.
     pub(super) fn new(kinds: &Kinds, lanes: &[(String, u32)], opened: Opened) -> Self {
         let mut queue = Queue::new(lanes.iter().map(|(name, width)| (&**name, *width)));
         for (name, width, state) in &opened.lanes {
@@ -199,10 +200,7 @@ impl Live {
                 let up = |uid: &Uid| parents.get(uid).copied();
                 let ancestors = std::iter::successors(operation.parent, up).collect();
                 let mut entry = kinds.queue_entry(&operation, &params, rules, ancestors);
-                if resume {
-                    entry.priority = i32::MAX;
-                    entry.began = true;
-                }
+                entry.began = resume;
                 queue.accept(entry);
                 if operation.cancelling {
                     queue.mark_cancelled(operation.uid);

@@ -6,14 +6,16 @@
 //! ```
 //!
 //! An operation may start when it is on disk, when no earlier one holds or awaits a resource it
-//! needs in a way that excludes it, and when its lane has a place. Among those that may, the one
-//! with the highest priority starts first, and among equals the one accepted first. Operations on
-//! one resource therefore run in the order they were accepted, whatever their priority. One that is
-//! relaunched is accepted anew, behind all others.
+//! needs in a way that excludes it, and when its lane is open and has a place. Among those that
+//! may, the one with the highest priority starts first, and among equals the one accepted first.
+//! Operations on one resource therefore run in the order they were accepted, whatever their
+//! priority. One that is relaunched is accepted anew, behind all others. What is under way asks no
+//! lane: one that an earlier life began, and one that is only to be undone, start before all
+//! others.
 //!
 //! An operation that waits for its children gives up its place in its lane, and lines up for one
-//! again, where it was, once they have ended. What it holds keeps out everybody but its
-//! descendants, which stand in line within it (`lines`).
+//! again, where it was, once they have ended: it needs a place, but not an open lane. What it holds
+//! keeps out everybody but its descendants, which stand in line within it (`lines`).
 //!
 //! No wait goes in a circle: nobody waits for one accepted later in the same line; a descendant of
 //! one that holds anything needs nothing else but what it makes itself ([`Queue::uncovered`]), so
@@ -62,7 +64,7 @@ pub struct QueueEntry {
     pub ancestors: Vec<Uid>,
     /// How many of its own children may be under way at once; `None`: all.
     pub at_once: Option<u32>,
-    /// Whether an earlier life began it: it is under way, whatever its parent allows.
+    /// Whether an earlier life began it: it is under way, whatever its parent and its lane allow.
     pub began: bool,
 }
 
@@ -126,6 +128,11 @@ impl Queued {
         if self.closed { Some(0) } else { self.at_once }
     }
 
+    /// Whether it starts whatever its lane says.
+    const fn asks_no_lane(&self) -> bool {
+        self.cancelled || (self.began && !self.stage.has_started())
+    }
+
     /// Its places in line.
     fn places(&self) -> impl Iterator<Item = LinePlace> {
         self.locks.iter().enumerate().map(|(at, (resource, _))| LinePlace {
@@ -149,8 +156,8 @@ pub struct Queue {
     lines: Lines,
     /// The children of operations, by their parents' tickets; none is empty.
     families: HashMap<Ticket, Family>,
-    /// On disk and only to be undone, and it is their turn on every resource.
-    cancelled: BTreeSet<LanePlace>,
+    /// On disk, and it is their turn on every resource: those that start whatever their lane says.
+    under_way: BTreeSet<LanePlace>,
     last_ticket: Ticket,
 }
 
@@ -305,8 +312,7 @@ impl Queue {
 
     /// The next operation to run, or to go on, which counts as running from now on.
     pub fn start(&mut self) -> Option<Turn> {
-        let (_, _, uid) =
-            self.cancelled.pop_first().or_else(|| self.lanes.next()?.ready.pop_first())?;
+        let (_, _, uid) = self.under_way.pop_first().or_else(|| self.lanes.pop_first())?;
         let queued = self.queued.get_mut(&uid)?;
         let turn = match queued.stage {
             QueueStage::Returning => Turn::GoOn(uid),
@@ -369,19 +375,21 @@ impl Queue {
             return;
         }
         let place = place(queued);
-        if queued.cancelled {
-            self.cancelled.insert(place);
-        } else {
-            self.lanes[queued.lane].ready.insert(place);
-        }
+        let lane = &mut self.lanes[queued.lane];
+        let next = match queued.stage {
+            _ if queued.asks_no_lane() => &mut self.under_way,
+            QueueStage::Returning => &mut lane.returning,
+            _ => &mut lane.ready,
+        };
+        next.insert(place);
     }
 
     /// Takes an operation from among those that start next.
     fn step_back(&mut self, uid: Uid) {
         let Some(queued) = self.queued.get(&uid) else { return };
         let place = place(queued);
-        self.cancelled.remove(&place);
-        self.lanes[queued.lane].ready.remove(&place);
+        self.under_way.remove(&place);
+        self.lanes[queued.lane].step_back(&place);
     }
 
     /// Takes an operation out and lets those behind it move up.

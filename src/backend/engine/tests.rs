@@ -185,6 +185,37 @@ async fn a_put_of_what_is_gone_is_refused_and_not_written() {
 }
 
 #[tokio::test]
+async fn what_runs_goes_on_after_a_crash_whatever_its_lane_says() {
+    for change in [LaneChange::Pause, LaneChange::Drain, LaneChange::Width(1)] {
+        let mut world = World::new();
+        world.script.stop_at("make");
+        let one = world.submit("make", json!({ "name": "one" })).await.unwrap().uid;
+        world.script.stopped().await;
+        let two = world.submit("make", json!({ "name": "two" })).await.unwrap().uid;
+        world.script.stopped().await;
+        world.engine.control(lane(change)).await.unwrap();
+        let later = world.submit("make", json!({ "name": "later" })).await.unwrap().uid;
+        world.crash(|_| {}).await;
+        for uid in [one, two] {
+            assert_eq!(world.operation(uid).await.state, State::Run, "{change:?}");
+        }
+        assert_eq!(world.operation(later).await.state, State::Pending, "{change:?}");
+        let why = world.engine.look(|live| live.queue().wait_reason(later));
+        let full = matches!(change, LaneChange::Width(_));
+        let is_why = match why.unwrap() {
+            Wait::LaneFull { .. } => full,
+            Wait::LanePaused { .. } => !full,
+            _ => false,
+        };
+        assert!(is_why, "{change:?}");
+        world.script.stop_at("nowhere");
+        for uid in [one, two] {
+            assert_eq!(world.rest(uid).await.operation.state, State::Done, "{change:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn every_change_says_when_in_memory_and_on_disk() {
     let world = World::new();
     world.engine.control(lane(LaneChange::Pause)).await.unwrap();

@@ -22,22 +22,42 @@ pub(super) struct LaneQueue {
     pub(super) waiting: u32,
     /// On disk, and it is their turn on every resource.
     pub(super) ready: BTreeSet<LanePlace>,
+    /// They have waited for their children: they go on also where nothing new is started.
+    pub(super) returning: BTreeSet<LanePlace>,
 }
 
 impl LaneQueue {
     const fn new(name: Text, width: u32) -> Self {
-        let state = LaneState::Open;
-        Self { name, width, state, running: 0, waiting: 0, ready: BTreeSet::new() }
+        Self {
+            name,
+            width,
+            state: LaneState::Open,
+            running: 0,
+            waiting: 0,
+            ready: BTreeSet::new(),
+            returning: BTreeSet::new(),
+        }
     }
 
     pub(super) fn name(&self) -> String {
         self.name.to_string()
     }
 
-    /// Its first, where it may start one.
-    pub(super) fn next(&self) -> Option<&LanePlace> {
-        let may_start = self.state == LaneState::Open && self.running < self.width;
-        self.ready.first().filter(|_| may_start)
+    /// Whether it has a place for one more.
+    pub(super) const fn has_place(&self) -> bool {
+        self.running < self.width
+    }
+
+    /// Its first, where it may start one or let one go on.
+    fn first(&self) -> Option<&LanePlace> {
+        let new = self.ready.first().filter(|_| self.state == LaneState::Open);
+        new.into_iter().chain(self.returning.first()).min().filter(|_| self.has_place())
+    }
+
+    /// Takes one from among those that start or go on next.
+    pub(super) fn step_back(&mut self, place: &LanePlace) {
+        self.ready.remove(place);
+        self.returning.remove(place);
     }
 
     /// Frees the place of one that ran. Says whether the lane is paused now, because this was the
@@ -101,11 +121,12 @@ impl Lanes {
         self.by_name.values().map(|number| &self[*number])
     }
 
-    /// The lane whose first starts before those of all others.
-    pub(super) fn next(&mut self) -> Option<&mut LaneQueue> {
-        let next = |(at, lane): (usize, &LaneQueue)| Some((*lane.next()?, at));
-        let (_, at) = self.all.iter().enumerate().filter_map(next).min()?;
-        self.all.get_mut(at)
+    /// Takes out the one that starts, or goes on, before all others.
+    pub(super) fn pop_first(&mut self) -> Option<LanePlace> {
+        let first = |(at, lane): (usize, &LaneQueue)| Some((*lane.first()?, at));
+        let (first, at) = self.all.iter().enumerate().filter_map(first).min()?;
+        self.all.get_mut(at)?.step_back(&first);
+        Some(first)
     }
 }
 

@@ -97,21 +97,19 @@ impl Queue {
         if holder.is_some() {
             return holder;
         }
-        if queued.cancelled {
+        if queued.asks_no_lane() {
             return None;
         }
         if self.is_kept_out(uid) {
             return Some(Wait::Siblings { parent: *queued.ancestors.first()? });
         }
         let lane = &self.lanes[queued.lane];
-        match lane.state {
-            LaneState::Open if lane.running < lane.width => None,
-            LaneState::Open => Some(Wait::LaneFull { lane: lane.name() }),
-            state => {
-                let draining = state == LaneState::Draining;
-                Some(Wait::LanePaused { lane: lane.name(), draining })
-            }
+        let returns = queued.stage == QueueStage::Returning;
+        if lane.state != LaneState::Open && !returns {
+            let draining = lane.state == LaneState::Draining;
+            return Some(Wait::LanePaused { lane: lane.name(), draining });
         }
+        (!lane.has_place()).then(|| Wait::LaneFull { lane: lane.name() })
     }
 
     /// A like operation on the same subject that has not ended. For one with `ancestors` only those

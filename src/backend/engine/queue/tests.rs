@@ -34,6 +34,13 @@ struct Known {
     outside: bool,
 }
 
+impl Known {
+    /// Whether an earlier life began it, or it is only to be undone.
+    fn under_way(&self) -> bool {
+        self.cancelled || (self.entry.began && WAITS.contains(&self.stage))
+    }
+}
+
 /// A place at a resource.
 #[derive(Debug, Clone, Copy)]
 struct Spot {
@@ -204,17 +211,18 @@ impl QueueModel {
         all
     }
 
-    fn open(&self, lane: &str) -> bool {
-        let is = &self.lanes[lane];
-        is.state == LaneState::Open && self.running(lane) < is.width
+    /// Whether an operation starts, or goes on, as far as its lane is concerned.
+    fn open(&self, it: &Known) -> bool {
+        let lane = &self.lanes[&*it.entry.lane];
+        let opens = lane.state == LaneState::Open || it.stage == QueueStage::Returning;
+        it.under_way() || (opens && self.running(&it.entry.lane) < lane.width)
     }
 
     fn startable(&self, at: usize) -> bool {
         let it = &self.known[at];
-        let free = it.cancelled || self.open(&it.entry.lane);
         match it.stage {
-            QueueStage::Waiting => self.blocker(at).is_none() && free,
-            QueueStage::Returning => free,
+            QueueStage::Waiting => self.blocker(at).is_none() && self.open(it),
+            QueueStage::Returning => self.open(it),
             QueueStage::Held | QueueStage::Running | QueueStage::Joining => false,
         }
     }
@@ -223,7 +231,7 @@ impl QueueModel {
     fn first(&self) -> Option<usize> {
         (0..self.known.len()).filter(|at| self.startable(*at)).min_by_key(|at| {
             let it = &self.known[*at];
-            (!it.cancelled, Reverse(it.entry.priority), *at)
+            (!it.under_way(), Reverse(it.entry.priority), *at)
         })
     }
 

@@ -248,6 +248,23 @@ async fn who_waited_for_its_children_goes_on_before_those_accepted_later() {
 }
 
 #[tokio::test]
+async fn who_waited_for_its_children_goes_on_in_a_lane_that_starts_nothing() {
+    for change in [LaneChange::Pause, LaneChange::Drain] {
+        let world = world();
+        things(&world, 1).await;
+        world.script.stop_at("use");
+        let group = json!({ "asks": [asks("use", &json!({ "thing": 1 }))] });
+        let uid = world.submit("group", group).await.unwrap().uid;
+        world.script.stopped().await;
+        world.engine.control(Control::Lane { name: "lane".into(), change }).await.unwrap();
+        let make = world.submit("make", json!({ "name": "later" })).await.unwrap().uid;
+        world.script.stop_at("nowhere");
+        assert_eq!(world.rest(uid).await.operation.state, State::Done);
+        assert_eq!(world.operation(make).await.state, State::Pending);
+    }
+}
+
+#[tokio::test]
 async fn what_a_parent_holds_is_its_childrens_and_nobody_elses() {
     let world = world();
     things(&world, 1).await;

@@ -116,12 +116,12 @@ impl StateMachineTest for Under {
             match it.stage {
                 QueueStage::Running | QueueStage::Joining => assert_eq!(why, None),
                 QueueStage::Returning => {
-                    assert_eq!(why.is_none(), it.cancelled || model.open(&it.entry.lane));
+                    assert_eq!(why.is_none(), model.open(it));
                 }
                 // It is about to be on disk, and waits for nothing else.
                 QueueStage::Held | QueueStage::Waiting => {
                     let blocker = model.blocker(at);
-                    let free = blocker.is_none() && (it.cancelled || model.open(&it.entry.lane));
+                    let free = blocker.is_none() && model.open(it);
                     assert_eq!(why.is_none(), free, "{why:?}");
                     if blocker.is_some() {
                         assert_eq!(why, blocker);
@@ -184,7 +184,7 @@ impl StateMachineTest for Under {
         assert_eq!(ended, model.known.len());
         assert_eq!(queue.counts(), (0, 0));
         assert!(queue.lines.is_empty() && queue.queued.is_empty());
-        assert!(queue.cancelled.is_empty() && queue.families.is_empty());
+        assert!(queue.under_way.is_empty() && queue.families.is_empty());
     }
 }
 
