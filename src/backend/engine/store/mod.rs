@@ -21,6 +21,7 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
@@ -201,10 +202,13 @@ pub fn damaged(dir: &Path) -> Result<Vec<Damaged>, BackendError> {
     opened.map(|opened| opened.damaged).map_err(|error| broken(&path, &error))
 }
 
-/// Opens one more connection to a file that is known to be ours.
+/// Opens one more connection to a file that is known to be ours. The log is the writer's to close.
 fn connect(path: &Path) -> Result<Connection, BackendError> {
     let connection = file(path)?;
     harden(&connection, path)?;
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .map_err(|error| broken(path, &error))?;
     Ok(connection)
 }
 

@@ -33,7 +33,7 @@ const MARK_BYTES: u64 = 16;
 /// # Errors
 /// The sentence.
 pub(super) fn check(database: &Path) -> Result<(), BackendError> {
-    ENDINGS.into_iter().try_for_each(|ending| refuse(&beside(database, ending)))
+    beside_all(database).iter().try_for_each(|path| refuse(path))
 }
 
 /// The same for a database that nobody in this process has open, so that what is in its index may
@@ -106,6 +106,11 @@ fn foreign(path: &Path, marks: Marks, what: &str) -> Option<String> {
 fn begins(begin: &[u8], marks: Marks) -> bool {
     let marked = |mark: &&[u8]| begin.iter().zip(*mark).all(|(byte, of_mark)| byte == of_mark);
     begin.iter().all(|&byte| byte == 0) || marks.iter().any(marked)
+}
+
+/// Where these files are: a rollback journal, the log, its index.
+pub(super) fn beside_all(database: &Path) -> [PathBuf; 3] {
+    ENDINGS.map(|ending| beside(database, ending))
 }
 
 fn beside(database: &Path, ending: &str) -> PathBuf {

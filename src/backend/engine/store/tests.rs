@@ -1,6 +1,7 @@
 //! What the store promises: files it refuses stay as they are, windows show what a naive search
 //! finds, a full disk loses nothing that was acknowledged, a damaged row costs that row alone.
 
+mod lost;
 mod pruning;
 
 use jiff::Timestamp;
@@ -215,7 +216,7 @@ fn a_damaged_file_is_told_in_one_sentence() {
 #[tokio::test]
 async fn a_full_disk_loses_nothing_that_was_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
-    drop(Store::open(dir.path()).unwrap());
+    Store::open(dir.path()).unwrap().0.close().await.unwrap();
     let path = dir.path().join(FILE);
     let connection = connect(&path).unwrap();
     connection.pragma_update(None, "max_page_count", 24).unwrap();

@@ -13,10 +13,11 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{oneshot, watch};
 
-use super::known::KnownPath;
+use super::known::{KnownLog, KnownPath};
 use crate::backend::engine::storage::{Acknowledgement, Change, Health};
 use crate::domain::BackendError;
 
@@ -61,13 +62,16 @@ impl Writer {
     pub(super) fn start(connection: Connection, path: PathBuf) -> Result<Self, BackendError> {
         let (requests, waiting) = mpsc::channel();
         let (tell, health) = watch::channel(Health::Well);
-        let known = KnownPath::at("database", &path).map_err(|error| {
+        let known = KnownPath::at("database", &path)
+            .and_then(|database| Ok((database, KnownLog::of(&path)?)));
+        let (database, log) = known.map_err(|error| {
             BackendError::failed(format!("cannot look at the store {}: {error}", path.display()))
         })?;
         let (faults, reserve) = (Faults::of(&path), Reserve::beside(&path)?);
         let thread = move || {
             let health = &tell;
-            let mut writer = Thread { connection, waiting, path, known, reserve, faults, health };
+            let mut writer =
+                Thread { connection, waiting, path, database, log, reserve, faults, health };
             // It outlives the writing: nobody is told that there is no answer before it is known
             // why.
             let mut batch = WriteBatch::default();
@@ -162,7 +166,8 @@ struct Thread<'t> {
     connection: Connection,
     waiting: mpsc::Receiver<WriteRequest>,
     path: PathBuf,
-    known: KnownPath,
+    database: KnownPath,
+    log: KnownLog,
     reserve: Reserve,
     faults: Faults,
     health: &'t watch::Sender<Health>,
@@ -176,6 +181,11 @@ impl Thread<'_> {
     fn write(&mut self, batch: &mut WriteBatch) -> Result<Option<Told>, BackendError> {
         let mut expected = 0;
         while let Ok(first) = self.waiting.recv() {
+            // A transaction after a log that is cut short would hide that it is.
+            if let Some(lost) = self.lost() {
+                batch.requests.push(first);
+                return Err(lost);
+            }
             self.look_for_room();
             let mut next = Some(first);
             let written = self.transaction(batch, |waiting, count| match next.take() {
@@ -222,7 +232,7 @@ impl Thread<'_> {
         }
         match written {
             // An answer promises that the next start finds it, so it must be where that will look.
-            Ok(()) => self.known.lost().map_or(Ok(Ok(())), Err),
+            Ok(()) => self.lost().map_or(Ok(Ok(())), Err),
             Err(WriteError::Not(error)) => {
                 tracing::error!(%error, "a transaction failed");
                 Ok(Err(super::broken(&self.path, &error)))
@@ -233,6 +243,26 @@ impl Thread<'_> {
                 super::broken(&self.path, &error)
             ))),
         }
+    }
+
+    /// A sentence, when the database or its log is no longer where it was.
+    fn lost(&mut self) -> Option<BackendError> {
+        if let Some(lost) = self.database.lost() {
+            return Some(lost);
+        }
+        let lost = self.log.lost()?;
+        let saved = if lost.is_whole {
+            self.connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(()))
+        } else {
+            Ok(())
+        };
+        // Closing would write holes of a log that is cut short into the database, and remove what
+        // somebody has put in the place of one that is not there.
+        let left = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        if let Err(error) = saved.and(left.map(drop)) {
+            tracing::error!(%error, "what was in the log of the database is not all saved");
+        }
+        Some(lost.error)
     }
 
     /// Writes requests in one transaction and puts down whose they are. One that fails by itself
