@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ratatui::layout::Rect;
 
-use crate::domain::ToolState;
+use crate::domain::{LaneState, ToolState};
 use crate::ui::model::layout::Layout;
 use crate::ui::model::{Focus, Model};
 use crate::ui::style::canvas::{Canvas, StyledLine, spark};
@@ -16,7 +16,13 @@ use crate::ui::tab::Tab;
 pub fn header(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     let g = canvas.glyphs();
     let flight = &model.flight;
-    let mut right = StyledLine::default();
+    // What waits there would wait for ever, and nothing else on the screen says so.
+    let closed: Vec<_> = model.lanes.iter().filter(|it| it.state != LaneState::Open).collect();
+    let mut right = match closed.as_slice() {
+        [] => StyledLine::default(),
+        [lane] => StyledLine::new(format!("{} {}  ", g.paused, lane.name), Role::Waiting),
+        lanes => StyledLine::new(format!("{} {} lanes  ", g.paused, lanes.len()), Role::Waiting),
+    };
     let counts = [
         (g.play, flight.running, Role::Busy),
         (g.wait, flight.waiting, Role::Waiting),
