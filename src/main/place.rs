@@ -55,7 +55,7 @@ impl Place {
     }
 
     /// The backend itself, opened so.
-    fn open(&self, owned: Owned, open: Open) -> anyhow::Result<Embedded> {
+    fn open(&self, owned: Owned, open: OpenBackend) -> anyhow::Result<Embedded> {
         more_files();
         let settled = configured::settle(self)?;
         self.log(&settled.config)?;
@@ -70,7 +70,7 @@ impl Place {
     /// directory may not serve it yet, or be about to let go of it. Our own does its work unless we
     /// only `look_on`.
     pub(crate) async fn reach(&self, look_on: bool) -> anyhow::Result<Reached> {
-        let open: Open = if look_on { Embedded::look_on } else { Embedded::start };
+        let open: OpenBackend = if look_on { Embedded::look_on } else { Embedded::start };
         let deadline = tokio::time::Instant::now() + SERVE_TIMEOUT;
         loop {
             if let Some(owned) = own(&self.state_dir)? {
@@ -266,7 +266,7 @@ fn is_silent(message: &str) -> bool {
 }
 
 /// A way to open a backend on a state directory.
-type Open = fn(Owned, Settings, Ports, Vec<KindEntry>) -> Result<Embedded, BackendError>;
+type OpenBackend = fn(Owned, Settings, Ports, Vec<KindEntry>) -> Result<Embedded, BackendError>;
 
 /// A backend that was reached.
 pub(crate) enum Reached {

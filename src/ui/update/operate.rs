@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::{Control, Effect, Operation, Params, State, Task, Uid, Vm};
+use crate::domain::{Control, Effect, Operation, Params, State, Uid};
 use crate::ui::model::notification::Severity;
 use crate::ui::model::{MarkedRow, Model, Row};
 use crate::ui::msg::Cmd;
@@ -181,14 +181,11 @@ fn lost<'a>(
     told.join(" ")
 }
 
-/// Whether operations of a kind may tell a guest something that cannot be taken back, themselves or
-/// through those they ask for.
+/// Whether what an operation of a kind has done may last, because it told a guest to do it. One
+/// that changes something may, and so may one that asks for others.
 fn may_last(model: &Model, kind: Option<&str>) -> bool {
     let spec = kind.and_then(|kind| model.catalogue.get(kind));
-    spec.is_none_or(|spec| {
-        let on_guests = |of| [Vm::KIND, Task::KIND].contains(&of);
-        spec.effect == Effect::Changes && spec.resource.is_none_or(on_guests)
-    })
+    spec.is_none_or(|spec| spec.effect == Effect::Changes)
 }
 
 fn title(model: &Model, operation: &Operation) -> String {
