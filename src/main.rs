@@ -6,6 +6,8 @@ mod configured;
 mod leaving;
 #[path = "main/log.rs"]
 mod log;
+#[path = "main/looking.rs"]
+mod looking;
 #[path = "main/mending.rs"]
 mod mending;
 #[path = "main/owner.rs"]
@@ -29,6 +31,7 @@ use hostler::domain::{Backend, BackendError, Catalogue, Host};
 use hostler::ui;
 
 use leaving::{Dependents, part};
+use looking::{is_look, look_on, tell_unfinished};
 use owner::Serving;
 use place::{Place, Reached};
 
@@ -162,7 +165,7 @@ async fn console(place: &Place) -> anyhow::Result<ExitCode> {
     }
     let mut session = None;
     loop {
-        let (own, backend): (_, Arc<dyn Backend>) = match place.reach().await? {
+        let (own, backend): (_, Arc<dyn Backend>) = match place.reach(place.read_only).await? {
             Reached::Own(embedded) => {
                 let serving = Serving::start(&embedded, place)?;
                 (Some((embedded.clone(), serving)), Arc::new(embedded))
@@ -334,8 +337,11 @@ async fn script(place: &Place, command: CliCommand) -> anyhow::Result<ExitCode> 
         let why = format!("nobody has used the state directory {} yet", place.state_dir.display());
         return Ok(carry_out(place, command, Arc::new(nothing), None, Some(why)).await?);
     }
-    let (backend, own): (Arc<dyn Backend>, _) = match place.reach().await? {
+    let look = is_look(&command);
+    let (backend, own): (Arc<dyn Backend>, _) = match place.reach(look || place.read_only).await? {
+        Reached::Own(embedded) if look => return look_on(place, command, embedded).await,
         Reached::Own(embedded) => {
+            tell_unfinished(&embedded);
             // Served as well: the next command may come before this one has ended.
             let serving = Serving::start(&embedded, place)?;
             (Arc::new(embedded.clone()), Some((embedded, serving)))

@@ -42,7 +42,8 @@ pub struct Embedded {
     /// What answers questions about what the engine does not hold in memory.
     pub(super) store: Store,
     pub(super) site: Arc<Site>,
-    keeper: Arc<Keeper>,
+    /// Nothing where it only looks on.
+    keeper: Option<Arc<Keeper>>,
     /// Nothing once it has been left.
     owned: Arc<Mutex<Option<Owned>>>,
     /// Nothing where it cannot be watched.
@@ -75,24 +76,10 @@ impl Embedded {
         ports: Ports,
         kinds: Vec<KindEntry>,
     ) -> Result<Self> {
-        operations::check(kinds.iter().map(|entry| &entry.spec)).map_err(BackendError::failed)?;
         let time = Timekeeper::resume(&settings.state_dir, &*ports.clock)?;
-        let (store, mut opened) = Store::open(&settings.state_dir)?;
-        state_files::raise(&mut opened.counters, &settings.state_dir);
-        follow(&settings.state_dir, &store, &mut opened.resources);
-        let guard = owned.guard().inspect_err(|error| {
-            tracing::warn!(%error, "whether the state directory stays where it is is not watched");
-        });
-        keeper::clear_unwritten(&settings.state_dir);
-        let env = Arc::new(Environment { ports, settings });
-        let engine = engine::open(Parts {
-            options: Options { lanes: env.settings.lanes.clone(), shown },
-            kinds: kinds.into_iter().map(|entry| entry.bind(&env)).collect(),
-            clock: env.ports.clock.clone(),
-            storage: Arc::new(store.clone()),
-            opened,
-        });
-        let site = Arc::new(Site::new(engine.clone(), env));
+        let mut embedded = Self::open(owned, settings, ports, kinds)?;
+        let Self { engine, store, site, .. } = &embedded;
+        keeper::clear_unwritten(&site.settings().state_dir);
         let keeper = Arc::new(Keeper::new(site.clone(), store.clone()));
         let observed = engine.watch(observer::concerns);
         let scheduled = engine.watch(scheduler::concerns);
@@ -102,11 +89,49 @@ impl Embedded {
         engine.spawn(observer::run(site.clone(), observed, time.clone()));
         engine.spawn(scheduler::run(site.clone(), scheduled, time.clone()));
         engine.spawn(pruner::run(site.clone(), store.clone(), ended, time));
+        embedded.keeper = Some(keeper);
+        Ok(embedded)
+    }
+
+    /// Opens the store to look on alone: it answers, and takes nothing up, fires no task, watches
+    /// over nothing and accepts no operation. What an earlier life left waits for the next owner.
+    ///
+    /// # Errors
+    /// As those of [`start`](Self::start).
+    pub fn look_on(
+        owned: Owned,
+        settings: Settings,
+        ports: Ports,
+        kinds: Vec<KindEntry>,
+    ) -> Result<Self> {
+        let embedded = Self::open(owned, settings, ports, kinds)?;
+        embedded.engine.pause();
+        Ok(embedded)
+    }
+
+    /// Opens the store. Nothing is started.
+    fn open(owned: Owned, settings: Settings, ports: Ports, kinds: Vec<KindEntry>) -> Result<Self> {
+        operations::check(kinds.iter().map(|entry| &entry.spec)).map_err(BackendError::failed)?;
+        let (store, mut opened) = Store::open(&settings.state_dir)?;
+        state_files::raise(&mut opened.counters, &settings.state_dir);
+        follow(&settings.state_dir, &store, &mut opened.resources);
+        let guard = owned.guard().inspect_err(|error| {
+            tracing::warn!(%error, "whether the state directory stays where it is is not watched");
+        });
+        let env = Arc::new(Environment { ports, settings });
+        let engine = engine::open(Parts {
+            options: Options { lanes: env.settings.lanes.clone(), shown },
+            kinds: kinds.into_iter().map(|entry| entry.bind(&env)).collect(),
+            clock: env.ports.clock.clone(),
+            storage: Arc::new(store.clone()),
+            opened,
+        });
+        let site = Arc::new(Site::new(engine.clone(), env));
         let (dir, pid) = (site.settings().state_dir.display(), std::process::id());
         let version = env!("CARGO_PKG_VERSION");
         tracing::info!("hostler {version}, process {pid}, owns {dir}");
         let owned = Arc::new(Mutex::new(Some(owned)));
-        Ok(Self { engine, store, site, keeper, owned, guard: Arc::new(guard.ok()) })
+        Ok(Self { engine, store, site, keeper: None, owned, guard: Arc::new(guard.ok()) })
     }
 
     /// Goes, leaving everything so that the next owner of the state directory goes on with it: the
@@ -115,7 +140,9 @@ impl Embedded {
     /// and ffmpeg live on.
     pub async fn leave(&self, after_steps: bool) {
         self.engine.stop(after_steps).await;
-        self.keeper.keep().await;
+        if let Some(keeper) = &self.keeper {
+            keeper.keep().await;
+        }
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the last changes could not be written");
         }
@@ -145,14 +172,29 @@ impl Embedded {
     /// Returns when what lies in the state directory is in step with what happened until now.
     #[cfg(test)]
     pub(super) async fn resource_after(&self) {
-        self.keeper.sweep_once().await;
-        self.keeper.keep().await;
+        if let Some(keeper) = &self.keeper {
+            keeper.sweep_once().await;
+            keeper.keep().await;
+        }
     }
 
     /// Whether anybody listens to the events.
     #[must_use]
     pub fn is_watched(&self) -> bool {
         self.engine.events.has_subscribers()
+    }
+
+    /// Whether it only looks on, see [`look_on`](Self::look_on).
+    #[must_use]
+    pub const fn only_looks_on(&self) -> bool {
+        self.keeper.is_none()
+    }
+
+    /// How many operations have not ended and have not failed.
+    #[must_use]
+    pub fn unfinished(&self) -> u64 {
+        let (running, waiting) = self.engine.look(|live| live.queue().counts());
+        running + waiting
     }
 
     /// Whether there is anything to do or to watch over: operations that run or wait, tasks that

@@ -194,7 +194,7 @@ pub struct ListArgs {
 /// What to do with an operation.
 #[derive(Debug, Clone, Subcommand)]
 pub enum OperationCommand {
-    /// Call operations off and undo what they did.
+    /// Call operations off, and undo what can be undone of what they did.
     Cancel {
         /// Their numbers.
         #[arg(value_name = "UID", required_unless_present = "filter", conflicts_with = "filter")]

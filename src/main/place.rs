@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use hostler::backend::drivers;
+use hostler::backend::operations::KindEntry;
+use hostler::backend::ports::Ports;
 use hostler::backend::settings::Settings;
 use hostler::backend::{DirState, Embedded, Nothing, Owned, find, operations, own, owner};
 use hostler::cli::{Cli, CliCommand};
@@ -47,12 +49,13 @@ impl Place {
         settings(&self.state_dir, &self.config)
     }
 
-    /// The backend itself, when nobody else owns the state directory.
-    fn embed(&self) -> anyhow::Result<Option<Embedded>> {
-        own(&self.state_dir)?.map(|owned| self.start(owned)).transpose()
+    /// The backend itself, to do its work.
+    pub(crate) fn start(&self, owned: Owned) -> anyhow::Result<Embedded> {
+        self.open(owned, Embedded::start)
     }
 
-    pub(crate) fn start(&self, owned: Owned) -> anyhow::Result<Embedded> {
+    /// The backend itself, opened so.
+    fn open(&self, owned: Owned, open: OpenBackend) -> anyhow::Result<Embedded> {
         more_files();
         let settled = configured::settle(self)?;
         self.log(&settled.config)?;
@@ -60,16 +63,18 @@ impl Place {
         let settings = settings(&self.state_dir, &settled.config);
         let ports = drivers::real(&settings);
         let kinds = operations::all(&settings);
-        Ok(Embedded::start(owned, settings, ports, kinds)?)
+        Ok(open(owned, settings, ports, kinds)?)
     }
 
     /// The backend: our own where nobody has one, or else that of whoever does. Who has the state
-    /// directory may not serve it yet, or be about to let go of it.
-    pub(crate) async fn reach(&self) -> anyhow::Result<Reached> {
+    /// directory may not serve it yet, or be about to let go of it. Our own does its work unless we
+    /// only `look_on`.
+    pub(crate) async fn reach(&self, look_on: bool) -> anyhow::Result<Reached> {
+        let open: OpenBackend = if look_on { Embedded::look_on } else { Embedded::start };
         let deadline = tokio::time::Instant::now() + SERVE_TIMEOUT;
         loop {
-            if let Some(embedded) = self.embed()? {
-                return Ok(Reached::Own(embedded));
+            if let Some(owned) = own(&self.state_dir)? {
+                return Ok(Reached::Own(self.open(owned, open)?));
             }
             match self.attach().await {
                 Ok(client) => return Ok(Reached::Other(client)),
@@ -259,6 +264,9 @@ pub(crate) fn settings(state_dir: &Path, config: &Config) -> Settings {
 fn is_silent(message: &str) -> bool {
     message.starts_with("no answer")
 }
+
+/// A way to open a backend on a state directory.
+type OpenBackend = fn(Owned, Settings, Ports, Vec<KindEntry>) -> Result<Embedded, BackendError>;
 
 /// A backend that was reached.
 pub(crate) enum Reached {

@@ -73,6 +73,9 @@ fn cancel_of_what_failed_promises_no_undo_and_says_that_it_is_final() {
     let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("tab x");
     assert!(stage.text().contains("What has been done so far is undone."), "{}", stage.text());
+    stage.keys("n j x");
+    let text = stage.text();
+    assert!(text.contains("What can be undone is undone; what a guest was told"), "{text}");
     stage.keys("n G x");
     let text = stage.text();
     assert!(text.contains("Cancel #48190") && !text.contains("is undone"), "{text}");

@@ -26,6 +26,41 @@ fn a_backend_by_itself_is_ended_and_what_waits_goes_on_at_the_next_start() {
     assert!(said.contains("read-only") && place.is_served(), "{said}");
 }
 
+/// What only looks is no reason for anything to begin.
+#[test]
+fn who_only_looks_starts_nothing_and_leaves_nothing_behind() {
+    let mut place = Sandbox::new();
+    place.serve(&[]);
+    place.ok(&["lane", "pause", "disk"]);
+    place.ok(&["run", "disk_create", "name=later", "size_mb=1", "fstype=none"]);
+    place.end();
+    let database = rusqlite::Connection::open(place.dir().join("hostler.db")).expect("a database");
+    let opened = database.execute("DELETE FROM lane WHERE name = 'disk'", []).expect("written");
+    assert_eq!(opened, 1, "nothing keeps it from starting");
+    database.close().expect("closed");
+    for look in [
+        &["list", "operations"][..],
+        &["show", "operation/1"],
+        &["run", "disk_create", "name=more", "size_mb=8", "--dry-run"],
+        &["--read-only", "list", "lanes"],
+    ] {
+        let said = one_line_error(&place.run(look), 0);
+        assert!(said.contains("nothing goes on: 1 operation"), "{look:?}: {said}");
+        assert!(place.hostlers().is_empty() && !place.is_served(), "{look:?}");
+    }
+    let mut watch = place.command();
+    let watch = watch.args(["--read-only", "watch", "--json"]).stdout(Stdio::piped()).spawn();
+    let mut watch = watch.expect("hostler watch");
+    place.wait("it serves", || place.is_served());
+    let said = one_line_error(&place.run(&["run", "disk_create", "name=more", "size_mb=8"]), 1);
+    assert!(said.contains("started to look on alone"), "{said}");
+    watch.kill().expect("killed");
+    watch.wait().expect("gone");
+    assert_eq!(place.operation(1)["state"], "PENDING");
+    place.ok(&["operation", "wait", "1"]);
+    assert_eq!(place.operation(1)["state"], "DONE");
+}
+
 #[test]
 fn one_that_others_are_attached_to_is_left_alone() {
     let mut place = Sandbox::new();

@@ -151,6 +151,7 @@ impl Engine {
             return Err(state_refusal(uid, operation.state, &why));
         }
         let ancestors = live.ancestors(operation.parent);
+        self.takes_more()?;
         let mut reserved = None;
         if let (Effect::Creates, Some(id)) = (kind.spec().effect, operation.resource) {
             // Its own reservation is no obstacle to itself.

@@ -287,10 +287,15 @@ impl Engine {
         self.running.spawn(work);
     }
 
+    /// Lets no further step begin and no operation start, and takes nothing new in.
+    pub(in crate::backend) fn pause(&self) {
+        self.pausing.cancel();
+    }
+
     /// Lets no further step begin, and returns when nothing is at work any more. Steps that are
     /// being taken are dropped where they are, or finished first when `after_steps`.
     pub(in crate::backend) async fn stop(&self, after_steps: bool) {
-        self.pausing.cancel();
+        self.pause();
         if !after_steps {
             self.leaving.cancel();
         }

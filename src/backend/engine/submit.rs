@@ -53,6 +53,7 @@ impl Engine {
     ) -> Result<(Vec<Change>, Accepting), BackendError> {
         let spec = kind.spec();
         let ancestors = live.ancestors(parent);
+        self.takes_more()?;
         self.admit(kind, &params, live, &ancestors, None)?;
         let uid = live.next_uid();
         let put = put(uid, live)?;
@@ -194,6 +195,16 @@ impl Engine {
         }
     }
 
+    /// Whether anything new is taken in at all.
+    pub(super) fn takes_more(&self) -> Result<(), Refusal> {
+        if self.is_pausing() {
+            let message = "this hostler is stopping, or was started to look on alone, and accepts \
+                           nothing more; ask again when it has ended";
+            return Err(Refusal::new(Reason::State, message));
+        }
+        Ok(())
+    }
+
     /// The checks of state that hold for every kind.
     fn in_state(
         &self,
@@ -203,10 +214,6 @@ impl Engine {
         ancestors: &[Uid],
         but: Option<Uid>,
     ) -> Result<(), Refusal> {
-        if self.is_pausing() {
-            let message = "hostler is stopping and accepts nothing more; start it again";
-            return Err(Refusal::new(Reason::State, message));
-        }
         if let Some(subject) = subject(spec, params) {
             if spec.reject_duplicates
                 && let Some(uid) = live

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::{Control, Operation, Params, State, Uid};
+use crate::domain::{Control, Effect, Operation, Params, State, Uid};
 use crate::ui::model::notification::Severity;
 use crate::ui::model::{MarkedRow, Model, Row};
 use crate::ui::msg::Cmd;
@@ -125,9 +125,10 @@ pub fn cancel(model: &mut Model, cmds: &mut Vec<Cmd>) -> OpenedWindow {
             if open.is_empty() {
                 return None;
             }
-            let runs = open.iter().any(|(_, mark)| mark.state == State::Run.word());
+            let running = open.iter().filter(|(_, mark)| mark.state == State::Run.word());
+            let running = running.map(|(uid, _)| at_hand(model, *uid).map(|it| &*it.kind));
             let failed = open.iter().any(|(_, mark)| mark.state == State::Error.word());
-            let warning = lost(runs, failed);
+            let warning = lost(model, running, failed);
             return ask(model, "Cancel", &warning, &open, |uid| Control::Cancel { uid });
         }
     };
@@ -144,7 +145,11 @@ pub fn cancel(model: &mut Model, cmds: &mut Vec<Cmd>) -> OpenedWindow {
         }
         State::Run | State::Error => Some(Box::new(Confirm {
             title: format!("Cancel {uid} {}", title(model, &operation)),
-            warning: lost(operation.state == State::Run, operation.state == State::Error),
+            warning: lost(
+                model,
+                (operation.state == State::Run).then_some(Some(&*operation.kind)),
+                operation.state == State::Error,
+            ),
             things: Vec::new(),
             challenge: Challenge::YesNo { yes: false },
             then: Intent::Control(vec![cancel]),
@@ -153,17 +158,34 @@ pub fn cancel(model: &mut Model, cmds: &mut Vec<Cmd>) -> OpenedWindow {
     }
 }
 
-/// What is lost with operations that are called off. Of one that failed nothing runs any more: what
-/// it had done was undone then.
-fn lost(runs: bool, failed: bool) -> String {
+/// What is lost with operations that are called off: some that run, by their kinds where those are
+/// at hand, and some that failed. Of one that failed nothing runs any more: what it had done was
+/// undone then.
+fn lost<'a>(
+    model: &Model,
+    running: impl IntoIterator<Item = Option<&'a str>>,
+    failed: bool,
+) -> String {
     let mut told = Vec::new();
-    if runs {
-        told.push("What has been done so far is undone.");
+    let mut lasts = running.into_iter().map(|kind| may_last(model, kind)).peekable();
+    if lasts.peek().is_some() {
+        told.push(if lasts.any(|it| it) {
+            "What can be undone is undone; what a guest was told, it still does."
+        } else {
+            "What has been done so far is undone."
+        });
     }
     if failed {
         told.push("What failed is given up: it cannot be relaunched afterwards.");
     }
     told.join(" ")
+}
+
+/// Whether what an operation of a kind has done may last, because it told a guest to do it. One
+/// that changes something may, and so may one that asks for others.
+fn may_last(model: &Model, kind: Option<&str>) -> bool {
+    let spec = kind.and_then(|kind| model.catalogue.get(kind));
+    spec.is_none_or(|spec| spec.effect == Effect::Changes)
 }
 
 fn title(model: &Model, operation: &Operation) -> String {
