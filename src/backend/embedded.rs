@@ -115,7 +115,10 @@ impl Embedded {
     /// and ffmpeg live on.
     pub async fn leave(&self, after_steps: bool) {
         self.engine.stop(after_steps).await;
-        self.keeper.keep().await;
+        // A directory that has come in the place of ours is somebody else's.
+        if (*self.guard).as_ref().is_none_or(Guard::holds) {
+            self.keeper.keep().await;
+        }
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the last changes could not be written");
         }
