@@ -53,6 +53,8 @@ fn main() -> ExitCode {
     {
         return supervise::main(Path::new(dir));
     }
+    // What our caller has open is not for what outlives us: a lock of his would stay held.
+    close_fds::set_fds_cloexec(3, &[]);
     // The help shows what holds here, so the configuration comes before what else is asked. What is
     // wrong with it is told to those who need it.
     let named = cli::config_file(&arguments);

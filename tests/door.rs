@@ -13,6 +13,8 @@ mod configured;
 mod files;
 #[path = "support/hostler.rs"]
 mod hostler;
+#[path = "door/inherited.rs"]
+mod inherited;
 #[path = "door/log.rs"]
 mod log;
 #[path = "support/media.rs"]
@@ -223,7 +225,7 @@ fn a_state_directory_never_has_two_owners() {
 
 #[test]
 fn an_owner_whose_database_or_directory_is_taken_away_stops() {
-    for what in ["removed", "replaced", "moved", "unmounted"] {
+    for what in ["removed", "replaced", "moved", "made anew", "unmounted"] {
         let place = Sandbox::new();
         let state = place.dir().join("state");
         let beneath = place.dir().join("beneath");
@@ -259,9 +261,16 @@ fn an_owner_whose_database_or_directory_is_taken_away_stops() {
             "unmounted" => drop(mount),
             _ => std::fs::rename(&state, place.dir().join("old")).expect("moved"),
         }
+        if what == "made anew" {
+            std::fs::create_dir(&state).expect("another directory");
+        }
         let said = complaint(&end(owner), 1);
         let name = if what.starts_with("re") { "hostler.db" } else { "state directory" };
         assert!(said.contains(name) && said.contains(state.to_str().unwrap()), "{what}: {said}");
+        if what == "made anew" {
+            let left: Vec<_> = state.read_dir().expect("a directory").flatten().collect();
+            assert!(left.is_empty(), "it is not hostler's to write to: {left:?}");
+        }
     }
 }
 

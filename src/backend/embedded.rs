@@ -140,7 +140,9 @@ impl Embedded {
     /// and ffmpeg live on.
     pub async fn leave(&self, after_steps: bool) {
         self.engine.stop(after_steps).await;
-        if let Some(keeper) = &self.keeper {
+        // A directory that has come in the place of ours is somebody else's.
+        let is_ours = (*self.guard).as_ref().is_none_or(Guard::holds);
+        if let Some(keeper) = self.keeper.as_ref().filter(|_| is_ours) {
             keeper.keep().await;
         }
         if let Err(error) = self.store.close().await {

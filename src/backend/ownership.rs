@@ -222,6 +222,11 @@ impl Guard {
         }
     }
 
+    /// Whether the directory is still where it was.
+    pub(super) fn holds(&self) -> bool {
+        self.dir.lost().is_none()
+    }
+
     /// A sentence, when the directory or the store is no longer where it was.
     fn look(&self) -> Option<BackendError> {
         self.dir.lost().or_else(|| self.database.lost())

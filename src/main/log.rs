@@ -35,17 +35,21 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// The log of this process. A second one keeps the first.
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// Begins to log.
+/// Begins to log: into the state directory only while that is the one it is now.
 ///
 /// # Errors
 /// When the file is none to log to. One that only cannot be written to now is tried again.
-pub(crate) fn begin(path: &Path, level: &str) -> anyhow::Result<()> {
+pub(crate) fn begin(path: &Path, level: &str, state_dir: &Path) -> anyhow::Result<()> {
     if LOG.get().is_some() {
         return Ok(());
     }
     let filter = tracing_subscriber::EnvFilter::try_new(level)
         .with_context(|| format!("log.level {level:?} is no level"))?;
     let mut sink = Sink::new(path.to_owned());
+    if path.starts_with(state_dir) {
+        let found = std::fs::metadata(state_dir).ok();
+        sink.home = found.map(|found| (state_dir.to_owned(), id(&found)));
+    }
     if let Err(error) = sink.open()
         && !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     {
@@ -125,8 +129,10 @@ fn one_line(event: &[u8]) -> Vec<u8> {
 /// The file, and what became of the lines for it.
 struct Sink {
     path: PathBuf,
-    /// The file, and its device and inode; nothing while it cannot be opened.
-    file: Option<(File, (u64, u64))>,
+    /// The directory in which alone it may lie: another in its place is somebody else's.
+    home: Option<(PathBuf, Id)>,
+    /// The file; nothing while it cannot be opened.
+    file: Option<(File, Id)>,
     /// Lines there was no room for.
     dropped: Arc<AtomicU64>,
     /// Lines that could not be written since one could, and why.
@@ -139,7 +145,7 @@ struct Sink {
 impl Sink {
     fn new(path: PathBuf) -> Self {
         let dropped = Arc::default();
-        Self { path, file: None, dropped, lost: 0, why: String::new(), torn: false }
+        Self { path, home: None, file: None, dropped, lost: 0, why: String::new(), torn: false }
     }
 
     fn run(mut self, waiting: &Receiver<LogMessage>) {
@@ -177,9 +183,9 @@ impl Sink {
 
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
         let there = std::fs::symlink_metadata(&self.path).ok();
-        let id = there.as_ref().map(|there| (there.dev(), there.ino()));
+        let found = there.as_ref().map(id);
         // Put aside by another process, taken away by somebody, or given another name.
-        let is_it = |(_, known): &(File, _)| Some(*known) == id;
+        let is_it = |(_, known): &(File, _)| Some(*known) == found;
         if !self.file.as_ref().is_some_and(is_it) || !there.as_ref().is_some_and(is_ours) {
             self.open()?;
         }
@@ -198,6 +204,11 @@ impl Sink {
     /// Opens the file, or makes it. What is there and is no file of its own is not even opened: a
     /// link leads into another's file, a pipe keeps us waiting, a device does who knows what.
     fn open(&mut self) -> io::Result<()> {
+        if let Some((home, known)) = &self.home
+            && std::fs::metadata(home).map(|found| id(&found))? != *known
+        {
+            return Err(io::Error::other("its directory was replaced"));
+        }
         match std::fs::symlink_metadata(&self.path) {
             Ok(there) if !is_ours(&there) => return Err(irregular()),
             _ => {}
@@ -213,7 +224,7 @@ impl Sink {
         if !is_ours(&found) {
             return Err(irregular());
         }
-        self.file = Some((file, (found.dev(), found.ino())));
+        self.file = Some((file, id(&found)));
         Ok(())
     }
 
@@ -224,13 +235,20 @@ impl Sink {
             return Ok(());
         }
         let there = std::fs::symlink_metadata(&self.path)?;
-        if (there.dev(), there.ino()) == *known {
+        if id(&there) == *known {
             let mut aside = self.path.clone().into_os_string();
             aside.push(".1");
             std::fs::rename(&self.path, aside)?;
         }
         self.open()
     }
+}
+
+/// A device and an inode on it: what makes one file or directory no other.
+type Id = (u64, u64);
+
+fn id(found: &Metadata) -> Id {
+    (found.dev(), found.ino())
 }
 
 /// Whether it is a file that has no other name, under which it would be somebody else's.
@@ -299,6 +317,21 @@ mod tests {
         sink.take(b"three\n");
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains("1 log lines were lost") && text.ends_with("three\n"), "{text}");
+    }
+
+    #[test]
+    fn nothing_is_written_into_a_directory_that_replaced_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let (home, moved) = (dir.path().join("state"), dir.path().join("moved"));
+        std::fs::create_dir(&home).unwrap();
+        let mut sink = Sink::new(home.join("log"));
+        sink.home = Some((home.clone(), id(&std::fs::metadata(&home).unwrap())));
+        sink.take(b"one\n");
+        std::fs::rename(&home, &moved).unwrap();
+        std::fs::create_dir(&home).unwrap();
+        sink.take(b"two\n");
+        assert_eq!(std::fs::read_dir(&home).unwrap().count(), 0);
+        assert_eq!(std::fs::read_to_string(moved.join("log")).unwrap(), "one\n");
     }
 
     #[test]

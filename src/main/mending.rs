@@ -16,8 +16,8 @@ use hostler::domain::display;
 use super::Place;
 
 /// What mends a store that SQLite finds damaged.
-const DAMAGED: &str = "stop hostler, restore a copy of hostler.db, or move it away and run: \
-                       hostler recover";
+const DAMAGED: &str = "stop hostler, move hostler.db away together with hostler.db-wal and \
+                       hostler.db-shm, and restore a copy or run: hostler recover";
 
 /// What has a name of hostler's own and is something else.
 pub(crate) fn odd(place: &Place) -> Vec<Check> {
@@ -34,8 +34,9 @@ pub(crate) fn odd(place: &Place) -> Vec<Check> {
 
 /// Whether the store is whole, and every row of it can be read.
 pub(crate) fn store(state_dir: &Path) -> Check {
-    let mend = "hostler goes on without them and leaves them as they are: restore a copy of \
-                hostler.db from before, or ask for help with the one you have";
+    let mend = "hostler goes on without them and leaves them as they are: stop it, move hostler.db \
+                away together with hostler.db-wal and hostler.db-shm and restore a copy from \
+                before, or ask for help with the one you have";
     let found = store::Look::at(state_dir)
         .and_then(|look| look.map_or(Ok(Vec::new()), |look| look.plain_damage()));
     match found {

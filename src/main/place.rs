@@ -192,7 +192,7 @@ impl Place {
     /// Log lines go to a file: the screen belongs to the console.
     pub(crate) fn log(&self, config: &Config) -> anyhow::Result<()> {
         let file = config.log_file.clone().unwrap_or(self.state_dir.join("hostler.log"));
-        log::begin(&file, &config.log_level)
+        log::begin(&file, &config.log_level, &self.state_dir)
     }
 
     /// Starts a backend in the background that takes the state directory over as soon as we let

@@ -98,6 +98,18 @@ fn beside(job: &EncodeJob) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_has_become_a_pipe_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = job(&film(dir.path(), 1), "mp4").await;
+    std::fs::remove_file(&job.source).unwrap();
+    assert!(Command::new("mkfifo").arg(&job.source).status().unwrap().success());
+    // Nobody ever writes into it: ffmpeg would wait for ever.
+    let failure = failure(&job).await;
+    assert!(failure.message.contains("no plain file"), "{failure}");
+    assert!(!job.dir.exists(), "nothing was started");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_preset_makes_a_whole_file() {
     let dir = tempfile::tempdir().unwrap();
     let source = film(dir.path(), 4);

@@ -382,6 +382,20 @@ async fn every_sort_of_image_is_imported() {
 }
 
 #[tokio::test]
+async fn an_initrd_that_has_become_a_pipe_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let mut kernel = vec![0; 0x1000];
+    kernel[0x202..0x206].copy_from_slice(b"HdrS");
+    std::fs::write(at("kernel"), kernel).unwrap();
+    assert!(Command::new("mkfifo").arg(at("initrd")).status().unwrap().success());
+    // Nobody ever writes into it: whoever opens it as a file waits for ever.
+    let importing = import(dir.path(), &at("kernel"), Some(&at("initrd"))).await;
+    let failure = importing.unwrap_err();
+    assert!(failure.message.contains("no plain file"), "{failure}");
+}
+
+#[tokio::test]
 async fn what_is_no_image_or_names_other_files_is_not_imported() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);

@@ -248,3 +248,12 @@ fn what_is_behind_a_window_steps_back() {
     assert_eq!(header, still);
     assert_ne!(row, behind);
 }
+
+/// What waits in it would wait for ever, and nothing else says so.
+#[test]
+fn a_paused_lane_is_told_in_the_header() {
+    let stage = Stage::new(PlainBackend::full(), (80, 24));
+    let text = stage.text();
+    let header = text.lines().next().unwrap();
+    assert!(header.contains("‖ disk"), "{header}");
+}

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use super::atomic_file;
 use super::process;
+use super::source;
 use super::supervise::{Doing, ExitReport, LongCommand, Stall, Supervised, Supervision};
 use crate::backend::ports::{
     CommandLog, EncodeJob, Encoded, Encoder, MediaInfo, PortFuture, Report,
@@ -73,6 +74,16 @@ impl Ffmpeg {
             let there = it.state() == Doing::Running || partial.file.is_file();
             there && command(job, Some(&partial.dir)).ok() == it.command()
         };
+        // What runs or is done has read its own. Why one cannot be read at all, ffmpeg tells.
+        if !fits(&Supervised::at(dir))
+            && let Err(error) = source::open(&job.source)
+            && error.kind() == io::ErrorKind::Other
+        {
+            return Err(Failure::new(format!(
+                "cannot encode {}: {error}; put the file back and relaunch",
+                job.source.display()
+            )));
+        }
         let command = command(job, Some(&fresh))?;
         let tool = self.supervision.start_unless(dir, fits, &command).await?;
         let line = tool.command().map_or_else(|| command.line(), |found| found.line());

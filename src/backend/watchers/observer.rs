@@ -48,7 +48,7 @@ pub(in crate::backend) async fn run(site: Arc<Site>, watch: Watch, keeper: Timek
         watched: HashMap::new(),
         due: HashSet::new(),
         purged: HashSet::new(),
-        clock: trash::Followed::new(keeper),
+        clock: trash::Followed::new(keeper, &site),
     };
     tokio::select! {
         () = site.engine.paused() => {}

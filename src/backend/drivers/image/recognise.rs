@@ -3,10 +3,10 @@
 //! Nothing here lets QEMU open a file first: a qcow2 may name other files of the box that QEMU
 //! would then read, so its header is looked at by ourselves.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use crate::backend::drivers::source;
 use crate::domain::Failure;
 
 /// What an image file may be.
@@ -32,7 +32,7 @@ pub(super) enum Content {
 pub(super) fn recognise(path: &Path) -> Result<Content, Failure> {
     let found = match std::fs::metadata(path) {
         Ok(found) if !found.is_file() => Err("it is no plain file".to_owned()),
-        Ok(_) => File::open(path)
+        Ok(_) => source::open(path)
             .and_then(|file| look(file).map_err(io::Error::other))
             .map_err(|error| error.to_string()),
         Err(error) => return Err(Failure::io(format!("read {}", path.display()), &error)),

@@ -312,8 +312,9 @@ fn broken(path: &Path, error: &rusqlite::Error) -> BackendError {
     let advice = match error.sqlite_error_code() {
         Some(Code::DiskFull) => "; the disk is full: free some space, nothing accepted was lost",
         Some(Code::NotADatabase | Code::DatabaseCorrupt) => {
-            "; the file is damaged or no store: restore a copy, or move it away and run `hostler \
-             recover`, which rebuilds VMs, disks and images from their files"
+            "; the file is damaged or no store: move it away together with its -wal and -shm, and \
+             restore a copy or run `hostler recover`, which rebuilds VMs, disks and images from \
+             their files"
         }
         Some(Code::CannotOpen | Code::PermissionDenied | Code::ReadOnly) => {
             "; check who owns the state directory"

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Site;
+use crate::backend::engine::store::known::KnownPath;
 use crate::backend::watchers::timekeeper::{Jump, Timekeeper};
 use crate::domain::{Disk, DiskState, Resource, ResourceId};
 
@@ -16,12 +17,16 @@ pub(super) struct Followed {
     owed: HashMap<u64, SignedDuration>,
     /// Whether this life has kept the time for the next one.
     kept: bool,
+    /// Where it is kept: another directory in that place is not ours to write to.
+    home: Option<KnownPath>,
 }
 
 impl Followed {
     /// Follows from where an earlier life left the clock.
-    pub(super) fn new(keeper: Timekeeper) -> Self {
-        Self { keeper, owed: HashMap::new(), kept: false }
+    pub(super) fn new(keeper: Timekeeper, site: &Site) -> Self {
+        // One that cannot be looked at cannot be written to either.
+        let home = KnownPath::at("state directory", &site.settings().state_dir).ok();
+        Self { keeper, owed: HashMap::new(), kept: false, home }
     }
 
     /// What the clock showed when it was looked at last. By that, nothing has become old because
@@ -66,6 +71,7 @@ impl Followed {
         self.kept = true;
         // While a disk has not been told, the next life is to see that the clock was set.
         if self.owed.is_empty()
+            && self.home.as_ref().is_some_and(|home| home.lost().is_none())
             && let Err(error) = self.keeper.keep(&site.settings().state_dir)
         {
             tracing::warn!(%error, "the time cannot be kept for the next start");
