@@ -61,7 +61,8 @@ pub async fn let_go(step: &StepContext, disk: &Disk, vm: &Vm) -> Result<(), Fail
         let guest = step.cx().settings().guest(vm);
         let hypervisor = &step.cx().ports().hypervisor;
         if let Err(failure) = hypervisor.detach(&guest, &disk.device_id(), step.log()).await {
-            tracing::warn!(disk = disk.id, vm = vm.id, error = %failure.message, "it stays plugged in");
+            let (disk, vm, error) = (disk.id, vm.id, &failure.message);
+            tracing::warn!(disk, vm, error, "a disk stays plugged in");
         }
     }
     Ok(())

@@ -46,8 +46,8 @@ pub(in crate::backend::engine) trait Recorder: Send + Sync {
     /// then.
     fn is_dead(&self) -> bool;
 
-    /// Returns when it is on disk that an operation runs; `false`: nothing is recorded any more, and
-    /// the next life goes on with it.
+    /// Returns when it is on disk that an operation runs; `false`: nothing is recorded any more,
+    /// and the next life goes on with it.
     fn record_run(self: Arc<Self>, uid: Uid) -> BoxFuture<'static, bool>;
 
     /// Notes that a step begins, and tells it. That may be lost in a crash.
