@@ -81,7 +81,11 @@ fn whoever_serves_decides_what_holds_from_then_on() {
     // Also for those who come without.
     place.done("disk_create", &["name=b", "size_mb=1", "fstype=none"]);
     place.done("disk_delete", &["disk=b"]);
-    place.wait("the trash is emptied", || place.list("disks").is_empty());
+    place.wait("the trash is emptied", || {
+        // A look would start nothing.
+        place.ok(&["operation", "wait", "1"]);
+        place.list("disks").is_empty()
+    });
     for pid in place.backends() {
         signal(pid, Signal::TERM);
     }
