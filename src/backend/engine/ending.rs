@@ -197,11 +197,10 @@ impl Engine {
         }
     }
 
-    /// What a creation that is called off before it runs has kept from attempts that failed. One
-    /// that runs undoes it itself.
+    /// What a creation that is called off has kept from attempts that failed. The last of them may
+    /// have been called off before it did anything, so that it had nothing to undo.
     fn kept(&self, operation: &Operation) -> Option<Kept> {
-        let failed = operation.state == State::Error
-            || (operation.state == State::Pending && operation.attempt > 0);
+        let failed = operation.state == State::Error || operation.attempt > 0;
         let kind = self.kinds.get(&operation.kind)?;
         (failed && kind.spec().effect == Effect::Creates)
             .then(|| Some((operation.uid, kind.clone(), operation.resource?)))?
@@ -274,6 +273,7 @@ impl Transaction for Ending {
                 engine.child_ended(live, &operation);
             }
         }
+        engine.freed.notify_waiters();
         kept
     }
 
@@ -282,6 +282,7 @@ impl Transaction for Ending {
         for last in &self.lasts {
             live.abandon_end(last.uid);
         }
+        engine.freed.notify_waiters();
     }
 }
 

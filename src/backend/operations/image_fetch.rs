@@ -245,7 +245,7 @@ mod tests {
 
     use super::*;
     use crate::backend::testing::harness::{FaultMatrix, Harness};
-    use crate::domain::{BackendError, ImageState};
+    use crate::domain::{BackendError, Control, ImageState, Params, ResourceId, State};
 
     const URL: &str = "https://images.example/other.qcow2";
 
@@ -289,6 +289,21 @@ mod tests {
         harness.fake.trouble(0, crate::backend::testing::fake::CallFault::After);
         harness.fails("image_fetch", json!({ "os": "debian-12" })).await;
         assert!(harness.dir().join("images/1/disk.qcow2").exists());
+    }
+
+    /// Also where it is called off before it has done anything, so that it has nothing to undo.
+    #[tokio::test]
+    async fn a_relaunch_that_is_called_off_keeps_nothing() {
+        let mut harness = Harness::open();
+        harness.fake.trouble(0, crate::backend::testing::fake::CallFault::After);
+        let (uid, _) = harness.fails("image_fetch", json!({ "os": "debian-12" })).await;
+        let lease = harness.backend.engine.lease(ResourceId::new(Image::KIND, 1)).unwrap();
+        harness.control(Control::Relaunch { uid, params: Params::new() }).await;
+        harness.reaches(uid, &[State::Run]).await;
+        harness.control(Control::Cancel { uid }).await;
+        drop(lease);
+        assert_eq!(harness.ends(uid).await.state, State::Cancel);
+        assert!(!harness.dir().join("images/1").exists());
     }
 
     #[tokio::test]
