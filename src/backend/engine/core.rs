@@ -333,7 +333,9 @@ impl Engine {
     /// The store has answered about changed resources.
     pub(super) fn unmark_sent(&self, live: &mut Live, changed: &[Changed]) {
         live.unmark_sent(changed);
-        self.freed.notify_waiters();
+        if !changed.is_empty() {
+            self.freed.notify_waiters();
+        }
     }
 
     /// Changed resources did not come to the disk: whoever waited to work with them may do so.

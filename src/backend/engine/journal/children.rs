@@ -42,6 +42,7 @@ impl Context {
                 if let Some(undo) = undo {
                     self.arm(undo);
                 }
+                inner.recorder.begin_step(self.uid(), &step);
                 crash(&inner.spec.kind, SPAWN, "before");
                 step.finished = Some(self.now());
                 step.state = StepState::Done;

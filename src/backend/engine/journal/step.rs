@@ -222,6 +222,7 @@ impl<'c> StepBuilder<'c> {
                     cx.record_run().await?;
                     cx.arm(undo);
                 }
+                inner.recorder.begin_step(cx.uid(), &step);
                 crash(&inner.spec.kind, &name, "before");
                 (step, spans)
             }
@@ -328,7 +329,6 @@ impl StepBuilder<'_> {
         let place = steps.iter().position(|name| *name == self.name).unwrap_or(0) as f64;
         let steps = steps.len().max(1) as f64;
         let spans = self.progress_range.unwrap_or((place / steps, (place + 1.0) / steps));
-        inner.recorder.begin_step(self.cx.uid(), &step);
         Ok(Entered::Now { step, spans, undo })
     }
 

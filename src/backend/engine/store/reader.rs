@@ -209,6 +209,14 @@ pub fn children(connection: &Connection, uid: Uid, most: u32) -> rusqlite::Resul
         .collect()
 }
 
+/// How many children an operation has.
+pub fn count_children(connection: &Connection, uid: Uid) -> rusqlite::Result<u64> {
+    let Ok(uid) = i64::try_from(uid.0) else { return Ok(0) };
+    connection
+        .prepare_cached("SELECT count(*) FROM operation WHERE parent = ?1")?
+        .query_row([uid], |row| row.get(0))
+}
+
 /// The newest operation, where there is any.
 pub fn newest(connection: &Connection) -> rusqlite::Result<Option<Operation>> {
     connection
