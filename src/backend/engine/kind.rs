@@ -86,6 +86,10 @@ pub struct ChildRules {
     pub stop_on_error: bool,
 }
 
+/// Finds out what is to be warned of, a sentence each. Called while nobody is kept waiting, because
+/// it may look at the box.
+pub type Warnings = Box<dyn FnOnce() -> Vec<String> + Send>;
+
 /// A kind of operation. Its parameters have passed [`super::admission`]: they are what the fields
 /// of its catalogue entry say.
 pub trait Kind: Send + Sync {
@@ -146,11 +150,11 @@ pub trait Kind: Send + Sync {
         Preview::default()
     }
 
-    /// What may go wrong although a request is accepted, a sentence each: told to whoever asks, and
-    /// in the preview.
-    fn warnings(&self, params: &Params, cx: &AdmissionContext<'_>) -> Vec<String> {
+    /// How to find out what may go wrong although a request is accepted: told to whoever asks, and
+    /// in the preview. `None`: nothing may.
+    fn warnings(&self, params: &Params, cx: &AdmissionContext<'_>) -> Option<Warnings> {
         let _ = (params, cx);
-        Vec::new()
+        None
     }
 
     /// How the children are run that an operation of these parameters asks for. Asked only of kinds

@@ -32,13 +32,15 @@ impl Engine {
         let key = submit.key.take().map(|key| (key, submit.params.clone()));
         let params = self.check(&kind, std::mem::take(&mut submit.params)).await?;
         let keyed = key.map(|(key, asked)| idempotency::keyed(key, &asked, &params));
-        self.transact(|live| {
-            let params = kind.fill(params, &self.admission(live).context());
-            let warnings = kind.warnings(&params, &self.admission(live).context());
-            let accepted = self.accept(live, &*kind, (submit, params), None, keyed, put);
-            accepted.map(|(changes, accepting)| (changes, accepting.warning(warnings)))
-        })
-        .await
+        let mut warnings = None;
+        let accepted = self
+            .transact(|live| {
+                let params = kind.fill(params, &self.admission(live).context());
+                warnings = kind.warnings(&params, &self.admission(live).context());
+                self.accept(live, &*kind, (submit, params), None, keyed, put)
+            })
+            .await?;
+        Ok(Accepted { warnings: warnings.map(|find| find()).unwrap_or_default(), ..accepted })
     }
 
     /// Takes a request in whose parameters are checked and filled in.
@@ -198,8 +200,7 @@ impl Engine {
     /// Whether anything new is taken in at all.
     pub(super) fn takes_more(&self) -> Result<(), Refusal> {
         if self.is_pausing() {
-            let message = "this hostler is stopping, or was started to look on alone, and accepts \
-                           nothing more; ask again when it has ended";
+            let message = "hostler is stopping and accepts nothing more; start it again";
             return Err(Refusal::new(Reason::State, message));
         }
         Ok(())
@@ -287,13 +288,14 @@ impl Engine {
             Err(refusal) => return Ok(refused(refusal)),
         };
         admission::blank(kind.spec(), &mut params, self.catalogue());
-        Ok(self.look(|live| {
+        let (mut preview, warnings) = self.look(|live| {
             let params = kind.fill(params, &self.admission(live).context());
             let mut preview = kind.preview(&params, &self.admission(live).context());
-            preview.effects.extend(kind.warnings(&params, &self.admission(live).context()));
             preview.refusal = self.admit(&*kind, &params, live, &[], None).err();
-            preview
-        }))
+            (preview, kind.warnings(&params, &self.admission(live).context()))
+        });
+        preview.effects.extend(warnings.into_iter().flat_map(|find| find()));
+        Ok(preview)
     }
 }
 
@@ -357,12 +359,6 @@ pub(super) struct Accepting {
 impl Accepting {
     pub(super) const fn uid(&self) -> Uid {
         self.accepted.uid
-    }
-
-    /// The same, of which this is to be said.
-    fn warning(mut self, warnings: Vec<String>) -> Self {
-        self.accepted.warnings = warnings;
-        self
     }
 }
 

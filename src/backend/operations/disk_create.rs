@@ -10,6 +10,7 @@ use crate::domain::{
     Outcome, Preview, Reason, Refusal, Resource, ResourceId, Risk,
 };
 
+use super::demand::Demand;
 use super::{AdmissionContext, Context, Kind, files, guests};
 
 /// The kind.
@@ -129,8 +130,8 @@ impl Kind for DiskCreate {
         Preview { effects, space: Some(params.bytes()), ..Preview::default() }
     }
 
-    fn warnings(params: &Parameters, world: &AdmissionContext<'_>) -> Vec<String> {
-        files::too_large(world.settings, "the disk", params.bytes()).into_iter().collect()
+    fn demands(params: &Parameters, _: &AdmissionContext<'_>) -> Vec<Demand> {
+        vec![Demand::Room { what: "the disk", most: params.bytes() }]
     }
 
     async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {

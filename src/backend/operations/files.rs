@@ -10,12 +10,10 @@ use rustix::io::Errno;
 
 use crate::backend::engine::journal::Stop;
 use crate::backend::engine::store::plain;
-use crate::backend::load;
 use crate::backend::settings::Settings;
 use crate::backend::state_files::beneath::Folder;
 use crate::backend::state_files::mark::Mark;
 use crate::backend::state_files::{self, DISK_FOLDER, TRASH, description};
-use crate::domain::display;
 use crate::domain::{Failure, ResourceId};
 
 use super::{Context, StepContext};
@@ -246,20 +244,6 @@ fn set_aside(settings: &Settings, dir: &Path, aside: &Path) -> Result<(), Failur
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Failure::io(format!("move {}", dir.display()), &error)),
     }
-}
-
-/// That a disk may grow to `most` bytes, which is more than is free; `what` it is the disk of.
-#[must_use]
-pub fn too_large(settings: &Settings, what: &str, most: u64) -> Option<String> {
-    let (used, total) = load::pool(&settings.state_dir)?;
-    let free = total.saturating_sub(used);
-    (free < most).then(|| {
-        let (free, most) = (display::bytes(free), display::bytes(most));
-        format!(
-            "The box has only {free} left, and {what} may take {most}: writes to it will stop when \
-             that is full."
-        )
-    })
 }
 
 /// What a file takes on the box, in bytes; 0 where there is none.

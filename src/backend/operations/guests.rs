@@ -6,10 +6,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 
 use crate::backend::engine::journal::Stop;
-use crate::backend::load;
 use crate::backend::ports::{Drive, GuestEvent, GuestSpec, GuestStatus, ProgressReport};
 use crate::backend::settings::Settings;
-use crate::domain::display;
 use crate::domain::{
     Disk, DiskFormat, Failure, Field, FieldType, Image, ImageForm, Reason, Refusal, Resource,
     ResourceKind, Vm, VmState,
@@ -44,14 +42,6 @@ pub fn form(image: &Image) -> Result<&ImageForm, Failure> {
             image.id, image.name
         ))
     })
-}
-
-/// That a guest is to have more memory than is free.
-#[must_use]
-pub fn too_little_memory(memory_mib: u64) -> Option<String> {
-    let free = load::available_mib().filter(|free| *free < memory_mib)?;
-    let free = display::mib(free);
-    Some(format!("The box has only {free} of memory free: it will swap, or QEMU may be killed."))
 }
 
 /// Everything needed to launch a VM, of which every file is looked at.

@@ -24,6 +24,7 @@ use crate::domain::{
 };
 
 use super::context::Context;
+use super::demand::Demand;
 
 /// What a kind may look at before its operation is queued: what the engine shows, and more.
 #[derive(Clone, Copy)]
@@ -113,9 +114,9 @@ pub trait Kind: 'static {
         Preview::default()
     }
 
-    /// What may go wrong although a request is accepted, a sentence each: told to whoever asks, and
-    /// in the preview.
-    fn warnings(params: &Self::Params, world: &AdmissionContext<'_>) -> Vec<String> {
+    /// What of the box a request takes that there may be too little of. It is accepted all the same:
+    /// whoever asks is warned, also in the preview.
+    fn demands(params: &Self::Params, world: &AdmissionContext<'_>) -> Vec<Demand> {
         let _ = (params, world);
         Vec::new()
     }
@@ -232,8 +233,14 @@ impl<K: Kind> kind::Kind for Bound<K> {
         typed::<K>(params).map_or_else(|_| Preview::default(), preview)
     }
 
-    fn warnings(&self, params: &Params, cx: &kind::AdmissionContext<'_>) -> Vec<String> {
-        typed::<K>(params).map_or_else(|_| Vec::new(), |it| K::warnings(&it, &self.admission(cx)))
+    fn warnings(&self, params: &Params, cx: &kind::AdmissionContext<'_>) -> Option<kind::Warnings> {
+        let demands = K::demands(&typed::<K>(params).ok()?, &self.admission(cx));
+        if demands.is_empty() {
+            return None;
+        }
+        let env = self.env.clone();
+        let warning = move |demand: Demand| demand.warning(&env.settings);
+        Some(Box::new(move || demands.into_iter().filter_map(warning).collect()))
     }
 
     fn child_rules(&self, params: &Params) -> kind::ChildRules {

@@ -8,6 +8,7 @@ mod batch;
 mod catalogue_tests;
 mod children;
 mod context;
+mod demand;
 mod disk_attach;
 mod disk_create;
 mod disk_delete;

@@ -14,6 +14,7 @@ use crate::domain::{
     ResourceId, Risk, Vm, VmState,
 };
 
+use super::demand::Demand;
 use super::{AdmissionContext, Context, Kind, files, forwards, guests};
 
 /// The root disk of an image without one, in MB. It takes what is written to it, no more.
@@ -235,15 +236,14 @@ impl Kind for VmCreate {
         Preview { refusal: None, effects, commands: vec![command], space: Some(space) }
     }
 
-    fn warnings(params: &Parameters, world: &AdmissionContext<'_>) -> Vec<String> {
+    fn demands(params: &Parameters, world: &AdmissionContext<'_>) -> Vec<Demand> {
         let image = world.inventory.get::<Image>(params.os);
-        let size = match image.and_then(|image| image.form.as_ref()?.disk().map(|_| image)) {
-            Some(image) => image.virtual_bytes,
-            None => BLANK_MB << 20,
-        };
-        let memory = guests::too_little_memory(memory_mib(params, world.settings));
-        let room = files::too_large(world.settings, "its root disk", size);
-        memory.into_iter().chain(room).collect()
+        let disk = image.filter(|it| it.form.as_ref().is_some_and(|form| form.disk().is_some()));
+        let most = disk.map_or(BLANK_MB << 20, |image| image.virtual_bytes);
+        vec![
+            Demand::Memory(memory_mib(params, world.settings)),
+            Demand::Room { what: "its root disk", most },
+        ]
     }
 
     async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {

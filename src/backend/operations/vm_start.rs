@@ -11,6 +11,7 @@ use crate::domain::{
     Risk, Vm, VmState,
 };
 
+use super::demand::Demand;
 use super::{AdmissionContext, Context, Kind, guests};
 
 /// The kind.
@@ -70,9 +71,9 @@ impl Kind for VmStart {
         Preview { effects, ..Preview::default() }
     }
 
-    fn warnings(params: &Parameters, world: &AdmissionContext<'_>) -> Vec<String> {
+    fn demands(params: &Parameters, world: &AdmissionContext<'_>) -> Vec<Demand> {
         let vm = world.inventory.get::<Vm>(params.vm);
-        vm.and_then(|vm| guests::too_little_memory(vm.memory_mib)).into_iter().collect()
+        vm.map(|vm| Demand::Memory(vm.memory_mib)).into_iter().collect()
     }
 
     async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
