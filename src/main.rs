@@ -31,7 +31,7 @@ use hostler::domain::{Backend, BackendError, Catalogue, Host};
 use hostler::ui;
 
 use leaving::{Dependents, part};
-use looking::{is_look, look_on, tell_unfinished};
+use looking::{is_look, look_on};
 use owner::Serving;
 use place::{Place, Reached};
 
@@ -167,7 +167,7 @@ async fn console(place: &Place) -> anyhow::Result<ExitCode> {
     }
     let mut session = None;
     loop {
-        let (own, backend): (_, Arc<dyn Backend>) = match place.reach(place.read_only).await? {
+        let (own, backend): (_, Arc<dyn Backend>) = match place.reach(false).await? {
             Reached::Own(embedded) => {
                 let serving = Serving::start(&embedded, place)?;
                 (Some((embedded.clone(), serving)), Arc::new(embedded))
@@ -340,10 +340,9 @@ async fn script(place: &Place, command: CliCommand) -> anyhow::Result<ExitCode> 
         return Ok(carry_out(place, command, Arc::new(nothing), None, Some(why)).await?);
     }
     let look = is_look(&command);
-    let (backend, own): (Arc<dyn Backend>, _) = match place.reach(look || place.read_only).await? {
+    let (backend, own): (Arc<dyn Backend>, _) = match place.reach(look).await? {
         Reached::Own(embedded) if look => return look_on(place, command, embedded).await,
         Reached::Own(embedded) => {
-            tell_unfinished(&embedded);
             // Served as well: the next command may come before this one has ended.
             let serving = Serving::start(&embedded, place)?;
             (Arc::new(embedded.clone()), Some((embedded, serving)))
@@ -389,16 +388,12 @@ async fn carry_out(
     nothing_because: Option<String>,
 ) -> Result<ExitCode, BackendError> {
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
-    let columns = out
-        .is_terminal()
-        .then(|| rustix::termios::tcgetwinsize(&out).ok().map(|size| size.ws_col))
-        .flatten();
     let session = cli::CliContext {
         backend,
         // An owner elsewhere names the user itself, as the kernel says who asks.
         actor: if own.is_some() { place.actor("cli") } else { "cli".to_owned() },
         bar: err.is_terminal(),
-        columns,
+        columns: columns(),
         read_only: place.read_only,
         nothing_because,
         out: &mut out,
@@ -406,6 +401,13 @@ async fn carry_out(
         keyboard: &mut cli::Terminal,
     };
     until_lost(own, cli::run(command, session)).await
+}
+
+/// How wide the terminal is that answers go to, where it is one.
+fn columns() -> Option<u16> {
+    let out = std::io::stdout();
+    let size = out.is_terminal().then(|| rustix::termios::tcgetwinsize(&out).ok());
+    size.flatten().map(|size| size.ws_col)
 }
 
 /// What this machine can do. Works without a backend, and with a configuration that does not.

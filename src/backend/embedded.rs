@@ -1,6 +1,5 @@
 //! The embedded backend: starts the parts and implements [`Backend`].
 
-use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,9 +7,8 @@ use parking_lot::Mutex;
 
 use crate::domain::{
     Accepted, Answer, Backend, BackendError, BoxFuture, Catalogue, Control, Counts, EventStream,
-    Filter, FilterTest, InFlight, List, Operation, OperationDetail, Page, Query, Reason, Refusal,
-    Resource, ResourceKind, Result, Rows, Serial, Sort, State, Subject, Submit, Task, Uid, Vm,
-    VmState,
+    InFlight, List, Operation, OperationDetail, Page, Query, Reason, Refusal, Resource,
+    ResourceKind, Result, Rows, Serial, State, Subject, Submit, Task, Vm, VmState,
 };
 
 use super::engine::secrets::{hidden, hide};
@@ -50,20 +48,6 @@ pub struct Embedded {
     guard: Arc<Option<Guard>>,
 }
 
-/// The list of an operation's children, as many as are shown with it.
-fn children_of(uid: Uid) -> List {
-    let number = Bound::Included(uid.0 as f64);
-    let of_it = FilterTest::Within { column: "parent".to_owned(), from: number, to: number };
-    List {
-        of: Subject::Operations,
-        filter: Filter::default().and(false, of_it),
-        sort: Some(Sort { column: "uid".to_owned(), descending: false }),
-        offset: 0,
-        limit: MOST_CHILDREN,
-        around: None,
-    }
-}
-
 impl Embedded {
     /// Opens the store, takes up what an earlier life left, and starts whatever may run. Called
     /// inside a tokio runtime. `kinds` are [`operations::all`] or other ones.
@@ -79,6 +63,9 @@ impl Embedded {
         let time = Timekeeper::resume(&settings.state_dir, &*ports.clock)?;
         let mut embedded = Self::open(owned, settings, ports, kinds)?;
         let Self { engine, store, site, .. } = &embedded;
+        let (dir, pid) = (site.settings().state_dir.display(), std::process::id());
+        let version = env!("CARGO_PKG_VERSION");
+        tracing::info!("hostler {version}, process {pid}, owns {dir}");
         keeper::clear_unwritten(&site.settings().state_dir);
         let keeper = Arc::new(Keeper::new(site.clone(), store.clone()));
         let observed = engine.watch(observer::concerns);
@@ -127,9 +114,6 @@ impl Embedded {
             opened,
         });
         let site = Arc::new(Site::new(engine.clone(), env));
-        let (dir, pid) = (site.settings().state_dir.display(), std::process::id());
-        let version = env!("CARGO_PKG_VERSION");
-        tracing::info!("hostler {version}, process {pid}, owns {dir}");
         let owned = Arc::new(Mutex::new(Some(owned)));
         Ok(Self { engine, store, site, keeper: None, owned, guard: Arc::new(guard.ok()) })
     }
@@ -149,7 +133,8 @@ impl Embedded {
             tracing::error!(%error, "the last changes could not be written");
         }
         let owned = self.owned.lock().take();
-        if owned.is_some() {
+        // Of one that only looked on nothing was said either.
+        if owned.is_some() && self.keeper.is_some() {
             let dir = self.site.settings().state_dir.display();
             tracing::info!("hostler, process {}, lets go of {dir}", std::process::id());
         }
@@ -184,12 +169,6 @@ impl Embedded {
     #[must_use]
     pub fn is_watched(&self) -> bool {
         self.engine.events.has_subscribers()
-    }
-
-    /// Whether it only looks on, see [`look_on`](Self::look_on).
-    #[must_use]
-    pub const fn only_looks_on(&self) -> bool {
-        self.keeper.is_none()
     }
 
     /// How many operations have not ended and have not failed.
@@ -251,12 +230,13 @@ impl Embedded {
                 Answer::Resource(Box::new(shown(found)))
             }
             Query::Operation { uid } => {
-                let (operation, steps, (all, _, mut children)) = self
+                let (operation, steps, mut children, all) = self
                     .store
                     .read(move |store| {
-                        let children = reader::operations(store, &children_of(uid))?;
-                        let steps = reader::steps(store, uid)?;
-                        Ok((reader::operation(store, uid)?, steps, children))
+                        let children = reader::children(store, uid, MOST_CHILDREN)?;
+                        let (steps, all) =
+                            (reader::steps(store, uid)?, reader::count_children(store, uid)?);
+                        Ok((reader::operation(store, uid)?, steps, children, all))
                     })
                     .await?;
                 let operation = operation

@@ -52,6 +52,28 @@ impl Keyboard for Terminal {
     }
 }
 
+/// One that asks for no secret where it `asks` not: what a request would do depends on none, and
+/// nobody is to wait for somebody who types. What is given on standard input is read all the same.
+pub(super) struct MaybeAsked<'k> {
+    pub(super) keyboard: &'k mut dyn Keyboard,
+    pub(super) asks: bool,
+}
+
+impl Keyboard for MaybeAsked<'_> {
+    fn is_terminal(&self) -> bool {
+        self.keyboard.is_terminal()
+    }
+
+    fn secret(&mut self, prompt: &str) -> std::io::Result<String> {
+        // As good as any that is long enough.
+        if self.asks { self.keyboard.secret(prompt) } else { Ok("x".repeat(64)) }
+    }
+
+    fn line(&mut self) -> std::io::Result<String> {
+        self.keyboard.line()
+    }
+}
+
 /// Asks on a terminal whether it is to be done to what a filter picks; elsewhere nobody can be
 /// asked.
 ///

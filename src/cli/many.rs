@@ -47,7 +47,8 @@ pub(super) async fn batch(
     // What the field is to hold is known only for each; a number stands for it.
     let given: Vec<String> =
         args.fields.iter().cloned().chain([format!("{field}={}", rows[0].id().id)]).collect();
-    let shared = fields::parse(&catalogue, &args.kind, &given, None, session.keyboard)?;
+    let keyboard = &mut ask::MaybeAsked { keyboard: session.keyboard, asks: !args.dry_run };
+    let shared = fields::parse(&catalogue, &args.kind, &given, None, keyboard)?;
     let parts = rows.iter().map(|row| {
         let mut params = shared.clone();
         params.insert(field.to_owned(), row.id().id.into());

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::ask::MaybeAsked;
 use super::{CliContext, CliError, PatientEvents, RunArgs, fields, json, many, one_line};
 use crate::domain::display::bytes;
 use crate::domain::{
@@ -19,8 +20,8 @@ pub(super) async fn run(args: RunArgs, session: &mut CliContext<'_>) -> Result<(
     let asked = match &args.each {
         Some(text) => many::batch(&args, text, session).await?,
         None => {
-            let given = &args.fields;
-            let params = fields::parse(&catalogue, &args.kind, given, None, session.keyboard)?;
+            let keyboard = &mut MaybeAsked { keyboard: session.keyboard, asks: !args.dry_run };
+            let params = fields::parse(&catalogue, &args.kind, &args.fields, None, keyboard)?;
             Submit { kind: args.kind, params, ..Submit::default() }
         }
     };

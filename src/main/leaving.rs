@@ -105,9 +105,6 @@ pub(crate) async fn part(
     serving: Serving,
     exit: Option<Exit>,
 ) -> anyhow::Result<()> {
-    if embedded.only_looks_on() {
-        return serving.let_go(place, embedded).await;
-    }
     // What is not told is no reason to keep the state directory.
     let running = in_flight(&embedded).await.is_ok_and(|flight| flight.running > 0);
     let dependents = Dependents::known(&embedded).await;

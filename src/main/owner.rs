@@ -99,8 +99,7 @@ impl Serving {
 
     /// Lets go of the state directory, and leaves what is still needed to the background.
     pub(crate) async fn let_go(self, place: &Place, embedded: Embedded) -> anyhow::Result<()> {
-        let cut_off = self.stop().await;
-        if !embedded.only_looks_on() && (cut_off || embedded.is_needed()) {
+        if self.stop().await || embedded.is_needed() {
             leave_to_the_background(place, embedded).await
         } else {
             embedded.leave(true).await;

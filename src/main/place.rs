@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use hostler::backend::drivers;
-use hostler::backend::operations::KindEntry;
-use hostler::backend::ports::Ports;
 use hostler::backend::settings::Settings;
 use hostler::backend::{DirState, Embedded, Nothing, Owned, find, operations, own, owner};
 use hostler::cli::{Cli, CliCommand};
@@ -51,18 +49,21 @@ impl Place {
 
     /// The backend itself, to do its work.
     pub(crate) fn start(&self, owned: Owned) -> anyhow::Result<Embedded> {
-        self.open(owned, Embedded::start)
+        self.open(owned, false)
     }
 
-    /// The backend itself, opened so.
-    fn open(&self, owned: Owned, open: OpenBackend) -> anyhow::Result<Embedded> {
+    /// The backend itself, to do its work or to `look_on`, which is no reason to settle anything.
+    fn open(&self, owned: Owned, look_on: bool) -> anyhow::Result<Embedded> {
         more_files();
         let settled = configured::settle(self)?;
         self.log(&settled.config)?;
-        settled.hold(self);
+        if !look_on {
+            settled.hold(self);
+        }
         let settings = settings(&self.state_dir, &settled.config);
         let ports = drivers::real(&settings);
         let kinds = operations::all(&settings);
+        let open = if look_on { Embedded::look_on } else { Embedded::start };
         Ok(open(owned, settings, ports, kinds)?)
     }
 
@@ -70,11 +71,10 @@ impl Place {
     /// directory may not serve it yet, or be about to let go of it. Our own does its work unless we
     /// only `look_on`.
     pub(crate) async fn reach(&self, look_on: bool) -> anyhow::Result<Reached> {
-        let open: OpenBackend = if look_on { Embedded::look_on } else { Embedded::start };
         let deadline = tokio::time::Instant::now() + SERVE_TIMEOUT;
         loop {
             if let Some(owned) = own(&self.state_dir)? {
-                return Ok(Reached::Own(self.open(owned, open)?));
+                return Ok(Reached::Own(self.open(owned, look_on)?));
             }
             match self.attach().await {
                 Ok(client) => return Ok(Reached::Other(client)),
@@ -264,9 +264,6 @@ pub(crate) fn settings(state_dir: &Path, config: &Config) -> Settings {
 fn is_silent(message: &str) -> bool {
     message.starts_with("no answer")
 }
-
-/// A way to open a backend on a state directory.
-type OpenBackend = fn(Owned, Settings, Ports, Vec<KindEntry>) -> Result<Embedded, BackendError>;
 
 /// A backend that was reached.
 pub(crate) enum Reached {

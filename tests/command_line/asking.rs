@@ -147,6 +147,17 @@ async fn a_missing_secret_is_asked_for_twice_on_a_terminal() {
     assert!(ended.err.contains("not typed the same twice"), "{}", ended.err);
 }
 
+/// What a request would do depends on none.
+#[tokio::test]
+async fn a_dry_run_asks_nobody_for_a_secret() {
+    let fake = ScriptedBackend::new();
+    fake.will_answer(Ok(Answer::Preview(Preview::default())));
+    // This one panics when it is asked.
+    let mut typist = Typist { terminal: true, ..Typist::default() };
+    run_as(&fake, "run vm_create hostname=w os=1 --dry-run", &mut typist).await.with(0);
+    assert!(matches!(fake.asked().last(), Some(Asked::Query(Query::Preview(_)))));
+}
+
 #[tokio::test]
 async fn a_dry_run_says_what_would_be_done() {
     let fake = ScriptedBackend::new();
