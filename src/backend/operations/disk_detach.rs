@@ -111,7 +111,7 @@ impl Kind for DiskDetach {
                 if disks::is_untouched(&step, &disk, DiskState::Attached) {
                     return Ok(());
                 }
-                if !step.is_done() {
+                if step.was_cut_short() {
                     disks::let_go(&step, &disk, &vm).await?;
                 }
                 disks::attach(&step, disk, vm).await
@@ -205,6 +205,21 @@ mod tests {
         calls.retain(|call| call.starts_with("attach") || call.starts_with("detach"));
         let words: Vec<&str> = calls.iter().map(|call| &call[..6]).collect();
         assert_eq!(words, ["detach", "detach", "attach"], "{calls:?}");
+        assert_eq!(harness.disk(disk).await.vm, Some(vm));
+    }
+
+    /// It was waited for as long as it is ever waited for.
+    #[tokio::test]
+    async fn a_guest_that_did_not_let_go_is_not_waited_for_twice() {
+        let mut harness = Harness::open();
+        let (vm, disk) = (harness.some_vm().await, harness.some_disk().await);
+        harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        harness.fake.calls();
+        harness.fake.trouble(0, crate::backend::testing::fake::CallFault::Before);
+        harness.fails("disk_detach", json!({ "disk": disk })).await;
+        let calls = harness.fake.calls();
+        let detached = calls.iter().filter(|call| call.starts_with("detach"));
+        assert_eq!(detached.count(), 1, "{calls:?}");
         assert_eq!(harness.disk(disk).await.vm, Some(vm));
     }
 

@@ -104,7 +104,7 @@ pub fn restore(step: &StepContext, mut disk: Disk) -> Result<(), Failure> {
 /// Whether an undo has nothing to do: its step was cut short, and the disk is not in the state that
 /// the step begins with. So it did nothing yet, and how the disk is others have brought about.
 pub fn is_untouched(undo: &StepContext, disk: &Disk, begins_with: DiskState) -> bool {
-    !undo.is_done() && disk.state != begins_with
+    undo.was_cut_short() && disk.state != begins_with
 }
 
 /// Refuses to move what is no file of ours, before anything is done that would have to be undone.

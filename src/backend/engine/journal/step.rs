@@ -112,11 +112,10 @@ impl StepContext {
         changed.push(Changed::Remove(id));
     }
 
-    /// Whether this is the undo of a step that is recorded as done, and not of one that was cut
-    /// short before that.
+    /// Whether this is the undo of a step that was cut short, and so neither done nor failed.
     #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.step.state == StepState::Done
+    pub fn was_cut_short(&self) -> bool {
+        self.step.state == StepState::Running
     }
 
     /// Whether this is an undo because somebody cancelled the operation, and not because it failed:
