@@ -107,22 +107,18 @@ impl Kind for DiskAttach {
         let Parameters { disk, vm } = params;
         cx.step("attach")
             .undo(move |step| async move {
-                let (disk, vm) = (step.cx().get::<Disk>(disk)?, step.cx().get::<Vm>(vm)?);
-                if disks::is_untouched(&step, &disk, DiskState::Free) {
+                let disk = step.cx().get::<Disk>(disk)?;
+                if disks::is_untouched(&step, is_ready(&disk)) {
                     return Ok(());
                 }
+                let vm = step.cx().get::<Vm>(vm)?;
                 disks::detach(&step, disk, vm).await
             })
             .run(|step| async move {
                 let (disk, vm) = (step.cx().get::<Disk>(disk)?, step.cx().get::<Vm>(vm)?);
                 // Both may have changed while this was waiting.
-                if disk.state != DiskState::Free {
-                    return Err(Failure::refused(format!(
-                        "disk/{} '{}' is {}, not free; cancel this or relaunch it later",
-                        disk.id,
-                        disk.name,
-                        disk.state.word()
-                    )));
+                if !is_ready(&disk) {
+                    return Err(disks::refused(&disk, DiskState::Free));
                 }
                 if !takes_disks(vm.state) {
                     return Err(Failure::refused(format!(
@@ -137,6 +133,11 @@ impl Kind for DiskAttach {
             .await?;
         Ok(Outcome::default())
     }
+}
+
+/// Whether the step can begin with a disk.
+fn is_ready(disk: &Disk) -> bool {
+    disk.state == DiskState::Free
 }
 
 /// Whether a VM in that state can be given disks.

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Disk, DiskState, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec,
-    Outcome, Preview, Risk,
+    Disk, DiskState, Effect, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Outcome,
+    Preview, Risk,
 };
 
 use super::{AdmissionContext, Context, Kind, disks};
@@ -75,24 +75,26 @@ impl Kind for DiskDelete {
             .label("moving it into the trash")
             .undo(move |step| async move {
                 let disk = step.cx().get::<Disk>(id)?;
-                if disks::is_untouched(&step, &disk, DiskState::Free) {
+                if disks::is_untouched(&step, is_ready(&disk)) {
                     return Ok(());
                 }
                 disks::restore(&step, disk)
             })
             .run(|step| async move {
                 let disk = step.cx().get::<Disk>(id)?;
-                if disk.state == DiskState::Attached {
-                    return Err(Failure::refused(format!(
-                        "disk/{id} '{}' is attached; detach it and relaunch",
-                        disk.name
-                    )));
+                if !is_ready(&disk) {
+                    return Err(disks::refused(&disk, DiskState::Free));
                 }
                 disks::trash(&step, disk, step.cx().now())
             })
             .await?;
         Ok(Outcome::default())
     }
+}
+
+/// Whether the step can begin with a disk.
+fn is_ready(disk: &Disk) -> bool {
+    disk.state == DiskState::Free
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Disk, DiskState, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec,
-    Outcome, Preview, Reason, Refusal, Risk, Vm,
+    Disk, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Outcome,
+    Preview, Reason, Refusal, Risk, Vm,
 };
 
 use super::{AdmissionContext, Context, Kind, disks};
@@ -107,10 +107,11 @@ impl Kind for DiskDetach {
         cx.step("detach")
             .label("waiting for the guest to let go")
             .undo(move |step| async move {
-                let (disk, vm) = (step.cx().get::<Disk>(disk)?, step.cx().get::<Vm>(vm)?);
-                if disks::is_untouched(&step, &disk, DiskState::Attached) {
+                let disk = step.cx().get::<Disk>(disk)?;
+                if disks::is_untouched(&step, is_ready(&disk, vm)) {
                     return Ok(());
                 }
+                let vm = step.cx().get::<Vm>(vm)?;
                 if step.was_cut_short() {
                     disks::let_go(&step, &disk, &vm).await?;
                 }
@@ -118,7 +119,7 @@ impl Kind for DiskDetach {
             })
             .run(|step| async move {
                 let (disk, vm) = (step.cx().get::<Disk>(disk)?, step.cx().get::<Vm>(vm)?);
-                if disk.vm != Some(vm.id) {
+                if !is_ready(&disk, vm.id) {
                     return Err(Failure::refused(elsewhere(&disk)));
                 }
                 disks::detach(&step, disk, vm).await
@@ -126,6 +127,11 @@ impl Kind for DiskDetach {
             .await?;
         Ok(Outcome::default())
     }
+}
+
+/// Whether the step can begin with a disk, which it takes from a VM.
+fn is_ready(disk: &Disk, vm: u64) -> bool {
+    disk.vm == Some(vm)
 }
 
 /// Where a disk is instead of where it was said to be.
@@ -206,6 +212,37 @@ mod tests {
         let words: Vec<&str> = calls.iter().map(|call| &call[..6]).collect();
         assert_eq!(words, ["detach", "detach", "attach"], "{calls:?}");
         assert_eq!(harness.disk(disk).await.vm, Some(vm));
+    }
+
+    /// What others have attached to another VM was never in its hands.
+    #[tokio::test]
+    async fn a_disk_that_is_with_another_vm_by_now_stays_there() {
+        let mut harness = Harness::open();
+        let (vm, disk) = (harness.some_vm().await, harness.some_disk().await);
+        harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        let other = json!({ "hostname": "web-2", "password": "correct horse", "os": "tiny" });
+        let other = harness.done("vm_create", other).await;
+        harness.fake.trouble(0, crate::backend::testing::fake::CallFault::Hang);
+        let detach = harness.submit("disk_detach", json!({ "disk": disk })).await.unwrap();
+        harness.fake.hung().await;
+        harness.fake.calls();
+        let mut harness = harness
+            .restart_after(|dir| {
+                let path = dir.join(crate::backend::engine::store::FILE);
+                let store = rusqlite::Connection::open(path).unwrap();
+                let changes = format!(
+                    "UPDATE operation SET cancelling = 1 WHERE uid = {};
+                     UPDATE resource SET doc = json_set(doc, '$.vm', {other})
+                     WHERE kind = 'disk' AND id = {disk};",
+                    detach.uid.0
+                );
+                store.execute_batch(&changes).unwrap();
+            })
+            .await;
+        assert_eq!(harness.ends(detach.uid).await.state, crate::domain::State::Cancel);
+        assert_eq!(harness.disk(disk).await.vm, Some(other));
+        let calls = harness.fake.calls();
+        assert!(!calls.iter().any(|call| call.contains("hostler-disk")), "{calls:?}");
     }
 
     /// It was waited for as long as it is ever waited for.

@@ -89,7 +89,7 @@ impl Kind for DiskRestore {
                 let disk = before.clone();
                 async move {
                     let is = step.cx().get::<Disk>(disk.id)?;
-                    if disks::is_untouched(&step, &is, DiskState::Trashed) {
+                    if disks::is_untouched(&step, is_ready(&is)) {
                         return Ok(());
                     }
                     let since = disk.trashed.unwrap_or_else(|| step.cx().now());
@@ -100,6 +100,9 @@ impl Kind for DiskRestore {
                 let name = params.name.clone();
                 async move {
                     let mut disk = step.cx().get::<Disk>(id)?;
+                    if !is_ready(&disk) {
+                        return Err(disks::refused(&disk, DiskState::Trashed));
+                    }
                     disk.name = name.unwrap_or(disk.name);
                     // Somebody may have taken the name while this was waiting.
                     if let Some(other) = step.cx().inventory(|it| it.named(Disk::KIND, &disk.name))
@@ -116,6 +119,11 @@ impl Kind for DiskRestore {
             .await?;
         Ok(Outcome::default())
     }
+}
+
+/// Whether the step can begin with a disk.
+fn is_ready(disk: &Disk) -> bool {
+    disk.state == DiskState::Trashed
 }
 
 #[cfg(test)]

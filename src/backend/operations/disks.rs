@@ -101,10 +101,22 @@ pub fn restore(step: &StepContext, mut disk: Disk) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether an undo has nothing to do: its step was cut short, and the disk is not in the state that
-/// the step begins with. So it did nothing yet, and how the disk is others have brought about.
-pub fn is_untouched(undo: &StepContext, disk: &Disk, begins_with: DiskState) -> bool {
-    undo.was_cut_short() && disk.state != begins_with
+/// Whether an undo has nothing to do: its step was cut short, and could not begin with the disk as
+/// it is now. So it had done nothing yet, and others have made the disk what it is.
+pub fn is_untouched(undo: &StepContext, is_ready: bool) -> bool {
+    undo.was_cut_short() && !is_ready
+}
+
+/// The refusal of a disk that is no longer in the state that is `wanted`.
+pub fn refused(disk: &Disk, wanted: DiskState) -> Failure {
+    let Disk { id, name, state, .. } = disk;
+    let advice = match (state, wanted) {
+        (DiskState::Attached, DiskState::Free) => "detach it and relaunch",
+        (DiskState::Trashed, DiskState::Free) => "restore it and relaunch",
+        _ => "cancel this or relaunch it later",
+    };
+    let (state, wanted) = (state.word(), wanted.word());
+    Failure::refused(format!("disk/{id} '{name}' is {state}, not {wanted}; {advice}"))
 }
 
 /// Refuses to move what is no file of ours, before anything is done that would have to be undone.
@@ -121,8 +133,9 @@ mod tests {
 
     use serde_json::json;
 
+    use crate::backend::engine::store::FILE;
     use crate::backend::testing::harness::Harness;
-    use crate::domain::{Control, DiskState};
+    use crate::domain::{Control, DiskState, LaneChange, State};
 
     /// What puts something in the place of a file.
     type Intruder = fn(&Path, &Path);
@@ -175,6 +188,47 @@ mod tests {
             assert_eq!(harness.disk(disk).await.state, DiskState::Trashed);
             assert!(!here.exists(), "{number}");
             assert_eq!(fs::read_to_string(&letter).unwrap(), "dear all");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_is_in_another_state_by_now_is_refused_and_left_alone() {
+        for (kind, state, said) in [
+            ("disk_attach", "trashed", "is trashed, not free; restore it"),
+            ("disk_delete", "attached", "is attached, not free; detach it"),
+            ("disk_delete", "trashed", "is trashed, not free; restore it"),
+            ("disk_restore", "free", "is free, not trashed; cancel"),
+        ] {
+            let mut harness = Harness::open();
+            let (vm, disk) = (harness.some_vm().await, harness.some_disk().await);
+            if kind == "disk_restore" {
+                harness.done("disk_delete", json!({ "disk": disk })).await;
+            }
+            let path = harness.disk(disk).await.path;
+            let lane = |change| Control::Lane { name: "disk".into(), change };
+            harness.control(lane(LaneChange::Pause)).await;
+            let given = match kind {
+                "disk_attach" => json!({ "disk": disk, "vm": vm }),
+                _ => json!({ "disk": disk }),
+            };
+            let uid = harness.submit(kind, given).await.unwrap().uid;
+            let mut harness = harness
+                .restart_after(|dir| {
+                    let store = rusqlite::Connection::open(dir.join(FILE)).unwrap();
+                    let change = format!(
+                        "UPDATE resource SET doc = json_set(doc, '$.state', '{state}') \
+                         WHERE kind = 'disk'"
+                    );
+                    store.execute_batch(&change).unwrap();
+                })
+                .await;
+            harness.control(lane(LaneChange::Resume)).await;
+            let ended = harness.ends(uid).await;
+            let why = ended.comment.unwrap_or_default();
+            assert_eq!(ended.state, State::Error, "{kind} {state}: {why}");
+            assert!(why.contains(said), "{kind} {state}: {why}");
+            assert_eq!(harness.disk(disk).await.state.word(), state, "{kind}");
+            assert!(path.exists(), "{kind} {state}");
         }
     }
 
