@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use super::checkpoint::{Mode, checkpoint};
 use super::{BESIDE, FILE, broken, file, recognise, side_files};
 use crate::domain::BackendError;
 
@@ -39,10 +40,10 @@ pub fn compact(dir: &Path) -> Result<Compacted, BackendError> {
     remove().map_err(|error| cannot("remove", &error))?;
     let connection = file(&path)?;
     recognise(&connection, &path)?;
-    let written = connection
-        // Nothing is left in the log, which is not the new file's.
-        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        .and_then(|()| connection.execute("VACUUM INTO ?1", [beside.to_string_lossy()]))
+    // Nothing is left in the log, which is not the new file's. Whoever is in the way of that still
+    // has the log when this connection is closed.
+    let written = checkpoint(&connection, Mode::Truncate)
+        .and_then(|_| connection.execute("VACUUM INTO ?1", [beside.to_string_lossy()]))
         .and_then(|_| connection.close().map_err(|(_, error)| error));
     let put = || {
         let new = File::open(&beside)?;

@@ -1,9 +1,14 @@
 //! A file or directory as it was found, so that another in its place is not taken for it.
 
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+
+use super::checkpoint::{Mode, checkpoint};
 use super::side_files::beside_all;
 use crate::domain::BackendError;
 
@@ -27,16 +32,27 @@ impl KnownPath {
 
     /// Returns a sentence when the path leads to it no more.
     pub(in crate::backend) fn lost(&self) -> Option<BackendError> {
-        self.became().map(|became| stopped(self.what, &self.path, became, &self.advice()))
+        let became = self.became(std::fs::metadata(&self.path).ok().as_ref())?;
+        Some(self.stopped(became, &self.advice()))
     }
 
-    /// What became of it; `None`: it is where it was.
-    fn became(&self) -> Option<&'static str> {
-        match std::fs::metadata(&self.path) {
-            Ok(found) if (found.dev(), found.ino()) == self.id => None,
-            Ok(_) => Some("replaced"),
-            Err(_) => Some("taken away"),
+    /// What became of it, by what is `found` where it was; `None`: it is still there.
+    fn became(&self, found: Option<&Metadata>) -> Option<&'static str> {
+        match found {
+            Some(found) if (found.dev(), found.ino()) == self.id => None,
+            Some(_) => Some("replaced"),
+            None => Some("taken away"),
         }
+    }
+
+    /// Tells why nothing more is written, and how to go on.
+    fn stopped(&self, became: &str, advice: &str) -> BackendError {
+        BackendError::failed(format!(
+            "the {} {} was {became} while hostler was using it, so hostler has stopped: what it \
+             would write now would be lost. Guests and encoders go on. {advice}",
+            self.what,
+            self.path.display()
+        ))
     }
 
     /// How to go on. The log of a database fits no other, not even an older copy of the same.
@@ -54,20 +70,13 @@ impl KnownPath {
     }
 }
 
-/// The log beside a database: while that is open it only grows, and only its end removes it.
+/// The log beside a database: while that is open it only grows, unless a checkpoint empties it, and
+/// only its end removes it.
 #[derive(Debug)]
 pub(super) struct KnownLog {
     known: KnownPath,
     /// How long it was when it was looked at last.
     bytes: u64,
-}
-
-/// What became of a log.
-pub(super) struct LostLog {
-    /// Whether all of it is still in the file that is open, and nothing in its place would be taken
-    /// for it.
-    pub(super) is_whole: bool,
-    pub(super) error: BackendError,
 }
 
 impl KnownLog {
@@ -80,35 +89,51 @@ impl KnownLog {
         Ok(Self { known: KnownPath::at("log of the database", &log)?, bytes: 0 })
     }
 
-    /// Looks whether what was written to it is where the next start looks for it.
-    pub(super) fn lost(&mut self) -> Option<LostLog> {
-        let found = std::fs::metadata(&self.known.path).map(|found| found.len());
-        let bytes = found.as_ref().copied().unwrap_or_default();
-        let became = match self.known.became() {
-            None if bytes < self.bytes => "cut short",
-            None => {
-                self.bytes = bytes;
-                return None;
-            }
-            Some(became) => became,
-        };
-        // Whoever opens the database without its log makes an empty one.
-        let is_whole = became != "cut short" && bytes == 0;
-        let advice = if is_whole {
+    /// Returns a sentence when what the `database` wrote to it is not where the next start looks
+    /// for it; but first saves of that what can be saved.
+    pub(super) fn lost(&mut self, database: &Connection) -> Option<BackendError> {
+        let found = std::fs::metadata(&self.known.path).ok();
+        let bytes = found.as_ref().map_or(0, Metadata::len);
+        let became = self.known.became(found.as_ref());
+        if became.is_none() && (bytes >= self.bytes || is_empty(database)) {
+            self.bytes = bytes;
+            return None;
+        }
+        // All of it is in the file that is open, and nothing in its place would be taken for it:
+        // whoever opens the database without its log makes an empty one.
+        let is_whole = became.is_some() && bytes == 0;
+        let advice = if is_whole && save(database) {
             "What was in it is in the database now: start hostler again"
         } else {
             "Put it back as it was, or the latest changes are missing, and start hostler again"
         };
-        let error = stopped(self.known.what, &self.known.path, became, advice);
-        Some(LostLog { is_whole, error })
+        // Closing would write holes of a log that is cut short into the database, and remove what
+        // somebody has put in the place of one that is not there.
+        if let Err(error) = database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        {
+            tracing::error!(%error, "the end may harm what is in the place of the database's log");
+        }
+        Some(self.known.stopped(became.unwrap_or("cut short"), advice))
     }
 }
 
-/// Tells why nothing more is written.
-fn stopped(what: &str, path: &Path, became: &str, advice: &str) -> BackendError {
-    BackendError::failed(format!(
-        "the {what} {} was {became} while hostler was using it, so hostler has stopped: what it \
-         would write now would be lost. Guests and encoders go on. {advice}",
-        path.display()
-    ))
+/// Whether all that was in a log is in the database for sure, as after a checkpoint of somebody
+/// else's that emptied it.
+fn is_empty(database: &Connection) -> bool {
+    checkpoint(database, Mode::Noop).is_ok_and(|log| log.frames == 0)
+}
+
+/// Moves what is in the log into the database. Says whether all of it is there now.
+fn save(database: &Connection) -> bool {
+    match checkpoint(database, Mode::Full) {
+        Ok(done) if done.is_busy => {
+            tracing::error!("what was in the log of the database is not all saved: it is in use");
+            false
+        }
+        Ok(_) => true,
+        Err(error) => {
+            tracing::error!(%error, "what was in the log of the database is not all saved");
+            false
+        }
+    }
 }

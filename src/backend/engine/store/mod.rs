@@ -5,6 +5,7 @@
 //! and nothing of what operations mean.
 
 mod change;
+mod checkpoint;
 mod compact;
 mod fault;
 pub mod known;

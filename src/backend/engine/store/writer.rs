@@ -13,16 +13,16 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{oneshot, watch};
 
-use super::known::{KnownLog, KnownPath};
 use crate::backend::engine::storage::{Acknowledgement, Change, Health};
 use crate::domain::BackendError;
 
 use super::change::Statements;
+use super::checkpoint::{Mode, checkpoint};
 use super::fault::Faults;
+use super::known::{KnownLog, KnownPath};
 use super::reserve::{FREE_MIB, Reserve};
 
 /// The most requests one transaction takes, so that the first of them need not wait for ever.
@@ -247,22 +247,7 @@ impl Thread<'_> {
 
     /// A sentence, when the database or its log is no longer where it was.
     fn lost(&mut self) -> Option<BackendError> {
-        if let Some(lost) = self.database.lost() {
-            return Some(lost);
-        }
-        let lost = self.log.lost()?;
-        let saved = if lost.is_whole {
-            self.connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(()))
-        } else {
-            Ok(())
-        };
-        // Closing would write holes of a log that is cut short into the database, and remove what
-        // somebody has put in the place of one that is not there.
-        let left = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-        if let Err(error) = saved.and(left.map(drop)) {
-            tracing::error!(%error, "what was in the log of the database is not all saved");
-        }
-        Some(lost.error)
+        self.database.lost().or_else(|| self.log.lost(&self.connection))
     }
 
     /// Writes requests in one transaction and puts down whose they are. One that fails by itself
@@ -324,7 +309,7 @@ impl Thread<'_> {
         self.health.send_replace(Health::Full);
         // What is in the log already moves into the store, so that the log can begin anew; as far
         // as that needs no room itself.
-        let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        let _ = checkpoint(&self.connection, Mode::Passive);
         self.reserve.give_up()
     }
 
@@ -346,7 +331,11 @@ impl Thread<'_> {
 
     /// Leaves one whole file behind, and tells that.
     fn end(self, last: Option<Told>) {
-        if let Err(error) = self.connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
+        let failed = match checkpoint(&self.connection, Mode::Truncate) {
+            Ok(done) => done.is_busy.then(|| "somebody else works with the store".to_owned()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = failed {
             tracing::warn!(%error, "the last checkpoint failed; the next start makes up for it");
         }
         drop(self);

@@ -1,7 +1,8 @@
 //! A database or its log that is taken away from under the writer: nothing is acknowledged any
 //! more.
 
-use super::super::known::KnownPath;
+use super::super::checkpoint::{Mode, checkpoint};
+use super::super::known::{KnownLog, KnownPath};
 use super::*;
 
 #[tokio::test]
@@ -55,4 +56,37 @@ fn a_lost_database_is_not_to_be_mixed_with_the_log_of_another() {
         assert!(said.contains(&format!("{}{ending}", path.display())), "{said}");
     }
     assert!(said.contains("as it was") && said.contains("remove"), "{said}");
+}
+
+#[tokio::test]
+async fn a_log_that_somebody_elses_checkpoint_emptied_is_not_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let writer = store.writer();
+    writer.send(vec![insert(&operation(1))]).await.unwrap();
+    let somebody = Connection::open(dir.path().join(FILE)).unwrap();
+    assert!(!checkpoint(&somebody, Mode::Truncate).unwrap().is_busy);
+    let log = std::fs::metadata(dir.path().join(format!("{FILE}-wal"))).unwrap();
+    assert_eq!(log.len(), 0);
+    writer.send(vec![insert(&operation(2))]).await.unwrap();
+    store.close().await.unwrap();
+    drop(somebody);
+    assert_eq!(Store::open(dir.path()).unwrap().1.last_uid, 2);
+}
+
+#[test]
+fn a_log_that_is_gone_and_still_read_is_not_called_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE);
+    let writer = Connection::open(&path).unwrap();
+    writer.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (n)").unwrap();
+    writer.busy_timeout(std::time::Duration::ZERO).unwrap();
+    let mut log = KnownLog::of(&path).unwrap();
+    assert!(log.lost(&writer).is_none());
+    let reader = Connection::open(&path).unwrap();
+    reader.execute_batch("BEGIN; SELECT * FROM t").unwrap();
+    writer.execute("INSERT INTO t VALUES (1)", []).unwrap();
+    std::fs::remove_file(dir.path().join(format!("{FILE}-wal"))).unwrap();
+    let said = log.lost(&writer).unwrap().to_string();
+    assert!(said.contains("taken away") && said.contains("as it was"), "{said}");
 }
