@@ -177,7 +177,7 @@ impl Owned {
         let what = Watch::DELETE | Watch::MOVED_FROM | Watch::MOVED_TO;
         let what = what | Watch::DELETE_SELF | Watch::MOVE_SELF | Watch::ONLYDIR;
         inotify::add_watch(&inotify, &self.path, what)?;
-        // KnownPath after they are watched, so that nothing falls between the two.
+        // Looked at after they are watched, so that nothing falls between the two.
         Ok(Guard {
             dir: KnownPath::at("state directory", &self.path)?,
             database: KnownPath::at("database", &self.path.join(store::FILE))?,

@@ -88,7 +88,7 @@ struct Log {
 }
 
 enum LogMessage {
-    LineWriter(Vec<u8>),
+    Line(Vec<u8>),
     Flush(SyncSender<()>),
 }
 
@@ -105,7 +105,7 @@ struct LineWriter<'a>(&'a Log);
 
 impl Write for LineWriter<'_> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        if self.0.lines.try_send(LogMessage::LineWriter(one_line(event))).is_err() {
+        if self.0.lines.try_send(LogMessage::Line(one_line(event))).is_err() {
             self.0.dropped.fetch_add(1, Ordering::Relaxed);
         }
         Ok(event.len())
@@ -149,9 +149,9 @@ impl Sink {
     }
 
     fn run(mut self, waiting: &Receiver<LogMessage>) {
-        while let Ok(entry) = waiting.recv() {
-            match entry {
-                LogMessage::LineWriter(line) => self.take(&line),
+        while let Ok(message) = waiting.recv() {
+            match message {
+                LogMessage::Line(line) => self.take(&line),
                 LogMessage::Flush(done) => drop(done.try_send(())),
             }
         }

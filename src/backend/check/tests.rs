@@ -1,4 +1,4 @@
-//! A sound harness has no findings, and each thing that is put out of order is found.
+//! A sound state directory has no findings, and each thing that is put out of order is found.
 
 use std::fs;
 
@@ -18,7 +18,7 @@ async fn findings(harness: &Harness, live: bool) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn a_sound_house_has_no_findings_whatever_happened_in_it() {
+async fn a_sound_state_directory_has_no_findings_whatever_happened_in_it() {
     let mut harness = Harness::open();
     let (vm, disk) = (harness.some_vm().await, harness.some_disk().await);
     harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;

@@ -93,13 +93,13 @@ pub fn target(name: &str) -> Option<&str> {
     is_unique(unique).then_some(target)
 }
 
-/// Whether a name is that of a description or mark that was being written when its writer ended.
+/// Whether a name is that of a description or mark whose writer ended before it was whole.
 #[must_use]
 pub fn is_unwritten(name: &str) -> bool {
     target(name).is_some_and(|target| target.ends_with(".json"))
 }
 
-/// Whether a name is that of a file of the owner's alone that was being written when it ended.
+/// Whether a name is that of a file of the owner's alone, which ended before that was whole.
 #[must_use]
 pub fn is_owners(name: &str) -> bool {
     target(name).is_some_and(|target| target.starts_with("hostler."))

@@ -50,7 +50,7 @@ pub struct FakeEncoder {
     pub media: Mutex<MediaInfo>,
     /// What it does next.
     pub next: Mutex<EncodeScript>,
-    /// What it was asked, in order: `probe`, `encode`, `finish`, `discard`.
+    /// What it was asked, in order: `probe`, `encode`, `finish`, `remove_leftovers`.
     pub asked: Mutex<Vec<&'static str>>,
     /// Told when an encoding hangs.
     pub hanging: Notify,
@@ -128,7 +128,7 @@ impl Encoder for FakeEncoder {
 
     fn remove_leftovers<'a>(&'a self, job: &'a EncodeJob) -> PortFuture<'a, ()> {
         Box::pin(async move {
-            self.note("discard");
+            self.note("remove_leftovers");
             // What was never made need not be removed.
             let _ = std::fs::remove_file(partial(job));
             let _ = std::fs::remove_dir_all(&job.dir);

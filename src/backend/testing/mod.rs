@@ -1,4 +1,4 @@
-//! What the backend's tests work with: a world of fakes behind the ports, and houses built on it.
+//! What the backend's tests work with: a world of fakes behind the ports, and backends over it.
 
 pub mod fake;
 pub mod fake_encoder;

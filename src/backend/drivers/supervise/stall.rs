@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::Supervised;
 
 /// How long nothing may change. Moving the index of a film of 100 GB to its beginning, or unpacking
-/// a distribution on a slow disk, label nothing for many minutes, but writes.
+/// a distribution on a slow disk, tells nothing for many minutes, but writes.
 const LIMIT: Duration = Duration::from_secs(60 * 60);
 
 /// Watches the files a tool writes.

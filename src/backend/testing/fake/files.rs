@@ -128,11 +128,13 @@ impl ImageTool for FakePorts {
     }
 
     fn remove_leftovers<'a>(&'a self, dir: &'a Path) -> PortFuture<'a, ()> {
-        Box::pin(self.call("discard".to_owned(), move |_| match std::fs::remove_dir_all(dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Failure::io(format!("remove {}", dir.display()), &error))
+        Box::pin(self.call("remove_leftovers".to_owned(), move |_| {
+            match std::fs::remove_dir_all(dir) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(Failure::io(format!("remove {}", dir.display()), &error))
+                }
+                _ => Ok(()),
             }
-            _ => Ok(()),
         }))
     }
 }
