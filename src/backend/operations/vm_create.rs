@@ -19,8 +19,8 @@ use super::{AdmissionContext, Context, Kind, files, forwards, guests};
 
 /// The root disk of an image without one, in MB. It takes what is written to it, no more.
 const BLANK_MB: u64 = 8 * 1024;
-/// What an overlay takes before anything is written to it, in bytes.
-const OVERLAY_BYTES: u64 = 200 * 1024;
+/// What a root disk takes before anything is written to it, in bytes.
+const EMPTY_BYTES: u64 = 200 * 1024;
 /// The most disks it has from the start.
 const MOST_DISKS: u32 = 16;
 /// What keys in the form of OpenSSH begin with.
@@ -222,18 +222,14 @@ impl Kind for VmCreate {
         effects.extend(disks.map(|disk| format!("It has disk '{}' from the start.", disk.name)));
         effects.extend(params.ports.iter().map(|port| format!("{}.", forwards::sentence(port))));
         let root = "root.qcow2";
-        let (command, space) = match image.form.as_ref().and_then(ImageForm::disk) {
-            Some((path, format)) => (
-                format!(
-                    "qemu-img create -f qcow2 -b {} -F {} {root}",
-                    path.display(),
-                    format.word()
-                ),
-                OVERLAY_BYTES,
-            ),
-            None => (format!("qemu-img create -f qcow2 {root} {BLANK_MB}M"), OVERLAY_BYTES),
+        let command = match image.form.as_ref().and_then(ImageForm::disk) {
+            Some((path, format)) => {
+                let (path, format) = (path.display(), format.word());
+                format!("qemu-img create -f qcow2 -b {path} -F {format} {root}")
+            }
+            None => format!("qemu-img create -f qcow2 {root} {BLANK_MB}M"),
         };
-        Preview { refusal: None, effects, commands: vec![command], space: Some(space) }
+        Preview { refusal: None, effects, commands: vec![command], space: Some(EMPTY_BYTES) }
     }
 
     fn demands(params: &Parameters, world: &AdmissionContext<'_>) -> Vec<Demand> {

@@ -101,7 +101,7 @@ impl Rendition {
         if output.file_name().is_none() || output.to_string_lossy().ends_with('/') {
             return wrong(Reason::Value, "names no file; add a file name");
         }
-        if same_file(&output, &self.source) {
+        if place(&output) == place(&self.source) {
             return wrong(Reason::Value, "is the source itself; name another output");
         }
         let dir = output.parent().unwrap_or(Path::new("/"));
@@ -173,7 +173,7 @@ pub(super) fn shared(all: &[Rendition], world: &AdmissionContext<'_>) -> Option<
     None
 }
 
-/// Where a file is or will be: two names are of one file if their places are alike, the same name
+/// Where a file is or will be: two paths are of one file if their places are alike, the same name
 /// in the same folder, however that is reached.
 fn place(path: &Path) -> (Option<(u64, u64)>, PathBuf) {
     match (path.parent().and_then(identity), path.file_name()) {
@@ -184,18 +184,9 @@ fn place(path: &Path) -> (Option<(u64, u64)>, PathBuf) {
 
 /// Who is making an output already, or will.
 fn maker<'a>(makers: &'a [(String, PathBuf)], output: &Path) -> Option<&'a str> {
-    let maker = makers.iter().find(|(_, other)| same_file(other, output));
+    let wanted = place(output);
+    let maker = makers.iter().find(|(_, other)| place(other) == wanted);
     maker.map(|(who, _)| who.as_str())
-}
-
-/// Whether two names, of which there may be no file yet, are of one: the same in the same folder,
-/// however that is reached.
-fn same_file(one: &Path, other: &Path) -> bool {
-    if one == other {
-        return true;
-    }
-    let folder = |path: &Path| path.parent().and_then(identity);
-    one.file_name() == other.file_name() && folder(one).is_some_and(|it| folder(other) == Some(it))
 }
 
 /// Whether a folder is another one or lies in it, however they are reached.

@@ -137,7 +137,7 @@ async fn the_preview_tells_memory_command_and_space_and_keeps_no_password() {
     assert_eq!(preview.refusal, None);
     assert!(preview.effects[0].contains("1.0 GiB of memory"), "{:?}", preview.effects);
     assert!(preview.commands[0].starts_with("qemu-img create -f qcow2 -b /"));
-    assert_eq!(preview.space, Some(OVERLAY_BYTES));
+    assert_eq!(preview.space, Some(EMPTY_BYTES));
     assert!(!serde_json::to_string(&preview).unwrap().contains(LOGIN_PASSWORD));
 }
 
