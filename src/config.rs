@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::text_file;
+use crate::file;
 
 /// The example that is shipped: every key with its default and what it is for.
 pub const EXAMPLE: &str = include_str!("../config.example.toml");
@@ -172,7 +172,7 @@ impl Config {
         let mut config = Self::default();
         let mut origin = Origin::default();
         for file in &sources.files {
-            match text_file::read(file) {
+            match file::read_text(file) {
                 Ok(text) => config.merge(file, &text, &mut origin)?,
                 Err(error) if !sources.named && error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {

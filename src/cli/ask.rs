@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{CliContext, CliError};
 use crate::domain::Serial;
-use crate::text_file::MOST_TEXT_BYTES;
+use crate::file::MOST_TEXT_BYTES;
 
 /// Where secrets come from.
 pub trait Keyboard {

@@ -6,7 +6,7 @@ use super::CliError;
 use super::ask::Keyboard;
 use crate::domain::arguments::below;
 use crate::domain::{Field, FieldType, Operation, ResourceId, json};
-use crate::text_file;
+use crate::file;
 
 /// One value, as the type of its field wants it.
 pub(super) fn read(
@@ -85,7 +85,7 @@ pub(super) fn in_the_open(name: &str) -> CliError {
 }
 
 fn file_text(name: &str, file: &str) -> Result<String, CliError> {
-    text_file::read(file)
+    file::read_text(file)
         .map_err(|error| CliError::Failed(format!("cannot read {file} for {name}: {error}")))
 }
 

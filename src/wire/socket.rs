@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::address::Address;
+use crate::file::gone;
 
 /// How long a client may take to say what it wants.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -333,8 +334,5 @@ async fn changed(changes: &mut Option<pipe::Receiver>) {
 }
 
 fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    gone(std::fs::remove_file(path))
 }

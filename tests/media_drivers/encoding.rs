@@ -105,7 +105,7 @@ async fn a_source_that_has_become_a_pipe_is_not_waited_for() {
     assert!(Command::new("mkfifo").arg(&job.source).status().unwrap().success());
     // Nobody ever writes into it: ffmpeg would wait for ever.
     let failure = failure(&job).await;
-    assert!(failure.message.contains("no plain file"), "{failure}");
+    assert!(failure.message.contains("no regular file"), "{failure}");
     assert!(!job.dir.exists(), "nothing was started");
 }
 
@@ -220,7 +220,7 @@ async fn a_file_that_names_others_is_refused_by_what_it_is() {
     let pipe = dir.path().join("pipe.mp4");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let failure = ffmpeg().probe(&pipe, &CommandLog::default()).await.unwrap_err();
-    assert!(failure.message.ends_with("no plain file"), "{failure}");
+    assert!(failure.message.ends_with("no regular file"), "{failure}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

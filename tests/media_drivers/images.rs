@@ -392,7 +392,7 @@ async fn an_initrd_that_has_become_a_pipe_is_not_waited_for() {
     // Nobody ever writes into it: whoever opens it as a file waits for ever.
     let importing = import(dir.path(), &at("kernel"), Some(&at("initrd"))).await;
     let failure = importing.unwrap_err();
-    assert!(failure.message.contains("no plain file"), "{failure}");
+    assert!(failure.message.contains("no regular file"), "{failure}");
 }
 
 #[tokio::test]
@@ -408,7 +408,7 @@ async fn what_is_no_image_or_names_other_files_is_not_imported() {
         (at("letter"), "neither qcow2"),
         (overlay, "it is an overlay of another file"),
         (split, "its data is in another file"),
-        (dir.path().to_owned(), "it is no plain file"),
+        (dir.path().to_owned(), "it is no regular file"),
     ] {
         let failure = import(dir.path(), &path, None).await.unwrap_err();
         let begins = format!("{} is no disk image: {why}", path.display());

@@ -7,6 +7,7 @@ use std::path::Path;
 use rustix::fs::{CWD, RenameFlags};
 
 use crate::backend::state_files::beneath::Folder;
+use crate::file::gone;
 
 /// Writes a small file under a name of its own beside its place, flushes it, and renames it there.
 /// What else is there is neither followed nor overwritten.
@@ -64,10 +65,7 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
 /// # Errors
 /// Whatever else the filesystem says.
 pub fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    gone(std::fs::remove_file(path))
 }
 
 /// Removes a folder with all that is in it; that it is not there is success.
@@ -75,10 +73,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
 /// # Errors
 /// Whatever else the filesystem says.
 pub fn remove_dir(path: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    gone(std::fs::remove_dir_all(path))
 }
 
 #[cfg(test)]

@@ -21,13 +21,13 @@ use uuid::Uuid;
 
 use super::atomic_file;
 use super::process;
-use super::source;
 use super::supervise::{Doing, ExitReport, LongCommand, Stall, Supervised, Supervision};
 use crate::backend::ports::{
     CommandLog, EncodeJob, Encoded, Encoder, MediaInfo, PortFuture, Report,
 };
 use crate::backend::state_files::beneath::Folder;
 use crate::domain::Failure;
+use crate::file;
 
 use progress::EncoderProgress;
 
@@ -76,7 +76,7 @@ impl Ffmpeg {
         };
         // What runs or is done has read its own. Why one cannot be read at all, ffmpeg tells.
         if !fits(&Supervised::at(dir))
-            && let Err(error) = source::open(&job.source)
+            && let Err(error) = file::open(&job.source)
             && error.kind() == io::ErrorKind::Other
         {
             return Err(Failure::new(format!(

@@ -14,7 +14,6 @@ pub mod qemu;
 pub mod qemu_img;
 pub mod room;
 pub mod seed;
-mod source;
 pub mod supervise;
 pub mod toolbox;
 

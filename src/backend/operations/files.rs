@@ -15,6 +15,7 @@ use crate::backend::state_files::beneath::Folder;
 use crate::backend::state_files::mark::Mark;
 use crate::backend::state_files::{self, DISK_FOLDER, TRASH, description};
 use crate::domain::{Failure, ResourceId};
+use crate::file;
 
 use super::{Context, StepContext};
 
@@ -165,13 +166,10 @@ fn remove_dir(settings: &Settings, path: &Path) -> Result<(), Failure> {
     gone(removed, path)
 }
 
+/// What comes of removing something: that it is not there is success.
 fn gone(removed: io::Result<()>, path: &Path) -> Result<(), Failure> {
-    match removed {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(Failure::io(format!("remove {}", path.display()), &error))
-        }
-        _ => Ok(()),
-    }
+    let gone = file::gone(removed);
+    gone.map_err(|error| Failure::io(format!("remove {}", path.display()), &error))
 }
 
 /// Moves a file or folder, or finds it moved. It is under its new name on disk when this returns.

@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use crate::text_file;
+use crate::file::{self, gone};
 use crate::ui::model::Preferences;
 
 /// What is remembered from last time, and why it is not.
 pub(super) fn remembered(file: Option<&Path>) -> (Preferences, Option<String>) {
     let Some(file) = file else { return (Preferences::default(), None) };
-    match text_file::read(file) {
+    match file::read_text(file) {
         Ok(text) => match serde_json::from_str(&text) {
             Ok(preferences) => (preferences, None),
             Err(error) => {
@@ -34,10 +34,7 @@ pub(super) fn save(file: &Path, preferences: &Preferences) -> std::io::Result<()
         std::fs::create_dir_all(directory)?;
     }
     let beside = file.with_extension("partial");
-    match std::fs::remove_file(&beside) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    gone(std::fs::remove_file(&beside))?;
     File::create_new(&beside)?.write_all(&serde_json::to_vec_pretty(preferences)?)?;
     std::fs::rename(&beside, file)
 }

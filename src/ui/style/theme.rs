@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use ratatui::style::{Color, Modifier, Style};
 use serde::Deserialize;
 
-use crate::text_file;
+use crate::file;
 
 /// What a piece of the screen means. Views name roles, never colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -232,7 +232,7 @@ impl Theme {
         match built_in {
             Some((name, text)) => Self::parse(name, text, colour, ascii),
             None if name.contains('/') || name.ends_with(".toml") => {
-                let text = text_file::read(name)
+                let text = file::read_text(name)
                     .map_err(|error| format!("cannot read the theme {name}: {error}"))?;
                 Self::parse(name, &text, colour, ascii)
             }

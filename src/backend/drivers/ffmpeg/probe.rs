@@ -18,7 +18,7 @@ pub(super) async fn ask(path: &Path, log: &CommandLog) -> Result<MediaInfo, Fail
         Err(error) => return Err(Failure::io(format!("read {shown}"), &error)),
         Ok(found) if found.is_dir() => return Err(no_media("a folder")),
         // ffprobe would wait for ever for whoever writes into a pipe.
-        Ok(found) if !found.is_file() => return Err(no_media("no plain file")),
+        Ok(found) if !found.is_file() => return Err(no_media("no regular file")),
         Ok(found) if found.len() == 0 => return Err(no_media("empty")),
         Ok(_) => {}
     }

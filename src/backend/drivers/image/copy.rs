@@ -10,7 +10,7 @@ use rustix::fs::SeekFrom;
 use sha2::{Digest, Sha256, Sha512};
 
 use crate::backend::drivers::room::HeadRoom;
-use crate::backend::drivers::source;
+use crate::file;
 
 /// How much is copied between two looks at whether to go on, in bytes.
 const PIECE: u64 = 4 << 20;
@@ -45,7 +45,7 @@ pub(super) fn copy(
     stop: &AtomicBool,
     tell: impl Fn(u64),
 ) -> io::Result<()> {
-    let source = source::open(from)?;
+    let source = file::open(from)?;
     let length = source.metadata()?.len();
     let mut target = File::create(to)?;
     if rustix::fs::ioctl_ficlone(&target, &source).is_ok() {

@@ -6,8 +6,8 @@
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use crate::backend::drivers::source;
 use crate::domain::Failure;
+use crate::file;
 
 /// What an image file may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +31,8 @@ pub(super) enum Content {
 /// `<path> is no disk image: <why>` in one sentence.
 pub(super) fn recognise(path: &Path) -> Result<Content, Failure> {
     let found = match std::fs::metadata(path) {
-        Ok(found) if !found.is_file() => Err("it is no plain file".to_owned()),
-        Ok(_) => source::open(path)
+        Ok(found) if !found.is_file() => Err("it is no regular file".to_owned()),
+        Ok(_) => file::open(path)
             .and_then(|file| look(file).map_err(io::Error::other))
             .map_err(|error| error.to_string()),
         Err(error) => return Err(Failure::io(format!("read {}", path.display()), &error)),

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::command::Files;
 use super::living::Living;
 use super::qmp::{Qmp, QmpError};
+use crate::backend::drivers::atomic_file;
 use crate::backend::ports::{CommandLog, Guest, GuestStatus};
 use crate::domain::Failure;
 
@@ -244,12 +245,8 @@ async fn kill(living: &Living, guest: &Guest, log: &CommandLog) -> Result<(), Fa
 fn tidy(guest: &Guest) -> Result<(), Failure> {
     let files = Files::of(guest);
     for file in [&files.control, &files.events, &files.serial, &files.pidfile] {
-        match std::fs::remove_file(file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Failure::io(format!("remove {}", file.display()), &error));
-            }
-            _ => {}
-        }
+        atomic_file::remove(file)
+            .map_err(|error| Failure::io(format!("remove {}", file.display()), &error))?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::atomic_file;
 use crate::backend::state_files::beneath::Folder;
+use crate::file::gone;
 
 /// Where it is noted which folder it is.
 const NOTE: &str = "outer.json";
@@ -100,13 +101,6 @@ impl Outer {
             std::fs::symlink_metadata(place).is_ok_and(|found| Self::from(&found) == *self)
         };
         places.into_iter().find(is_it).map_or(Ok(()), |place| gone(std::fs::remove_dir(place)))
-    }
-}
-
-fn gone(removed: io::Result<()>) -> io::Result<()> {
-    match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }
 

@@ -12,6 +12,7 @@ use std::path::Path;
 use super::checkpoint::{Mode, checkpoint};
 use super::{BESIDE, FILE, broken, file, recognise, side_files};
 use crate::domain::BackendError;
+use crate::file::gone;
 
 /// How large a store was, and how large it is, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,10 +33,7 @@ pub fn compact(dir: &Path) -> Result<Compacted, BackendError> {
     let cannot = |what: &str, error: &io::Error| {
         BackendError::failed(format!("cannot {what} {}: {error}", beside.display()))
     };
-    let remove = || match std::fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    };
+    let remove = || gone(std::fs::remove_file(&beside));
     side_files::check_new(&beside)?;
     remove().map_err(|error| cannot("remove", &error))?;
     let connection = file(&path)?;

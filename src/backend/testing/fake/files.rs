@@ -7,6 +7,7 @@ use crate::backend::ports::{
     Report, Seed,
 };
 use crate::domain::{DiskFormat, Failure, FsType, ImageForm};
+use crate::file;
 
 use super::FakePorts;
 
@@ -129,12 +130,8 @@ impl ImageTool for FakePorts {
 
     fn remove_leftovers<'a>(&'a self, dir: &'a Path) -> PortFuture<'a, ()> {
         Box::pin(self.call("remove_leftovers".to_owned(), move |_| {
-            match std::fs::remove_dir_all(dir) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    Err(Failure::io(format!("remove {}", dir.display()), &error))
-                }
-                _ => Ok(()),
-            }
+            let gone = file::gone(std::fs::remove_dir_all(dir));
+            gone.map_err(|error| Failure::io(format!("remove {}", dir.display()), &error))
         }))
     }
 }
