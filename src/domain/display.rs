@@ -1,5 +1,5 @@
 //! Text that somebody else chose, made fit to be shown: names of files and guests, what tools say,
-//! errors; and sizes, as they are written everywhere.
+//! errors; and sizes and hashes, as they are written everywhere.
 //!
 //! Everything that reaches a terminal, a table or the log goes through here; documents for programs
 //! do not, which take it as it is. What is shown can neither move the cursor nor turn the line
@@ -62,6 +62,12 @@ pub fn bytes(bytes: u64) -> String {
 #[must_use]
 pub fn mib(mib: u64) -> String {
     bytes(mib.saturating_mul(1 << 20))
+}
+
+/// Bytes in hexadecimal, two digits each, as hashes are written everywhere.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

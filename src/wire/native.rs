@@ -36,6 +36,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::version::Version;
+use crate::domain::display::hex;
 use crate::domain::{BackendError, Catalogue, Event, Reason};
 
 /// Where a client says that it is there.
@@ -79,8 +80,7 @@ pub const STREAM_TIMEOUT: Duration = Duration::from_secs(20);
 /// When it cannot be written as JSON; none of today's can fail.
 pub fn catalogue_digest(catalogue: &Catalogue) -> serde_json::Result<String> {
     let documents = (catalogue.descriptions(), catalogue.operations());
-    let hash = Sha256::digest(serde_json::to_vec(&documents)?);
-    Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&Sha256::digest(serde_json::to_vec(&documents)?)))
 }
 
 /// Where the serial line of a VM is.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use hostler::backend::drivers::image::{Images, Limits};
 use hostler::backend::drivers::room::HeadRoom;
 use hostler::backend::ports::{Checksum, CommandLog, ImageTool, MadeImage};
+use hostler::domain::display::hex;
 use hostler::domain::{DiskFormat, Failure, ImageForm};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -165,7 +166,7 @@ fn raw_disk() -> Vec<u8> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
 }
 
 /// A server with a raw disk and the right checksum.

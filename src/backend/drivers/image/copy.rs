@@ -10,6 +10,7 @@ use rustix::fs::SeekFrom;
 use sha2::{Digest, Sha256, Sha512};
 
 use crate::backend::drivers::room::HeadRoom;
+use crate::domain::display::hex;
 use crate::file;
 
 /// How much is copied between two looks at whether to go on, in bytes.
@@ -121,7 +122,6 @@ pub(super) fn hash(
         done += count as u64;
         tell(done);
     }
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(match hasher {
         Hasher::Sha256(hasher) => hex(&hasher.finalize()),
         Hasher::Sha512(hasher) => hex(&hasher.finalize()),
