@@ -31,7 +31,7 @@ use crate::backend::settings::Settings;
 
 /// How often is looked while what is found may be in motion.
 const LOOKS: u32 = 6;
-/// How long between two looks.
+/// How long between two looks: more than the record of an effect takes to follow it on a busy disk.
 const LOOK_INTERVAL: Duration = Duration::from_millis(300);
 
 /// Something that is not as it should be.

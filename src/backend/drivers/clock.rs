@@ -9,7 +9,8 @@ use crate::backend::engine::clock;
 use crate::backend::ports::{CLOCK_SET, Clock};
 use crate::domain::BoxFuture;
 
-/// The longest one sleep lasts, so that a clock that was set is noticed in time.
+/// The longest one sleep lasts, so that a clock that was set is noticed in time: a minute is what
+/// the schedule counts in.
 const MAX_SLEEP: Duration = Duration::from_secs(60);
 
 /// The system's clocks.

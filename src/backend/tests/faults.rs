@@ -243,7 +243,8 @@ async fn nothing_is_undone_once_the_store_is_dead() {
             continue;
         }
         died += 1;
-        // The operation's task ends, and the one that waited for room.
+        // The operation's task ends, and the one that waited for room. No event tells of that: with
+        // the store everybody who would tell one is dead.
         while backend.engine.at_work() >= tasks {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

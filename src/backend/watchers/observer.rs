@@ -33,7 +33,8 @@ use crate::backend::ports::{GuestEvent, GuestStatus};
 
 /// Who asks when nobody does.
 const ACTOR: &str = "hostler";
-/// How long to wait before a VM that could not be looked at is looked at again.
+/// How long to wait before a VM that could not be looked at is looked at again: a QEMU that hangs
+/// does not tell when it does no more.
 const LOOK_RETRY: Duration = Duration::from_secs(5);
 /// How many events of guests may wait to be looked at.
 const WAITING: usize = 256;

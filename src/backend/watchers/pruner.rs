@@ -91,6 +91,7 @@ impl Pruner {
             let Some(Prunable { uids, up_to }) = next else { break };
             pruned += uids.len();
             self.store.writer().send(vec![Change::Prune { uids, up_to }]).await?;
+            // The next half of the time is for whatever came meanwhile.
             tokio::time::sleep(began.elapsed()).await;
         }
         if pruned > 0 {

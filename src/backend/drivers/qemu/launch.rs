@@ -21,7 +21,8 @@ use crate::domain::Failure;
 
 /// How long a QEMU that somebody else has just launched may take to open its sockets.
 const APPEAR: Duration = Duration::from_secs(5);
-/// How long to wait before such a one is looked for again.
+/// How long to wait before such a one is looked for again. That a socket appears does not tell that
+/// it is answered, and so rare a case is not worth a watch.
 const APPEAR_RETRY: Duration = Duration::from_millis(50);
 
 /// Launches a VM, or adopts its QEMU; the accelerator used is returned by name.

@@ -23,7 +23,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long QEMU may take to greet or to answer.
 const QMP_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to wait before asking again at a socket whose queue is full.
+/// How long to wait before asking again at a socket whose queue is full: nothing tells when there
+/// is a place in it.
 const CONNECT_RETRY: Duration = Duration::from_millis(20);
 
 /// How much is shown of an answer that is none, in characters.

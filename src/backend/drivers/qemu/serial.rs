@@ -120,6 +120,7 @@ async fn served(guest: &Guest) -> Result<(), Failure> {
         if !state.starts_with("disconnected:") {
             return Ok(());
         }
+        // It has no event for that, and takes the connection in the next round of its main loop.
         sleep(Duration::from_millis(5)).await;
     }
     Err(Failure::passing(format!("QEMU does not serve the serial line of vm/{}", guest.id)))
