@@ -4,7 +4,7 @@
 use futures_util::poll;
 use serde_json::json;
 
-use super::children::{asks, cancel, relaunch, states, world};
+use super::children::{asks, cancel, fails_to_make, relaunch, states, world};
 use super::world::{World, thing};
 use crate::backend::engine::ending::Last;
 use crate::backend::engine::live::End;
@@ -15,11 +15,9 @@ async fn a_parent_that_is_cancelled_cancels_its_children_first() {
     for crash in [false, true] {
         for point in ["first", "make", "last"] {
             let mut world = world();
-            world.script.stop_at(point);
             let all = ["one", "two", "three"].map(|name| asks("make", &json!({ "name": name })));
             let group = json!({ "asks": all, "at_once": 1 });
-            let uid = world.submit("group", group).await.unwrap().uid;
-            world.script.stopped().await;
+            let uid = world.stays_at(point, "group", group).await;
             if crash {
                 // The request is on disk, and nothing of it is done.
                 world
@@ -53,7 +51,7 @@ async fn a_parent_that_is_cancelled_cancels_its_children_first() {
 async fn a_failed_parent_that_is_cancelled_takes_its_failed_children_along() {
     let world = world();
     let all = ["bad", "two"].map(|name| asks("make", &json!({ "name": name })));
-    let uid = world.submit("group", json!({ "asks": all })).await.unwrap().uid;
+    let uid = world.accepts("group", json!({ "asks": all })).await;
     let detail = world.rest(uid).await;
     assert_eq!(states(&detail), [State::Error, State::Done]);
     let why = detail.operation.comment.unwrap();
@@ -70,18 +68,15 @@ async fn a_failed_parent_that_is_cancelled_takes_its_failed_children_along() {
 
 /// An operation that holds a thing until the test says otherwise.
 async fn holds(world: &World, thing: u64) -> Uid {
-    world.script.stop_at("first");
     let group = json!({ "asks": [], "thing": thing });
-    let uid = world.submit("group", group).await.unwrap().uid;
-    world.script.stopped().await;
-    uid
+    world.stays_at("first", "group", group).await
 }
 
 #[tokio::test]
 async fn a_parent_that_may_not_be_cancelled_keeps_all_its_children() {
     let world = world();
     let all = ["bad", "bad"].map(|name| asks("make", &json!({ "name": name })));
-    let uid = world.submit("group", json!({ "asks": all })).await.unwrap().uid;
+    let uid = world.accepts("group", json!({ "asks": all })).await;
     let failed = world.rest(uid).await;
     assert_eq!(states(&failed), [State::Error, State::Error]);
     let holder = holds(&world, 2).await;
@@ -100,8 +95,7 @@ async fn a_parent_that_may_not_be_cancelled_keeps_all_its_children() {
 #[tokio::test]
 async fn a_creation_that_waits_to_be_tried_again_is_not_taken_from_under_another() {
     let world = world();
-    let uid = world.submit("make", json!({ "name": "bad" })).await.unwrap().uid;
-    world.rest(uid).await;
+    let uid = fails_to_make(&world).await;
     let holder = holds(&world, 1).await;
     relaunch(&world, uid).await;
     world.engine.control(Control::Cancel { uid }).await.unwrap_err();
@@ -116,7 +110,7 @@ async fn a_child_that_cannot_be_called_off_yet_is_when_it_can() {
     let bad = || asks("make", &json!({ "name": "bad" }));
     let inner = asks("group", &json!({ "asks": [bad()] }));
     let group = json!({ "asks": [bad(), inner], "at_once": 1 });
-    let uid = world.submit("group", group).await.unwrap().uid;
+    let uid = world.accepts("group", group).await;
     let failed = world.rest(uid).await;
     assert_eq!(states(&failed), [State::Error, State::Error]);
     // What the inner group's child failed to make is held, and that group waits for its sibling.
@@ -143,8 +137,7 @@ async fn a_child_that_cannot_be_called_off_yet_is_when_it_can() {
 async fn one_that_is_ending_is_called_off_only_if_it_does_not() {
     for ends in [true, false] {
         let world = world();
-        let uid = world.submit("make", json!({ "name": "bad" })).await.unwrap().uid;
-        world.rest(uid).await;
+        let uid = fails_to_make(&world).await;
         if !ends {
             world.sql(
                 "CREATE TRIGGER no BEFORE UPDATE OF comment ON operation WHEN NEW.comment = 'mine' \

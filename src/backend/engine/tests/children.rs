@@ -140,6 +140,13 @@ pub(super) async fn things(world: &World, number: u64) {
     }
 }
 
+/// Makes a thing that cannot be made: its operation waits to be tried again.
+pub(super) async fn fails_to_make(world: &World) -> Uid {
+    let uid = world.accepts("make", json!({ "name": "bad" })).await;
+    assert_eq!(world.rest(uid).await.operation.state, State::Error);
+    uid
+}
+
 async fn width(world: &World, width: u32) {
     let change = LaneChange::Width(width);
     world.engine.control(Control::Lane { name: "lane".into(), change }).await.unwrap();
@@ -178,7 +185,7 @@ async fn a_crash_at_any_point_costs_no_child_and_makes_none_twice() {
             let group = json!({ "asks": [
                 asks("use", &json!({ "thing": 1 })), asks("use", &json!({ "thing": 2 })),
             ] });
-            let uid = world.submit("group", group).await.unwrap().uid;
+            let uid = world.accepts("group", group).await;
             for _ in 0..crashes {
                 world.script.stopped().await;
                 world.crash(|_| {}).await;
@@ -206,7 +213,7 @@ async fn children_and_the_record_of_them_are_written_together_or_not_at_all() {
          BEGIN SELECT RAISE(ABORT, 'no room'); END",
     );
     let group = json!({ "asks": [asks("use", &json!({ "thing": 1 }))] });
-    let uid = world.submit("group", group).await.unwrap().uid;
+    let uid = world.accepts("group", group).await;
     let detail = world.rest(uid).await;
     assert_eq!((detail.operation.state, states(&detail)), (State::Error, vec![]));
     assert!(!world.engine.look(|live| live.has_children_under_way(uid)));
@@ -221,7 +228,7 @@ async fn nested_groups_end_in_a_lane_of_one_place() {
     let world = world();
     things(&world, 3).await;
     width(&world, 1).await;
-    let uid = world.submit("group", nested(&[1, 2, 3])).await.unwrap().uid;
+    let uid = world.accepts("group", nested(&[1, 2, 3])).await;
     let detail = world.rest(uid).await;
     assert_eq!(detail.operation.state, State::Done, "{:?}", detail.operation.comment);
     let lane = world.engine.look(|live| live.queue().lanes().next().unwrap());
@@ -233,11 +240,9 @@ async fn who_waited_for_its_children_goes_on_before_those_accepted_later() {
     let world = world();
     things(&world, 2).await;
     width(&world, 1).await;
-    world.script.stop_at("use");
     let group = json!({ "asks": [asks("use", &json!({ "thing": 1 }))] });
-    let uid = world.submit("group", group).await.unwrap().uid;
-    world.script.stopped().await;
-    let later = world.submit("make", json!({ "name": "later" })).await.unwrap().uid;
+    let uid = world.stays_at("use", "group", group).await;
+    let later = world.accepts("make", json!({ "name": "later" })).await;
     let wait = world.engine.look(|live| live.queue().wait_reason(later));
     assert_eq!(wait, Some(Wait::LaneFull { lane: "lane".into() }), "the child has the place");
     world.script.stop_at("nowhere");
@@ -252,12 +257,10 @@ async fn who_waited_for_its_children_goes_on_in_a_lane_that_starts_nothing() {
     for change in [LaneChange::Pause, LaneChange::Drain] {
         let world = world();
         things(&world, 1).await;
-        world.script.stop_at("use");
         let group = json!({ "asks": [asks("use", &json!({ "thing": 1 }))] });
-        let uid = world.submit("group", group).await.unwrap().uid;
-        world.script.stopped().await;
+        let uid = world.stays_at("use", "group", group).await;
         world.engine.control(Control::Lane { name: "lane".into(), change }).await.unwrap();
-        let make = world.submit("make", json!({ "name": "later" })).await.unwrap().uid;
+        let make = world.accepts("make", json!({ "name": "later" })).await;
         world.script.stop_at("nowhere");
         assert_eq!(world.rest(uid).await.operation.state, State::Done);
         assert_eq!(world.operation(make).await.state, State::Pending);
@@ -272,9 +275,9 @@ async fn what_a_parent_holds_is_its_childrens_and_nobody_elses() {
     let using = || asks("use", &json!({ "thing": 1 }));
     let inner = asks("group", &json!({ "asks": [using()], "thing": 1 }));
     let group = json!({ "asks": [using(), inner], "thing": 1 });
-    let uid = world.submit("group", group).await.unwrap().uid;
+    let uid = world.accepts("group", group).await;
     world.script.stopped().await;
-    let other = world.submit("use", json!({ "thing": 1 })).await.unwrap().uid;
+    let other = world.accepts("use", json!({ "thing": 1 })).await;
     let wait = world.engine.look(|live| live.queue().wait_reason(other));
     assert_eq!(wait, Some(Wait::Operation { uid, resource: thing(1) }));
     world.script.stop_at("nowhere");
@@ -289,7 +292,7 @@ async fn what_could_wait_in_a_circle_is_refused() {
     let world = world();
     things(&world, 2).await;
     let group = json!({ "asks": [asks("use", &json!({ "thing": 2 }))], "thing": 1 });
-    let uid = world.submit("group", group).await.unwrap().uid;
+    let uid = world.accepts("group", group).await;
     let ended = world.rest(uid).await.operation;
     let why = ended.comment.unwrap();
     assert!(why.contains("1 of 1 refused: use needs encoding/2, which its parent"), "{why}");
@@ -297,14 +300,14 @@ async fn what_could_wait_in_a_circle_is_refused() {
     let inner = asks("group", &json!({ "asks": [asks("use", &json!({ "thing": 2 }))] }));
     let all = json!([inner, asks("use", &json!({ "thing": 2 }))]);
     let outer = |at_once| json!({ "asks": all, "at_once": at_once });
-    let uid = world.submit("group", outer(json!(1))).await.unwrap().uid;
+    let uid = world.accepts("group", outer(json!(1))).await;
     let why = world.rest(uid).await.operation.comment.unwrap();
     assert!(why.contains("1 of 1 refused: use needs encoding/2, which its parent"), "{why}");
-    let uid = world.submit("group", outer(Json::Null)).await.unwrap().uid;
+    let uid = world.accepts("group", outer(Json::Null)).await;
     assert_eq!(world.rest(uid).await.operation.state, State::Done);
     // What it makes itself nobody else can need.
     let group = json!({ "asks": [asks("make", &json!({ "name": "new" }))], "thing": 1 });
-    let uid = world.submit("group", group).await.unwrap().uid;
+    let uid = world.accepts("group", group).await;
     assert_eq!(world.rest(uid).await.operation.state, State::Done);
 }
 
@@ -314,7 +317,7 @@ async fn so_many_children_are_under_way_at_once_also_after_a_crash() {
     things(&world, 4).await;
     world.script.stop_at("use");
     let all: Vec<String> = (1..=4).map(|at| asks("use", &json!({ "thing": at }))).collect();
-    let uid = world.submit("group", json!({ "asks": all, "at_once": 2 })).await.unwrap().uid;
+    let uid = world.accepts("group", json!({ "asks": all, "at_once": 2 })).await;
     for _ in 0..2 {
         world.script.stopped().await;
         let running = |it: &&Arc<Operation>| it.state == State::Run;
@@ -336,7 +339,7 @@ async fn a_child_that_is_relaunched_alone_is_done_for_its_parent() {
     let world = world();
     things(&world, 1).await;
     let all = [asks("use", &json!({ "thing": 1 })), asks("make", &json!({ "name": "bad" }))];
-    let uid = world.submit("group", json!({ "asks": all })).await.unwrap().uid;
+    let uid = world.accepts("group", json!({ "asks": all })).await;
     let detail = world.rest(uid).await;
     assert_eq!(states(&detail), [State::Done, State::Error]);
     // Its parent is not told meanwhile, and stays as it is.
@@ -364,7 +367,7 @@ async fn after_an_error_no_further_one_is_started_also_after_a_crash() {
     let using = |at: u64| asks("use", &json!({ "thing": at }));
     let all = [using(1), asks("make", &json!({ "name": "bad" })), using(2)];
     let group = json!({ "asks": all, "at_once": 2, "stops": true });
-    let uid = world.submit("group", group).await.unwrap().uid;
+    let uid = world.accepts("group", group).await;
     world.script.stopped().await;
     let failed = world.engine.look(|live| live.children(uid).nth(1).unwrap().uid);
     world.rest(failed).await;
@@ -383,7 +386,7 @@ async fn parallel_children_on_one_thing_lose_nothing() {
     things(&world, 1).await;
     width(&world, 16).await;
     let all: Vec<String> = (0..12).map(|_| asks("add", &json!({ "thing": 1 }))).collect();
-    let uid = world.submit("group", json!({ "asks": all, "thing": 1 })).await.unwrap().uid;
+    let uid = world.accepts("group", json!({ "asks": all, "thing": 1 })).await;
     assert_eq!(world.rest(uid).await.operation.state, State::Done);
     let name = world.engine.inventory(|it| it.get::<Encoding>(1).unwrap().name.clone());
     assert_eq!(name, format!("thing-1{}", "+".repeat(12)));
@@ -393,10 +396,8 @@ async fn parallel_children_on_one_thing_lose_nothing() {
 async fn a_parent_ends_after_the_children_it_did_not_wait_for() {
     let world = world();
     things(&world, 1).await;
-    world.script.stop_at("use");
     let group = json!({ "asks": [asks("use", &json!({ "thing": 1 }))], "leaves": true });
-    let uid = world.submit("group", group).await.unwrap().uid;
-    world.script.stopped().await;
+    let uid = world.stays_at("use", "group", group).await;
     assert_eq!(world.operation(uid).await.state, State::Run);
     world.script.stop_at("nowhere");
     let detail = world.rest(uid).await;
@@ -414,7 +415,7 @@ async fn how_far_a_parent_is_follows_from_its_children() {
         asks("use", &json!({ "thing": 1 })),
         asks("use", &json!({ "thing": 2 })),
     ];
-    let uid = world.submit("group", json!({ "asks": all })).await.unwrap().uid;
+    let uid = world.accepts("group", json!({ "asks": all })).await;
     world.script.stopped().await;
     let ended =
         world.engine.look(|live| live.children(uid).map(|it| it.uid).take(2).collect::<Vec<_>>());

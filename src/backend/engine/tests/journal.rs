@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use proptest::prelude::*;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::backend::engine::journal::{Context, Stop};
 use crate::backend::engine::kind::Kind;
@@ -86,6 +86,10 @@ impl Kind for Walk {
             Ok(Outcome::default())
         })
     }
+}
+
+fn world() -> World {
+    World::with(|script| vec![Walk::kind(script)])
 }
 
 /// A point of the walk: before a step's effect, or between that and its record.
@@ -180,7 +184,7 @@ fn expected(story: &Story) -> (Vec<String>, State) {
 }
 
 async fn play(story: &Story) -> (Vec<String>, OperationDetail) {
-    let mut world = World::with(|script| vec![Walk::kind(script)]);
+    let mut world = world();
     let script = world.script.clone();
     let fail = match story.finish {
         Finish::Fail(step) => Some(step),
@@ -193,7 +197,7 @@ async fn play(story: &Story) -> (Vec<String>, OperationDetail) {
     let points: Vec<String> = story.crashes.iter().map(|crash| crash.name()).collect();
     script.stop_at(points.first().unwrap_or(&last));
     let params = json!({ "steps": story.steps, "fail": fail });
-    let uid = world.submit("walk", params).await.unwrap().uid;
+    let uid = world.accepts("walk", params).await;
     for at in 0..points.len() {
         script.stopped().await;
         let next = points.get(at + 1).unwrap_or(&last);
@@ -241,10 +245,8 @@ proptest! {
 
 /// What a walk of three steps wrote, whose record was changed after it came to the last one.
 async fn changed_behind_its_back(sql: &str) -> (Vec<String>, OperationDetail) {
-    let mut world = World::with(|script| vec![Walk::kind(script)]);
-    world.script.stop_at("before 2");
-    let uid = world.submit("walk", json!({ "steps": 3 })).await.unwrap().uid;
-    world.script.stopped().await;
+    let mut world = world();
+    let uid = world.stays_at("before 2", "walk", json!({ "steps": 3 })).await;
     world
         .crash(|world| {
             world.sql(sql);
@@ -327,9 +329,7 @@ async fn what_cannot_be_cut_short_ends_before_it_is_undone() {
         let spec = OperationSpec { steps, ..spec("late", Effect::Changes, vec![]) };
         vec![Arc::new(Late { spec: spec.into(), script: script.clone(), go_on: go })]
     });
-    world.script.stop_at("at work");
-    let uid = world.submit("late", json!({})).await.unwrap().uid;
-    world.script.stopped().await;
+    let uid = world.stays_at("at work", "late", json!({})).await;
     world.engine.control(Control::Cancel { uid }).await.unwrap();
     // Everybody else does what there is to do.
     for _ in 0..1000 {
@@ -341,42 +341,39 @@ async fn what_cannot_be_cut_short_ends_before_it_is_undone() {
     assert_eq!(world.script.log(), ["done", "undone"]);
 }
 
+/// What a walk wrote that was about to undo its first step when a life ended.
+async fn crashed_as_it_was_undone(params: Json) -> (Vec<String>, OperationDetail) {
+    let mut world = world();
+    let uid = world.stays_at("undo 0", "walk", params).await;
+    world.crash(|world| world.script.stop_at("")).await;
+    let detail = world.rest(uid).await;
+    (world.script.log(), detail)
+}
+
 #[tokio::test]
 async fn what_is_being_undone_is_not_taken_again_after_a_crash() {
-    let mut world = World::with(|script| vec![Walk::kind(script)]);
-    let script = world.script.clone();
-    script.stop_at("undo 0");
-    let uid = world.submit("walk", json!({ "steps": 2, "fail": 1 })).await.unwrap().uid;
-    script.stopped().await;
-    world.crash(|world| world.script.stop_at("")).await;
-    let operation = world.rest(uid).await.operation;
-    assert_eq!(operation.state, State::Error);
-    assert_eq!(operation.comment.as_deref(), Some("told to fail"));
-    assert_eq!(script.log(), ["do 0", "do 1", "undo 1", "undo 1", "undo 0"]);
+    let (log, detail) = crashed_as_it_was_undone(json!({ "steps": 2, "fail": 1 })).await;
+    assert_eq!(detail.operation.state, State::Error);
+    assert_eq!(detail.operation.comment.as_deref(), Some("told to fail"));
+    assert_eq!(log, ["do 0", "do 1", "undo 1", "undo 1", "undo 0"]);
 }
 
 /// What it looks like it has done is somebody else's work.
 #[tokio::test]
 async fn what_was_refused_is_not_undone_after_a_crash() {
-    let mut world = World::with(|script| vec![Walk::kind(script)]);
-    let script = world.script.clone();
-    script.stop_at("undo 0");
-    let uid = world.submit("walk", json!({ "steps": 2, "refuse": 1 })).await.unwrap().uid;
-    script.stopped().await;
-    world.crash(|world| world.script.stop_at("")).await;
-    let detail = world.rest(uid).await;
+    let (log, detail) = crashed_as_it_was_undone(json!({ "steps": 2, "refuse": 1 })).await;
     assert_eq!(detail.operation.state, State::Error);
     assert_eq!(detail.operation.comment.as_deref(), Some("told to refuse"));
-    assert_eq!(script.log(), ["do 0", "undo 0"]);
+    assert_eq!(log, ["do 0", "undo 0"]);
     let states: Vec<StepState> = detail.steps.iter().map(|step| step.state).collect();
     assert_eq!(states, [StepState::Undone, StepState::Refused]);
 }
 
 #[tokio::test]
 async fn an_undo_that_panics_is_one_that_failed() {
-    let world = World::with(|script| vec![Walk::kind(script)]);
+    let world = world();
     let params = json!({ "steps": 2, "fail": 1, "panic": 1 });
-    let uid = world.submit("walk", params).await.unwrap().uid;
+    let uid = world.accepts("walk", params).await;
     let detail = world.rest(uid).await;
     let comment = detail.operation.comment.unwrap();
     assert!(comment.contains("could not be undone") && comment.contains("told to panic"));

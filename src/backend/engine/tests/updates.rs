@@ -7,7 +7,7 @@ use std::task::Poll;
 use futures_util::poll;
 use serde_json::json;
 
-use super::children::{things, world};
+use super::children::{fails_to_make, things, world};
 use super::world::{World, thing};
 use crate::backend::engine::core::Committing;
 use crate::backend::engine::notices::Notice;
@@ -34,11 +34,17 @@ fn name(world: &World) -> String {
 }
 
 /// An operation that adds to the first thing once the test says so.
-async fn adds(world: &World) -> Uid {
-    world.script.stop_at("add");
-    let uid = world.submit("add", json!({ "thing": 1 })).await.unwrap().uid;
-    world.script.stopped().await;
-    uid
+async fn adding() -> (World, Uid) {
+    let world = world();
+    things(&world, 1).await;
+    let uid = world.stays_at("add", "add", json!({ "thing": 1 })).await;
+    (world, uid)
+}
+
+/// A request for a new thing.
+fn new_thing() -> Submit {
+    let params = serde_json::from_value(json!({ "name": "new" })).unwrap();
+    Submit { kind: "make".into(), params, ..Submit::default() }
 }
 
 /// Lets that go on, as far as it comes by itself.
@@ -51,9 +57,7 @@ async fn go_on(world: &World) {
 
 #[tokio::test]
 async fn an_update_of_what_is_gone_changes_nothing() {
-    let mut world = world();
-    things(&world, 1).await;
-    let uid = adds(&world).await;
+    let (mut world, uid) = adding().await;
     send(&world, Changed::Remove(thing(1))).await.unwrap();
     go_on(&world).await;
     let ended = world.rest(uid).await.operation;
@@ -66,9 +70,7 @@ async fn an_update_of_what_is_gone_changes_nothing() {
 
 #[tokio::test]
 async fn an_update_waits_to_see_whether_its_thing_stays() {
-    let world = world();
-    things(&world, 1).await;
-    let uid = adds(&world).await;
+    let (world, uid) = adding().await;
     world.sql("CREATE TRIGGER no BEFORE DELETE ON resource BEGIN SELECT RAISE(ABORT, 'no'); END");
     let removal = send(&world, Changed::Remove(thing(1)));
     go_on(&world).await;
@@ -80,17 +82,13 @@ async fn an_update_waits_to_see_whether_its_thing_stays() {
 
 #[tokio::test]
 async fn an_update_does_not_follow_from_what_never_comes_to_the_disk() {
-    let world = world();
-    things(&world, 1).await;
-    let uid = adds(&world).await;
+    let (world, uid) = adding().await;
     world.sql(
         "CREATE TRIGGER no BEFORE INSERT ON operation WHEN NEW.kind = 'make' \
          BEGIN SELECT RAISE(ABORT, 'no'); END",
     );
     let other = renamed(&world, "other");
-    let params: Params = serde_json::from_value(json!({ "name": "new" })).unwrap();
-    let submit = Submit { kind: "make".into(), params, ..Submit::default() };
-    let mut asked = Box::pin(world.engine.submit_with(submit, |_, _| Ok(vec![other])));
+    let mut asked = Box::pin(world.engine.submit_with(new_thing(), |_, _| Ok(vec![other])));
     let answered = poll!(&mut asked);
     go_on(&world).await;
     match answered {
@@ -103,9 +101,7 @@ async fn an_update_does_not_follow_from_what_never_comes_to_the_disk() {
 
 #[tokio::test]
 async fn an_update_waits_for_a_lease_and_follows_from_what_that_changed() {
-    let world = world();
-    things(&world, 1).await;
-    let uid = adds(&world).await;
+    let (world, uid) = adding().await;
     let lease = world.engine.lease(thing(1)).unwrap();
     go_on(&world).await;
     lease.put(renamed(&world, "other")).await.unwrap();
@@ -128,9 +124,7 @@ async fn what_is_changing_is_neither_leased_nor_put_with_a_request() {
         let put = send(&world, Changed::Put(Arc::new(renamed(&world, "other"))));
         assert!(world.engine.lease(thing(1)).is_none());
         let third = renamed(&world, "third");
-        let params: Params = serde_json::from_value(json!({ "name": "new" })).unwrap();
-        let submit = Submit { kind: "make".into(), params, ..Submit::default() };
-        let asked = world.engine.submit_with(submit, |_, _| Ok(vec![third])).await;
+        let asked = world.engine.submit_with(new_thing(), |_, _| Ok(vec![third])).await;
         let error = asked.unwrap_err();
         let refused =
             matches!(&error, BackendError::Refused(Refusal { reason: Reason::State, .. }));
@@ -146,8 +140,7 @@ async fn what_is_changing_is_neither_leased_nor_put_with_a_request() {
 #[tokio::test]
 async fn a_lease_does_not_take_back_what_was_made_anew() {
     let world = world();
-    let uid = world.submit("make", json!({ "name": "bad" })).await.unwrap().uid;
-    world.rest(uid).await;
+    let uid = fails_to_make(&world).await;
     let lease = world.engine.lease(thing(1)).unwrap();
     let params: Params = serde_json::from_value(json!({ "name": "good" })).unwrap();
     world.engine.control(Control::Relaunch { uid, params }).await.unwrap();

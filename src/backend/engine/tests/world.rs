@@ -273,6 +273,19 @@ impl World {
         self.engine.submit(submit).await
     }
 
+    /// Asks for what is accepted.
+    pub async fn accepts(&self, kind: &str, params: Json) -> Uid {
+        self.submit(kind, params).await.unwrap().uid
+    }
+
+    /// Asks for what comes to a point, and stays there.
+    pub async fn stays_at(&self, point: &str, kind: &str, params: Json) -> Uid {
+        self.script.stop_at(point);
+        let uid = self.accepts(kind, params).await;
+        self.script.stopped().await;
+        uid
+    }
+
     /// Asks with an idempotency key.
     pub async fn submit_once(
         &self,
