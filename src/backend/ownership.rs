@@ -224,7 +224,7 @@ impl Guard {
 
     /// Whether the directory is still where it was.
     pub(super) fn holds(&self) -> bool {
-        self.dir.lost().is_none()
+        self.dir.holds()
     }
 
     /// A sentence, when the directory or the store is no longer where it was.

@@ -30,10 +30,19 @@ impl KnownPath {
         Ok(Self { what, path: path.to_owned(), id: (found.dev(), found.ino()) })
     }
 
+    /// Whether the path still leads to it.
+    pub(in crate::backend) fn holds(&self) -> bool {
+        self.look().is_none()
+    }
+
     /// Returns a sentence when the path leads to it no more.
     pub(in crate::backend) fn lost(&self) -> Option<BackendError> {
-        let became = self.became(std::fs::metadata(&self.path).ok().as_ref())?;
-        Some(self.stopped(became, &self.advice()))
+        self.look().map(|became| self.stopped(became, &self.advice()))
+    }
+
+    /// Looks what became of it; `None`: it is still there.
+    fn look(&self) -> Option<&'static str> {
+        self.became(std::fs::metadata(&self.path).ok().as_ref())
     }
 
     /// What became of it, by what is `found` where it was; `None`: it is still there.

@@ -71,7 +71,7 @@ impl Followed {
         self.kept = true;
         // While a disk has not been told, the next life is to see that the clock was set.
         if self.owed.is_empty()
-            && self.home.as_ref().is_some_and(|home| home.lost().is_none())
+            && self.home.as_ref().is_some_and(KnownPath::holds)
             && let Err(error) = self.keeper.keep(&site.settings().state_dir)
         {
             tracing::warn!(%error, "the time cannot be kept for the next start");
