@@ -114,8 +114,8 @@ pub trait Kind: 'static {
         Preview::default()
     }
 
-    /// What of the box a request takes that there may be too little of. It is accepted all the same:
-    /// whoever asks is warned, also in the preview.
+    /// What of the box a request takes that there may be too little of. It is accepted all the
+    /// same: whoever asks is warned, also in the preview.
     fn demands(params: &Self::Params, world: &AdmissionContext<'_>) -> Vec<Demand> {
         let _ = (params, world);
         Vec::new()
