@@ -9,7 +9,7 @@ use super::admission;
 use super::completion::run_to_completion;
 use super::core::{Engine, Transaction};
 use super::ending::{Ending, Kept, Last};
-use super::kind::{Kind, subject};
+use super::kind::Kind;
 use super::live::{End, Failed, Live, Open};
 use super::queue;
 use super::secrets::hidden;
@@ -171,7 +171,7 @@ impl Engine {
         again.params = hidden(&params);
         // What it acts on, or what that is called, may be another now.
         if reserved.is_none() {
-            again.resource = subject(kind.spec(), &params).or(again.resource);
+            again.resource = kind.spec().done_to(&params).or(again.resource);
         }
         let living = again.resource.and_then(|id| live.inventory().resource(id));
         let its_name = reserved.as_deref().or(living).map(|it| it.name().to_owned());

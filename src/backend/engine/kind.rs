@@ -260,12 +260,6 @@ impl Kinds {
     }
 }
 
-/// The resource an operation acts on, as its parameters name it.
-pub(super) fn subject(spec: &OperationSpec, params: &Params) -> Option<ResourceId> {
-    let id = params.get(&**spec.subject.as_ref()?)?.as_u64()?;
-    Some(ResourceId::new(spec.resource?, id))
-}
-
 /// What an operation holds while it runs; each resource once.
 pub(super) fn locks(
     spec: &OperationSpec,

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::admission::Checked;
 use super::core::{Engine, Transaction};
-use super::kind::{AdmissionContext, Admits, Kind, locks, subject};
+use super::kind::{AdmissionContext, Admits, Kind, locks};
 use super::live::Live;
 use super::secrets::hidden;
 use super::storage::{Change, Keyed};
@@ -75,7 +75,7 @@ impl Engine {
                 changes.push(Change::Count(id.kind.word(), id.id));
                 Some(id)
             }
-            None => subject(spec, &params),
+            None => spec.done_to(&params),
         };
         let name = match (&reserved, subject) {
             (Some(resource), _) => Some(resource.name().to_owned()),
@@ -215,7 +215,7 @@ impl Engine {
         ancestors: &[Uid],
         but: Option<Uid>,
     ) -> Result<(), Refusal> {
-        if let Some(subject) = subject(spec, params) {
+        if let Some(subject) = spec.done_to(params) {
             if spec.reject_duplicates
                 && let Some(uid) = live
                     .queue()
