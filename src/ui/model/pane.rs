@@ -37,13 +37,23 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// Its state, by its word.
+    #[must_use]
+    pub fn state(self) -> &'a str {
+        match self {
+            Self::Resource(resource) => resource.state(),
+            Self::Operation(operation) => operation.state.word(),
+        }
+    }
+
     /// It as it is marked.
     #[must_use]
     pub fn mark(self) -> MarkedRow {
+        let state = self.state().to_owned();
         match self {
             Self::Resource(resource) => MarkedRow {
                 name: resource.name().to_owned(),
-                state: resource.state().to_owned(),
+                state,
                 kind: resource.asks_for().map(str::to_owned),
                 priority: 0,
                 place: 0,
@@ -52,7 +62,7 @@ impl<'a> Row<'a> {
                 let name = operation.resource_name.as_deref().unwrap_or_default();
                 MarkedRow {
                     name: format!("{} {} {name}", operation.uid, operation.kind).trim().to_owned(),
-                    state: operation.state.word().to_owned(),
+                    state,
                     kind: Some(operation.kind.clone()),
                     priority: operation.priority,
                     place: 0,
@@ -211,10 +221,9 @@ impl Pane {
     /// Whether the state of any marked row is such, as it is now as far as it is at hand.
     #[must_use]
     pub fn any_marked(&self, is: impl Fn(&str) -> bool) -> bool {
-        let now: BTreeMap<u64, MarkedRow> =
-            self.as_marks(..).filter(|(id, _)| self.marks.contains_key(id)).collect();
-        let elsewhere = self.marks.iter().filter(|(id, _)| !now.contains_key(id));
-        now.iter().chain(elsewhere).any(|(_, mark)| is(&mark.state))
+        let now: BTreeMap<u64, &str> =
+            self.iter().map(|(_, row)| (row.id(), row.state())).collect();
+        self.marks.iter().any(|(id, mark)| is(now.get(id).copied().unwrap_or(&mark.state)))
     }
 
     /// Whether what is done to the marked rows is done to the selected one and no other.
