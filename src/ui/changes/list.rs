@@ -152,6 +152,9 @@ fn given(model: &Model, operation: &Operation) -> Vec<ResourceId> {
 fn forget(model: &mut Model, named: &BTreeSet<ResourceId>) {
     const KEPT: usize = 1024;
     let mut over = model.names.len().saturating_sub(KEPT);
+    if over == 0 {
+        return;
+    }
     model.names.retain(|id, _| {
         let is_kept = over == 0 || named.contains(id);
         over -= usize::from(!is_kept);

@@ -95,6 +95,9 @@ impl Flight {
 
     /// The places of the operations and how deep each stands, children below their parents.
     fn tree(&self) -> Vec<(usize, usize)> {
+        if self.operations.iter().all(|it| it.parent.is_none()) {
+            return (0..self.operations.len()).map(|place| (place, 0)).collect();
+        }
         let at_hand: BTreeSet<Uid> = self.operations.iter().map(|it| it.uid).collect();
         let mut below: BTreeMap<Option<Uid>, VecDeque<usize>> = BTreeMap::new();
         for (place, operation) in self.operations.iter().enumerate() {
