@@ -142,21 +142,27 @@ impl<'a> Canvas<'a> {
         self.text(x, area.bottom().saturating_sub(1), wide, &place, Role::Quiet);
     }
 
-    /// Draws a frame with a title and empties what is in it, and a gap beside it that keeps its
-    /// edges apart from what is behind. What is behind steps back, but for the first line and the
-    /// last, which go with whatever is in front. Returns its inside.
+    /// Draws a pane with a title. What is behind steps back, but for the first line and the last,
+    /// which go with whatever is in front. Returns its inside.
     pub fn window(&mut self, area: Rect, title: &str, role: Role) -> Rect {
         let quiet = self.theme.style(Role::Text).patch(self.theme.style(Role::Quiet));
         let whole = self.buffer.area;
         let behind = Rect { y: whole.y + 1, height: whole.height.saturating_sub(2), ..whole };
         self.buffer.set_style(behind, Style::reset().patch(quiet));
-        let gap = Rect { x: area.x.saturating_sub(1), width: area.width + 2, ..area };
-        self.fill(if area.x > 0 { gap } else { area }, Role::Text);
-        self.frame(area, role);
+        let inside = self.pane(area, role);
         if area.width > 4 {
             let title = format!(" {title} ");
             self.text(area.x + 2, area.y, area.width - 4, &title, Role::Title);
         }
+        inside
+    }
+
+    /// Draws a frame and empties what is in it, and a gap beside it that keeps its edges apart
+    /// from what is behind. Returns its inside.
+    pub fn pane(&mut self, area: Rect, role: Role) -> Rect {
+        let gap = Rect { x: area.x.saturating_sub(1), width: area.width + 2, ..area };
+        self.fill(if area.x > 0 { gap } else { area }, Role::Text);
+        self.frame(area, role);
         Rect {
             x: area.x + 1,
             y: area.y + 1,

@@ -413,14 +413,7 @@ fn draw_picker(pick: &Pick, wrong: Option<&str>, canvas: &mut Canvas<'_>, room: 
     if area.height < 3 {
         return;
     }
-    canvas.fill(Rect { x: area.x - 1, width: area.width + 2, ..area }, Role::Text);
-    canvas.frame(area, Role::Focus);
-    let inside = Rect {
-        x: area.x + 1,
-        y: area.y + 1,
-        width: area.width.saturating_sub(2),
-        height: area.height - 2,
-    };
+    let inside = canvas.pane(area, Role::Focus);
     let from = (pick.at + 1).saturating_sub(usize::from(inside.height));
     canvas.shown(area, from, inside.height.into(), pick.matches.len());
     for ((number, option), y) in
