@@ -6,7 +6,7 @@
 
 use serde_json::Value as Json;
 
-use super::{Catalogue, Field, FieldType, Params};
+use super::{Catalogue, Field, FieldType, OperationSpec, Params, ResourceId, ResourceKind};
 
 /// A value in the parameters of a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,6 +84,41 @@ fn of_value<'a>(
         _ => {}
     }
     found.insert(place, Argument { path, of, value });
+}
+
+impl OperationSpec {
+    /// Returns every argument of a request with these parameters that names a resource, and of
+    /// which kind that is. Parameters for another kind are looked into where `catalogue` tells
+    /// their fields.
+    pub fn resources_named<'a>(
+        &'a self,
+        params: &'a Params,
+        catalogue: Option<&'a Catalogue>,
+    ) -> impl Iterator<Item = (ResourceKind, Argument<'a>)> {
+        arguments(&self.fields, params, catalogue).into_iter().filter_map(|argument| {
+            let FieldType::Resource { of, .. } = argument.of else { return None };
+            Some((*of, argument))
+        })
+    }
+
+    /// Returns these parameters as people read them: each resource in them that is named by its
+    /// number is called what `name` says, and keeps its number where that is nothing.
+    pub fn called_by_name(
+        &self,
+        params: &Params,
+        catalogue: &Catalogue,
+        name: impl Fn(ResourceId) -> Option<String>,
+    ) -> Params {
+        let mut called = params.clone();
+        for (of, Argument { path, value, .. }) in self.resources_named(params, Some(catalogue)) {
+            if let Some(name) = value.as_u64().and_then(|id| name(ResourceId::new(of, id)))
+                && let Some(value) = argument_mut(&mut called, &path)
+            {
+                *value = name.into();
+            }
+        }
+        called
+    }
 }
 
 /// Returns every argument in one value that stands at `path`, itself first.
@@ -168,6 +203,52 @@ mod tests {
             let found = arguments(&fields, &given, None);
             assert!(found.iter().all(|argument| !argument.is_in("drives.disk")), "{found:?}");
         }
+    }
+
+    #[test]
+    fn resources_are_found_and_called_by_name_at_any_depth() {
+        let disk = || FieldType::Resource { of: Disk::KIND, states: vec![] };
+        let disks = FieldType::List { of: Box::new(disk()), min: 0, max: 4 };
+        let inner = FieldType::Params { of: "kind".into() };
+        let spec = |kind: &'static str, fields: Vec<Field>| OperationSpec {
+            kind: kind.into(),
+            fields,
+            ..OperationSpec::default()
+        };
+        let catalogue = Catalogue::new([
+            spec("wipe", vec![Field::required("disk", disk(), "A disk.")]),
+            spec(
+                "task",
+                [
+                    fields(),
+                    vec![
+                        Field::optional("disks", disks, json!([]), "Disks."),
+                        Field::required("kind", FieldType::Kind, "A kind."),
+                        Field::required("params", inner, "Its parameters."),
+                    ],
+                ]
+                .concat(),
+            ),
+        ]);
+        let given = params(&json!({
+            "name": 1, "drives": [{ "disk": 2 }], "disks": [3, "data", 9],
+            "kind": "wipe", "params": { "disk": 4 }
+        }));
+        let task = catalogue.get("task").unwrap();
+        let paths = |catalogue| -> Vec<String> {
+            task.resources_named(&given, catalogue).map(|(_, argument)| argument.path).collect()
+        };
+        let own = ["drives.0.disk", "disks.0", "disks.1", "disks.2"];
+        assert_eq!(paths(None), own);
+        assert_eq!(paths(Some(&catalogue)), [&own[..], &["params.disk"]].concat());
+        let name = |id: ResourceId| (id.id < 9).then(|| format!("disk-{}", id.id));
+        assert_eq!(
+            Json::Object(task.called_by_name(&given, &catalogue, name)),
+            json!({
+                "name": 1, "drives": [{ "disk": "disk-2" }], "disks": ["disk-3", "data", 9],
+                "kind": "wipe", "params": { "disk": "disk-4" }
+            })
+        );
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! What is in flight where operations ask for others: what happens to a resource, what failed on
 //! it, and what is let go of where there is too much.
 
+use std::sync::Arc;
+
 use hostler::domain::*;
 use hostler::ui::model::in_flight::Flight;
+use serde_json::json;
 
 use super::fake_backend::{PlainBackend, catalogue};
 
@@ -49,6 +52,22 @@ fn what_runs_on_a_resource_goes_before_what_waits_also_below_a_parent_that_faile
     let flight = flight(vec![again, waits, batch(FAILED, State::Error)]);
     assert_eq!(rows(&flight), [(20, 0), (10, 0), (11, 1)]);
     assert_eq!(flight.touching(vm(7), "web-3").map(|it| it.uid), Some(Uid(11)));
+}
+
+#[test]
+fn what_an_operation_holds_is_found_in_lists_and_records() {
+    let disk = |id| ResourceId::new(Disk::KIND, id);
+    let params = json!({ "hostname": "web-9", "disks": [1, "data3"] });
+    let create = Operation {
+        kind: "vm_create".to_owned(),
+        params: Arc::new(params.as_object().unwrap().clone()),
+        ..on(99, 30, State::Run, None)
+    };
+    let flight = flight(vec![create]);
+    let touching = |id, name| flight.touching(disk(id), name).map(|it| it.uid);
+    assert_eq!(touching(1, "data1"), Some(Uid(30)));
+    assert_eq!(touching(3, "data3"), Some(Uid(30)));
+    assert_eq!(touching(4, "data4"), None);
 }
 
 #[test]

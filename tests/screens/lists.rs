@@ -1,10 +1,13 @@
 //! The lists: what rows and the lines around them say, and where keys lead in them.
 
+use std::sync::Arc;
+
 use hostler::domain::*;
 use hostler::ui::model::Row;
 use hostler::ui::msg::{Cmd, Fetch, Msg, Reply};
 use hostler::ui::style::theme::Theme;
 use hostler::ui::tab::Tab;
+use serde_json::json;
 
 use super::fake_backend::PlainBackend;
 use super::stage::Stage;
@@ -213,6 +216,30 @@ fn what_an_operation_was_asked_for_with_is_called_by_its_name() {
     let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("@operations j enter");
     assert!(stage.text().contains("vm=web-3"), "{}", stage.text());
+}
+
+#[test]
+fn names_are_told_also_in_lists_and_in_what_a_task_asks_for() {
+    for (kind, params, told) in [
+        (
+            "vm_create",
+            json!({ "hostname": "web-9", "disks": [1, 3] }),
+            "disks=[\"data1\",\"data3\"]",
+        ),
+        (
+            "task_create",
+            json!({ "kind": "vm_stop", "params": { "vm": 7 } }),
+            "params={\"vm\":\"web-3\"}",
+        ),
+    ] {
+        let mut fake = PlainBackend::full();
+        let operation = fake.operations.iter_mut().find(|it| it.uid == Uid(48_211)).unwrap();
+        operation.kind = kind.to_owned();
+        operation.params = Arc::new(params.as_object().unwrap().clone());
+        let mut stage = Stage::new(fake, (80, 24));
+        stage.keys("@operations j enter");
+        assert!(stage.text().contains(told), "{kind}: {}", stage.text());
+    }
 }
 
 #[test]

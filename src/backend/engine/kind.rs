@@ -11,9 +11,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::domain::{
-    BackendError, BoxFuture, Catalogue, Effect, Failure, FieldType, LockMode, Operation,
-    OperationSpec, Outcome, Params, Preview, Reason, Refusal, Resource, ResourceId, State, Text,
-    Uid, arguments,
+    BackendError, BoxFuture, Catalogue, Effect, Failure, LockMode, Operation, OperationSpec,
+    Outcome, Params, Preview, Reason, Refusal, Resource, ResourceId, State, Text, Uid,
 };
 
 use super::admission::short;
@@ -280,12 +279,10 @@ pub(super) fn locks(
     {
         hold(resource, LockMode::Exclusive);
     }
-    let given = arguments(&spec.fields, params, None);
+    let named: Vec<_> = spec.resources_named(params, None).collect();
     for rule in &spec.locks {
-        for argument in given.iter().filter(|argument| argument.is_in(&rule.field)) {
-            if let FieldType::Resource { of, .. } = argument.of
-                && let Some(id) = argument.value.as_u64()
-            {
+        for (of, argument) in named.iter().filter(|(_, argument)| argument.is_in(&rule.field)) {
+            if let Some(id) = argument.value.as_u64() {
                 hold(ResourceId::new(*of, id), rule.mode);
             }
         }

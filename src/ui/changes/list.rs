@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::{
-    Field, FieldType, List, Operation, Page, Resource, ResourceId, Sort, State, Uid,
-};
+use crate::domain::{List, Operation, Page, Resource, ResourceId, Sort, State, Uid};
 use crate::ui::input::action::Action;
 use crate::ui::model::layout::layout;
 use crate::ui::model::notification::Severity;
@@ -137,14 +135,14 @@ fn named(model: &Model) -> BTreeSet<ResourceId> {
         .collect()
 }
 
-/// The resources that an operation was asked for with, in fields of its own.
-fn given(model: &Model, operation: &Operation) -> Vec<ResourceId> {
-    let Some(spec) = model.catalogue.get(&operation.kind) else { return Vec::new() };
-    let of_field = |field: &Field| {
-        let FieldType::Resource { of, .. } = field.of else { return None };
-        Some(ResourceId::new(of, operation.params.get(&*field.name)?.as_u64()?))
-    };
-    spec.fields.iter().filter_map(of_field).collect()
+/// The first resources that an operation was asked for with. A batch may name a thousand, and each
+/// is asked for by itself.
+fn given<'a>(model: &'a Model, operation: &'a Operation) -> impl Iterator<Item = ResourceId> + 'a {
+    const MOST: usize = 100;
+    let spec = model.catalogue.get(&operation.kind).into_iter();
+    spec.flat_map(|spec| spec.resources_named(&operation.params, Some(&model.catalogue)))
+        .filter_map(|(of, argument)| Some(ResourceId::new(of, argument.value.as_u64()?)))
+        .take(MOST)
 }
 
 /// Forgets names that are not on the screen where more are known than are kept: forgotten, one

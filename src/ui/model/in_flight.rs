@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::domain::{
-    Catalogue, FieldType, InFlight, LockMode, Operation, Progress, Resource, ResourceId,
-    ResourceKind, State, Uid,
+    Catalogue, InFlight, LockMode, LockRule, Operation, OperationSpec, Progress, Resource,
+    ResourceId, ResourceKind, State, Uid,
 };
 use serde_json::Value as Json;
 
@@ -253,21 +253,22 @@ impl Flight {
     }
 }
 
+/// What an operation of a kind lets nobody else use.
+fn exclusive(spec: &OperationSpec) -> impl Iterator<Item = &LockRule> {
+    spec.locks.iter().filter(|lock| lock.mode == LockMode::Exclusive)
+}
+
 /// The resources that an operation names and has for itself. An image or a source is used by what
 /// is made of it; nothing happens to it.
 pub fn held<'a>(
     operation: &'a Operation,
     catalogue: &'a Catalogue,
 ) -> impl Iterator<Item = (ResourceKind, &'a Json)> {
-    catalogue.get(&operation.kind).into_iter().flat_map(move |spec| {
-        spec.fields.iter().filter_map(move |field| {
-            let FieldType::Resource { of, .. } = field.of else { return None };
-            let is_held = spec
-                .locks
-                .iter()
-                .any(|lock| lock.field == field.name && lock.mode == LockMode::Exclusive);
-            let value = operation.params.get(field.name.as_ref())?;
-            is_held.then_some((of, value))
-        })
+    let spec = catalogue.get(&operation.kind).into_iter();
+    spec.filter(|spec| exclusive(spec).next().is_some()).flat_map(|spec| {
+        let named = spec.resources_named(&operation.params, None);
+        named
+            .filter(|(_, argument)| exclusive(spec).any(|lock| argument.is_in(&lock.field)))
+            .map(|(of, argument)| (of, argument.value))
     })
 }

@@ -2,7 +2,7 @@
 
 use super::facts::fact;
 use super::in_flight;
-use crate::domain::{FieldType, Operation, OperationDetail, ResourceId, Step, StepState};
+use crate::domain::{Operation, OperationDetail, Step, StepState};
 use crate::ui::model::Model;
 use crate::ui::style::canvas::StyledLine;
 use crate::ui::style::text;
@@ -100,19 +100,18 @@ fn head(model: &Model, theme: &Theme, operation: &Operation, width: u16) -> Vec<
     if operation.attempt > 0 {
         fact(&mut lines, "attempt", &(operation.attempt + 1).to_string(), Role::Text, width);
     }
-    let given = operation.params.iter().filter(|(_, value)| !value.is_null());
-    for (number, (name, value)) in given.enumerate() {
+    // What is gone by now is called as it was.
+    let own = operation.resource.zip(operation.resource_name.as_deref());
+    let name = |id| match own {
+        Some((own, name)) if own == id => name.to_owned(),
+        _ => model.name(id),
+    };
+    let called = spec
+        .map(|spec| spec.called_by_name(&operation.params, &model.catalogue, |id| Some(name(id))));
+    let given = called.as_ref().unwrap_or(&operation.params);
+    for (number, (name, value)) in given.iter().filter(|(_, it)| !it.is_null()).enumerate() {
         let label = if number == 0 { "asked for" } else { "" };
-        let field = spec.and_then(|spec| spec.field(name));
-        let value = match (field.map(|field| &field.of), value.as_u64()) {
-            (Some(FieldType::Resource { of, .. }), Some(id)) => {
-                let id = ResourceId::new(*of, id);
-                // What is gone by now is called as it was.
-                let own = operation.resource_name.clone();
-                own.filter(|_| operation.resource == Some(id)).unwrap_or_else(|| model.name(id))
-            }
-            _ => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
-        };
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         fact(&mut lines, label, &format!("{name}={value}"), Role::Text, width);
     }
     lines
