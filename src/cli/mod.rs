@@ -184,7 +184,13 @@ async fn list(args: ListArgs, session: &mut CliContext<'_>) -> Result<(), CliErr
         Rows::Resources(rows) => rows.len() as u64,
         Rows::Operations(rows) => rows.len() as u64,
     };
-    let names = named::referred(&page.rows, of, session).await?;
+    let names = match &page.rows {
+        Rows::Resources(rows) => {
+            let listed = of.columns().iter().filter(|column| column.listed);
+            named::referred(rows, listed, session).await?
+        }
+        Rows::Operations(_) => table::Names::new(),
+    };
     table::rows(session.out, &page.rows, &names, session.columns)?;
     let many = match of {
         Subject::Operations => "operations",
@@ -277,13 +283,8 @@ async fn show(id: &str, as_json: bool, session: &mut CliContext<'_>) -> Result<(
     if as_json {
         return json(session.out, &resource);
     }
-    let refers_to = resource.refers_to().into_iter();
-    let shown = resource.kind().spec().columns.iter().filter(|column| !column.refers_to.is_empty());
-    let mut names = table::Names::new();
-    for column in shown {
-        let of_column = refers_to.clone().filter(|id| column.refers_to == id.kind.word());
-        names.extend(named::called(of_column.collect(), session).await?);
-    }
+    let columns = resource.kind().spec().columns.iter();
+    let names = named::referred(std::slice::from_ref(&*resource), columns, session).await?;
     Ok(show::resource(session.out, &resource, &names)?)
 }
 

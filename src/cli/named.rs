@@ -6,8 +6,8 @@ use std::ops::Bound;
 use super::table::Names;
 use super::{CliContext, CliError};
 use crate::domain::{
-    BackendError, BackendExt, Filter, FilterTest, List, Resource, ResourceId, ResourceKind, Rows,
-    Sort, Subject,
+    BackendError, BackendExt, Column, Filter, FilterTest, List, Resource, ResourceId, ResourceKind,
+    Rows, Sort, Subject,
 };
 
 /// The resource that a text names: `vm/3`, `vm/web-1`, or a name that only one has.
@@ -43,25 +43,22 @@ pub(super) async fn resource(text: &str, session: &CliContext<'_>) -> Result<Res
     }
 }
 
-/// What the resources are called that rows refer to by number.
+/// What the resources are called that rows refer to by number in these columns.
 ///
 /// # Errors
 /// When the backend does not answer.
 pub(super) async fn referred(
-    rows: &Rows,
-    of: Subject,
+    rows: &[Resource],
+    columns: impl Iterator<Item = &Column>,
     session: &CliContext<'_>,
 ) -> Result<Names, CliError> {
-    let mut names = Names::new();
-    let Rows::Resources(rows) = rows else { return Ok(names) };
-    for column in of.columns().iter().filter(|column| column.listed) {
-        let referred = |row: &Resource| column.referred(&row.field(&column.name)?);
-        names.extend(called(rows.iter().filter_map(referred).collect(), session).await?);
-    }
-    Ok(names)
+    let referred = columns.flat_map(|column| {
+        rows.iter().filter_map(|row| column.referred(&row.field(&column.name)?))
+    });
+    called(referred.collect(), session).await
 }
 
-/// What these resources of one kind are called.
+/// What these resources are called.
 ///
 /// # Errors
 /// When the backend does not answer.
@@ -70,17 +67,15 @@ pub(super) async fn called(
     session: &CliContext<'_>,
 ) -> Result<Names, CliError> {
     let mut names = Names::new();
-    while let (Some(first), Some(last)) = (wanted.first().copied(), wanted.last().copied()) {
-        let (from, to) = (Bound::Included(first.id as f64), Bound::Included(last.id as f64));
+    while let Some(ResourceId { kind, id: first }) = wanted.first().copied() {
+        let last = wanted.iter().rfind(|it| it.kind == kind).map_or(first, |it| it.id);
+        let (from, to) = (Bound::Included(first as f64), Bound::Included(last as f64));
         let within = FilterTest::Within { column: "id".to_owned(), from, to };
-        let found = ids(first.kind, Filter::default().and(false, within), session).await?;
+        let found = ids(kind, Filter::default().and(false, within), session).await?;
         let is_all = found.len() < List::MOST as usize;
-        let seen = found.last_key_value().map_or(last, |(id, _)| *id);
+        let seen = found.last_key_value().filter(|_| !is_all).map_or(last, |(it, _)| it.id);
         names.extend(found.into_iter().filter(|(id, _)| wanted.contains(id)));
-        if is_all {
-            break;
-        }
-        wanted = wanted.split_off(&ResourceId::new(seen.kind, seen.id + 1));
+        wanted.retain(|it| it.kind != kind || it.id > seen);
     }
     Ok(names)
 }
