@@ -272,10 +272,11 @@ async fn show(id: &str, as_json: bool, session: &mut CliContext<'_>) -> Result<(
     let is_number = id.bytes().all(|byte| byte.is_ascii_digit());
     if is_number || id.starts_with('#') || id.starts_with("operation/") {
         let uid = id.parse().map_err(CliError::Usage)?;
-        let detail = session.backend.ask(question::GetOperation { uid }).await?;
+        let mut detail = session.backend.ask(question::GetOperation { uid }).await?;
         if as_json {
             return json(session.out, &detail);
         }
+        detail.operation.params = named::params(&detail.operation, session).await?;
         return Ok(show::operation(session.out, &detail)?);
     }
     let id = named::resource(id, session).await?;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use super::table::Names;
 use super::{CliContext, CliError};
 use crate::domain::{
-    BackendError, BackendExt, Column, Filter, FilterTest, List, Resource, ResourceId, ResourceKind,
-    Rows, Sort, Subject,
+    BackendError, BackendExt, Column, Filter, FilterTest, List, Operation, Params, Resource,
+    ResourceId, ResourceKind, Rows, Sort, Subject,
 };
 
 /// The resource that a text names: `vm/3`, `vm/web-1`, or a name that only one has.
@@ -56,6 +57,24 @@ pub(super) async fn referred(
         rows.iter().filter_map(|row| column.referred(&row.field(&column.name)?))
     });
     called(referred.collect(), session).await
+}
+
+/// The parameters of an operation with what they name called by its name.
+///
+/// # Errors
+/// When the backend does not answer.
+pub(super) async fn params(
+    operation: &Operation,
+    session: &CliContext<'_>,
+) -> Result<Arc<Params>, CliError> {
+    let (catalogue, params) = (session.backend.catalogue(), &operation.params);
+    let Some(spec) = catalogue.get(&operation.kind) else { return Ok(params.clone()) };
+    let named = spec.resources_named(params, Some(&catalogue));
+    let by_number = named.filter_map(|(of, it)| Some(ResourceId::new(of, it.value.as_u64()?)));
+    let mut names = called(by_number.collect(), session).await?;
+    // What is gone by now is called as it was.
+    names.extend(operation.resource.zip(operation.resource_name.clone()));
+    Ok(spec.called_by_name(params, &catalogue, |id| names.get(&id).cloned()).into())
 }
 
 /// What these resources are called.

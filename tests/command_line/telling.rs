@@ -111,6 +111,38 @@ async fn people_get_names_sizes_and_times_and_count_attempts_from_one() {
     assert!(ended.out.contains("step 1 of attempt 2: look failed"), "{}", ended.out);
 }
 
+#[tokio::test]
+async fn what_an_operation_was_asked_with_is_called_by_its_name() {
+    let mut kinds: Vec<OperationSpec> = fake::catalogue().iter().cloned().collect();
+    let of = |kind| FieldType::Resource { of: kind, states: Vec::new() };
+    let disks = FieldType::List { of: Box::new(of(Disk::KIND)), min: 0, max: 4 };
+    kinds.push(OperationSpec {
+        kind: "vm_fit".into(),
+        fields: vec![
+            Field::required("vm", of(Vm::KIND), "The VM."),
+            Field::required("disks", disks, "Its disks."),
+        ],
+        ..OperationSpec::default()
+    });
+    let fake = ScriptedBackend::with(Catalogue::new(kinds));
+    let given = json!({ "vm": 3, "disks": [7, 8] });
+    let fit = Operation {
+        kind: "vm_fit".to_owned(),
+        params: Arc::new(given.as_object().unwrap().clone()),
+        ..fake::operation(9, State::Done)
+    };
+    // One list of each kind; the VM is gone by now.
+    let lists = [vec![], vec![fake::disk(7, "data")]];
+    let lists = || lists.iter().for_each(|rows| fake.will_answer(page(rows.clone())));
+    fake.will_answer(detail(fit.clone()));
+    lists();
+    let told = run(&fake, "show 9").await.with(0).out.clone();
+    assert!(told.contains(r#"params           {"vm":"web-3","disks":["data",8]}"#), "{told}");
+    // Scripts get what was asked.
+    fake.will_answer(detail(fit));
+    assert_eq!(run(&fake, "show 9 --json").await.json()["operation"]["params"], given);
+}
+
 /// Units are those of the description, not what a name looks like.
 #[tokio::test]
 async fn what_no_column_describes_is_shown_as_it_is() {

@@ -183,6 +183,16 @@ pub fn vm(id: u64, name: &str) -> Resource {
     .unwrap()
 }
 
+/// A free disk, for answers.
+pub fn disk(id: u64, name: &str) -> Resource {
+    serde_json::from_value(json!({
+        "resource": "disk", "id": id, "name": name, "state": "free", "size_mb": 64,
+        "fstype": "ext4", "format": "raw", "path": format!("/srv/{name}.img"),
+        "created": "2026-01-02T03:04:05Z"
+    }))
+    .unwrap()
+}
+
 /// A catalogue with a field of every type.
 pub fn catalogue() -> Catalogue {
     let spec = |kind: &'static str, resource, effect, fields: Vec<Field>| OperationSpec {
