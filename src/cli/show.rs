@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::table::Names;
 use super::{one_line, table};
-use crate::domain::{Event, Fact, Operation, OperationDetail, Quantity, Resource};
+use crate::domain::{Event, Fact, Operation, OperationDetail, Quantity, Resource, as_lines};
 use crate::time_zone;
 
 /// Writes every member of a resource that has a value: what a column is read from under its title
@@ -38,9 +38,12 @@ pub(super) fn resource(
 pub(super) fn operation(out: &mut dyn Write, detail: &OperationDetail) -> std::io::Result<()> {
     let Operation { uid, kind, outcome, .. } = &detail.operation;
     writeln!(out, "operation/{} {}", uid.0, one_line(kind))?;
-    let without = ["uid", "kind", "outcome", "attempt"];
+    let without = ["uid", "kind", "params", "outcome", "attempt"];
     for (name, value) in given(&serde_json::to_value(&detail.operation)?, &without) {
         member(out, name, &plain(value))?;
+    }
+    for (number, line) in as_lines(&detail.operation.params).iter().enumerate() {
+        member(out, if number == 0 { "params" } else { "" }, line)?;
     }
     if detail.operation.attempt > 0 {
         member(out, "attempt", &nth(detail.operation.attempt))?;

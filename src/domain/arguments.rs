@@ -134,6 +134,35 @@ pub fn arguments_in<'a>(
     found
 }
 
+/// Returns parameters as people read them: a line for each value that holds no others, much as the
+/// command line writes it, `formats.0.size=640x360`. What is `null` is left out.
+#[must_use]
+pub fn as_lines(params: &Params) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, value) in params {
+        add_lines(name, value, &mut lines);
+    }
+    lines
+}
+
+fn add_lines(path: &str, value: &Json, lines: &mut Vec<String>) {
+    match value {
+        Json::Null => {}
+        Json::Array(items) if !items.is_empty() => {
+            for (number, item) in items.iter().enumerate() {
+                add_lines(&below(path, &number.to_string()), item, lines);
+            }
+        }
+        Json::Object(fields) if !fields.is_empty() => {
+            for (name, value) in fields {
+                add_lines(&below(path, name), value, lines);
+            }
+        }
+        Json::String(text) => lines.push(format!("{path}={text}")),
+        other => lines.push(format!("{path}={other}")),
+    }
+}
+
 /// Returns the path of a field or an item within another value, `""` being the whole request.
 #[must_use]
 pub fn below(path: &str, name: &str) -> String {
@@ -249,6 +278,24 @@ mod tests {
                 "kind": "wipe", "params": { "disk": "disk-4" }
             })
         );
+    }
+
+    #[test]
+    fn people_read_a_line_for_each_value_at_any_depth() {
+        let given = params(&json!({
+            "name": "a", "start": true, "label": null, "ports": [],
+            "drives": [{ "disk": "data", "key": null }, "logs"], "params": { "vm": 3 }, "none": {}
+        }));
+        let lines = [
+            "name=a",
+            "start=true",
+            "ports=[]",
+            "drives.0.disk=data",
+            "drives.1=logs",
+            "params.vm=3",
+            "none={}",
+        ];
+        assert_eq!(as_lines(&given), lines);
     }
 
     #[test]

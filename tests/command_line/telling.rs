@@ -137,7 +137,8 @@ async fn what_an_operation_was_asked_with_is_called_by_its_name() {
     fake.will_answer(detail(fit.clone()));
     lists();
     let told = run(&fake, "show 9").await.with(0).out.clone();
-    assert!(told.contains(r#"params           {"vm":"web-3","disks":["data",8]}"#), "{told}");
+    let lines = ["params           vm=web-3", "disks.0=data", "disks.1=8"];
+    assert!(told.contains(&lines.join("\n                   ")), "{told}");
     // Scripts get what was asked.
     fake.will_answer(detail(fit));
     assert_eq!(run(&fake, "show 9 --json").await.json()["operation"]["params"], given);

@@ -220,25 +220,21 @@ fn what_an_operation_was_asked_for_with_is_called_by_its_name() {
 
 #[test]
 fn names_are_told_also_in_lists_and_in_what_a_task_asks_for() {
+    let part = json!({ "kind": "vm_stop", "params": { "vm": 7 } });
+    let many = vec![part.clone(); 60];
     for (kind, params, told) in [
-        (
-            "vm_create",
-            json!({ "hostname": "web-9", "disks": [1, 3] }),
-            "disks=[\"data1\",\"data3\"]",
-        ),
-        (
-            "task_create",
-            json!({ "kind": "vm_stop", "params": { "vm": 7 } }),
-            "params={\"vm\":\"web-3\"}",
-        ),
+        ("vm_create", json!({ "hostname": "web-9", "disks": [1, 3] }), "disks.1=data3"),
+        ("task_create", part, "params.vm=web-3"),
+        ("batch", json!({ "operations": many }), "operations.1.params.vm=web-3"),
     ] {
         let mut fake = PlainBackend::full();
         let operation = fake.operations.iter_mut().find(|it| it.uid == Uid(48_211)).unwrap();
         operation.kind = kind.to_owned();
         operation.params = Arc::new(params.as_object().unwrap().clone());
-        let mut stage = Stage::new(fake, (80, 24));
+        let mut stage = Stage::new(fake, (80, 160));
         stage.keys("@operations j enter");
         assert!(stage.text().contains(told), "{kind}: {}", stage.text());
+        assert_eq!(stage.text().contains("… and 20 more"), kind == "batch", "{}", stage.text());
     }
 }
 

@@ -8,7 +8,7 @@ use crate::domain::resource::{
     StateTone, Switch,
 };
 use crate::domain::value::Value;
-use crate::domain::{Params, Uid};
+use crate::domain::{Params, Uid, as_lines};
 
 /// One field of a [`Repeat`]: a number, or `*` for any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -291,10 +291,8 @@ impl ResourceType for Task {
             self.next.map_or_else(|| Detail::text("next", never), |at| Detail::moment("next", at)),
             Detail::text("does", &self.kind),
         ];
-        for (name, value) in &self.params {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            details.push(Detail::text("", format!("{name}={value}")).with(Emphasis::Quiet));
-        }
+        let given = as_lines(&self.params).into_iter();
+        details.extend(given.map(|line| Detail::text("", line).with(Emphasis::Quiet)));
         if let Some(problem) = &self.problem {
             details.push(Detail::text("problem", problem).with(Emphasis::Bad));
         }

@@ -2,7 +2,7 @@
 
 use super::facts::fact;
 use super::in_flight;
-use crate::domain::{Operation, OperationDetail, Step, StepState};
+use crate::domain::{Operation, OperationDetail, Step, StepState, as_lines};
 use crate::ui::model::Model;
 use crate::ui::style::canvas::StyledLine;
 use crate::ui::style::text;
@@ -11,6 +11,9 @@ use crate::ui::view::columns::operation_state;
 
 /// How many lines of a command's output are shown.
 const TAIL: usize = 20;
+
+/// How many lines of what was asked for are shown: a batch has thousands.
+const PARAMETERS: usize = 100;
 
 /// Its lines.
 #[must_use]
@@ -108,11 +111,14 @@ fn head(model: &Model, theme: &Theme, operation: &Operation, width: u16) -> Vec<
     };
     let called = spec
         .map(|spec| spec.called_by_name(&operation.params, &model.catalogue, |id| Some(name(id))));
-    let given = called.as_ref().unwrap_or(&operation.params);
-    for (number, (name, value)) in given.iter().filter(|(_, it)| !it.is_null()).enumerate() {
+    let given = as_lines(called.as_ref().unwrap_or(&operation.params));
+    for (number, line) in given.iter().take(PARAMETERS).enumerate() {
         let label = if number == 0 { "asked for" } else { "" };
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        fact(&mut lines, label, &format!("{name}={value}"), Role::Text, width);
+        fact(&mut lines, label, line, Role::Text, width);
+    }
+    if given.len() > PARAMETERS {
+        let more = format!("{} and {} more", theme.glyphs.more, given.len() - PARAMETERS);
+        fact(&mut lines, "", &more, Role::Quiet, width);
     }
     lines
 }
