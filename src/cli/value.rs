@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 use super::CliError;
 use super::ask::Keyboard;
 use crate::domain::arguments::below;
+use crate::domain::size::whole_number;
 use crate::domain::{Field, FieldType, Operation, ResourceId, json};
 use crate::file;
 
@@ -17,8 +18,8 @@ pub(super) fn read(
 ) -> Result<Json, CliError> {
     let wrong = |wanted: &str| CliError::Usage(format!("{name} is '{text}'; it must be {wanted}"));
     match of {
-        FieldType::Integer { .. } => {
-            text.parse::<i64>().map(Json::from).map_err(|_| wrong("a whole number"))
+        FieldType::Integer { unit, .. } => {
+            whole_number(text, unit).map(Json::from).map_err(|wanted| wrong(&wanted))
         }
         FieldType::Flag => match text {
             "yes" | "true" | "on" | "1" => Ok(true.into()),

@@ -19,6 +19,7 @@ pub mod query;
 pub mod question;
 pub mod resource;
 pub mod resources;
+pub mod size;
 pub mod subject;
 pub mod submit;
 mod text;

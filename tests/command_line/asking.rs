@@ -1,9 +1,10 @@
 //! `hostler run`: how fields are written, what is refused before it is asked for, and secrets.
 
+use hostler::cli;
 use hostler::domain::*;
 use serde_json::{Value as Json, json};
 
-use super::fake::{Asked, ScriptedBackend};
+use super::fake::{self, Asked, ScriptedBackend};
 use super::{Typist, run, run_as};
 
 fn submitted(fake: &ScriptedBackend) -> Submit {
@@ -47,6 +48,19 @@ async fn fields_become_parameters_of_their_types() {
 }
 
 #[tokio::test]
+async fn a_size_may_be_written_with_a_unit_of_its_own() {
+    let fake = ScriptedBackend::new();
+    run(&fake, "run disk_create name=data size_mb=1.5G").await.with(0);
+    assert_eq!(submitted(&fake).params["size_mb"], 1536);
+    for (kind, may) in [("disk_create", true), ("vm_create", false)] {
+        let mut command = cli::command(&fake::catalogue());
+        let kind = command.find_subcommand_mut("run").unwrap().find_subcommand_mut(kind).unwrap();
+        let help = kind.render_long_help().to_string();
+        assert_eq!(help.contains("MiB, or a size like 512M or 2G"), may, "{help}");
+    }
+}
+
+#[tokio::test]
 async fn parameters_of_another_kind_take_its_types() {
     let fake = ScriptedBackend::new();
     let line = "run task_create name=nightly kind=vm_delete params.vm=vm/3 minute=*";
@@ -71,6 +85,10 @@ async fn what_is_written_wrongly_is_one_sentence_and_asks_nothing() {
         (
             "run vm_create hostname=w os=1 shares=many",
             "shares is 'many'; it must be a whole number",
+        ),
+        (
+            "run disk_create name=x size_mb=1.7M",
+            "size_mb is '1.7M'; it must be a whole number of MiB, or a size that is one, like 512M",
         ),
         ("run vm_create hostname=w os=1 start=maybe", "start is 'maybe'; it must be yes or no"),
         ("run vm_create hostname=w os=1", "vm_create needs password; give password=- to read it"),

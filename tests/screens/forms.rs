@@ -137,6 +137,17 @@ fn a_failed_operation_is_relaunched_with_only_what_was_changed() {
 }
 
 #[test]
+fn a_size_may_be_written_with_a_unit_of_its_own() {
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
+    stage.keys("@disks n \"data\" tab \"1.5X\" ctrl-s");
+    let why = "'1.5X' must be a whole number of MiB, or a size that is one";
+    assert!(stage.text().contains(why), "{}", stage.text());
+    stage.keys("backspace \"G\" right ctrl-s");
+    let [submit] = stage.submitted().try_into().unwrap();
+    assert_eq!(submit.params["size_mb"], 1537);
+}
+
+#[test]
 fn every_kind_has_a_form_and_every_default_stands_in_it() {
     for spec in &catalogue() {
         let form = Form::new(1, spec, Purpose::New, &catalogue());

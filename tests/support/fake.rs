@@ -243,6 +243,12 @@ pub fn catalogue() -> Catalogue {
             vec![
                 Field::required("name", FieldType::Name, "Its name."),
                 Field::optional("fstype", FieldType::Choice { choices }, "ext4", "Its filesystem."),
+                Field::optional(
+                    "size_mb",
+                    FieldType::Integer { min: 1, max: 4096, unit: "MiB".into() },
+                    64,
+                    "Its size.",
+                ),
             ],
         ),
         spec(

@@ -1,6 +1,7 @@
 //! A kind of operation of the catalogue as a command, and its fields as help.
 
 use super::*;
+use crate::domain::size;
 
 /// A kind of `run` as a list of kinds shows it.
 pub(super) fn in_brief(spec: &OperationSpec) -> clap::Command {
@@ -132,7 +133,10 @@ fn holds(of: &FieldType, path: &str) -> String {
             FieldType::LONGEST_SECRET,
             if path.contains('.') { "" } else { ", and without it a terminal is asked" }
         ),
-        FieldType::Integer { min, max, unit } => format!("a whole number, {min} to {max} {unit}"),
+        FieldType::Integer { min, max, unit } => {
+            let sizes = if size::is_unit(unit) { ", or a size like 512M or 2G" } else { "" };
+            format!("a whole number, {min} to {max} {unit}{sizes}")
+        }
         FieldType::Flag => "yes or no".to_owned(),
         FieldType::Choice { choices } => choices
             .iter()

@@ -15,6 +15,7 @@ use jiff::{Span, Timestamp, ToSpan, Zoned};
 
 use super::{AGE, Filter, FilterError, FilterTerm, FilterTest, LONGEST, Misread, REFERRED};
 use crate::domain::resource::{Column, Quantity};
+use crate::domain::size::{number, size};
 use crate::domain::subject::Subject;
 
 /// Moments that may be compared with a length of time, which says how long ago: `updated<1h`. For
@@ -286,32 +287,6 @@ fn extent(quantity: Quantity, value: &str, now: &Zoned) -> Result<Extent, Filter
             no(value, &format!("time, like 2026-11-20 or 14:30{hint}"))
         }),
     }
-}
-
-/// The number a text begins with, and its unit in lower case.
-fn number(text: &str) -> Option<(f64, String)> {
-    let end = text.find(|c: char| !matches!(c, '0'..='9' | '.' | '-' | '+'));
-    let (number, unit) = text.split_at(end.unwrap_or(text.len()));
-    Some((number.parse().ok()?, unit.trim().to_ascii_lowercase()))
-}
-
-/// A size in bytes; `own` is the unit of a number without one.
-fn size(text: &str, own: f64) -> Option<f64> {
-    let (number, unit) = number(text)?;
-    let bytes = match unit.as_str() {
-        "" => own,
-        "b" => 1.0,
-        _ => {
-            let (letter, rest) = unit.split_at_checked(1)?;
-            let power = i32::try_from("kmgtp".find(letter)?).ok()? + 1;
-            match rest {
-                "" | "ib" => 1024_f64.powi(power),
-                "b" => 1000_f64.powi(power),
-                _ => return None,
-            }
-        }
-    };
-    Some(number * bytes)
 }
 
 /// A length of time in seconds: `90`, `90s`, `1h30m`, `1:30:00`.

@@ -4,6 +4,7 @@ use crossterm::event::{KeyCode, KeyEvent};
 use serde_json::Value as Json;
 use tui_input::Input;
 
+use crate::domain::size::whole_number;
 use crate::domain::{Catalogue, Every, Field, FieldType, Operation, ResourceKind};
 
 use crate::ui::input::edit;
@@ -326,8 +327,8 @@ impl FormField {
                 only(text, "-")?;
             }
             FieldType::Integer { min, max, unit } => {
-                let number: i64 =
-                    text.parse().map_err(|_| format!("'{text}' is no whole number"))?;
+                let number = whole_number(text, unit)
+                    .map_err(|wanted| format!("'{text}' must be {wanted}"))?;
                 if !(*min..=*max).contains(&number) {
                     return Err(format!("from {min} to {max} {unit}").trim_end().to_owned());
                 }
@@ -400,10 +401,10 @@ impl FormField {
 
     /// Changes a number by the arrow keys.
     pub fn add(&mut self, by: i64) {
-        if let (FieldType::Integer { min, max, .. }, Widget::Line(input)) =
+        if let (FieldType::Integer { min, max, unit }, Widget::Line(input)) =
             (&self.field.of, &mut self.widget)
         {
-            let number = input.value().trim().parse::<i64>().unwrap_or(*min);
+            let number = whole_number(input.value().trim(), unit).unwrap_or(*min);
             self.selected = false;
             *input = Input::from(number.saturating_add(by).clamp(*min, *max).to_string());
         }
