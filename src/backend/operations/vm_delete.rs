@@ -8,10 +8,13 @@ use crate::backend::settings::Settings;
 use crate::domain::display;
 use crate::domain::{
     Disk, DiskState, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec,
-    Outcome, Preview, Resource, ResourceId, Risk, Vm,
+    Outcome, Preview, Resource, ResourceId, Risk, Task, Vm,
 };
 
 use super::{AdmissionContext, Context, Kind, StepContext, files, guests};
+
+/// How many of the tasks are named that need a VM.
+const TASKS_NAMED: usize = 5;
 
 /// The kind.
 pub struct VmDelete;
@@ -67,6 +70,7 @@ impl Kind for VmDelete {
         )];
         let names = vm.disks.iter().filter_map(|id| world.inventory.get::<Disk>(*id));
         effects.extend(names.map(|disk| format!("Disk '{}' becomes free.", disk.name)));
+        effects.extend(left_without(vm.id, world));
         Preview { effects, ..Preview::default() }
     }
 
@@ -99,9 +103,28 @@ impl Kind for VmDelete {
     }
 }
 
+/// That tasks ask for something with this VM, which will not be there when they fire.
+fn left_without(vm: u64, world: &AdmissionContext<'_>) -> Option<String> {
+    let needs_it = |task: &&Task| {
+        let Some(spec) = world.catalogue.get(&task.kind) else { return false };
+        spec.resources_named(&task.params, Some(world.catalogue)).any(|(of, argument)| {
+            of == Vm::KIND && world.inventory.find(of, argument.value) == Some(vm)
+        })
+    };
+    let tasks = world.inventory.of(Task::KIND).filter_map(|row| row.get::<Task>());
+    let names: Vec<String> =
+        tasks.filter(needs_it).map(|task| format!("'{}'", task.name)).collect();
+    let (named, others) = names.split_at(names.len().min(TASKS_NAMED));
+    let more =
+        if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+    (!named.is_empty()).then(|| {
+        format!("Tasks that need it are refused whenever they fire: {}{more}.", named.join(", "))
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value as Json, json};
 
     use crate::backend::testing::harness::Harness;
     use crate::domain::{DiskState, Reason, ResourceId, Vm};
@@ -120,6 +143,34 @@ mod tests {
         // The name is free again.
         let again = json!({ "hostname": "web-1", "password": "correct horse", "os": "tiny" });
         harness.done("vm_create", again).await;
+    }
+
+    #[tokio::test]
+    async fn the_tasks_that_need_it_are_named_before() {
+        let mut harness = Harness::open();
+        let vm = harness.some_halted_vm().await;
+        let needing = async |harness: &Harness| {
+            let effects = harness.preview("vm_delete", json!({ "vm": vm })).await.effects;
+            effects.into_iter().find(|it| it.starts_with("Tasks"))
+        };
+        // They wait longer than the clock goes on by itself.
+        let task = |name: &str, kind: &str, params: Json| {
+            let start = "2099-01-01";
+            json!({ "name": name, "kind": kind, "params": params, "start": start })
+        };
+        let starts = |name: &str, vm: Json| task(name, "vm_start", json!({ "vm": vm }));
+        // A disk of the VM's number is none of it.
+        assert_eq!(harness.some_disk().await, vm);
+        harness.done("task_create", task("a", "disk_delete", json!({ "disk": vm }))).await;
+        assert_eq!(needing(&harness).await, None);
+        harness.done("task_create", starts("named", "web-1".into())).await;
+        let one = "Tasks that need it are refused whenever they fire: 'named'.";
+        assert_eq!(needing(&harness).await.as_deref(), Some(one));
+        for number in 1..=5 {
+            harness.done("task_create", starts(&format!("t{number}"), vm.into())).await;
+        }
+        let several = "'named', 't1', 't2', 't3', 't4' and 1 more.";
+        assert!(needing(&harness).await.is_some_and(|it| it.ends_with(several)));
     }
 
     #[tokio::test]
