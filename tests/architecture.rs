@@ -13,6 +13,10 @@ mod circles;
 
 use source::{code_only, files, module_path, paths};
 
+/// Every room that others may know.
+const EVERY_ROOM: &[&str] =
+    &["domain", "file", "time_zone", "watched_fd", "ui", "wire", "backend", "cli", "config"];
+
 /// The rooms below `src`, and the other rooms each may know. Only `main` knows all.
 const ROOMS: &[(&str, &[&str])] = &[
     ("domain", &[]),
@@ -24,14 +28,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("backend", &["domain", "file", "time_zone", "watched_fd"]),
     ("cli", &["domain", "file", "time_zone"]),
     ("config", &["domain", "file"]),
-    (
-        "lib",
-        &["domain", "file", "time_zone", "watched_fd", "ui", "wire", "backend", "cli", "config"],
-    ),
-    (
-        "main",
-        &["domain", "file", "time_zone", "watched_fd", "ui", "wire", "backend", "cli", "config"],
-    ),
+    ("lib", EVERY_ROOM),
+    ("main", EVERY_ROOM),
 ];
 
 /// Within the backend: operations ask ports, and never see what is behind them.

@@ -139,5 +139,5 @@ fn assert_looks(name: &str, scene: impl Fn((u16, u16)) -> Stage) {
 #[test]
 fn a_screen_too_small_says_so() {
     let stage = Stage::new(PlainBackend::full(), (39, 10));
-    assert!(stage.text().contains("hostler needs 40"));
+    stage.shows("hostler needs 40");
 }

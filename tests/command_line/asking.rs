@@ -201,7 +201,7 @@ async fn a_dry_run_says_what_would_be_done() {
 async fn what_may_go_wrong_is_said_beside_the_answer() {
     let fake = ScriptedBackend::new();
     let warnings = vec!["The box has only 1.0 GiB left.".to_owned()];
-    let accepted = Accepted { uid: Uid(7), resource: None, warnings };
+    let accepted = Accepted { uid: Uid(7), warnings, ..Accepted::default() };
     fake.accepted.lock().unwrap().push_back(Ok(accepted));
     let ended = run(&fake, "run vm_delete vm=3").await;
     ended.with(0);

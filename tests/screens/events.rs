@@ -47,7 +47,7 @@ fn progress_is_patched_without_asking() {
     let cmds = update(&mut stage.app, Msg::Event(Box::new(event)));
     assert_eq!(cmds, []);
     assert!(stage.app.model.dirty);
-    assert!(stage.text().contains("77%"));
+    stage.shows("77%");
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_console_that_comes_back_asks_for_everything_again() {
     let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("c");
     stage.send(Msg::EventsEnded);
-    assert!(stage.text().contains("connection lost"), "{}", stage.text());
+    stage.shows("connection lost");
     let cmds = start(&mut stage.app);
     for wanted in [Fetch::Host, Fetch::Lanes, Fetch::InFlight, Fetch::Counts] {
         assert!(cmds.contains(&Cmd::Fetch(wanted.clone())), "{wanted:?} of {cmds:?}");
@@ -99,7 +99,7 @@ fn a_console_that_comes_back_asks_for_everything_again() {
     let is_rows = |cmd: &Cmd| matches!(cmd, Cmd::Fetch(Fetch::Rows(tab, _)) if *tab == vms);
     assert!(cmds.iter().any(is_rows), "{cmds:?}");
     assert!(cmds.iter().any(|cmd| matches!(cmd, Cmd::SerialOpen(_))), "{cmds:?}");
-    assert!(!stage.text().contains("connection lost"), "{}", stage.text());
+    stage.lacks("connection lost");
 }
 
 #[test]

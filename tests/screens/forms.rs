@@ -22,14 +22,14 @@ fn a_vm_is_created_in_under_ten_keys_besides_name_and_password() {
     let spec = catalogue();
     let shares = &spec.get("vm_create").unwrap().field("shares").unwrap().default;
     assert_eq!(&submit.params["shares"], shares);
-    assert!(!stage.text().contains("correct-horse"));
+    stage.lacks("correct-horse");
 }
 
 #[test]
 fn what_is_wrong_is_said_while_it_is_typed_and_nothing_is_sent() {
     let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("n \"-web\"");
-    assert!(stage.text().contains("begins with a letter"));
+    stage.shows("begins with a letter");
     stage.keys("ctrl-s");
     assert_eq!(stage.submitted(), []);
 }
@@ -42,7 +42,7 @@ fn a_refusal_is_shown_at_its_field() {
     let refusal =
         Refusal::field(Reason::Existence, "hostname", "web-1", "a VM named web-1 is there already");
     stage.send(Msg::Submitted(Box::new(submit), Err(refusal.into())));
-    assert!(stage.text().contains("a VM named web-1 is there already"));
+    stage.shows("a VM named web-1 is there already");
     assert!(stage.app.front_as::<Form>().is_some_and(|form| !form.sending));
 }
 
@@ -62,9 +62,9 @@ fn the_form_of_a_marked_row_is_about_that_row() {
 fn enter_on_an_empty_required_choice_opens_its_list() {
     let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("@tasks n \"nightly\" tab enter");
-    assert!(stage.text().contains("vm_reboot"), "{}", stage.text());
+    stage.shows("vm_reboot");
     stage.keys("esc ctrl-s");
-    assert!(stage.text().contains("needed"), "{}", stage.text());
+    stage.shows("needed");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn tab_takes_what_is_selected_and_leads_on_either_way() {
         stage.keys(&format!("n tab tab space down {key}"));
         let form = stage.app.front_as::<Form>().unwrap();
         assert_eq!((form.is_picking(), form.entries[form.at].path.as_str()), (false, field));
-        assert!(stage.text().contains("tiny"), "{}", stage.text());
+        stage.shows("tiny");
     }
 }
 
@@ -95,10 +95,10 @@ fn a_list_of_choices_opens_at_what_is_chosen() {
 fn a_list_of_choices_leaves_no_pieces_of_what_would_happen_beside_it() {
     let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("@disks n");
-    assert!(stage.text().contains("Makes a disk with"), "{}", stage.text());
+    stage.shows("Makes a disk with");
     stage.keys("tab tab space");
-    assert!(stage.text().contains("blank disk"), "{}", stage.text());
-    assert!(!stage.text().contains("Makes"), "{}", stage.text());
+    stage.shows("blank disk");
+    stage.lacks("Makes");
 }
 
 #[test]
@@ -108,8 +108,8 @@ fn tab_completes_a_path_as_far_as_it_is_certain() {
     let found = ["/srv/clip-1.mov", "/srv/clip-2.mov"].map(str::to_owned).to_vec();
     stage.send(Msg::Paths("/srv/c".to_owned(), found));
     stage.keys("tab");
-    assert!(stage.text().contains("/srv/clip- "), "{}", stage.text());
-    assert!(stage.text().contains("source"));
+    stage.shows("/srv/clip- ");
+    stage.shows("source");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn several_formats_are_asked_for_as_items_of_a_list() {
     let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("@encodings n \"/srv/a.mov\" ctrl-o tab tab tab ctrl-n right");
     stage.keys("ctrl-n right right tab \"/srv/b.webm\"");
-    assert!(stage.text().contains("formats      2 items"), "{}", stage.text());
+    stage.shows("formats      2 items");
     stage.keys("ctrl-s");
     let [submit] = stage.submitted().try_into().unwrap();
     let formats = json!([{ "preset": "mp4" }, { "preset": "webm", "output": "/srv/b.webm" }]);
@@ -141,7 +141,7 @@ fn a_size_may_be_written_with_a_unit_of_its_own() {
     let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("@disks n \"data\" tab \"1.5X\" ctrl-s");
     let why = "'1.5X' must be a whole number of MiB, or a size that is one";
-    assert!(stage.text().contains(why), "{}", stage.text());
+    stage.shows(why);
     stage.keys("backspace \"G\" right ctrl-s");
     let [submit] = stage.submitted().try_into().unwrap();
     assert_eq!(submit.params["size_mb"], 1537);
@@ -198,11 +198,11 @@ fn a_word_that_matches_no_choice_is_refused_where_it_is_typed() {
     for leaves in ["enter", "tab"] {
         let mut stage = Stage::new(PlainBackend::full(), (80, 24));
         stage.keys(&format!("@encodings n \"/srv/a.mov\" tab \"zzqx\" {leaves}"));
-        assert!(stage.text().contains("nothing here matches 'zzqx'"), "{}", stage.text());
+        stage.shows("nothing here matches 'zzqx'");
         stage.keys("ctrl-s");
         assert_eq!(stage.submitted(), [], "{leaves}");
         stage.keys("backspace");
-        assert!(!stage.text().contains("nothing here matches"), "{}", stage.text());
+        stage.lacks("nothing here matches");
         // Who gives it up keeps what was chosen, and sees it.
         stage.keys("esc ctrl-s");
         assert_eq!(stage.submitted().len(), 1, "{}", stage.text());
@@ -214,7 +214,7 @@ fn what_is_refused_promises_nothing() {
     let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("n \"web-9\"");
     stage.wait();
-    assert!(stage.text().contains("vm_create would be queued"), "{}", stage.text());
+    stage.shows("vm_create would be queued");
     let (form, revision) = {
         let form = stage.app.front_as::<Form>().unwrap();
         (form.number, form.revision)
@@ -243,18 +243,18 @@ fn a_form_that_nothing_can_be_chosen_in_says_what_makes_something() {
     let way = format!("no image to choose: esc {} f makes one", stage.tab("images"));
     assert!(text.contains(&way), "{text}");
     stage.keys("esc @images f");
-    assert!(stage.text().contains("Fetch"), "{}", stage.text());
+    stage.shows("Fetch");
 }
 
 #[test]
 fn the_key_of_the_fields_rarely_needed_says_what_it_does_next() {
     let mut stage = Stage::new(PlainBackend::full(), (120, 40));
     stage.keys("n");
-    assert!(stage.text().contains("ctrl-o more fields"), "{}", stage.text());
+    stage.shows("ctrl-o more fields");
     stage.keys("ctrl-o");
-    assert!(stage.text().contains("ctrl-o fewer fields"), "{}", stage.text());
+    stage.shows("ctrl-o fewer fields");
     stage.keys("ctrl-o");
-    assert!(stage.text().contains("ctrl-o more fields"), "{}", stage.text());
+    stage.shows("ctrl-o more fields");
 }
 
 #[test]
@@ -262,11 +262,11 @@ fn what_has_no_room_in_a_form_is_told_of() {
     let mut stage = Stage::new(PlainBackend::full(), (40, 10));
     stage.keys("n");
     stage.wait();
-    assert!(stage.text().contains(" of 6 "), "{}", stage.text());
+    stage.shows(" of 6 ");
     let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("n \"web-9\" ctrl-o up space ctrl-n");
     stage.wait();
-    assert!(stage.text().contains("more lines"), "{}", stage.text());
+    stage.shows("more lines");
     stage.keys("ctrl-n ctrl-n ctrl-n");
     let text = stage.text();
     assert!(text.contains(" of ") && text.contains("5 port*"), "{text}");
@@ -289,26 +289,26 @@ fn a_form_begun_from_a_vm_offers_what_belongs_to_it_and_nothing_else() {
     }
     let mut stage = Stage::new(fake, (120, 30));
     stage.keys("/ \"web-2\" enter");
-    assert!(!stage.text().lines().last().unwrap().contains("d detach"), "{}", stage.text());
+    assert!(!stage.footer().contains("d detach"), "{}", stage.text());
     stage.keys("d");
-    assert!(stage.text().contains("web-2 has no disk to detach"), "{}", stage.text());
+    stage.shows("web-2 has no disk to detach");
     assert!(stage.app.front().is_none());
 
     stage.keys("/ ctrl-u \"web-3\" enter");
-    assert!(stage.text().lines().last().unwrap().contains("d detach"), "{}", stage.text());
+    assert!(stage.footer().contains("d detach"), "{}", stage.text());
     stage.keys("d enter");
     let text = stage.text();
     assert!(text.contains("Detach · disk of web-3"), "{text}");
     assert!(text.contains("data1") && text.contains("data3") && !text.contains("data5"), "{text}");
     stage.keys("down enter ctrl-s");
-    assert!(stage.text().contains("Detach data3 of web-3?"), "{}", stage.text());
+    stage.shows("Detach data3 of web-3?");
     stage.keys("y");
     assert_eq!(stage.submitted()[0].params["disk"], 3);
 
     // The same disk asked for from the list of disks.
     let mut stage = Stage::new(PlainBackend::full(), (120, 30));
     stage.keys("2 / \"data3\" enter d");
-    assert!(stage.text().contains("Detach data3 of web-3?"), "{}", stage.text());
+    stage.shows("Detach data3 of web-3?");
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn two_of_three_refused(size: (u16, u16)) -> Stage {
     assert_eq!(submits.len(), 3);
     for (number, submit) in submits.into_iter().enumerate() {
         let answer = match number {
-            0 => Ok(Accepted { uid: Uid(48_213), resource: None, warnings: Vec::new() }),
+            0 => Ok(Accepted { uid: Uid(48_213), ..Accepted::default() }),
             _ => Err(refused(&format!(
                 "vm/{number} 'web-{number}' is halted; vm_stop needs it running or paused"
             ))),
@@ -43,13 +43,13 @@ fn two_of_three_refused(size: (u16, u16)) -> Stage {
 fn what_was_refused_of_many_is_counted_and_told_why() {
     let mut stage = two_of_three_refused((80, 24));
     let told = "2 of 3 refused, 1 queued: vm/1 'web-1' is halted";
-    assert!(stage.text().contains(told), "{}", stage.text());
-    assert!(stage.text().contains("vm/2 'web-2'"), "{}", stage.text());
+    stage.shows(told);
+    stage.shows("vm/2 'web-2'");
     // That the one was done does not take the place of what went wrong.
     let mut done = stage.fake.operations[0].clone();
     (done.uid, done.state) = (Uid(48_213), State::Done);
     stage.event(1, Fact::Operation(done.into()));
-    assert!(stage.text().contains(told), "{}", stage.text());
+    stage.shows(told);
 }
 
 #[test]
@@ -63,14 +63,14 @@ fn one_reason_is_told_once_and_other_answers_are_not_counted() {
     assert!(!many.contains(&single));
     stage.send(Msg::Submitted(
         Box::new(single),
-        Ok(Accepted { uid: Uid(9), resource: None, warnings: Vec::new() }),
+        Ok(Accepted { uid: Uid(9), ..Accepted::default() }),
     ));
-    assert!(stage.text().contains("#9 Stop: queued"), "{}", stage.text());
+    stage.shows("#9 Stop: queued");
     for submit in many {
         stage.send(Msg::Submitted(Box::new(submit), Err(refused("the disk is full"))));
     }
     let told = "2 of 2 refused, 0 queued: the disk is full (2 times)";
-    assert!(stage.text().contains(told), "{}", stage.text());
+    stage.shows(told);
     assert!(stage.app.model.batches.is_empty());
 }
 
@@ -90,7 +90,7 @@ fn marks_mean_the_operations_of_their_rows() {
     let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     let all = stage.app.model.pane().total;
     stage.keys("*");
-    let footer = stage.text().lines().last().unwrap().to_owned();
+    let footer = stage.footer();
     assert!(footer.contains("x cancel"), "{footer}");
     let meant: Vec<Uid> = stage.app.model.marked_operations().iter().map(|it| it.uid).collect();
     assert!(meant.contains(&Uid(48_211)) && meant.len() > 1, "{meant:?}");
@@ -108,7 +108,7 @@ fn marks_mean_the_operations_of_their_rows() {
     assert!(left > 0 && left < all, "{left}");
     assert!(stage.app.model.marked_operations().is_empty());
     stage.keys("R");
-    assert!(stage.text().contains("none failed on them"), "{}", stage.text());
+    stage.shows("none failed on them");
 }
 
 #[test]
@@ -124,38 +124,38 @@ fn the_one_that_failed_on_a_marked_row_is_opened_with_what_it_was_asked_with() {
     let mut stage = Stage::new(fake, (80, 24));
     stage.keys("* R");
     assert!(stage.app.front_as::<Form>().is_some(), "{}", stage.text());
-    assert!(stage.text().contains(&format!("relaunch {uid}")), "{}", stage.text());
+    stage.shows(&format!("relaunch {uid}"));
 }
 
 #[test]
 fn what_is_shown_beside_the_list_follows_the_keys_into_what_is_in_flight() {
     let mut stage = Stage::new(PlainBackend::full(), (120, 40));
-    assert!(!stage.text().contains("Operation #48190"));
+    stage.lacks("Operation #48190");
     stage.keys("!");
     let text = stage.text();
     assert!(text.contains("Operation #48190") && text.contains("Steps"), "{text}");
     stage.keys("k");
-    assert!(!stage.text().contains("Operation #48190"), "{}", stage.text());
+    stage.lacks("Operation #48190");
     stage.keys("esc");
-    assert!(!stage.text().contains("Operation #"), "{}", stage.text());
+    stage.lacks("Operation #");
 }
 
 #[test]
 fn marks_make_it_many_with_one_question() {
     let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("space space S");
-    assert!(stage.text().contains("Stop these 2"));
+    stage.shows("Stop these 2");
     stage.keys("y");
     let submit = stage.submitted().pop().unwrap();
     assert_eq!((submit.kind.as_str(), &submit.params["on_error"]), ("batch", &"continue".into()));
     assert_eq!(submit.params["operations"].as_array().unwrap().len(), 2);
     stage.send(Msg::Submitted(
         Box::new(submit),
-        Ok(Accepted { uid: Uid(9), resource: None, warnings: Vec::new() }),
+        Ok(Accepted { uid: Uid(9), ..Accepted::default() }),
     ));
-    assert!(stage.text().contains("#9 Batch of 2 operations: queued"), "{}", stage.text());
+    stage.shows("#9 Batch of 2 operations: queued");
     stage.keys("* X");
-    assert!(stage.text().contains("type 4"), "{}", stage.text());
+    stage.shows("type 4");
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn marked_operations_are_cancelled_relaunched_and_moved_together() {
     stage.keys("@operations *");
     let marked = stage.app.model.pane().marks.len();
     assert_eq!(marked, 93);
-    let footer = stage.text().lines().last().unwrap().to_owned();
+    let footer = stage.footer();
     assert!(footer.starts_with(" 93 marked: x cancel"), "{footer}");
 
     // Only what waits has a place to change, and it stays marked for the next press.
@@ -191,12 +191,12 @@ fn marked_operations_are_cancelled_relaunched_and_moved_together() {
     for control in cancelled {
         stage.send(Msg::Controlled(control, Ok(())));
     }
-    assert!(stage.text().contains("4 being cancelled"), "{}", stage.text());
+    stage.shows("4 being cancelled");
     assert!(!stage.app.model.pane().marks.contains_key(&48_212));
 
     // One that failed is opened with what it was asked with, as without marks.
     stage.keys("* G R");
-    assert!(stage.text().contains("#48190"), "{}", stage.text());
+    stage.shows("#48190");
     stage.keys("esc");
     assert_eq!(controls(&mut stage), []);
     let mut fake = PlainBackend::full();
@@ -266,33 +266,32 @@ fn a_question_about_marked_rows_names_those_it_is_done_to_in_the_order_of_the_li
     stage.cmds.clear();
     stage.keys("S");
     assert_eq!(stage.submitted(), []);
-    assert!(stage.text().contains("vm_stop needs it running or paused"), "{}", stage.text());
+    stage.shows("vm_stop needs it running or paused");
 }
 
 #[test]
 fn a_range_that_is_marked_is_begun_no_more() {
     let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("v");
-    assert!(stage.text().contains("range begun"), "{}", stage.text());
+    stage.shows("range begun");
     stage.keys("j j v");
-    assert!(!stage.text().contains("range begun"), "{}", stage.text());
+    stage.lacks("range begun");
     assert_eq!(stage.app.model.pane().marks.len(), 3);
     // What else was told meanwhile is still to be read.
     stage.keys("v j");
     stage.send(Msg::Error("the line broke".to_owned()));
     stage.keys("v");
-    assert!(stage.text().contains("the line broke"), "{}", stage.text());
+    stage.shows("the line broke");
 }
 
 #[test]
 fn the_keys_for_marked_rows_are_those_for_what_they_are_now() {
     let mut stage = Stage::new(PlainBackend::full(), (120, 40));
     stage.keys("/ \"state:halted\" enter space");
-    let last = |stage: &Stage| stage.text().lines().last().unwrap().to_owned();
     assert!(
-        last(&stage).contains("s start") && !last(&stage).contains("S stop"),
+        stage.footer().contains("s start") && !stage.footer().contains("S stop"),
         "{}",
-        last(&stage)
+        stage.footer()
     );
     let marked = *stage.app.model.pane().marks.keys().next().unwrap();
     let Some(Row::Resource(Resource::Vm(vm))) = stage.app.model.pane().find(marked) else {
@@ -301,9 +300,9 @@ fn the_keys_for_marked_rows_are_those_for_what_they_are_now() {
     let started = Resource::Vm(Vm { state: VmState::Running, ..vm.clone() });
     stage.event(1, Fact::Resource(started.into()));
     assert!(
-        last(&stage).contains("S stop") && !last(&stage).contains("s start"),
+        stage.footer().contains("S stop") && !stage.footer().contains("s start"),
         "{}",
-        last(&stage)
+        stage.footer()
     );
 }
 
@@ -314,5 +313,5 @@ fn that_rows_are_marked_is_in_sight_beside_a_long_filter() {
     stage.keys("space /");
     stage.keys(&format!("\"{}\"", words.trim_end().replace(' ', "\" space \"")));
     stage.keys("enter");
-    assert!(stage.text().contains("◆ 1 marked"), "{}", stage.text());
+    stage.shows("◆ 1 marked");
 }

@@ -53,12 +53,12 @@ fn a_plot_keeps_so_many_points_and_ends_with_its_encoding() {
     let points = |stage: &Stage| stage.app.model.flight.speeds(ENCODE).count();
     assert_eq!(points(&stage), 40);
     let plot = format!("speed     {} 2.0×", "█".repeat(40));
-    assert!(stage.text().contains(&plot), "{}", stage.text());
+    stage.shows(&plot);
     let mut ended = stage.app.model.flight.get(ENCODE).unwrap().clone();
     ended.state = State::Error;
     stage.event(200, Fact::Operation(std::sync::Arc::new(ended)));
     assert_eq!(points(&stage), 0);
-    assert!(!stage.text().contains("2.0×"), "{}", stage.text());
+    stage.lacks("2.0×");
 }
 
 /// Tasks of every sort; the one selected fires twice in the hour.
@@ -115,13 +115,13 @@ fn the_timeline_is_asked_for_while_it_is_looked_at_and_no_oftener_than_needed() 
 #[test]
 fn a_task_that_changes_moves_its_marks() {
     let mut stage = tasks((80, 24));
-    assert!(stage.text().contains("▲ an hourly encode"), "{}", stage.text());
+    stage.shows("▲ an hourly encode");
     let hourly = |it: &&mut Resource| it.name() == "an hourly encode";
     let Some(Resource::Task(task)) = stage.fake.resources.iter_mut().find(hourly) else { panic!() };
     task.active = false;
     let changed = Resource::Task(task.clone());
     stage.event(1, Fact::Resource(std::sync::Arc::new(changed)));
     stage.wait();
-    assert!(stage.text().contains("Next 24 hours"), "{}", stage.text());
-    assert!(!stage.text().contains("▲ an hourly encode"), "{}", stage.text());
+    stage.shows("Next 24 hours");
+    stage.lacks("▲ an hourly encode");
 }

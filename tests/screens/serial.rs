@@ -82,7 +82,7 @@ fn a_flood_is_shown_by_its_end_and_no_sequence_waits_for_more_than_it_can_have()
     }
     stage.send(Msg::SerialOutput(3, b"\x18\x1b\\\x1bc\x1b[2J\x1b[Hlogin: ".to_vec()));
     is_kept_inside(&stage, &before);
-    assert!(stage.text().contains("login: "), "{}", stage.text());
+    stage.shows("login: ");
 }
 
 proptest! {

@@ -111,11 +111,12 @@ impl Backend for ScriptedBackend {
         self.note(Asked::Submit(submit));
         let asked = self.asked.lock().unwrap();
         let uid = asked.iter().filter(|asked| matches!(asked, Asked::Submit(_))).count();
-        let accepted = self.accepted.lock().unwrap().pop_front().unwrap_or(Ok(Accepted {
-            uid: Uid(uid as u64),
-            resource: None,
-            warnings: Vec::new(),
-        }));
+        let accepted = self
+            .accepted
+            .lock()
+            .unwrap()
+            .pop_front()
+            .unwrap_or(Ok(Accepted { uid: Uid(uid as u64), ..Accepted::default() }));
         Box::pin(async { accepted })
     }
 

@@ -231,9 +231,7 @@ impl Backend for PlainBackend {
     }
 
     fn submit(&self, _submit: Submit) -> BoxFuture<'_, Result<Accepted>> {
-        Box::pin(
-            async move { Ok(Accepted { uid: Uid(48_213), resource: None, warnings: Vec::new() }) },
-        )
+        Box::pin(async move { Ok(Accepted { uid: Uid(48_213), ..Accepted::default() }) })
     }
 
     fn control(&self, _control: Control) -> BoxFuture<'_, Result<()>> {

@@ -157,6 +157,25 @@ impl Stage {
         text(&self.buffer(&Theme::load("terminal", true, false).unwrap()))
     }
 
+    /// The last line of the screen.
+    pub fn footer(&self) -> String {
+        self.text().lines().last().unwrap().to_owned()
+    }
+
+    /// Fails where a text stands nowhere on the screen.
+    #[track_caller]
+    pub fn shows(&self, text: &str) {
+        let screen = self.text();
+        assert!(screen.contains(text), "{text:?} is not on the screen:\n{screen}");
+    }
+
+    /// Fails where a text stands somewhere on the screen.
+    #[track_caller]
+    pub fn lacks(&self, text: &str) {
+        let screen = self.text();
+        assert!(!screen.contains(text), "{text:?} is on the screen:\n{screen}");
+    }
+
     pub fn submitted(&self) -> Vec<Submit> {
         self.cmds
             .iter()
