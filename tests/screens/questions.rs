@@ -2,7 +2,8 @@
 
 use hostler::domain::*;
 use hostler::ui::Exit;
-use hostler::ui::msg::Cmd;
+use hostler::ui::msg::{Cmd, Msg, Reply};
+use hostler::ui::windows::confirm::Confirm;
 
 use super::fake_backend::PlainBackend;
 use super::stage::Stage;
@@ -24,6 +25,28 @@ fn destructive_wants_the_name_typed() {
     stage.shows("that is not db-2");
     stage.keys("\"2\" enter");
     assert_eq!(stage.submitted()[0].params["vm"], 2);
+}
+
+#[test]
+fn a_question_about_one_thing_says_what_would_happen() {
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
+    stage.keys("S");
+    stage.shows("vm_stop would be queued in its lane.");
+    let asked = stage.app.front_as::<Confirm>().unwrap().asked;
+    // A late answer to another question is none to this one.
+    let late = Preview { effects: vec!["All is lost.".to_owned()], ..Preview::default() };
+    stage.send(Msg::Reply(Reply::Preview(asked - 1, 0, Ok(late.clone()))));
+    stage.lacks("All is lost.");
+    // What is refused does none of what it would do.
+    let refused = Some(Refusal::new(Reason::State, "it is held"));
+    let refused = Preview { refusal: refused, ..late.clone() };
+    stage.send(Msg::Reply(Reply::Preview(asked, 0, Ok(refused))));
+    stage.lacks("All is lost.");
+    stage.send(Msg::Reply(Reply::Preview(asked, 0, Ok(late))));
+    stage.shows("All is lost.");
+    stage.keys("n space space S");
+    stage.shows("Stop these 2");
+    stage.lacks("would be queued");
 }
 
 #[test]

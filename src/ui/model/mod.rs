@@ -131,7 +131,7 @@ pub struct Model {
     pub counts_refresh: Refresh,
     /// When the timeline is asked for again, while it is looked at.
     pub timeline_refresh: Refresh,
-    /// Numbers forms, so that late answers to old ones are known.
+    /// Numbers forms and questions, so that late answers to old ones are known.
     pub forms: u64,
     /// Whether what is drawn may have changed.
     pub dirty: bool,

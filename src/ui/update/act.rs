@@ -77,6 +77,7 @@ pub fn kind(model: &mut Model, kind: &str, cmds: &mut Vec<Cmd>) -> OpenedWindow 
         confirm.title += &format!(" of {owner}");
     }
     confirm.form = (spec.fields.len() > 1).then(|| kind.to_owned());
+    confirm.ask(model, cmds);
     Some(Box::new(confirm))
 }
 

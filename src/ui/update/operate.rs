@@ -108,6 +108,8 @@ fn ask(
     Some(Box::new(Confirm {
         title,
         warning,
+        effects: Vec::new(),
+        asked: 0,
         things: fitting.iter().map(|(_, mark)| mark.name.clone()).collect(),
         challenge: Challenge::YesNo { yes: false },
         then: Intent::Control(fitting.iter().map(|(uid, _)| control(*uid)).collect()),
@@ -150,6 +152,8 @@ pub fn cancel(model: &mut Model, cmds: &mut Vec<Cmd>) -> OpenedWindow {
                 (operation.state == State::Run).then_some(Some(&*operation.kind)),
                 operation.state == State::Error,
             ),
+            effects: Vec::new(),
+            asked: 0,
             things: Vec::new(),
             challenge: Challenge::YesNo { yes: false },
             then: Intent::Control(vec![cancel]),

@@ -11,7 +11,7 @@ use crate::ui::input::action::{Action, ActionRow, Scope};
 use crate::ui::input::edit;
 use crate::ui::model::Model;
 use crate::ui::model::layout::window;
-use crate::ui::msg::Cmd;
+use crate::ui::msg::{Cmd, Fetch, Msg, Reply};
 use crate::ui::style::canvas::{Canvas, StyledLine};
 use crate::ui::style::text;
 use crate::ui::style::theme::Role;
@@ -62,6 +62,10 @@ pub struct Confirm {
     pub title: String,
     /// What is lost.
     pub warning: String,
+    /// What would happen, a sentence each, once the backend has said so.
+    pub effects: Vec<String>,
+    /// The number that the backend was asked with what would happen; 0 where it was not.
+    pub asked: u64,
     /// What it would be done to, when it is more than one.
     pub things: Vec<String>,
     /// What must be answered.
@@ -105,11 +109,22 @@ impl Confirm {
         Some(Self {
             title,
             warning: hazard.warning.clone(),
+            effects: Vec::new(),
+            asked: 0,
             things: if many { things } else { Vec::new() },
             challenge,
             then: Intent::Submit(submits),
             form: None,
         })
+    }
+
+    /// Asks the backend what would happen, where it is about one request.
+    pub fn ask(&mut self, model: &mut Model, cmds: &mut Vec<Cmd>) {
+        let Intent::Submit(submits) = &self.then else { return };
+        let [submit] = submits.as_slice() else { return };
+        model.forms += 1;
+        self.asked = model.forms;
+        cmds.push(Cmd::Fetch(Fetch::Preview(self.asked, 0, submit.clone())));
     }
 
     /// Returns the numbers and names of what it is about, for the form that takes its place.
@@ -190,6 +205,19 @@ impl Window for Confirm {
         Response::Taken
     }
 
+    fn message(&mut self, msg: &Msg, _model: &mut Model, _cmds: &mut Vec<Cmd>) -> Response {
+        match msg {
+            Msg::Reply(Reply::Preview(asked, _, Ok(preview))) if *asked == self.asked => {
+                // What is refused does none of what it would do.
+                if preview.refusal.is_none() {
+                    self.effects.clone_from(&preview.effects);
+                }
+                Response::Taken
+            }
+            _ => Response::Ignored,
+        }
+    }
+
     fn draw(&self, model: &Model, canvas: &mut Canvas<'_>) {
         let width = model.size.0.min(64);
         let room = usize::from(width.saturating_sub(4));
@@ -197,6 +225,11 @@ impl Window for Confirm {
             .into_iter()
             .map(|l| StyledLine::new(l, Role::Warning))
             .collect();
+        if !self.effects.is_empty() {
+            lines.push(StyledLine::empty());
+            let told = self.effects.iter().flat_map(|effect| text::wrap(effect, room));
+            lines.extend(told.map(|l| StyledLine::new(l, Role::Text)));
+        }
         if !self.things.is_empty() {
             let most =
                 usize::from(model.size.1.saturating_sub(9)).saturating_sub(lines.len()).max(1);
@@ -217,6 +250,11 @@ impl Window for Confirm {
         let inside = canvas.window(area, &format!("{}?", self.title), Role::Bad);
         let x = inside.x + 1;
         let inner = inside.width.saturating_sub(2);
+        let most = usize::from(inside.height.saturating_sub(2)).max(1);
+        if lines.len() > most {
+            lines.truncate(most - 1);
+            lines.push(StyledLine::new(canvas.glyphs().more, Role::Quiet));
+        }
         for (line, y) in lines.iter().zip(inside.y..inside.bottom().saturating_sub(2)) {
             canvas.line(x, y, inner, line);
         }
