@@ -167,6 +167,11 @@ impl LoadGenerator {
         let number = self.asked;
         let value = match (&*spec.kind, &*field.name) {
             ("task_create", "params") => json!({ "name": format!("fired-{number}"), "size_mb": 4 }),
+            (Submit::BATCH, "operations") => {
+                let part = |part: Submit| json!({ "kind": part.kind, "params": part.params });
+                let parts = (0..self.dice.number(2, 6)).filter_map(|_| self.request());
+                json!(parts.filter(|it| it.kind != Submit::BATCH).map(part).collect::<Vec<_>>())
+            }
             // Now and then to a place where another puts its output as well.
             ("encode", "output") if number.is_multiple_of(4) => return Some(None),
             // Several of one source now and then.
@@ -284,6 +289,7 @@ fn weight(kind: &str) -> u64 {
         "task_create" | "task_run" => 6,
         "vm_create" | "vm_start" | "vm_stop" | "disk_attach" => 7,
         "image_build" => 2,
+        Submit::BATCH => 6,
         _ => 4,
     }
 }
