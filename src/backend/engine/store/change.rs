@@ -26,6 +26,8 @@ pub(super) struct Statements<'c> {
     rollback: CachedStatement<'c>,
     insert: CachedStatement<'c>,
     stand: CachedStatement<'c>,
+    /// The highest number of an operation, unless it is to be looked up.
+    last: Option<u64>,
 }
 
 impl<'c> Statements<'c> {
@@ -50,6 +52,7 @@ impl<'c> Statements<'c> {
                  outcome = ?6, updated = ?7, cancelling = iif(?2 = 1, cancelling, 0) \
                  WHERE uid = ?1",
             )?,
+            last: None,
         })
     }
 
@@ -66,6 +69,9 @@ impl<'c> Statements<'c> {
             self.apply(change)?;
             self.faults.point("after a statement")
         });
+        if written.is_err() {
+            self.last = None;
+        }
         match written {
             Err(error) if is_fatal(&error) => return Err(error),
             Err(_) if several => {
@@ -83,22 +89,25 @@ impl<'c> Statements<'c> {
     fn apply(&mut self, change: &Change) -> rusqlite::Result<()> {
         let other = |sql| self.connection.prepare_cached(sql);
         match change {
-            Change::Insert { operation, params, keyed } => self.insert.execute(params![
-                operation.uid.0,
-                operation.kind,
-                state_code(operation.state),
-                json(&**params)?,
-                operation.resource.map(|resource| resource.to_string()),
-                operation.resource_name,
-                operation.actor,
-                operation.priority,
-                operation.comment,
-                time(operation.created),
-                time(operation.updated),
-                operation.parent.map(|parent| parent.0),
-                keyed.as_ref().map(|keyed| &keyed.key),
-                keyed.as_ref().map(|keyed| json(&keyed.request)).transpose()?,
-            ])?,
+            Change::Insert { operation, params, keyed } => {
+                self.mark_gap(operation.uid)?;
+                self.insert.execute(params![
+                    operation.uid.0,
+                    operation.kind,
+                    state_code(operation.state),
+                    json(&**params)?,
+                    operation.resource.map(|resource| resource.to_string()),
+                    operation.resource_name,
+                    operation.actor,
+                    operation.priority,
+                    operation.comment,
+                    time(operation.created),
+                    time(operation.updated),
+                    operation.parent.map(|parent| parent.0),
+                    keyed.as_ref().map(|keyed| &keyed.key),
+                    keyed.as_ref().map(|keyed| json(&keyed.request)).transpose()?,
+                ])?
+            }
             Change::SetState { uid, state, comment, started, finished, outcome, updated } => {
                 self.stand.execute(params![
                     uid.0,
@@ -177,6 +186,27 @@ impl<'c> Statements<'c> {
         Ok(())
     }
 
+    /// Notes which numbers are missing between the operation that comes and the last there is:
+    /// requests that could not be written had them.
+    fn mark_gap(&mut self, uid: Uid) -> rusqlite::Result<()> {
+        let last = match self.last {
+            Some(last) => Some(last),
+            None => self
+                .connection
+                .prepare_cached("SELECT max(uid) FROM operation")?
+                .query_row([], |row| row.get(0))?,
+        };
+        if let Some(last) = last
+            && last + 1 < uid.0
+        {
+            self.connection
+                .prepare_cached("INSERT INTO gap VALUES (?1, ?2)")?
+                .execute([last + 1, uid.0 - 1])?;
+        }
+        self.last = last.max(Some(uid.0));
+        Ok(())
+    }
+
     /// Removes operations with their steps. What has not ended is kept, whoever says what.
     fn prune(&self, uids: &[Uid], up_to: Uid) -> rusqlite::Result<()> {
         let statement = |sql| self.connection.prepare_cached(sql);
@@ -187,6 +217,7 @@ impl<'c> Statements<'c> {
                 steps.execute([uid.0])?;
             }
         }
+        statement("DELETE FROM gap WHERE first <= ?1")?.execute([up_to.0])?;
         statement("INSERT OR REPLACE INTO counter VALUES (?1, ?2)")?
             .execute(params![PRUNED, up_to.0])?;
         Ok(())

@@ -49,7 +49,11 @@ pub const BESIDE: &str = "hostler.db.compact";
 const APPLICATION_ID: i32 = 0x6873_746c;
 
 /// Migrations in order; the file's `user_version` says how many it has seen.
-const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("migrations/2.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("schema.sql"),
+    include_str!("migrations/2.sql"),
+    include_str!("migrations/3.sql"),
+];
 
 /// The store, open.
 #[derive(Clone)]

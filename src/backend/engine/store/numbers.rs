@@ -1,11 +1,12 @@
 //! Which numbers of operations are in use, so that a window onto a million costs what it shows.
 //!
 //! ```text
-//!  1 ··· 7 ······ 23 ······ │ 4101 4102 4103 4104 ……… 1004100
-//!        └ kept ┘  pruned ──┘ first     without gaps     last
+//!  1 ··· 7 ······ 23 ······ │ 4101 4102 4103 ··· 4107 ……… 1004100
+//!        └ kept ┘  pruned ──┘ first          gap          last
 //! ```
 //!
-//! Numbers rise without gaps. What is pruned are the oldest, but for the few that had to stay.
+//! What is pruned are the oldest, but for the few that had to stay. Of the others hardly any is
+//! missing: a request that could not be written leaves a gap where others were written after it.
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension};
@@ -16,21 +17,36 @@ use crate::domain::Uid;
 pub(super) const PRUNED: &str = "pruned";
 
 /// The numbers in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Numbers {
     /// Up to which number operations were pruned.
     pub(super) pruned: u64,
     /// How many of those had to stay.
     pub(super) kept: u64,
-    /// The first of those without gaps, and the last; an empty range where there are none.
+    /// The first of the others, and the last; an empty range where there are none.
     first: u64,
     last: u64,
+    /// The numbers between these two that no operation has, in their order.
+    gaps: Vec<Gap>,
+}
+
+/// Numbers in a row that no operation has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Gap {
+    first: u64,
+    last: u64,
+}
+
+impl Gap {
+    const fn len(self) -> u64 {
+        self.last + 1 - self.first
+    }
 }
 
 impl Numbers {
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let pruned = pruned(connection)?;
-        connection
+        let mut numbers = connection
             .prepare_cached(
                 "SELECT (SELECT count(*) FROM operation WHERE uid <= ?1), \
                  (SELECT min(uid) FROM operation WHERE uid > ?1), \
@@ -42,29 +58,39 @@ impl Numbers {
                     kept: row.get(0)?,
                     first: row.get::<_, Option<u64>>(1)?.unwrap_or(pruned + 1),
                     last: row.get::<_, Option<u64>>(2)?.unwrap_or(pruned),
+                    gaps: Vec::new(),
                 })
-            })
+            })?;
+        numbers.gaps = connection
+            .prepare_cached("SELECT first, last FROM gap WHERE first > ?1 ORDER BY first")?
+            .query_map([numbers.first], |row| Ok(Gap { first: row.get(0)?, last: row.get(1)? }))?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(numbers)
     }
 
-    /// How many there are without gaps.
-    const fn dense(self) -> u64 {
-        self.last + 1 - self.first
+    /// How many there are that were not pruned.
+    fn newer(&self) -> u64 {
+        self.last + 1 - self.first - self.gaps.iter().map(|gap| gap.len()).sum::<u64>()
     }
 
     /// How many there are.
-    pub(super) const fn count(self) -> u64 {
-        self.kept + self.dense()
+    pub(super) fn count(&self) -> u64 {
+        self.kept + self.newer()
     }
 
     /// How many stand before one in the order of numbers, or of numbers from the highest.
     pub(super) fn before(
-        self,
+        &self,
         connection: &Connection,
         uid: u64,
         descending: bool,
     ) -> rusqlite::Result<u64> {
-        let below = if uid >= self.first {
-            self.kept + (uid - self.first).min(self.dense())
+        let below = if uid > self.last {
+            self.count()
+        } else if uid >= self.first {
+            let gaps = self.gaps.iter().take_while(|gap| gap.first < uid);
+            let missing: u64 = gaps.map(|gap| gap.last.min(uid - 1) + 1 - gap.first).sum();
+            self.kept + uid - self.first - missing
         } else {
             connection.query_row("SELECT count(*) FROM operation WHERE uid < ?1", [uid], |row| {
                 row.get(0)
@@ -77,15 +103,23 @@ impl Numbers {
     /// The condition, order and bounds of a window: `?1` is where it begins, `?2` how much it skips
     /// from there, `?3` how long it is. Next to nothing is skipped, wherever it begins.
     pub(super) fn window(
-        self,
+        &self,
         offset: u64,
         limit: u32,
         descending: bool,
     ) -> (&'static str, [Value; 3]) {
+        let newer = self.newer();
         let (from, skipped) = match descending {
-            true if offset < self.dense() => (self.last - offset, 0),
-            true => (self.pruned, offset - self.dense()),
-            false if offset >= self.kept => (self.first.saturating_add(offset - self.kept), 0),
+            true if offset < newer => {
+                let at = |at: u64, gap: &Gap| if gap.last >= at { at - gap.len() } else { at };
+                (self.gaps.iter().rev().fold(self.last - offset, at), 0)
+            }
+            true => (self.pruned, offset - newer),
+            false if offset >= self.kept => {
+                let at = |at: u64, gap: &Gap| if gap.first <= at { at + gap.len() } else { at };
+                let dense = self.first.saturating_add(offset - self.kept);
+                (self.gaps.iter().fold(dense, at), 0)
+            }
             false => (0, offset),
         };
         let clause = match descending {

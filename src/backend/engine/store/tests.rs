@@ -1,6 +1,7 @@
 //! What the store promises: files it refuses stay as they are, windows show what a naive search
 //! finds, a full disk loses nothing that was acknowledged, a damaged row costs that row alone.
 
+mod gaps;
 mod lost;
 mod pruning;
 
@@ -10,6 +11,8 @@ use rusqlite::Connection;
 
 use crate::domain::{Filter, List, Operation, Outcome, Sort, State, Subject, Uid};
 
+use super::change::Statements;
+use super::fault::Faults;
 use super::*;
 
 fn operation(uid: u64) -> Operation {
@@ -418,6 +421,7 @@ proptest! {
         around in prop::option::of(1..30u64),
         pruned in 0..30u64,
         stays in 1..5u64,
+        missing in prop::collection::btree_set(1..30u64, 0..10),
         ascending in any::<bool>(),
     ) {
         let mut connection = Connection::open_in_memory().unwrap();
@@ -428,7 +432,7 @@ proptest! {
         let rows: Vec<Operation> = rows
             .into_iter()
             .zip(1..)
-            .filter(|(_, uid)| *uid > pruned || uid % stays == 0)
+            .filter(|(_, uid)| if *uid > pruned { !missing.contains(uid) } else { uid % stays == 0 })
             .map(|(row, uid)| {
                 let finished = row.state.is_end().then(|| operation(uid + 60).created);
                 let updated = finished.unwrap_or_else(|| operation(uid + 7).created);
@@ -436,19 +440,16 @@ proptest! {
                 Operation { uid: Uid(uid), created, finished, updated, ..row }
             })
             .collect();
+        let faults = Faults::default();
+        let mut statements = Statements::prepare(&connection, &faults).unwrap();
         for row in &rows {
+            statements.request(&[insert(row)]).unwrap().unwrap();
             connection.execute(
-                "INSERT INTO operation (uid, kind, state, params, resource, resource_name, actor, \
-                 priority, attempt, cancelling, created, finished, updated) \
-                 VALUES (?1, ?2, ?3, '{}', ?4, ?5, ?6, ?7, 0, 0, ?8, ?9, ?10)",
-                rusqlite::params![
-                    row.uid.0, row.kind, row::state_code(row.state),
-                    row.resource.map(|it| it.to_string()), row.resource_name, row.actor,
-                    row.priority, row::time(row.created), row.finished.map(row::time),
-                    row::time(row.updated),
-                ],
+                "UPDATE operation SET finished = ?2 WHERE uid = ?1",
+                rusqlite::params![row.uid.0, row.finished.map(row::time)],
             ).unwrap();
         }
+        drop(statements);
         for filter in filters {
             let now = "2023-11-15T00:00Z[UTC]".parse().unwrap();
             let filter = Filter::parse(&filter, Subject::Operations, &now).unwrap();
