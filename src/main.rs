@@ -37,9 +37,9 @@ use place::{Place, Reached};
 
 /// How long a backend in the background may take to answer for the first time.
 const SERVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a state directory is looked at again whose owner is to change or to answer, which
-/// nobody tells: a script does not notice that, nor the processor.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long until a state directory is asked for again whose owner is to change or to answer, which
+/// nobody tells: neither a script notices that, nor the processor.
+const NEXT_ATTEMPT: Duration = Duration::from_millis(20);
 /// How long a script's command serves on for others that came meanwhile, before it leaves them to a
 /// backend in the background.
 const LINGER: Duration = Duration::from_secs(1);
@@ -294,7 +294,7 @@ async fn serve(place: &Place, take_over: bool) -> anyhow::Result<ExitCode> {
                 place.state_dir.display()
             ),
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(NEXT_ATTEMPT).await;
     };
     let embedded = place.start(owned)?;
     let serving = Serving::start(&embedded, place)?;

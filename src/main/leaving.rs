@@ -14,7 +14,7 @@ use hostler::domain::{
 use hostler::ui::Exit;
 
 use super::owner::{Serving, in_flight, leave_to_the_background, stop_after_steps};
-use super::{LOOK_AGAIN, Place, SERVE_TIMEOUT};
+use super::{NEXT_ATTEMPT, Place, SERVE_TIMEOUT};
 
 /// How long whoever leaves waits to hear what goes on.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
@@ -179,7 +179,7 @@ pub(crate) async fn stop(place: &Place) -> anyhow::Result<ExitCode> {
             Err(error) if tokio::time::Instant::now() >= deadline => {
                 return Err(place.nobody_answers(error));
             }
-            Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+            Err(_) => tokio::time::sleep(NEXT_ATTEMPT).await,
         }
     };
     // Another version may answer something else; that is no reason to let it run.
@@ -188,7 +188,7 @@ pub(crate) async fn stop(place: &Place) -> anyhow::Result<ExitCode> {
     drop(client);
     let ended = async {
         while !is_free(&place.state_dir)? {
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(NEXT_ATTEMPT).await;
         }
         anyhow::Ok(())
     };

@@ -12,7 +12,7 @@ use hostler::wire::server::{Clients, Server, StopRequest};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{LOOK_AGAIN, Place, SERVE_TIMEOUT};
+use super::{NEXT_ATTEMPT, Place, SERVE_TIMEOUT};
 
 /// The socket being served beside whatever else we do.
 pub(crate) struct Serving {
@@ -166,7 +166,7 @@ pub(crate) async fn leave_to_the_background(
                     place.state_dir.join("hostler.log").display()
                 )));
             }
-            Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+            Err(_) => tokio::time::sleep(NEXT_ATTEMPT).await,
         }
     }
 }

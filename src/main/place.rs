@@ -13,7 +13,7 @@ use hostler::config::{self, Config, ConfigSources, Origin};
 use hostler::domain::{Backend, BackendError, Catalogue};
 use hostler::wire::{client::Client, native};
 
-use super::{LOOK_AGAIN, SERVE_TIMEOUT, configured, log};
+use super::{NEXT_ATTEMPT, SERVE_TIMEOUT, configured, log};
 
 /// How long the place of a backend that died may stay empty before those attached to it start
 /// another. Whoever watches over services is faster.
@@ -82,7 +82,7 @@ impl Place {
                     Some(BackendError::Unreachable { .. })
                         if tokio::time::Instant::now() < deadline =>
                     {
-                        tokio::time::sleep(LOOK_AGAIN).await;
+                        tokio::time::sleep(NEXT_ATTEMPT).await;
                     }
                     _ => return Err(self.nobody_answers(error)),
                 },

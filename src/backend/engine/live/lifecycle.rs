@@ -59,9 +59,10 @@ impl Live {
         self.arrive(put, false);
     }
 
-    /// Frees the numbers of operations that could not be written, so that numbers have no gaps.
-    /// Called when nothing is on its way to the disk: before that, what is on its way may be about
-    /// such an operation, and not about the next of its number.
+    /// Frees the numbers of operations that could not be written, but for those before one that
+    /// was: numbers have hardly any gaps. Called when nothing is on its way to the disk: before
+    /// that, what is on its way may be about such an operation, and not about the next of its
+    /// number.
     pub fn free_unwritten(&mut self) {
         while self.unwritten.remove(&Uid(self.last_uid)) {
             self.last_uid -= 1;

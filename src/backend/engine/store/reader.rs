@@ -255,7 +255,7 @@ pub fn steps(
         .collect()
 }
 
-/// How many operations there are. What is numbered without gaps is not counted.
+/// How many operations there are, which is told by their numbers.
 pub fn count(connection: &Connection) -> rusqlite::Result<u64> {
     Ok(Numbers::read(connection)?.count())
 }

@@ -432,7 +432,10 @@ proptest! {
         let rows: Vec<Operation> = rows
             .into_iter()
             .zip(1..)
-            .filter(|(_, uid)| if *uid > pruned { !missing.contains(uid) } else { uid % stays == 0 })
+            .filter(|(_, uid)| match *uid > pruned {
+                true => !missing.contains(uid),
+                false => uid % stays == 0,
+            })
             .map(|(row, uid)| {
                 let finished = row.state.is_end().then(|| operation(uid + 60).created);
                 let updated = finished.unwrap_or_else(|| operation(uid + 7).created);
