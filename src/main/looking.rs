@@ -51,8 +51,8 @@ pub(crate) async fn look_on(
         // With standard error gone there is nobody to tell.
         let _ = writeln!(
             std::io::stderr(),
-            "hostler: no backend runs, so nothing goes on: {unfinished} {operations} waiting; \
-             start hostler to go on with them"
+            "hostler: no backend runs: {unfinished} {operations} waiting for one, and only guests \
+             and encoders that run go on; start hostler to go on with the rest"
         );
     }
     let _ = std::io::stderr().write_all(&err);

@@ -66,7 +66,7 @@ fn who_only_looks_starts_nothing_and_leaves_nothing_behind() {
         &["--read-only", "list", "lanes"],
     ] {
         let said = one_line_error(&place.run(look), 0);
-        assert!(said.contains("nothing goes on: 1 operation"), "{look:?}: {said}");
+        assert!(said.contains("no backend runs: 1 operation waiting"), "{look:?}: {said}");
         assert!(place.hostlers().is_empty() && !place.is_served(), "{look:?}");
     }
     let mut watch = place.command();

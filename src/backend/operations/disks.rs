@@ -232,6 +232,19 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn no_vm_starts_without_the_file_of_a_disk() {
+        let mut harness = Harness::open();
+        let (vm, disk) = (harness.some_halted_vm().await, harness.some_disk().await);
+        harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        fs::remove_file(harness.disk(disk).await.path).unwrap();
+        harness.fake.calls();
+        let (_, said) = harness.fails("vm_start", json!({ "vm": vm })).await;
+        assert!(said.contains("disk/1 ") && said.contains("is missing; put it back"), "{said}");
+        let calls = harness.fake.calls();
+        assert!(!calls.iter().any(|it| it.starts_with("launch")), "{calls:?}");
+    }
+
     /// QEMU opens what a VM is made of, and writes to it.
     #[tokio::test]
     async fn no_vm_starts_on_what_is_no_file_of_ours() {

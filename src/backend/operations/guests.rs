@@ -1,5 +1,6 @@
 //! What the kinds about VMs share: a VM as the hypervisor knows it, and how one is powered down.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ pub fn launchable(cx: &Context, vm: &Vm) -> Result<GuestSpec, Failure> {
     let disks = vm
         .disks
         .iter()
-        .map(|id| cx.get::<Disk>(*id).map(|disk| Drive::from(&disk)))
+        .map(|id| cx.get::<Disk>(*id).and_then(drive))
         .collect::<Result<Vec<_>, _>>()?;
     let (form, root, seed) =
         (form(&image)?, root_path(settings, vm.id), seed_path(settings, vm.id));
@@ -72,6 +73,22 @@ pub fn launchable(cx: &Context, vm: &Vm) -> Result<GuestSpec, Failure> {
         forwards: vm.ports.clone(),
         launch: cx.attempt_name(),
     })
+}
+
+/// A disk as a drive of a guest.
+///
+/// # Errors
+/// When its file is missing, which QEMU would tell of a node of its own.
+fn drive(disk: Disk) -> Result<Drive, Failure> {
+    if std::fs::symlink_metadata(&disk.path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+    {
+        let Disk { id, name, path, .. } = disk;
+        return Err(Failure::new(format!(
+            "disk/{id} '{name}': its file {} is missing; put it back, or detach the disk",
+            path.display()
+        )));
+    }
+    Ok(Drive::from(&disk))
 }
 
 /// Sees to it that the root disk of a VM that rests is over its image, also after the state

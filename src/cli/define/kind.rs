@@ -84,10 +84,7 @@ pub(super) fn kind(spec: &OperationSpec) -> clap::Command {
             flag("keep_going", "Go on with the others when one fails or is refused")
                 .requires("each"),
         )
-        .arg(
-            flag("yes", "Do not ask first; what is disruptive or destructive asks")
-                .requires("each"),
-        )
+        .arg(flag("yes", "Do not ask first what --for picks; one by itself is never asked about"))
 }
 
 /// A field in the help of its kind: name, what it is, what it may hold, its default; then the same

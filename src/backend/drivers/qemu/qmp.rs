@@ -46,7 +46,8 @@ pub enum QmpError {
     },
     /// QEMU is there and says nothing: it hangs, or another program holds its socket.
     #[error(
-        "it did not answer for {} s; another program may hold its socket",
+        "it did not answer for {} s: it hangs, or another program holds its socket; stop it with \
+         force=true where it stays so",
         QMP_TIMEOUT.as_secs()
     )]
     Silent,
