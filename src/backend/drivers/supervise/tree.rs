@@ -64,6 +64,16 @@ impl Leader {
         }
     }
 
+    /// Signals that very process, and no later one of its number.
+    pub(super) fn signal(&self, signal: Signal) {
+        if let Ok(Some(handle)) = handle(self.pid)
+            && self.lives()
+        {
+            // That it has just ended is what we may have wanted.
+            let _gone = pidfd_send_signal(&handle, signal);
+        }
+    }
+
     /// When a process started, if it is a living member.
     fn member(&self, pid: u32) -> Option<u64> {
         let stat = Stat::of(pid)?;
