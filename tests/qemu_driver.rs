@@ -366,6 +366,30 @@ async fn a_living_vm_belongs_to_its_folder_and_to_no_copy_of_that() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_in_the_place_of_what_is_read_keeps_nobody_waiting() {
+    let (qemu, vm, log) = (qemu(), TinyVm::new(&TINY_IMAGE), CommandLog::default());
+    qemu.launch(&vm.spec, &log).await.unwrap();
+    let probes = tempfile::tempdir().unwrap();
+    let pipes = [vm.guest().dir.join("qemu.pid"), probes.path().join("accelerator.json")];
+    for pipe in &pipes {
+        let _absent = std::fs::remove_file(pipe);
+        assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
+    }
+    // On a thread of its own, for whoever opens a pipe hears of nothing else.
+    let (guest, dir) = (vm.guest().clone(), probes.path().to_owned());
+    let (told, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let probed = runtime.block_on(async { Qemu::new(dir).accelerator().await });
+        told.send((self::qemu().usage(&guest), probed)).unwrap();
+    });
+    let (usage, probed) = heard.recv_timeout(Duration::from_secs(90)).expect("it waits");
+    assert!(usage.is_some() && probed.is_ok(), "{probed:?}");
+    qemu.quit(vm.guest(), &log).await.unwrap();
+    assert_eq!(processes(&vm), Vec::<i32>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_launch_that_is_called_off_leaves_nothing_behind() {
     let (qemu, vm) = (qemu(), TinyVm::new(&TINY_IMAGE));
     qemu.accelerator().await.unwrap();

@@ -219,6 +219,39 @@ async fn a_copy_of_a_job_neither_ends_the_original_nor_removes_what_that_writes(
 }
 
 #[tokio::test]
+async fn a_pipe_in_the_place_of_what_is_read_keeps_nobody_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let it = supervision().start_or_adopt(dir.path(), &waits()).await.unwrap();
+    started(&it, dir.path()).await;
+    let tool = it.members();
+    for name in ["command.json", "outer.json", "exit", "pid"] {
+        let pipe = dir.path().join(name);
+        let before = std::fs::read(&pipe).ok();
+        let _absent = std::fs::remove_file(&pipe);
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let (told, heard) = std::sync::mpsc::channel();
+        let looked = it.clone();
+        // On a thread of its own, for whoever opens a pipe hears of nothing else.
+        std::thread::spawn(move || {
+            let _nothing_there = (looked.outer_at_work(), looked.outer_folder());
+            told.send((looked.state(), looked.members(), looked.command())).unwrap();
+        });
+        let found = heard.recv_timeout(std::time::Duration::from_secs(60)).expect("it waits");
+        let (state, members, command) = found;
+        assert_eq!(state, Doing::Running, "{name}");
+        assert_eq!(members, if name == "pid" { Vec::new() } else { tool.clone() }, "{name}");
+        assert_eq!(command.is_some(), name != "command.json", "{name}");
+        std::fs::remove_file(&pipe).unwrap();
+        if let Some(before) = before {
+            std::fs::write(&pipe, before).unwrap();
+        }
+    }
+    it.stop().await.unwrap();
+    it.remove().await.unwrap();
+    assert!(!dir.path().exists());
+}
+
+#[tokio::test]
 async fn stopping_ends_a_supervisor_that_was_halted() {
     for tool_ended in [false, true] {
         let dir = tempfile::tempdir().unwrap();

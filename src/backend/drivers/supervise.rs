@@ -42,6 +42,7 @@ use tokio::io::AsyncReadExt;
 
 use super::atomic_file;
 use crate::domain::Failure;
+use crate::file;
 
 use lock::Lock;
 pub use stall::Stall;
@@ -265,7 +266,7 @@ impl Supervised {
     /// The command that was started there.
     #[must_use]
     pub fn command(&self) -> Option<LongCommand> {
-        serde_json::from_slice(&std::fs::read(self.dir.join("command.json")).ok()?).ok()
+        serde_json::from_str(&file::read_text(self.dir.join("command.json")).ok()?).ok()
     }
 
     /// What it is doing now.
@@ -447,7 +448,7 @@ impl Supervised {
     }
 
     fn ending(&self) -> Option<ExitReport> {
-        serde_json::from_slice(&std::fs::read(self.dir.join("exit")).ok()?).ok()
+        serde_json::from_str(&file::read_text(self.dir.join("exit")).ok()?).ok()
     }
 
     /// Who supervises here. The folder of a copied state directory names whoever does so in the

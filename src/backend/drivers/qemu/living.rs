@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use super::command::Files;
 use crate::backend::ports::{Guest, GuestUsage};
 use crate::domain::Failure;
+use crate::file;
 use crate::watched_fd;
 
 /// A living QEMU process.
@@ -49,7 +50,7 @@ impl Living {
 
     /// The process the guest's pidfile names, when it lives and is the guest's.
     fn named(guest: &Guest) -> Option<Self> {
-        let pidfile = fs::read_to_string(Files::of(guest).pidfile).ok()?;
+        let pidfile = file::read_text(Files::of(guest).pidfile).ok()?;
         let pid = Pid::from_raw(pidfile.trim().parse().ok()?)?;
         Self::hold(pid, |pid| runs(pid, guest))
     }
@@ -150,8 +151,8 @@ fn works_in(pid: Pid, dir: &Path) -> bool {
         }
     };
     open.flatten().any(|entry| {
-        let file = fs::read_link(entry.path());
-        file.is_ok_and(|file| file.is_absolute() && file.parent().is_some_and(is_it))
+        let link = fs::read_link(entry.path());
+        link.is_ok_and(|file| file.is_absolute() && file.parent().is_some_and(is_it))
     })
 }
 

@@ -15,7 +15,7 @@ use super::tree::Leader;
 use super::{APART, GOING, Supervised, atomic_file};
 use crate::backend::state_files::beneath::Folder;
 use crate::domain::Failure;
-use crate::file::gone;
+use crate::file::{self, gone};
 
 /// Where it is noted which folder it is.
 const NOTE: &str = "outer.json";
@@ -65,7 +65,7 @@ impl Outer {
     }
 
     fn noted(job: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(job.join(NOTE)).ok()?).ok()
+        serde_json::from_str(&file::read_text(job.join(NOTE)).ok()?).ok()
     }
 
     fn is(&self, folder: &Folder) -> bool {
