@@ -2,7 +2,7 @@
 //! one that may be gone. Nothing here waits for ever, whatever lies there. It knows nobody.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -23,7 +23,8 @@ pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
     Ok(file)
 }
 
-/// Returns the text of a file that somebody names: a configuration, a theme, the value of a field.
+/// Returns the text of a file that somebody names, or that lies in the state directory: a
+/// configuration, a theme, the value of a field, a note of our own.
 ///
 /// # Errors
 /// When it is no regular file, is too large, or whatever the filesystem says.
@@ -36,10 +37,49 @@ pub fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
     Ok(text)
 }
 
+/// Returns the end of a file, at most [`MOST_TEXT_BYTES`] of it, such as of what a tool printed. A
+/// byte that is no text does not hide the rest.
+///
+/// # Errors
+/// When it is no regular file, or whatever the filesystem says.
+pub fn read_end(path: impl AsRef<Path>) -> io::Result<String> {
+    let mut file = open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(MOST_TEXT_BYTES)))?;
+    let mut end = Vec::new();
+    file.take(MOST_TEXT_BYTES).read_to_end(&mut end)?;
+    Ok(String::from_utf8_lossy(&end).into_owned())
+}
+
 /// What comes of removing something: that it is not there is success.
 ///
 /// # Errors
 /// Whatever else the filesystem says.
 pub fn gone(removed: io::Result<()>) -> io::Result<()> {
     removed.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_and_a_device_are_told_from_files_and_the_end_of_a_long_one_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        let mode = rustix::fs::Mode::RUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        for path in [pipe.as_path(), Path::new("/dev/zero"), dir.path()] {
+            for read in [read_text(path), read_end(path)] {
+                assert_eq!(read.unwrap_err().to_string(), "it is no regular file", "{path:?}");
+            }
+        }
+        let long = dir.path().join("long");
+        let mut content = vec![b'x'; usize::try_from(MOST_TEXT_BYTES).unwrap()];
+        content.extend(b"\xff the end");
+        std::fs::write(&long, content).unwrap();
+        assert!(read_text(&long).is_err());
+        let end = read_end(&long).unwrap();
+        assert!(end.starts_with('x') && end.ends_with("\u{fffd} the end"));
+    }
 }

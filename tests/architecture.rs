@@ -219,3 +219,44 @@ fn a_name_is_found() {
     assert!(find("// Vm, \"disk_attach\"\nlet text = \"a Vm\";").is_empty());
     assert!(find("#[cfg(test)]\nmod tests { use Vm; }").is_empty());
 }
+
+/// How a file is read that may keep us waiting, or never end.
+const UNBOUNDED: &[&str] = &["fs::read(", "fs::read_to_string(", "File::open("];
+
+/// Places that only the system fills.
+const OF_THE_SYSTEM: &[&str] = &["\"/proc", "\"/etc/", "\"/dev/", "MOUNTS"];
+
+/// Who opens folders, or what the distribution has installed, and how often.
+const OTHERWISE: &[(&str, usize)] = &[
+    ("backend/drivers/atomic_file.rs", 2),
+    ("backend/drivers/image/debian.rs", 1),
+    ("backend/drivers/image/tiny.rs", 5),
+    ("backend/engine/store/compact.rs", 1),
+];
+
+/// How often a text reads files in such a way, tests left out.
+fn unbounded_reads(text: &str) -> usize {
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let reads = |line: &&str| UNBOUNDED.iter().any(|how| line.contains(how));
+    let lines = lines.filter(reads);
+    lines.filter(|line| !OF_THE_SYSTEM.iter().any(|place| line.contains(place))).count()
+}
+
+/// Whatever lies in the state directory may be a pipe by now: `file` and `store::plain` open it.
+#[test]
+fn what_lies_in_the_state_directory_is_read_in_one_way() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in files(&src) {
+        let name = file.strip_prefix(&src).unwrap().display().to_string();
+        let is_test = name.contains("test") || name.contains("/simulation/");
+        if is_test || !(name.starts_with("backend/") || name.starts_with("main")) {
+            continue;
+        }
+        let known = OTHERWISE.iter().find(|(known, _)| *known == name);
+        let found = unbounded_reads(&std::fs::read_to_string(&file).unwrap());
+        assert_eq!(found, known.map_or(0, |(_, count)| *count), "{name}: use crate::file");
+    }
+    assert_eq!(unbounded_reads("let it = std::fs::read(path)?;"), 1);
+    assert_eq!(unbounded_reads("let it = fs::read(\"/proc/stat\")?;"), 0);
+}

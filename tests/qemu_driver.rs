@@ -332,6 +332,64 @@ async fn a_living_vm_that_lost_all_its_files_is_named_and_never_doubled_or_kille
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_living_vm_belongs_to_its_folder_and_to_no_copy_of_that() {
+    let (first, vm, log) = (qemu(), TinyVm::new(&TINY_IMAGE), CommandLog::default());
+    first.launch(&vm.spec, &log).await.unwrap();
+    let living = processes(&vm);
+    let mut copy = vm.guest().clone();
+    copy.dir = vm.file("copy");
+    let mut cp = std::process::Command::new("cp");
+    let copied = cp.arg("-a").args([&vm.guest().dir, &copy.dir]).status().unwrap();
+    assert!(copied.success() && copy.dir.join("qemu.pid").exists());
+    let second = qemu();
+    assert_eq!(second.status(&copy).await.unwrap(), GuestStatus::Off);
+    assert_eq!(second.usage(&copy), None);
+    second.withdraw(&copy, &vm.spec.launch, &log).await.unwrap();
+    second.quit(&copy, &log).await.unwrap();
+    assert_eq!(processes(&vm), living);
+    assert_eq!(first.status(vm.guest()).await.unwrap(), GuestStatus::Running);
+
+    // It goes with its folder wherever that goes, also without its pidfile and sockets.
+    let mut moved = vm.guest().clone();
+    moved.dir = vm.file("moved");
+    std::fs::rename(&vm.guest().dir, &moved.dir).unwrap();
+    std::fs::create_dir(&vm.guest().dir).unwrap();
+    let third = qemu();
+    assert_eq!(third.status(vm.guest()).await.unwrap(), GuestStatus::Off);
+    assert_eq!(third.status(&moved).await.unwrap(), GuestStatus::Running);
+    for name in ["qemu.pid", "qmp.sock"] {
+        std::fs::remove_file(moved.dir.join(name)).unwrap();
+    }
+    assert_eq!(third.status(&moved).await.unwrap(), GuestStatus::Unreachable);
+    third.quit(&moved, &log).await.unwrap();
+    assert_eq!(processes(&vm), Vec::<i32>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_in_the_place_of_what_is_read_keeps_nobody_waiting() {
+    let (qemu, vm, log) = (qemu(), TinyVm::new(&TINY_IMAGE), CommandLog::default());
+    qemu.launch(&vm.spec, &log).await.unwrap();
+    let probes = tempfile::tempdir().unwrap();
+    let pipes = [vm.guest().dir.join("qemu.pid"), probes.path().join("accelerator.json")];
+    for pipe in &pipes {
+        let _absent = std::fs::remove_file(pipe);
+        assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
+    }
+    // On a thread of its own, for whoever opens a pipe hears of nothing else.
+    let (guest, dir) = (vm.guest().clone(), probes.path().to_owned());
+    let (told, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let probed = runtime.block_on(async { Qemu::new(dir).accelerator().await });
+        told.send((self::qemu().usage(&guest), probed)).unwrap();
+    });
+    let (usage, probed) = heard.recv_timeout(Duration::from_secs(90)).expect("it waits");
+    assert!(usage.is_some() && probed.is_ok(), "{probed:?}");
+    qemu.quit(vm.guest(), &log).await.unwrap();
+    assert_eq!(processes(&vm), Vec::<i32>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_launch_that_is_called_off_leaves_nothing_behind() {
     let (qemu, vm) = (qemu(), TinyVm::new(&TINY_IMAGE));
     qemu.accelerator().await.unwrap();

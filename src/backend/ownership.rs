@@ -28,7 +28,7 @@ use crate::backend::engine::store;
 use crate::backend::engine::store::known::KnownPath;
 use crate::backend::engine::store::plain;
 use crate::domain::{BackendError, Result};
-use crate::watched_fd;
+use crate::{file, watched_fd};
 
 /// The file that names the owner.
 const OWNER_FILE: &str = "hostler.lock";
@@ -154,7 +154,7 @@ pub fn odd(dir: &Path) -> Vec<(PathBuf, String)> {
             _ => plain::why_foreign(&found),
         };
         let why = why.or_else(|| match name {
-            OWNER_FILE => why_nobodys(&File::open(&path).ok()?).ok()?,
+            OWNER_FILE => why_nobodys(&file::open(&path).ok()?).ok()?,
             store::RESERVE => store::why_no_reserve(&path),
             // The store itself is looked at by itself, and may be open. A copy of it, also of a
             // damaged one that was moved away, is nobody's to judge.

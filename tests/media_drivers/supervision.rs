@@ -196,6 +196,83 @@ async fn what_takes_the_place_of_the_folder_outside_is_neither_written_nor_remov
     assert!(at("outer/inside").exists() && !at("job").exists());
 }
 
+/// It holds the number of the supervisor, and the folder outside is the same.
+#[tokio::test]
+async fn a_copy_of_a_job_neither_ends_the_original_nor_removes_what_that_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let mut command = LongCommand::new("sh", ["-c", "mkfifo gate; read code < gate; echo > made"]);
+    command.outer_dir = Some(at("outer"));
+    let it = supervision().start_or_adopt(&at("job"), &command).await.unwrap();
+    started(&it, &at("outer")).await;
+    let mut cp = std::process::Command::new("cp");
+    assert!(cp.arg("-a").args([at("job"), at("copy")]).status().unwrap().success());
+    let copy = Supervised::at(&at("copy"));
+    assert_eq!(copy.state(), Doing::Ended(ExitReport::Vanished));
+    assert_eq!((copy.supervisor(), copy.members()), (None, Vec::new()));
+    copy.stop().await.unwrap();
+    copy.remove().await.unwrap();
+    assert!(!at("copy").exists() && at("outer/gate").exists());
+    std::fs::write(at("outer/gate"), "0\n").unwrap();
+    assert_eq!(it.wait().await.unwrap(), ExitReport::Exit(0));
+    assert!(it.outer_folder().is_some() && at("outer/made").exists());
+}
+
+#[tokio::test]
+async fn a_pipe_in_the_place_of_what_is_read_keeps_nobody_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let it = supervision().start_or_adopt(dir.path(), &waits()).await.unwrap();
+    started(&it, dir.path()).await;
+    let tool = it.members();
+    for name in ["command.json", "outer.json", "exit", "pid"] {
+        let pipe = dir.path().join(name);
+        let before = std::fs::read(&pipe).ok();
+        let _absent = std::fs::remove_file(&pipe);
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let (told, heard) = std::sync::mpsc::channel();
+        let looked = it.clone();
+        // On a thread of its own, for whoever opens a pipe hears of nothing else.
+        std::thread::spawn(move || {
+            let _nothing_there = (looked.outer_at_work(), looked.outer_folder());
+            told.send((looked.state(), looked.members(), looked.command())).unwrap();
+        });
+        let found = heard.recv_timeout(std::time::Duration::from_secs(60)).expect("it waits");
+        let (state, members, command) = found;
+        assert_eq!(state, Doing::Running, "{name}");
+        assert_eq!(members, if name == "pid" { Vec::new() } else { tool.clone() }, "{name}");
+        assert_eq!(command.is_some(), name != "command.json", "{name}");
+        std::fs::remove_file(&pipe).unwrap();
+        if let Some(before) = before {
+            std::fs::write(&pipe, before).unwrap();
+        }
+    }
+    it.stop().await.unwrap();
+    it.remove().await.unwrap();
+    assert!(!dir.path().exists());
+}
+
+#[tokio::test]
+async fn stopping_ends_a_supervisor_that_was_halted() {
+    for tool_ended in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let it = supervision().start_or_adopt(dir.path(), &waits()).await.unwrap();
+        started(&it, dir.path()).await;
+        let supervisor = it.supervisor().unwrap().to_string();
+        let mut halt = std::process::Command::new("kill");
+        assert!(halt.args(["-STOP", &supervisor]).status().unwrap().success());
+        if tool_ended {
+            open(dir.path(), "0\n").await;
+            while !it.members().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        }
+        it.stop().await.unwrap();
+        assert_eq!((it.supervisor(), it.members()), (None, Vec::new()));
+        let ending = if tool_ended { ExitReport::Exit(0) } else { ExitReport::Signal(15) };
+        assert_eq!(it.state(), Doing::Ended(ending));
+    }
+}
+
 #[tokio::test]
 async fn stopping_ends_the_tool_and_its_children_even_when_paused() {
     let dir = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{CWD, RenameFlags};
 
 use crate::backend::state_files::beneath::Folder;
-use crate::file::gone;
+use crate::file::{self, gone};
 
 /// Writes a small file under a name of its own beside its place, flushes it, and renames it there.
 /// What else is there is neither followed nor overwritten.
@@ -24,7 +24,7 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 /// # Errors
 /// Whatever the filesystem says.
 pub fn publish(finished: &Path, path: &Path) -> io::Result<()> {
-    File::open(finished)?.sync_all()?;
+    file::open(finished)?.sync_all()?;
     std::fs::rename(finished, path)?;
     sync_dir(path)
 }
@@ -34,7 +34,7 @@ pub fn publish(finished: &Path, path: &Path) -> io::Result<()> {
 /// # Errors
 /// [`io::ErrorKind::AlreadyExists`] when something is there; else whatever the filesystem says.
 pub fn publish_new(finished: &Path, path: &Path) -> io::Result<()> {
-    File::open(finished)?.sync_all()?;
+    file::open(finished)?.sync_all()?;
     match rustix::fs::renameat_with(CWD, finished, CWD, path, RenameFlags::NOREPLACE) {
         Ok(()) => {}
         // Not every filesystem knows the flag (NFS, some FUSE ones).

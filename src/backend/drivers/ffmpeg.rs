@@ -91,8 +91,7 @@ impl Ffmpeg {
         let begun = log.begin(line);
         let clock = Instant::now();
         let ending = follow(&tool, job, report).await?;
-        let stderr = std::fs::read(tool.stderr()).unwrap_or_default();
-        let stderr = String::from_utf8_lossy(&stderr);
+        let stderr = file::read_end(tool.stderr()).unwrap_or_default();
         let took = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
         log.end(begun, ending.words(), process::tail(&stderr), took);
         if ending != ExitReport::Exit(0) {

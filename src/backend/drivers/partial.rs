@@ -131,9 +131,10 @@ fn clear(parent: &Path, begins: &OsStr) -> io::Result<()> {
         if found.uid() != me || found.permissions().mode() & 0o777 != 0o700 {
             continue;
         }
-        let nofollow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+        // A pipe of that name must not keep us waiting.
+        let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
         let lock = folder.held().join(LOCK_FILE);
-        match File::options().write(true).custom_flags(nofollow).open(lock) {
+        match File::options().write(true).custom_flags(flags).open(lock) {
             Ok(lock) if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() => {
                 remove(&parent, &name)?;
             }

@@ -282,7 +282,7 @@ pub fn raw_content(path: &Path) -> io::Result<Option<&'static str>> {
         // Last, because many filesystems leave room for a boot sector.
         (510, b"\x55\xaa", "boot sector"),
     ];
-    let mut file = File::open(path)?;
+    let mut file = crate::file::open(path)?;
     let size = file.seek(SeekFrom::End(0))?;
     if size == 0 || size % SECTOR != 0 {
         return Ok(None);

@@ -41,11 +41,10 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 
 use super::atomic_file;
-use crate::backend::state_files::beneath::Folder;
 use crate::domain::Failure;
+use crate::file;
 
 use lock::Lock;
-use outer::Outer;
 pub use stall::Stall;
 pub use supervisor::main;
 use tree::Leader;
@@ -60,6 +59,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// and a supervisor that has written down how its tool ended may still be on its way out.
 const TRIES: usize = 400;
 const APART: Duration = Duration::from_millis(5);
+/// How often it is looked whether a process that holds the lock no more is gone.
+const GOING: usize = 20;
 
 /// What is run. No secrets: it lies on disk, and the process list shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,7 +194,7 @@ impl Supervision {
         let it = Supervised::at(dir);
         let outer = it.outer_at_work();
         let Some(lock) = it.claim(fits).await? else { return Ok(it) };
-        it.remove_outer_dir(outer)?;
+        it.clear_outer_dir(outer).await?;
         let written = lock.empty(dir).and_then(|()| {
             atomic_file::write(&dir.join("command.json"), &serde_json::to_vec_pretty(command)?)
         });
@@ -265,7 +266,7 @@ impl Supervised {
     /// The command that was started there.
     #[must_use]
     pub fn command(&self) -> Option<LongCommand> {
-        serde_json::from_slice(&std::fs::read(self.dir.join("command.json")).ok()?).ok()
+        serde_json::from_str(&file::read_text(self.dir.join("command.json")).ok()?).ok()
     }
 
     /// What it is doing now.
@@ -327,16 +328,16 @@ impl Supervised {
     }
 
     /// Ends the tool, gently for five seconds and then not. Returns when it is gone with its
-    /// children and its supervisor, also when it had ended without them; finding it gone is
-    /// success.
+    /// children and its supervisor, also when it had ended without them or any of them was halted;
+    /// finding it gone is success.
     ///
     /// # Errors
     /// When it will not die: a process the kernel itself does not let go.
     pub async fn stop(&self) -> Result<(), Failure> {
         // Again and again, because the tool may be about to start children.
-        for (signals, patience) in [
-            (&[Signal::CONT, Signal::TERM][..], TERM_TIMEOUT),
-            (&[Signal::KILL][..], 2 * TERM_TIMEOUT),
+        for (signals, to_supervisor, patience) in [
+            (&[Signal::CONT, Signal::TERM][..], Signal::CONT, TERM_TIMEOUT),
+            (&[Signal::KILL][..], Signal::KILL, 2 * TERM_TIMEOUT),
         ] {
             let deadline = tokio::time::Instant::now() + patience;
             while self.lives() {
@@ -347,20 +348,31 @@ impl Supervised {
                 for &signal in signals {
                     self.signal(signal);
                 }
+                // A supervisor ends when its tool has, and has written down how; unless it was
+                // halted.
+                if let Some(leader) = self.leader().filter(|it| it.members().is_empty()) {
+                    leader.signal(to_supervisor);
+                }
                 if let Ok(ended) = tokio::time::timeout_at(soon, self.somebody_ends()).await {
                     ended?;
                 }
             }
         }
-        if self.lives() {
-            return Err(Failure::passing(format!(
-                "cannot end processes {:?} of {}: they do not answer SIGKILL; see `ps`, then \
-                 relaunch",
-                self.members(),
-                self.dir.display()
-            )));
+        if !self.lives() {
+            return Ok(());
         }
-        Ok(())
+        let shown = self.dir.display();
+        let left: Vec<u32> = self.supervisor().into_iter().chain(self.members()).collect();
+        Err(Failure::passing(match left[..] {
+            [] => format!(
+                "cannot end what is at work in {shown}: nobody tells who that is; `fuser \
+                 {shown}/lock` names it: end it, then relaunch"
+            ),
+            _ => format!(
+                "cannot end processes {left:?} of {shown}: they do not answer SIGKILL; see `ps`, \
+                 then relaunch"
+            ),
+        }))
     }
 
     /// Ends the tool and removes its folders; that there are none is success.
@@ -374,7 +386,7 @@ impl Supervised {
         // Once the tool has ended, nobody knows where a folder that was moved is.
         let outer = self.outer_at_work();
         let Some(lock) = self.claim(|_| false).await? else { return Ok(()) };
-        self.remove_outer_dir(outer)?;
+        self.clear_outer_dir(outer).await?;
         lock.remove_dir(&self.dir)
             .map_err(|error| Failure::io(format!("remove {}", self.dir.display()), &error))
     }
@@ -407,32 +419,6 @@ impl Supervised {
         )))
     }
 
-    /// The folder outside the job's own, held open, if it is where it was made.
-    #[must_use]
-    pub fn outer_folder(&self) -> Option<Folder> {
-        Outer::held(&self.dir, &self.command()?.outer_dir?)
-    }
-
-    /// The same, wherever it is by now, as long as the tool or its supervisor works in it.
-    #[must_use]
-    pub fn outer_at_work(&self) -> Option<Folder> {
-        let mut at_work = self.supervisor().into_iter().chain(self.members());
-        at_work.find_map(|pid| Outer::of_process(&self.dir, pid))
-    }
-
-    /// Removes the folder outside the job's own, also where it was moved to if it is `found`, and
-    /// nothing else that has come to have its name.
-    ///
-    /// # Errors
-    /// When the filesystem does not let it be removed.
-    pub fn remove_outer_dir(&self, found: Option<Folder>) -> Result<(), Failure> {
-        let Some(outer) = self.command().and_then(|command| command.outer_dir) else {
-            return Ok(());
-        };
-        let removed = Outer::remove(&self.dir, &outer, found);
-        removed.map_err(|error| Failure::io(format!("remove {}", outer.display()), &error))
-    }
-
     /// Signals every process of the tool, as long as the lock says that they are still ours.
     fn signal(&self, signal: Signal) {
         if let (true, Some(leader)) = (self.lives(), self.leader()) {
@@ -462,11 +448,13 @@ impl Supervised {
     }
 
     fn ending(&self) -> Option<ExitReport> {
-        serde_json::from_slice(&std::fs::read(self.dir.join("exit")).ok()?).ok()
+        serde_json::from_str(&file::read_text(self.dir.join("exit")).ok()?).ok()
     }
 
+    /// Who supervises here. The folder of a copied state directory names whoever does so in the
+    /// original, and who holds no lock here.
     fn leader(&self) -> Option<Leader> {
-        Leader::read(&self.dir.join("pid"))
+        Lock::is_held(&self.dir).then(|| Leader::read(&self.dir.join("pid"))).flatten()
     }
 
     /// Whether the supervisor, the tool or a child of it lives.

@@ -125,7 +125,8 @@ pub fn unused(settings: &Settings, path: &Path) -> Result<(), Failure> {
     if folder.found(name).map_err(failed)? != Some(FileType::RegularFile) {
         return Ok(());
     }
-    let file = fs::File::options().read(true).write(true).open(folder.held().join(name));
+    let mut both = fs::File::options();
+    let file = plain::open(&folder.held().join(name), both.read(true).write(true));
     // The lock goes with the file.
     match rustix::fs::fcntl_lock(file.map_err(failed)?, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::AGAIN | Errno::ACCESS) => Err(Failure::refused(format!(

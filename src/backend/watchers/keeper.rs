@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 
 use super::Site;
 use crate::backend::engine::notices::{Notice, Watch};
-use crate::backend::engine::store::Store;
+use crate::backend::engine::store::{Store, plain};
 use crate::backend::state_files::beneath::Folder;
 use crate::backend::state_files::mark::Mark;
 use crate::backend::state_files::{self, FOLDERS, TRASH, description};
@@ -244,7 +244,7 @@ async fn clear(site: &Site, id: ResourceId) -> Result<(), Failure> {
 
 /// Whether a living QEMU holds its pidfile.
 fn is_locked(pidfile: &Path) -> bool {
-    std::fs::File::options().write(true).open(pidfile).is_ok_and(|file| {
+    plain::open(pidfile, std::fs::File::options().write(true)).is_ok_and(|file| {
         let lock = FlockOperation::NonBlockingLockExclusive;
         rustix::fs::fcntl_lock(&file, lock).is_err()
     })

@@ -28,7 +28,7 @@ pub(in crate::backend::drivers) struct EncoderProgress {
 impl EncoderProgress {
     /// The latest whole block of the file; `None` before there is one.
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
-        let mut file = match std::fs::File::open(path) {
+        let mut file = match crate::file::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };

@@ -106,7 +106,7 @@ pub(super) fn hash(
     stop: &AtomicBool,
     tell: impl Fn(u64),
 ) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    let mut file = file::open(path)?;
     let mut buffer = vec![0; 1 << 20];
     let mut done = 0;
     loop {

@@ -15,6 +15,7 @@ use crate::backend::drivers::supervise::{
 };
 use crate::backend::ports::{CommandLog, MadeImage, ProgressReport, Report};
 use crate::domain::{DiskFormat, Failure, ImageForm};
+use crate::file;
 
 /// What a guest needs to be reached and set up. `systemd-networkd` comes with systemd.
 const PACKAGES: &[&str] = &[
@@ -168,8 +169,7 @@ async fn bootstrap(
     let clock = Instant::now();
     let tool = supervision.start_or_adopt(&job, &command).await?;
     let ending = follow(&tool, report).await?;
-    let stderr = std::fs::read(tool.stderr()).unwrap_or_default();
-    let stderr = String::from_utf8_lossy(&stderr);
+    let stderr = file::read_end(tool.stderr()).unwrap_or_default();
     let took = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
     log.end(begun, ending.words(), process::tail(&stderr), took);
     match ending {
@@ -293,8 +293,7 @@ async fn follow(tool: &Supervised, report: Report<'_>) -> Result<ExitReport, Fai
             ending = &mut wait => return ending,
             _ = every.tick() => {
                 // Not there yet means nothing said yet.
-                let said = std::fs::read(tool.stderr()).unwrap_or_default();
-                report(stage(&String::from_utf8_lossy(&said)));
+                report(stage(&file::read_end(tool.stderr()).unwrap_or_default()));
                 if stall.is_over(tool) {
                     tool.stop().await?;
                     return Err(Failure::passing(

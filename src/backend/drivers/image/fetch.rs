@@ -163,7 +163,7 @@ pub(super) fn forget(dir: &Path) -> Result<(), Failure> {
 }
 
 fn origin(dir: &Path) -> Option<Provenance> {
-    serde_json::from_slice(&std::fs::read(origin_file(dir)).ok()?).ok()
+    serde_json::from_str(&crate::file::read_text(origin_file(dir)).ok()?).ok()
 }
 
 fn origin_file(dir: &Path) -> PathBuf {

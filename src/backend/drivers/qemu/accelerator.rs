@@ -70,9 +70,9 @@ pub async fn find(program: &str, dir: &Path) -> Result<Accelerator, Failure> {
     };
     let file = dir.join("accelerator.json");
     // A file that cannot be read is as good as none: the probe is run again.
-    let remembered = std::fs::read(&file)
+    let remembered = crate::file::read_text(&file)
         .ok()
-        .and_then(|bytes| serde_json::from_slice::<Remembered>(&bytes).ok())
+        .and_then(|text| serde_json::from_str::<Remembered>(&text).ok())
         .filter(|it| (&it.boot, &it.version, &it.device) == (&boot, &version, &device));
     if let Some(remembered) = remembered {
         return Ok(remembered.accelerator);

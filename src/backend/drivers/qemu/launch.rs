@@ -18,6 +18,7 @@ use super::logs;
 use crate::backend::drivers::process;
 use crate::backend::ports::{CommandLog, Guest, GuestSpec, GuestStatus};
 use crate::domain::Failure;
+use crate::file;
 
 /// How long a QEMU that somebody else has just launched may take to open its sockets.
 const APPEAR: Duration = Duration::from_secs(5);
@@ -149,9 +150,7 @@ async fn spawn(
     };
     let status = child.wait().await.map_err(|error| Failure::io(&what, &error))?;
     // QEMU's standard error goes over into its log as soon as it has read its command line.
-    let said = [&stderr, &own_log].map(|file| fs::read(file).unwrap_or_default()).concat();
-    // A byte that is no text must not hide the rest.
-    let said = String::from_utf8_lossy(&said);
+    let said = [&stderr, &own_log].map(|it| file::read_end(it).unwrap_or_default()).concat();
     let how = process::ended(status);
     log.end(begun, &how, process::tail(&said), took());
     if status.success() {

@@ -1,21 +1,25 @@
 //! A QEMU that lives: how it is found again, held, and seen to end.
 //!
-//! A process number proves nothing: it may be a zombie's, or another program's by now. A living
-//! QEMU is one whose command line has our UUID, and it is held by a process descriptor.
+//! A process number proves nothing: it may be a zombie's, or another program's by now. Nor does a
+//! UUID alone, which a copy of a state directory has as well. A living QEMU is one whose command
+//! line has the guest's UUID and that has a file of the guest's own folder open: wherever that was
+//! moved to, and never one of the directory it was copied from. It is held by a process descriptor.
 
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use super::command::Files;
 use crate::backend::ports::{Guest, GuestUsage};
 use crate::domain::Failure;
+use crate::file;
 use crate::watched_fd;
 
 /// A living QEMU process.
@@ -34,21 +38,21 @@ impl Living {
     /// while QEMU is being launched, and whoever tidies up may remove it from a living one.
     #[must_use]
     pub fn find(guest: &Guest) -> Option<Self> {
-        Self::named(guest).or_else(|| Self::search(|pid| runs(pid, &guest.uuid)))
+        Self::named(guest).or_else(|| Self::search(|pid| runs(pid, guest)))
     }
 
     /// A process of the guest's that one launch started.
     #[must_use]
     pub fn launched(guest: &Guest, launch: &str) -> Option<Self> {
         let mark = format!("{LAUNCH}={launch}");
-        Self::search(|pid| runs(pid, &guest.uuid) && has_word(pid, "environ", mark.as_bytes()))
+        Self::search(|pid| runs(pid, guest) && has_word(pid, "environ", mark.as_bytes()))
     }
 
     /// The process the guest's pidfile names, when it lives and is the guest's.
     fn named(guest: &Guest) -> Option<Self> {
-        let pidfile = fs::read_to_string(Files::of(guest).pidfile).ok()?;
+        let pidfile = file::read_text(Files::of(guest).pidfile).ok()?;
         let pid = Pid::from_raw(pidfile.trim().parse().ok()?)?;
-        Self::hold(pid, |pid| runs(pid, &guest.uuid))
+        Self::hold(pid, |pid| runs(pid, guest))
     }
 
     /// The first process of the box that is it.
@@ -124,11 +128,32 @@ pub fn usage(guest: &Guest) -> Option<GuestUsage> {
     })
 }
 
-/// Whether a process was started with a guest's `-uuid`. A zombie has no command line.
-fn runs(pid: Pid, uuid: &Uuid) -> bool {
+/// Whether a process was started with a guest's `-uuid`, in its folder. A zombie has no command
+/// line.
+fn runs(pid: Pid, guest: &Guest) -> bool {
     let Ok(line) = fs::read(format!("/proc/{}/cmdline", pid.as_raw_pid())) else { return false };
     let mut words = line.split(|&byte| byte == 0).skip_while(|word| word != b"-uuid").skip(1);
-    words.next() == Some(uuid.to_string().as_bytes())
+    words.next() == Some(guest.uuid.to_string().as_bytes()) && works_in(pid, &guest.dir)
+}
+
+/// Whether a process has a file of a folder open, such as its log or its pidfile. The kernel tells
+/// where an open file is by now, and where a removed one was.
+fn works_in(pid: Pid, dir: &Path) -> bool {
+    let Ok(open) = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_pid())) else { return false };
+    let found = fs::metadata(dir).ok();
+    let is_it = |around: &Path| {
+        let same = |found: &fs::Metadata, it: &fs::Metadata| {
+            (found.dev(), found.ino()) == (it.dev(), it.ino())
+        };
+        match (&found, fs::metadata(around)) {
+            (Some(found), Ok(it)) => same(found, &it),
+            _ => around == dir,
+        }
+    };
+    open.flatten().any(|entry| {
+        let link = fs::read_link(entry.path());
+        link.is_ok_and(|file| file.is_absolute() && file.parent().is_some_and(is_it))
+    })
 }
 
 /// Whether a file of a process in `/proc`, such as its environment, holds a word.

@@ -1,7 +1,7 @@
 //! Drives QEMU: one detached process per VM, spoken to through QMP.
 //!
 //! ```text
-//! launch ──▶ qemu -daemonize ──▶ outlives us; found again by UUID
+//! launch ──▶ qemu -daemonize ──▶ outlives us; found again by UUID and folder
 //!               │ qmp.sock      commands: one short connection each, one at a time
 //!               │ events.sock   one connection while somebody watches
 //!               │ serial.sock   one connection while somebody watches

@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::atomic_file;
+use super::tree::Leader;
+use super::{APART, GOING, Supervised, atomic_file};
 use crate::backend::state_files::beneath::Folder;
-use crate::file::gone;
+use crate::domain::Failure;
+use crate::file::{self, gone};
 
 /// Where it is noted which folder it is.
 const NOTE: &str = "outer.json";
@@ -63,7 +65,7 @@ impl Outer {
     }
 
     fn noted(job: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(job.join(NOTE)).ok()?).ok()
+        serde_json::from_str(&file::read_text(job.join(NOTE)).ok()?).ok()
     }
 
     fn is(&self, folder: &Folder) -> bool {
@@ -101,6 +103,50 @@ impl Outer {
             std::fs::symlink_metadata(place).is_ok_and(|found| Self::from(&found) == *self)
         };
         places.into_iter().find(is_it).map_or(Ok(()), |place| gone(std::fs::remove_dir(place)))
+    }
+}
+
+impl Supervised {
+    /// The folder outside the job's own, held open, if it is where it was made.
+    #[must_use]
+    pub fn outer_folder(&self) -> Option<Folder> {
+        Outer::held(&self.dir, &self.command()?.outer_dir?)
+    }
+
+    /// The same, wherever it is by now, as long as the tool or its supervisor works in it.
+    #[must_use]
+    pub fn outer_at_work(&self) -> Option<Folder> {
+        let mut at_work = self.supervisor().into_iter().chain(self.members());
+        at_work.find_map(|pid| Outer::of_process(&self.dir, pid))
+    }
+
+    /// Removes the folder outside the job's own, also where it was moved to if it is `found`, and
+    /// nothing else that has come to have its name.
+    ///
+    /// # Errors
+    /// When the filesystem does not let it be removed.
+    pub fn remove_outer_dir(&self, found: Option<Folder>) -> Result<(), Failure> {
+        let Some(outer) = self.command().and_then(|command| command.outer_dir) else {
+            return Ok(());
+        };
+        let removed = Outer::remove(&self.dir, &outer, found);
+        removed.map_err(|error| Failure::io(format!("remove {}", outer.display()), &error))
+    }
+
+    /// The same, by whoever holds the folder's lock; unless somebody is at work in another job's
+    /// folder that this is a copy of, who has the same one outside.
+    pub(super) async fn clear_outer_dir(&self, found: Option<Folder>) -> Result<(), Failure> {
+        let Some(leader) = Leader::read(&self.dir.join("pid")) else {
+            return self.remove_outer_dir(found);
+        };
+        for _ in 0..GOING {
+            if !leader.lives() && leader.members().is_empty() {
+                return self.remove_outer_dir(found);
+            }
+            // Whoever has just let go of the lock may still be on its way out.
+            tokio::time::sleep(APART).await;
+        }
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ use super::lock::Lock;
 use super::outer::Outer;
 use super::tree::Leader;
 use super::{ExitReport, LongCommand, atomic_file};
+use crate::file;
 
 /// What it prints when it is at work.
 pub(super) const READY: &str = "ready";
@@ -34,7 +35,7 @@ pub fn main(dir: &Path) -> ExitCode {
 fn supervise(dir: &Path) -> io::Result<()> {
     let lock = Lock::inherited(dir)?;
     atomic_file::write(&dir.join("pid"), &serde_json::to_vec(&Leader::myself()?)?)?;
-    let command: LongCommand = serde_json::from_slice(&std::fs::read(dir.join("command.json"))?)?;
+    let command: LongCommand = serde_json::from_str(&file::read_text(dir.join("command.json"))?)?;
     match &command.outer_dir {
         Some(outer) => Outer::make(dir, outer)
             .and_then(|held| std::env::set_current_dir(held.held()))

@@ -8,7 +8,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 
-use crate::watched_fd;
+use crate::{file, watched_fd};
 
 /// A supervisor, described so that it is never mistaken for a later process of the same number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ impl Leader {
     }
 
     pub(super) fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+        serde_json::from_str(&file::read_text(path).ok()?).ok()
     }
 
     /// Whether that very process lives.
@@ -61,6 +61,16 @@ impl Leader {
                 // That it has just ended is what we may have wanted.
                 let _gone = pidfd_send_signal(&handle, signal);
             }
+        }
+    }
+
+    /// Signals that very process, and no later one of its number.
+    pub(super) fn signal(&self, signal: Signal) {
+        if let Ok(Some(handle)) = handle(self.pid)
+            && self.lives()
+        {
+            // That it has just ended is what we may have wanted.
+            let _gone = pidfd_send_signal(&handle, signal);
         }
     }
 

@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 
 use super::checkpoint::{Mode, checkpoint};
-use super::{BESIDE, FILE, broken, file, recognise, side_files};
+use super::{BESIDE, FILE, broken, file, plain, recognise, side_files};
 use crate::domain::BackendError;
 use crate::file::gone;
 
@@ -44,7 +44,7 @@ pub fn compact(dir: &Path) -> Result<Compacted, BackendError> {
         .and_then(|_| connection.execute("VACUUM INTO ?1", [beside.to_string_lossy()]))
         .and_then(|_| connection.close().map_err(|(_, error)| error));
     let put = || {
-        let new = File::open(&beside)?;
+        let new = plain::open(&beside, File::options().read(true))?;
         new.set_permissions(std::fs::metadata(&path)?.permissions())?;
         new.sync_all()?;
         let sizes =
