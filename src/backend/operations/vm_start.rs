@@ -87,7 +87,7 @@ impl Kind for VmStart {
                 hypervisor.withdraw(&guest, &step.cx().attempt_name(), step.log()).await?;
                 // What lives now is not of our making: it stays, and is put on record. The observer
                 // finds out what else there is to say about it.
-                let lives = hypervisor.status(&guest).await != Ok(GuestStatus::Off);
+                let lives = hypervisor.status(&guest).await? != GuestStatus::Off;
                 if lives && !vm.is_up() {
                     step.put(Resource::Vm(Vm { state: VmState::Running, crashed: None, ..vm }));
                 }
@@ -112,8 +112,8 @@ mod tests {
 
     use crate::backend::ports::{GuestEvent, GuestStatus};
     use crate::backend::testing::fake::CallFault;
-    use crate::backend::testing::harness::{FaultMatrix, Harness};
-    use crate::domain::{Reason, ResourceId, Vm, VmState};
+    use crate::backend::testing::harness::{FaultMatrix, Harness, params};
+    use crate::domain::{Control, Reason, ResourceId, State, Vm, VmState};
 
     #[tokio::test]
     async fn it_survives_faults() {
@@ -149,6 +149,20 @@ mod tests {
             assert!(harness.fake.processes().contains_key(&vm), "{trouble:?}");
             assert_eq!(harness.vm(vm).await.state, VmState::Running, "{trouble:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_gives_no_answer_is_not_put_on_record_as_alive() {
+        let mut harness = Harness::open();
+        let vm = harness.some_halted_vm().await;
+        harness.fake.answers(false);
+        let (uid, why) = harness.fails("vm_start", json!({ "vm": vm })).await;
+        assert!(why.contains("no answer") && why.contains("could not be undone"), "{why}");
+        assert_eq!(harness.vm(vm).await.state, VmState::Halted);
+        harness.fake.answers(true);
+        harness.control(Control::Relaunch { uid, params: params(json!({})) }).await;
+        harness.reaches(uid, &[State::Done]).await;
+        assert_eq!(harness.vm(vm).await.state, VmState::Running);
     }
 
     #[tokio::test]

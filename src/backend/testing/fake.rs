@@ -53,6 +53,8 @@ struct FakeBox {
     /// After how many presses of the power button guests shut down; 0 for never.
     obeys_after: u32,
     usage: GuestUsage,
+    /// Whether it is told what VMs are doing.
+    answers: bool,
 }
 
 /// Everything that is faked. Its clones are one and the same.
@@ -71,6 +73,7 @@ impl Default for FakePorts {
             processes: BTreeMap::new(),
             obeys_after: 1,
             usage: GuestUsage { cpu_ms: 0, memory_mib: 64 },
+            answers: true,
         };
         let start = Timestamp::from_second(1_800_000_000).unwrap();
         Self {
@@ -121,6 +124,11 @@ impl FakePorts {
     /// After how many presses of the power button guests shut down; 0 for never.
     pub fn obeys_after(&self, presses: u32) {
         self.world().obeys_after = presses;
+    }
+
+    /// Whether it is told from now on what VMs are doing.
+    pub fn answers(&self, answers: bool) {
+        self.world().answers = answers;
     }
 
     /// A guest comes to be in a state by itself.

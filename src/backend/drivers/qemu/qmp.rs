@@ -184,9 +184,10 @@ async fn dial(socket: &Path, deadline: Instant) -> Result<UnixStream, QmpError> 
         match UnixStream::connect(socket).await {
             Ok(stream) => return Ok(stream),
             Err(error) => match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                    return Err(QmpError::Nobody);
-                }
+                // Nobody can listen at a path that is too long for a socket either.
+                io::ErrorKind::NotFound
+                | io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::InvalidInput => return Err(QmpError::Nobody),
                 io::ErrorKind::WouldBlock if Instant::now() < deadline => {
                     sleep(CONNECT_RETRY).await;
                 }

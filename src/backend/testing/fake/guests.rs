@@ -50,8 +50,14 @@ impl Hypervisor for FakePorts {
     }
 
     fn status<'a>(&'a self, guest: &'a Guest) -> PortFuture<'a, GuestStatus> {
-        let status = self.world().processes.get(&guest.id).map_or(GuestStatus::Off, |it| it.status);
-        Box::pin(async move { Ok(status) })
+        let world = self.world();
+        let status = world.processes.get(&guest.id).map_or(GuestStatus::Off, |it| it.status);
+        let told = if world.answers {
+            Ok(status)
+        } else {
+            Err(Failure::passing(format!("the QEMU of vm/{} gives no answer", guest.id)))
+        };
+        Box::pin(async move { told })
     }
 
     fn watch<'a>(
