@@ -232,12 +232,17 @@ async fn a_killed_qemu_is_noticed_and_launched_again() {
     assert_eq!(qemu.last_words(vm.guest()), None);
     assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::Off);
     assert_eq!(qemu.usage(vm.guest()), None);
+    assert!(!qemu.was_ended(vm.guest()), "not by us");
     let failure = qemu.power_button(vm.guest(), &log).await.unwrap_err();
     assert_eq!(failure.message, "vm/1 does not run; start it first");
     assert!(qemu.serial(vm.guest()).await.is_err());
     // It left sockets and a pidfile, which are in nobody's way.
     qemu.launch(&vm.spec, &log).await.unwrap();
     assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::Running);
+    qemu.quit(vm.guest(), &log).await.unwrap();
+    assert!(qemu.was_ended(vm.guest()));
+    qemu.launch(&vm.spec, &log).await.unwrap();
+    assert!(!qemu.was_ended(vm.guest()), "it runs again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -423,6 +428,7 @@ async fn what_qemu_cannot_do_is_said_in_its_own_words() {
     vm.spec.guest.dir = vm.file(&"long".repeat(30));
     let failure = qemu.launch(&vm.spec, &log).await.unwrap_err();
     assert!(failure.message.contains("state directory with a shorter path"), "{failure}");
+    assert_eq!(qemu.status(vm.guest()).await.unwrap(), GuestStatus::Off);
 
     let missing = Qemu::with_program("qemu-system-none", shared("none"));
     let failure = missing.accelerator().await.unwrap_err();

@@ -53,6 +53,8 @@ struct FakeBox {
     /// After how many presses of the power button guests shut down; 0 for never.
     obeys_after: u32,
     usage: GuestUsage,
+    /// The VMs whose latest run was ended by us.
+    ended: BTreeSet<u64>,
     /// Whether it is told what VMs are doing.
     answers: bool,
 }
@@ -73,6 +75,7 @@ impl Default for FakePorts {
             processes: BTreeMap::new(),
             obeys_after: 1,
             usage: GuestUsage { cpu_ms: 0, memory_mib: 64 },
+            ended: BTreeSet::new(),
             answers: true,
         };
         let start = Timestamp::from_second(1_800_000_000).unwrap();

@@ -246,6 +246,10 @@ impl Hypervisor for Absent {
     fn serial<'a>(&'a self, _: &'a Guest) -> PortFuture<'a, Serial> {
         absent()
     }
+    fn was_ended(&self, _: &Guest) -> bool {
+        false
+    }
+
     fn last_words(&self, _: &Guest) -> Option<String> {
         None
     }

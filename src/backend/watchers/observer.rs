@@ -190,6 +190,8 @@ impl Observer {
                 hypervisor.quit(&guest, &crate::backend::ports::CommandLog::default()).await?;
                 vm.halted(Some("the guest shut itself down".to_owned()))
             }
+            // Whoever ended it did not come to say so.
+            GuestStatus::Off if hypervisor.was_ended(&guest) => vm.halted(None),
             GuestStatus::Off => {
                 let cause = hypervisor.last_words(&guest).unwrap_or_else(|| {
                     "it said nothing, as when it is killed (by kill -9, or by the kernel when \
@@ -316,6 +318,22 @@ mod tests {
         }));
         assert!(matches!(found.await, Ok(Answer::Page(page)) if page.total == 1));
         harness.done("vm_delete", json!({ "vm": id })).await;
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_was_ended_is_halted_also_when_that_was_called_off() {
+        let mut harness = Harness::open();
+        let id = harness.some_vm().await;
+        harness.fake.trouble(0, CallFault::Hang);
+        let stop = harness.submit("vm_stop", json!({ "vm": id, "force": true })).await.unwrap();
+        harness.fake.hung().await;
+        harness.control(crate::domain::Control::Cancel { uid: stop.uid }).await;
+        let found = harness.becomes(vm(id), |it| it.state() != "running").await;
+        assert_eq!((found.state(), found.problem()), ("halted".into(), None));
+        // What is launched anew and then dies has crashed.
+        harness.done("vm_start", json!({ "vm": id })).await;
+        harness.fake.becomes(id, GuestStatus::Off, GuestEvent::Gone);
+        harness.becomes(vm(id), |it| it.state() == "crashed").await;
     }
 
     #[tokio::test]

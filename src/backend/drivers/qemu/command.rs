@@ -31,6 +31,8 @@ pub struct Files {
     pub pidfile: PathBuf,
     /// QEMU's standard error until it has read its command line.
     pub stderr: PathBuf,
+    /// Is there once we have begun to end it, until it is launched anew.
+    pub ended: PathBuf,
     /// QEMU's log, and its standard error from then on: without a log a daemon has none.
     pub log: PathBuf,
 }
@@ -47,6 +49,7 @@ impl Files {
             serial_log: file("serial.log"),
             pidfile: file("qemu.pid"),
             stderr: file("qemu.stderr"),
+            ended: file("qemu.ended"),
             log: file(QEMU_LOG),
         }
     }
@@ -73,7 +76,7 @@ impl Files {
     /// # Errors
     /// One sentence that says what is something else.
     pub fn are_ours(&self) -> Result<(), Failure> {
-        let plain = [&self.serial_log, &self.log, &self.stderr, &self.pidfile];
+        let plain = [&self.serial_log, &self.log, &self.stderr, &self.pidfile, &self.ended];
         let sockets = [&self.control, &self.events, &self.serial];
         let all = plain.map(|it| (it, false)).into_iter().chain(sockets.map(|it| (it, true)));
         for (path, socket) in all {

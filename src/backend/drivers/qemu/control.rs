@@ -1,5 +1,6 @@
 //! What is said to a living QEMU on its control socket, and how its answers read.
 
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -8,6 +9,7 @@ use super::command::Files;
 use super::living::Living;
 use super::qmp::{Qmp, QmpError};
 use crate::backend::drivers::atomic_file;
+use crate::backend::engine::store::plain;
 use crate::backend::ports::{CommandLog, Guest, GuestStatus};
 use crate::domain::Failure;
 
@@ -209,8 +211,14 @@ pub async fn withdraw(guest: &Guest, launch: &str, log: &CommandLog) -> Result<(
     if Living::find(guest).is_some() { Ok(()) } else { tidy(guest) }
 }
 
-/// Ends a process, by asking and then by force.
+/// Ends a process, by asking and then by force. That it does is noted first: who finds it gone
+/// later knows that it did not crash.
 async fn end(living: &Living, guest: &Guest, log: &CommandLog) -> Result<(), Failure> {
+    let note = Files::of(guest).ended;
+    if let Err(error) = plain::open(&note, File::options().write(true).create(true)) {
+        // No guest goes on running for want of a note.
+        tracing::warn!(note = %note.display(), %error, "it is not noted that a QEMU is ended");
+    }
     // A QEMU that cannot be asked is killed: that is what the deadline is for.
     if let Ok(Some(mut control)) = ControlSocket::open(guest).await
         && control.qmp().pid() == living.pid

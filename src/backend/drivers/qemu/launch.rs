@@ -15,7 +15,7 @@ use super::command::{self, Files};
 use super::control::{self, ControlSocket, Reach};
 use super::living::LAUNCH;
 use super::logs;
-use crate::backend::drivers::process;
+use crate::backend::drivers::{atomic_file, process};
 use crate::backend::ports::{CommandLog, Guest, GuestSpec, GuestStatus};
 use crate::domain::Failure;
 use crate::file;
@@ -120,10 +120,12 @@ async fn spawn(
     log: &CommandLog,
 ) -> Result<(), Failure> {
     let what = format!("launch vm/{}", spec.guest.id);
-    let Files { stderr, log: own_log, .. } = Files::of(&spec.guest);
+    let Files { stderr, ended, log: own_log, .. } = Files::of(&spec.guest);
     let failed = |error: io::Error| Failure::small(format!("write {}", stderr.display()), &error);
     Files::of(&spec.guest).are_ours()?;
     logs::begin(&spec.guest, log_bytes)?;
+    atomic_file::remove(&ended)
+        .map_err(|error| Failure::io(format!("remove {}", ended.display()), &error))?;
     let kept = File::create(&stderr).map_err(failed)?;
 
     let arguments = command::arguments(spec, accelerator);

@@ -199,6 +199,10 @@ impl Hypervisor for Qemu {
         })
     }
 
+    fn was_ended(&self, guest: &Guest) -> bool {
+        command::Files::of(guest).ended.exists()
+    }
+
     fn last_words(&self, guest: &Guest) -> Option<String> {
         logs::last_words(&self.program, guest)
     }

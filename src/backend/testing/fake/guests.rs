@@ -45,6 +45,7 @@ impl Hypervisor for FakePorts {
                 events: broadcast::Sender::new(16),
             });
             process.status = GuestStatus::Running;
+            world.ended.remove(&spec.guest.id);
             Ok("tcg".to_owned())
         }))
     }
@@ -105,6 +106,7 @@ impl Hypervisor for FakePorts {
     fn quit<'a>(&'a self, guest: &'a Guest, _: &'a CommandLog) -> PortFuture<'a, ()> {
         Box::pin(self.call(format!("quit vm/{}", guest.id), |world| {
             if let Some(process) = world.processes.remove(&guest.id) {
+                world.ended.insert(guest.id);
                 let _ = process.events.send(GuestEvent::Gone);
             }
             Ok(())
@@ -121,6 +123,7 @@ impl Hypervisor for FakePorts {
             if world.processes.get(&guest.id).is_some_and(|it| it.launch == launch)
                 && let Some(process) = world.processes.remove(&guest.id)
             {
+                world.ended.insert(guest.id);
                 let _ = process.events.send(GuestEvent::Gone);
             }
             Ok(())
@@ -159,6 +162,10 @@ impl Hypervisor for FakePorts {
     fn serial<'a>(&'a self, guest: &'a Guest) -> PortFuture<'a, Serial> {
         let why = format!("vm/{} has no serial line: it is a fake", guest.id);
         Box::pin(async move { Err(Failure::new(why)) })
+    }
+
+    fn was_ended(&self, guest: &Guest) -> bool {
+        self.world().ended.contains(&guest.id)
     }
 
     fn last_words(&self, guest: &Guest) -> Option<String> {
