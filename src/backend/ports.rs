@@ -466,8 +466,8 @@ pub trait Encoder: Send + Sync {
     /// output is on disk under its name when this returns.
     fn finish<'a>(&'a self, job: &'a EncodeJob, encoded: &'a Encoded) -> PortFuture<'a, ()>;
 
-    /// Ends what `encode` left running and removes what it wrote and the job's folder.
-    fn remove_leftovers<'a>(&'a self, job: &'a EncodeJob) -> PortFuture<'a, ()>;
+    /// Ends what `encode` left running in a job's folder and removes that and what it wrote.
+    fn remove_leftovers<'a>(&'a self, dir: &'a Path) -> PortFuture<'a, ()>;
 }
 
 /// By how much the clock on the wall may be off the time that passed before it counts as set:

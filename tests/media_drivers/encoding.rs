@@ -244,7 +244,7 @@ async fn what_lies_beside_the_output_is_neither_followed_nor_written_over() {
     std::fs::create_dir(at(".out.mp3.partial-mine")).unwrap();
     let before = beside(&job);
     ffmpeg().encode(&job, &|_| {}, &CommandLog::default()).await.unwrap();
-    ffmpeg().remove_leftovers(&job).await.unwrap();
+    ffmpeg().remove_leftovers(&job.dir).await.unwrap();
     assert_eq!(beside(&job), before);
     assert_eq!(std::fs::read_to_string(at("precious")).unwrap(), "precious");
 }
@@ -370,8 +370,8 @@ async fn a_cancelled_encoding_leaves_nothing() {
     });
     let it = at_work(&job).await;
     asked.abort();
-    ffmpeg().remove_leftovers(&job).await.unwrap();
-    ffmpeg().remove_leftovers(&job).await.unwrap();
+    ffmpeg().remove_leftovers(&job.dir).await.unwrap();
+    ffmpeg().remove_leftovers(&job.dir).await.unwrap();
     assert_eq!(it.members(), [0; 0]);
     let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).collect();
     assert_eq!(left, [source]);
@@ -424,7 +424,7 @@ async fn an_output_folder_that_is_moved_meanwhile_is_told_and_nothing_stays_in_i
                 assert!(said.iter().all(|it| failure.message.contains(it)), "{failure}");
                 assert!(!failure.message.contains("preset"), "{failure}");
             }
-            ffmpeg().remove_leftovers(&job).await.unwrap();
+            ffmpeg().remove_leftovers(&job.dir).await.unwrap();
             assert!(is_empty(&now), "link {by_link}, cancelled {cancelled}");
             assert!(folders.iter().all(|it| is_empty(it)));
             assert!(!job.dir.exists());

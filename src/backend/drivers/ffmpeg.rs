@@ -149,8 +149,8 @@ impl Encoder for Ffmpeg {
         })
     }
 
-    fn remove_leftovers<'a>(&'a self, job: &'a EncodeJob) -> PortFuture<'a, ()> {
-        Box::pin(async move { Supervised::at(&job.dir).remove().await })
+    fn remove_leftovers<'a>(&'a self, dir: &'a Path) -> PortFuture<'a, ()> {
+        Box::pin(async move { Supervised::at(dir).remove().await })
     }
 }
 

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::backend::engine::journal::{JOIN, SPAWN, Stop};
-use crate::backend::ports::{EncodeJob, Encoded, MediaInfo};
+use crate::backend::ports::{EncodeJob, Encoded, MediaInfo, PortFuture, Ports};
 use crate::backend::settings::Settings;
 use crate::domain::display;
 use crate::domain::{
@@ -234,6 +234,15 @@ impl Kind for Encode {
         preview
     }
 
+    /// What an attempt could not end, such as an ffmpeg that waits for a disk.
+    fn remove_leftovers<'a>(
+        ports: &'a Ports,
+        settings: &'a Settings,
+        id: u64,
+    ) -> PortFuture<'a, ()> {
+        Box::pin(async move { ports.encoder.remove_leftovers(&settings.encoding_dir(id)).await })
+    }
+
     async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
         let renditions = params.renditions();
         match renditions.as_slice() {
@@ -337,7 +346,7 @@ async fn encode(cx: Context, rendition: &Rendition) -> Result<Outcome, Stop> {
         .progress_range(0.02, 0.98)
         .undo(move |step| {
             let job = undone.clone();
-            async move { step.cx().ports().encoder.remove_leftovers(&job).await }
+            async move { step.cx().ports().encoder.remove_leftovers(&job.dir).await }
         })
         .run(|step| {
             let job = job.clone();

@@ -96,8 +96,8 @@ pub trait Kind: 'static {
         (end != State::Cancel).then_some(resource)
     }
 
-    /// Removes what failed attempts kept for a relaunch, when a failed operation of a kind with
-    /// [`crate::domain::Effect::Creates`] is called off after all. `id` is the number its resource
+    /// Removes what failed attempts kept for a relaunch or could not undo, when a failed operation of
+    /// a kind with [`crate::domain::Effect::Creates`] is called off after all. `id` is the number its resource
     /// had.
     fn remove_leftovers<'a>(
         ports: &'a Ports,

@@ -52,9 +52,14 @@ pub struct FakeEncoder {
     pub next: Mutex<EncodeScript>,
     /// What it was asked, in order: `probe`, `encode`, `finish`, `remove_leftovers`.
     pub asked: Mutex<Vec<&'static str>>,
+    /// Whether what it has started cannot be ended.
+    pub stuck: Mutex<bool>,
     /// Told when an encoding hangs.
     pub hanging: Notify,
 }
+
+/// The file in a job's folder that says where the copy is made.
+const PARTIAL: &str = "partial";
 
 impl FakeEncoder {
     /// One that finds sound and pictures in everything.
@@ -99,6 +104,7 @@ impl Encoder for FakeEncoder {
             self.note("encode");
             let bytes = std::fs::read(&job.source).unwrap();
             std::fs::create_dir_all(&job.dir).unwrap();
+            std::fs::write(job.dir.join(PARTIAL), partial(job).to_str().unwrap()).unwrap();
             std::fs::write(partial(job), &bytes[..bytes.len() / 2]).unwrap();
             report(ProgressReport { fraction: Some(0.5), ..ProgressReport::default() });
             let next = self.next.lock().unwrap().clone();
@@ -126,12 +132,17 @@ impl Encoder for FakeEncoder {
         })
     }
 
-    fn remove_leftovers<'a>(&'a self, job: &'a EncodeJob) -> PortFuture<'a, ()> {
+    fn remove_leftovers<'a>(&'a self, dir: &'a Path) -> PortFuture<'a, ()> {
         Box::pin(async move {
             self.note("remove_leftovers");
+            if *self.stuck.lock().unwrap() {
+                return Err(Failure::passing("what encodes does not end"));
+            }
             // What was never made need not be removed.
-            let _ = std::fs::remove_file(partial(job));
-            let _ = std::fs::remove_dir_all(&job.dir);
+            if let Ok(partial) = std::fs::read_to_string(dir.join(PARTIAL)) {
+                let _ = std::fs::remove_file(partial);
+            }
+            let _ = std::fs::remove_dir_all(dir);
             Ok(())
         })
     }

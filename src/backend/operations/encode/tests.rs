@@ -153,6 +153,28 @@ async fn a_failed_one_leaves_nothing_and_can_be_relaunched() {
 }
 
 #[tokio::test]
+async fn what_could_not_be_ended_is_ended_when_it_is_cancelled_again() {
+    let tested = TestBackend::new();
+    *tested.encoder.next.lock().unwrap() = Does::Hangs;
+    *tested.encoder.stuck.lock().unwrap() = true;
+    let source = tested.file("talk.mov", "x");
+    let uid = tested.submit("encode", json!({ "source": source })).await.unwrap().uid;
+    tested.encoder.hanging.notified().await;
+    let events = tested.backend().subscribe();
+    tested.cancel(uid).await;
+    let operation = tested.rest(events, uid).await.operation;
+    let comment = operation.comment.unwrap();
+    assert!(operation.state == State::Error && comment.contains("could not be undone"));
+    assert_eq!(hidden_files(&tested).len(), 1);
+    *tested.encoder.stuck.lock().unwrap() = false;
+    let events = tested.backend().subscribe();
+    tested.cancel(uid).await;
+    assert_eq!(tested.rest(events, uid).await.operation.state, State::Cancel);
+    assert_eq!(hidden_files(&tested), [""; 0]);
+    assert!(!tested.path("state/encodings/1").exists());
+}
+
+#[tokio::test]
 async fn a_cancelled_one_leaves_its_row_alone() {
     let tested = TestBackend::new();
     *tested.encoder.next.lock().unwrap() = Does::Hangs;

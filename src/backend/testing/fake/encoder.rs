@@ -32,7 +32,7 @@ impl Encoder for NoEncoder {
         Box::pin(async { Err(none()) })
     }
 
-    fn remove_leftovers<'a>(&'a self, _: &'a EncodeJob) -> PortFuture<'a, ()> {
+    fn remove_leftovers<'a>(&'a self, _: &'a Path) -> PortFuture<'a, ()> {
         Box::pin(async { Err(none()) })
     }
 }
