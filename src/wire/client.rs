@@ -312,10 +312,10 @@ impl Wire {
             };
             match read {
                 Err(_) => return Some(self.address.silent().await.to_string()),
-                Ok(Err(error)) => {
+                Ok(Err(error)) if !is_cut_off(&error) => {
                     return Some(format!("the connection broke: {}", root_cause(&error)));
                 }
-                Ok(Ok(0)) => return Some("the backend closed the connection".to_owned()),
+                Ok(Err(_) | Ok(0)) => return Some("the backend closed the connection".to_owned()),
                 Ok(Ok(_)) if line.trim_ascii().is_empty() => {}
                 Ok(Ok(_)) => match serde_json::from_slice(&line) {
                     Ok(event) => events.send(event).await.ok()?,
@@ -449,18 +449,29 @@ fn received(receiver: mpsc::Receiver<Event>) -> EventStream {
     }))
 }
 
+/// The errors of the system behind an error, the outermost first.
+fn system_errors<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a std::io::Error> {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+}
+
+/// Whether a stream ended before its time: whoever wrote it is gone.
+fn is_cut_off(error: &std::io::Error) -> bool {
+    system_errors(error).any(|error| error.kind() == std::io::ErrorKind::UnexpectedEof)
+}
+
 /// Whether a request that failed was certainly not read to its end by anybody: nobody listened, or
 /// the connection was closed over what was still unread, which the kernel tells as a reset.
 fn is_unheard(error: &reqwest::Error) -> bool {
     use std::io::ErrorKind as Kind;
-    std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
-        .filter_map(|error| error.downcast_ref::<std::io::Error>())
-        .any(|error| {
-            matches!(
-                error.kind(),
-                Kind::NotFound | Kind::ConnectionRefused | Kind::ConnectionReset | Kind::BrokenPipe
-            )
-        })
+    system_errors(error).any(|error| {
+        matches!(
+            error.kind(),
+            Kind::NotFound | Kind::ConnectionRefused | Kind::ConnectionReset | Kind::BrokenPipe
+        )
+    })
 }
 
 fn unreachable(socket: &Path, error: &dyn std::error::Error) -> BackendError {
