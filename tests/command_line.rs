@@ -319,6 +319,7 @@ async fn a_filter_that_says_nothing_picks_nothing_to_do_something_to() {
 async fn one_thing_is_shown_whole() {
     let fake = ScriptedBackend::new();
     fake.will_answer(Ok(Answer::Resource(Box::new(fake::vm(3, "web-3")))));
+    fake.will_answer(telling::page(vec![]));
     let ended = run(&fake, "show vm/3").await;
     assert!(ended.with(0).out.starts_with("vm/3 web-3\n"), "{}", ended.out);
     for word in ["memory           1.0 GiB", "debian-12", "running", "vcpu             2"] {

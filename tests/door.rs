@@ -299,6 +299,23 @@ fn a_frozen_owner_is_named_and_nobody_waits_for_it_for_ever() {
 }
 
 #[test]
+fn whoever_stops_waiting_is_told_that_it_goes_on() {
+    let mut place = Sandbox::new();
+    place.serve(&[]);
+    place.ok(&["lane", "pause", "disk"]);
+    let create = ["run", "disk_create", "name=a", "size_mb=1", "fstype=none", "--wait"];
+    let mut waiting = begin(&place, &create);
+    // It says so when it waits.
+    let mut first = [0];
+    waiting.stderr.as_mut().expect("its errors").read_exact(&mut first).expect("a line");
+    signal(waiting.id(), Signal::INT);
+    let told = complaint(&end(waiting), 130);
+    assert!(told.contains("#1 goes on; `hostler operation cancel 1` calls it off"), "{told}");
+    place.ok(&["lane", "resume", "disk"]);
+    place.ok(&["operation", "wait", "1"]);
+}
+
+#[test]
 fn what_a_dead_owner_leaves_is_taken_over_by_those_who_wait_for_it() {
     let mut place = Sandbox::new();
     place.serve(&[]);

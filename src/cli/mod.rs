@@ -42,7 +42,7 @@ pub use unread::{config_file, is_about_a_kind, state_dir};
 use crate::domain::display::one_line;
 use crate::domain::{
     Backend, BackendError, BackendExt, Catalogue, Control, Event, EventStream, Fact, Filter,
-    FilterError, List, Reason, Rows, Sort, Subject, question,
+    FilterError, List, Reason, Rows, Sort, Subject, Uid, question,
 };
 use crate::time_zone;
 
@@ -83,6 +83,9 @@ pub enum CliError {
     /// The backend said no, or could not be reached.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// Whoever waited for an operation waits no longer.
+    #[error("{0} goes on; `hostler operation cancel {number}` calls it off", number = .0.0)]
+    Interrupted(Uid),
     /// The answer could not be written.
     #[error("cannot write the answer: {0}")]
     Output(#[from] std::io::Error),
@@ -97,6 +100,7 @@ impl CliError {
     /// | 1 | failed, or refused because of what is there, who asks, or how things stand |
     /// | 2 | not written as it must be: a type, a syntax, a value, a kind, a field, a filter |
     /// | 3 | the backend was not reached |
+    /// | 130 | interrupted while it waited; what it waited for goes on |
     ///
     /// Somebody who stops reading (`hostler list vms | head`) is no error: 0.
     #[must_use]
@@ -113,6 +117,7 @@ impl CliError {
             Self::Backend(BackendError::Unreachable { .. }) => 3,
             Self::Backend(BackendError::NotFound { .. } | BackendError::Failed { .. }) => 1,
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+            Self::Interrupted(_) => 130,
             Self::Failed(_) | Self::Output(_) => 1,
         }
     }
@@ -284,9 +289,9 @@ async fn show(id: &str, as_json: bool, session: &mut CliContext<'_>) -> Result<(
     if as_json {
         return json(session.out, &resource);
     }
-    let columns = resource.kind().spec().columns.iter();
-    let names = named::referred(std::slice::from_ref(&*resource), columns, session).await?;
-    Ok(show::resource(session.out, &resource, &names)?)
+    let catalogue = session.backend.catalogue();
+    let names = named::called(show::named(&resource, &catalogue), session).await?;
+    Ok(show::resource(session.out, &resource, &names, &catalogue)?)
 }
 
 async fn watch(as_json: bool, session: &mut CliContext<'_>) -> Result<(), CliError> {

@@ -1,6 +1,6 @@
 //! One thing with all that is known of it, and events as lines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use jiff::Timestamp;
@@ -8,27 +8,64 @@ use serde_json::Value as Json;
 
 use super::table::Names;
 use super::{one_line, table};
-use crate::domain::{Event, Fact, Operation, OperationDetail, Quantity, Resource, as_lines};
+use crate::domain::{
+    Catalogue, Event, Fact, Operation, OperationDetail, Quantity, Resource, ResourceId,
+    ResourceKind, as_lines,
+};
 use crate::time_zone;
 
+/// The resources that are named by number in a resource: in its columns, in members called as a
+/// kind is, and in what it asks for by itself.
+pub(super) fn named(resource: &Resource, catalogue: &Catalogue) -> BTreeSet<ResourceId> {
+    let columns = resource.kind().spec().columns.iter();
+    let referred = columns.filter_map(|it| it.referred(&resource.field(&it.name)?));
+    let members = serde_json::to_value(resource).unwrap_or_default();
+    let members = members.as_object().into_iter().flatten();
+    let asks = resource.asks_for().and_then(|(kind, given)| Some((catalogue.get(kind)?, given)));
+    let asks =
+        asks.into_iter().flat_map(|(spec, given)| spec.resources_named(given, Some(catalogue)));
+    let asked = asks.filter_map(|(of, it)| Some(ResourceId::new(of, it.value.as_u64()?)));
+    referred.chain(members.flat_map(|(name, value)| numbers(name, value))).chain(asked).collect()
+}
+
+/// The resources that a member of a document names, if it is called as a kind is: `image`, `disks`.
+fn numbers(name: &str, value: &Json) -> Vec<ResourceId> {
+    let Ok(kind) = name.parse::<ResourceKind>() else { return Vec::new() };
+    let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    values.iter().filter_map(Json::as_u64).map(|id| ResourceId::new(kind, id)).collect()
+}
+
 /// Writes every member of a resource that has a value: what a column is read from under its title
-/// and as lists write it, anything else as the document has it.
+/// and as lists write it, anything else as the document has it, what it holds a line each.
 pub(super) fn resource(
     out: &mut dyn Write,
     resource: &Resource,
     names: &Names,
+    catalogue: &Catalogue,
 ) -> std::io::Result<()> {
     writeln!(out, "{} {}", resource.id(), one_line(resource.name()))?;
     let spec = resource.kind().spec();
-    let document = serde_json::to_value(resource)?;
-    for (name, value) in given(&document, &["resource", "id", "name"]) {
-        let column = spec.column_of_member(name);
+    let mut document = serde_json::to_value(resource)?;
+    let name = |id: ResourceId| names.get(&id).cloned();
+    if let Some((kind, given)) = resource.asks_for()
+        && let Some(spec) = catalogue.get(kind)
+    {
+        document["params"] = Json::Object(spec.called_by_name(given, catalogue, name));
+    }
+    for (member, value) in given(&document, &["resource", "id", "name"]) {
+        let column = spec.column_of_member(member);
         // A minute, as lists write moments, says too little of how long something took.
-        match column.filter(|column| column.holds != Quantity::Moment) {
-            Some(column) => {
-                member(out, &column.title, &table::text(column.read(value), column, names))?;
-            }
-            None => member(out, name, &plain(value))?,
+        if let Some(column) = column.filter(|column| column.holds != Quantity::Moment) {
+            let text = table::text(column.read(value), column, names);
+            one(out, &column.title, &text)?;
+            continue;
+        }
+        let called = numbers(member, value);
+        if called.is_empty() {
+            several(out, member, &lines(value))?;
+        } else {
+            let called = called.into_iter().map(|id| name(id).unwrap_or_else(|| id.to_string()));
+            several(out, member, &called.collect::<Vec<_>>())?;
         }
     }
     Ok(())
@@ -40,25 +77,24 @@ pub(super) fn operation(out: &mut dyn Write, detail: &OperationDetail) -> std::i
     writeln!(out, "operation/{} {}", uid.0, one_line(kind))?;
     let without = ["uid", "kind", "params", "outcome", "attempt"];
     for (name, value) in given(&serde_json::to_value(&detail.operation)?, &without) {
-        member(out, name, &plain(value))?;
+        several(out, name, &lines(value))?;
     }
-    for (number, line) in as_lines(&detail.operation.params).iter().enumerate() {
-        member(out, if number == 0 { "params" } else { "" }, line)?;
-    }
+    several(out, "params", &as_lines(&detail.operation.params))?;
     if detail.operation.attempt > 0 {
-        member(out, "attempt", &nth(detail.operation.attempt))?;
+        one(out, "attempt", &nth(detail.operation.attempt))?;
     }
     if let Some(outcome) = outcome {
-        member(out, "outcome", &outcome.message)?;
+        one(out, "outcome", &outcome.message)?;
         for (name, value) in outcome.data.as_object().into_iter().flatten() {
-            member(out, &format!("  {name}"), &plain(value))?;
+            several(out, &format!("  {name}"), &lines(value))?;
         }
     }
     for child in &detail.children {
         let about = child.resource_name.as_deref().unwrap_or_default();
         let title = one_line(&format!("{} {} {about}", child.uid, child.kind));
         let comment = one_line(child.comment.as_deref().unwrap_or_default());
-        writeln!(out, "  child {} {} {comment}", title.trim_end(), child.state)?;
+        let line = format!("  child {} {} {comment}", title.trim_end(), child.state);
+        writeln!(out, "{}", line.trim_end())?;
     }
     if detail.more_children > 0 {
         writeln!(out, "  and {} more children", detail.more_children)?;
@@ -94,8 +130,16 @@ fn given<'a>(document: &'a Json, without: &'a [&str]) -> impl Iterator<Item = (&
         .filter(|(name, value)| !value.is_null() && !without.contains(name))
 }
 
-fn member(out: &mut dyn Write, name: &str, text: &str) -> std::io::Result<()> {
+fn one(out: &mut dyn Write, name: &str, text: &str) -> std::io::Result<()> {
     writeln!(out, "  {name:<16} {}", one_line(text))
+}
+
+/// Writes a member with a line for each of what it holds.
+fn several(out: &mut dyn Write, name: &str, lines: &[String]) -> std::io::Result<()> {
+    for (number, line) in lines.iter().enumerate() {
+        one(out, if number == 0 { name } else { "" }, line)?;
+    }
+    Ok(())
 }
 
 /// An attempt as people count them: from 1.
@@ -103,13 +147,32 @@ fn nth(attempt: u32) -> String {
     attempt.saturating_add(1).to_string()
 }
 
-/// A value of a document that no description tells of, for people: moments in their time zone,
-/// anything else as it is.
-fn plain(value: &Json) -> String {
-    let Json::String(text) = value else { return value.to_string() };
-    match text.parse::<Timestamp>() {
-        Ok(at) => at.to_zoned(time_zone::here()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
-        Err(_) => text.clone(),
+/// A value of a document that no description tells of, for people: each item of a list on a line,
+/// and each member of a record.
+fn lines(value: &Json) -> Vec<String> {
+    match told(value) {
+        Json::Array(items) if items.is_empty() => vec!["none".to_owned()],
+        Json::Array(items) => items.iter().map(|item| lines(item).join(" ")).collect(),
+        Json::Object(members) => as_lines(&members),
+        Json::String(text) => vec![text],
+        other => vec![other.to_string()],
+    }
+}
+
+/// A value with its moments in the time zone of the box.
+fn told(value: &Json) -> Json {
+    match value {
+        Json::String(text) => match text.parse::<Timestamp>() {
+            Ok(at) => {
+                at.to_zoned(time_zone::here()).strftime("%Y-%m-%d %H:%M:%S").to_string().into()
+            }
+            Err(_) => value.clone(),
+        },
+        Json::Array(items) => items.iter().map(told).collect(),
+        Json::Object(members) => {
+            members.iter().map(|(name, value)| (name.clone(), told(value))).collect()
+        }
+        other => other.clone(),
     }
 }
 

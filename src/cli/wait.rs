@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::ask::MaybeAsked;
 use super::{CliContext, CliError, PatientEvents, RunArgs, fields, json, many, one_line};
@@ -85,6 +86,7 @@ pub(super) async fn follow(
     as_json: bool,
     session: &mut CliContext<'_>,
 ) -> Result<(), CliError> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut meter = Meter::new(session.bar && !as_json);
     let mut operation = ask(uid, session).await?;
     loop {
@@ -93,7 +95,14 @@ pub(super) async fn follow(
             meter.clear();
             return ended(&operation, as_json, session);
         }
-        match events.next().await?.fact {
+        let event = tokio::select! {
+            event = events.next() => event?,
+            _ = interrupt.recv() => {
+                meter.clear();
+                return Err(CliError::Interrupted(uid));
+            }
+        };
+        match event.fact {
             // What happened before the question was answered is told after it.
             Fact::Operation(now) if now.uid == uid && stands(&now) >= stands(&operation) => {
                 let known = operation.progress.take();

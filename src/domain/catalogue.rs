@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::operation::Params;
+use super::json::Params;
 use super::{ResourceId, ResourceKind, ResourceSpec, Text};
 
 /// How dangerous an operation is: what the console asks before it is queued.
@@ -21,11 +21,12 @@ pub enum Risk {
     /// It runs without a question.
     #[default]
     None,
-    /// Work in progress may be lost: yes or no, with the safe answer preselected.
+    /// Work in progress may be lost, or what can be made again: yes or no, with the safe answer
+    /// preselected.
     Disruptive,
     /// Something that cannot be made again is lost: the name must be typed.
     Destructive,
-    /// That of the kind which the task asks for that it fires.
+    /// That of the kind which the task asks for that it fires, makes, changes or lets fire.
     OfTask,
 }
 
@@ -198,6 +199,10 @@ pub struct Field {
     /// Whether forms hide it until asked for.
     #[serde(default)]
     pub advanced: bool,
+    /// What is lost for good where a flag is set, which makes that request as dangerous as can be;
+    /// empty for nothing.
+    #[serde(default)]
+    pub warning: Text,
 }
 
 impl Field {
@@ -210,6 +215,7 @@ impl Field {
             required: true,
             default: Json::Null,
             advanced: false,
+            warning: Text::default(),
         }
     }
 
@@ -227,6 +233,13 @@ impl Field {
     #[must_use]
     pub fn advanced(mut self) -> Self {
         self.advanced = true;
+        self
+    }
+
+    /// The same flag, with which this is lost for good.
+    #[must_use]
+    pub fn destructive(mut self, warning: impl Into<Text>) -> Self {
+        self.warning = warning.into();
         self
     }
 
@@ -305,6 +318,18 @@ impl OperationSpec {
             env!("CARGO_PKG_VERSION"),
             field.name
         ))
+    }
+
+    /// Returns how dangerous a request with these parameters is, and what is lost with it.
+    #[must_use]
+    pub fn hazard(&self, params: &Params) -> (Risk, &str) {
+        let is_set = |field: &&Field| {
+            !field.warning.is_empty() && params.get(&*field.name) == Some(&Json::Bool(true))
+        };
+        match self.fields.iter().find(is_set) {
+            Some(field) => (Risk::Destructive, &field.warning),
+            None => (self.risk, &self.warning),
+        }
     }
 
     /// Whether its subject may be in a state of that word.
@@ -460,3 +485,6 @@ impl<'a> IntoIterator for &'a Catalogue {
         self.iter()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,14 @@
-//! JSON in which no name stands twice in one object: nobody can tell which of the two is meant, and
-//! a reader that takes the last one does something else than was read.
+//! Parameters of operations, and the JSON they are read from, in which no name stands twice in one
+//! object: nobody can tell which of the two is meant, and a reader that takes the last one does
+//! something else than was read.
 
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value as Json;
 
-use super::Params;
+/// The parameters of an operation: one JSON value per field of its catalogue entry.
+pub type Params = serde_json::Map<String, Json>;
 
 /// Reads a value.
 ///

@@ -34,9 +34,10 @@ pub use error::{BackendError, Failure, Reason, Refusal, Result};
 pub use event::{Event, Fact};
 pub use filter::{Filter, FilterError, FilterTerm, FilterTest, Misread};
 pub use host::{Accelerator, Host, Load, Tool, ToolState};
+pub use json::Params;
 pub use operation::{
-    Command, Control, Lane, LaneChange, LaneState, Operation, Outcome, Params, Progress, State,
-    Step, StepState, Uid, Wait,
+    Command, Control, Lane, LaneChange, LaneState, Operation, Outcome, Progress, State, Step,
+    StepState, Uid, Wait,
 };
 pub use query::{
     Answer, Counts, InFlight, List, OperationDetail, Page, Preview, Query, Rows, Sort,

@@ -18,11 +18,9 @@ use std::sync::{Arc, LazyLock};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::json::Params;
 use super::resource::{Column, Quantity, ResourceId};
 use super::value::Value;
-
-/// The parameters of an operation: one JSON value per field of its catalogue entry.
-pub type Params = serde_json::Map<String, serde_json::Value>;
 
 /// The number of an operation: from 1, rising, never used twice.
 #[derive(

@@ -23,6 +23,7 @@ pub use spec::{
     Column, Detail, Emphasis, Piece, Quantity, ResourceSpec, StateSpec, StateTone, Switch,
 };
 
+use super::json::Params;
 use super::value::Value;
 
 /// One resource: its kind and its number, written `vm/3`.
@@ -142,8 +143,8 @@ pub trait ResourceType: Clone + Serialize + DeserializeOwned + 'static {
         true
     }
 
-    /// The kind of operation it asks for by itself, if it does.
-    fn asks_for(&self) -> Option<&str> {
+    /// The kind of operation it asks for by itself and what it asks with, if it does.
+    fn asks_for(&self) -> Option<(&str, &Params)> {
         None
     }
 }

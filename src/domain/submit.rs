@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::operation::{Params, Uid};
+use super::json::Params;
+use super::operation::Uid;
 use super::resource::ResourceId;
 
 /// A request for an operation.

@@ -12,7 +12,7 @@ use super::fake::{self, Asked, ScriptedBackend};
 use super::{Typist, detail, run};
 
 /// The answer to a list: these rows, and no others.
-fn page(rows: Vec<Resource>) -> Result<Answer> {
+pub(crate) fn page(rows: Vec<Resource>) -> Result<Answer> {
     let total = rows.len() as u64;
     Ok(Answer::Page(Page { total, offset: 0, rows: Rows::Resources(rows) }))
 }
@@ -47,11 +47,16 @@ async fn what_is_unambiguous_is_understood() {
         }
     };
     among_all(&[(0, fake::vm(3, "web-3"))]);
-    fake.will_answer(Ok(Answer::Resource(Box::new(fake::vm(3, "web-3")))));
+    let shown = || {
+        fake.will_answer(Ok(Answer::Resource(Box::new(fake::vm(3, "web-3")))));
+        // What its image is called.
+        fake.will_answer(page(vec![]));
+    };
+    shown();
     let ended = run(&fake, "show web-3").await;
     assert!(ended.with(0).out.starts_with("vm/3 web-3\n"), "{}", ended.out);
     fake.will_answer(page(vec![fake::vm(3, "web-3")]));
-    fake.will_answer(Ok(Answer::Resource(Box::new(fake::vm(3, "web-3")))));
+    shown();
     run(&fake, "show vm/web-3").await.with(0);
     among_all(&[]);
     let ended = run(&fake, "show web-4").await;
@@ -144,6 +149,38 @@ async fn what_an_operation_was_asked_with_is_called_by_its_name() {
     assert_eq!(run(&fake, "show 9 --json").await.json()["operation"]["params"], given);
 }
 
+#[tokio::test]
+async fn what_is_held_by_number_is_called_by_name_and_what_holds_more_takes_a_line_each() {
+    let fake = ScriptedBackend::new();
+    let Resource::Vm(mut vm) = fake::vm(3, "web-3") else { panic!("no VM") };
+    (vm.image, vm.disks) = (1, vec![7, 8]);
+    let port = json!({ "port": 8080, "guest": 80, "protocol": "tcp" });
+    vm.ports = vec![serde_json::from_value(port).unwrap()];
+    fake.will_answer(Ok(Answer::Resource(Box::new(Resource::Vm(vm)))));
+    // The image is gone; of the disks one is.
+    fake.will_answer(page(vec![fake::disk(7, "data")]));
+    fake.will_answer(page(vec![]));
+    let told = run(&fake, "show vm/3").await.with(0).out.clone();
+    assert!(told.contains("disks            data\n                   disk/8\n"), "{told}");
+    assert!(told.contains("image            image/1\n"), "{told}");
+    assert!(told.contains("ports            port=8080 guest=80 protocol=tcp\n"), "{told}");
+
+    let task: Resource = serde_json::from_value(json!({
+        "resource": "task", "id": 1, "name": "nightly", "active": true, "kind": "vm_delete",
+        "params": { "vm": 3 }, "repeat": { "hour": "3", "minute": "0" },
+        "runs": [{ "due": "2026-01-02T03:04:05Z", "outcome": "queued", "uid": 9 }],
+        "settled": "2026-01-02T03:04:05Z", "created": "2026-01-02T03:04:05Z"
+    }))
+    .unwrap();
+    fake.will_answer(Ok(Answer::Resource(Box::new(task))));
+    fake.will_answer(page(vec![fake::vm(3, "web-3")]));
+    let told = run(&fake, "show task/1").await.with(0).out.clone();
+    assert!(told.contains("params           vm=web-3\n"), "{told}");
+    assert!(told.contains("                   hour=3\n"), "{told}");
+    assert!(told.contains("outcome=queued uid=9 ") && !told.contains('{'), "{told}");
+    assert!(!told.contains("05Z"), "{told}");
+}
+
 /// Units are those of the description, not what a name looks like.
 #[tokio::test]
 async fn what_no_column_describes_is_shown_as_it_is() {
@@ -214,6 +251,7 @@ async fn children_that_are_not_shown_are_counted() {
     }))));
     let told = run(&fake, "show 1").await.with(0).out.clone();
     assert!(told.contains("child #2") && told.contains("and 41 more children\n"), "{told}");
+    assert!(told.lines().all(|line| line == line.trim_end()), "{told}");
 }
 
 /// What `hostler watch` tells of a story until its reader goes away, with these words behind it.

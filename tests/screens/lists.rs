@@ -279,3 +279,28 @@ fn a_paused_lane_is_told_in_the_header() {
     let header = text.lines().next().unwrap();
     assert!(header.contains("‖ disk"), "{header}");
 }
+
+#[test]
+fn what_a_task_asks_with_is_called_by_its_name() {
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
+    stage.keys("@tasks enter");
+    stage.shows("vm=web-3");
+}
+
+#[test]
+fn in_flight_nothing_is_marked_and_that_is_said() {
+    for key in ["space", "v", "*"] {
+        let mut stage = Stage::new(PlainBackend::full(), (80, 24));
+        stage.keys(&format!("tab {key}"));
+        stage.shows("rows are marked in the lists");
+        assert!(stage.app.model.pane().marks.is_empty());
+    }
+}
+
+#[test]
+fn read_only_lanes_offer_no_change() {
+    let mut stage = Stage::with(PlainBackend::full(), (80, 24), |setup| setup.read_only = true);
+    stage.keys("L");
+    let footer = stage.footer();
+    assert!(footer.contains("close") && !footer.contains("pause"), "{footer}");
+}

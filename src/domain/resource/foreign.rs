@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value as Json};
 
+use super::super::json::Params;
 use super::super::value::Value;
 use super::spec::plain;
 use super::{Column, Detail, Emphasis, Piece, ResourceId, ResourceKind, StateTone};
@@ -126,7 +127,7 @@ impl Foreign {
 
     /// What it asks for by itself is not known.
     #[must_use]
-    pub const fn asks_for(&self) -> Option<&str> {
+    pub const fn asks_for(&self) -> Option<(&str, &Params)> {
         None
     }
 }

@@ -18,6 +18,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value as Json};
 
+use super::json::Params;
 use super::resource::{Detail, Foreign, ResourceId, ResourceKind, ResourceSpec, ResourceType};
 use super::value::Value;
 
@@ -220,9 +221,10 @@ impl Resource {
         each!(self, it => it.holds_name())
     }
 
-    /// The kind of operation it asks for by itself, if it does and that is known.
+    /// The kind of operation it asks for by itself and what it asks with, if it does and that is
+    /// known.
     #[must_use]
-    pub fn asks_for(&self) -> Option<&str> {
+    pub fn asks_for(&self) -> Option<(&str, &Params)> {
         each!(self, it => it.asks_for())
     }
 }

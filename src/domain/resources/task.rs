@@ -8,7 +8,7 @@ use crate::domain::resource::{
     StateTone, Switch,
 };
 use crate::domain::value::Value;
-use crate::domain::{Params, Uid, as_lines};
+use crate::domain::{Params, Uid};
 
 /// One field of a [`Repeat`]: a number, or `*` for any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -291,8 +291,6 @@ impl ResourceType for Task {
             self.next.map_or_else(|| Detail::text("next", never), |at| Detail::moment("next", at)),
             Detail::text("does", &self.kind),
         ];
-        let given = as_lines(&self.params).into_iter();
-        details.extend(given.map(|line| Detail::text("", line).with(Emphasis::Quiet)));
         if let Some(problem) = &self.problem {
             details.push(Detail::text("problem", problem).with(Emphasis::Bad));
         }
@@ -303,8 +301,8 @@ impl ResourceType for Task {
         self.problem.as_deref()
     }
 
-    fn asks_for(&self) -> Option<&str> {
-        Some(&self.kind)
+    fn asks_for(&self) -> Option<(&str, &Params)> {
+        Some((&self.kind, &self.params))
     }
 }
 

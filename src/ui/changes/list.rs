@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::{List, Operation, Page, Resource, ResourceId, Sort, State, Uid};
+use crate::domain::{List, Page, Params, Resource, ResourceId, Sort, State, Uid};
 use crate::ui::input::action::Action;
 use crate::ui::model::layout::layout;
 use crate::ui::model::notification::Severity;
@@ -130,17 +130,23 @@ fn named(model: &Model) -> BTreeSet<ResourceId> {
     let rows = (pane.top..pane.top + height).filter_map(|place| pane.row(place));
     let rows = rows.chain(model.shown()).filter_map(Row::resource);
     let details = model.details.values().flatten().map(|detail| &detail.operation);
+    let asked = details.map(|operation| (&*operation.kind, &*operation.params));
+    let asks = model.shown().and_then(Row::resource).and_then(Resource::asks_for);
     rows.flat_map(Resource::refers_to)
-        .chain(details.flat_map(|operation| given(model, operation)))
+        .chain(asked.chain(asks).flat_map(|(kind, params)| given(model, kind, params)))
         .collect()
 }
 
-/// The first resources that an operation was asked for with. A batch may name a thousand, and each
-/// is asked for by itself.
-fn given<'a>(model: &'a Model, operation: &'a Operation) -> impl Iterator<Item = ResourceId> + 'a {
+/// The first resources that a kind is asked for with. A batch may name a thousand, and each is
+/// asked for by itself.
+fn given<'a>(
+    model: &'a Model,
+    kind: &str,
+    params: &'a Params,
+) -> impl Iterator<Item = ResourceId> + use<'a> {
     const MOST: usize = 100;
-    let spec = model.catalogue.get(&operation.kind).into_iter();
-    spec.flat_map(|spec| spec.resources_named(&operation.params, Some(&model.catalogue)))
+    let spec = model.catalogue.get(kind).into_iter();
+    spec.flat_map(|spec| spec.resources_named(params, Some(&model.catalogue)))
         .filter_map(|(of, argument)| Some(ResourceId::new(of, argument.value.as_u64()?)))
         .take(MOST)
 }
@@ -242,9 +248,19 @@ pub fn back(model: &mut Model) {
     model.notification = None;
 }
 
+/// Whether the keys are where nothing is marked; says so.
+fn is_unmarked(model: &mut Model) -> bool {
+    let is_flight = model.focus == Focus::Flight;
+    if is_flight {
+        let text = "rows are marked in the lists; operations in flight are in theirs";
+        model.notify(Severity::Info, text);
+    }
+    is_flight
+}
+
 /// Marks the row, or takes its mark away, and goes on to the next.
 pub fn mark(model: &mut Model) {
-    if model.focus == Focus::Flight {
+    if is_unmarked(model) {
         return;
     }
     let pane = model.pane_mut();
@@ -263,6 +279,9 @@ const RANGE_BEGUN: &str = "range begun: go to its other end and press the key ag
 
 /// Begins a range of marks, or marks every row from where it began to here.
 pub fn mark_range(model: &mut Model) {
+    if is_unmarked(model) {
+        return;
+    }
     let pane = model.pane_mut();
     let Some(began) = pane.range.take() else {
         pane.range = Some(pane.cursor);
@@ -284,6 +303,9 @@ pub fn mark_range(model: &mut Model) {
 
 /// Marks every row the filter lets through.
 pub fn mark_all(model: &mut Model, cmds: &mut Vec<Cmd>) {
+    if is_unmarked(model) {
+        return;
+    }
     let pane = model.pane();
     let list = List {
         of: pane.tab.subject(),

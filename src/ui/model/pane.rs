@@ -6,7 +6,7 @@ use std::ops::RangeBounds;
 use jiff::Zoned;
 
 use super::refresh::Refresh;
-use crate::domain::{Filter, List, Operation, Resource, Rows, Sort};
+use crate::domain::{Filter, List, Operation, Params, Resource, Rows, Sort};
 use crate::ui::tab::Tab;
 
 /// A row of a list.
@@ -54,7 +54,8 @@ impl<'a> Row<'a> {
             Self::Resource(resource) => MarkedRow {
                 name: resource.name().to_owned(),
                 state,
-                kind: resource.asks_for().map(str::to_owned),
+                kind: resource.asks_for().map(|(kind, _)| kind.to_owned()),
+                params: resource.asks_for().map(|(_, params)| params.clone()).unwrap_or_default(),
                 priority: 0,
                 place: 0,
             },
@@ -64,6 +65,7 @@ impl<'a> Row<'a> {
                     name: format!("{} {} {name}", operation.uid, operation.kind).trim().to_owned(),
                     state,
                     kind: Some(operation.kind.clone()),
+                    params: Params::new(),
                     priority: operation.priority,
                     place: 0,
                 }
@@ -90,6 +92,8 @@ pub struct MarkedRow {
     pub state: String,
     /// The kind of an operation, or the one that a task asks for.
     pub kind: Option<String>,
+    /// What a task asks for it with.
+    pub params: Params,
     /// The priority of an operation.
     pub priority: i32,
     /// The place it had in its list.

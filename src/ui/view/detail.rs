@@ -102,6 +102,12 @@ fn of_resource(model: &Model, theme: &Theme, resource: &Resource, width: u16) ->
         let value: String = detail.pieces.into_iter().map(|it| piece(model, it)).collect();
         fact(&mut lines, &detail.label, &value, role, width);
     }
+    if let Some((kind, params)) = resource.asks_for() {
+        let given = operation::given(model, theme, kind, params, |id| model.name(id));
+        for (number, line) in given.iter().enumerate() {
+            fact(&mut lines, if number == 0 { "with" } else { "" }, line, Role::Quiet, width);
+        }
+    }
     lines.extend(special::after(model, theme, resource, width));
     lines
 }

@@ -2,7 +2,7 @@
 
 use super::facts::fact;
 use super::in_flight;
-use crate::domain::{Operation, OperationDetail, Step, StepState, as_lines};
+use crate::domain::{Operation, OperationDetail, Params, ResourceId, Step, StepState, as_lines};
 use crate::ui::model::Model;
 use crate::ui::style::canvas::StyledLine;
 use crate::ui::style::text;
@@ -109,18 +109,33 @@ fn head(model: &Model, theme: &Theme, operation: &Operation, width: u16) -> Vec<
         Some((own, name)) if own == id => name.to_owned(),
         _ => model.name(id),
     };
-    let called = spec
-        .map(|spec| spec.called_by_name(&operation.params, &model.catalogue, |id| Some(name(id))));
-    let given = as_lines(called.as_ref().unwrap_or(&operation.params));
-    for (number, line) in given.iter().take(PARAMETERS).enumerate() {
+    let given = given(model, theme, &operation.kind, &operation.params, name);
+    for (number, line) in given.iter().enumerate() {
         let label = if number == 0 { "asked for" } else { "" };
         fact(&mut lines, label, line, Role::Text, width);
     }
-    if given.len() > PARAMETERS {
-        let more = format!("{} and {} more", theme.glyphs.more, given.len() - PARAMETERS);
-        fact(&mut lines, "", &more, Role::Quiet, width);
-    }
     lines
+}
+
+/// What a kind is asked for with, a line for each value; resources are called what `name` says.
+#[must_use]
+pub fn given(
+    model: &Model,
+    theme: &Theme,
+    kind: &str,
+    params: &Params,
+    name: impl Fn(ResourceId) -> String,
+) -> Vec<String> {
+    let spec = model.catalogue.get(kind);
+    let called =
+        spec.map(|spec| spec.called_by_name(params, &model.catalogue, |id| Some(name(id))));
+    let mut given = as_lines(called.as_ref().unwrap_or(params));
+    let more = given.len().saturating_sub(PARAMETERS);
+    if more > 0 {
+        given.truncate(PARAMETERS);
+        given.push(format!("{} and {more} more", theme.glyphs.more));
+    }
+    given
 }
 
 /// An operation that this one asked for, and how it stands.
