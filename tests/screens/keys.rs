@@ -170,3 +170,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_help_says_how_what_has_no_key_is_asked_for() {
+    let mut stage = Stage::new(PlainBackend::full(), (80, 250));
+    stage.keys("?");
+    for (word, told) in [(": batch", "Asks for several"), (": task_enable", "Lets a task fire")] {
+        let text = stage.text();
+        let line = text.lines().find(|line| line.contains(word)).unwrap_or_default();
+        assert!(line.contains(told), "{word}: {text}");
+    }
+}

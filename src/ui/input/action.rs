@@ -172,7 +172,14 @@ const LISTS: &[ActionRow] = {
         ),
         (A::Open, "open", "open", "Show everything about what is selected.", E, 0),
         (A::Back, "back", "back", "Close the window, or clear marks and filter.", E, 0),
-        (A::Mark, "mark", "mark", "Mark the row, for doing something to many at once.", E, 50),
+        (
+            A::Mark,
+            "mark",
+            "mark",
+            "Mark the row of the list, for doing something to many at once.",
+            E,
+            50,
+        ),
         (
             A::MarkRange,
             "mark_range",

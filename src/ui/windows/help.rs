@@ -70,6 +70,7 @@ impl Window for Help {
 /// Every key, as far as it matches what is looked for.
 fn lines(model: &Model, search: &str, width: u16) -> Vec<StyledLine> {
     let search = search.to_lowercase();
+    let palette = model.keymap.key(&Action::PALETTE).unwrap_or_default();
     let mut lines = Vec::new();
     let mut groups: Vec<(Scope, String)> =
         vec![(Scope::Tab(model.tab), format!("On {}", model.tab.title()))];
@@ -109,12 +110,12 @@ fn lines(model: &Model, search: &str, width: u16) -> Vec<StyledLine> {
         }
         lines.push(StyledLine::new(title, Role::Title));
         for (keys, entry) in matching {
-            // What has no key goes by its name in the palette.
+            // What has no key is asked for by its name in the palette.
             let (word, role) = match keys.as_str() {
-                "" => (entry.name.as_str(), Role::Quiet),
-                keys => (keys, Role::Key),
+                "" => (format!("{palette} {}", entry.name), Role::Quiet),
+                _ => (keys, Role::Key),
             };
-            beside(&mut lines, word, role, &entry.doc, width);
+            beside(&mut lines, &word, role, &entry.doc, width);
         }
     }
     columns(model, &search, width, &mut lines);

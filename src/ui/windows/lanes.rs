@@ -109,6 +109,9 @@ impl Window for LanesWindow {
     }
 
     fn hints(&self, model: &Model) -> Vec<KeyHint> {
+        if model.read_only {
+            return hints::of(model, &[(&[Action::Back], "close")]);
+        }
         let lane = model.lanes.get(self.at).map(|lane| lane.state);
         let turn = if lane == Some(LaneState::Paused) { "resume" } else { "pause" };
         hints::of(
