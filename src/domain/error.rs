@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{OperationSpec, ResourceId, Uid};
+use super::{DiskState, OperationSpec, ResourceId, Uid};
 
 /// "Operation not permitted", which is said of what is immutable; what is another's is "permission
 /// denied".
@@ -94,12 +94,15 @@ impl Refusal {
             return None;
         }
         let then = if is { "is" } else { "will be" };
+        let is_attached =
+            state == DiskState::Attached.word() && spec.allows(DiskState::Free.word());
+        let advice = if is_attached { "; detach it first" } else { "" };
         Some(Self::field(
             Reason::State,
             spec.subject.as_deref().unwrap_or_default(),
             subject.id.to_string(),
             format!(
-                "{subject} '{name}' {then} {state}; {} needs it {}",
+                "{subject} '{name}' {then} {state}; {} needs it {}{advice}",
                 spec.kind,
                 spec.requires.join(" or ")
             ),

@@ -47,6 +47,9 @@ pub(in crate::backend) trait Admits {
 
     /// Why a request would be refused now. Its parameters have passed [`super::admission`].
     fn would_refuse(&self, kind: &str, params: &Params) -> Option<Refusal>;
+
+    /// What a request would do, a sentence each. Its parameters have passed [`super::admission`].
+    fn would_do(&self, kind: &str, params: &Params) -> Vec<String>;
 }
 
 impl<'a> AdmissionContext<'a> {
@@ -72,6 +75,13 @@ impl<'a> AdmissionContext<'a> {
             return None;
         }
         self.asked?.would_refuse(kind, params)
+    }
+
+    /// What another request would do, a sentence each, for kinds that ask for other kinds. Its
+    /// parameters have passed [`super::admission`], as those of a nested field have.
+    #[must_use]
+    pub fn would_do(&self, kind: &str, params: &Params) -> Vec<String> {
+        self.asked.map(|asked| asked.would_do(kind, params)).unwrap_or_default()
     }
 }
 

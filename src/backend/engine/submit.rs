@@ -335,6 +335,12 @@ impl Admits for Admission<'_> {
         let params = kind.fill(params.clone(), &self.context());
         self.engine.admit(&**kind, &params, self.live, &[], None).err()
     }
+
+    fn would_do(&self, kind: &str, params: &Params) -> Vec<String> {
+        let Some(kind) = self.engine.kinds.get(kind) else { return Vec::new() };
+        let params = kind.fill(params.clone(), &self.context());
+        kind.preview(&params, &self.context()).effects
+    }
 }
 
 /// The one of two refusals whose check comes first; `first` where both are of one check.

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::journal::{JOIN, SPAWN, Stop};
 use crate::backend::engine::kind::ChildRules;
-use crate::backend::engine::secrets::hide;
 use crate::backend::settings::Settings;
 use crate::domain::{
     self, Choice, Effect, Field, FieldType, Hint, OperationSpec, Outcome, Preview, Refusal, Risk,
@@ -144,9 +143,14 @@ impl Kind for BatchOperation {
         // Those that are refused come first: it is they that a person can do something about.
         looked_at.sort_by_key(|(_, refusal)| refusal.is_none());
         let refused = looked_at.iter().filter(|(_, refusal)| refusal.is_some()).count();
-        let says = |(request, refusal): &(&BatchItem, Option<Refusal>)| match refusal {
-            Some(refusal) => format!("{} is refused: {}", title(request, world), refusal.message),
-            None => format!("{}.", title(request, world)),
+        let says = |(request, refusal): &(&BatchItem, Option<Refusal>)| {
+            let BatchItem { kind, params } = request;
+            let title = children::title(kind, params, world);
+            match (refusal, world.would_do(kind, params).as_slice()) {
+                (Some(refusal), _) => format!("{title} is refused: {}", refusal.message),
+                (None, []) => format!("{title}."),
+                (None, effects) => effects.join(" "),
+            }
         };
         let mut effects: Vec<String> =
             looked_at.iter().take(children::PREVIEWED).map(says).collect();
@@ -174,24 +178,6 @@ impl Kind for BatchOperation {
         let uids: Vec<Uid> = children.iter().map(|child| child.uid).collect();
         Ok(Outcome::new(summary, serde_json::json!({ "operations": uids })))
     }
-}
-
-/// A request as people read it: `vm_stop vm/3 'web-1'`, or with all that is given where it is about
-/// nothing that is there.
-fn title(request: &BatchItem, world: &AdmissionContext<'_>) -> String {
-    let spec = world.catalogue.get(&request.kind);
-    let about = spec.and_then(|spec| spec.done_to(&request.params));
-    let about = about.and_then(|id| world.inventory.resource(id));
-    if let Some(about) = about {
-        return format!("{} {} '{}'", request.kind, about.id(), about.name());
-    }
-    let params = hide(&request.params);
-    let given = params.iter().filter(|(_, value)| !value.is_null());
-    let given = given.map(|(name, value)| match value.as_str() {
-        Some(text) => format!(" {name}={text}"),
-        None => format!(" {name}={value}"),
-    });
-    std::iter::once(request.kind.clone()).chain(given).collect()
 }
 
 #[cfg(test)]

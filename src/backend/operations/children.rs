@@ -2,9 +2,10 @@
 //! sentence about what became of them.
 
 use crate::backend::engine::journal::{self, Child, Spawned, Stop};
-use crate::domain::{Failure, State, Submit, Uid};
+use crate::backend::engine::secrets::hide;
+use crate::domain::{Failure, Params, State, Submit, Uid};
 
-use super::Context;
+use super::{AdmissionContext, Context};
 
 /// How many reasons are told.
 const REASONS: usize = 3;
@@ -16,6 +17,24 @@ pub(super) const PREVIEWED: usize = 20;
 pub(super) fn more(all: usize) -> Option<String> {
     let more = all.saturating_sub(PREVIEWED);
     (more > 0).then(|| format!("… and {more} more."))
+}
+
+/// A request as people read it: `vm_stop vm/3 'web-1'`, or with all that is given where it is about
+/// nothing that is there.
+pub(super) fn title(kind: &str, params: &Params, world: &AdmissionContext<'_>) -> String {
+    let spec = world.catalogue.get(kind);
+    let about = spec.and_then(|spec| spec.done_to(params));
+    let about = about.and_then(|id| world.inventory.resource(id));
+    if let Some(about) = about {
+        return format!("{kind} {} '{}'", about.id(), about.name());
+    }
+    let params = hide(params);
+    let given = params.iter().filter(|(_, value)| !value.is_null());
+    let given = given.map(|(name, value)| match value.as_str() {
+        Some(text) => format!(" {name}={text}"),
+        None => format!(" {name}={value}"),
+    });
+    std::iter::once(kind.to_owned()).chain(given).collect()
 }
 
 /// Asks for children and waits for all of them. Returns how they ended, none of them in `ERROR`,

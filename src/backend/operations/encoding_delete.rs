@@ -36,8 +36,8 @@ impl Kind for EncodingDelete {
             effect: Effect::Deletes,
             subject: Some("encoding".into()),
             lane: "task".into(),
-            risk: Risk::Destructive,
-            warning: "With 'output', the encoded file is removed for good.".into(),
+            risk: Risk::Disruptive,
+            warning: "What is known of the encoding is forgotten; the encoded file stays.".into(),
             fields: vec![
                 Field::required(
                     "encoding",
@@ -52,7 +52,8 @@ impl Kind for EncodingDelete {
                     FieldType::Flag,
                     false,
                     "Remove the encoded file too, where the encoding was finished.",
-                ),
+                )
+                .destructive("The encoded file is removed for good."),
             ],
             offered_on: Vec::new(),
             edits: false,

@@ -9,10 +9,13 @@ use crate::backend::state_files::description;
 use crate::domain::display;
 use crate::domain::{
     Effect, Failure, Field, FieldType, Hint, Image, LockMode, LockRule, OperationSpec, Outcome,
-    Preview, Reason, Refusal, Resource, ResourceId, Risk, Vm,
+    Preview, Reason, Refusal, ResourceId, Risk, Vm,
 };
 
 use super::{AdmissionContext, Context, Kind, StepContext, files};
+
+/// How many of the VMs are named that run from an image.
+const VMS_NAMED: usize = 5;
 
 /// The kind.
 pub struct ImageDelete;
@@ -94,16 +97,21 @@ impl Kind for ImageDelete {
 
 /// Why an image is needed still: the VMs whose root disks are overlays of it.
 fn in_use(image: u64, inventory: &Inventory) -> Option<String> {
-    let vms: Vec<String> = inventory
-        .of(Vm::KIND)
-        .filter_map(|vm| match &**vm {
-            Resource::Vm(vm) if vm.image == image => Some(format!("vm/{} '{}'", vm.id, vm.name)),
-            _ => None,
-        })
-        .collect();
-    (!vms.is_empty()).then(|| {
-        format!("image/{image} is what {} runs from; delete that first", vms.join(" and "))
-    })
+    used_by(image, inventory.of(Vm::KIND).filter_map(|row| row.get::<Vm>()))
+}
+
+fn used_by<'a>(image: u64, vms: impl Iterator<Item = &'a Vm>) -> Option<String> {
+    let vms = vms.filter(|vm| vm.image == image);
+    let vms: Vec<String> = vms.map(|vm| format!("vm/{} '{}'", vm.id, vm.name)).collect();
+    let (named, others) = vms.split_at(vms.len().min(VMS_NAMED));
+    let more =
+        if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+    let named = named.join(", ");
+    match vms.len() {
+        0 => None,
+        1 => Some(format!("{named} runs from image/{image}; delete that first")),
+        _ => Some(format!("{named}{more} run from image/{image}; delete them first")),
+    }
 }
 
 /// Looks for VMs of an image that the database does not know: after an older one was put back,
@@ -124,6 +132,8 @@ fn unknown_use(settings: &Settings, image: u64) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+
+    use super::used_by;
 
     use crate::backend::testing::fake::CallFault;
     use crate::backend::testing::harness::Harness;
@@ -161,7 +171,14 @@ mod tests {
         harness.some_vm().await;
         let (reason, field, refusal) = harness.refused("image_delete", json!({ "image": 1 })).await;
         assert_eq!((reason, field.as_str()), (Reason::State, "image"));
-        assert!(refusal.message.contains("vm/1 'web-1'"), "{refusal}");
+        let told = "vm/1 'web-1' runs from image/1; delete that first";
+        assert_eq!(refusal.message, told);
+        let vm = harness.vm(1).await;
+        let many: Vec<_> = (1..=7).map(|id| crate::domain::Vm { id, ..vm.clone() }).collect();
+        assert_eq!(used_by(1, many.iter()), Some(
+            "vm/1 'web-1', vm/2 'web-1', vm/3 'web-1', vm/4 'web-1', vm/5 'web-1' and 2 more run \
+             from image/1; delete them first".to_owned()
+        ));
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Effect, Field, FieldType, Hint, OperationSpec, Outcome, Params as Nested, Preview, Reason,
-    Refusal, Repeat, Resource, Task,
+    Refusal, Repeat, Resource, Risk, Task,
 };
 
 use super::timetable::{self, Timetable};
@@ -44,6 +44,8 @@ impl Kind for TaskCreate {
             doing: "creating".into(),
             effect: Effect::Creates,
             subject: None,
+            risk: Risk::OfTask,
+            warning: timetable::WARNING.into(),
             fields,
             locks: vec![],
             requires: vec![],
@@ -96,10 +98,9 @@ impl Kind for TaskCreate {
     }
 
     fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
-        let effects = match params.when.apply(&Repeat::default()) {
-            Ok(repeat) => vec![timetable::says_next(&repeat, world)],
-            Err(_) => vec![],
-        };
+        let task = Self::reserve(params, 0, world);
+        let task = task.as_ref().and_then(|row| row.get::<Task>());
+        let effects = task.map(|task| timetable::says(task, world)).unwrap_or_default();
         Preview { effects, ..Preview::default() }
     }
 

@@ -31,7 +31,7 @@ impl Kind for TaskRun {
         OperationSpec {
             doing: "firing".into(),
             risk: Risk::OfTask,
-            warning: "What is lost is what that loses.".into(),
+            warning: timetable::WARNING.into(),
             hint: Hint::new("run now", &["t"], 11),
             locks: Vec::new(),
             steps: vec!["look".into(), SPAWN.into(), "note".into(), JOIN.into()],
@@ -41,8 +41,8 @@ impl Kind for TaskRun {
 
     fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
         let task = world.inventory.get::<Task>(params.task);
-        let effects = task.map(|task| format!("Asks for {} once, now.", task.kind));
-        Preview { effects: effects.into_iter().collect(), ..Preview::default() }
+        let effects = task.map(|task| timetable::says_what(&task.kind, &task.params, world));
+        Preview { effects: effects.unwrap_or_default(), ..Preview::default() }
     }
 
     async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
-use crate::domain::{OperationSpec, Outcome, Preview, Refusal, Task};
+use crate::domain::{OperationSpec, Outcome, Preview, Refusal, Risk, Task};
 
 use super::{AdmissionContext, Context, Kind, timetable};
 
@@ -26,6 +26,8 @@ impl Kind for TaskEnable {
     fn spec(_: &Settings) -> OperationSpec {
         OperationSpec {
             doing: "enabling".into(),
+            risk: Risk::OfTask,
+            warning: timetable::WARNING.into(),
             fields: vec![timetable::task(&["inactive"])],
             requires: vec!["inactive".into()],
             state_after: Some("active".into()),
@@ -48,8 +50,8 @@ impl Kind for TaskEnable {
 
     fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
         let task = world.inventory.get::<Task>(params.task);
-        let effects = task.map(|task| timetable::says_next(&task.repeat, world));
-        Preview { effects: effects.into_iter().collect(), ..Preview::default() }
+        let effects = task.map(|task| timetable::says(task, world)).unwrap_or_default();
+        Preview { effects, ..Preview::default() }
     }
 
     async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {

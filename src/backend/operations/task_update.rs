@@ -9,7 +9,7 @@ use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
     Failure, Field, FieldType, Hint, OperationSpec, Outcome, Params as Nested, Preview, Reason,
-    Refusal, Repeat, Task,
+    Refusal, Repeat, Risk, Task,
 };
 
 use super::timetable::{self, Timetable};
@@ -62,6 +62,8 @@ impl Kind for TaskUpdate {
         ]);
         spec.fields.extend(Timetable::fields(false));
         spec.edits = true;
+        spec.risk = Risk::OfTask;
+        spec.warning = timetable::WARNING.into();
         spec.hint = Hint::new("change", &["u"], 13);
         spec.steps = vec!["change".into()];
         spec
@@ -106,8 +108,11 @@ impl Kind for TaskUpdate {
     fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
         let task = world.inventory.get::<Task>(params.task).cloned().map(|task| params.apply(task));
         let effects = match task {
-            Some(Ok(task)) if task.active => vec![timetable::says_next(&task.repeat, world)],
-            Some(Ok(_)) => vec!["It stays inactive.".to_owned()],
+            Some(Ok(task)) if task.active => timetable::says(&task, world),
+            Some(Ok(task)) => {
+                let what = timetable::says_what(&task.kind, &task.params, world);
+                std::iter::once("It stays inactive.".to_owned()).chain(what).collect()
+            }
             _ => vec![],
         };
         Preview { effects, ..Preview::default() }

@@ -12,7 +12,10 @@ use crate::domain::{
     Reason, Refusal, Repeat, Risk, Task,
 };
 
-use super::{AdmissionContext, Context};
+use super::{AdmissionContext, Context, children};
+
+/// What is lost with what a task asks for.
+pub(super) const WARNING: &str = "What is lost is what that loses.";
 
 /// When a task fires, as it is asked for. What is not given stays as it is.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -134,7 +137,7 @@ pub(super) fn admit_repeat(repeat: &Repeat, world: &AdmissionContext<'_>) -> Res
 }
 
 /// A sentence about the next firing.
-pub(super) fn says_next(repeat: &Repeat, world: &AdmissionContext<'_>) -> String {
+fn says_next(repeat: &Repeat, world: &AdmissionContext<'_>) -> String {
     let zone = &world.settings.time_zone();
     match schedule::next(repeat, world.now, zone) {
         Some(next) => {
@@ -142,6 +145,18 @@ pub(super) fn says_next(repeat: &Repeat, world: &AdmissionContext<'_>) -> String
         }
         None => "Never fires.".to_owned(),
     }
+}
+
+/// Sentences about what is asked for with each firing: what it is done to, and what it does.
+pub(super) fn says_what(kind: &str, params: &Nested, world: &AdmissionContext<'_>) -> Vec<String> {
+    let asks = format!("Asks for {}.", children::title(kind, params, world));
+    std::iter::once(asks).chain(world.would_do(kind, params)).collect()
+}
+
+/// Sentences about when a task fires next, and what it asks for then.
+pub(super) fn says(task: &Task, world: &AdmissionContext<'_>) -> Vec<String> {
+    let next = says_next(&task.repeat, world);
+    std::iter::once(next).chain(says_what(&task.kind, &task.params, world)).collect()
 }
 
 /// A task that fires by itself from now on. Firings before now are not owed to it, and what went

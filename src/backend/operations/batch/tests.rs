@@ -160,12 +160,16 @@ async fn cancelling_it_cancels_all_of_it() {
 async fn a_look_at_what_it_would_do_shows_no_secret() {
     let mut harness = Harness::open();
     let os = harness.some_image().await;
-    let vm = json!({ "hostname": "web", "password": "correct horse", "os": os });
-    let vm = asks("vm_create", &vm);
-    let inner = asks("batch", &json!({ "operations": [vm] }));
-    let preview = harness.preview("batch", json!({ "operations": [vm, inner] })).await;
+    let vm = |name| {
+        asks("vm_create", &json!({ "hostname": name, "password": "correct horse", "os": os }))
+    };
+    harness.done("vm_create", vm("web")["params"].clone()).await;
+    let inner = asks("batch", &json!({ "operations": [vm("mail")] }));
+    let operations = json!([vm("web"), vm("db"), inner]);
+    let preview = harness.preview("batch", json!({ "operations": operations })).await;
     assert_eq!(preview.refusal, None);
     let shown = format!("{preview:?}");
+    assert!(shown.contains("VM 'db' with") && shown.contains("VM 'mail' with"), "{shown}");
     assert!(shown.contains("hostname=web") && shown.contains("password=(hidden)"), "{shown}");
     assert!(!shown.contains("correct horse"), "{shown}");
 }
@@ -228,7 +232,7 @@ async fn a_look_at_many_tells_of_some_and_of_those_that_are_refused_first() {
     assert_eq!(preview.refusal, None);
     let says = |at: usize| preview.effects[at].as_str();
     assert!(says(0).starts_with("vm_stop vm/1 'web-1' is refused: "), "{}", says(0));
-    assert!(says(1).starts_with("disk_create name=disk-1"), "{}", says(1));
+    assert_eq!(says(1), "Disk 'disk-1' of 8.0 MiB is made with ext4 on it.");
     assert_eq!(says(20), "… and 11 more.");
     assert_eq!(says(21), "Nothing is started, because 1 would be refused now.");
     assert_eq!(preview.effects.len(), 22);

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use crate::backend::testing::harness::Harness;
 use crate::backend::testing::test_backend::TestBackend;
-use crate::domain::{Every, Reason, Resource, RunOutcome, State, Task};
+use crate::domain::{Every, Preview, Reason, Resource, RunOutcome, State, Task};
 
 async fn task(tested: &TestBackend, id: u64) -> Task {
     match tested.resource(Task::KIND, id).await {
@@ -133,4 +134,31 @@ async fn a_deleted_task_is_gone() {
     tested.done("task_create", params).await;
     tested.done("task_delete", json!({ "task": 1 })).await;
     assert!(tested.resource(Task::KIND, 1).await.is_none());
+}
+
+#[tokio::test]
+async fn what_a_task_would_do_names_what_it_is_done_to_and_when() {
+    let mut harness = Harness::open();
+    harness.some_halted_vm().await;
+    let asks = "Asks for vm_delete vm/1 'web-1'.";
+    let create =
+        json!({ "name": "wipe", "kind": "vm_delete", "params": { "vm": "web-1" }, "hour": 3 });
+    let about = |preview: Preview| preview.effects;
+    let told = about(harness.preview("task_create", create.clone()).await);
+    assert!(told[0].starts_with("Fires next on ") && told[0].contains("at 03:00"), "{told:?}");
+    assert_eq!(told[1], asks);
+    assert!(told[2].starts_with("VM 'web-1' and its root disk of "), "{told:?}");
+    harness.done("task_create", create).await;
+    let same = json!({ "task": 1 });
+    for kind in ["task_update", "task_run"] {
+        let told = about(harness.preview(kind, same.clone()).await);
+        assert!(told.contains(&asks.to_owned()), "{kind}: {told:?}");
+        assert!(
+            told.iter().any(|it| it.starts_with("VM 'web-1' and its root disk of ")),
+            "{told:?}"
+        );
+    }
+    harness.done("task_disable", same.clone()).await;
+    let told = about(harness.preview("task_enable", same).await);
+    assert!(told[0].starts_with("Fires next on ") && told[1] == asks, "{told:?}");
 }
