@@ -54,7 +54,7 @@ fn the_form_of_a_marked_row_is_about_that_row() {
     stage.keys("esc");
     let marked = *stage.app.model.pane().marks.keys().next().unwrap();
     assert_ne!(stage.app.model.pane().selected, Some(marked));
-    stage.keys(": \"task_update\" enter ctrl-s");
+    stage.keys(": \"task_update\" enter ctrl-s y");
     assert_eq!(stage.submitted()[0].params["task"], marked);
 }
 
@@ -322,4 +322,41 @@ fn a_refusal_of_an_item_counts_as_the_form_does() {
     let text = stage.text().split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(text.contains("is what formats 1 makes too; 1 preset"), "{text}");
     assert!(!text.contains("formats.0"), "{text}");
+}
+
+#[test]
+fn what_would_happen_is_not_told_of_a_value_that_is_wrong() {
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
+    stage.keys("@tasks u tab tab tab");
+    stage.wait();
+    stage.shows("task_update would be queued");
+    let at = |stage: &Stage| {
+        let form = stage.app.front_as::<Form>().unwrap();
+        form.entries[form.at].path.clone()
+    };
+    while at(&stage) != "minute" {
+        stage.keys("tab");
+    }
+    stage.keys("\"77\"");
+    stage.wait();
+    stage.lacks("task_update would be queued");
+    stage.keys("backspace");
+    stage.wait();
+    stage.shows("task_update would be queued");
+}
+
+#[test]
+fn what_would_happen_can_be_read_to_its_end() {
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
+    stage.keys("@disks n");
+    let form = stage.app.front_as::<Form>().unwrap();
+    let (number, revision) = (form.number, form.revision);
+    let effects = (1..=40).map(|number| format!("Effect {number}.")).collect();
+    let preview = Preview { effects, ..Preview::default() };
+    stage.send(Msg::Reply(Reply::Preview(number, revision, Ok(preview))));
+    stage.shows("more lines: pagedown");
+    stage.keys("pagedown pagedown pagedown pagedown pagedown pagedown pagedown");
+    stage.shows("Effect 40.");
+    stage.keys("pageup");
+    stage.lacks("Effect 40.");
 }

@@ -4,6 +4,8 @@ use hostler::domain::*;
 use hostler::ui::Exit;
 use hostler::ui::msg::{Cmd, Msg, Reply};
 use hostler::ui::windows::confirm::Confirm;
+use hostler::ui::windows::form::state::Form;
+use serde_json::json;
 
 use super::fake_backend::PlainBackend;
 use super::stage::Stage;
@@ -37,16 +39,173 @@ fn a_question_about_one_thing_says_what_would_happen() {
     let late = Preview { effects: vec!["All is lost.".to_owned()], ..Preview::default() };
     stage.send(Msg::Reply(Reply::Preview(asked - 1, 0, Ok(late.clone()))));
     stage.lacks("All is lost.");
-    // What is refused does none of what it would do.
-    let refused = Some(Refusal::new(Reason::State, "it is held"));
-    let refused = Preview { refusal: refused, ..late.clone() };
-    stage.send(Msg::Reply(Reply::Preview(asked, 0, Ok(refused))));
-    stage.lacks("All is lost.");
     stage.send(Msg::Reply(Reply::Preview(asked, 0, Ok(late))));
     stage.shows("All is lost.");
     stage.keys("n space space S");
     stage.shows("Stop these 2");
-    stage.lacks("would be queued");
+    stage.shows("batch would be queued in its lane.");
+}
+
+#[test]
+fn what_would_be_refused_is_said_instead_of_asked() {
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
+    for keys in ["S", "/ ctrl-u \"db-2\" enter X"] {
+        stage.keys(keys);
+        let asked = stage.app.front_as::<Confirm>().unwrap().asked;
+        let refused = Some(Refusal::new(Reason::State, "it is held"));
+        let refused = Preview { refusal: refused, ..Preview::default() };
+        stage.send(Msg::Reply(Reply::Preview(asked, 0, Ok(refused))));
+        stage.shows("it is held");
+        stage.lacks("Yes");
+        stage.lacks("type db-2");
+        stage.keys("y");
+        assert!(stage.app.front().is_none());
+        assert_eq!(stage.submitted(), []);
+    }
+}
+
+#[test]
+fn what_must_be_typed_is_on_every_keyboard() {
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
+    // Nothing is destroyed without its output.
+    stage.keys("@encodings / \"intro\" enter X");
+    stage.shows("Delete intro.mov → mp4?");
+    stage.shows("Yes");
+    stage.keys("o");
+    stage.keys("tab space enter");
+    stage.shows("The encoded file is removed for good.");
+    stage.shows("type encoding/2: ");
+    stage.keys("\"encoding/2\" enter");
+    let [submit] = stage.submitted().try_into().unwrap();
+    assert_eq!((&submit.params["encoding"], &submit.params["output"]), (&2.into(), &true.into()));
+    // Of several it is how many there are.
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
+    stage.keys("* X");
+    stage.shows("type 4, the number of VMs: ");
+}
+
+#[test]
+fn how_it_is_done_can_be_changed_where_something_is_typed() {
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
+    let specs = stage.app.model.catalogue.iter().cloned().map(|mut spec| {
+        if spec.kind == "vm_stop" {
+            spec.risk = Risk::Destructive;
+        }
+        spec
+    });
+    stage.app.model.catalogue = Catalogue::new(specs.collect::<Vec<_>>());
+    stage.keys("S");
+    stage.shows("tab options");
+    stage.keys("tab");
+    assert!(stage.app.front_as::<Form>().is_some(), "{}", stage.text());
+}
+
+#[test]
+fn a_question_without_a_warning_begins_with_what_it_is_about() {
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
+    stage.keys("/ \"state:halted\" enter * s");
+    let text = stage.text();
+    let title = text.lines().position(|line| line.contains("Start these 2?")).unwrap();
+    assert!(text.lines().nth(title + 1).unwrap().contains("◆ db-2"), "{text}");
+}
+
+#[test]
+fn a_question_too_long_for_the_screen_can_be_read_to_its_end() {
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
+    for keys in ["S", "/ \"db-2\" enter X"] {
+        stage.keys(keys);
+        let asked = stage.app.front_as::<Confirm>().unwrap().asked;
+        let effects = (1..=40).map(|number| format!("Effect {number}.")).collect();
+        let long = Preview { effects, ..Preview::default() };
+        stage.send(Msg::Reply(Reply::Preview(asked, 0, Ok(long))));
+        stage.lacks("Effect 40.");
+        stage.keys("pagedown pagedown pagedown pagedown");
+        stage.shows("Effect 40.");
+        stage.keys("pageup");
+        stage.lacks("Effect 40.");
+        stage.keys("esc");
+    }
+}
+
+/// A task that deletes a VM, which the operator may make, change or switch on.
+fn deleting_task() -> PlainBackend {
+    let mut fake = PlainBackend::full();
+    for resource in &mut fake.resources {
+        if let Resource::Task(task) = resource {
+            (task.active, task.kind) = (false, "vm_delete".to_owned());
+            task.params = Params::from_iter([("vm".to_owned(), 2.into())]);
+        }
+    }
+    fake
+}
+
+#[test]
+fn letting_a_task_fire_asks_what_the_kind_asks_that_it_fires() {
+    let mut stage = Stage::new(deleting_task(), (80, 24));
+    stage.keys("@tasks e");
+    stage.shows("Enable nightly-reboot?");
+    stage.shows("Delete: Its root disk and everything on it is lost for good.");
+    stage.shows("task_enable would be queued");
+    assert_eq!(stage.submitted(), []);
+    stage.keys("\"nightly-reboot\" enter");
+    assert_eq!(stage.submitted()[0].kind, "task_enable");
+    stage.cmds.clear();
+    stage.keys("u ctrl-s");
+    stage.shows("Change nightly-reboot?");
+    assert_eq!(stage.submitted(), []);
+    // Marked and out of sight it is as dangerous.
+    stage.keys("esc esc * e");
+    stage.shows("type 2, the number of tasks: ");
+}
+
+#[test]
+fn for_a_task_nothing_dangerous_is_chosen_for_the_operator() {
+    let mut fake = PlainBackend::full();
+    fake.resources.retain(|it| it.kind() != Vm::KIND || it.name() == "db-2");
+    let mut stage = Stage::new(fake, (80, 24));
+    stage.keys("@tasks n \"wipe\" tab \"vm_delete\" enter");
+    let vm = |stage: &Stage| stage.app.front_as::<Form>().unwrap().params()["params"].clone();
+    assert_eq!(vm(&stage), json!({}));
+    stage.keys("tab space enter");
+    assert_eq!(vm(&stage), json!({ "vm": 2 }));
+    stage.keys("ctrl-s");
+    stage.shows("New task wipe?");
+    stage.shows("Delete: Its root disk");
+    assert_eq!(stage.submitted(), []);
+    stage.keys("\"wipe\" enter");
+    assert_eq!(stage.submitted()[0].kind, "task_create");
+    // What asks nothing is chosen as ever.
+    stage.keys("esc n \"start\" tab \"vm_start\" enter");
+    assert_eq!(vm(&stage)["vm"], 2);
+}
+
+#[test]
+fn a_batch_from_its_form_is_as_dangerous_as_what_it_asks_for() {
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
+    stage.keys(": \"batch\" enter \"vm_delete\" enter tab \"db-2\" enter ctrl-s");
+    stage.shows("Delete: Its root disk");
+    stage.shows("type batch: ");
+    assert_eq!(stage.submitted(), []);
+}
+
+#[test]
+fn what_a_parent_asked_for_and_has_ended_is_not_said_to_be_undone() {
+    let mut fake = PlainBackend::full();
+    let mut parent = fake.operations[0].clone();
+    (parent.uid, parent.kind, parent.state) = (Uid(50_000), "batch".to_owned(), State::Run);
+    (parent.resource, parent.resource_name, parent.progress) = (None, None, None);
+    for operation in &mut fake.operations {
+        if operation.state == State::Run {
+            operation.parent = Some(parent.uid);
+        }
+    }
+    fake.operations.insert(0, parent);
+    let mut stage = Stage::new(fake, (80, 24));
+    stage.keys("tab x");
+    let text = stage.text().replace("│", " ").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("Cancel #50000"), "{text}");
+    assert!(text.contains("those that have ended stay as they are"), "{text}");
+    assert!(!text.contains("What has been done so far is undone."), "{text}");
 }
 
 #[test]
@@ -131,7 +290,7 @@ fn what_is_sure_to_be_refused_is_said_before_the_question() {
     assert_eq!(stage.submitted()[0].kind, "vm_start");
     // Nor does a form open that could only be refused.
     stage.keys("@disks / \"data1\" enter X");
-    stage.shows("disk_delete needs it free");
+    stage.shows("disk_delete needs it free; detach it first");
     assert!(stage.app.front().is_none());
 }
 

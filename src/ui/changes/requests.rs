@@ -1,13 +1,13 @@
 //! Requests and changes: how dangerous they are, sending them, and what became of many.
 
-use crate::domain::{Control, OperationSpec, Risk, Submit};
+use crate::domain::{Control, FieldType, OperationSpec, ResourceId, Risk, Submit};
 use crate::ui::model::notification::Severity;
 use crate::ui::model::{Batch, Model, Pane, Request, Row};
 use crate::ui::msg::Cmd;
 use crate::ui::tab::Tab;
 
 /// How dangerous something is, and what is lost.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Hazard {
     /// How dangerous.
     pub risk: Risk,
@@ -15,33 +15,76 @@ pub struct Hazard {
     pub warning: String,
 }
 
-/// Returns how dangerous it is to request these. What fires a task is as dangerous as what that
-/// task asks for; of a task not at hand nothing is known, so that it is asked about.
-pub fn hazard(model: &Model, spec: &OperationSpec, submits: &[Submit]) -> Hazard {
-    let mut hazard = Hazard { risk: spec.risk, warning: spec.warning.to_string() };
-    if spec.risk != Risk::OfTask {
-        return hazard;
-    }
-    let pane = spec.resource.and_then(|of| model.list(Tab::Resources(of)));
-    let fires = |submit: &Submit| {
-        let id = spec.done_to(&submit.params)?.id;
-        let mark = pane?.find(id).map(Row::mark).or_else(|| pane?.marks.get(&id).cloned());
-        model.catalogue.get(&mark?.kind?)
-    };
-    hazard = Hazard { risk: Risk::None, warning: String::new() };
-    for submit in submits {
-        let Some(fired) = fires(submit) else {
-            let warning = "What the task asks for is not known here: it may interrupt a guest.";
-            return Hazard { risk: Risk::Disruptive, warning: warning.to_owned() };
-        };
-        let told = format!("{}: {}", fired.title, fired.warning);
-        if fired.risk != Risk::None && !hazard.warning.contains(&told) {
-            let space = if hazard.warning.is_empty() { "" } else { " " };
-            hazard.warning += &format!("{space}{told}");
+impl Hazard {
+    /// That of a request and of another made with it.
+    fn and(mut self, other: &Self) -> Self {
+        if other.risk != Risk::None && !self.warning.contains(&other.warning) {
+            let space = if self.warning.is_empty() { "" } else { " " };
+            self.warning += &format!("{space}{}", other.warning);
         }
-        hazard.risk = hazard.risk.max(fired.risk);
+        self.risk = self.risk.max(other.risk);
+        self
     }
-    hazard
+
+    /// The same where it is that of another kind than the one asked for.
+    fn of(mut self, spec: &OperationSpec) -> Self {
+        if self.risk != Risk::None {
+            self.warning = format!("{}: {}", spec.title, self.warning);
+        }
+        self
+    }
+}
+
+/// Returns how dangerous it is to request these. What makes, changes or fires a task is as
+/// dangerous as what that task asks for, and several asked for as one are as dangerous as these.
+pub fn hazard(model: &Model, spec: &OperationSpec, submits: &[Submit]) -> Hazard {
+    let hazards = submits.iter().map(|submit| of_one(model, spec, submit));
+    hazards.fold(Hazard::default(), |all, one| all.and(&one))
+}
+
+fn of_one(model: &Model, spec: &OperationSpec, submit: &Submit) -> Hazard {
+    if let Some(parts) = submit.parts() {
+        let known = parts.iter().filter_map(|part| Some((model.catalogue.get(&part.kind)?, part)));
+        let hazards = known.map(|(spec, part)| of_one(model, spec, part).of(spec));
+        return hazards.fold(Hazard::default(), |all, one| all.and(&one));
+    }
+    let (risk, warning) = spec.hazard(&submit.params);
+    if risk != Risk::OfTask {
+        return Hazard { risk, warning: warning.to_owned() };
+    }
+    match fired(model, spec, submit) {
+        Some((fired, submit)) => of_one(model, fired, &submit).of(fired),
+        // Of a task not at hand nothing is known, so that it is asked about.
+        None => Hazard {
+            risk: Risk::Disruptive,
+            warning: "What the task asks for is not known here: it may interrupt a guest."
+                .to_owned(),
+        },
+    }
+}
+
+/// What a task will ask for that this makes, changes or fires.
+fn fired<'a>(
+    model: &'a Model,
+    spec: &OperationSpec,
+    submit: &Submit,
+) -> Option<(&'a OperationSpec, Submit)> {
+    let given = spec.fields.iter().find_map(|field| {
+        let FieldType::Params { of } = &field.of else { return None };
+        let params = submit.params.get(&*field.name).and_then(|params| params.as_object());
+        Some((submit.params.get(&**of)?.as_str()?.to_owned(), params.cloned().unwrap_or_default()))
+    });
+    let (kind, params) = match given {
+        Some(given) => given,
+        None => {
+            let ResourceId { kind, id } = spec.done_to(&submit.params)?;
+            let pane = model.list(Tab::Resources(kind))?;
+            let mark = pane.find(id).map(Row::mark).or_else(|| pane.marks.get(&id).cloned())?;
+            (mark.kind?, mark.params)
+        }
+    };
+    let fired = model.catalogue.get(&kind)?;
+    (fired.risk != Risk::OfTask).then(|| (fired, Submit { kind, params, ..Submit::default() }))
 }
 
 /// Requests operations.
@@ -49,12 +92,11 @@ pub fn submit(model: &mut Model, submits: Vec<Submit>, cmds: &mut Vec<Cmd>) {
     for submit in &submits {
         unmark(model, submit);
     }
-    if submits.len() > 1 && model.catalogue.get(Submit::BATCH).is_some() {
-        // It goes on when one of them fails: each was meant by itself.
-        cmds.push(Cmd::Submit(Box::new(Submit::batch(submits, true, None))));
-        return;
-    }
     if submits.len() > 1 {
+        if let Some(batch) = as_one(model, submits.clone()) {
+            cmds.push(Cmd::Submit(Box::new(batch)));
+            return;
+        }
         let awaited = submits.iter().cloned().map(Request::Submit).collect();
         model.batches.push(Batch {
             done: "queued",
@@ -64,6 +106,17 @@ pub fn submit(model: &mut Model, submits: Vec<Submit>, cmds: &mut Vec<Cmd>) {
         });
     }
     cmds.extend(submits.into_iter().map(|submit| Cmd::Submit(Box::new(submit))));
+}
+
+/// Returns the one request that these come to; `None` where an older backend takes them one by one.
+#[must_use]
+pub fn as_one(model: &Model, mut submits: Vec<Submit>) -> Option<Submit> {
+    if submits.len() == 1 {
+        return submits.pop();
+    }
+    // It goes on when one of them fails: each was meant by itself.
+    let batch = || Submit::batch(submits, true, None);
+    model.catalogue.get(Submit::BATCH).is_some().then(batch)
 }
 
 /// Takes the mark off what something is done to: the next key is not meant for it any more.

@@ -9,7 +9,7 @@ use crate::ui::model::notification::Severity;
 use crate::ui::model::{MarkedRow, Model, Row};
 use crate::ui::msg::Cmd;
 use crate::ui::tab::Tab;
-use crate::ui::windows::confirm::{Challenge, Confirm};
+use crate::ui::windows::confirm::Confirm;
 use crate::ui::windows::form::open;
 use crate::ui::windows::window::{Intent, OpenedWindow};
 
@@ -108,12 +108,9 @@ fn ask(
     Some(Box::new(Confirm {
         title,
         warning,
-        effects: Vec::new(),
-        asked: 0,
         things: fitting.iter().map(|(_, mark)| mark.name.clone()).collect(),
-        challenge: Challenge::YesNo { yes: false },
         then: Intent::Control(fitting.iter().map(|(uid, _)| control(*uid)).collect()),
-        form: None,
+        ..Confirm::default()
     }))
 }
 
@@ -128,9 +125,9 @@ pub fn cancel(model: &mut Model, cmds: &mut Vec<Cmd>) -> OpenedWindow {
                 return None;
             }
             let running = open.iter().filter(|(_, mark)| mark.state == State::Run.word());
-            let running = running.map(|(uid, _)| at_hand(model, *uid).map(|it| &*it.kind));
+            let running: Vec<_> = running.map(|(uid, _)| (*uid, at_hand(model, *uid))).collect();
             let failed = open.iter().any(|(_, mark)| mark.state == State::Error.word());
-            let warning = lost(model, running, failed);
+            let warning = lost(model, &running, failed);
             return ask(model, "Cancel", &warning, &open, |uid| Control::Cancel { uid });
         }
     };
@@ -147,33 +144,42 @@ pub fn cancel(model: &mut Model, cmds: &mut Vec<Cmd>) -> OpenedWindow {
         }
         State::Run | State::Error => Some(Box::new(Confirm {
             title: format!("Cancel {uid} {}", title(model, &operation)),
-            warning: lost(
-                model,
-                (operation.state == State::Run).then_some(Some(&*operation.kind)),
-                operation.state == State::Error,
-            ),
-            effects: Vec::new(),
-            asked: 0,
-            things: Vec::new(),
-            challenge: Challenge::YesNo { yes: false },
+            warning: match operation.state {
+                State::Run => lost(model, &[(uid, Some(&operation))], false),
+                _ => lost(model, &[], true),
+            },
             then: Intent::Control(vec![cancel]),
-            form: None,
+            ..Confirm::default()
         })),
     }
 }
 
-/// What is lost with operations that are called off: some that run, by their kinds where those are
-/// at hand, and some that failed. Of one that failed nothing runs any more: what it had done was
-/// undone then.
-fn lost<'a>(
-    model: &Model,
-    running: impl IntoIterator<Item = Option<&'a str>>,
-    failed: bool,
-) -> String {
+/// What is lost with operations that are called off: some that run, as far as they are at hand, and
+/// some that failed. Of one that failed nothing runs any more: what it had done was undone then.
+fn lost(model: &Model, running: &[(Uid, Option<&Operation>)], failed: bool) -> String {
     let mut told = Vec::new();
-    let mut lasts = running.into_iter().map(|kind| may_last(model, kind)).peekable();
-    if lasts.peek().is_some() {
-        told.push(if lasts.any(|it| it) {
+    let asked =
+        |parent: Uid| model.flight.operations.iter().filter(move |it| it.parent == Some(parent));
+    if running.iter().any(|(uid, _)| asked(*uid).next().is_some()) {
+        told.push(
+            "Of the operations it asked for, those that run or wait are called off; those \
+                   that have ended stay as they are.",
+        );
+    }
+    // One that asked for others does nothing besides: it is they that run.
+    let mut doing: Vec<Option<&str>> = Vec::new();
+    let mut open = running.to_vec();
+    while let Some((uid, operation)) = open.pop() {
+        match asked(uid).next() {
+            Some(_) => {
+                let runs = asked(uid).filter(|it| it.state == State::Run);
+                open.extend(runs.map(|it| (it.uid, Some(it))));
+            }
+            None => doing.push(operation.map(|it| &*it.kind)),
+        }
+    }
+    if !doing.is_empty() {
+        told.push(if doing.iter().any(|kind| may_last(model, *kind)) {
             "What can be undone is undone; what a guest was told, it still does."
         } else {
             "What has been done so far is undone."

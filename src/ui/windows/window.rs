@@ -121,6 +121,13 @@ pub enum Intent {
     Control(Vec<Control>),
 }
 
+impl Default for Intent {
+    /// Nothing is.
+    fn default() -> Self {
+        Self::Control(Vec::new())
+    }
+}
+
 /// The window that comes up, if any does.
 pub type OpenedWindow = Option<Box<dyn Window>>;
 

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use self::field::Widget;
 use self::state::Form;
 use self::update::ItemChange;
+use self::view::{PREVIEW_BACK, PREVIEW_ON};
 use super::search::{self, CLOSE, TAKE};
 use super::window::{Response, Window, WindowKind, never};
 use crate::domain::{BackendError, Control, Submit};
@@ -46,6 +47,8 @@ const ACTIONS: &[ActionRow] = &[
     (REMOVE, "form_remove", "remove", "Take the item out of its list.", SCOPE, 4),
     (UP, "form_up", "up", "Move the item up in its list.", SCOPE, 5),
     (DOWN, "form_down", "down", "Move the item down in its list.", SCOPE, 6),
+    (PREVIEW_BACK, "form_page_up", "page up", "Go back in what would happen.", SCOPE, 0),
+    (PREVIEW_ON, "form_page_down", "page down", "Read on in what would happen.", SCOPE, 0),
 ];
 
 /// The form.
@@ -88,6 +91,9 @@ impl Window for Form {
             REMOVE => update::items(self, ItemChange::Remove, model, cmds),
             UP => update::items(self, ItemChange::Up, model, cmds),
             DOWN => update::items(self, ItemChange::Down, model, cmds),
+            PREVIEW_BACK | PREVIEW_ON => {
+                self.preview_at = view::page(model, self, *action == PREVIEW_ON);
+            }
             _ => {}
         }
         Response::Taken

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use crate::domain::arguments::below;
 use crate::domain::{
-    Catalogue, Effect, FieldType, OperationSpec, Params, Preview, Refusal, Submit, Uid,
+    Catalogue, Effect, FieldType, OperationSpec, Params, Preview, Refusal, Risk, Submit, Uid,
     argument_mut,
 };
 
@@ -58,6 +58,8 @@ pub struct Form {
     pub owner: Option<Owner>,
     /// What would happen.
     pub preview: Option<Preview>,
+    /// The first line shown of that.
+    pub preview_at: usize,
     /// When to ask what would happen.
     pub preview_due: Option<Timestamp>,
     /// Counts changes, so that an answer about older contents is known.
@@ -82,6 +84,7 @@ impl Form {
             purpose,
             owner: None,
             preview: None,
+            preview_at: 0,
             preview_due: None,
             revision: 0,
             refusal: None,
@@ -358,12 +361,14 @@ impl Form {
         if let Purpose::Many { things, .. } = &self.purpose {
             return things.iter().map(|(_, name)| name.clone()).collect();
         }
-        let subject = self.spec.subject.as_deref();
-        let named = self.entries.iter().find(|entry| Some(entry.path.as_str()) == subject);
+        // What makes something new is done to what it is to be called.
+        let subject = self.spec.subject.as_deref().unwrap_or("name");
+        let named = self.entries.iter().find(|entry| entry.path == subject);
         match named.map(|entry| &entry.widget) {
             Some(Widget::Pick(pick)) => {
                 pick.chosen.iter().map(|chosen| chosen.label.clone()).collect()
             }
+            Some(Widget::Line(input)) => vec![input.value().trim().to_owned()],
             _ => Vec::new(),
         }
     }
@@ -375,11 +380,25 @@ impl Form {
     }
 
     /// Whether a required choice may be made for the operator: the first of many where something
-    /// new is made, and only an only one elsewhere.
+    /// new is made, and only an only one elsewhere. For what a task does that is dangerous none is.
     #[must_use]
-    pub fn may_choose(&self, at: usize, number: usize) -> bool {
+    pub fn may_choose(&self, at: usize, number: usize, catalogue: &Catalogue) -> bool {
         let entry = &self.entries[at];
+        let asks = self.nested_kind(&entry.path, catalogue).is_some_and(|it| it.risk != Risk::None);
         entry.field.required
+            && !asks
             && (number == 1 || (self.spec.effect == Effect::Creates && !entry.path.contains('.')))
+    }
+
+    /// The kind of another operation among whose parameters a field stands.
+    fn nested_kind<'a>(&self, path: &str, catalogue: &'a Catalogue) -> Option<&'a OperationSpec> {
+        let value = |path: &str| self.entries.iter().find(|entry| entry.path == path);
+        let ancestors = std::iter::successors(Some(path), |path| Some(nested::parent(path)));
+        let mut holders = ancestors.skip(1).take_while(|path| !path.is_empty());
+        holders.find_map(|holder| {
+            let FieldType::Params { of } = &value(holder)?.field.of else { return None };
+            let kind = value(&below(nested::parent(holder), of))?.value().ok()??;
+            catalogue.get(kind.as_str()?)
+        })
     }
 }

@@ -127,7 +127,7 @@ pub fn candidates(form: &mut Form, path: &str, rows: &Rows, model: &Model) {
     let number = pick.options.len();
     let first = pick.options.first().cloned();
     if matches!(&entry.widget, Widget::Pick(pick) if pick.chosen.is_none())
-        && form.may_choose(at, number)
+        && form.may_choose(at, number, &model.catalogue)
         && let Widget::Pick(pick) = &mut form.entries[at].widget
     {
         pick.chosen = first;
@@ -159,6 +159,7 @@ pub fn previewed(form: &mut Form, revision: u64, preview: &Preview) {
         form.refuse(refusal, false);
     }
     form.preview = Some(preview.clone());
+    form.preview_at = 0;
 }
 
 /// Takes the paths that begin with what is typed.
@@ -415,6 +416,7 @@ pub fn submit(form: &mut Form, model: &mut Model, cmds: &mut Vec<Cmd>) -> Respon
             if let Some(owner) = &form.owner {
                 confirm.title += &format!(" of {}", owner.name);
             }
+            confirm.ask(model, cmds);
             Response::Open(Box::new(confirm))
         }
         None => {

@@ -13,6 +13,11 @@ use crate::ui::tab::Tab;
 use crate::ui::windows::form::field::{FormField, Pick, Widget};
 use crate::ui::windows::form::state::{Form, Purpose};
 
+/// Goes back a page in what would happen.
+pub const PREVIEW_BACK: Action = Action::Window("form_page_up");
+/// Reads on a page in what would happen.
+pub const PREVIEW_ON: Action = Action::Window("form_page_down");
+
 /// Where everything of a form stands, worked out once for a frame.
 struct Arrangement {
     /// The window.
@@ -25,6 +30,26 @@ struct Arrangement {
     fields: Vec<ArrangedField>,
     /// What would happen.
     preview: Vec<StyledLine>,
+}
+
+impl Arrangement {
+    /// How many lines there are for what would happen.
+    fn below_height(&self) -> u16 {
+        let inside = self.area.height.saturating_sub(2);
+        let least = u16::try_from(self.fields.len()).unwrap_or(u16::MAX).min(inside);
+        let room = inside.saturating_sub(least + 2);
+        u16::try_from(self.preview.len()).unwrap_or(u16::MAX).min(room)
+    }
+}
+
+/// The first line shown of what would happen once it has gone on a page, or back one.
+#[must_use]
+pub fn page(model: &Model, form: &Form, forward: bool) -> usize {
+    let arranged = arrange(model, form);
+    // The last line says that there is more.
+    let page = usize::from(arranged.below_height()).saturating_sub(1).max(1);
+    let last = arranged.preview.len().saturating_sub(page);
+    if forward { (form.preview_at + page).min(last) } else { form.preview_at.saturating_sub(page) }
 }
 
 /// A field that is shown.
@@ -56,10 +81,8 @@ pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
     let x = inside.x + 1;
     let width = inside.width.saturating_sub(2);
 
-    let mut below = std::mem::take(&mut arranged.preview);
-    let least = u16::try_from(arranged.fields.len()).unwrap_or(u16::MAX).min(inside.height);
-    let room = inside.height.saturating_sub(least + 2);
-    let below_height = u16::try_from(below.len()).unwrap_or(u16::MAX).min(room);
+    let below_height = arranged.below_height();
+    let below = std::mem::take(&mut arranged.preview);
     let fields = Rect {
         x,
         y: inside.y,
@@ -72,15 +95,20 @@ pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
     let is_covered = picker.is_some_and(|(pick, room)| picker_area(pick, room).bottom() >= y);
     if below_height > 0 && !is_covered {
         canvas.horizontal(x, y - 1, width, Role::Border);
-        let room = usize::from(below_height);
-        let hidden = below.len().saturating_sub(room);
-        if hidden > 0 {
-            below.truncate(room - 1);
-            let more = format!("{} {} more lines", canvas.glyphs().more, hidden + 1);
-            below.push(StyledLine::new(more, Role::Quiet));
-        }
-        for (line, y) in below.iter().zip(y..inside.bottom()) {
+        let page = usize::from(below_height);
+        let shown = if below.len() > page { page - 1 } else { page };
+        let from = form.preview_at.min(below.len().saturating_sub(shown));
+        for (line, y) in below.iter().skip(from).take(shown).zip(y..inside.bottom()) {
             canvas.line(x, y, width, line);
+        }
+        if below.len() > page {
+            let more = canvas.glyphs().more;
+            let key = |action| model.keymap.key(&action).unwrap_or_default();
+            let told = match below.len() - from - shown {
+                0 => format!("{more} {}: the lines before", key(PREVIEW_BACK)),
+                left => format!("{more} {left} more lines: {}", key(PREVIEW_ON)),
+            };
+            canvas.text(x, inside.bottom() - 1, width, &told, Role::Quiet);
         }
     }
     if let Some((pick, room)) = picker {
@@ -437,8 +465,12 @@ fn draw_picker(pick: &Pick, wrong: Option<&str>, canvas: &mut Canvas<'_>, room: 
 fn preview(form: &Form, width: u16) -> Vec<StyledLine> {
     let room = usize::from(width).max(8);
     let mut lines = Vec::new();
-    // What is refused does none of what it would do.
-    let allowed = form.preview.as_ref().filter(|preview| preview.refusal.is_none());
+    // What is refused does none of what it would do. What is wrong was left out of it, and nothing
+    // of it depends on a secret.
+    let is_wrong =
+        form.entries.iter().any(|entry| entry.error.is_some() && !entry.field.is_secret());
+    let preview = form.preview.as_ref().filter(|_| !is_wrong);
+    let allowed = preview.filter(|preview| preview.refusal.is_none());
     let preview = allowed.cloned().unwrap_or_default();
     for effect in &preview.effects {
         lines.extend(text::wrap(effect, room).into_iter().map(|l| StyledLine::new(l, Role::Text)));
