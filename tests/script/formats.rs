@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::hostler::Sandbox;
+use super::hostler::{Sandbox, signal};
 use super::{end, media, one_line_error};
 
 /// What lies in a folder, sorted.
@@ -107,4 +107,37 @@ fn cancelling_it_leaves_nothing() {
     place.wait("ffmpeg ends", || place.encoders().is_empty());
     assert_eq!(files(media.path()), ["long.mkv"]);
     place.ok(&["doctor", "--deep"]);
+}
+
+/// An older database does not know what was begun since, and that is no reason to pull the folder
+/// away from under it.
+#[test]
+fn the_doctor_tells_what_is_at_work_that_the_database_does_not_know() {
+    let (mut place, media) = (Sandbox::new(), tempfile::tempdir().unwrap());
+    place.done("disk_create", &["name=data", "size_mb=1", "fstype=none"]);
+    place.wait("nobody owns it", || place.hostlers().is_empty());
+    let (database, older) = (place.dir().join("hostler.db"), media.path().join("older.db"));
+    std::fs::copy(&database, &older).unwrap();
+    let source = media::video(media.path(), "long.mkv", 60, "640x360");
+    place.serve(&[]);
+    let from = format!("source={}", source.display());
+    place.ok(&["run", "encode", &from, "preset=webm"]);
+    place.wait("ffmpeg runs", || !place.encoders().is_empty());
+    let encoder = place.encoders()[0];
+    place.kill();
+    for log in ["hostler.db-wal", "hostler.db-shm"] {
+        let _absent = std::fs::remove_file(place.dir().join(log));
+    }
+    std::fs::copy(&older, &database).unwrap();
+    let said = place.run(&["doctor", "--deep"]);
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("at work here") && said.contains(&encoder.to_string()), "{said}");
+    assert!(!said.contains("left this behind"), "{said}");
+    signal(encoder, rustix::process::Signal::KILL);
+    place.wait("ffmpeg ends", || place.encoders().is_empty());
+    let ended = || {
+        let said = place.run(&["doctor", "--deep"]);
+        String::from_utf8_lossy(&said.stdout).contains("encodings/1: an encoding left this behind")
+    };
+    place.wait("its supervisor ends", ended);
 }

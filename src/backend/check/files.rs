@@ -8,6 +8,7 @@ use crate::domain::{
 };
 
 use super::{Finding, Records};
+use crate::backend::drivers::supervise::Supervised;
 use crate::backend::engine::store::plain;
 use crate::backend::ownership;
 use crate::backend::state_files::beneath::Folder;
@@ -190,7 +191,8 @@ impl FileWalk<'_> {
             let unfinished = name.contains(".partial")
                 || (kind == Image::KIND && matches!(&*name, "tree" | "job"));
             if unfinished && (self.strict || !is_unwritten(&name)) {
-                self.finds(&folder.join(name), "an operation left this behind", "remove it");
+                let job = folder.join("job");
+                self.left(&folder.join(name), "an operation left this behind", &job);
             } else if kind == Vm::KIND {
                 self.in_vm(&folder.join(name));
             }
@@ -251,9 +253,33 @@ impl FileWalk<'_> {
         for name in self.names(&folder) {
             let id = name.parse().ok().map(|number| ResourceId::new(Encoding::KIND, number));
             if !id.is_some_and(|id| self.known.is_open(id)) {
-                self.finds(&folder.join(name), "an encoding left this behind", "remove it");
+                let job = folder.join(name);
+                self.left(&job, "an encoding left this behind", &job);
             }
         }
+    }
+
+    /// What is left behind, unless processes are at work there for a job: an older database was put
+    /// back under them.
+    fn left(&mut self, path: &Path, found: &str, job: &Path) {
+        let at_work = Supervised::at(job).processes();
+        if at_work.is_empty() {
+            return self.finds(path, found, "remove it");
+        }
+        let found = format!(
+            "processes {at_work:?} are at work here for an operation that the database does not \
+             know, as after an older copy of it was put back"
+        );
+        self.finds(path, found, "let them end or end them, and then remove it");
+    }
+
+    /// The job whose tool writes into a folder beside an output.
+    fn writer(&self, outer: &Path) -> Option<PathBuf> {
+        let jobs = std::fs::read_dir(self.known.dir().join(ENCODINGS)).ok()?;
+        let mut jobs = jobs.flatten().map(|job| job.path());
+        jobs.find(|job| {
+            Supervised::at(job).command().is_some_and(|it| it.outer_dir.as_deref() == Some(outer))
+        })
     }
 
     /// What ffmpeg wrote beside an output must be gone once nothing encodes into it.
@@ -277,7 +303,9 @@ impl FileWalk<'_> {
                 // Of a long name only the beginning is taken.
                 let of_it = begin == name || (begin.len() > 190 && name.starts_with(begin));
                 if of_it {
-                    self.finds(&entry.path(), "an encoding left this behind", "remove it");
+                    let path = entry.path();
+                    let job = self.writer(&path).unwrap_or_else(|| path.clone());
+                    self.left(&path, "an encoding left this behind", &job);
                 }
             }
         }

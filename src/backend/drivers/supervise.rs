@@ -311,6 +311,12 @@ impl Supervised {
         self.leader().filter(Leader::lives).map(|leader| leader.pid)
     }
 
+    /// The processes at work in the folder: the supervisor, the tool and its children.
+    #[must_use]
+    pub fn processes(&self) -> Vec<u32> {
+        self.supervisor().into_iter().chain(self.members()).collect()
+    }
+
     /// Whether somebody has halted the tool, or a part of it.
     #[must_use]
     pub fn is_paused(&self) -> bool {
@@ -362,7 +368,7 @@ impl Supervised {
             return Ok(());
         }
         let shown = self.dir.display();
-        let left: Vec<u32> = self.supervisor().into_iter().chain(self.members()).collect();
+        let left = self.processes();
         Err(Failure::passing(match left[..] {
             [] => format!(
                 "cannot end what is at work in {shown}: nobody tells who that is; `fuser \

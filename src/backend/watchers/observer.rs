@@ -329,7 +329,7 @@ mod tests {
         harness.fake.hung().await;
         harness.control(crate::domain::Control::Cancel { uid: stop.uid }).await;
         let found = harness.becomes(vm(id), |it| it.state() != "running").await;
-        assert_eq!((found.state(), found.problem()), ("halted".into(), None));
+        assert_eq!((found.state(), found.problem()), ("halted", None));
         // What is launched anew and then dies has crashed.
         harness.done("vm_start", json!({ "vm": id })).await;
         harness.fake.becomes(id, GuestStatus::Off, GuestEvent::Gone);

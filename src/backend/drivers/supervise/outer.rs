@@ -116,8 +116,7 @@ impl Supervised {
     /// The same, wherever it is by now, as long as the tool or its supervisor works in it.
     #[must_use]
     pub fn outer_at_work(&self) -> Option<Folder> {
-        let mut at_work = self.supervisor().into_iter().chain(self.members());
-        at_work.find_map(|pid| Outer::of_process(&self.dir, pid))
+        self.processes().into_iter().find_map(|pid| Outer::of_process(&self.dir, pid))
     }
 
     /// Removes the folder outside the job's own, also where it was moved to if it is `found`, and
