@@ -204,8 +204,9 @@ pub trait Hypervisor: Send + Sync {
     /// Opens the serial line. Any number may watch one VM at once.
     fn serial<'a>(&'a self, guest: &'a Guest) -> PortFuture<'a, Serial>;
 
-    /// Whether the latest run of a VM was ended by [`Hypervisor::quit`] or [`Hypervisor::withdraw`],
-    /// also where nobody waited for that any more, or an earlier life asked for it.
+    /// Whether the latest run of a VM was ended by [`Hypervisor::quit`] or
+    /// [`Hypervisor::withdraw`], also where nobody waited for that any more, or an earlier life
+    /// asked for it.
     fn was_ended(&self, guest: &Guest) -> bool;
 
     /// The last line the hypervisor itself said about a VM in its latest run, where it said any.

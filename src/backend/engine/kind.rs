@@ -146,8 +146,9 @@ pub trait Kind: Send + Sync {
         (end != State::Cancel).then_some(resource)
     }
 
-    /// Removes what failed attempts kept for a relaunch or could not undo, when a failed operation of
-    /// a kind with [`Effect::Creates`] is called off after all. `id` is the number its resource had.
+    /// Removes what failed attempts kept for a relaunch or could not undo, when a failed operation
+    /// of a kind with [`Effect::Creates`] is called off after all. `id` is the number its resource
+    /// had.
     fn remove_leftovers(&self, id: u64) -> BoxFuture<'_, Result<(), Failure>> {
         let _ = id;
         Box::pin(std::future::ready(Ok(())))

@@ -96,9 +96,9 @@ pub trait Kind: 'static {
         (end != State::Cancel).then_some(resource)
     }
 
-    /// Removes what failed attempts kept for a relaunch or could not undo, when a failed operation of
-    /// a kind with [`crate::domain::Effect::Creates`] is called off after all. `id` is the number its resource
-    /// had.
+    /// Removes what failed attempts kept for a relaunch or could not undo, when a failed operation
+    /// of a kind with [`crate::domain::Effect::Creates`] is called off after all. `id` is the
+    /// number its resource had.
     fn remove_leftovers<'a>(
         ports: &'a Ports,
         settings: &'a Settings,
