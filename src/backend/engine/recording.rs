@@ -54,6 +54,12 @@ impl Recorder for Engine {
         Box::pin(tracker.track_future(record))
     }
 
+    fn pass_pivot(self: Arc<Self>, uid: Uid) -> BoxFuture<'static, Result<(), Stop>> {
+        // The storage is not closed under it either.
+        let tracker = self.running.clone();
+        Box::pin(tracker.track_future(async move { Engine::pass_pivot(&self, uid).await }))
+    }
+
     fn begin_step(&self, uid: Uid, step: &Step) {
         let change = StepChange { uid, step: step.clone(), result: None };
         let mut changes = Vec::with_capacity(2);

@@ -161,6 +161,13 @@ pub enum Change {
         /// When.
         updated: Timestamp,
     },
+    /// An operation passes its pivot: from now on it only goes forward.
+    Pivot {
+        /// Which.
+        uid: Uid,
+        /// When.
+        updated: Timestamp,
+    },
     /// An operation's priority changed.
     Priority {
         /// Which.

@@ -48,7 +48,7 @@ impl Kind for DiskPurge {
             requires: vec!["trashed".into()],
             state_after: Some("deleted".into()),
             reject_duplicates: true,
-            steps: vec!["remove".into()],
+            steps: vec!["look".into(), "remove".into()],
         }
     }
 
@@ -63,8 +63,8 @@ impl Kind for DiskPurge {
 
     async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let id = params.disk;
-        cx.step("remove")
-            .label("removing it")
+        cx.step("look")
+            .label("looking at it")
             .run(|step| async move {
                 if step.cx().get::<Disk>(id)?.state != DiskState::Trashed {
                     return Err(Failure::new(format!(
@@ -74,8 +74,14 @@ impl Kind for DiskPurge {
                 let settings = step.cx().settings();
                 let path = settings.trash_path(id);
                 files::own(settings, &path)?;
-                files::unused(settings, &path)?;
-                files::remove_trashed(settings, id)?;
+                files::unused(settings, &path)
+            })
+            .await?;
+        cx.step("remove")
+            .label("removing it")
+            .pivot()
+            .run(|step| async move {
+                files::remove_trashed(step.cx().settings(), id)?;
                 step.remove(ResourceId::new(Disk::KIND, id));
                 Ok(())
             })

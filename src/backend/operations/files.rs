@@ -196,8 +196,8 @@ pub fn rename(settings: &Settings, from: &Path, to: &Path) -> Result<(), Failure
 }
 
 /// The two steps in which a folder is removed as a whole or not at all: `aside` moves it away,
-/// unless `may` says why not, and `files` removes it and does what `then` says. A folder that was
-/// never made is nothing to remove.
+/// unless `may` says why not, and `files`, from which there is no way back, removes it and does what
+/// `then` says. A folder that was never made is nothing to remove.
 pub async fn delete<F, Fut>(
     cx: &Context,
     dir: &Path,
@@ -227,6 +227,7 @@ where
         .await?;
     cx.step("files")
         .label("removing its files")
+        .pivot()
         .run(|step| {
             let removed = remove_dir(step.cx().settings(), &aside).and_then(|()| then(&step));
             async move { removed }

@@ -166,6 +166,7 @@ fn operation(uid: u64, kind: &str, state: State, id: ResourceId, name: &str) -> 
         priority: 0,
         attempt: 0,
         cancelling: false,
+        past_pivot: false,
         comment: None,
         created: ago(60),
         started: (state != State::Pending).then(|| ago(50)),
