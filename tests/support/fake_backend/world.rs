@@ -127,6 +127,7 @@ pub fn others() -> Vec<Resource> {
             duration_s: Some(754.2),
             source_bytes: Some(812_000_000),
             output_bytes: (id == 2).then_some(91_000_000),
+            made: None,
             speed: (id == 2).then_some(2.3),
             created: ago(400),
             finished: (id == 2).then(|| ago(100)),
