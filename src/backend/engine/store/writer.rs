@@ -22,7 +22,7 @@ use crate::domain::BackendError;
 use super::change::Statements;
 use super::checkpoint::{Mode, checkpoint};
 use super::fault::Faults;
-use super::known::{KnownLog, KnownPath};
+use super::known::{KnownDatabase, KnownLog};
 use super::reserve::{FREE_MIB, Reserve};
 
 /// The most requests one transaction takes, so that the first of them need not wait for ever.
@@ -62,7 +62,7 @@ impl Writer {
     pub(super) fn start(connection: Connection, path: PathBuf) -> Result<Self, BackendError> {
         let (requests, waiting) = mpsc::channel();
         let (tell, health) = watch::channel(Health::Well);
-        let known = KnownPath::at("database", &path)
+        let known = KnownDatabase::at(&path)
             .and_then(|database| Ok((database, KnownLog::of(&path)?)));
         let (database, log) = known.map_err(|error| {
             BackendError::failed(format!("cannot look at the store {}: {error}", path.display()))
@@ -166,7 +166,7 @@ struct Thread<'t> {
     connection: Connection,
     waiting: mpsc::Receiver<WriteRequest>,
     path: PathBuf,
-    database: KnownPath,
+    database: KnownDatabase,
     log: KnownLog,
     reserve: Reserve,
     faults: Faults,
@@ -247,7 +247,7 @@ impl Thread<'_> {
 
     /// A sentence, when the database or its log is no longer where it was.
     fn lost(&mut self) -> Option<BackendError> {
-        self.database.lost().or_else(|| self.log.lost(&self.connection))
+        self.database.lost(&self.connection).or_else(|| self.log.lost(&self.connection))
     }
 
     /// Writes requests in one transaction and puts down whose they are. One that fails by itself
