@@ -228,7 +228,8 @@ impl Engine {
     /// Returns when what an operation could not write may be written again.
     ///
     /// # Errors
-    /// The same one, where it was not for want of room, or is not to be waited for any more.
+    /// The same one, where it was not for want of room or another program's lock, or is not to be
+    /// waited for any more.
     async fn wait_for_room(
         &self,
         uid: Uid,
@@ -236,9 +237,9 @@ impl Engine {
         health: &mut tokio::sync::watch::Receiver<Health>,
         cancel: &CancellationToken,
     ) -> Result<(), BackendError> {
-        // It may have been full for this one only.
-        let was_full = *health.borrow() == Health::Full || health.has_changed().is_ok_and(|it| it);
-        if !was_full || self.is_dead() {
+        // It may have been so for this one only.
+        let passes = *health.borrow() != Health::Well || health.has_changed().is_ok_and(|it| it);
+        if !passes || self.is_dead() {
             return Err(error);
         }
         let at = self.clock.now() + RECORD_RETRY;
