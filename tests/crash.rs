@@ -326,6 +326,41 @@ fn what_died_can_be_called_off() {
     assert_eq!(place.list("encodings")[0]["state"], "cancelled");
 }
 
+/// A removal that has begun is finished by the next backend, whoever calls it off; one that has not
+/// is finished or taken back, and says which.
+#[test]
+fn a_removal_that_was_killed_is_finished_or_taken_back_as_a_whole() {
+    let _alone = alone();
+    let mut place = Sandbox::new();
+    place.serve(&[]);
+    let password = place.secret("correct horse");
+    for point in ["aside/between", "aside/after", "files/before", "files/between", "files/after"] {
+        place.done("image_build", &["recipe=tiny"]);
+        place.done("vm_create", &["hostname=web", "os=tiny", &*password]);
+        place.done("vm_stop", &["vm=web", "force=yes"]);
+        for (kind, field, list, file) in [
+            ("vm_delete", "vm=web", "vms", "root.qcow2"),
+            ("image_delete", "image=tiny", "images", "kernel"),
+        ] {
+            let uid = crash(&mut place, &format!("{kind}/{point}"), kind, &[field]);
+            let cancelled = place.run(&["operation", "cancel", &uid]).status.success();
+            place.run(&["operation", "wait", &uid]);
+            let state = place.operation(uid.parse().expect("a number"))["state"].clone();
+            let left = place.list(list);
+            if state == "CANCEL" {
+                assert!(cancelled && point.starts_with("aside"), "{kind}/{point}");
+                let dir = place.dir().join(list).join(left[0]["id"].to_string());
+                assert!(dir.join(file).exists(), "{kind}/{point}: {left:#?}");
+                place.done(kind, &[field]);
+            } else {
+                assert_eq!(state, "DONE", "{kind}/{point}");
+                assert!(left.is_empty(), "{kind}/{point}: {left:#?}");
+            }
+        }
+        assert_eq!(place.partials(), NOTHING, "{point}");
+    }
+}
+
 /// A download that was broken off by kill -9 goes on where it was, and is verified as a whole.
 #[test]
 fn a_killed_download_goes_on_where_it_was() {

@@ -233,6 +233,11 @@ pub struct Operation {
     /// Whether somebody asked to cancel it.
     #[serde(default)]
     pub cancelling: bool,
+    /// Whether it is past its pivot, from which there is no way back: what it has begun cannot be
+    /// undone any more, so it cannot be cancelled, and waits in `ERROR` to be relaunched when it
+    /// fails. `false` where an older backend does not say.
+    #[serde(default)]
+    pub past_pivot: bool,
     /// Why it failed, or what else should be known, in one sentence.
     #[serde(default)]
     pub comment: Option<String>,

@@ -161,6 +161,7 @@ pub fn operation(uid: u64, state: State) -> Operation {
         priority: 0,
         attempt: 0,
         cancelling: false,
+        past_pivot: false,
         comment: (state == State::Error).then(|| "the pool is full; free some space".into()),
         created: at,
         started: None,

@@ -11,6 +11,7 @@ use super::core::{Engine, Transaction};
 use super::ending::{Ending, Kept, Last};
 use super::kind::Kind;
 use super::live::{End, Failed, Live, Open};
+use super::pivot;
 use super::queue;
 use super::secrets::hidden;
 use super::storage::Change;
@@ -43,7 +44,7 @@ impl Engine {
     /// Calls an operation off, with the children that it does not call off itself: all of them or
     /// none. What has done nothing ends at once, the operation itself with a reason where there is
     /// one to give; the rest is undone. One that is ending is waited for, because only then it is
-    /// known how.
+    /// known how; so is one that passes its pivot.
     pub(super) async fn cancel(
         self: &Arc<Self>,
         uid: Uid,
@@ -65,18 +66,25 @@ impl Engine {
     }
 
     /// Stages calling an operation off, children first. `None`: it is not in flight, or one of
-    /// those is ending.
+    /// those is ending or passes its pivot. A child past that goes on to its end.
     fn stage_cancel(
         &self,
         live: &mut Live,
         uid: Uid,
         why: Option<&str>,
     ) -> Result<(Vec<Change>, Option<Cancelling>), BackendError> {
-        let all = live.called_off_with(uid);
-        let stays = |uid: &Uid| live.open(*uid).is_some_and(|open| !open.is_ending());
+        let mut all = live.called_off_with(uid);
+        let stays =
+            |uid: &Uid| live.open(*uid).is_some_and(|it| !it.is_ending() && !it.is_passing());
         if !all.iter().all(stays) {
             return Ok((Vec::new(), None));
         }
+        let mut past_pivot = all.iter().filter_map(|uid| live.operation(*uid));
+        let stuck = |it: &&Arc<Operation>| it.uid == uid || it.state == State::Error;
+        if let Some(other) = past_pivot.find(|it| it.past_pivot && stuck(it)) {
+            return Err(pivot::no_way_back(other));
+        }
+        all.retain(|uid| live.operation(*uid).is_some_and(|it| !it.past_pivot));
         let (to_undo, at_once): (Vec<Uid>, Vec<Uid>) =
             all.into_iter().partition(|uid| must_undo(live, *uid));
         at_once.iter().try_for_each(|uid| self.may_end_at_once(live, *uid))?;
@@ -89,6 +97,9 @@ impl Engine {
         });
         let (ends, ending) = self.stage_end(live, lasts.collect());
         changes.extend(ends);
+        for uid in &to_undo {
+            live.begin_call_off(*uid);
+        }
         Ok((changes, Some(Cancelling { to_undo, since, ending })))
     }
 
@@ -149,6 +160,10 @@ impl Engine {
         if let Some(parent) = operation.parent.filter(|parent| live.queue().is_closed(*parent)) {
             let why = format!("{parent}, which asked for it, is stopping; wait for that to end");
             return Err(state_refusal(uid, operation.state, &why));
+        }
+        if operation.past_pivot && params != **open.params() {
+            let why = "what it has begun cannot be taken back; relaunch it with what was asked for";
+            return Err(state_refusal(uid, operation.state, why));
         }
         let ancestors = live.ancestors(operation.parent);
         self.takes_more()?;
@@ -278,6 +293,9 @@ impl Transaction for Cancelling {
     }
 
     fn roll_back(self, engine: &Engine, live: &mut Live) {
+        for uid in self.to_undo {
+            live.abandon_call_off(uid);
+        }
         self.ending.roll_back(engine, live);
     }
 }

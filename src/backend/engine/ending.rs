@@ -219,8 +219,15 @@ impl Engine {
     }
 }
 
-/// Lets the end of an operation that is cancelled still say why it had failed.
+/// Lets the end of an operation that is cancelled still say why it had failed, and that of one that
+/// was done when it was called off that this came too late.
 fn with_cause(live: &Live, uid: Uid, end: &mut End) {
+    let called_off =
+        live.open(uid).is_some_and(|it| it.operation().cancelling || it.is_being_called_off());
+    if called_off && end.state == State::Done {
+        let why = end.comment.take();
+        end.comment = Some(why.unwrap_or_else(|| "cancelled too late: all of it was done".into()));
+    }
     let failed =
         live.operation(uid).filter(|it| it.state == State::Error && end.state == State::Cancel);
     if let Some(cause) = failed.and_then(|it| it.comment.as_deref()) {

@@ -5,6 +5,7 @@
 //!           ── Failed ──▶ record that it is undone ──▶ undo in reverse ──▶ ERROR
 //!           ── Cancelled ▶ likewise ────────┬───▶ CANCEL
 //!           │                               └───▶ ERROR, when something is left
+//!           ├─ Failed past its pivot: nothing is undone ▶ ERROR
 //!           ├─ Mismatch ─▶ nothing is undone ───▶ ERROR
 //!           └─ Leaving ─▶ nothing: the next owner of the state directory goes on
 //! ```
@@ -82,6 +83,10 @@ async fn run(engine: Arc<Engine>, run: ReadyOperation) {
         Err(Stop::Mismatch(failure)) => End::of(State::Error, Some(failure.message)),
         // Nobody else gets the state directory while a thread of ours still works in it.
         Err(Stop::Leaving) => return cx.quiet().await,
+        Err(Stop::Failed(failure)) if cx.is_past_pivot() => {
+            cx.quiet().await;
+            End::of(State::Error, Some(failure.message))
+        }
         Err(stop) => {
             // Boxed: few operations need the room, and the others are started faster without it.
             let undo = Box::pin(cx.tracked(undo(&engine, &cx, &stop)));

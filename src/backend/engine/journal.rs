@@ -16,6 +16,9 @@
 //! What looks like the work of a step that never began is somebody else's, and is not undone. So
 //! that an operation runs is on disk before the first effect that there is an undo for, and a step
 //! that was refused is recorded as that: neither has anything to undo, in this life or the next.
+//!
+//! A step may be the pivot (`cx.step("files").pivot()`): that there is no way back is on disk
+//! before its effect begins. From then on nothing is undone: see [`super::pivot`].
 
 mod children;
 mod recorder;
@@ -24,6 +27,7 @@ mod step;
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use futures_util::FutureExt;
@@ -94,6 +98,8 @@ struct Inner {
     steps: OnceLock<Vec<Text>>,
     /// Whether an earlier life ran it, and may have begun any step that it did not record.
     resumed: bool,
+    /// Whether there is no way back.
+    past_pivot: AtomicBool,
     /// Why an earlier life began to undo it, if it did.
     undoing: Option<Stop>,
     /// Steps that an earlier life could not undo.
@@ -151,6 +157,7 @@ impl Context {
                 cancel,
                 steps: OnceLock::new(),
                 resumed,
+                past_pivot: AtomicBool::new(operation.past_pivot),
                 undoing,
                 not_undone,
                 recorded: Mutex::new(recorded),
@@ -279,6 +286,11 @@ impl Context {
     /// Why an earlier life began to undo it, if it did: nothing goes on from what may be undone.
     pub(super) fn undoing(&self) -> Option<Stop> {
         self.inner.undoing.clone()
+    }
+
+    /// Whether it is past its pivot: nothing is undone any more.
+    pub(super) fn is_past_pivot(&self) -> bool {
+        self.inner.past_pivot.load(Ordering::Relaxed)
     }
 
     /// Whether the effect of any step was begun, now or perhaps in an earlier life.

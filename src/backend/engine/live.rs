@@ -15,6 +15,7 @@ use crate::domain::{BackendError, Operation, Outcome, Params, Resource, Resource
 
 use super::inventory::Inventory;
 use super::kind::{ChildRules, Kinds};
+use super::pivot;
 use super::queue::Queue;
 use super::secrets::hidden;
 use super::storage::{Change, Changed, Opened};
@@ -29,6 +30,8 @@ pub(in crate::backend) struct Live {
     /// Operations in `PENDING`, `RUN` and `ERROR`.
     open: BTreeMap<Uid, Open>,
     families: Families,
+    /// Those of the open ones that are past their pivot.
+    past_pivot: BTreeSet<Uid>,
     last_uid: u64,
     /// Numbers below `last_uid` whose operations could not be written.
     unwritten: BTreeSet<Uid>,
@@ -67,6 +70,10 @@ pub(super) struct Open {
     written: bool,
     /// Whether its end is on its way to the disk.
     ending: bool,
+    /// How many requests to call it off are on their way to the disk.
+    calling_off: u32,
+    /// Whether it is on its way to the disk that it passes its pivot.
+    passing: bool,
 }
 
 impl Open {
@@ -82,6 +89,8 @@ impl Open {
             run_recorded: false,
             written: false,
             ending: false,
+            calling_off: 0,
+            passing: false,
         }
     }
 
@@ -111,6 +120,16 @@ impl Open {
     /// Whether its end is on its way to the disk.
     pub(super) const fn is_ending(&self) -> bool {
         self.ending
+    }
+
+    /// Whether it is on its way to the disk that somebody calls it off.
+    pub(super) const fn is_being_called_off(&self) -> bool {
+        self.calling_off > 0
+    }
+
+    /// Whether it is on its way to the disk that it passes its pivot.
+    pub(super) const fn is_passing(&self) -> bool {
+        self.passing
     }
 
     /// The operation, to be changed: copied first where an event still tells it as it was.
@@ -183,6 +202,8 @@ impl Live {
         }
         let mut open = BTreeMap::new();
         let mut families = Families::default();
+        let past_pivot = opened.operations.iter().filter(|it| it.past_pivot).map(|it| it.uid);
+        let past_pivot = past_pivot.collect();
         let parents: BTreeMap<Uid, Uid> =
             opened.operations.iter().filter_map(|it| Some((it.uid, it.parent?))).collect();
         let mut failed = Vec::new();
@@ -232,6 +253,7 @@ impl Live {
             inventory: Inventory::new(opened.resources, &opened.counters),
             open,
             families,
+            past_pivot,
             last_uid: opened.last_uid,
             unwritten: BTreeSet::new(),
             removing: BTreeSet::new(),
@@ -298,6 +320,12 @@ impl Live {
         uids.filter(|uid| self.open.get(uid).is_some_and(|open| !open.ending)).collect()
     }
 
+    /// The operation past its pivot that failed on a resource, which is not whole any more.
+    pub(super) fn left_half_way(&self, id: ResourceId) -> Option<&Arc<Operation>> {
+        let mut past_pivot = self.past_pivot.iter().filter_map(|uid| self.operation(*uid));
+        past_pivot.find(|it| it.resource == Some(id) && it.state == State::Error)
+    }
+
     /// Why an operation whose turn has come can never work, or not now: what it needs is not there.
     /// One that an earlier life began looks for itself: it may have taken away what is gone.
     fn obstacle(&self, kinds: &Kinds, uid: Uid) -> Option<(State, String)> {
@@ -314,6 +342,10 @@ impl Live {
             } else {
                 (State::Cancel, format!("{id} is gone, so this can never work"))
             });
+        }
+        let half_way = self.queue.locks(uid).find_map(|id| self.left_half_way(id));
+        if let Some(other) = half_way.filter(|other| other.uid != uid) {
+            return Some((State::Error, format!("{} first, then this", pivot::half_way(other))));
         }
         let spec = kinds.get(&operation.kind)?.spec();
         let subject = operation.resource.filter(|id| !own(*id))?;

@@ -27,6 +27,7 @@ pub mod kind;
 mod lease;
 mod live;
 pub mod notices;
+mod pivot;
 pub mod queue;
 mod recording;
 pub mod report;

@@ -54,6 +54,12 @@ impl Recorder for Engine {
         Box::pin(tracker.track_future(record))
     }
 
+    fn pass_pivot(self: Arc<Self>, uid: Uid) -> BoxFuture<'static, Result<(), Stop>> {
+        // The storage is not closed under it either.
+        let tracker = self.running.clone();
+        Box::pin(tracker.track_future(async move { Engine::pass_pivot(&self, uid).await }))
+    }
+
     fn begin_step(&self, uid: Uid, step: &Step) {
         let change = StepChange { uid, step: step.clone(), result: None };
         let mut changes = Vec::with_capacity(2);
@@ -222,7 +228,8 @@ impl Engine {
     /// Returns when what an operation could not write may be written again.
     ///
     /// # Errors
-    /// The same one, where it was not for want of room, or is not to be waited for any more.
+    /// The same one, where it was not for want of room or another program's lock, or is not to be
+    /// waited for any more.
     async fn wait_for_room(
         &self,
         uid: Uid,
@@ -230,9 +237,9 @@ impl Engine {
         health: &mut tokio::sync::watch::Receiver<Health>,
         cancel: &CancellationToken,
     ) -> Result<(), BackendError> {
-        // It may have been full for this one only.
-        let was_full = *health.borrow() == Health::Full || health.has_changed().is_ok_and(|it| it);
-        if !was_full || self.is_dead() {
+        // It may have been so for this one only.
+        let passes = *health.borrow() != Health::Well || health.has_changed().is_ok_and(|it| it);
+        if !passes || self.is_dead() {
             return Err(error);
         }
         let at = self.clock.now() + RECORD_RETRY;

@@ -1,4 +1,4 @@
-//! A full disk: said when it comes and when it goes, and looked after in between.
+//! A full disk, and a store that another program has locked: said when it comes and when it goes, and looked after in between.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ async fn look_after(engine: &Arc<Engine>) {
             return;
         }
         match &*health.borrow_and_update() {
-            Health::Full => {}
+            Health::Full | Health::Locked => {}
             Health::Dead(_) => continue,
             // It was full for a moment only; what was not started then is started now.
             Health::Well => {
@@ -36,13 +36,21 @@ async fn look_after(engine: &Arc<Engine>) {
                 continue;
             }
         }
-        let message = format!(
-            "the disk is full under {place}: nothing new is accepted or started until {needed} MiB \
-             are free; what runs can be cancelled"
-        );
+        let is_full = *health.borrow() == Health::Full;
+        let message = if is_full {
+            format!(
+                "the disk is full under {place}: nothing new is accepted or started until \
+                 {needed} MiB are free; what runs can be cancelled"
+            )
+        } else {
+            format!(
+                "another program holds a lock on the store under {place}: nothing can be written \
+                 until it ends that; what runs waits"
+            )
+        };
         engine.events.publish(Fact::Notice { message });
-        let full = |health: &Health| *health == Health::Full;
-        while full(&health.borrow_and_update()) {
+        let waits = |health: &Health| matches!(health, Health::Full | Health::Locked);
+        while waits(&health.borrow_and_update()) {
             tokio::select! {
                 biased;
                 _ = health.changed() => {}
@@ -55,7 +63,8 @@ async fn look_after(engine: &Arc<Engine>) {
         if !matches!(&*health.borrow(), Health::Well) {
             continue;
         }
-        let message = format!("there is room on the disk under {place} again: the work goes on");
+        let again = if is_full { "there is room on the disk" } else { "the store can be written" };
+        let message = format!("{again} under {place} again: the work goes on");
         engine.events.publish(Fact::Notice { message });
         engine.dispatch();
     }

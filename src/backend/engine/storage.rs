@@ -75,6 +75,8 @@ pub enum Health {
     Well,
     /// The disk is full: it writes what ends things, and takes no new work.
     Full,
+    /// Another program keeps it from writing, which passes: what it is sent is to be sent again.
+    Locked,
     /// It writes no more, and why. What it acknowledged is on disk.
     Dead(String),
 }
@@ -156,6 +158,13 @@ pub enum Change {
     },
     /// Somebody asked to cancel an operation.
     Cancelling {
+        /// Which.
+        uid: Uid,
+        /// When.
+        updated: Timestamp,
+    },
+    /// An operation passes its pivot: from now on it only goes forward.
+    Pivot {
         /// Which.
         uid: Uid,
         /// When.

@@ -10,7 +10,7 @@ use super::kind::{AdmissionContext, Admits, Kind, locks};
 use super::live::Live;
 use super::secrets::hidden;
 use super::storage::{Change, Keyed};
-use super::{admission, idempotency};
+use super::{admission, idempotency, pivot};
 use crate::domain::{
     Accepted, Argument, BackendError, BoxFuture, Effect, FieldType, Operation, OperationSpec,
     Params, Preview, Reason, Refusal, Resource, ResourceId, State, Submit, Uid, arguments,
@@ -94,6 +94,7 @@ impl Engine {
             priority: submit.priority,
             attempt: 0,
             cancelling: false,
+            past_pivot: false,
             comment: None,
             outcome: None,
             parent,
@@ -231,9 +232,13 @@ impl Engine {
                 return Err(refusal);
             }
         }
+        let locks = locks(spec, None, params);
+        let half_way = locks.iter().find_map(|(id, _)| live.left_half_way(*id));
+        if let Some(other) = half_way.filter(|other| Some(other.uid) != but) {
+            return Err(Refusal::new(Reason::State, pivot::half_way(other)));
+        }
         if !ancestors.is_empty()
-            && let Some((holder, id)) =
-                live.queue().uncovered(ancestors, &locks(spec, None, params))
+            && let Some((holder, id)) = live.queue().uncovered(ancestors, &locks)
         {
             let message = format!(
                 "{} needs {id}, which its parent {holder} does not hold likewise: they could wait \

@@ -6,6 +6,7 @@ mod children;
 mod journal;
 mod once;
 mod order;
+mod pivot;
 mod updates;
 pub mod world;
 

@@ -106,6 +106,11 @@ impl StepBuilder<'_> {
         Self { step: self.step.progress_range(from, to), ..self }
     }
 
+    /// See [`journal::StepBuilder::pivot`].
+    pub fn pivot(self) -> Self {
+        Self { step: self.step.pivot(), ..self }
+    }
+
     /// See [`journal::StepBuilder::retry`].
     pub fn retry(self, times: u32) -> Self {
         Self { step: self.step.retry(times), ..self }

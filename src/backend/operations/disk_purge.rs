@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
+use crate::backend::state_files::{TRASH, description};
 use crate::domain::display;
 use crate::domain::{
     Disk, DiskState, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec,
-    Outcome, Preview, ResourceId, Risk,
+    Outcome, Preview, Resource, ResourceId, Risk,
 };
 
 use super::{AdmissionContext, Context, Kind, files};
@@ -48,7 +49,7 @@ impl Kind for DiskPurge {
             requires: vec!["trashed".into()],
             state_after: Some("deleted".into()),
             reject_duplicates: true,
-            steps: vec!["remove".into()],
+            steps: vec!["look".into(), "remove".into()],
         }
     }
 
@@ -63,8 +64,8 @@ impl Kind for DiskPurge {
 
     async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let id = params.disk;
-        cx.step("remove")
-            .label("removing it")
+        cx.step("look")
+            .label("looking at it")
             .run(|step| async move {
                 if step.cx().get::<Disk>(id)?.state != DiskState::Trashed {
                     return Err(Failure::new(format!(
@@ -75,7 +76,14 @@ impl Kind for DiskPurge {
                 let path = settings.trash_path(id);
                 files::own(settings, &path)?;
                 files::unused(settings, &path)?;
-                files::remove_trashed(settings, id)?;
+                still_trashed(settings, &step.cx().get::<Disk>(id)?)
+            })
+            .await?;
+        cx.step("remove")
+            .label("removing it")
+            .pivot()
+            .run(|step| async move {
+                files::remove_trashed(step.cx().settings(), id)?;
                 step.remove(ResourceId::new(Disk::KIND, id));
                 Ok(())
             })
@@ -84,12 +92,40 @@ impl Kind for DiskPurge {
     }
 }
 
+/// Looks whether a disk was restored, or came into the trash anew, without the database knowing:
+/// after an older one was put back, its file and its description are all that tells of it.
+fn still_trashed(settings: &Settings, disk: &Disk) -> Result<(), Failure> {
+    let (root, id) = (&settings.state_dir, disk.id);
+    let failed = |error| Failure::io(format!("look at disk/{id}"), &error);
+    let alive = settings.disk_path(id);
+    let is_alive = alive.try_exists().map_err(failed)?;
+    let described = description::read(root, &description::of_disk(root, TRASH, id));
+    let is_later = match described.map_err(failed)? {
+        Some(Resource::Disk(described)) => described.trashed > disk.trashed,
+        _ => false,
+    };
+    if !is_alive && !is_later {
+        return Ok(());
+    }
+    let what = if is_alive {
+        format!("{} is there", alive.display())
+    } else {
+        "it came into the trash later than the database says".to_owned()
+    };
+    Err(Failure::refused(format!(
+        "disk/{id} '{}' stays: {what}; an older copy of the database may have been put back. \
+         Cancel this, stop hostler and run `hostler recover`",
+        disk.name
+    )))
+}
+
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
     use serde_json::json;
 
     use crate::backend::testing::harness::Harness;
-    use crate::domain::{Disk, Reason, ResourceId};
+    use crate::domain::{Control, Disk, Reason, Resource, ResourceId};
 
     #[tokio::test]
     async fn nothing_is_left_of_it() {
@@ -101,5 +137,29 @@ mod tests {
         harness.done("disk_purge", json!({ "disk": disk })).await;
         assert_eq!(harness.resource(ResourceId::new(Disk::KIND, disk)).await, None);
         assert_eq!(std::fs::read_dir(harness.dir().join("trash")).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn one_that_is_alive_although_the_database_does_not_say_so_stays() {
+        let mut harness = Harness::open();
+        let disk = harness.some_disk().await;
+        harness.done("disk_delete", json!({ "disk": disk })).await;
+        let trashed = harness.disk(disk).await;
+        // As a later database left it: restored.
+        let alive = harness.dir().join(format!("disks/{disk}.qcow2"));
+        std::fs::rename(&trashed.path, &alive).unwrap();
+        let (uid, why) = harness.fails("disk_purge", json!({ "disk": disk })).await;
+        assert!(why.contains("disks/1.qcow2 is there") && why.contains("recover"), "{why}");
+        assert!(alive.exists());
+        harness.control(Control::Cancel { uid }).await;
+        // Deleted once more, and so to be kept for longer.
+        std::fs::rename(&alive, &trashed.path).unwrap();
+        let later = Some(harness.fake.ports().clock.now() + SignedDuration::from_hours(24));
+        let later = Resource::Disk(Disk { trashed: later, ..trashed.clone() });
+        let json = serde_json::to_vec(&later).unwrap();
+        std::fs::write(trashed.path.with_extension("json"), json).unwrap();
+        let (_, why) = harness.fails("disk_purge", json!({ "disk": disk })).await;
+        assert!(why.contains("came into the trash later"), "{why}");
+        assert!(trashed.path.exists());
     }
 }

@@ -177,6 +177,7 @@ impl Kind for Encode {
             duration_s: None,
             source_bytes: None,
             output_bytes: None,
+            made: None,
             speed: None,
             created: world.now,
             finished: None,
@@ -369,6 +370,7 @@ async fn encode(cx: Context, rendition: &Rendition) -> Result<Outcome, Stop> {
                 let mut encoding = step.cx().get::<Encoding>(id)?;
                 encoding.state = EncodingState::Finished;
                 encoding.output_bytes = Some(encoded.bytes);
+                encoding.made = files::identity(&job.output)?;
                 encoding.speed = Some(encoded.speed);
                 encoding.finished = Some(step.cx().now());
                 step.put(Resource::Encoding(encoding));

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Effect, Encoding, EncodingState, Field, FieldType, Hint, LockMode, LockRule, OperationSpec,
-    Outcome, Preview, ResourceId, Risk,
+    Effect, Encoding, EncodingState, Failure, Field, FieldType, Hint, LockMode, LockRule,
+    OperationSpec, Outcome, Preview, ResourceId, Risk,
 };
 
-use super::{AdmissionContext, Context, Kind};
+use super::{AdmissionContext, Context, Kind, files};
 
 /// The kind.
 pub(super) struct EncodingDelete;
@@ -62,7 +62,7 @@ impl Kind for EncodingDelete {
             requires: ended.map(Into::into).to_vec(),
             state_after: Some("deleted".into()),
             reject_duplicates: true,
-            steps: vec!["delete".into()],
+            steps: vec!["look".into(), "delete".into()],
         }
     }
 
@@ -79,17 +79,51 @@ impl Kind for EncodingDelete {
 
     async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
         let id = ResourceId::new(Encoding::KIND, params.encoding);
-        cx.step("delete")
+        let output = params.output;
+        cx.step("look")
+            .label("looking at its output")
             .run(|step| async move {
                 let encoding = step.cx().get::<Encoding>(id.id)?;
-                // A file of that name is this encoding's only when it was finished.
-                if params.output && encoding.state == EncodingState::Finished {
-                    super::files::remove_file(&encoding.output)?;
+                if output { is_its(&encoding).map(drop) } else { Ok(()) }
+            })
+            .await?;
+        cx.step("delete")
+            .pivot()
+            .run(|step| async move {
+                let encoding = step.cx().get::<Encoding>(id.id)?;
+                // What has taken its place since is left alone.
+                if output && is_its(&encoding).is_ok_and(|is_there| is_there) {
+                    files::remove_file(&encoding.output)?;
                 }
                 step.remove(id);
                 Ok(())
             })
             .await?;
         Ok(Outcome::default())
+    }
+}
+
+/// Whether the file that an encoding made is there; also `false` where it made none.
+///
+/// # Errors
+/// When another one has its name, or it is not known which file it made.
+fn is_its(encoding: &Encoding) -> Result<bool, Failure> {
+    // A file of that name is this encoding's only when it was finished.
+    if encoding.state != EncodingState::Finished {
+        return Ok(false);
+    }
+    let Some(found) = files::identity(&encoding.output)? else { return Ok(false) };
+    let Encoding { id, output, made, .. } = encoding;
+    let output = output.display();
+    match made {
+        Some(made) if *made == found => Ok(true),
+        Some(_) => Err(Failure::refused(format!(
+            "{output} is not the file that encoding/{id} made, or was changed since; cancel this, \
+             delete the encoding without 'output', and remove the file yourself if it is to go"
+        ))),
+        None => Err(Failure::refused(format!(
+            "encoding/{id} does not say which file it made, as an older hostler did not note that; \
+             cancel this, delete the encoding without 'output', and remove {output} yourself"
+        ))),
     }
 }

@@ -3,8 +3,10 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use jiff::Timestamp;
 use rustix::fs::{FileType, FlockOperation};
 use rustix::io::Errno;
 
@@ -14,7 +16,7 @@ use crate::backend::settings::Settings;
 use crate::backend::state_files::beneath::Folder;
 use crate::backend::state_files::mark::Mark;
 use crate::backend::state_files::{self, DISK_FOLDER, TRASH, description};
-use crate::domain::{Failure, ResourceId};
+use crate::domain::{Failure, FileIdentity, ResourceId};
 use crate::file;
 
 use super::{Context, StepContext};
@@ -148,6 +150,26 @@ pub fn make_room(settings: &Settings, path: &Path) -> Result<(), Failure> {
     made.map_err(|error| Failure::small(format!("make {}", dir.display()), &error))
 }
 
+/// Which file is there; `None`: none is.
+///
+/// # Errors
+/// When it cannot be looked at, or is no regular file.
+pub fn identity(path: &Path) -> Result<Option<FileIdentity>, Failure> {
+    let failed = |error: io::Error| Failure::io(format!("look at {}", path.display()), &error);
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        found => found.map_err(failed)?,
+    };
+    if !found.is_file() {
+        return Err(Failure::refused(format!("{} is no regular file", path.display())));
+    }
+    let nanoseconds = i32::try_from(found.mtime_nsec()).unwrap_or_default();
+    let modified = Timestamp::new(found.mtime(), nanoseconds)
+        .map_err(|error| failed(io::Error::other(error)))?;
+    let (device, inode, bytes) = (found.dev(), found.ino(), found.len());
+    Ok(Some(FileIdentity { device, inode, bytes, modified }))
+}
+
 /// Removes a file wherever it is, or finds it gone.
 ///
 /// # Errors
@@ -196,8 +218,8 @@ pub fn rename(settings: &Settings, from: &Path, to: &Path) -> Result<(), Failure
 }
 
 /// The two steps in which a folder is removed as a whole or not at all: `aside` moves it away,
-/// unless `may` says why not, and `files` removes it and does what `then` says. A folder that was
-/// never made is nothing to remove.
+/// unless `may` says why not, and `files`, from which there is no way back, removes it and does what
+/// `then` says. A folder that was never made is nothing to remove.
 pub async fn delete<F, Fut>(
     cx: &Context,
     dir: &Path,
@@ -227,6 +249,7 @@ where
         .await?;
     cx.step("files")
         .label("removing its files")
+        .pivot()
         .run(|step| {
             let removed = remove_dir(step.cx().settings(), &aside).and_then(|()| then(&step));
             async move { removed }
@@ -248,7 +271,6 @@ fn set_aside(settings: &Settings, dir: &Path, aside: &Path) -> Result<(), Failur
 /// What a file takes on the box, in bytes; 0 where there is none.
 #[must_use]
 pub fn bytes(path: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
     fs::metadata(path).map_or(0, |file| file.blocks() * 512)
 }
 

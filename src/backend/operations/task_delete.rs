@@ -37,6 +37,7 @@ impl Kind for TaskDelete {
 
     async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
         cx.step("delete")
+            .pivot()
             .run(|step| async move {
                 step.remove(ResourceId::new(Task::KIND, params.task));
                 Ok(())

@@ -127,7 +127,7 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use crate::backend::testing::harness::Harness;
-    use crate::domain::{DiskState, Reason, ResourceId, Vm};
+    use crate::domain::{Backend as _, Control, DiskState, Params, Reason, ResourceId, State, Vm};
 
     #[tokio::test]
     async fn nothing_is_left_but_its_disks() {
@@ -171,6 +171,26 @@ mod tests {
         }
         let several = "'named', 't1', 't2', 't3', 't4' and 1 more.";
         assert!(needing(&harness).await.is_some_and(|it| it.ends_with(several)));
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_be_removed_does_not_come_back_and_is_gone_when_relaunched() {
+        let mut harness = Harness::open();
+        let vm = harness.some_halted_vm().await;
+        let vms = harness.dir().join("vms");
+        let aside = vms.join(format!("{vm}.deleted"));
+        std::fs::rename(vms.join(vm.to_string()), harness.dir().join("kept")).unwrap();
+        std::os::unix::fs::symlink(harness.dir().join("kept"), &aside).unwrap();
+        let (uid, why) = harness.fails("vm_delete", json!({ "vm": vm })).await;
+        assert!(why.contains("1.deleted"), "{why}");
+        let (reason, _, refusal) = harness.refused("vm_start", json!({ "vm": vm })).await;
+        assert_eq!(reason, Reason::State);
+        assert!(refusal.message.contains("is not whole any more: vm_delete #"), "{refusal}");
+        harness.backend.control(Control::Cancel { uid }).await.unwrap_err();
+        std::fs::remove_file(&aside).unwrap();
+        harness.control(Control::Relaunch { uid, params: Params::new() }).await;
+        assert_eq!(harness.reaches(uid, &[State::Done]).await.attempt, 1);
+        assert_eq!(harness.resource(ResourceId::new(Vm::KIND, vm)).await, None);
     }
 
     #[tokio::test]

@@ -67,9 +67,16 @@ async fn what_waits_for_room_can_be_cancelled() {
     }
 }
 
-/// A store without room for as long as `times` writes, from any place in an operation's life on.
+/// A store without room, or locked, for as long as `times` writes, from any place in an operation's
+/// life on.
 #[tokio::test]
 async fn what_was_accepted_is_done_although_the_store_had_no_room() {
+    for how in [How::Full, How::Locked] {
+        endures(how).await;
+    }
+}
+
+async fn endures(how: How) {
     for at in 0.. {
         let mut harness = Harness::open();
         harness.control(lane(LaneChange::Pause)).await;
@@ -77,7 +84,7 @@ async fn what_was_accepted_is_done_although_the_store_had_no_room() {
         let uid = harness.submit("disk_create", given).await.unwrap().uid;
         harness.control(lane(LaneChange::Resume)).await;
         let faults = Faults::of(&harness.dir().join(FILE));
-        faults.plan(Some(Fault { at, times: 4, how: How::Full }));
+        faults.plan(Some(Fault { at, times: 4, how }));
         let backend = harness.backend.clone();
         let states = [State::Done, State::Error, State::Cancel];
         let ended = tokio::select! {
@@ -86,7 +93,7 @@ async fn what_was_accepted_is_done_although_the_store_had_no_room() {
             _ = backend.lost() => continue,
         };
         let struck = faults.plan(None);
-        assert_eq!(ended.state, State::Done, "{at} {struck:?}: {:?}", ended.comment);
+        assert_eq!(ended.state, State::Done, "{how:?} {at} {struck:?}: {:?}", ended.comment);
         harness.backend.leave(false).await;
         if struck.is_empty() {
             assert!(at > 3, "it has more places than {at}");

@@ -41,6 +41,19 @@ impl EncodingState {
     }
 }
 
+/// Which file an output is: what tells it from another one of the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileIdentity {
+    /// The number of its filesystem.
+    pub device: u64,
+    /// Its number in that.
+    pub inode: u64,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// When it was written to last.
+    pub modified: Timestamp,
+}
+
 /// An encoding.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Encoding {
@@ -68,6 +81,9 @@ pub struct Encoding {
     /// Mean speed of the finished encoding, in seconds of video per second.
     #[serde(default)]
     pub speed: Option<f64>,
+    /// Which file the output is, once it is in its place; `None` where an older hostler made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<FileIdentity>,
     /// When it was asked for.
     pub created: Timestamp,
     /// When its output was whole.

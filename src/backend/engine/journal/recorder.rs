@@ -50,6 +50,13 @@ pub(in crate::backend::engine) trait Recorder: Send + Sync {
     /// and the next life goes on with it.
     fn record_run(self: Arc<Self>, uid: Uid) -> BoxFuture<'static, bool>;
 
+    /// Lets an operation pass its pivot. Returns when that is on disk.
+    ///
+    /// # Errors
+    /// [`Stop::Cancelled`] when it was called off before, [`Stop::Leaving`] when it cannot be
+    /// written in this life.
+    fn pass_pivot(self: Arc<Self>, uid: Uid) -> BoxFuture<'static, Result<(), Stop>>;
+
     /// Notes that a step begins, and tells it. That may be lost in a crash.
     fn begin_step(&self, uid: Uid, step: &Step);
 

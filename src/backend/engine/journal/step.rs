@@ -1,6 +1,7 @@
 //! One step: what its function works with, and how it is taken, recorded and replayed.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -160,6 +161,7 @@ pub struct StepBuilder<'c> {
     name: Text,
     label: Option<Text>,
     undo: Option<Undo>,
+    is_pivot: bool,
     retries: u32,
     progress_range: Option<(f64, f64)>,
 }
@@ -167,7 +169,15 @@ pub struct StepBuilder<'c> {
 impl<'c> StepBuilder<'c> {
     /// A step of an operation, by its name in the kind's catalogue entry.
     pub(super) fn new(cx: &'c Context, name: Text) -> Self {
-        Self { cx, name, label: None, undo: None, retries: 0, progress_range: None }
+        Self {
+            cx,
+            name,
+            label: None,
+            undo: None,
+            is_pivot: false,
+            retries: 0,
+            progress_range: None,
+        }
     }
 
     /// What to show people while it is taken, where its name does not say enough.
@@ -194,6 +204,14 @@ impl<'c> StepBuilder<'c> {
         self
     }
 
+    /// Makes it the pivot: once its effect begins there is no way back. Nothing is undone any more,
+    /// the operation cannot be called off, and when it fails it waits to be relaunched; so all that
+    /// may refuse it belongs into a step before.
+    pub fn pivot(mut self) -> Self {
+        self.is_pivot = true;
+        self
+    }
+
     /// How often it may be tried again when it fails in a way that may pass: after 1, 2, 4, …
     /// seconds, at most a minute each.
     pub fn retry(mut self, times: u32) -> Self {
@@ -211,8 +229,8 @@ impl<'c> StepBuilder<'c> {
         F: Fn(StepContext) -> Fut,
         Fut: Future<Output = Result<T, Failure>>,
     {
-        let (cx, name, label, retries) =
-            (self.cx, self.name.clone(), self.label.clone(), self.retries);
+        let (cx, name, label, retries, is_pivot) =
+            (self.cx, self.name.clone(), self.label.clone(), self.retries, self.is_pivot);
         let inner = &cx.inner;
         let (mut step, spans) = match self.enter()? {
             Entered::Before(result) => return Ok(result),
@@ -220,6 +238,9 @@ impl<'c> StepBuilder<'c> {
                 if let Some(undo) = undo {
                     cx.record_run().await?;
                     cx.arm(undo);
+                }
+                if is_pivot {
+                    cx.pass_pivot().await?;
                 }
                 inner.recorder.begin_step(cx.uid(), &step);
                 crash(&inner.spec.kind, &name, "before");
@@ -397,6 +418,20 @@ impl Context {
             return Err(Stop::Leaving);
         }
         if self.inner.cancel.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) }
+    }
+
+    /// Returns when it is on disk that there is no way back. What was done is not to be undone from
+    /// then on.
+    ///
+    /// # Errors
+    /// When the operation is to stop here.
+    async fn pass_pivot(&self) -> Result<(), Stop> {
+        if !self.is_past_pivot() {
+            self.inner.recorder.clone().pass_pivot(self.uid()).await?;
+            self.inner.past_pivot.store(true, Ordering::Relaxed);
+        }
+        self.inner.taken.lock().iter_mut().for_each(|taken| taken.undo = None);
+        Ok(())
     }
 
     /// The latest step begins its effect: from now on its undo is due.

@@ -117,8 +117,23 @@ impl Live {
         self.release(uid);
     }
 
+    /// That an operation is to be undone is on its way to the disk.
+    pub fn begin_call_off(&mut self, uid: Uid) {
+        if let Some(open) = self.open.get_mut(&uid) {
+            open.calling_off += 1;
+        }
+    }
+
+    /// That an operation is to be undone could not be written.
+    pub fn abandon_call_off(&mut self, uid: Uid) {
+        if let Some(open) = self.open.get_mut(&uid) {
+            open.calling_off = open.calling_off.saturating_sub(1);
+        }
+    }
+
     /// An operation is to be undone, and that is on disk.
     pub fn call_off(&mut self, uid: Uid, now: Timestamp) {
+        self.abandon_call_off(uid);
         let Some(open) = self.open.get_mut(&uid) else { return };
         let operation = open.operation_mut();
         operation.cancelling = true;
@@ -242,6 +257,30 @@ impl Live {
         }
     }
 
+    /// That an operation passes its pivot is on its way to the disk.
+    pub fn begin_pivot(&mut self, uid: Uid) {
+        if let Some(open) = self.open.get_mut(&uid) {
+            open.passing = true;
+        }
+    }
+
+    /// An operation is past its pivot, and that is on disk.
+    pub fn pass_pivot(&mut self, uid: Uid, now: Timestamp) {
+        self.run_recorded(uid);
+        let Some(open) = self.open.get_mut(&uid) else { return };
+        open.passing = false;
+        self.past_pivot.insert(uid);
+        let operation = open.operation_mut();
+        (operation.past_pivot, operation.wait, operation.updated) = (true, None, now);
+    }
+
+    /// That an operation passes its pivot could not be written.
+    pub fn abandon_pivot(&mut self, uid: Uid) {
+        if let Some(open) = self.open.get_mut(&uid) {
+            open.passing = false;
+        }
+    }
+
     /// The end of an operation is on its way to the disk: it does not start meanwhile.
     pub fn begin_end(&mut self, uid: Uid) {
         self.queue.hold(uid);
@@ -287,6 +326,7 @@ impl Live {
         let operation = open.operation.clone();
         if state.is_end() {
             self.open.remove(&uid);
+            self.past_pivot.remove(&uid);
             self.families.leave(&operation);
         }
         self.families.settle(&operation);

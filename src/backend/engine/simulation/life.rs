@@ -152,6 +152,7 @@ impl Life {
             let all = live.operations().map(|it| (it.uid, it.state));
             all.partition(|(_, state)| *state == State::Error)
         });
+        let past_pivot = |uid| self.engine.look(|live| live.operation(uid).map(|it| it.past_pivot));
         if !others.is_empty() {
             let waits = |(uid, state)| {
                 let wait = self.engine.look(|live| live.queue().wait_reason(uid));
@@ -162,7 +163,11 @@ impl Life {
         }
         let failed: Vec<Uid> = failed.into_iter().map(|(uid, _)| uid).collect();
         for uid in &failed {
-            self.people.cancel(*uid);
+            if past_pivot(*uid) == Some(true) {
+                self.people.relaunch(*uid);
+            } else {
+                self.people.cancel(*uid);
+            }
         }
         !failed.is_empty() && self.look_again()
     }

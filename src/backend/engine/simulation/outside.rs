@@ -73,6 +73,9 @@ impl Outside {
         if platter.step_state(attempt.uid, attempt.number, step) == Some(StepState::Refused) {
             return Err(format!("step {step} of {attempt:?} is undone, and did nothing"));
         }
+        if platter.operation(attempt.uid).is_some_and(|it| it.past_pivot) {
+            return Err(format!("step {step} of {attempt:?} is undone past its pivot"));
+        }
         self.works(attempt, held, platter)?;
         self.effects.remove(&(attempt, step));
         Ok(())
@@ -103,6 +106,14 @@ impl Outside {
                 if matches!(it.state, State::Pending | State::Run)
                     && it.attempt == attempt.number => {}
             it => return Err(format!("attempt {attempt:?} works, and the disk has {it:?}")),
+        }
+        let needs = |id: ResourceId| held.iter().any(|(held, _)| *held == id);
+        let half_way = |it: &&Operation| it.past_pivot && it.state == State::Error;
+        if let Some(other) =
+            platter.open().find(|it| half_way(it) && it.resource.is_some_and(needs))
+        {
+            let Operation { uid, resource, .. } = other;
+            return Err(format!("{attempt:?} works with {resource:?}, half-way from {uid}"));
         }
         let mut is_new = held.is_empty();
         for (id, mode) in held {
@@ -169,7 +180,7 @@ impl Outside {
                     ));
                 }
             }
-            State::Error | State::Cancel if kept > 0 => {
+            State::Error | State::Cancel if kept > 0 && !operation.past_pivot => {
                 return Err(format!("{uid} is {state} ({comment:?}) and not undone: {there:?}"));
             }
             _ => {}

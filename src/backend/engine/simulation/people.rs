@@ -50,7 +50,7 @@ impl People {
             0..80 => {
                 if let Some(uid) = chance.one_of(&failed) {
                     if chance.happens(400) {
-                        self.control(Control::Relaunch { uid, params: Params::new() });
+                        self.relaunch(uid);
                     } else {
                         self.control(Control::Cancel { uid });
                     }
@@ -86,6 +86,11 @@ impl People {
     /// Calls an operation off.
     pub(super) fn cancel(&self, uid: Uid) {
         self.control(Control::Cancel { uid });
+    }
+
+    /// Asks for an operation again.
+    pub(super) fn relaunch(&self, uid: Uid) {
+        self.control(Control::Relaunch { uid, params: Params::new() });
     }
 
     fn submit(&self) {

@@ -87,6 +87,9 @@ impl Platter {
                 if operation.state.is_end() {
                     return Err(format!("{uid} is {} and becomes {state}", operation.state));
                 }
+                if operation.past_pivot && *state == State::Cancel {
+                    return Err(format!("{uid} is past its pivot and becomes {state}"));
+                }
                 operation.state = *state;
                 operation.comment.clone_from(comment);
                 operation.outcome.clone_from(outcome);
@@ -102,9 +105,21 @@ impl Platter {
             Change::Cancelling { uid, updated } => {
                 let open = |it: &&mut Operation| matches!(it.state, State::Pending | State::Run);
                 if let Some(operation) = self.operations.get_mut(uid).filter(open) {
+                    if operation.past_pivot {
+                        return Err(format!("{uid} is called off past its pivot"));
+                    }
                     operation.cancelling = true;
                     operation.updated = *updated;
                 }
+            }
+            Change::Pivot { uid, updated } => {
+                let Some(operation) = self.operations.get_mut(uid) else { return Ok(()) };
+                if operation.state != State::Run || operation.cancelling {
+                    let Operation { state, .. } = operation;
+                    return Err(format!("{uid} passes its pivot, and is {state} or called off"));
+                }
+                operation.past_pivot = true;
+                operation.updated = *updated;
             }
             Change::Priority { uid, priority, updated } => {
                 if let Some(operation) = self.operations.get_mut(uid) {

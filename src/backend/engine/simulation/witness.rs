@@ -162,7 +162,10 @@ impl Witness {
                 let seen = |it: &Operation| {
                     (it.uid, failed(it), it.attempt, it.cancelling, it.priority, it.resource)
                 };
-                if seen(stored) != seen(open) || stored.comment != open.comment {
+                if stored.past_pivot != open.past_pivot
+                    || seen(stored) != seen(open)
+                    || stored.comment != open.comment
+                {
                     return Err(format!("in memory {open:?}, on disk {stored:?}"));
                 }
                 if self.told.get(&open.uid) != Some(&told(open)) {

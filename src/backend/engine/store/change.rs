@@ -7,7 +7,7 @@ use crate::domain::{LaneState, Uid};
 
 use super::fault::Faults;
 use super::numbers::PRUNED;
-use super::row::{state_code, step_code, time};
+use super::row::{CALLED_OFF, PAST_PIVOT, state_code, step_code, time};
 
 /// Whether an error spoils the whole transaction: a full disk, a failing one.
 fn is_fatal(error: &rusqlite::Error) -> bool {
@@ -49,7 +49,8 @@ impl<'c> Statements<'c> {
             )?,
             stand: connection.prepare_cached(
                 "UPDATE operation SET state = ?2, comment = ?3, started = ?4, finished = ?5, \
-                 outcome = ?6, updated = ?7, cancelling = iif(?2 = 1, cancelling, 0) \
+                 outcome = ?6, updated = ?7, \
+                 cancelling = iif(?2 = 1 OR (?2 = 3 AND cancelling = 2), cancelling, 0) \
                  WHERE uid = ?1",
             )?,
             last: None,
@@ -121,17 +122,21 @@ impl<'c> Statements<'c> {
             }
             // Where its end was sent before, there is nothing to cancel any more.
             Change::Cancelling { uid, updated } => other(
-                "UPDATE operation SET cancelling = 1, updated = ?2 \
+                "UPDATE operation SET cancelling = ?3, updated = ?2 \
                  WHERE uid = ?1 AND state IN (0, 1)",
             )?
-            .execute(params![uid.0, time(*updated)])?,
+            .execute(params![uid.0, time(*updated), CALLED_OFF])?,
+            Change::Pivot { uid, updated } => {
+                other("UPDATE operation SET cancelling = ?3, updated = ?2 WHERE uid = ?1")?
+                    .execute(params![uid.0, time(*updated), PAST_PIVOT])?
+            }
             Change::Priority { uid, priority, updated } => {
                 other("UPDATE operation SET priority = ?2, updated = ?3 WHERE uid = ?1")?
                     .execute(params![uid.0, priority, time(*updated)])?
             }
             Change::Relaunch { operation, params } => other(
                 "UPDATE operation SET state = 0, attempt = ?2, params = ?3, resource = ?4, \
-                 resource_name = ?5, cancelling = 0, comment = NULL, started = NULL, \
+                 resource_name = ?5, cancelling = iif(cancelling = 2, 2, 0), comment = NULL, started = NULL, \
                  finished = NULL, updated = ?6 WHERE uid = ?1",
             )?
             .execute(params![

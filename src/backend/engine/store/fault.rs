@@ -37,6 +37,8 @@ mod planned {
     pub enum How {
         /// No room on the disk.
         Full,
+        /// Another program writes.
+        Locked,
         /// The disk does not do what it is told.
         Broken,
         /// A defect of ours.
@@ -94,6 +96,7 @@ mod planned {
             plan.struck.push(place.to_owned());
             let code = match how {
                 How::Full => ffi::SQLITE_FULL,
+                How::Locked => ffi::SQLITE_BUSY,
                 How::Broken => ffi::SQLITE_IOERR_FSYNC,
                 How::Panic => {
                     drop(plan);

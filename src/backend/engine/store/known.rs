@@ -79,6 +79,46 @@ impl KnownPath {
     }
 }
 
+/// A database: while it is open it only grows.
+#[derive(Debug)]
+pub(super) struct KnownDatabase {
+    known: KnownPath,
+    /// How long it was when it was looked at last.
+    bytes: u64,
+}
+
+impl KnownDatabase {
+    /// The one at a path.
+    ///
+    /// # Errors
+    /// Whatever the filesystem says.
+    pub(super) fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self { known: KnownPath::at("database", path)?, bytes: 0 })
+    }
+
+    /// Returns a sentence when it is not what it was any more.
+    pub(super) fn lost(&mut self, database: &Connection) -> Option<BackendError> {
+        let found = std::fs::metadata(&self.known.path).ok();
+        let bytes = found.as_ref().map_or(0, Metadata::len);
+        if let Some(became) = self.known.became(found.as_ref()) {
+            return Some(self.known.stopped(became, &self.known.advice()));
+        }
+        if bytes >= self.bytes {
+            self.bytes = bytes;
+            return None;
+        }
+        keep_log(database);
+        Some(self.known.stopped("cut short", &self.known.advice()))
+    }
+}
+
+/// Lets the end of a database leave its log as it is.
+fn keep_log(database: &Connection) {
+    if let Err(error) = database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
+        tracing::error!(%error, "the end may harm what is in the place of the database's log");
+    }
+}
+
 /// The log beside a database: while that is open it only grows, unless a checkpoint empties it, and
 /// only its end removes it.
 #[derive(Debug)]
@@ -118,10 +158,7 @@ impl KnownLog {
         };
         // Closing would write holes of a log that is cut short into the database, and remove what
         // somebody has put in the place of one that is not there.
-        if let Err(error) = database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
-        {
-            tracing::error!(%error, "the end may harm what is in the place of the database's log");
-        }
+        keep_log(database);
         Some(self.known.stopped(became.unwrap_or("cut short"), advice))
     }
 }

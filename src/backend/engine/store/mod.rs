@@ -316,6 +316,9 @@ fn broken(path: &Path, error: &rusqlite::Error) -> BackendError {
     use rusqlite::ErrorCode as Code;
     let advice = match error.sqlite_error_code() {
         Some(Code::DiskFull) => "; the disk is full: free some space, nothing accepted was lost",
+        Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
+            "; another program holds a lock on it: end that. Nothing accepted was lost"
+        }
         Some(Code::NotADatabase | Code::DatabaseCorrupt) => {
             "; the file is damaged or no store: move it away together with its -wal and -shm, and \
              restore a copy or run `hostler recover`, which rebuilds VMs, disks and images from \

@@ -15,6 +15,12 @@ pub const OPERATION: &str = "uid, kind, state, params, resource, resource_name, 
 /// The columns [`step`] reads, in its order.
 pub const STEP: &str = "attempt, number, name, state, error, commands, started, finished, result";
 
+/// What stands in `cancelling` of an operation that is called off.
+pub const CALLED_OFF: i64 = 1;
+
+/// What stands in `cancelling` of an operation that cannot be called off any more.
+pub const PAST_PIVOT: i64 = 2;
+
 /// The number a state is stored as.
 pub const fn state_code(state: State) -> i64 {
     match state {
@@ -86,7 +92,7 @@ pub fn operation(row: &Row<'_>) -> rusqlite::Result<Operation> {
         actor: row.get(6)?,
         priority: row.get(7)?,
         attempt: row.get(8)?,
-        cancelling: row.get::<_, i64>(9)? != 0,
+        cancelling: row.get::<_, i64>(9)? == CALLED_OFF,
         comment: row.get(10)?,
         created: moment(row, 11)?,
         started: moment_if(row, 12)?,
@@ -98,6 +104,7 @@ pub fn operation(row: &Row<'_>) -> rusqlite::Result<Operation> {
             .as_str_or_null()?
             .map(|text| serde_json::from_str(text).map_err(|error| damaged(16, error)))
             .transpose()?,
+        past_pivot: row.get::<_, i64>(9)? == PAST_PIVOT,
         progress: None,
         wait: None,
     })
@@ -126,6 +133,7 @@ pub fn operation_or_what_is_left(row: &Row<'_>) -> rusqlite::Result<Operation> {
             priority: 0,
             attempt: 0,
             cancelling: false,
+            past_pivot: false,
             comment: Some(format!("its row in the store is damaged: {error}; see hostler doctor")),
             created: moment(row, 11).unwrap_or_default(),
             updated: moment(row, 14).unwrap_or_default(),

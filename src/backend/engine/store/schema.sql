@@ -12,7 +12,7 @@ CREATE TABLE operation (
   actor         TEXT    NOT NULL,             -- who asked
   priority      INTEGER NOT NULL,
   attempt       INTEGER NOT NULL,             -- how often it was relaunched
-  cancelling    INTEGER NOT NULL,             -- 1 once somebody asked to cancel it
+  cancelling    INTEGER NOT NULL,             -- 1 once somebody asked to cancel it, 2 past the pivot
   comment       TEXT,                         -- why it failed
   created       INTEGER NOT NULL,
   started       INTEGER,

@@ -27,6 +27,7 @@ fn operation(uid: u64) -> Operation {
         priority: 0,
         attempt: 0,
         cancelling: false,
+        past_pivot: false,
         comment: None,
         created: Timestamp::from_second(1_700_000_000 + uid as i64).unwrap(),
         started: None,

@@ -22,7 +22,7 @@ use crate::domain::BackendError;
 use super::change::Statements;
 use super::checkpoint::{Mode, checkpoint};
 use super::fault::Faults;
-use super::known::{KnownLog, KnownPath};
+use super::known::{KnownDatabase, KnownLog};
 use super::reserve::{FREE_MIB, Reserve};
 
 /// The most requests one transaction takes, so that the first of them need not wait for ever.
@@ -62,8 +62,8 @@ impl Writer {
     pub(super) fn start(connection: Connection, path: PathBuf) -> Result<Self, BackendError> {
         let (requests, waiting) = mpsc::channel();
         let (tell, health) = watch::channel(Health::Well);
-        let known = KnownPath::at("database", &path)
-            .and_then(|database| Ok((database, KnownLog::of(&path)?)));
+        let known =
+            KnownDatabase::at(&path).and_then(|database| Ok((database, KnownLog::of(&path)?)));
         let (database, log) = known.map_err(|error| {
             BackendError::failed(format!("cannot look at the store {}: {error}", path.display()))
         })?;
@@ -166,7 +166,7 @@ struct Thread<'t> {
     connection: Connection,
     waiting: mpsc::Receiver<WriteRequest>,
     path: PathBuf,
-    database: KnownPath,
+    database: KnownDatabase,
     log: KnownLog,
     reserve: Reserve,
     faults: Faults,
@@ -230,6 +230,12 @@ impl Thread<'_> {
             }
             tracing::error!(%why, "the disk is full");
         }
+        let locked = matches!(&written, Err(WriteError::Not(error)) if is_locked(error));
+        if locked {
+            self.health.send_replace(Health::Locked);
+        } else if *self.health.borrow() == Health::Locked {
+            self.health.send_replace(Health::Well);
+        }
         match written {
             // An answer promises that the next start finds it, so it must be where that will look.
             Ok(()) => self.lost().map_or(Ok(Ok(())), Err),
@@ -247,7 +253,7 @@ impl Thread<'_> {
 
     /// A sentence, when the database or its log is no longer where it was.
     fn lost(&mut self) -> Option<BackendError> {
-        self.database.lost().or_else(|| self.log.lost(&self.connection))
+        self.database.lost(&self.connection).or_else(|| self.log.lost(&self.connection))
     }
 
     /// Writes requests in one transaction and puts down whose they are. One that fails by itself
@@ -291,10 +297,14 @@ impl Thread<'_> {
         }
         let written = written.map_err(WriteError::Not).and_then(|()| {
             connection.execute_batch("COMMIT").map_err(|error| {
-                // A disk that is full has taken nothing. Of any other failure to put a transaction
+                // A disk that is full has taken nothing, nor has a file that is locked. Of any other failure to put a transaction
                 // down nobody knows how far it came: the system may have thrown away what it was to
                 // write, and calls the next attempt a success.
-                if is_full(&error) { WriteError::Not(error) } else { WriteError::Unknown(error) }
+                if is_full(&error) || is_locked(&error) {
+                    WriteError::Not(error)
+                } else {
+                    WriteError::Unknown(error)
+                }
             })?;
             self.faults.point("after a commit").map_err(WriteError::Unknown)
         });
@@ -357,6 +367,12 @@ impl WriteRequest {
 /// Whether a failure is for want of room.
 fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
+/// Whether a failure is for another program's lock.
+fn is_locked(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 /// The next request for a transaction that has begun. When the last one answered many callers, the

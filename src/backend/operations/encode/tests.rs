@@ -226,3 +226,33 @@ fn too_little_room_never_reads_as_enough() {
     let told = rendition::no_room((2 << 20) + 5, (2 << 20) + 6);
     assert!(told.contains("the source takes 2.0 MiB, 1 B more than is free;"), "{told}");
 }
+
+#[tokio::test]
+async fn only_the_file_that_was_made_is_removed_with_its_encoding() {
+    let tested = TestBackend::new();
+    let source = tested.file("talk.mov", "pictures and sound");
+    let output = tested.path("talk.webm");
+    let encode = json!({ "source": source, "preset": "webm" });
+    tested.done("encode", encode.clone()).await;
+    std::fs::rename(&output, tested.path("kept.webm")).unwrap();
+    tested.done("encode", encode).await;
+    let refused = async |encoding: u64| {
+        let params = json!({ "encoding": encoding, "output": true });
+        let operation = tested.done("encoding_delete", params).await.operation;
+        assert_eq!(operation.state, State::Error);
+        tested.cancel(operation.uid).await;
+        operation.comment.unwrap()
+    };
+    // What is there now is the second one's.
+    let why = refused(1).await;
+    assert!(why.contains("is not the file that encoding/1 made"), "{why}");
+    assert!(output.exists());
+    std::fs::write(&output, "my thesis").unwrap();
+    let why = refused(2).await;
+    assert!(why.contains("or was changed since"), "{why}");
+    assert_eq!(std::fs::read_to_string(&output).unwrap(), "my thesis");
+    tested.done("encoding_delete", json!({ "encoding": 2 })).await;
+    std::fs::rename(tested.path("kept.webm"), &output).unwrap();
+    tested.done("encoding_delete", json!({ "encoding": 1, "output": true })).await;
+    assert!(!output.exists());
+}

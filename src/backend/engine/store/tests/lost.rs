@@ -43,6 +43,20 @@ async fn a_lost_log_is_noticed_before_anything_is_acknowledged() {
     }
 }
 
+#[tokio::test]
+async fn a_database_that_is_cut_short_is_noticed_before_anything_is_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let writer = store.writer();
+    writer.send(vec![insert(&operation(1))]).await.unwrap();
+    let database = std::fs::File::options().write(true).open(dir.path().join(FILE)).unwrap();
+    database.set_len(0).unwrap();
+    let error = writer.send(vec![insert(&operation(2))]).await.unwrap_err().to_string();
+    assert!(error.contains("was cut short while hostler was using it"), "{error}");
+    let dead = store.broken().await.to_string();
+    assert_eq!(dead, error);
+}
+
 #[test]
 fn a_lost_database_is_not_to_be_mixed_with_the_log_of_another() {
     let dir = tempfile::tempdir().unwrap();

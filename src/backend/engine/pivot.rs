@@ -1,0 +1,115 @@
+//! The pivot of an operation: the step from which there is no way back.
+//!
+//! ```text
+//!  step ── step ── pivot ── step ── DONE
+//!  ◀───── undo ──┤ ├───── forward ────▶
+//! ```
+//!
+//! Up to it an operation is undone when it fails or is called off. That it passes it is on disk
+//! before the pivot's effect begins, and from then on it only goes forward: it cannot be called
+//! off, a crash lets the next life go on with it, and when it fails it waits in `ERROR`, with what
+//! it works on held back from everybody else, until it is relaunched and comes to its end.
+//!
+//! Calling off and passing exclude each other: whichever is sent to the disk while the other one
+//! is on its way waits to see how that ends.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::domain::{BackendError, Operation, Reason, Refusal, State, Uid};
+
+use super::core::{Engine, Title, Transaction};
+use super::journal::Stop;
+use super::live::{Live, Open};
+use super::storage::Change;
+
+impl Engine {
+    /// Lets an operation pass its pivot. Returns when that is on disk.
+    ///
+    /// # Errors
+    /// [`Stop::Cancelled`] when it was called off before, [`Stop::Leaving`] when it cannot be
+    /// written in this life.
+    pub(super) async fn pass_pivot(self: &Arc<Self>, uid: Uid) -> Result<(), Stop> {
+        loop {
+            let mut freed = std::pin::pin!(self.freed.notified());
+            freed.as_mut().enable();
+            match self.transact(|live| Ok(self.stage_pivot(live, uid))).await {
+                Ok(Some(())) => return Ok(()),
+                Ok(None) if self.look(|live| is_called_off(live, uid)) => {
+                    return Err(Stop::Cancelled);
+                }
+                Ok(None) => freed.await,
+                Err(error) => {
+                    tracing::error!(%uid, %error, "the pivot of an operation was not recorded");
+                    if !self.may_write_again(uid, &error).await {
+                        return Err(Stop::Leaving);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stages that an operation passes its pivot, and that it runs, where that is not known to be
+    /// on disk. `None`: it is called off, or that is on its way to the disk.
+    fn stage_pivot(&self, live: &mut Live, uid: Uid) -> (Vec<Change>, Option<Passing>) {
+        if is_called_off(live, uid) || live.open(uid).is_none_or(Open::is_being_called_off) {
+            return (Vec::new(), None);
+        }
+        let updated = self.clock.now();
+        let mut changes: Vec<Change> = live.unrecorded_run(uid).into_iter().collect();
+        changes.push(Change::Pivot { uid, updated });
+        live.begin_pivot(uid);
+        (changes, Some(Passing { uid, updated }))
+    }
+}
+
+fn is_called_off(live: &Live, uid: Uid) -> bool {
+    live.operation(uid).is_none_or(|operation| operation.cancelling)
+}
+
+/// The refusal to call off what is past its pivot.
+pub(super) fn no_way_back(operation: &Operation) -> BackendError {
+    let advice = match operation.state {
+        State::Error => "relaunch it, so that it comes to its end",
+        _ => "it goes on to its end",
+    };
+    let message = format!(
+        "operation {} is {}: what it has begun cannot be taken back; {advice}",
+        operation.uid, operation.state
+    );
+    Refusal::new(Reason::State, message).into()
+}
+
+/// Why nothing else can be done with a resource that a failed operation left half-way.
+pub(super) fn half_way(operation: &Operation) -> String {
+    let Operation { uid, kind, .. } = operation;
+    let (about, name) = (operation.resource, operation.resource_name.as_deref());
+    let about = about.map(|id| id.to_string()).unwrap_or_default();
+    let name = name.unwrap_or_default();
+    format!("{about} '{name}' is not whole any more: {kind} {uid} failed on it; relaunch that")
+}
+
+/// An operation that passes its pivot.
+struct Passing {
+    uid: Uid,
+    updated: Timestamp,
+}
+
+impl Transaction for Passing {
+    type Output = ();
+
+    fn commit(self, engine: &Engine, live: &mut Live) {
+        live.pass_pivot(self.uid, self.updated);
+        engine.publish_open(live, self.uid);
+        if let Some(operation) = live.operation(self.uid) {
+            tracing::info!("{} is past its pivot", Title(operation));
+        }
+        engine.freed.notify_waiters();
+    }
+
+    fn roll_back(self, engine: &Engine, live: &mut Live) {
+        live.abandon_pivot(self.uid);
+        engine.freed.notify_waiters();
+    }
+}
