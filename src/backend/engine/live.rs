@@ -15,13 +15,13 @@ use crate::domain::{BackendError, Operation, Outcome, Params, Resource, Resource
 
 use super::inventory::Inventory;
 use super::kind::{ChildRules, Kinds};
-use super::pivot;
 use super::queue::Queue;
 use super::secrets::hidden;
 use super::storage::{Change, Changed, Opened};
 
 use families::Families;
 pub(super) use families::Joining;
+pub(super) use lifecycle::half_way;
 
 /// What is in flight.
 pub(in crate::backend) struct Live {
@@ -320,12 +320,6 @@ impl Live {
         uids.filter(|uid| self.open.get(uid).is_some_and(|open| !open.ending)).collect()
     }
 
-    /// The operation past its pivot that failed on a resource, which is not whole any more.
-    pub(super) fn left_half_way(&self, id: ResourceId) -> Option<&Arc<Operation>> {
-        let mut past_pivot = self.past_pivot.iter().filter_map(|uid| self.operation(*uid));
-        past_pivot.find(|it| it.resource == Some(id) && it.state == State::Error)
-    }
-
     /// Why an operation whose turn has come can never work, or not now: what it needs is not there.
     /// One that an earlier life began looks for itself: it may have taken away what is gone.
     fn obstacle(&self, kinds: &Kinds, uid: Uid) -> Option<(State, String)> {
@@ -343,9 +337,9 @@ impl Live {
                 (State::Cancel, format!("{id} is gone, so this can never work"))
             });
         }
-        let half_way = self.queue.locks(uid).find_map(|id| self.left_half_way(id));
-        if let Some(other) = half_way.filter(|other| other.uid != uid) {
-            return Some((State::Error, format!("{} first, then this", pivot::half_way(other))));
+        let other = self.queue.locks(uid).find_map(|id| self.left_half_way(id));
+        if let Some(other) = other.filter(|other| other.uid != uid) {
+            return Some((State::Error, format!("{} first, then this", half_way(other))));
         }
         let spec = kinds.get(&operation.kind)?.spec();
         let subject = operation.resource.filter(|id| !own(*id))?;

@@ -81,15 +81,6 @@ pub(super) fn no_way_back(operation: &Operation) -> BackendError {
     Refusal::new(Reason::State, message).into()
 }
 
-/// Why nothing else can be done with a resource that a failed operation left half-way.
-pub(super) fn half_way(operation: &Operation) -> String {
-    let Operation { uid, kind, .. } = operation;
-    let (about, name) = (operation.resource, operation.resource_name.as_deref());
-    let about = about.map(|id| id.to_string()).unwrap_or_default();
-    let name = name.unwrap_or_default();
-    format!("{about} '{name}' is not whole any more: {kind} {uid} failed on it; relaunch that")
-}
-
 /// An operation that passes its pivot.
 struct Passing {
     uid: Uid,

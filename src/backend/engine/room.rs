@@ -1,4 +1,5 @@
-//! A full disk, and a store that another program has locked: said when it comes and when it goes, and looked after in between.
+//! A full disk, and a store that another program has locked: said when it comes and when it goes,
+//! and looked after in between.
 
 use std::sync::Arc;
 use std::time::Duration;

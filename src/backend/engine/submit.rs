@@ -7,10 +7,10 @@ use serde_json::Value as Json;
 use super::admission::Checked;
 use super::core::{Engine, Transaction};
 use super::kind::{AdmissionContext, Admits, Kind, locks};
-use super::live::Live;
+use super::live::{Live, half_way};
 use super::secrets::hidden;
 use super::storage::{Change, Keyed};
-use super::{admission, idempotency, pivot};
+use super::{admission, idempotency};
 use crate::domain::{
     Accepted, Argument, BackendError, BoxFuture, Effect, FieldType, Operation, OperationSpec,
     Params, Preview, Reason, Refusal, Resource, ResourceId, State, Submit, Uid, arguments,
@@ -233,9 +233,9 @@ impl Engine {
             }
         }
         let locks = locks(spec, None, params);
-        let half_way = locks.iter().find_map(|(id, _)| live.left_half_way(*id));
-        if let Some(other) = half_way.filter(|other| Some(other.uid) != but) {
-            return Err(Refusal::new(Reason::State, pivot::half_way(other)));
+        let other = locks.iter().find_map(|(id, _)| live.left_half_way(*id));
+        if let Some(other) = other.filter(|other| Some(other.uid) != but) {
+            return Err(Refusal::new(Reason::State, half_way(other)));
         }
         if !ancestors.is_empty()
             && let Some((holder, id)) = live.queue().uncovered(ancestors, &locks)

@@ -156,7 +156,9 @@ mod tests {
         std::fs::rename(&alive, &trashed.path).unwrap();
         let later = Some(harness.fake.ports().clock.now() + SignedDuration::from_hours(24));
         let later = Resource::Disk(Disk { trashed: later, ..trashed.clone() });
-        let json = serde_json::to_vec(&later).unwrap();
+        let mut json = serde_json::to_value(&later).unwrap();
+        json["newest"] = json!({ "operation": 99, "created_ms": 0 });
+        let json = serde_json::to_vec(&json).unwrap();
         std::fs::write(trashed.path.with_extension("json"), json).unwrap();
         let (_, why) = harness.fails("disk_purge", json!({ "disk": disk })).await;
         assert!(why.contains("came into the trash later"), "{why}");

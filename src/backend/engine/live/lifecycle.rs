@@ -332,4 +332,22 @@ impl Live {
         self.families.settle(&operation);
         Some(operation)
     }
+
+    /// The operation past its pivot that failed on a resource, which is not whole any more.
+    pub(in crate::backend::engine) fn left_half_way(
+        &self,
+        id: ResourceId,
+    ) -> Option<&Arc<Operation>> {
+        let mut past_pivot = self.past_pivot.iter().filter_map(|uid| self.operation(*uid));
+        past_pivot.find(|it| it.resource == Some(id) && it.state == State::Error)
+    }
+}
+
+/// Why nothing else can be done with a resource that a failed operation left half-way.
+pub(in crate::backend::engine) fn half_way(operation: &Operation) -> String {
+    let Operation { uid, kind, .. } = operation;
+    let (about, name) = (operation.resource, operation.resource_name.as_deref());
+    let about = about.map(|id| id.to_string()).unwrap_or_default();
+    let name = name.unwrap_or_default();
+    format!("{about} '{name}' is not whole any more: {kind} {uid} failed on it; relaunch that")
 }

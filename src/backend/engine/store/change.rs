@@ -136,8 +136,8 @@ impl<'c> Statements<'c> {
             }
             Change::Relaunch { operation, params } => other(
                 "UPDATE operation SET state = 0, attempt = ?2, params = ?3, resource = ?4, \
-                 resource_name = ?5, cancelling = iif(cancelling = 2, 2, 0), comment = NULL, started = NULL, \
-                 finished = NULL, updated = ?6 WHERE uid = ?1",
+                 resource_name = ?5, cancelling = iif(cancelling = 2, 2, 0), comment = NULL, \
+                 started = NULL, finished = NULL, updated = ?6 WHERE uid = ?1",
             )?
             .execute(params![
                 operation.uid.0,
