@@ -218,8 +218,8 @@ pub fn rename(settings: &Settings, from: &Path, to: &Path) -> Result<(), Failure
 }
 
 /// The two steps in which a folder is removed as a whole or not at all: `aside` moves it away,
-/// unless `may` says why not, and `files`, from which there is no way back, removes it and does what
-/// `then` says. A folder that was never made is nothing to remove.
+/// unless `may` says why not, and `files`, from which there is no way back, removes it and does
+/// what `then` says. A folder that was never made is nothing to remove.
 pub async fn delete<F, Fut>(
     cx: &Context,
     dir: &Path,

@@ -297,9 +297,9 @@ impl Thread<'_> {
         }
         let written = written.map_err(WriteError::Not).and_then(|()| {
             connection.execute_batch("COMMIT").map_err(|error| {
-                // A disk that is full has taken nothing, nor has a file that is locked. Of any other failure to put a transaction
-                // down nobody knows how far it came: the system may have thrown away what it was to
-                // write, and calls the next attempt a success.
+                // A disk that is full has taken nothing, nor has a file that is locked. Of any
+                // other failure to put a transaction down nobody knows how far it came: the system
+                // may have thrown away what it was to write, and calls the next attempt a success.
                 if is_full(&error) || is_locked(&error) {
                     WriteError::Not(error)
                 } else {
