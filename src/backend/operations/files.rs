@@ -166,8 +166,7 @@ pub fn identity(path: &Path) -> Result<Option<FileIdentity>, Failure> {
     let nanoseconds = i32::try_from(found.mtime_nsec()).unwrap_or_default();
     let modified = Timestamp::new(found.mtime(), nanoseconds)
         .map_err(|error| failed(io::Error::other(error)))?;
-    let (device, inode, bytes) = (found.dev(), found.ino(), found.len());
-    Ok(Some(FileIdentity { device, inode, bytes, modified }))
+    Ok(Some(FileIdentity { inode: found.ino(), bytes: found.len(), modified }))
 }
 
 /// Removes a file wherever it is, or finds it gone.

@@ -41,12 +41,11 @@ impl EncodingState {
     }
 }
 
-/// Which file an output is: what tells it from another one of the same name.
+/// Which file an output is: what tells it from another one of the same name. Not the number of its
+/// filesystem, which may be another after a reboot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileIdentity {
-    /// The number of its filesystem.
-    pub device: u64,
-    /// Its number in that.
+    /// Its number in its filesystem.
     pub inode: u64,
     /// Its size in bytes.
     pub bytes: u64,
