@@ -299,7 +299,7 @@ fn filter_marks_palette_and_help() {
     screen.wait_for("Delete these 3?");
     screen.keys("2\r");
     screen.keys("\x7f3");
-    screen.wait_line(&["type 3:", "3"]);
+    screen.wait_for("type 3, the number of disks: 3");
     screen.keys(ENTER);
     screen.wait("all three in the trash", |text| {
         ["alpha", "beta", "gamma"].iter().all(|name| line(text, &[name, "trashed"]))
