@@ -92,6 +92,8 @@ fn smooth(value: &mut Value, here: &Path) {
                     "cpu_percent" | "memory_used_mib" | "speed" | "progress" | "took_ms" => {
                         *value = Value::Null;
                     }
+                    // A file made anew is another one.
+                    "inode" => *value = Value::Null,
                     "message" => {
                         *value = without_measures(value.as_str().unwrap_or_default()).into();
                         smooth(value, here);
