@@ -1,5 +1,7 @@
 //! `disk_purge`: a disk in the trash, removed for good.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::journal::Stop;
@@ -12,6 +14,9 @@ use crate::domain::{
 };
 
 use super::{AdmissionContext, Context, Kind, files};
+
+/// How long the description of a disk that has changed may take to be written.
+const WRITTEN_ANEW: Duration = Duration::from_secs(10);
 
 /// The kind.
 pub struct DiskPurge;
@@ -76,7 +81,7 @@ impl Kind for DiskPurge {
                 let path = settings.trash_path(id);
                 files::own(settings, &path)?;
                 files::unused(settings, &path)?;
-                still_trashed(settings, &step.cx().get::<Disk>(id)?)
+                still_trashed(settings, &step.cx().get::<Disk>(id)?).await
             })
             .await?;
         cx.step("remove")
@@ -94,17 +99,23 @@ impl Kind for DiskPurge {
 
 /// Looks whether a disk was restored, or came into the trash anew, without the database knowing:
 /// after an older one was put back, its file and its description are all that tells of it.
-fn still_trashed(settings: &Settings, disk: &Disk) -> Result<(), Failure> {
+async fn still_trashed(settings: &Settings, disk: &Disk) -> Result<(), Failure> {
     let (root, id) = (&settings.state_dir, disk.id);
     let failed = |error| Failure::io(format!("look at disk/{id}"), &error);
     let alive = settings.disk_path(id);
     let is_alive = alive.try_exists().map_err(failed)?;
-    let described = description::read(root, &description::of_disk(root, TRASH, id));
-    let is_later = match described.map_err(failed)? {
-        Some(Resource::Disk(described)) => described.trashed > disk.trashed,
-        _ => false,
+    let is_later = || {
+        let described = description::read(root, &description::of_disk(root, TRASH, id))?;
+        let later = |it: Resource| matches!(it, Resource::Disk(it) if it.trashed > disk.trashed);
+        Ok(described.is_some_and(later))
     };
-    if !is_alive && !is_later {
+    // Our own description may be about to be written anew, as after the clock was set back; that of
+    // a later database never is.
+    let deadline = tokio::time::Instant::now() + WRITTEN_ANEW;
+    while !is_alive && is_later().map_err(failed)? && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(WRITTEN_ANEW / 200).await;
+    }
+    if !is_alive && !is_later().map_err(failed)? {
         return Ok(());
     }
     let what = if is_alive {
