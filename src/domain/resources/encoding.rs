@@ -185,11 +185,11 @@ impl ResourceType for Encoding {
         details
     }
 
-    /// It is named after its files; the same file may be encoded again and again.
     fn is_whole(&self) -> bool {
         !matches!(self.state, EncodingState::Waiting | EncodingState::Encoding)
     }
 
+    /// It is named after its files; the same file may be encoded again and again.
     fn holds_name(&self) -> bool {
         false
     }
