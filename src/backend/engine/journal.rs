@@ -18,7 +18,7 @@
 //! that was refused is recorded as that: neither has anything to undo, in this life or the next.
 //!
 //! A step may be the pivot (`cx.step("files").pivot()`): that there is no way back is on disk
-//! before its effect begins. From then on nothing is undone: see [`super::pivot`].
+//! before its effect begins. From then on nothing is undone: see `pivot.rs`.
 
 mod children;
 mod recorder;
