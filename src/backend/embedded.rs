@@ -105,7 +105,8 @@ impl Embedded {
         let guard = owned.guard().inspect_err(|error| {
             tracing::warn!(%error, "whether the state directory stays where it is is not watched");
         });
-        let env = Arc::new(Environment { ports, settings });
+        let history = Box::new(store.clone());
+        let env = Arc::new(Environment { ports, settings, history });
         let engine = engine::open(Parts {
             options: Options { lanes: env.settings.lanes.clone(), shown },
             kinds: kinds.into_iter().map(|entry| entry.bind(&env)).collect(),

@@ -3,11 +3,14 @@
 
 use super::ports::Ports;
 use super::settings::Settings;
+use super::state_files::description::History;
 
-/// The ports and the settings of a backend.
+/// The ports, the settings and the past of a backend.
 pub struct Environment {
     /// What the world can be asked for.
     pub ports: Ports,
     /// The settings.
     pub settings: Settings,
+    /// What the database knows of what happened until now.
+    pub history: Box<dyn History + Send + Sync>,
 }

@@ -11,6 +11,7 @@ use crate::backend::engine::admission;
 use crate::backend::engine::inventory::Inventory;
 use crate::backend::engine::journal;
 use crate::backend::engine::kind::AdmissionContext;
+use crate::backend::engine::store::Store;
 use crate::backend::environment::Environment;
 use crate::backend::settings::Settings;
 use crate::backend::testing::harness as testing;
@@ -243,7 +244,9 @@ fn defaults_pass_their_own_checks_and_parameters_come_back_as_they_were() {
     let inventory = inventory();
     let find = |of, value: &serde_json::Value| inventory.find(of, value);
     let ports = crate::backend::testing::fake::FakePorts::default().ports();
-    let env = Arc::new(Environment { ports, settings });
+    let dir = tempfile::tempdir().unwrap();
+    let history = Box::new(Store::open(dir.path()).unwrap().0);
+    let env = Arc::new(Environment { ports, settings, history });
     let cx = AdmissionContext {
         inventory: &inventory,
         catalogue: &catalogue,

@@ -11,8 +11,9 @@ use crate::backend::engine::journal::{self, Stop};
 use crate::backend::environment::Environment;
 use crate::backend::ports::Ports;
 use crate::backend::settings::Settings;
+use crate::backend::state_files::description;
 use crate::backend::state_files::mark::Mark;
-use crate::domain::{Failure, Text};
+use crate::domain::{Failure, Resource, Text};
 
 /// What an operation's function works with.
 #[derive(Clone)]
@@ -38,6 +39,15 @@ impl Context {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.env.settings
+    }
+
+    /// What a later database said of a resource: an older one was put back.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub fn said_later(&self, resource: &Resource) -> Result<Option<Resource>, Failure> {
+        description::later(&self.settings().state_dir, resource, &*self.env.history)
+            .map_err(|error| Failure::io(format!("look at {}", resource.id()), &error))
     }
 
     /// What its files are known by as its own.

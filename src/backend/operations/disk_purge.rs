@@ -1,12 +1,9 @@
 //! `disk_purge`: a disk in the trash, removed for good.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
-use crate::backend::state_files::{TRASH, description};
 use crate::domain::display;
 use crate::domain::{
     Disk, DiskState, Effect, Failure, Field, FieldType, Hint, LockMode, LockRule, OperationSpec,
@@ -14,9 +11,6 @@ use crate::domain::{
 };
 
 use super::{AdmissionContext, Context, Kind, files};
-
-/// How long the description of a disk that has changed may take to be written.
-const WRITTEN_ANEW: Duration = Duration::from_secs(10);
 
 /// The kind.
 pub struct DiskPurge;
@@ -81,7 +75,7 @@ impl Kind for DiskPurge {
                 let path = settings.trash_path(id);
                 files::own(settings, &path)?;
                 files::unused(settings, &path)?;
-                still_trashed(settings, &step.cx().get::<Disk>(id)?).await
+                still_trashed(step.cx(), step.cx().get::<Disk>(id)?)
             })
             .await?;
         cx.step("remove")
@@ -99,34 +93,19 @@ impl Kind for DiskPurge {
 
 /// Looks whether a disk was restored, or came into the trash anew, without the database knowing:
 /// after an older one was put back, its file and its description are all that tells of it.
-async fn still_trashed(settings: &Settings, disk: &Disk) -> Result<(), Failure> {
-    let (root, id) = (&settings.state_dir, disk.id);
+fn still_trashed(cx: &Context, disk: Disk) -> Result<(), Failure> {
+    let (id, name, alive) = (disk.id, disk.name.clone(), cx.settings().disk_path(disk.id));
     let failed = |error| Failure::io(format!("look at disk/{id}"), &error);
-    let alive = settings.disk_path(id);
-    let is_alive = alive.try_exists().map_err(failed)?;
-    let is_later = || {
-        let described = description::read(root, &description::of_disk(root, TRASH, id))?;
-        let later = |it: Resource| matches!(it, Resource::Disk(it) if it.trashed > disk.trashed);
-        Ok(described.is_some_and(later))
-    };
-    // Our own description may be about to be written anew, as after the clock was set back; that of
-    // a later database never is.
-    let deadline = tokio::time::Instant::now() + WRITTEN_ANEW;
-    while !is_alive && is_later().map_err(failed)? && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(WRITTEN_ANEW / 200).await;
-    }
-    if !is_alive && !is_later().map_err(failed)? {
-        return Ok(());
-    }
-    let what = if is_alive {
+    let what = if alive.try_exists().map_err(failed)? {
         format!("{} is there", alive.display())
+    } else if cx.said_later(&Resource::Disk(disk))?.is_some() {
+        "a later database said something else of it".to_owned()
     } else {
-        "it came into the trash later than the database says".to_owned()
+        return Ok(());
     };
     Err(Failure::refused(format!(
-        "disk/{id} '{}' stays: {what}; an older copy of the database may have been put back. \
-         Cancel this, stop hostler and run `hostler recover`",
-        disk.name
+        "disk/{id} '{name}' stays: {what}; an older copy of the database may have been put back. \
+         Cancel this, stop hostler and run `hostler recover`"
     )))
 }
 
@@ -172,7 +151,7 @@ mod tests {
         let json = serde_json::to_vec(&json).unwrap();
         std::fs::write(trashed.path.with_extension("json"), json).unwrap();
         let (_, why) = harness.fails("disk_purge", json!({ "disk": disk })).await;
-        assert!(why.contains("came into the trash later"), "{why}");
+        assert!(why.contains("a later database said something else of it"), "{why}");
         assert!(trashed.path.exists());
     }
 }

@@ -181,7 +181,7 @@ struct Bound<K> {
 
 impl<K> Bound<K> {
     fn admission<'a>(&'a self, engine: &kind::AdmissionContext<'a>) -> AdmissionContext<'a> {
-        let Environment { ports, settings } = &*self.env;
+        let Environment { ports, settings, .. } = &*self.env;
         AdmissionContext { engine: *engine, settings, ports }
     }
 }

@@ -100,7 +100,7 @@ pub trait History {
 pub fn later(
     state_dir: &Path,
     resource: &Resource,
-    history: &impl History,
+    history: &(impl History + ?Sized),
 ) -> io::Result<Option<Resource>> {
     for path in places(state_dir, resource.id()) {
         // What cannot be read says nothing.
