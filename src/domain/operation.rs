@@ -272,6 +272,19 @@ impl Operation {
     /// What stands in the place of a secret.
     pub const HIDDEN: &'static str = "(hidden)";
 
+    /// Why it cannot be called off, where it is past its pivot.
+    #[must_use]
+    pub fn no_way_back(&self) -> Option<String> {
+        let advice = match self.state {
+            State::Error => "relaunch it, so that it comes to its end",
+            _ => "it goes on to its end",
+        };
+        let Self { uid, state, .. } = self;
+        self.past_pivot.then(|| {
+            format!("operation {uid} is {state}: what it has begun cannot be taken back; {advice}")
+        })
+    }
+
     /// The columns of a list of operations, in the order in which they are shown.
     #[must_use]
     pub fn columns() -> &'static [Column] {

@@ -265,6 +265,19 @@ fn cancel_of_what_failed_promises_no_undo_and_says_that_it_is_final() {
 }
 
 #[test]
+fn what_only_goes_forward_is_not_asked_to_be_cancelled() {
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
+    stage.keys("tab");
+    let first = stage.app.model.flight.operations[0].clone();
+    stage.event(1, Fact::Operation(Operation { past_pivot: true, ..first }.into()));
+    stage.keys("x");
+    stage.shows("what it has begun cannot be taken back");
+    stage.lacks("What has been done so far is undone");
+    stage.keys("y");
+    assert!(!stage.cmds.iter().any(|cmd| matches!(cmd, Cmd::Control(_))), "{:?}", stage.cmds);
+}
+
+#[test]
 fn read_only_asks_for_nothing() {
     let mut stage = Stage::with(PlainBackend::full(), (80, 24), |setup| setup.read_only = true);
     stage.keys("s S X n r c tab x + R L p esc");

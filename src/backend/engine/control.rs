@@ -11,7 +11,6 @@ use super::core::{Engine, Transaction};
 use super::ending::{Ending, Kept, Last};
 use super::kind::Kind;
 use super::live::{End, Failed, Live, Open};
-use super::pivot;
 use super::queue;
 use super::secrets::hidden;
 use super::storage::Change;
@@ -79,10 +78,10 @@ impl Engine {
         if !all.iter().all(stays) {
             return Ok((Vec::new(), None));
         }
-        let mut past_pivot = all.iter().filter_map(|uid| live.operation(*uid));
+        let past_pivot = all.iter().filter_map(|uid| live.operation(*uid));
         let stuck = |it: &&Arc<Operation>| it.uid == uid || it.state == State::Error;
-        if let Some(other) = past_pivot.find(|it| it.past_pivot && stuck(it)) {
-            return Err(pivot::no_way_back(other));
+        if let Some(why) = past_pivot.filter(stuck).find_map(|it| it.no_way_back()) {
+            return Err(Refusal::new(Reason::State, why).into());
         }
         all.retain(|uid| live.operation(*uid).is_some_and(|it| !it.past_pivot));
         let (to_undo, at_once): (Vec<Uid>, Vec<Uid>) =

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::domain::{BackendError, Operation, Reason, Refusal, State, Uid};
+use crate::domain::Uid;
 
 use super::core::{Engine, Title, Transaction};
 use super::journal::Stop;
@@ -66,19 +66,6 @@ impl Engine {
 
 fn is_called_off(live: &Live, uid: Uid) -> bool {
     live.operation(uid).is_none_or(|operation| operation.cancelling)
-}
-
-/// The refusal to call off what is past its pivot.
-pub(super) fn no_way_back(operation: &Operation) -> BackendError {
-    let advice = match operation.state {
-        State::Error => "relaunch it, so that it comes to its end",
-        _ => "it goes on to its end",
-    };
-    let message = format!(
-        "operation {} is {}: what it has begun cannot be taken back; {advice}",
-        operation.uid, operation.state
-    );
-    Refusal::new(Reason::State, message).into()
 }
 
 /// An operation that passes its pivot.

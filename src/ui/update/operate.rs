@@ -133,6 +133,10 @@ pub fn cancel(model: &mut Model, cmds: &mut Vec<Cmd>) -> OpenedWindow {
     };
     let uid = operation.uid;
     let cancel = Control::Cancel { uid };
+    if let Some(why) = operation.no_way_back() {
+        model.notify(Severity::Error, why);
+        return None;
+    }
     match operation.state {
         State::Done | State::Cancel => {
             model.notify(Severity::Error, format!("{uid} is {} already", operation.state));
