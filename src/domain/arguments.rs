@@ -37,53 +37,64 @@ pub fn arguments<'a>(
     params: &'a Params,
     catalogue: Option<&'a Catalogue>,
 ) -> Vec<Argument<'a>> {
-    let mut found = Vec::with_capacity(fields.len());
-    of_fields(fields, params, "", catalogue, &mut found);
-    found
+    arguments_of(fields, params, catalogue, |_| true)
 }
 
-fn of_fields<'a>(
+/// Returns the [`arguments`] of the types that are `wanted`, without a look at those that hold none
+/// of them: a request may have thousands.
+pub fn arguments_of<'a>(
     fields: &'a [Field],
     params: &'a Params,
-    within: &str,
     catalogue: Option<&'a Catalogue>,
-    found: &mut Vec<Argument<'a>>,
-) {
-    for field in fields {
-        let Some(value) = params.get(&*field.name).filter(|value| !value.is_null()) else {
-            continue;
-        };
-        let path = below(within, &field.name);
-        of_value(&field.of, value, path.clone(), catalogue, found);
-        if let (FieldType::Params { of }, Json::Object(inner)) = (&field.of, value)
-            && let Some(kind) = params.get(&**of).and_then(Json::as_str)
-            && let Some(spec) = catalogue.and_then(|catalogue| catalogue.get(kind))
-        {
-            of_fields(&spec.fields, inner, &path, catalogue, found);
-        }
-    }
+    wanted: fn(&FieldType) -> bool,
+) -> Vec<Argument<'a>> {
+    let mut search = Search { catalogue, wanted, found: Vec::new() };
+    search.fields(fields, params, "");
+    search.found
 }
 
-fn of_value<'a>(
-    of: &'a FieldType,
-    value: &'a Json,
-    path: String,
+/// A search for arguments of some types.
+struct Search<'a> {
     catalogue: Option<&'a Catalogue>,
-    found: &mut Vec<Argument<'a>>,
-) {
-    let place = found.len();
-    match (of, value) {
-        (FieldType::List { of, .. }, Json::Array(items)) => {
-            for (number, item) in items.iter().enumerate().filter(|(_, item)| !item.is_null()) {
-                of_value(of, item, below(&path, &number.to_string()), catalogue, found);
+    wanted: fn(&FieldType) -> bool,
+    found: Vec<Argument<'a>>,
+}
+
+impl<'a> Search<'a> {
+    /// Whether there may be any in a value of this type.
+    fn may_be_in(&self, of: &FieldType) -> bool {
+        of.may_hold(self.wanted, self.catalogue.is_some())
+    }
+
+    fn fields(&mut self, fields: &'a [Field], params: &'a Params, within: &str) {
+        for field in fields {
+            let given = || params.get(&*field.name).filter(|value| !value.is_null());
+            let Some(value) = self.may_be_in(&field.of).then(given).flatten() else { continue };
+            let path = below(within, &field.name);
+            self.value(&field.of, value, &path);
+            if let (FieldType::Params { of }, Json::Object(inner)) = (&field.of, value)
+                && let Some(kind) = params.get(&**of).and_then(Json::as_str)
+                && let Some(spec) = self.catalogue.and_then(|catalogue| catalogue.get(kind))
+            {
+                self.fields(&spec.fields, inner, &path);
             }
         }
-        (FieldType::Record { fields }, Json::Object(inner)) => {
-            of_fields(fields, inner, &path, catalogue, found);
-        }
-        _ => {}
     }
-    found.insert(place, Argument { path, of, value });
+
+    fn value(&mut self, of: &'a FieldType, value: &'a Json, path: &str) {
+        if (self.wanted)(of) {
+            self.found.push(Argument { path: path.to_owned(), of, value });
+        }
+        match (of, value) {
+            (FieldType::List { of, .. }, Json::Array(items)) if self.may_be_in(of) => {
+                for (number, item) in items.iter().enumerate().filter(|(_, item)| !item.is_null()) {
+                    self.value(of, item, &below(path, &number.to_string()));
+                }
+            }
+            (FieldType::Record { fields }, Json::Object(inner)) => self.fields(fields, inner, path),
+            _ => {}
+        }
+    }
 }
 
 impl OperationSpec {
@@ -95,7 +106,9 @@ impl OperationSpec {
         params: &'a Params,
         catalogue: Option<&'a Catalogue>,
     ) -> impl Iterator<Item = (ResourceKind, Argument<'a>)> {
-        arguments(&self.fields, params, catalogue).into_iter().filter_map(|argument| {
+        let wanted = |of: &FieldType| matches!(of, FieldType::Resource { .. });
+        let named = arguments_of(&self.fields, params, catalogue, wanted);
+        named.into_iter().filter_map(|argument| {
             let FieldType::Resource { of, .. } = argument.of else { return None };
             Some((*of, argument))
         })
@@ -129,9 +142,9 @@ pub fn arguments_in<'a>(
     path: &str,
     catalogue: Option<&'a Catalogue>,
 ) -> Vec<Argument<'a>> {
-    let mut found = Vec::new();
-    of_value(of, value, path.to_owned(), catalogue, &mut found);
-    found
+    let mut search = Search { catalogue, wanted: |_| true, found: Vec::new() };
+    search.value(of, value, path);
+    search.found
 }
 
 /// Returns parameters as people read them: a line for each value that holds no others, much as the

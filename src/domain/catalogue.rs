@@ -162,12 +162,22 @@ impl FieldType {
     /// Returns whether a value of this type may hold a secret, at any depth.
     #[must_use]
     pub fn may_hold_secret(&self) -> bool {
-        match self {
-            Self::Secret { .. } | Self::Params { .. } => true,
-            Self::List { of, .. } => of.may_hold_secret(),
-            Self::Record { fields } => fields.iter().any(|field| field.of.may_hold_secret()),
-            _ => false,
-        }
+        self.may_hold(|of| matches!(of, Self::Secret { .. }), true)
+    }
+
+    /// Returns whether a value of this type may be or hold one of a type that is `wanted`, at any
+    /// depth, where what parameters for another kind hold is looked into (`in_params`) or not.
+    #[must_use]
+    pub fn may_hold(&self, wanted: fn(&Self) -> bool, in_params: bool) -> bool {
+        wanted(self)
+            || match self {
+                Self::Params { .. } => in_params,
+                Self::List { of, .. } => of.may_hold(wanted, in_params),
+                Self::Record { fields } => {
+                    fields.iter().any(|field| field.of.may_hold(wanted, in_params))
+                }
+                _ => false,
+            }
     }
 
     /// Whether it is unknown here, at any depth.

@@ -25,7 +25,7 @@ pub mod submit;
 mod text;
 pub mod value;
 
-pub use arguments::{Argument, argument_mut, arguments, arguments_in, as_lines};
+pub use arguments::{Argument, argument_mut, arguments, arguments_in, arguments_of, as_lines};
 pub use backend::{Backend, BackendExt, BoxFuture, EventStream, Serial, SerialInput};
 pub use catalogue::{
     Catalogue, Choice, Effect, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Risk,

@@ -16,7 +16,7 @@ use serde_json::Value as Json;
 
 use crate::domain::{
     Argument, Catalogue, FieldType, OperationSpec, Params, Reason, Refusal, ResourceKind, Submit,
-    argument_mut, arguments,
+    argument_mut, arguments, arguments_of,
 };
 
 pub use outside::from_outside;
@@ -80,7 +80,8 @@ pub fn check(
             *value = is;
         }
     }
-    let twice = named_once(&arguments(&spec.fields, &params, Some(catalogue))).err();
+    let lists = arguments_of(&spec.fields, &params, Some(catalogue), names_resources);
+    let twice = named_once(&lists).err();
     Ok(Checked { params, failed: not_allowed.or(twice).or(missing) })
 }
 
@@ -111,9 +112,14 @@ pub fn with_defaults(spec: &OperationSpec, params: Params, catalogue: &Catalogue
     filled.unwrap_or(params)
 }
 
-/// Checks that no list names a resource twice, by whatever names.
-fn named_once(given: &[Argument<'_>]) -> Result<(), Refusal> {
-    for list in given {
+/// Whether values of this type are lists of resources.
+fn names_resources(of: &FieldType) -> bool {
+    matches!(of, FieldType::List { of, .. } if matches!(**of, FieldType::Resource { .. }))
+}
+
+/// Checks that none of these lists names a resource twice, by whatever names.
+fn named_once(lists: &[Argument<'_>]) -> Result<(), Refusal> {
+    for list in lists {
         let (FieldType::List { of, .. }, Json::Array(items)) = (list.of, list.value) else {
             continue;
         };

@@ -67,8 +67,8 @@ impl Engine {
                 changes.retain(|change| matches!(change, Change::SetState { .. }));
                 spawning.withdraw(self, live);
             }
-            let result = match serde_json::to_value(&spawning.spawned) {
-                Ok(result) => result,
+            let result = match serde_json::to_string(&spawning.spawned) {
+                Ok(result) => result.into(),
                 Err(error) => {
                     spawning.withdraw(self, live);
                     return Err(BackendError::failed(format!("cannot be recorded: {error}")));

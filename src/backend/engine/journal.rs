@@ -43,7 +43,7 @@ use crate::domain::{
 };
 
 use super::inventory::Inventory;
-use super::storage::{Changed, RecordedStep, StepChange};
+use super::storage::{Changed, RecordedStep, StepChange, StepResult};
 use super::work;
 
 pub use children::{JOIN, SPAWN};
@@ -76,7 +76,7 @@ type Undo = Box<dyn Fn(StepContext) -> BoxFuture<'static, Result<(), Failure>> +
 /// A step that was begun, and how to undo it.
 struct ExecutedStep {
     step: Step,
-    result: Option<serde_json::Value>,
+    result: Option<StepResult>,
     undo: Option<Undo>,
 }
 
@@ -106,7 +106,7 @@ struct Inner {
     not_undone: Vec<Step>,
     /// What an earlier life recorded, in order: steps that are done, and at the end perhaps one
     /// that was refused.
-    recorded: Mutex<VecDeque<(Step, serde_json::Value)>>,
+    recorded: Mutex<VecDeque<RecordedStep>>,
     taken: Mutex<Vec<ExecutedStep>>,
     /// The children that this attempt has asked for.
     children: Mutex<Vec<Uid>>,
@@ -367,7 +367,7 @@ impl Context {
     async fn record(
         &self,
         step: Step,
-        result: Option<serde_json::Value>,
+        result: Option<StepResult>,
         changed: Vec<Changed>,
         updates: Vec<Update>,
     ) -> Result<(), BackendError> {

@@ -65,8 +65,12 @@ pub struct Keyed {
 /// [`Health::error`] says why.
 pub type Acknowledgement = oneshot::Receiver<Result<(), BackendError>>;
 
+/// What a step returned, as JSON. It is text because it may be long and is hardly ever looked into:
+/// what it says is made once, kept, and written as it is.
+pub type StepResult = Arc<str>;
+
 /// A step as it was recorded, and what it returned.
-pub type RecordedStep = (Step, serde_json::Value);
+pub type RecordedStep = (Step, Option<StepResult>);
 
 /// How a storage is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -220,7 +224,7 @@ pub struct StepChange {
     /// The step.
     pub step: Step,
     /// What it returned.
-    pub result: Option<serde_json::Value>,
+    pub result: Option<StepResult>,
 }
 
 impl Change {

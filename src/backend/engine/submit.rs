@@ -12,8 +12,8 @@ use super::secrets::hidden;
 use super::storage::{Change, Keyed};
 use super::{admission, idempotency};
 use crate::domain::{
-    Accepted, Argument, BackendError, BoxFuture, Effect, FieldType, Operation, OperationSpec,
-    Params, Preview, Reason, Refusal, Resource, ResourceId, State, Submit, Uid, arguments,
+    Accepted, Argument, BackendError, BoxFuture, Effect, Operation, OperationSpec, Params, Preview,
+    Reason, Refusal, Resource, ResourceId, State, Submit, Uid,
 };
 
 impl Engine {
@@ -252,10 +252,9 @@ impl Engine {
 
     /// What the parameters name was there when they were checked; now nothing can change meanwhile.
     fn there(spec: &OperationSpec, params: &Params, live: &Live) -> Result<(), Refusal> {
-        for Argument { path, of, value } in arguments(&spec.fields, params, None) {
-            let FieldType::Resource { of, .. } = of else { continue };
+        for (of, Argument { path, value, .. }) in spec.resources_named(params, None) {
             let Some(id) = value.as_u64() else { continue };
-            let id = ResourceId::new(*of, id);
+            let id = ResourceId::new(of, id);
             if !live.is_present(id) {
                 let message = format!("{path}: {id} does not exist any more");
                 return Err(Refusal::field(Reason::Existence, path, id.id.to_string(), message));

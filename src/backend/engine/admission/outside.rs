@@ -4,7 +4,6 @@
 use serde_json::Value as Json;
 
 use super::{HASHED, short};
-use crate::domain::arguments::below;
 use crate::domain::{Params, Reason, Refusal};
 
 /// The most bytes a request's parameters come to, names and values together.
@@ -25,30 +24,35 @@ pub fn from_outside(params: &Params) -> Result<(), Refusal> {
             _ => size_of::<Json>(),
         }
     }
-    /// The path of the first hash in a value at `path`.
-    fn hash_in(value: &Json, path: &str) -> Option<String> {
-        match value {
-            Json::Array(values) => values
-                .iter()
-                .enumerate()
-                .find_map(|(number, value)| hash_in(value, &below(path, &number.to_string()))),
-            Json::Object(values) if values.contains_key(HASHED) => Some(path.to_owned()),
+    /// The names that lead to the first hash in a value, the last one first.
+    fn hash_in(value: &Json) -> Option<Vec<String>> {
+        let (name, mut names) = match value {
+            Json::Object(values) if values.contains_key(HASHED) => return Some(Vec::new()),
             Json::Object(values) => {
-                values.iter().find_map(|(name, value)| hash_in(value, &below(path, &short(name))))
+                values.iter().find_map(|(name, value)| Some((short(name), hash_in(value)?)))?
             }
-            _ => None,
-        }
+            Json::Array(values) => {
+                let mut items = values.iter().enumerate();
+                items.find_map(|(number, value)| Some((number.to_string(), hash_in(value)?)))?
+            }
+            _ => return None,
+        };
+        names.push(name);
+        Some(names)
     }
     let all: usize = params.iter().map(|(name, value)| name.len() + size(value)).sum();
     if all > LARGEST {
         let message = format!("the request has {all} bytes; at most {LARGEST} are allowed");
         return Err(Refusal::new(Reason::Value, message));
     }
-    let hash = params.iter().find_map(|(name, value)| {
-        if name == HASHED { Some(name.clone()) } else { hash_in(value, &short(name)) }
+    let hash = params.iter().find_map(|(name, value)| match name.as_str() {
+        HASHED => Some(vec![name.clone()]),
+        _ => hash_in(value).map(|names| [names, vec![short(name)]].concat()),
     });
     match hash {
-        Some(path) => {
+        Some(names) => {
+            let path: Vec<_> = names.iter().rev().map(String::as_str).collect();
+            let path = path.join(".");
             let message = format!("{path} must be given as a text; it is hashed here");
             Err(Refusal::field(Reason::Type, path, "(hidden)", message))
         }

@@ -4,7 +4,8 @@ use serde_json::Value as Json;
 use sha_crypt::{PasswordHasher, PasswordVerifier, ShaCrypt};
 
 use crate::domain::{
-    Argument, Catalogue, FieldType, OperationSpec, Params, Reason, Refusal, argument_mut, arguments,
+    Argument, Catalogue, FieldType, OperationSpec, Params, Reason, Refusal, argument_mut,
+    arguments_of,
 };
 
 /// How a stored secret is marked: `{"hashed": "$6$…"}`.
@@ -55,9 +56,9 @@ fn open_secrets<'a>(
     params: &'a Params,
     catalogue: &'a Catalogue,
 ) -> impl Iterator<Item = Argument<'a>> {
-    arguments(&spec.fields, params, Some(catalogue)).into_iter().filter(|argument| {
-        matches!(argument.of, FieldType::Secret { .. }) && argument.value.is_string()
-    })
+    let wanted = |of: &FieldType| matches!(of, FieldType::Secret { .. });
+    let secrets = arguments_of(&spec.fields, params, Some(catalogue), wanted);
+    secrets.into_iter().filter(|secret| secret.value.is_string())
 }
 
 /// Whether a secret, as it is given, is the one that was hashed.

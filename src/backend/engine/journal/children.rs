@@ -15,7 +15,7 @@
 use crate::domain::{BackendError, Failure, Progress, StepState, Submit, Uid};
 
 use super::spawned::{Child, Spawned, refused};
-use super::step::{Entered, crash};
+use super::step::{Entered, as_result, crash};
 use super::{Context, Stop};
 
 /// The name of the step that asks for children.
@@ -59,10 +59,7 @@ impl Context {
                     Err(BackendError::failed(format!("a spawn was lost: {error}")))
                 });
                 let spawned = spawned.map_err(|error| self.unrecorded(&error))?;
-                let result = serde_json::to_value(&spawned).map_err(|error| {
-                    Failure::new(format!("step {SPAWN} cannot be recorded: {error}"))
-                })?;
-                self.update_last(&step, Some(result));
+                self.update_last(&step, Some(as_result(SPAWN, &spawned)?));
                 crash(&inner.spec.kind, SPAWN, "after");
                 spawned
             }

@@ -46,10 +46,10 @@ pub struct Child {
     /// What it is about: `disk/3 'data'`, or its kind where it is about no resource.
     pub about: String,
     /// Why it failed, or what else should be known.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
     /// What it returned.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
 }
 
@@ -63,14 +63,14 @@ impl Child {
 
 impl From<&Operation> for Child {
     fn from(operation: &Operation) -> Self {
-        let Operation { uid, state, comment, outcome, .. } = operation.clone();
+        let Operation { uid, state, comment, outcome, .. } = operation;
         let about = match (operation.resource, &operation.resource_name) {
             (Some(id), Some(name)) => format!("{id} '{name}'"),
             (Some(id), None) => id.to_string(),
             (None, Some(name)) => format!("{} '{name}'", operation.kind),
             (None, None) => operation.kind.clone(),
         };
-        Self { uid, state, about, comment, outcome }
+        Self { uid: *uid, state: *state, about, comment: comment.clone(), outcome: outcome.clone() }
     }
 }
 

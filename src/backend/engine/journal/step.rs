@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::backend::engine::report::{CommandLog, ProgressReport};
-use crate::backend::engine::storage::Changed;
+use crate::backend::engine::storage::{Changed, StepResult};
 use crate::domain::{
     BackendError, Command, Failure, Progress, Resource, ResourceId, ResourceType, Step, StepState,
     Text, Wait,
@@ -278,9 +278,7 @@ impl<'c> StepBuilder<'c> {
         match result {
             Ok(value) => {
                 crash(&inner.spec.kind, &name, "between");
-                let result = serde_json::to_value(&value).map_err(|error| {
-                    Failure::new(format!("step {name} cannot be recorded: {error}"))
-                })?;
+                let result = as_result(&name, &value)?;
                 step.state = StepState::Done;
                 cx.update_last(&step, Some(result.clone()));
                 let (changed, updates) = taking.changes();
@@ -354,7 +352,11 @@ impl StepBuilder<'_> {
 
     /// Gives what the step returned in an earlier life. One that was refused then is refused now,
     /// whatever it would find: what it did nothing about is not to be undone.
-    fn replay<T: DeserializeOwned>(self, step: Step, result: serde_json::Value) -> Result<T, Stop> {
+    fn replay<T: DeserializeOwned>(
+        self,
+        step: Step,
+        result: Option<StepResult>,
+    ) -> Result<T, Stop> {
         let inner = &self.cx.inner;
         if step.name != self.name {
             let (number, recorded, asked) = (step.number, step.name, self.name);
@@ -367,10 +369,10 @@ impl StepBuilder<'_> {
             inner.taken.lock().push(ExecutedStep { step, result: None, undo: None });
             return Err(self.cx.undoing().unwrap_or_else(|| failure.into()));
         }
-        let value = serde_json::from_value(result.clone()).map_err(|error| {
+        let value = serde_json::from_str(result.as_deref().unwrap_or("null")).map_err(|error| {
             mismatch(format!("what step '{}' returned cannot be read ({error})", self.name))
         })?;
-        let taken = ExecutedStep { step, result: Some(result), undo: self.undo };
+        let taken = ExecutedStep { step, result, undo: self.undo };
         inner.taken.lock().push(taken);
         Ok(value)
     }
@@ -451,13 +453,20 @@ impl Context {
     }
 
     /// Remembers how the latest step stands, for its undo.
-    pub(super) fn update_last(&self, step: &Step, result: Option<serde_json::Value>) {
+    pub(super) fn update_last(&self, step: &Step, result: Option<StepResult>) {
         let mut taken = self.inner.taken.lock();
         if let Some(last) = taken.last_mut() {
             last.step = step.clone();
             last.result = result;
         }
     }
+}
+
+/// What a step returned, to be recorded.
+pub(super) fn as_result(name: &str, value: &impl Serialize) -> Result<StepResult, Failure> {
+    serde_json::to_string(value)
+        .map(StepResult::from)
+        .map_err(|error| Failure::new(format!("step {name} cannot be recorded: {error}")))
 }
 
 /// Dies here, as in a power cut, when the environment asks for it.

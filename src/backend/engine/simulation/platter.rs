@@ -140,7 +140,7 @@ impl Platter {
             }
             Change::Step(change) => {
                 let StepChange { uid, step, result } = &**change;
-                let recorded = (step.clone(), result.clone().unwrap_or_default());
+                let recorded = (step.clone(), result.clone());
                 self.steps.insert((*uid, step.attempt, step.number), recorded);
             }
             Change::Put(resource) => {
@@ -272,5 +272,5 @@ impl Platter {
 fn spawn_record(change: &Change) -> Option<Vec<Spawned>> {
     let Change::Step(change) = change else { return None };
     let is_done = change.step.name == SPAWN && change.step.state == StepState::Done;
-    serde_json::from_value(change.result.clone().filter(|_| is_done)?).ok()
+    serde_json::from_str(change.result.as_deref().filter(|_| is_done)?).ok()
 }

@@ -159,7 +159,7 @@ impl<'c> Statements<'c> {
                     step.number,
                     step.name,
                     step_code(step.state),
-                    result.as_ref().map(ToString::to_string),
+                    result.as_deref(),
                     step.error,
                     json(&step.commands)?,
                     time(step.started),

@@ -7,11 +7,11 @@ use parking_lot::{Mutex, RwLock};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
-use crate::backend::engine::storage::{Damaged, Opened};
+use crate::backend::engine::storage::{Damaged, Opened, RecordedStep};
 use crate::domain::filter::{cases, row_number};
 use crate::domain::{
     BackendError, FilterTest, LaneState, List, Operation, Params, Quantity, Resource, ResourceId,
-    State, Step, Subject, Uid,
+    State, Subject, Uid,
 };
 
 use super::numbers::{self, Numbers};
@@ -241,10 +241,7 @@ pub fn oldest(connection: &Connection) -> rusqlite::Result<Option<Operation>> {
 }
 
 /// The steps of an operation, of every attempt, each with what it returned.
-pub fn steps(
-    connection: &Connection,
-    uid: Uid,
-) -> rusqlite::Result<Vec<(Step, serde_json::Value)>> {
+pub fn steps(connection: &Connection, uid: Uid) -> rusqlite::Result<Vec<RecordedStep>> {
     let Ok(uid) = i64::try_from(uid.0) else { return Ok(Vec::new()) };
     connection
         .prepare_cached(&format!(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::Row;
 
+use crate::backend::engine::storage::{RecordedStep, StepResult};
 use crate::domain::{Command, Operation, Params, ResourceId, State, Step, StepState, Uid};
 
 /// The columns [`operation`] reads, in its order.
@@ -148,7 +149,7 @@ pub fn operation_or_what_is_left(row: &Row<'_>) -> rusqlite::Result<Operation> {
 }
 
 /// Reads a step and its result from a row of [`STEP`].
-pub fn step(row: &Row<'_>) -> rusqlite::Result<(Step, serde_json::Value)> {
+pub fn step(row: &Row<'_>) -> rusqlite::Result<RecordedStep> {
     let state = match row.get::<_, i64>(3)? {
         0 => StepState::Running,
         1 => StepState::Done,
@@ -169,9 +170,5 @@ pub fn step(row: &Row<'_>) -> rusqlite::Result<(Step, serde_json::Value)> {
         started: moment(row, 6)?,
         finished: moment_if(row, 7)?,
     };
-    let result = match row.get_ref(8)?.as_str_or_null()? {
-        Some(text) => serde_json::from_str(text).map_err(|error| damaged(8, error))?,
-        None => serde_json::Value::Null,
-    };
-    Ok((step, result))
+    Ok((step, row.get_ref(8)?.as_str_or_null()?.map(StepResult::from)))
 }
