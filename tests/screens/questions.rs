@@ -229,6 +229,45 @@ fn running_a_task_asks_what_the_kind_asks_that_it_fires() {
 }
 
 #[test]
+fn what_is_asked_for_once_more_is_asked_about_as_the_first_time() {
+    let backend = |failed: &[(u64, &str)]| {
+        let mut fake = PlainBackend::full();
+        let params = json!({ "vm": 1, "force": false, "timeout_s": 120 });
+        let params = params.as_object().cloned().unwrap();
+        let uids = failed.iter().map(|(uid, _)| Uid(*uid)).collect::<Vec<_>>();
+        let pattern = fake.operations.iter().find(|it| it.state == State::Error).cloned().unwrap();
+        fake.operations.retain(|it| it.uid != pattern.uid && !uids.contains(&it.uid));
+        fake.operations.extend(failed.iter().map(|(uid, kind)| Operation {
+            uid: Uid(*uid),
+            kind: (*kind).to_owned(),
+            resource: Some(ResourceId::new(Vm::KIND, 1)),
+            resource_name: Some("db-1".to_owned()),
+            params: params.clone().into(),
+            ..pattern.clone()
+        }));
+        fake
+    };
+    let mut stage = Stage::new(backend(&[(48_190, "vm_stop")]), (80, 24));
+    stage.keys("@operations / \"state:error\" enter R ctrl-s");
+    assert_eq!(stage.cmds.iter().filter(|cmd| matches!(cmd, Cmd::Control(_))).count(), 0);
+    stage.shows("Stop db-1?");
+    stage.keys("y");
+    let again = Control::Relaunch { uid: Uid(48_190), params: Params::new() };
+    assert!(stage.cmds.contains(&Cmd::Control(again.clone())), "{:?}", stage.cmds);
+    // The form is open until that is answered, as where nothing is asked.
+    stage.shows("relaunch #48190");
+    stage.send(Msg::Controlled(again, Ok(())));
+    assert!(!stage.text().contains("relaunch #48190"), "{}", stage.text());
+
+    let failed = [(48_190, "vm_stop"), (48_189, "vm_delete")];
+    let mut stage = Stage::new(backend(&failed), (80, 24));
+    stage.keys("@operations / \"state:error\" enter * R");
+    let text = stage.text();
+    assert!(text.contains("Relaunch 2 marked operations?"), "{text}");
+    assert!(text.contains("type 2, the number of operations"), "{text}");
+}
+
+#[test]
 fn leaving_with_work_in_flight_asks_only_where_the_backend_would_go() {
     let mut stage = Stage::new(PlainBackend::full(), (80, 24));
     stage.keys("q");

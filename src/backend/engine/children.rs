@@ -17,8 +17,8 @@ use crate::domain::{
     BackendError, Fact, Failure, Operation, Params, Refusal, State, Step, Submit, Uid,
 };
 
-/// A request for a child, checked as far as that needs no lock.
-type CheckedChild = Result<(Arc<dyn Kind>, Submit, Params), Refusal>;
+/// A request for a child, checked as far as that needs no lock, or as it came and why it is refused.
+type CheckedChild = Result<(Arc<dyn Kind>, Submit, Params), (Submit, Refusal)>;
 
 impl Engine {
     /// Takes in the children that an operation asks for, in one transaction with its `step`: none
@@ -59,7 +59,10 @@ impl Engine {
             for checked in checked {
                 let spawned = match checked {
                     Ok(child) => spawning.child(self, live, child, &mut earlier, &mut changes),
-                    Err(refusal) => Err(refusal),
+                    // What an earlier attempt has removed cannot be asked for, and need not be.
+                    Err((submit, refusal)) => {
+                        earlier.take(&submit.kind, &submit.params).ok_or(refusal)
+                    }
                 };
                 spawning.spawned.push(spawned.map_or_else(Spawned::Refused, Spawned::Child));
             }
@@ -92,15 +95,12 @@ impl Engine {
         let actor = if request.actor.is_empty() { actor } else { request.actor };
         let submit = Submit { actor, priority, ..request };
         let checked = match self.kinds.requested(&submit.kind) {
-            Ok(kind) => {
-                let params = self.check(&kind, submit.params.clone()).await;
-                params.map(|params| (kind, submit, params))
-            }
+            Ok(kind) => self.check(&kind, submit.params.clone()).await.map(|params| (kind, params)),
             Err(error) => Err(error),
         };
         match checked {
-            Ok(checked) => Ok(Ok(checked)),
-            Err(BackendError::Refused(refusal)) => Ok(Err(refusal)),
+            Ok((kind, params)) => Ok(Ok((kind, submit, params))),
+            Err(BackendError::Refused(refusal)) => Ok(Err((submit, refusal))),
             Err(error) => Err(error),
         }
     }

@@ -9,6 +9,7 @@ use super::admission;
 use super::completion::run_to_completion;
 use super::core::{Engine, Transaction};
 use super::ending::{Ending, Kept, Last};
+use super::journal::SPAWN;
 use super::kind::Kind;
 use super::live::{End, Failed, Live, Open};
 use super::queue;
@@ -127,6 +128,7 @@ impl Engine {
         may_relaunch(uid, operation.state)?;
         let kind = self.kinds.requested(&operation.kind)?;
         admission::from_outside(&changed)?;
+        let is_same = changed.is_empty();
         let mut merged = (*params).clone();
         for (name, value) in changed {
             // A secret that was not typed again stays as it is.
@@ -134,7 +136,17 @@ impl Engine {
                 merged.insert(name, value);
             }
         }
-        let params = self.check(&kind, merged).await?;
+        let params = match self.check(&kind, merged).await {
+            // What its children have taken away already is gone: each of them is looked at again.
+            Err(BackendError::Refused(refusal))
+                if is_same
+                    && refusal.reason == Reason::Existence
+                    && kind.spec().steps.iter().any(|step| step == SPAWN) =>
+            {
+                (*params).clone()
+            }
+            checked => checked?,
+        };
         let relaunched = self.transact(|live| self.requeue(live, &*kind, uid, params));
         match relaunched.await? {
             Some(()) => Ok(()),

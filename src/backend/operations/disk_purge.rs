@@ -75,6 +75,7 @@ impl Kind for DiskPurge {
                 let path = settings.trash_path(id);
                 files::own(settings, &path)?;
                 files::unused(settings, &path)?;
+                files::removable(&path)?;
                 still_trashed(step.cx(), step.cx().get::<Disk>(id)?)
             })
             .await?;

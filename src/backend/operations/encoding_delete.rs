@@ -84,7 +84,10 @@ impl Kind for EncodingDelete {
             .label("looking at its output")
             .run(|step| async move {
                 let encoding = step.cx().get::<Encoding>(id.id)?;
-                if output { is_its(&encoding).map(drop) } else { Ok(()) }
+                if output && is_its(&encoding)? {
+                    files::removable(&encoding.output)?;
+                }
+                Ok(())
             })
             .await?;
         cx.step("delete")

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use jiff::Timestamp;
-use rustix::fs::{FileType, FlockOperation};
+use rustix::fs::{Access, AtFlags, CWD, FileType, FlockOperation, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
 use crate::backend::engine::journal::Stop;
@@ -175,6 +175,25 @@ pub fn identity(path: &Path) -> Result<Option<FileIdentity>, Failure> {
 /// When it cannot be removed.
 pub fn remove_file(path: &Path) -> Result<(), Failure> {
     gone(fs::remove_file(path), path)
+}
+
+/// Looks whether a file can be removed, as far as that can be known before.
+///
+/// # Errors
+/// When its folder cannot be written to, or it is marked as one that must not change.
+pub fn removable(path: &Path) -> Result<(), Failure> {
+    let failed = |error: Errno| Failure::io(format!("remove {}", path.display()), &error.into());
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(failed)?;
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    let found = match rustix::fs::statx(CWD, path, flags, StatxFlags::empty()) {
+        Ok(found) => found,
+        // There is nothing to be removed, or this system cannot tell.
+        Err(Errno::NOENT | Errno::NOSYS) => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    let fixed = StatxAttributes::IMMUTABLE | StatxAttributes::APPEND;
+    if found.stx_attributes.intersects(fixed) { Err(failed(Errno::PERM)) } else { Ok(()) }
 }
 
 /// Removes a folder with everything in it, or finds it gone. Without a point to be cancelled at: it

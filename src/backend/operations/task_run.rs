@@ -10,7 +10,8 @@ use crate::backend::engine::journal::{JOIN, SPAWN, Stop};
 use crate::backend::schedule;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Failure, Hint, OperationSpec, Outcome, Preview, Risk, Run, RunOutcome, State, Submit, Task, Uid,
+    Failure, Hint, OperationSpec, Outcome, Preview, Refusal, Risk, Run, RunOutcome, State, Submit,
+    Task, Uid,
 };
 
 use super::{AdmissionContext, Context, Kind, StepContext, timetable};
@@ -37,6 +38,13 @@ impl Kind for TaskRun {
             steps: vec!["look".into(), SPAWN.into(), "note".into(), JOIN.into()],
             ..timetable::spec("task_run", "Run now", "Asks now for what a task asks for.")
         }
+    }
+
+    fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
+        let Some(task) = world.inventory.get::<Task>(params.task) else { return Ok(()) };
+        let Some(refusal) = world.would_refuse(&task.kind, &task.params) else { return Ok(()) };
+        let message = format!("it asks for {}, which is refused: {}", task.kind, refusal.message);
+        Err(Refusal { field: Some("task".to_owned()), message, ..refusal })
     }
 
     fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {

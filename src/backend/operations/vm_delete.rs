@@ -80,11 +80,17 @@ impl Kind for VmDelete {
         let off = |step: StepContext| async move {
             let vm = step.cx().get::<Vm>(id)?;
             let guest = step.cx().settings().guest(&vm);
-            match step.cx().ports().hypervisor.status(&guest).await? {
-                GuestStatus::Off => Ok(()),
-                _ => Err(Failure::new(format!(
-                    "vm/{id} '{}' runs again; stop it and relaunch",
-                    vm.name
+            if step.cx().ports().hypervisor.status(&guest).await? != GuestStatus::Off {
+                let why = format!("vm/{id} '{}' runs again; stop it and relaunch", vm.name);
+                return Err(Failure::new(why));
+            }
+            let name = vm.name.clone();
+            match step.cx().said_later(&Resource::Vm(vm))? {
+                None => Ok(()),
+                Some(_) => Err(Failure::refused(format!(
+                    "vm/{id} '{name}' stays: a later database said something else of it, so an \
+                     older copy of the database may have been put back. Cancel this, stop hostler \
+                     and run `hostler recover`"
                 ))),
             }
         };
@@ -191,6 +197,24 @@ mod tests {
         harness.control(Control::Relaunch { uid, params: Params::new() }).await;
         assert_eq!(harness.reaches(uid, &[State::Done]).await.attempt, 1);
         assert_eq!(harness.resource(ResourceId::new(Vm::KIND, vm)).await, None);
+    }
+
+    #[tokio::test]
+    async fn one_of_which_a_later_database_said_something_else_stays() {
+        let mut harness = Harness::open();
+        let vm = harness.some_halted_vm().await;
+        harness.backend.leave(false).await;
+        let path = harness.dir().join(format!("vms/{vm}/vm.json"));
+        let mut said: Json = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        said["newest"] = json!({ "operation": 99, "created_ms": 0 });
+        said["cpu"] = json!(7);
+        std::fs::write(&path, serde_json::to_vec(&said).unwrap()).unwrap();
+        let mut harness = harness.restart().await;
+        let before = harness.everything().await;
+        let (uid, why) = harness.fails("vm_delete", json!({ "vm": vm })).await;
+        assert!(why.contains("a later database said something else of it"), "{why}");
+        harness.control(Control::Cancel { uid }).await;
+        assert_eq!(harness.everything().await, before);
     }
 
     #[tokio::test]

@@ -48,6 +48,7 @@ pub(in crate::backend) async fn run(site: Arc<Site>, watch: Watch, keeper: Timek
         heard,
         watched: HashMap::new(),
         due: HashSet::new(),
+        resets: HashMap::new(),
         purged: HashSet::new(),
         clock: trash::Followed::new(keeper, &site),
     };
@@ -75,6 +76,8 @@ struct Observer {
     watched: HashMap<u64, AbortOnDropHandle<()>>,
     /// The VMs to look at as soon as nobody holds them.
     due: HashSet<u64>,
+    /// When guests were reset, until that is on record.
+    resets: HashMap<u64, Timestamp>,
     /// The disks whose removal was asked for in this life.
     purged: HashSet<u64>,
     /// How far the trash follows a clock that is set.
@@ -100,8 +103,10 @@ impl Observer {
 
     fn hear(&mut self, vm: u64, event: GuestEvent) {
         match event {
-            // A reset is no stop.
-            GuestEvent::Reset { .. } => return,
+            // A reset is no stop: the guest starts anew, and its QEMU goes on.
+            GuestEvent::Reset { .. } => {
+                self.resets.insert(vm, self.site.ports().clock.now());
+            }
             GuestEvent::Gone => drop(self.watched.remove(&vm)),
             GuestEvent::ShutDown | GuestEvent::Paused | GuestEvent::Resumed => {}
         }
@@ -127,6 +132,7 @@ impl Observer {
             }
         });
         self.due.retain(|vm| up.contains(vm));
+        self.resets.retain(|vm, _| up.contains(vm));
         self.watched.retain(|vm, _| up.contains(vm));
         let mut failed = false;
         for vm in now {
@@ -166,9 +172,15 @@ impl Observer {
             self.watched.insert(id, AbortOnDropHandle::new(watcher));
         }
         let was = vm.state;
+        let reset = self.resets.get(&id).copied().filter(|at| Some(*at) > vm.started);
+        let started = reset.or(vm.started);
         let right = match hypervisor.status(&guest).await? {
-            GuestStatus::Running if was == VmState::Running && vm.note.is_none() => return Ok(()),
-            GuestStatus::Running => Vm { state: VmState::Running, note: None, ..vm },
+            GuestStatus::Running
+                if was == VmState::Running && vm.note.is_none() && reset.is_none() =>
+            {
+                return Ok(());
+            }
+            GuestStatus::Running => Vm { state: VmState::Running, note: None, started, ..vm },
             GuestStatus::Paused if was == VmState::Paused => return Ok(()),
             GuestStatus::Paused => Vm { state: VmState::Paused, ..vm },
             GuestStatus::Broken if was == VmState::Paused && vm.note.is_some() => return Ok(()),
@@ -216,7 +228,11 @@ impl Observer {
             site.engine.events.publish(Fact::Notice { message });
         }
         let written = lease.put(Resource::Vm(right)).await;
-        written.map_err(|error| Failure::new(error.to_string()))
+        written.map_err(|error| Failure::new(error.to_string()))?;
+        if reset.is_some() {
+            self.resets.remove(&id);
+        }
+        Ok(())
     }
 
     /// Asks for the removal of every disk whose time in the trash is over. Gives when the next
@@ -352,11 +368,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pauses_are_seen_and_resets_are_no_stops() {
+    async fn pauses_are_seen_and_resets_are_no_stops_but_new_starts() {
         let mut harness = Harness::open();
         let id = harness.some_vm().await;
         let reset = GuestEvent::Reset { by_guest: true };
+        let before = harness.vm(id).await.started;
+        harness.fake.advance(Duration::from_secs(1));
         harness.fake.becomes(id, GuestStatus::Running, reset);
+        let again = move |it: &Resource| {
+            it.get::<Vm>().is_some_and(|vm| before.is_some() && vm.started > before)
+        };
+        harness.becomes(vm(id), again).await;
         harness.fake.becomes(id, GuestStatus::Paused, GuestEvent::Paused);
         harness.becomes(vm(id), |it| it.state() == "paused").await;
         harness.fake.becomes(id, GuestStatus::Running, GuestEvent::Resumed);

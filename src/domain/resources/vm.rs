@@ -127,7 +127,7 @@ pub struct Vm {
     pub accelerator: Option<String>,
     /// When it was created.
     pub created: Timestamp,
-    /// When the running QEMU was started.
+    /// When the running guest was started: with its QEMU, or anew since by a reset.
     #[serde(default)]
     pub started: Option<Timestamp>,
     /// When its QEMU was seen to have crashed, until it is started again.

@@ -42,11 +42,18 @@ pub fn hazard(model: &Model, spec: &OperationSpec, submits: &[Submit]) -> Hazard
     hazards.fold(Hazard::default(), |all, one| all.and(&one))
 }
 
+/// Returns how dangerous it is to request these, of whatever kinds.
+pub fn hazard_of_all(model: &Model, submits: impl IntoIterator<Item = Submit>) -> Hazard {
+    let hazards = submits.into_iter().filter_map(|submit| {
+        let spec = model.catalogue.get(&submit.kind)?;
+        Some(of_one(model, spec, &submit).of(spec))
+    });
+    hazards.fold(Hazard::default(), |all, one| all.and(&one))
+}
+
 fn of_one(model: &Model, spec: &OperationSpec, submit: &Submit) -> Hazard {
     if let Some(parts) = submit.parts() {
-        let known = parts.iter().filter_map(|part| Some((model.catalogue.get(&part.kind)?, part)));
-        let hazards = known.map(|(spec, part)| of_one(model, spec, part).of(spec));
-        return hazards.fold(Hazard::default(), |all, one| all.and(&one));
+        return hazard_of_all(model, parts);
     }
     let (risk, warning) = spec.hazard(&submit.params);
     if risk != Risk::OfTask {

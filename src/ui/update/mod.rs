@@ -213,11 +213,16 @@ fn follow(app: &mut App, intent: Intent, cmds: &mut Vec<Cmd>) {
         }
         Intent::Submit(submits) => {
             let front = app.windows().len().saturating_sub(1);
-            let response = app.with_front(|window, _| window.confirmed(&submits));
+            let response = app.with_front(|window, _| window.confirmed(submits.len()));
             respond(app, front, response, cmds);
             requests::submit(&mut app.model, submits, cmds);
         }
-        Intent::Control(controls) => requests::control(model, controls, cmds),
+        Intent::Control(controls) => {
+            let front = app.windows().len().saturating_sub(1);
+            let response = app.with_front(|window, _| window.confirmed(controls.len()));
+            respond(app, front, response, cmds);
+            requests::control(&mut app.model, controls, cmds);
+        }
     }
 }
 

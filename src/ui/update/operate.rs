@@ -4,12 +4,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::{Control, Effect, Operation, Params, State, Uid};
+use crate::domain::{Control, Effect, Operation, Params, Risk, State, Submit, Uid};
 use crate::ui::model::notification::Severity;
 use crate::ui::model::{MarkedRow, Model, Row};
 use crate::ui::msg::Cmd;
 use crate::ui::tab::Tab;
-use crate::ui::windows::confirm::Confirm;
+use crate::ui::windows::confirm::{Challenge, Confirm};
 use crate::ui::windows::form::open;
 use crate::ui::windows::window::{Intent, OpenedWindow};
 
@@ -90,7 +90,7 @@ fn ask(
     warning: &str,
     fitting: &[(Uid, MarkedRow)],
     control: impl Fn(Uid) -> Control,
-) -> OpenedWindow {
+) -> Confirm {
     let mut warning = match left(model, fitting) {
         0 => warning.to_owned(),
         1 => format!("{warning} One more is marked, and left as it is."),
@@ -105,13 +105,13 @@ fn ask(
         1 => format!("{verb} the one operation of the marked rows"),
         _ => format!("{verb} {number} {}", many(model)),
     };
-    Some(Box::new(Confirm {
+    Confirm {
         title,
         warning,
         things: fitting.iter().map(|(_, mark)| mark.name.clone()).collect(),
         then: Intent::Control(fitting.iter().map(|(uid, _)| control(*uid)).collect()),
         ..Confirm::default()
-    }))
+    }
 }
 
 /// Calls operations off. What already ran is lost, so that is asked first.
@@ -128,7 +128,8 @@ pub fn cancel(model: &mut Model, cmds: &mut Vec<Cmd>) -> OpenedWindow {
             let running: Vec<_> = running.map(|(uid, _)| (*uid, at_hand(model, *uid))).collect();
             let failed = open.iter().any(|(_, mark)| mark.state == State::Error.word());
             let warning = lost(model, &running, failed);
-            return ask(model, "Cancel", &warning, &open, |uid| Control::Cancel { uid });
+            let question = ask(model, "Cancel", &warning, &open, |uid| Control::Cancel { uid });
+            return Some(Box::new(question));
         }
     };
     let uid = operation.uid;
@@ -220,15 +221,14 @@ pub fn relaunch(model: &mut Model, cmds: &mut Vec<Cmd>) -> OpenedWindow {
         Targets::One(operation) => *operation,
         Targets::Marked(marked) => {
             let failed = fitting(model, marked, |state| state == State::Error.word(), "failed");
-            let again = "They run again, asked for what they were asked for.";
             match failed.as_slice() {
                 [] => return None,
                 // Its form, if what it was asked with is at hand.
                 [(uid, _)] => match at_hand(model, *uid) {
                     Some(operation) => operation.clone(),
-                    None => return ask(model, "Relaunch", again, &failed, as_it_was),
+                    None => return Some(Box::new(again(model, &failed))),
                 },
-                _ => return ask(model, "Relaunch", again, &failed, as_it_was),
+                _ => return Some(Box::new(again(model, &failed))),
             }
         }
     };
@@ -249,6 +249,27 @@ pub fn relaunch(model: &mut Model, cmds: &mut Vec<Cmd>) -> OpenedWindow {
         return None;
     }
     Some(open::relaunch(model, &spec, &operation, cmds))
+}
+
+/// Asks whether marked operations are to run again. As far as they are at hand, they are as
+/// dangerous as they were the first time.
+fn again(model: &Model, failed: &[(Uid, MarkedRow)]) -> Confirm {
+    let warning = "They run again, asked for what they were asked for.";
+    let mut question = ask(model, "Relaunch", warning, failed, as_it_was);
+    let at_hand = failed.iter().filter_map(|(uid, _)| at_hand(model, *uid));
+    let submits = at_hand.map(|it| Submit {
+        kind: it.kind.clone(),
+        params: (*it.params).clone(),
+        ..Submit::default()
+    });
+    let hazard = requests::hazard_of_all(model, submits);
+    if hazard.risk != Risk::None {
+        question.warning += &format!(" {}", hazard.warning);
+    }
+    if hazard.risk == Risk::Destructive {
+        question.challenge = Challenge::number(failed.len(), "operations");
+    }
+    question
 }
 
 /// An operation of that number, if all of it is known here.

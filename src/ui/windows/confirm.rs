@@ -79,18 +79,28 @@ impl Challenge {
         let is_typable = |name: &&String| {
             name.bytes().all(|byte| matches!(byte, b' '..=b'~')) && name.trim() == *name
         };
-        let (word, what) = match (things, submits) {
-            ([], _) => (spec.kind.to_string(), String::new()),
+        match (things, submits) {
+            ([], _) => Self::word(spec.kind.to_string(), String::new()),
             ([only], submits) => {
                 let number = || Some(spec.done_to(&submits.first()?.params)?.to_string());
                 let name = Some(only).filter(is_typable).cloned();
-                (name.or_else(number).unwrap_or_else(|| spec.kind.to_string()), String::new())
+                let word = name.or_else(number).unwrap_or_else(|| spec.kind.to_string());
+                Self::word(word, String::new())
             }
             (many, _) => {
                 let of = spec.resource.map_or("operations", |of| &*of.spec().many);
-                (many.len().to_string(), format!(", the number of {of}"))
+                Self::number(many.len(), of)
             }
-        };
+        }
+    }
+
+    /// The challenge to type how many `things` there are.
+    #[must_use]
+    pub fn number(number: usize, things: &str) -> Self {
+        Self::word(number.to_string(), format!(", the number of {things}"))
+    }
+
+    fn word(word: String, what: String) -> Self {
         Self::Type { word, what, input: Input::default(), wrong: false }
     }
 }

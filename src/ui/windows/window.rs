@@ -51,8 +51,8 @@ pub trait Window: Any + Debug {
         Response::Ignored
     }
 
-    /// Takes the answer to a question it asked: these are to be requested.
-    fn confirmed(&mut self, _submits: &[Submit]) -> Response {
+    /// Takes the answer to a question it asked: so many requests or changes are to be made.
+    fn confirmed(&mut self, _requests: usize) -> Response {
         Response::Taken
     }
 

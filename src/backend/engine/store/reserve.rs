@@ -63,13 +63,14 @@ impl Reserve {
             && std::fs::remove_file(&self.path).is_ok()
     }
 
-    /// Makes it again if there is room for it, and some beside it. Says whether there was.
+    /// Makes it again, where it was given up, if there is room for it. Says whether there is, and
+    /// some beside it.
     pub(super) fn refill(&mut self) -> bool {
-        if self.held {
-            return true;
-        }
         let dir = self.path.parent().unwrap_or(Path::new("/"));
         let free = rustix::fs::statvfs(dir).map_or(0, |room| room.f_bavail * room.f_frsize);
+        if self.held {
+            return free >= MARGIN;
+        }
         let make = || look(&self.path).and_then(|found| make(&self.path, found));
         self.held = free >= SIZE + MARGIN && make().is_ok();
         self.held

@@ -285,7 +285,14 @@ async fn a_reserve_lets_ends_be_written_on_a_full_disk() {
     let allocated = std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(&reserve).unwrap());
     assert!(allocated * 512 >= 4 << 20);
     writer.send(vec![insert(&operation(1))]).await.unwrap();
+    // New work is refused, and does not take the room that ends will need.
     faults.plan(Some(Fault { at: 0, times: 1, how: How::Full }));
+    let error = writer.send(vec![insert(&operation(2))]).await.unwrap_err().to_string();
+    assert!(error.contains("nothing new") && is_full(&store), "{error}");
+    assert!(reserve.is_file());
+    // A refusal is told before its transaction is over: only the next answer says that it is.
+    writer.send(vec![Change::Count("disk", 1)]).await.unwrap();
+    faults.plan(Some(Fault { at: 0, times: 2, how: How::Full }));
     let stand = |state| Change::SetState {
         uid: Uid(1),
         state,

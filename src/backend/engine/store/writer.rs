@@ -209,8 +209,8 @@ impl Thread<'_> {
         Ok(None)
     }
 
-    /// What is to be told of a transaction. After one that a full disk was in the way of, what ends
-    /// things is written with the room of the reserve.
+    /// What is to be told of a transaction. After one that a full disk was in the way of, new work is
+    /// refused, and what ends things is written, if need be with the room of the reserve.
     fn told(
         &mut self,
         mut written: Result<(), WriteError>,
@@ -220,13 +220,16 @@ impl Thread<'_> {
             && is_full(error)
         {
             let why = super::broken(&self.path, error);
-            if self.give_room() {
-                let mut again = std::mem::take(batch).requests.into_iter();
-                written = self.transaction(batch, |_, _| again.next());
-                for left in again {
-                    batch.last |= left.last;
-                    batch.requests.push(left);
-                }
+            self.health.send_replace(Health::Full);
+            // What is in the log already moves into the store, so that the log can begin anew; as
+            // far as that needs no room itself.
+            let _ = checkpoint(&self.connection, Mode::Passive);
+            // The reserve is for what ends things: new work is refused without it.
+            written = self.again(batch);
+            if matches!(&written, Err(WriteError::Not(error)) if is_full(error))
+                && self.reserve.give_up()
+            {
+                written = self.again(batch);
             }
             tracing::error!(%why, "the disk is full");
         }
@@ -249,6 +252,17 @@ impl Thread<'_> {
                 super::broken(&self.path, &error)
             ))),
         }
+    }
+
+    /// Writes the requests of a transaction that failed once more.
+    fn again(&self, batch: &mut WriteBatch) -> Result<(), WriteError> {
+        let mut requests = std::mem::take(batch).requests.into_iter();
+        let written = self.transaction(batch, |_, _| requests.next());
+        for left in requests {
+            batch.last |= left.last;
+            batch.requests.push(left);
+        }
+        written
     }
 
     /// A sentence, when the database or its log is no longer where it was.
@@ -312,15 +326,6 @@ impl Thread<'_> {
             connection.execute_batch("ROLLBACK").map_err(WriteError::Unknown)?;
         }
         written
-    }
-
-    /// Gives up the reserve, and takes no new work from now on. Says whether there is room now.
-    fn give_room(&mut self) -> bool {
-        self.health.send_replace(Health::Full);
-        // What is in the log already moves into the store, so that the log can begin anew; as far
-        // as that needs no room itself.
-        let _ = checkpoint(&self.connection, Mode::Passive);
-        self.reserve.give_up()
     }
 
     /// Takes new work again when there is room for the reserve.

@@ -43,6 +43,28 @@ async fn it_endures_everything() {
 }
 
 #[tokio::test]
+async fn deletions_that_failed_in_part_go_on_where_they_were() {
+    let mut harness = Harness::open();
+    let mut purges = Vec::new();
+    for name in ["a", "b", "c"] {
+        let disk = harness.done("disk_create", json!({ "name": name, "size_mb": 8 })).await;
+        harness.done("disk_delete", json!({ "disk": disk })).await;
+        purges.push(asks("disk_purge", &json!({ "disk": disk })));
+    }
+    // The second looks as if a later database had restored it.
+    let alive = harness.dir().join("disks/2.qcow2");
+    std::fs::write(&alive, "alive").unwrap();
+    let (uid, why) = harness.fails("batch", json!({ "operations": purges, "at_once": 1 })).await;
+    assert!(why.starts_with("1 done, 1 failed"), "{why}");
+    std::fs::remove_file(&alive).unwrap();
+    harness.control(Control::Relaunch { uid, params: Params::new() }).await;
+    let batch = harness.reaches(uid, &[State::Done, State::Error]).await;
+    assert_eq!(batch.state, State::Done, "{:?}", batch.comment);
+    assert_eq!(std::fs::read_dir(harness.dir().join("trash")).unwrap().count(), 0);
+    assert_eq!(children(&harness, uid).await.len(), 4, "the one that was done counts");
+}
+
+#[tokio::test]
 async fn three_vms_are_stopped_as_one() {
     let mut harness = Harness::open();
     let vms = some_vms(&mut harness, 3).await;

@@ -127,6 +127,24 @@ async fn a_task_can_be_run_by_hand() {
 }
 
 #[tokio::test]
+async fn running_a_task_is_refused_where_what_it_asks_for_is() {
+    let mut harness = Harness::open();
+    harness.some_halted_vm().await;
+    let start = json!({
+        "name": "up", "kind": "vm_start", "params": { "vm": "web-1" }, "start": "2099-01-01",
+    });
+    harness.done("task_create", start).await;
+    harness.done("vm_start", json!({ "vm": 1 })).await;
+    let told = harness.preview("task_run", json!({ "task": 1 })).await;
+    let refusal = harness.submit("task_run", json!({ "task": 1 })).await.unwrap_err();
+    let why = "it asks for vm_start, which is refused: ";
+    assert!(refusal.to_string().contains(why), "{refusal}");
+    assert!(told.refusal.is_some_and(|it| it.message.contains(why)));
+    harness.done("vm_stop", json!({ "vm": 1, "force": true })).await;
+    harness.done("task_run", json!({ "task": 1 })).await;
+}
+
+#[tokio::test]
 async fn a_deleted_task_is_gone() {
     let tested = TestBackend::new();
     let source = tested.file("talk.mov", "x");

@@ -15,7 +15,7 @@ use self::update::ItemChange;
 use self::view::{PREVIEW_BACK, PREVIEW_ON};
 use super::search::{self, CLOSE, TAKE};
 use super::window::{Response, Window, WindowKind, never};
-use crate::domain::{BackendError, Control, Submit};
+use crate::domain::{BackendError, Control};
 use crate::ui::input::action::{Action, ActionRow, Scope};
 use crate::ui::model::Model;
 use crate::ui::msg::{Cmd, Msg, Reply};
@@ -127,8 +127,8 @@ impl Window for Form {
         Response::Taken
     }
 
-    fn confirmed(&mut self, submits: &[Submit]) -> Response {
-        update::sent(self, submits)
+    fn confirmed(&mut self, requests: usize) -> Response {
+        update::sent(self, requests)
     }
 
     fn wake_at(&self) -> Option<Timestamp> {

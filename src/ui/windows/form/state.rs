@@ -8,8 +8,8 @@ use serde_json::Value as Json;
 
 use crate::domain::arguments::below;
 use crate::domain::{
-    Catalogue, Effect, FieldType, OperationSpec, Params, Preview, Refusal, Risk, Submit, Uid,
-    argument_mut,
+    Catalogue, Control, Effect, FieldType, OperationSpec, Params, Preview, Refusal, Risk, Submit,
+    Uid, argument_mut,
 };
 
 use super::field::{FormField, Widget};
@@ -353,6 +353,14 @@ impl Form {
                 })
                 .collect(),
         }
+    }
+
+    /// What queues again the failed operation that it is about, with what was changed; `None` where
+    /// a new one is asked for.
+    #[must_use]
+    pub fn relaunch(&self) -> Option<Control> {
+        let Purpose::Relaunch { uid, before } = &self.purpose else { return None };
+        Some(Control::Relaunch { uid: *uid, params: self.changes(before) })
     }
 
     /// What it would be done to, by name: for the confirmation.

@@ -5,10 +5,10 @@ use std::ops::Bound;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::field::{Candidate, Pick, Widget};
-use super::state::{Form, Purpose};
+use super::state::Form;
 use crate::domain::{
-    Control, FieldType, Filter, FilterTest, List, OperationSpec, Preview, Resource, ResourceKind,
-    Rows, Subject, Submit,
+    FieldType, Filter, FilterTest, List, OperationSpec, Preview, Resource, ResourceKind, Rows,
+    Subject,
 };
 use crate::ui::changes::requests;
 use crate::ui::input::action::Action;
@@ -17,7 +17,7 @@ use crate::ui::model::{Model, Owner, Row};
 use crate::ui::msg::{Cmd, Fetch};
 use crate::ui::windows::confirm::Confirm;
 use crate::ui::windows::search::{self, CLEAR, CLOSE, TAKE};
-use crate::ui::windows::window::Response;
+use crate::ui::windows::window::{Intent, Response};
 
 /// How many things a field offers without being searched.
 const CANDIDATES: u32 = 500;
@@ -402,25 +402,29 @@ pub fn submit(form: &mut Form, model: &mut Model, cmds: &mut Vec<Cmd>) -> Respon
     if form.sending || !form.check() {
         return Response::Taken;
     }
-    if let Purpose::Relaunch { uid, before } = &form.purpose {
-        let params = form.changes(before);
-        let control = Control::Relaunch { uid: *uid, params };
-        form.sending = true;
-        requests::control(model, vec![control], cmds);
-        return Response::Taken;
-    }
     let submits = form.submits(&model.actor);
     let hazard = requests::hazard(model, &form.spec, &submits);
-    match Confirm::needed(&form.spec, &hazard, form.things(), submits.clone(), false) {
-        Some(mut confirm) => {
+    let question = Confirm::needed(&form.spec, &hazard, form.things(), submits.clone(), false);
+    // What is asked for once more is as dangerous as it was the first time, and may be another now.
+    let relaunch = form.relaunch();
+    match (question, relaunch) {
+        (Some(mut confirm), relaunch) => {
             if let Some(owner) = &form.owner {
                 confirm.title += &format!(" of {}", owner.name);
             }
-            confirm.ask(model, cmds);
+            match relaunch {
+                Some(control) => confirm.then = Intent::Control(vec![control]),
+                None => confirm.ask(model, cmds),
+            }
             Response::Open(Box::new(confirm))
         }
-        None => {
-            let response = sent(form, &submits);
+        (None, Some(control)) => {
+            let response = sent(form, 1);
+            requests::control(model, vec![control], cmds);
+            response
+        }
+        (None, None) => {
+            let response = sent(form, submits.len());
             requests::submit(model, submits, cmds);
             response
         }
@@ -428,8 +432,8 @@ pub fn submit(form: &mut Form, model: &mut Model, cmds: &mut Vec<Cmd>) -> Respon
 }
 
 /// What the form asks for is sent: one request keeps it open until that is answered.
-pub fn sent(form: &mut Form, submits: &[Submit]) -> Response {
-    form.sending = submits.len() == 1;
+pub fn sent(form: &mut Form, requests: usize) -> Response {
+    form.sending = requests == 1;
     if form.sending { Response::Taken } else { Response::Close }
 }
 
