@@ -22,6 +22,11 @@ pub(super) async fn batch(
         let kind = &args.kind;
         return Err(CliError::Usage(format!("{kind} is about nothing that --for could look for")));
     };
+    if args.key.is_some() {
+        let why = "--key is for a request that is the same whenever it is made; what --for picks \
+                   may be something else the next time";
+        return Err(CliError::Usage(why.to_owned()));
+    }
     if args.fields.iter().any(|given| given.split('=').next() == Some(field)) {
         return Err(CliError::Usage(format!("{field} is what --for looks for; leave it out")));
     }

@@ -151,14 +151,18 @@ fn ended(
         json(session.out, operation)?;
     }
     let title = title(operation);
-    let Operation { uid, comment, .. } = operation;
+    let Operation { uid, comment, past_pivot, .. } = operation;
     match operation.state {
-        State::Error => Err(CliError::Failed(format!(
-            "{title} failed: {}; mend it and run 'hostler operation relaunch {1}', or 'hostler \
-             operation cancel {1}'",
-            comment.as_deref().unwrap_or("no reason was given"),
-            uid.0
-        ))),
+        State::Error => {
+            let why = comment.as_deref().unwrap_or("no reason was given");
+            let relaunch = format!("mend it and run 'hostler operation relaunch {}'", uid.0);
+            // What is past its pivot only goes forward.
+            let or = match past_pivot {
+                true => String::new(),
+                false => format!(", or 'hostler operation cancel {}'", uid.0),
+            };
+            Err(CliError::Failed(format!("{title} failed: {why}; {relaunch}{or}")))
+        }
         State::Cancel => Err(CliError::Failed(format!("{title} was cancelled"))),
         _ if as_json => Ok(()),
         state => match operation.message() {

@@ -233,6 +233,9 @@ async fn what_is_dangerous_is_asked_about_where_a_filter_picks_it() {
     let ended = run(&fake, "run vm_delete --for name~web --dry-run").await;
     assert_eq!(ended.with(0).err, "2 vm_delete\n");
     assert_eq!(submits(&fake), 1);
+    // What is picked may be another when it is asked again, so that no key can stand for it.
+    let ended = run(&fake, "run vm_delete --for name~web --yes --key k").await;
+    assert!(ended.with(2).err.contains("--key is for a request that is the same"), "{}", ended.err);
     // One by itself is not asked about; a script may always say so.
     run(&fake, "run vm_delete vm=3 --yes").await.with(0);
     assert_eq!(submits(&fake), 2);

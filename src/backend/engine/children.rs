@@ -17,7 +17,8 @@ use crate::domain::{
     BackendError, Fact, Failure, Operation, Params, Refusal, State, Step, Submit, Uid,
 };
 
-/// A request for a child, checked as far as that needs no lock, or as it came and why it is refused.
+/// A request for a child, checked as far as that needs no lock; or as it came, and why it is
+/// refused.
 type CheckedChild = Result<(Arc<dyn Kind>, Submit, Params), (Submit, Refusal)>;
 
 impl Engine {

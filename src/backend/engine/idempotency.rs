@@ -18,7 +18,7 @@ use super::admission;
 use super::completion::run_to_completion;
 use super::core::Engine;
 use super::storage::Keyed;
-use crate::domain::{Accepted, BackendError, Operation, Params, Reason, Refusal, Submit};
+use crate::domain::{Accepted, BackendError, Operation, Params, Reason, Refusal, State, Submit};
 
 /// The longest key.
 const LONGEST_KEY: usize = 64;
@@ -118,11 +118,14 @@ async fn again(
         is_same(&asked, &before)
     };
     if kind == operation.kind && same {
-        return Ok(Accepted {
-            uid: operation.uid,
-            resource: operation.resource,
-            warnings: Vec::new(),
-        });
+        let Operation { uid, resource, state, .. } = operation;
+        let warnings = match state {
+            State::Error | State::Cancel => {
+                vec![format!("key '{key}' was used for this before: {uid} is {state}")]
+            }
+            _ => Vec::new(),
+        };
+        return Ok(Accepted { uid: *uid, resource: *resource, warnings });
     }
     let what = if kind == operation.kind { "other parameters" } else { "another kind" };
     Err(Refusal::field(

@@ -210,6 +210,22 @@ impl Plan<'_> {
         }
     }
 
+    /// Tells of a folder that a deletion had put aside, where nobody knows of that deletion any
+    /// more: whether it was to go on, only a person can say.
+    fn put_aside(&mut self, id: ResourceId, folder: &Path) {
+        let mut aside = folder.to_owned();
+        aside.as_mut_os_string().push(".deleted");
+        if aside.is_dir() && self.inventory.resource(id).is_none() {
+            let why = format!(
+                "a deletion put its files aside in {}; move them back to {} and recover again, or \
+                 remove them",
+                aside.display(),
+                folder.display()
+            );
+            self.leave(id, why);
+        }
+    }
+
     /// Whether a file below the state directory is there, and no link.
     fn is_file(&self, path: &Path) -> bool {
         let there = Folder::of(self.dir(), path).and_then(|(folder, name)| folder.found(name));
@@ -221,6 +237,7 @@ impl Plan<'_> {
             let id = ResourceId::new(Image::KIND, number);
             let folder = self.settings.image_dir(number);
             if !folder.is_dir() {
+                self.put_aside(id, &folder);
                 continue;
             }
             let Some(mut found) = self.described(id, &[&folder.join(description::IMAGE)]) else {
@@ -242,6 +259,7 @@ impl Plan<'_> {
             let id = ResourceId::new(Vm::KIND, number);
             let folder = self.settings.vm_dir(number);
             if !folder.is_dir() {
+                self.put_aside(id, &folder);
                 continue;
             }
             let Some(found) = self.described(id, &[&folder.join(description::VM)]) else {

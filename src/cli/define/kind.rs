@@ -56,7 +56,8 @@ pub(super) fn kind(spec: &OperationSpec) -> clap::Command {
                     "An idempotency key, 1 to 64 printable characters of your choice. Asking again \
                      with the same key for the same gives the same operation, and nothing is \
                      queued twice: for scripts that try again after a lost connection. Kept for as \
-                     long as the operation.",
+                     long as the operation. Not with --for, which may pick something else the next \
+                     time.",
                 ),
         )
         .arg(

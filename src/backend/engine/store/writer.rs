@@ -209,8 +209,8 @@ impl Thread<'_> {
         Ok(None)
     }
 
-    /// What is to be told of a transaction. After one that a full disk was in the way of, new work is
-    /// refused, and what ends things is written, if need be with the room of the reserve.
+    /// What is to be told of a transaction. After one that a full disk was in the way of, new work
+    /// is refused, and what ends things is written, if need be with the room of the reserve.
     fn told(
         &mut self,
         mut written: Result<(), WriteError>,

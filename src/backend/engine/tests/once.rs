@@ -6,7 +6,7 @@ use serde_json::json;
 use super::world::World;
 use crate::backend::engine::core::Committing;
 use crate::backend::engine::storage::Changed;
-use crate::domain::{Accepted, BackendError, Reason, Refusal, State};
+use crate::domain::{Accepted, BackendError, Control, Reason, Refusal, State};
 
 fn refusal(answer: Result<Accepted, BackendError>) -> Refusal {
     match answer {
@@ -40,6 +40,22 @@ async fn the_same_with_the_same_key_is_done_once_also_in_another_life() {
         let says = format!("key 'nightly 7' was used for {} make with {with}", accepted.uid);
         assert!(refusal.message.starts_with(&says), "{refusal}");
     }
+}
+
+#[tokio::test]
+async fn one_that_was_cancelled_is_told_with_the_answer() {
+    let world = World::new();
+    let uid = {
+        world.script.stop_next_at("make");
+        let asked = world.submit_once("k", "make", json!({ "name": "one" })).await.unwrap();
+        assert_eq!(asked.warnings, [""; 0]);
+        world.script.stopped().await;
+        asked.uid
+    };
+    world.engine.control(Control::Cancel { uid }).await.unwrap();
+    assert_eq!(world.rest(uid).await.operation.state, State::Cancel);
+    let again = world.submit_once("k", "make", json!({ "name": "one" })).await.unwrap();
+    assert_eq!(again.warnings, [format!("key 'k' was used for this before: {uid} is CANCEL")]);
 }
 
 #[tokio::test]

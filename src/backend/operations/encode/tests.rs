@@ -256,3 +256,25 @@ async fn only_the_file_that_was_made_is_removed_with_its_encoding() {
     tested.done("encoding_delete", json!({ "encoding": 1, "output": true })).await;
     assert!(!output.exists());
 }
+
+#[tokio::test]
+async fn what_cannot_be_removed_is_not_begun_to_be() {
+    use rustix::fs::{IFlags, ioctl_setflags};
+    let tested = TestBackend::new();
+    let source = tested.file("talk.mov", "pictures and sound");
+    tested.done("encode", json!({ "source": source, "preset": "webm" })).await;
+    let output = std::fs::File::open(tested.path("talk.webm")).unwrap();
+    // Only root may, and not every filesystem lets it.
+    if let Err(error) = ioctl_setflags(&output, IFlags::IMMUTABLE) {
+        eprintln!("not tested here: a file cannot be made immutable: {error}");
+        return;
+    }
+    let params = json!({ "encoding": 1, "output": true });
+    let operation = tested.done("encoding_delete", params).await.operation;
+    ioctl_setflags(&output, IFlags::empty()).unwrap();
+    assert!(!operation.past_pivot, "{operation:?}");
+    assert!(operation.comment.unwrap().contains("talk.webm"));
+    tested.cancel(operation.uid).await;
+    tested.done("encoding_delete", json!({ "encoding": 1 })).await;
+    assert!(tested.path("talk.webm").exists());
+}

@@ -75,6 +75,26 @@ async fn everything_but_history_survives_a_lost_database() {
 }
 
 #[tokio::test]
+async fn what_a_deletion_put_aside_is_told_and_taken_in_once_it_is_back() {
+    let mut harness = Harness::open();
+    let vm = harness.some_halted_vm().await;
+    let fake = harness.fake.clone();
+    let harness = harness
+        .restart_after(|dir| {
+            lose_database(dir);
+            let (home, aside) = (dir.join("vms/1"), dir.join("vms/1.deleted"));
+            fs::rename(&home, &aside).unwrap();
+            let told = recover_now(dir, &fake, false);
+            assert!(told.left["vm/1"].contains("move them back to "), "{told:?}");
+            assert!(aside.is_dir());
+            fs::rename(&aside, &home).unwrap();
+            assert!(recover_now(dir, &fake, false).taken.contains_key("vm/1 'web-1'"));
+        })
+        .await;
+    assert_eq!(harness.vm(vm).await.name, "web-1");
+}
+
+#[tokio::test]
 async fn a_healthy_database_is_only_added_to_and_what_collides_is_left() {
     let mut harness = full().await;
     harness.fake.trouble(0, CallFault::After);
