@@ -20,6 +20,7 @@ use crate::domain::{
     BackendError, Effect, Fact, Operation, Resource, ResourceId, State, Uid, Wait,
 };
 
+use super::completion::RunToCompletion;
 use super::core::{Engine, Title, Transaction};
 use super::journal::Recorder as _;
 use super::kind::Kind;
@@ -49,22 +50,40 @@ impl Engine {
     /// An operation that ran has come to its end, and stays where it is until that is on disk: a
     /// full disk costs time, and says what it waits for. When the backend leaves or the store
     /// breaks before that, the next start takes the operation up again.
-    pub(super) async fn finish_with_retry(self: &Arc<Self>, uid: Uid, end: End) {
-        loop {
-            match self.end(uid, end.clone()).await {
-                Ok(kept) => {
-                    if let Err(error) = self.remove_leftovers(kept).await {
-                        tracing::error!(%error, "something is left of a cancelled operation");
-                    }
-                    return;
-                }
-                Err(error) => {
-                    tracing::error!(%uid, %error, "the end of an operation could not be recorded");
-                    if !self.may_write_again(uid, &error).await {
-                        return;
+    pub(super) fn finish_with_retry(
+        self: &Arc<Self>,
+        uid: Uid,
+        end: End,
+    ) -> impl Future<Output = ()> + Send {
+        // No `async fn`, whose future would have room for the end twice.
+        async move {
+            loop {
+                let ended = self.end(uid, end.clone());
+                match ended.await {
+                    Ok(kept) => return self.discard(kept.unwrap_or_default()).await,
+                    Err(error) => {
+                        tracing::error!(
+                            %uid,
+                            %error,
+                            "the end of an operation could not be recorded"
+                        );
+                        // Boxed, like all that hardly any operation comes to: each would hold the
+                        // room for it.
+                        if !Box::pin(self.may_write_again(uid, &error)).await {
+                            return;
+                        }
                     }
                 }
             }
+        }
+    }
+
+    /// Discards what was kept in vain; that something is left of it is told in the log.
+    async fn discard(&self, kept: Vec<Kept>) {
+        if !kept.is_empty()
+            && let Err(error) = Box::pin(self.remove_leftovers(kept)).await
+        {
+            tracing::error!(%error, "something is left of a cancelled operation");
         }
     }
 
@@ -114,20 +133,23 @@ impl Engine {
     }
 
     /// An operation has come to an end or an error, and others with it: written, told, and what
-    /// waited for it started. Gives what is to be discarded now.
+    /// waited for it started. Gives what is to be discarded now; `None`: it is not in flight.
     ///
     /// # Errors
     /// When it cannot be written: everything stays as it was, but that what a DONE operation held
     /// is free: all it did is on disk already.
-    async fn end(self: &Arc<Self>, uid: Uid, end: End) -> Result<Vec<Kept>, BackendError> {
-        let ended = self.transact(|live| {
+    fn end(
+        self: &Arc<Self>,
+        uid: Uid,
+        end: End,
+    ) -> RunToCompletion<Result<Option<Vec<Kept>>, BackendError>> {
+        self.transact(|live| {
             if live.open(uid).is_none() {
                 return Ok((Vec::new(), None));
             }
             let (changes, ending) = self.stage_end(live, vec![Last { uid, end }]);
             Ok((changes, Some(ending)))
-        });
-        Ok(ended.await?.unwrap_or_default())
+        })
     }
 
     /// Stages the ends of operations, in this order, with those that end with them.

@@ -14,9 +14,12 @@ use std::sync::Arc;
 
 use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::core::Committing;
+use super::executor;
 use super::inventory::Inventory;
+use super::live::ReadyOperation;
 use super::notices::Notice;
 use super::storage::Changed;
 use crate::domain::{Control, Fact, LaneChange, Operation, Reason, Refusal, State, Submit, Wait};
@@ -41,13 +44,19 @@ async fn what_is_made_is_there_and_can_be_used() {
 }
 
 #[tokio::test]
-async fn a_request_takes_no_more_memory_than_is_kept_at_hand() {
+async fn a_request_and_its_work_take_no_more_memory_than_is_kept_at_hand() {
     // What is freed up to this size glibc gives out again at once. For anything larger it first
     // puts together all small pieces that are free, which the next requests then miss.
     const KEPT_AT_HAND: usize = 1032;
     let world = World::new();
     let size = size_of_val(&*world.engine.submit(Submit::default()));
-    assert!(size <= KEPT_AT_HAND, "{size} bytes");
+    assert!(size <= KEPT_AT_HAND, "a request takes {size} bytes");
+    let uid = world.accepts("make", json!({ "name": "one" })).await;
+    let operation = Arc::new(world.operation(uid).await);
+    let (params, cancel) = (operation.params.clone(), CancellationToken::new());
+    let run = ReadyOperation { operation, params, cancel, resume: false, obstacle: None };
+    let size = size_of_val(&executor::run(world.engine.clone(), run));
+    assert!(size <= KEPT_AT_HAND, "its work takes {size} bytes");
 }
 
 #[tokio::test]
