@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use hostler::backend::{DirState, Embedded, find, own};
 use hostler::domain::{
-    Backend, BackendExt, Filter, List, ResourceKind, Subject, Task, Vm, VmState,
+    Backend, BackendExt, Filter, List, ResourceKind, Subject, Task, Vm, VmState, display,
 };
 use hostler::ui::Exit;
 
@@ -78,10 +78,7 @@ impl Dependents {
             .filter(|(number, ..)| *number > 0)
             .map(|(number, one, many)| format!("{number} {}", if number == 1 { one } else { many }))
             .collect();
-        match each.as_slice() {
-            [most @ .., last] if !most.is_empty() => format!("{} and {last}", most.join(", ")),
-            few => few.join(""),
-        }
+        display::listed(&each, "and")
     }
 }
 

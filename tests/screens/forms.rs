@@ -301,14 +301,14 @@ fn a_form_begun_from_a_vm_offers_what_belongs_to_it_and_nothing_else() {
     assert!(text.contains("Detach · disk of web-3"), "{text}");
     assert!(text.contains("data1") && text.contains("data3") && !text.contains("data5"), "{text}");
     stage.keys("down enter ctrl-s");
-    stage.shows("Detach data3 of web-3?");
+    stage.shows("Detach data3 from web-3?");
     stage.keys("y");
     assert_eq!(stage.submitted()[0].params["disk"], 3);
 
     // The same disk asked for from the list of disks.
     let mut stage = Stage::new(PlainBackend::full(), (120, 30));
     stage.keys("2 / \"data3\" enter d");
-    stage.shows("Detach data3 of web-3?");
+    stage.shows("Detach data3 from web-3?");
 }
 
 #[test]

@@ -410,7 +410,7 @@ pub fn submit(form: &mut Form, model: &mut Model, cmds: &mut Vec<Cmd>) -> Respon
     match (question, relaunch) {
         (Some(mut confirm), relaunch) => {
             if let Some(owner) = &form.owner {
-                confirm.title += &format!(" of {}", owner.name);
+                confirm.title += &format!(" from {}", owner.name);
             }
             match relaunch {
                 Some(control) => confirm.then = Intent::Control(vec![control]),
