@@ -102,6 +102,10 @@ pub(crate) async fn part(
     serving: Serving,
     exit: Option<Exit>,
 ) -> anyhow::Result<()> {
+    if place.read_only {
+        leave_as_found(&embedded, serving, exit).await;
+        return Ok(());
+    }
     // What is not told is no reason to keep the state directory.
     let running = in_flight(&embedded).await.is_ok_and(|flight| flight.running > 0);
     let dependents = Dependents::known(&embedded).await;
@@ -130,6 +134,23 @@ pub(crate) async fn part(
             embedded.leave(true).await;
             Ok(())
         }
+    }
+}
+
+/// Parts from a backend that was started for somebody who only looks: nobody looked after the box
+/// before, and so nobody does afterwards.
+async fn leave_as_found(embedded: &Embedded, serving: Serving, exit: Option<Exit>) {
+    let dependents = Dependents::known(embedded).await;
+    let were_others = serving.end(embedded).await;
+    // Others that were attached start another, as they do whenever one has gone.
+    if exit == Some(Exit::Quit) && !were_others && !dependents.is_none() {
+        // With standard error gone there is nobody to tell.
+        let _ = writeln!(
+            std::io::stderr(),
+            "hostler: nobody looks after the box now: the backend that this console started has \
+             ended{}",
+            dependents.left()
+        );
     }
 }
 

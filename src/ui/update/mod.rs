@@ -298,7 +298,7 @@ fn perform(app: &mut App, action: &Action, cmds: &mut Vec<Cmd>) {
             cmds.push(Cmd::Redraw);
         }
         Action::Suspend => cmds.push(Cmd::Suspend),
-        Action::Quit if model.embedded && model.flight.running + model.flight.waiting > 0 => {
+        Action::Quit if model.asks_before_leaving() => {
             app.open(Box::new(Quit::default()));
         }
         Action::Quit => cmds.push(Cmd::Exit(Exit::Quit)),
