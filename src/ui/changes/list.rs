@@ -348,6 +348,34 @@ pub fn set_filter(model: &mut Model, text: &str) {
     }
 }
 
+/// Where the keys are in a list, and what it shows.
+#[derive(Debug, Clone)]
+pub struct View {
+    filter: String,
+    selected: Option<u64>,
+    cursor: u64,
+    top: u64,
+}
+
+/// Returns where the keys are in the open list.
+#[must_use]
+pub fn view(model: &Model) -> View {
+    let Pane { filter, selected, cursor, top, .. } = model.pane();
+    View { filter: filter.clone(), selected: *selected, cursor: *cursor, top: *top }
+}
+
+/// Takes the keys back to where they were in the open list, and shows what it showed then.
+pub fn go_back(model: &mut Model, view: &View) {
+    let pane = model.pane_mut();
+    if pane.filter == view.filter && pane.selected == view.selected {
+        return;
+    }
+    set_filter(model, &view.filter);
+    let pane = model.pane_mut();
+    (pane.selected, pane.cursor, pane.top) = (view.selected, view.cursor, view.top);
+    pane.refresh.want_now();
+}
+
 /// Returns the place among the columns of the one the list is sorted by.
 #[must_use]
 pub fn sorted_by(model: &Model) -> Option<usize> {
