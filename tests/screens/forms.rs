@@ -360,3 +360,41 @@ fn what_would_happen_can_be_read_to_its_end() {
     stage.keys("pageup");
     stage.lacks("Effect 40.");
 }
+
+#[test]
+fn a_form_that_was_changed_is_closed_by_the_second_esc() {
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
+    let told = "changes are not kept: esc again closes";
+    stage.keys("n \"web-9\" esc");
+    stage.shows(told);
+    // Whatever is done in between, it is not closed by that esc.
+    stage.keys("tab");
+    stage.lacks(told);
+    stage.keys("esc");
+    stage.shows(told);
+    stage.keys("esc");
+    assert!(stage.app.front().is_none());
+    // What was only looked at, or is again as it was, is closed at once.
+    for keys in ["n", "n tab tab space esc", "n \"w\" backspace tab"] {
+        stage.keys(keys).keys("esc");
+        assert!(stage.app.front().is_none(), "{keys}: {}", stage.text());
+    }
+}
+
+#[test]
+fn a_relaunch_shows_what_was_asked_for() {
+    let mut fake = PlainBackend::full();
+    let failed = fake.operations.iter_mut().find(|it| it.state == State::Error).unwrap();
+    failed.kind = "encode".to_owned();
+    let params = json!({
+        "source": "/srv/a.mov", "preset": null, "output": null,
+        "formats": [{ "preset": "mp3", "output": null }, { "preset": "webm", "output": null }],
+    });
+    failed.params = serde_json::from_value::<Params>(params).unwrap().into();
+    let mut stage = Stage::new(fake, (80, 24));
+    stage.keys("tab G R");
+    stage.shows("formats      2 items");
+    let form = stage.app.front_as::<Form>().unwrap();
+    assert_eq!(form.params().get("preset"), None);
+    assert!(!form.is_touched());
+}

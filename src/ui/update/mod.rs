@@ -176,6 +176,8 @@ fn respond(app: &mut App, place: usize, response: Option<Response>, cmds: &mut V
         None | Some(Response::Ignored) => return false,
         Some(Response::Taken) => {}
         Some(Response::Close) => app.close_from(place),
+        Some(Response::CloseBoth) => app.close_from(place.saturating_sub(1)),
+        Some(Response::StayAnd(then)) => follow(app, then, cmds),
         Some(Response::CloseAnd(then)) => {
             app.close_from(place);
             follow(app, then, cmds);
@@ -200,7 +202,8 @@ fn follow(app: &mut App, intent: Intent, cmds: &mut Vec<Cmd>) {
         }
         Intent::Fill(kind, subjects) => {
             if let Some(spec) = model.catalogue.get(&kind).cloned() {
-                let form = windows::form::open::on(model, &spec, &subjects, cmds);
+                let mut form = windows::form::open::on(model, &spec, &subjects, cmds);
+                form.over_question = true;
                 app.open(form);
             }
         }
