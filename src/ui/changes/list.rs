@@ -194,13 +194,15 @@ enum Problem {
     Resource(ResourceId),
 }
 
-/// Goes to the next that needs a person, around the end: operations that failed, then VMs that
-/// crashed and tasks that did not do what they should.
+/// Goes to the next that needs a person, around the end: operations that failed, the newest
+/// first, then VMs that crashed and tasks that did not do what they should.
 pub fn failed(model: &mut Model, cmds: &mut Vec<Cmd>) {
     let flight = &model.flight;
-    let rows = flight.rows().enumerate();
-    let troubles: Vec<Problem> = rows
-        .filter(|(_, (operation, _))| operation.state == State::Error)
+    let rows = flight.rows().map(|(operation, _)| operation).enumerate();
+    let mut failed: Vec<_> = rows.filter(|(_, it)| it.state == State::Error).collect();
+    failed.sort_by_key(|(_, it)| std::cmp::Reverse((it.finished, it.uid)));
+    let troubles: Vec<Problem> = failed
+        .into_iter()
         .map(|(place, _)| Problem::Operation(place))
         .chain(flight.troubled.iter().copied().map(Problem::Resource))
         .collect();

@@ -56,7 +56,7 @@ pub fn reply(model: &mut Model, reply: Reply) {
         Reply::Host(host) => {
             if let Some(host) = good(model, host) {
                 if model.cpu.is_empty() {
-                    model.cpu.push_back(host.load.cpu_percent);
+                    model.cpu.extend(host.load.cpu_percent);
                 }
                 model.host = Some(*host);
             }
