@@ -204,7 +204,7 @@ fn plug_a_disk_in_and_out(screen: &mut Screen) {
     // And unplugged again.
     tab(screen, "Disks");
     screen.keys("d");
-    screen.wait_for("Detach data1 of web-1?");
+    screen.wait_for("Detach data1 from web-1?");
     screen.keys("y");
     screen.wait_line(&["data1", "free"]);
     tab(screen, "VMs");

@@ -74,19 +74,22 @@ impl Keyboard for MaybeAsked<'_> {
     }
 }
 
-/// Asks on a terminal whether it is to be done to what a filter picks; elsewhere nobody can be
-/// asked.
+/// Asks on a terminal whether it is to be done to what a filter picks, so many `of` a kind;
+/// elsewhere nobody can be asked.
 ///
 /// # Errors
 /// When nobody could be asked, or the answer is no.
 pub(super) fn confirmed(
     doing: &str,
-    picked: &str,
+    number: usize,
+    of: &str,
     session: &mut CliContext<'_>,
 ) -> Result<(), CliError> {
+    let picked = format!("{number} {of}");
     if !session.keyboard.is_terminal() {
+        let what = if number == 1 { "it" } else { "them" };
         return Err(CliError::Usage(format!(
-            "the filter picks {picked}; add --yes to {doing} them without being asked"
+            "the filter picks {picked}; add --yes to {doing} {what} without being asked"
         )));
     }
     write!(session.err, "{doing} {picked}? [y/N] ")?;

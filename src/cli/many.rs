@@ -63,8 +63,7 @@ pub(super) async fn batch(
     if spec.risk != Risk::None && !args.yes && !args.dry_run {
         let resource = of.spec();
         let what = if rows.len() == 1 { &resource.one } else { &resource.many };
-        let picked = format!("{} {what}", rows.len());
-        ask::confirmed(&format!("run {} on", spec.kind), &picked, session)?;
+        ask::confirmed(&format!("run {} on", spec.kind), rows.len(), what, session)?;
     }
     Ok(batch)
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::table::Names;
 use super::{CliContext, CliError};
 use crate::domain::{
-    BackendError, BackendExt, Column, Filter, FilterTest, List, Operation, Params, Resource,
-    ResourceId, ResourceKind, Rows, Sort, Subject,
+    BackendExt, Column, Filter, FilterTest, List, Operation, Params, Resource, ResourceId,
+    ResourceKind, Rows, Sort, Subject,
 };
 
 /// The resource that a text names: `vm/3`, `vm/web-1`, or a name that only one has.
@@ -34,7 +34,7 @@ pub(super) async fn resource(text: &str, session: &CliContext<'_>) -> Result<Res
     }
     match found.as_slice() {
         [only] => Ok(*only),
-        [] => Err(BackendError::not_found(format_args!("what is called '{text}'")).into()),
+        [] => Err(CliError::Failed(format!("nothing is called '{text}'"))),
         several => {
             let several: Vec<String> = several.iter().map(ToString::to_string).collect();
             let several = several.join(", ");

@@ -125,8 +125,8 @@ async fn several(
                 return Ok(());
             }
             if !many.yes {
-                let s = if uids.len() == 1 { "" } else { "s" };
-                ask::confirmed(verb.word(), &format!("{} operation{s}", uids.len()), session)?;
+                let of = if uids.len() == 1 { "operation" } else { "operations" };
+                ask::confirmed(verb.word(), uids.len(), of, session)?;
             }
             uids
         }

@@ -252,7 +252,10 @@ fn fact(fact: &Fact) -> String {
             lane.name, lane.state, lane.width, lane.running, lane.waiting
         )
         .to_lowercase(),
-        Fact::Load(load) => format!("the box is at {:.0}% cpu", load.cpu_percent),
+        Fact::Load(load) => match load.cpu_percent {
+            Some(percent) => format!("the box is at {percent:.0}% cpu"),
+            None => "the cpu of the box is being measured".to_owned(),
+        },
         Fact::Host(host) => format!("{} has {} tools missing", host.name, host.missing().count()),
         Fact::Notice { message } => message.clone(),
         Fact::Missed => "events before this one were missed".to_owned(),

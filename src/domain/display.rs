@@ -41,6 +41,19 @@ fn is_harmful(c: char) -> bool {
             | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// Words as a sentence lists them, such as `halted, crashed or invalid`, with `before_last` between
+/// the last two.
+#[must_use]
+pub fn listed(words: &[impl AsRef<str>], before_last: &str) -> String {
+    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+    match words.as_slice() {
+        [most @ .., last] if !most.is_empty() => {
+            format!("{} {before_last} {last}", most.join(", "))
+        }
+        few => few.concat(),
+    }
+}
+
 /// Bytes, as people read them everywhere: `1.4 GiB`.
 #[must_use]
 pub fn bytes(bytes: u64) -> String {

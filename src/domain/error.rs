@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::display::listed;
 use super::{DiskState, OperationSpec, ResourceId, Uid};
 
 /// "Operation not permitted", which is said of what is immutable; what is another's is "permission
@@ -104,7 +105,7 @@ impl Refusal {
             format!(
                 "{subject} '{name}' {then} {state}; {} needs it {}{advice}",
                 spec.kind,
-                spec.requires.join(" or ")
+                listed(&spec.requires, "or")
             ),
         ))
     }

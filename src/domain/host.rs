@@ -52,6 +52,9 @@ pub struct Host {
     pub accelerator: Option<Accelerator>,
     /// The tools, in the order `doctor` shows them.
     pub tools: Vec<Tool>,
+    /// For how many days disks are kept in the trash; `None` where the backend does not say.
+    #[serde(default)]
+    pub trash_days: Option<u32>,
     /// How loaded the box is.
     pub load: Load,
 }
@@ -66,8 +69,9 @@ impl Host {
 /// How loaded the box is.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Load {
-    /// Processor use over all processors, 0 to 100.
-    pub cpu_percent: f32,
+    /// Processor use over all processors, 0 to 100; `None` until it was measured.
+    #[serde(default)]
+    pub cpu_percent: Option<f32>,
     /// Memory in use, in bytes.
     pub memory_used: u64,
     /// Memory in all, in bytes.

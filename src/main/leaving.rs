@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use hostler::backend::{DirState, Embedded, find, own};
 use hostler::domain::{
-    Backend, BackendExt, Filter, List, ResourceKind, Subject, Task, Vm, VmState,
+    Backend, BackendExt, Filter, List, ResourceKind, Subject, Task, Vm, VmState, display,
 };
 use hostler::ui::Exit;
 
@@ -78,10 +78,7 @@ impl Dependents {
             .filter(|(number, ..)| *number > 0)
             .map(|(number, one, many)| format!("{number} {}", if number == 1 { one } else { many }))
             .collect();
-        match each.as_slice() {
-            [most @ .., last] if !most.is_empty() => format!("{} and {last}", most.join(", ")),
-            few => few.join(""),
-        }
+        display::listed(&each, "and")
     }
 }
 
@@ -105,6 +102,10 @@ pub(crate) async fn part(
     serving: Serving,
     exit: Option<Exit>,
 ) -> anyhow::Result<()> {
+    if place.read_only {
+        leave_as_found(&embedded, serving, exit).await;
+        return Ok(());
+    }
     // What is not told is no reason to keep the state directory.
     let running = in_flight(&embedded).await.is_ok_and(|flight| flight.running > 0);
     let dependents = Dependents::known(&embedded).await;
@@ -133,6 +134,23 @@ pub(crate) async fn part(
             embedded.leave(true).await;
             Ok(())
         }
+    }
+}
+
+/// Parts from a backend that was started for somebody who only looks: nobody looked after the box
+/// before, and so nobody does afterwards.
+async fn leave_as_found(embedded: &Embedded, serving: Serving, exit: Option<Exit>) {
+    let dependents = Dependents::known(embedded).await;
+    let were_others = serving.end(embedded).await;
+    // Others that were attached start another, as they do whenever one has gone.
+    if exit == Some(Exit::Quit) && !were_others && !dependents.is_none() {
+        // With standard error gone there is nobody to tell.
+        let _ = writeln!(
+            std::io::stderr(),
+            "hostler: nobody looks after the box now: the backend that this console started has \
+             ended{}",
+            dependents.left()
+        );
     }
 }
 

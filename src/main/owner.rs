@@ -75,8 +75,7 @@ impl Serving {
         };
         match lost {
             None => {
-                self.stop().await;
-                embedded.leave(false).await;
+                self.end(&embedded).await;
                 Ok(())
             }
             Some(error) => self.give_up(&embedded, error).await,
@@ -97,14 +96,26 @@ impl Serving {
         }
     }
 
-    /// Lets go of the state directory, and leaves what is still needed to the background.
+    /// Lets go of the state directory, and leaves what is still needed to the background; read-only
+    /// to the next start, because whoever only looks leaves nobody behind who was not there.
     pub(crate) async fn let_go(self, place: &Place, embedded: Embedded) -> anyhow::Result<()> {
+        if place.read_only {
+            self.end(&embedded).await;
+            return Ok(());
+        }
         if self.stop().await || embedded.is_needed() {
             leave_to_the_background(place, embedded).await
         } else {
             embedded.leave(true).await;
             Ok(())
         }
+    }
+
+    /// Ends, and leaves everything for the next start. Says whether clients were cut off.
+    pub(crate) async fn end(self, embedded: &Embedded) -> bool {
+        let were_clients = self.stop().await;
+        embedded.leave(false).await;
+        were_clients
     }
 
     /// Lets go of a state directory that was taken away from under us, which is the `error`.
@@ -114,8 +125,7 @@ impl Serving {
         error: BackendError,
     ) -> anyhow::Result<T> {
         tracing::error!("{error}");
-        self.stop().await;
-        embedded.leave(false).await;
+        self.end(embedded).await;
         Err(error.into())
     }
 }

@@ -167,7 +167,7 @@ impl Session {
         backend: Arc<dyn Backend>,
         embedded: bool,
     ) -> Result<Exit, UiError> {
-        self.app.model.embedded = embedded;
+        self.app.model.begin(embedded);
         self.screen.enter().map_err(UiError::Terminal)?;
         let (width, height) = self.screen.size().map_err(UiError::Terminal)?;
         update(&mut self.app, Msg::Resize(width, height));

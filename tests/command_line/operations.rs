@@ -50,7 +50,12 @@ async fn what_a_filter_picks_is_counted_and_asked_about() {
     fake.will_answer(page(1..4));
     let ended = run(&fake, "operation cancel --filter kind:encode").await;
     ended.with(2);
-    assert!(ended.err.contains("the filter picks 3 operations; add --yes"), "{}", ended.err);
+    let told = "the filter picks 3 operations; add --yes to cancel them without";
+    assert!(ended.err.contains(told), "{}", ended.err);
+    fake.will_answer(page(1..2));
+    let ended = run(&fake, "operation cancel --filter kind:encode").await;
+    let told = "the filter picks 1 operation; add --yes to cancel it without";
+    assert!(ended.with(2).err.contains(told), "{}", ended.err);
     for answer in ["n", ""] {
         let mut typist = Typist { terminal: true, lines: vec![answer], ..Typist::default() };
         fake.will_answer(page(1..4));

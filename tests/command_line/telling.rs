@@ -60,7 +60,7 @@ async fn what_is_unambiguous_is_understood() {
     run(&fake, "show vm/web-3").await.with(0);
     among_all(&[]);
     let ended = run(&fake, "show web-4").await;
-    assert!(ended.with(1).err.contains("what is called 'web-4' does not exist"), "{}", ended.err);
+    assert!(ended.with(1).err.contains("nothing is called 'web-4'"), "{}", ended.err);
     among_all(&[(0, fake::vm(3, "web")), (1, fake::vm(4, "web"))]);
     let ended = run(&fake, "show web").await;
     assert!(ended.with(2).err.contains("several are called 'web': vm/3, vm/4"), "{}", ended.err);

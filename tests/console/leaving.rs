@@ -157,3 +157,33 @@ fn leaving_with_work_in_flight_asks() {
     place.ok(&["stop"]);
     place.wait("nothing of hostler runs", || place.hostlers().is_empty());
 }
+
+/// Who only looks leaves nobody behind who was not there.
+#[test]
+fn a_read_only_console_ends_the_backend_that_it_had_to_start() {
+    let mut place = Sandbox::new();
+    let task = ["run", "task_create", "name=t", "kind=disk_create", "params.name=a", "hour=3"];
+    place.ok(&[&task[..], &["params.size_mb=2", "--wait"]].concat());
+    place.ok(&["stop"]);
+    place.wait("nothing of hostler runs", || place.hostlers().is_empty());
+
+    let mut screen = Screen::open(&place, 100, 24, &["--read-only"]);
+    screen.wait_for("no backend ran");
+    screen.keys("q");
+    assert_eq!(screen.ended(), 0);
+    screen.is_put_back();
+    let said: String = screen.text().lines().collect();
+    assert!(said.contains("nobody looks after the box now"), "{said}");
+    assert!(said.contains("to go on at the next start: 1 active task"), "{said}");
+    assert!(place.hostlers().is_empty(), "{:?}", place.hostlers());
+
+    // Nor does one that watches in a script; and the backend of somebody else it leaves alone.
+    place.ok(&["--read-only", "operation", "wait", "1"]);
+    assert!(place.hostlers().is_empty(), "{:?}", place.hostlers());
+    place.serve(&[]);
+    let mut screen = Screen::open(&place, 100, 24, &["--read-only"]);
+    screen.wait_for("read-only");
+    screen.keys("q");
+    assert_eq!(screen.ended(), 0);
+    assert!(place.is_served());
+}

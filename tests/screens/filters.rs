@@ -1,7 +1,8 @@
 //! Filters as they are typed: what words find, what the columns are called, what is not understood.
 
 use hostler::domain::*;
-use hostler::ui::msg::Cmd;
+use hostler::ui::model::Row;
+use hostler::ui::msg::{Cmd, Msg, Reply};
 use hostler::ui::style::theme::Theme;
 use hostler::ui::tab::Tab;
 use hostler::ui::windows::filter::FilterWindow;
@@ -154,4 +155,40 @@ fn a_long_reason_is_told_whole_on_a_narrow_screen() {
     let whole = "'runing' is no state; did you mean running? there are being_created, halted, \
                  crashed, running, paused, invalid";
     assert!(told.contains(whole), "{}", stage.text());
+}
+
+#[test]
+fn a_filter_that_is_given_up_leaves_the_keys_where_they_were() {
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
+    for tab in ["@operations", "@vms"] {
+        stage.keys(tab).keys("pagedown pagedown k k");
+        stage.wait();
+        let at = |stage: &Stage| {
+            let pane = stage.app.model.pane();
+            (pane.cursor, pane.top, pane.current().map(Row::id))
+        };
+        let before = at(&stage);
+        assert!(before.0 > 0 && before.2.is_some(), "{before:?}");
+        for typed in ["\"zzz\"", "\"zzz\" backspace backspace backspace", "\"1\"", ""] {
+            stage.keys("/").keys(typed);
+            stage.wait();
+            stage.keys("esc");
+            stage.wait();
+            assert_eq!(at(&stage), before, "{tab} {typed}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_to_a_filter_that_was_given_up_moves_nothing() {
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
+    stage.keys("j j");
+    let before = stage.app.model.pane().selected;
+    let nothing = Page { total: 0, offset: 0, rows: Rows::Resources(Vec::new()) };
+    let tab = stage.app.model.tab;
+    // Asked with another filter, and answered after that was given up.
+    stage.app.model.pane_mut().asked = "zzz".to_owned();
+    stage.send(Msg::Reply(Reply::Rows(tab, Ok(nothing))));
+    assert_eq!(stage.app.model.pane().selected, before);
+    assert!(before.is_some() && !stage.app.model.pane().is_empty());
 }

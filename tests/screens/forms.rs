@@ -301,14 +301,14 @@ fn a_form_begun_from_a_vm_offers_what_belongs_to_it_and_nothing_else() {
     assert!(text.contains("Detach · disk of web-3"), "{text}");
     assert!(text.contains("data1") && text.contains("data3") && !text.contains("data5"), "{text}");
     stage.keys("down enter ctrl-s");
-    stage.shows("Detach data3 of web-3?");
+    stage.shows("Detach data3 from web-3?");
     stage.keys("y");
     assert_eq!(stage.submitted()[0].params["disk"], 3);
 
     // The same disk asked for from the list of disks.
     let mut stage = Stage::new(PlainBackend::full(), (120, 30));
     stage.keys("2 / \"data3\" enter d");
-    stage.shows("Detach data3 of web-3?");
+    stage.shows("Detach data3 from web-3?");
 }
 
 #[test]
@@ -359,4 +359,42 @@ fn what_would_happen_can_be_read_to_its_end() {
     stage.shows("Effect 40.");
     stage.keys("pageup");
     stage.lacks("Effect 40.");
+}
+
+#[test]
+fn a_form_that_was_changed_is_closed_by_the_second_esc() {
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
+    let told = "changes are not kept: esc again closes";
+    stage.keys("n \"web-9\" esc");
+    stage.shows(told);
+    // Whatever is done in between, it is not closed by that esc.
+    stage.keys("tab");
+    stage.lacks(told);
+    stage.keys("esc");
+    stage.shows(told);
+    stage.keys("esc");
+    assert!(stage.app.front().is_none());
+    // What was only looked at, or is again as it was, is closed at once.
+    for keys in ["n", "n tab tab space esc", "n \"w\" backspace tab"] {
+        stage.keys(keys).keys("esc");
+        assert!(stage.app.front().is_none(), "{keys}: {}", stage.text());
+    }
+}
+
+#[test]
+fn a_relaunch_shows_what_was_asked_for() {
+    let mut fake = PlainBackend::full();
+    let failed = fake.operations.iter_mut().find(|it| it.state == State::Error).unwrap();
+    failed.kind = "encode".to_owned();
+    let params = json!({
+        "source": "/srv/a.mov", "preset": null, "output": null,
+        "formats": [{ "preset": "mp3", "output": null }, { "preset": "webm", "output": null }],
+    });
+    failed.params = serde_json::from_value::<Params>(params).unwrap().into();
+    let mut stage = Stage::new(fake, (80, 24));
+    stage.keys("tab G R");
+    stage.shows("formats      2 items");
+    let form = stage.app.front_as::<Form>().unwrap();
+    assert_eq!(form.params().get("preset"), None);
+    assert!(!form.is_touched());
 }

@@ -63,7 +63,7 @@ fn the_keys_in_windows_are_in_the_key_map() {
     assert!(stage.app.front_as::<Palette>().is_some());
     stage.keys("esc n tab tab space ctrl-j f2");
     assert!(stage.app.front_as::<Form>().is_some_and(|form| !form.is_picking()));
-    stage.keys("esc > o enter");
+    stage.keys("esc esc > o enter");
     assert!(stage.app.model.pane().sort.is_some());
     stage.keys("o c");
     assert!(stage.app.model.pane().sort.is_none());

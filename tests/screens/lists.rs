@@ -304,3 +304,77 @@ fn read_only_lanes_offer_no_change() {
     let footer = stage.footer();
     assert!(footer.contains("close") && !footer.contains("pause"), "{footer}");
 }
+
+#[test]
+fn what_failed_last_is_gone_to_first() {
+    let mut fake = PlainBackend::full();
+    let failed = fake.operations.iter().find(|it| it.state == State::Error).unwrap().clone();
+    let later = |uid, seconds| Operation {
+        uid: Uid(uid),
+        finished: failed.finished.map(|at| at + jiff::SignedDuration::from_secs(seconds)),
+        ..failed.clone()
+    };
+    fake.operations.extend([later(47_001, 3), later(48_200, 2)]);
+    let mut stage = Stage::new(fake, (80, 24));
+    for uid in [47_001, 48_200, 48_190] {
+        stage.keys("!");
+        assert_eq!(stage.app.model.operation().map(|it| it.uid), Some(Uid(uid)));
+    }
+}
+
+#[test]
+fn a_lane_has_one_sign_wherever_it_is_shown() {
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
+    let lane = |stage: &mut Stage, seq, name: &str, state| {
+        let known = stage.app.model.lanes.iter().find(|it| it.name == name).unwrap();
+        stage.event(seq, Fact::Lane(Lane { state, ..known.clone() }));
+    };
+    let header = |stage: &Stage| stage.text().lines().next().unwrap().to_owned();
+    stage.keys("L");
+    lane(&mut stage, 1, "encode", LaneState::Draining);
+    lane(&mut stage, 2, "disk", LaneState::Open);
+    assert!(header(&stage).contains("▼ encode  "), "{}", stage.text());
+    stage.shows("▼ draining");
+    lane(&mut stage, 3, "vm", LaneState::Paused);
+    lane(&mut stage, 4, "disk", LaneState::Paused);
+    assert!(header(&stage).contains("‖ 2 lanes  ▼ encode  "), "{}", stage.text());
+}
+
+#[test]
+fn a_load_that_was_not_measured_yet_is_not_shown_as_none() {
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
+    let load = stage.app.model.host.as_ref().unwrap().load;
+    stage.event(1, Fact::Load(Load { cpu_percent: None, ..load }));
+    stage.shows("cpu —");
+    stage.event(2, Fact::Load(Load { cpu_percent: Some(0.0), ..load }));
+    stage.shows("cpu 0%");
+}
+
+#[test]
+fn a_disk_in_the_trash_says_when_it_is_gone_for_good() {
+    let mut fake = PlainBackend::full();
+    for resource in &mut fake.resources {
+        if let Resource::Disk(disk) = resource {
+            (disk.state, disk.vm) = (DiskState::Trashed, None);
+            disk.trashed = "2026-02-28T20:00:00Z".parse().ok();
+        }
+    }
+    let mut stage = Stage::new(fake, (120, 40));
+    stage.keys("@disks");
+    stage.shows("trashed   28 Feb 20:00, gone for good 07 Mar");
+}
+
+#[test]
+fn what_runs_took_no_time_yet_and_what_was_quick_took_some() {
+    let mut fake = PlainBackend::full();
+    for operation in &mut fake.operations {
+        let soon = |at| at + jiff::SignedDuration::from_millis(130);
+        operation.finished = operation.finished.and(operation.started).map(soon);
+    }
+    let mut stage = Stage::new(fake, (120, 40));
+    stage.keys("@operations j enter");
+    stage.shows("runs for 50 s");
+    stage.lacks("took");
+    stage.keys("esc j j enter");
+    stage.shows("took 0.1 s");
+}

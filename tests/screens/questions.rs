@@ -204,7 +204,15 @@ fn what_a_parent_asked_for_and_has_ended_is_not_said_to_be_undone() {
     stage.keys("tab x");
     let text = stage.text().replace("│", " ").split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(text.contains("Cancel #50000"), "{text}");
-    assert!(text.contains("those that have ended stay as they are"), "{text}");
+    // One of the two reboots a guest.
+    for told in [
+        "Of the operations it asked for, those that run or wait are",
+        "called off and what can be undone of them is undone, but",
+        "what a guest was told, it still does; those that have ended",
+        "stay as they are.",
+    ] {
+        assert!(text.contains(told), "{text}");
+    }
     assert!(!text.contains("What has been done so far is undone."), "{text}");
 }
 
@@ -355,4 +363,48 @@ fn the_palette_of_a_read_only_console_offers_no_changes() {
     stage.lacks("Call the operation off");
     stage.keys("ctrl-u \"filter\"");
     stage.shows("Show only some rows");
+}
+
+#[test]
+fn the_palette_finds_what_is_described_below_what_is_named() {
+    let mut stage = Stage::new(PlainBackend::full(), (80, 40));
+    stage.keys(": \"trash\"");
+    stage.shows("disk_delete");
+    stage.shows("disk_restore");
+    stage.keys("ctrl-u \"disk\"");
+    let text = stage.text();
+    let line = |what: &str| text.lines().position(|line| line.contains(what)).unwrap();
+    // What only speaks of disks comes after what is called so.
+    assert!(line("disk_purge") < line("vm_delete"), "{text}");
+}
+
+#[test]
+fn a_read_only_console_with_a_backend_of_its_own_says_so_and_leaves_without_a_question() {
+    let mut stage = Stage::with(PlainBackend::full(), (80, 24), |setup| setup.read_only = true);
+    stage.app.model.begin(false);
+    stage.lacks("no backend ran");
+    stage.app.model.begin(true);
+    stage.shows("no backend ran");
+    stage.keys("q");
+    assert_eq!(stage.cmds, [Cmd::Exit(Exit::Quit)]);
+}
+
+#[test]
+fn the_options_of_a_question_lead_back_to_it_until_they_are_sent() {
+    let mut stage = Stage::new(PlainBackend::full(), (80, 24));
+    stage.keys("S o");
+    assert!(stage.app.front_as::<Form>().is_some());
+    stage.lacks("Stop build?");
+    assert_eq!(stage.text().matches('┘').count(), 2, "{}", stage.text());
+    stage.keys("esc");
+    stage.shows("Stop build?");
+    assert!(stage.app.front_as::<Confirm>().is_some(), "{}", stage.text());
+    stage.keys("o ctrl-s y");
+    let [submit] = stage.submitted().try_into().unwrap();
+    stage.send(Msg::Submitted(Box::new(submit), Ok(Accepted::default())));
+    assert!(stage.app.front().is_none(), "{}", stage.text());
+    // So with several, which are sent as one.
+    stage.keys("space space S o ctrl-s y");
+    assert_eq!(stage.submitted().len(), 2);
+    assert!(stage.app.front().is_none(), "{}", stage.text());
 }

@@ -61,11 +61,8 @@ impl Kind for DiskDelete {
         let Some(disk) = world.inventory.get::<Disk>(params.disk) else {
             return Preview::default();
         };
-        let days = world.settings.trash_days;
-        let effect = format!(
-            "Disk '{}' goes into the trash and is removed for good after {days} days.",
-            disk.name
-        );
+        // How long it lies there, the warning says.
+        let effect = format!("Disk '{}' goes into the trash.", disk.name);
         Preview { effects: vec![effect], ..Preview::default() }
     }
 

@@ -28,8 +28,8 @@ impl Kind for DiskDetach {
         OperationSpec {
             kind: "disk_detach".into(),
             title: "Detach".into(),
-            doc: "Takes a disk from the virtual machine it is attached to. A running guest is \
-                  asked to let go of it first."
+            doc: "Takes a disk from the virtual machine it is attached to. A running guest \
+                  loses it at once, mounted or not."
                 .into(),
             doing: "detaching".into(),
             resource: Some(Disk::KIND),
@@ -38,8 +38,8 @@ impl Kind for DiskDetach {
             lane: "disk".into(),
             risk: Risk::Disruptive,
             warning:
-                "A filesystem on it that the guest still has mounted breaks: unmount it there \
-                 first."
+                "A running guest loses it at once, mounted or not; a filesystem that is mounted \
+                 breaks. Unmount it there first."
                     .into(),
             fields: vec![
                 Field::required(
@@ -94,11 +94,9 @@ impl Kind for DiskDetach {
         let disk = inventory.get::<Disk>(params.disk);
         let vm = params.vm.and_then(|vm| inventory.get::<Vm>(vm));
         let (Some(disk), Some(vm)) = (disk, vm) else { return Preview::default() };
-        let mut effects = vec![format!("Disk '{}' is taken from VM '{}'.", disk.name, vm.name)];
-        if vm.is_up() {
-            effects.push("The guest runs and must let go of it first.".to_owned());
-        }
-        Preview { effects, ..Preview::default() }
+        let is_up = if vm.is_up() { ", which is up" } else { "" };
+        let effect = format!("Disk '{}' is taken from VM '{}'{is_up}.", disk.name, vm.name);
+        Preview { effects: vec![effect], ..Preview::default() }
     }
 
     async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
@@ -179,6 +177,18 @@ mod tests {
         assert_eq!(harness.vm(vm).await.disks, Vec::<u64>::new());
         let disk = harness.disk(disk).await;
         assert_eq!((disk.state, disk.vm), (DiskState::Free, None));
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_promises_no_safeguard() {
+        let mut harness = Harness::open();
+        let (vm, disk) = (harness.some_vm().await, harness.some_disk().await);
+        harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
+        let preview = harness.preview("disk_detach", json!({ "disk": disk })).await;
+        let [effect] = preview.effects.as_slice() else { panic!("{:?}", preview.effects) };
+        assert!(effect.ends_with(", which is up."), "{effect}");
+        let spec = DiskDetach::spec(&crate::backend::testing::harness::settings(harness.dir()));
+        assert!(spec.warning.contains("at once, mounted or not"), "{}", spec.warning);
     }
 
     #[tokio::test]

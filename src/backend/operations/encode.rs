@@ -45,7 +45,8 @@ pub(super) struct Encode;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Params {
     source: PathBuf,
-    preset: String,
+    /// That of every output that names none itself; none where no output is such.
+    preset: Option<String>,
     output: Option<PathBuf>,
     #[serde(default)]
     formats: Vec<FormatParams>,
@@ -61,18 +62,16 @@ struct FormatParams {
 impl Params {
     /// What it makes: one output, or one for each of its formats.
     fn renditions(&self) -> Vec<Rendition> {
-        let rendition = |within: String, preset: &str, output: Option<&PathBuf>| Rendition {
-            within,
-            source: self.source.clone(),
-            preset: preset.to_owned(),
-            output: output.cloned(),
+        let rendition = |within: String, preset: Option<&String>, output: Option<&PathBuf>| {
+            let preset = preset.or(self.preset.as_ref()).cloned().unwrap_or_default();
+            Rendition { within, source: self.source.clone(), preset, output: output.cloned() }
         };
         if self.formats.is_empty() {
-            return vec![rendition(String::new(), &self.preset, self.output.as_ref())];
+            return vec![rendition(String::new(), None, self.output.as_ref())];
         }
         let formats = self.formats.iter().enumerate().map(|(number, format)| {
-            let preset = format.preset.as_ref().unwrap_or(&self.preset);
-            rendition(format!("formats.{number}"), preset, format.output.as_ref())
+            let within = format!("formats.{number}");
+            rendition(within, format.preset.as_ref(), format.output.as_ref())
         });
         formats.collect()
     }
@@ -136,6 +135,13 @@ impl Kind for Encode {
             reject_duplicates: false,
             steps: STEPS_TO_ONE.into_iter().chain(STEPS_TO_SEVERAL).map(Into::into).collect(),
         }
+    }
+
+    /// A preset that no output is made with was not asked for: it is the default.
+    fn fill(params: Params, _: &AdmissionContext<'_>) -> Params {
+        let is_used =
+            params.formats.is_empty() || params.formats.iter().any(|it| it.preset.is_none());
+        Params { preset: params.preset.filter(|_| is_used), ..params }
     }
 
     fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {

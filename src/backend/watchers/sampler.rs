@@ -17,11 +17,12 @@ const TOOLS_EVERY: Duration = Duration::from_secs(300);
 
 /// Samples for ever.
 pub(in crate::backend) async fn run(site: &Site) {
-    let load = read_load(site, 0.0);
+    let load = read_load(site, None);
     site.change_host(|host| {
         host.name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         host.version = env!("CARGO_PKG_VERSION").to_owned();
         host.state_dir = site.settings().state_dir.clone();
+        host.trash_days = Some(site.settings().trash_days);
         host.load = load;
     });
     tokio::join!(tools(site), samples(site));
@@ -115,7 +116,7 @@ impl Sampler {
 
     fn host(&mut self, site: &Site) {
         let Some(cpu) = load::cpu_time() else { return };
-        let percent = self.cpu.map_or(0.0, |earlier| cpu.percent_since(earlier));
+        let percent = self.cpu.map(|earlier| cpu.percent_since(earlier));
         self.cpu = Some(cpu);
         let now = read_load(site, percent);
         let busy = site.engine.look(|live| live.queue().counts().0 > 0);
@@ -137,7 +138,7 @@ fn note_usage(site: &Site, id: u64, (cpu_percent, memory_mib): (f32, u64)) {
     });
 }
 
-fn read_load(site: &Site, cpu_percent: f32) -> Load {
+fn read_load(site: &Site, cpu_percent: Option<f32>) -> Load {
     let (memory_used, memory_total) = load::memory().unwrap_or_default();
     let (pool_used, pool_total) = load::pool(&site.settings().state_dir).unwrap_or_default();
     Load { cpu_percent, memory_used, memory_total, pool_used, pool_total }
@@ -153,7 +154,11 @@ fn usage_shows(told: (f32, u64), now: (f32, u64)) -> bool {
 fn load_shows(told: &Load, now: &Load, busy: bool) -> bool {
     let points = if busy { 5.0 } else { 10.0 };
     let percent = |told: u64, now: u64, total: u64| told.abs_diff(now) * 100 >= total.max(1);
-    (told.cpu_percent - now.cpu_percent).abs() >= points
+    let cpu_shows = match (told.cpu_percent, now.cpu_percent) {
+        (Some(told), Some(now)) => (told - now).abs() >= points,
+        (told, now) => told != now,
+    };
+    cpu_shows
         || told.memory_total != now.memory_total
         || told.pool_total != now.pool_total
         || percent(told.memory_used, now.memory_used, now.memory_total)
@@ -169,16 +174,20 @@ mod tests {
     #[test]
     fn small_changes_are_not_worth_a_word() {
         let told = Load {
-            cpu_percent: 20.0,
+            cpu_percent: Some(20.0),
             memory_used: 500,
             memory_total: 1000,
             pool_used: 500,
             pool_total: 1000,
         };
-        assert!(!load_shows(&told, &Load { cpu_percent: 24.0, ..told }, true));
-        assert!(load_shows(&told, &Load { cpu_percent: 25.0, ..told }, true));
-        assert!(!load_shows(&told, &Load { cpu_percent: 29.0, ..told }, false));
-        assert!(load_shows(&told, &Load { cpu_percent: 30.0, ..told }, false));
+        assert!(!load_shows(&told, &Load { cpu_percent: Some(24.0), ..told }, true));
+        assert!(load_shows(&told, &Load { cpu_percent: Some(25.0), ..told }, true));
+        assert!(!load_shows(&told, &Load { cpu_percent: Some(29.0), ..told }, false));
+        assert!(load_shows(&told, &Load { cpu_percent: Some(30.0), ..told }, false));
+        // Nothing is not nothing measured.
+        let unknown = Load { cpu_percent: None, ..told };
+        assert!(load_shows(&unknown, &Load { cpu_percent: Some(0.0), ..told }, true));
+        assert!(load_shows(&told, &unknown, true) && !load_shows(&unknown, &unknown, true));
         assert!(!load_shows(&told, &Load { memory_used: 509, ..told }, true));
         assert!(load_shows(&told, &Load { memory_used: 510, ..told }, true));
         assert!(load_shows(&told, &Load { pool_used: 490, ..told }, true));

@@ -1,6 +1,7 @@
 //! A kind of operation of the catalogue as a command, and its fields as help.
 
 use super::*;
+use crate::domain::display::listed;
 use crate::domain::size;
 
 /// A kind of `run` as a list of kinds shows it.
@@ -145,7 +146,8 @@ fn holds(of: &FieldType, path: &str) -> String {
             format!("{of}: its number, {of}/N, or its name")
         }
         FieldType::Resource { of, states } => {
-            format!("{of}: its number, {of}/N, or its name; it must be {}", states.join(" or "))
+            let states = listed(states, "or");
+            format!("{of}: its number, {of}/N, or its name; it must be {states}")
         }
         FieldType::File => "an absolute path of a file that is there".to_owned(),
         FieldType::NewFile => "an absolute path of a file that is to be made".to_owned(),

@@ -215,8 +215,9 @@ impl ResourceType for Disk {
         let file = format!("{} ({})", self.path.display(), self.format.word());
         details.push(Detail::text("file", file));
         details.push(Detail::moment("created", self.created).with(Emphasis::Quiet));
-        details
-            .extend(self.trashed.map(|at| Detail::moment("trashed", at).with(Emphasis::Warning)));
+        details.extend(
+            self.trashed.map(|at| Detail::moment(Self::TRASHED, at).with(Emphasis::Warning)),
+        );
         details
     }
 
@@ -242,6 +243,9 @@ impl ResourceType for Disk {
 }
 
 impl Disk {
+    /// The label of the detail that says since when it is in the trash.
+    pub const TRASHED: &str = "trashed";
+
     /// The serial number the guest sees (`/dev/disk/by-id/…_hostler-disk-3`), and the id QEMU
     /// knows the device by.
     #[must_use]

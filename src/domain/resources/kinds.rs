@@ -9,6 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use super::{own, own_specs};
+use crate::domain::display::listed;
 use crate::domain::resource::{ResourceKind, ResourceSpec};
 
 /// The descriptions that came with catalogues, the latest last. They stay for good, because kinds
@@ -110,17 +111,8 @@ impl FromStr for ResourceKind {
         let found = all().find(|spec| spec.word == word || spec.plural == word);
         found.map(|spec| Self::new(&spec.word)).ok_or_else(|| {
             let words: Vec<&str> = all().map(|spec| spec.word.as_ref()).collect();
-            format!("'{word}' is no resource; there are {}", listed(&words))
+            format!("'{word}' is no resource; there are {}", listed(&words, "and"))
         })
-    }
-}
-
-/// `vm, disk and image`.
-fn listed(words: &[&str]) -> String {
-    match words {
-        [] => String::new(),
-        [only] => (*only).to_owned(),
-        [most @ .., last] => format!("{} and {last}", most.join(", ")),
     }
 }
 

@@ -194,13 +194,15 @@ enum Problem {
     Resource(ResourceId),
 }
 
-/// Goes to the next that needs a person, around the end: operations that failed, then VMs that
-/// crashed and tasks that did not do what they should.
+/// Goes to the next that needs a person, around the end: operations that failed, the newest
+/// first, then VMs that crashed and tasks that did not do what they should.
 pub fn failed(model: &mut Model, cmds: &mut Vec<Cmd>) {
     let flight = &model.flight;
-    let rows = flight.rows().enumerate();
-    let troubles: Vec<Problem> = rows
-        .filter(|(_, (operation, _))| operation.state == State::Error)
+    let rows = flight.rows().map(|(operation, _)| operation).enumerate();
+    let mut failed: Vec<_> = rows.filter(|(_, it)| it.state == State::Error).collect();
+    failed.sort_by_key(|(_, it)| std::cmp::Reverse((it.finished, it.uid)));
+    let troubles: Vec<Problem> = failed
+        .into_iter()
         .map(|(place, _)| Problem::Operation(place))
         .chain(flight.troubled.iter().copied().map(Problem::Resource))
         .collect();
@@ -346,6 +348,34 @@ pub fn set_filter(model: &mut Model, text: &str) {
         pane.range = None;
         pane.refresh.want_now();
     }
+}
+
+/// Where the keys are in a list, and what it shows.
+#[derive(Debug, Clone)]
+pub struct View {
+    filter: String,
+    selected: Option<u64>,
+    cursor: u64,
+    top: u64,
+}
+
+/// Returns where the keys are in the open list.
+#[must_use]
+pub fn view(model: &Model) -> View {
+    let Pane { filter, selected, cursor, top, .. } = model.pane();
+    View { filter: filter.clone(), selected: *selected, cursor: *cursor, top: *top }
+}
+
+/// Takes the keys back to where they were in the open list, and shows what it showed then.
+pub fn go_back(model: &mut Model, view: &View) {
+    let pane = model.pane_mut();
+    if pane.filter == view.filter && pane.selected == view.selected {
+        return;
+    }
+    set_filter(model, &view.filter);
+    let pane = model.pane_mut();
+    (pane.selected, pane.cursor, pane.top) = (view.selected, view.cursor, view.top);
+    pane.refresh.want_now();
 }
 
 /// Returns the place among the columns of the one the list is sorted by.

@@ -213,6 +213,22 @@ impl Model {
         }
     }
 
+    /// Begins with a backend, which lives in this process (`embedded`) or not.
+    pub fn begin(&mut self, embedded: bool) {
+        self.embedded = embedded;
+        if embedded && self.read_only {
+            let text = "no backend ran, so this console has its own: while it is open, tasks fire";
+            self.notify(Severity::Info, text);
+        }
+    }
+
+    /// Whether leaving asks first what is to become of what is in flight. Who may ask for nothing
+    /// has no say in that: it goes on with the next backend.
+    #[must_use]
+    pub const fn asks_before_leaving(&self) -> bool {
+        self.embedded && !self.read_only && self.flight.running + self.flight.waiting > 0
+    }
+
     /// The open list.
     #[must_use]
     pub fn pane(&self) -> &Pane {

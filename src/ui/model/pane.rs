@@ -129,6 +129,8 @@ pub struct Pane {
     pub range: Option<u64>,
     /// When its rows are asked for again.
     pub refresh: Refresh,
+    /// The filter that its rows were asked for with last.
+    pub asked: String,
 }
 
 impl Pane {
@@ -153,6 +155,7 @@ impl Pane {
             marks: BTreeMap::new(),
             range: None,
             refresh: Refresh::on_demand(),
+            asked: String::new(),
         }
     }
 

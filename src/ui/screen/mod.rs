@@ -39,8 +39,11 @@ pub fn draw(app: &App, theme: &Theme, buffer: &mut Buffer) -> Option<Position> {
         detail::beside(model, &mut canvas, area);
     }
     in_flight::draw(model, &mut canvas, places.flight);
-    for window in app.windows() {
-        window.draw(model, &mut canvas);
+    let windows = app.windows();
+    for (place, window) in windows.iter().enumerate() {
+        if !windows.get(place + 1).is_some_and(|next| next.replaces()) {
+            window.draw(model, &mut canvas);
+        }
     }
     notification::draw(model, &mut canvas, places.footer);
     footer::draw(app, &mut canvas, places.footer);

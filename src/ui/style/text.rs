@@ -138,6 +138,16 @@ pub fn span(seconds: u64) -> String {
     }
 }
 
+/// A span of time as steps take it: `0.1 s`, and from ten seconds on in its two largest units.
+#[must_use]
+pub fn took(from: Timestamp, to: Timestamp) -> String {
+    let millis = to.as_millisecond().saturating_sub(from.as_millisecond()).max(0);
+    match millis {
+        0..10_000 => format!("{:.1} s", millis as f64 / 1000.0),
+        _ => span(u64::try_from(millis / 1000).unwrap_or(0)),
+    }
+}
+
 /// Seconds from one time to a later one, 0 when it is not later.
 #[must_use]
 pub fn seconds_between(from: Timestamp, to: Timestamp) -> u64 {

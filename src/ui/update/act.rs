@@ -74,7 +74,7 @@ pub fn kind(model: &mut Model, kind: &str, cmds: &mut Vec<Cmd>) -> OpenedWindow 
         confirm.warning = format!("{} {others}", confirm.warning).trim_start().to_owned();
     }
     if let Some(owner) = owner {
-        confirm.title += &format!(" of {owner}");
+        confirm.title += &format!(" from {owner}");
     }
     confirm.form = (spec.fields.len() > 1).then(|| kind.to_owned());
     confirm.ask(model, cmds);

@@ -14,10 +14,13 @@ const OWN: usize = 256;
 pub fn reply(model: &mut Model, reply: Reply) {
     match reply {
         Reply::Rows(tab, page) => {
+            let mut is_current = true;
             if let Some(pane) = model.list_mut(tab) {
                 pane.refresh.answered();
+                // With another filter it says nothing of where the keys are to be now.
+                is_current = pane.asked == pane.filter;
             }
-            if let Some(page) = good(model, page) {
+            if let Some(page) = good(model, page).filter(|_| is_current) {
                 list::take(model, tab, page);
             }
         }
@@ -53,7 +56,7 @@ pub fn reply(model: &mut Model, reply: Reply) {
         Reply::Host(host) => {
             if let Some(host) = good(model, host) {
                 if model.cpu.is_empty() {
-                    model.cpu.push_back(host.load.cpu_percent);
+                    model.cpu.extend(host.load.cpu_percent);
                 }
                 model.host = Some(*host);
             }

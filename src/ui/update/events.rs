@@ -97,7 +97,7 @@ fn fact(model: &mut Model, fact: Fact) {
             if let Some(host) = &mut model.host {
                 host.load = load;
             }
-            model.cpu.push_back(load.cpu_percent);
+            model.cpu.extend(load.cpu_percent);
             if model.cpu.len() > PLOT_POINTS {
                 model.cpu.pop_front();
             }

@@ -148,6 +148,7 @@ fn ask(model: &mut Model, cmds: &mut Vec<Cmd>) {
     let (tab, here) = (model.tab, model.here());
     let pane = model.pane_mut();
     if pane.refresh.ask(now) {
+        pane.asked.clone_from(&pane.filter);
         cmds.push(Cmd::Fetch(Fetch::Rows(tab, pane.question(height, &here))));
     }
     if model.flight_refresh.ask(now) {
@@ -175,6 +176,8 @@ fn respond(app: &mut App, place: usize, response: Option<Response>, cmds: &mut V
         None | Some(Response::Ignored) => return false,
         Some(Response::Taken) => {}
         Some(Response::Close) => app.close_from(place),
+        Some(Response::CloseBoth) => app.close_from(place.saturating_sub(1)),
+        Some(Response::StayAnd(then)) => follow(app, then, cmds),
         Some(Response::CloseAnd(then)) => {
             app.close_from(place);
             follow(app, then, cmds);
@@ -199,7 +202,8 @@ fn follow(app: &mut App, intent: Intent, cmds: &mut Vec<Cmd>) {
         }
         Intent::Fill(kind, subjects) => {
             if let Some(spec) = model.catalogue.get(&kind).cloned() {
-                let form = windows::form::open::on(model, &spec, &subjects, cmds);
+                let mut form = windows::form::open::on(model, &spec, &subjects, cmds);
+                form.over_question = true;
                 app.open(form);
             }
         }
@@ -298,7 +302,7 @@ fn perform(app: &mut App, action: &Action, cmds: &mut Vec<Cmd>) {
             cmds.push(Cmd::Redraw);
         }
         Action::Suspend => cmds.push(Cmd::Suspend),
-        Action::Quit if model.embedded && model.flight.running + model.flight.waiting > 0 => {
+        Action::Quit if model.asks_before_leaving() => {
             app.open(Box::new(Quit::default()));
         }
         Action::Quit => cmds.push(Cmd::Exit(Exit::Quit)),

@@ -165,35 +165,58 @@ fn lost(model: &Model, running: &[(Uid, Option<&Operation>)], failed: bool) -> S
     let mut told = Vec::new();
     let asked =
         |parent: Uid| model.flight.operations.iter().filter(move |it| it.parent == Some(parent));
-    if running.iter().any(|(uid, _)| asked(*uid).next().is_some()) {
-        told.push(
-            "Of the operations it asked for, those that run or wait are called off; those \
-                   that have ended stay as they are.",
-        );
-    }
-    // One that asked for others does nothing besides: it is they that run.
-    let mut doing: Vec<Option<&str>> = Vec::new();
-    let mut open = running.to_vec();
-    while let Some((uid, operation)) = open.pop() {
-        match asked(uid).next() {
-            Some(_) => {
-                let runs = asked(uid).filter(|it| it.state == State::Run);
-                open.extend(runs.map(|it| (it.uid, Some(it))));
+    let (parents, alone): (Vec<_>, Vec<_>) =
+        running.iter().copied().partition(|(uid, _)| asked(*uid).next().is_some());
+    if !parents.is_empty() {
+        // One that asked for others does nothing besides: it is they that run.
+        let mut doing: Vec<Option<&str>> = Vec::new();
+        let mut open = parents;
+        while let Some((uid, operation)) = open.pop() {
+            match asked(uid).next() {
+                Some(_) => {
+                    let runs = asked(uid).filter(|it| it.state == State::Run);
+                    open.extend(runs.map(|it| (it.uid, Some(it))));
+                }
+                None => doing.push(operation.map(|it| &*it.kind)),
             }
-            None => doing.push(operation.map(|it| &*it.kind)),
         }
-    }
-    if !doing.is_empty() {
-        told.push(if doing.iter().any(|kind| may_last(model, *kind)) {
-            "What can be undone is undone; what a guest was told, it still does."
-        } else {
-            "What has been done so far is undone."
+        told.push(match undone(model, &doing) {
+            None => {
+                "Of the operations it asked for, those that wait are called off; those that have \
+                 ended stay as they are."
+            }
+            Some(Undoing::Whole) => {
+                "Of the operations it asked for, those that run or wait are called off and what \
+                 they have done so far is undone; those that have ended stay as they are."
+            }
+            Some(Undoing::Partial) => {
+                "Of the operations it asked for, those that run or wait are called off and what \
+                 can be undone of them is undone, but what a guest was told, it still does; those \
+                 that have ended stay as they are."
+            }
         });
     }
+    let doing: Vec<_> = alone.iter().map(|(_, it)| it.map(|it| &*it.kind)).collect();
+    told.extend(undone(model, &doing).map(|undone| match undone {
+        Undoing::Whole => "What has been done so far is undone.",
+        Undoing::Partial => "What can be undone is undone; what a guest was told, it still does.",
+    }));
     if failed {
         told.push("What failed is given up: it cannot be relaunched afterwards.");
     }
     told.join(" ")
+}
+
+/// How much is undone of what operations have done that are called off.
+enum Undoing {
+    Whole,
+    Partial,
+}
+
+/// How much is undone of what running operations of these kinds have done; `None`: none runs.
+fn undone(model: &Model, doing: &[Option<&str>]) -> Option<Undoing> {
+    let lasts = doing.iter().any(|kind| may_last(model, *kind));
+    (!doing.is_empty()).then_some(if lasts { Undoing::Partial } else { Undoing::Whole })
 }
 
 /// Whether what an operation of a kind has done may last, because it told a guest to do it. One

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::{Column, Quantity, Resource, State, StateTone, Value};
+use crate::domain::{Column, LaneState, Quantity, Resource, State, StateTone, Value};
 use crate::ui::model::{Model, Row};
 use crate::ui::style::text;
 use crate::ui::style::theme::{Glyphs, Role};
@@ -78,6 +78,16 @@ pub fn state(glyphs: &Glyphs, resource: &Resource) -> (&'static str, Role) {
         StateTone::Finished => (glyphs.good, Role::Good),
         StateTone::Resting => (glyphs.resting, Role::Resting),
         StateTone::Bad => (glyphs.bad, Role::Bad),
+    }
+}
+
+/// The glyph and meaning of a lane's state.
+#[must_use]
+pub const fn lane_state(glyphs: &Glyphs, state: LaneState) -> (&'static str, Role) {
+    match state {
+        LaneState::Open => (glyphs.play, Role::Good),
+        LaneState::Paused => (glyphs.paused, Role::Waiting),
+        LaneState::Draining => (glyphs.down, Role::Waiting),
     }
 }
 

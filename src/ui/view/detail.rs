@@ -99,7 +99,8 @@ fn of_resource(model: &Model, theme: &Theme, resource: &Resource, width: u16) ->
             Emphasis::Warning => Role::Warning,
             Emphasis::Bad => Role::Bad,
         };
-        let value: String = detail.pieces.into_iter().map(|it| piece(model, it)).collect();
+        let mut value: String = detail.pieces.into_iter().map(|it| piece(model, it)).collect();
+        value.extend(special::more(model, resource, &detail.label));
         fact(&mut lines, &detail.label, &value, role, width);
     }
     if let Some((kind, params)) = resource.asks_for() {

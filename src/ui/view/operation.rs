@@ -93,8 +93,12 @@ fn head(model: &Model, theme: &Theme, operation: &Operation, width: u16) -> Vec<
     let mut times = format!("asked {}", moment(operation.created));
     if let Some(started) = operation.started {
         times.push_str(&format!(", began {}", moment(started)));
-        let end = operation.finished.unwrap_or(model.now);
-        times.push_str(&format!(", took {}", text::span(text::seconds_between(started, end))));
+        times += &match operation.finished {
+            Some(end) => format!(", took {}", text::took(started, end)),
+            None => {
+                format!(", runs for {}", text::span(text::seconds_between(started, model.now)))
+            }
+        };
     }
     fact(&mut lines, "times", &times, Role::Text, width);
     if operation.priority != 0 {
@@ -161,13 +165,7 @@ fn of_step(model: &Model, theme: &Theme, step: &Step, width: u16, lines: &mut Ve
         StepState::Failed | StepState::Refused | StepState::UndoFailed => (g.bad, Role::Bad),
         StepState::Undone => (g.resting, Role::Resting),
     };
-    let end = step.finished.unwrap_or(model.now);
-    let took = end.as_millisecond().saturating_sub(step.started.as_millisecond());
-    let took = if took < 10_000 {
-        format!("{:.1} s", took.max(0) as f64 / 1000.0)
-    } else {
-        text::span(u64::try_from(took / 1000).unwrap_or(0))
-    };
+    let took = text::took(step.started, step.finished.unwrap_or(model.now));
     let name_width = usize::from(width).saturating_sub(24).clamp(10, 32);
     let name = text::fit(&step.name, name_width, g.more).into_owned();
     let gap = " ".repeat(name_width.saturating_sub(text::width(&name)));

@@ -11,18 +11,24 @@ use crate::ui::style::canvas::{Canvas, StyledLine, spark};
 use crate::ui::style::text::{self, columns, width};
 use crate::ui::style::theme::Role;
 use crate::ui::tab::Tab;
+use crate::ui::view::columns::lane_state;
 
 /// The first line: the box, what it can do, how loaded it is, how much is in flight.
 pub fn header(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     let g = canvas.glyphs();
     let flight = &model.flight;
     // What waits there would wait for ever, and nothing else on the screen says so.
-    let closed: Vec<_> = model.lanes.iter().filter(|it| it.state != LaneState::Open).collect();
-    let mut right = match closed.as_slice() {
-        [] => StyledLine::default(),
-        [lane] => StyledLine::new(format!("{} {}  ", g.paused, lane.name), Role::Waiting),
-        lanes => StyledLine::new(format!("{} {} lanes  ", g.paused, lanes.len()), Role::Waiting),
-    };
+    let mut right = StyledLine::default();
+    for state in [LaneState::Paused, LaneState::Draining] {
+        let lanes: Vec<_> = model.lanes.iter().filter(|it| it.state == state).collect();
+        let named = match lanes.as_slice() {
+            [] => continue,
+            [lane] => lane.name.clone(),
+            lanes => format!("{} lanes", lanes.len()),
+        };
+        let (sign, role) = lane_state(&g, state);
+        right = right.with(format!("{sign} {named}  "), role);
+    }
     let counts = [
         (g.play, flight.running, Role::Busy),
         (g.wait, flight.waiting, Role::Waiting),
@@ -61,7 +67,8 @@ fn load(model: &Model, canvas: &mut Canvas<'_>, area: Rect, mut at: u16, room: u
     if missing > 0 {
         parts.push(StyledLine::new(format!("{} {missing} missing", g.bad), Role::Bad));
     }
-    let cpu = format!("{:>3.0}%", host.load.cpu_percent);
+    let cpu = host.load.cpu_percent.map(|percent| format!("{percent:.0}%"));
+    let cpu = cpu.unwrap_or_else(|| g.none.to_owned());
     let load = host.load;
     let memory = text::share(load.memory_used, load.memory_total);
     let pool = text::share(load.pool_used, load.pool_total);
@@ -73,7 +80,7 @@ fn load(model: &Model, canvas: &mut Canvas<'_>, area: Rect, mut at: u16, room: u
             cpu_line.with(spark(&g, model.cpu.iter().copied(), 8), Role::Bar).with(" ", Role::Text);
     }
     if is_known {
-        parts.push(cpu_line.with(cpu.trim_start(), Role::Text));
+        parts.push(cpu_line.with(cpu, Role::Text));
         parts.push(StyledLine::new("mem ", Role::Quiet).with(memory, Role::Text));
         parts.push(StyledLine::new("pool ", Role::Quiet).with(pool, Role::Text));
     }

@@ -1,9 +1,11 @@
 //! What the console shows of single kinds of resources beyond their descriptions: how tasks went,
-//! the load of guests, how fast encoders are.
+//! the load of guests, how fast encoders are, how long the trash is kept.
+
+use jiff::SignedDuration;
 
 use super::columns::operation_state;
 use super::facts::LABEL;
-use crate::domain::{Column, Encoding, Resource, ResourceId, Run, RunOutcome, Task, Vm};
+use crate::domain::{Column, Disk, Encoding, Resource, ResourceId, Run, RunOutcome, Task, Vm};
 use crate::ui::model::in_flight::PLOT_POINTS;
 use crate::ui::model::{Model, Row};
 use crate::ui::style::canvas::{StyledLine, spark};
@@ -71,6 +73,15 @@ fn speed(model: &Model, theme: &Theme, encoding: &Encoding, width: u16) -> Optio
     let plot = spark(&theme.glyphs, shares, room.min(PLOT_POINTS));
     let line = StyledLine::new(format!("{:<LABEL$} ", "speed"), Role::Quiet);
     Some(line.with(plot, Role::Bar).with(now, Role::Text))
+}
+
+/// What a fact about a resource goes on with that the resource alone does not know.
+#[must_use]
+pub fn more(model: &Model, resource: &Resource, label: &str) -> Option<String> {
+    let trashed = resource.get::<Disk>()?.trashed.filter(|_| label == Disk::TRASHED)?;
+    let days = model.host.as_ref()?.trash_days?;
+    let gone = trashed.checked_add(SignedDuration::from_hours(24 * i64::from(days))).ok()?;
+    Some(format!(", gone for good {}", text::moment(gone, model.now, &model.zone)))
 }
 
 /// What stands after the facts about a resource.

@@ -183,7 +183,7 @@ impl Confirm {
         }
     }
 
-    /// Returns the numbers and names of what it is about, for the form that takes its place.
+    /// Returns the numbers and names of what it is about, for the form that opens over it.
     fn subjects(&self, model: &Model) -> Vec<(u64, String)> {
         let Intent::Submit(submits) = &self.then else { return Vec::new() };
         let pane = model.pane();
@@ -219,7 +219,7 @@ impl Window for Confirm {
         // Letters are what is typed here.
         let typed = matches!(self.challenge, Challenge::Type { .. });
         if let Some(kind) = self.form.clone().filter(|_| typed && key.code == KeyCode::Tab) {
-            return Response::CloseAnd(Intent::Fill(kind, self.subjects(model)));
+            return Response::StayAnd(Intent::Fill(kind, self.subjects(model)));
         }
         if let Challenge::Type { input, wrong, .. } = &mut self.challenge
             && edit::edit(input, key)
@@ -254,7 +254,7 @@ impl Window for Confirm {
             }
             (Challenge::YesNo { .. } | Challenge::Refused(_), &OPTIONS) => {
                 return match self.form.clone() {
-                    Some(kind) => Response::CloseAnd(Intent::Fill(kind, self.subjects(model))),
+                    Some(kind) => Response::StayAnd(Intent::Fill(kind, self.subjects(model))),
                     None => Response::Taken,
                 };
             }

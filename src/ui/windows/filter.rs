@@ -7,7 +7,7 @@ use tui_input::Input;
 use super::search::{self, CLEAR, CLOSE, TAKE};
 use super::window::{Response, Window, WindowKind};
 use crate::domain::Misread;
-use crate::ui::changes::list;
+use crate::ui::changes::list::{self, View};
 use crate::ui::input::action::{Action, ActionRow, Scope};
 use crate::ui::input::{completion, edit};
 use crate::ui::model::{Front, Model};
@@ -38,14 +38,13 @@ pub const KIND: WindowKind =
 #[derive(Debug)]
 pub struct FilterWindow {
     input: Input,
-    /// The filter there was before.
-    before: String,
+    /// Where the keys were before, and the filter there was.
+    before: View,
 }
 
 impl FilterWindow {
     fn new(model: &Model) -> Self {
-        let before = model.pane().filter.clone();
-        Self { input: Input::from(before.as_str()), before }
+        Self { input: Input::from(model.pane().filter.as_str()), before: list::view(model) }
     }
 }
 
@@ -83,7 +82,7 @@ impl Window for FilterWindow {
             // What is not understood is to be mended first.
             TAKE if model.misread(self.input.value()).is_some() => return Response::Taken,
             TAKE => {}
-            CLOSE => list::set_filter(model, &self.before),
+            CLOSE => list::go_back(model, &self.before),
             CLEAR => list::set_filter(model, ""),
             _ => return Response::Taken,
         }

@@ -10,6 +10,7 @@ use crate::ui::model::layout::window;
 use crate::ui::msg::{Cmd, Fetch};
 use crate::ui::style::canvas::Canvas;
 use crate::ui::style::theme::Role;
+use crate::ui::view::columns::lane_state;
 use crate::ui::view::hints::{self, KeyHint};
 
 const SCOPE: Scope = Scope::Window("In the lanes");
@@ -88,10 +89,11 @@ impl Window for LanesWindow {
         canvas.text(x, inside.y, room, heading, Role::Quiet);
         for ((number, lane), y) in model.lanes.iter().enumerate().zip(inside.y + 1..inside.bottom())
         {
-            let (state, role) = match lane.state {
-                LaneState::Open => (format!("{} open", g.play), Role::Good),
-                LaneState::Paused => (format!("{} paused", g.paused), Role::Waiting),
-                LaneState::Draining => (format!("{} draining", g.down), Role::Waiting),
+            let (sign, role) = lane_state(&g, lane.state);
+            let state = match lane.state {
+                LaneState::Open => format!("{sign} open"),
+                LaneState::Paused => format!("{sign} paused"),
+                LaneState::Draining => format!("{sign} draining"),
             };
             canvas.text(x, y, 7, &lane.name, Role::Text);
             canvas.text(x + 8, y, 10, &state, role);

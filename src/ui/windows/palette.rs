@@ -25,7 +25,7 @@ const ACTIONS: &[ActionRow] = &[(
     OPEN,
     "palette",
     "commands",
-    "Find any action, thing or operation by its name.",
+    "Find any action, thing or operation by its name or what it does.",
     Scope::Everywhere,
     81,
 )];
@@ -81,7 +81,7 @@ impl Palette {
         let mut matches = if typed.is_empty() {
             all.take(fuzzy::MOST_MATCHES).cloned().collect()
         } else {
-            fuzzy::rank(typed, all, |item| item.text.as_str())
+            fuzzy::rank_described(typed, all, |item| &item.text, |item| &item.note)
         };
         // An operation can be named outright, whether or not it was found.
         if let Some(uid) = typed.strip_prefix('#').and_then(|digits| digits.parse().ok()) {

@@ -75,6 +75,11 @@ pub trait Window: Any + Debug {
         false
     }
 
+    /// Whether it stands in the place of the window behind it, which is not drawn.
+    fn replaces(&self) -> bool {
+        false
+    }
+
     /// Draws it.
     fn draw(&self, model: &Model, canvas: &mut Canvas<'_>);
 
@@ -96,8 +101,12 @@ pub enum Response {
     Taken,
     /// It closes.
     Close,
+    /// It closes, and with it the window behind it.
+    CloseBoth,
     /// It closes, and this is done in its place.
     CloseAnd(Intent),
+    /// It stays, and this is done in front of it.
+    StayAnd(Intent),
     /// Another window opens over it.
     Open(Box<dyn Window>),
 }
@@ -109,7 +118,8 @@ pub enum Intent {
     Act(Action),
     /// The form of a kind of operation is opened, from anywhere.
     Create(String),
-    /// The form of a kind of operation on these, by number and name, is opened.
+    /// The form of a kind of operation on these, by number and name, is opened over the question
+    /// whether that is to be done.
     Fill(String, Vec<(u64, String)>),
     /// The keys go to a row.
     GoTo(Tab, u64),

@@ -274,8 +274,9 @@ pub fn host(missing: bool) -> Host {
             why: "/dev/kvm opens, but a probe guest never ran".to_owned(),
         }),
         tools,
+        trash_days: Some(7),
         load: Load {
-            cpu_percent: 23.0,
+            cpu_percent: Some(23.0),
             memory_used: 11 << 30,
             memory_total: 24 << 30,
             pool_used: 212 << 30,

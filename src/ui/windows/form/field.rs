@@ -268,6 +268,22 @@ impl FormField {
         }
     }
 
+    /// What is in it as it was typed or chosen, whether or not that may stand there.
+    #[must_use]
+    pub fn content(&self) -> String {
+        match &self.widget {
+            Widget::Line(input) | Widget::Secret { input, .. } => input.value().to_owned(),
+            Widget::Flag(flag) => flag.to_string(),
+            Widget::Pick(pick) => {
+                pick.chosen.as_ref().map(|chosen| chosen.value.to_string()).unwrap_or_default()
+            }
+            Widget::Lines { lines, .. } => {
+                lines.iter().map(Input::value).collect::<Vec<_>>().join("\n")
+            }
+            Widget::Nested | Widget::Group | Widget::Items => String::new(),
+        }
+    }
+
     /// What is in it, `None` where nothing is given.
     ///
     /// # Errors

@@ -65,10 +65,18 @@ impl Window for Form {
         if self.is_picking() && !self.sending {
             return Response::Ignored;
         }
+        let was_leaving = std::mem::take(&mut self.leaving);
         if update::key(self, key, model, cmds) {
             return Response::Taken;
         }
-        if key.code == KeyCode::Esc { Response::Close } else { Response::Ignored }
+        if key.code != KeyCode::Esc {
+            return Response::Ignored;
+        }
+        if self.sending {
+            return update::done(self);
+        }
+        self.leaving = !was_leaving && self.is_touched();
+        if self.leaving { Response::Taken } else { Response::Close }
     }
 
     fn unbound(&mut self, key: KeyEvent, model: &mut Model, cmds: &mut Vec<Cmd>) -> Response {
@@ -100,6 +108,7 @@ impl Window for Form {
     }
 
     fn paste(&mut self, text: &str, model: &mut Model, cmds: &mut Vec<Cmd>) {
+        self.leaving = false;
         update::paste(self, text, model, cmds);
     }
 
@@ -110,7 +119,12 @@ impl Window for Form {
     fn message(&mut self, msg: &Msg, model: &mut Model, _cmds: &mut Vec<Cmd>) -> Response {
         match msg {
             Msg::Reply(Reply::Candidates(form, path, Ok(page))) if *form == self.number => {
+                let is_touched = self.is_touched();
                 update::candidates(self, path, &page.rows, model);
+                // What is chosen for the operator is nothing that he would lose.
+                if !is_touched {
+                    self.untouch();
+                }
             }
             Msg::Reply(Reply::Preview(form, revision, Ok(preview))) if *form == self.number => {
                 update::previewed(self, *revision, preview);
@@ -137,6 +151,10 @@ impl Window for Form {
 
     fn wake(&mut self, model: &mut Model, cmds: &mut Vec<Cmd>) {
         update::preview(self, model, cmds);
+    }
+
+    fn replaces(&self) -> bool {
+        self.over_question
     }
 
     fn draw(&self, model: &Model, canvas: &mut Canvas<'_>) {
@@ -183,7 +201,7 @@ impl Form {
     fn answered(&mut self, answer: Result<(), &BackendError>) -> Response {
         self.sending = false;
         match answer {
-            Ok(()) => return Response::Close,
+            Ok(()) => return update::done(self),
             Err(BackendError::Refused(refusal)) => self.refuse(refusal, true),
             Err(other) => self.refusal = Some(other.to_string()),
         }

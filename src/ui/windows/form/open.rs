@@ -31,6 +31,7 @@ pub fn on(
         update::select_this(spec, only, &mut form);
     }
     form.begin();
+    form.untouch();
     form.preview_due = Some(model.now);
     update::ask_candidates(&form, cmds);
     Box::new(form)
@@ -70,6 +71,8 @@ pub fn relaunch(
     let purpose = Purpose::Relaunch { uid: operation.uid, before };
     let mut form = Form::new(model.forms, spec, purpose, &model.catalogue);
     form.fill(&operation.params, &model.catalogue);
+    form.advanced = form.has_advanced_values(&operation.params);
+    form.untouch();
     form.refusal.clone_from(&operation.comment);
     update::ask_candidates(&form, cmds);
     Box::new(form)

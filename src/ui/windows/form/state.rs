@@ -68,6 +68,12 @@ pub struct Form {
     pub refusal: Option<String>,
     /// Whether it was sent and the answer is awaited.
     pub sending: bool,
+    /// Whether it stands over the question that it is about, which is answered once it is sent.
+    pub over_question: bool,
+    /// What was in its fields, by their paths, before anybody changed anything.
+    untouched: Vec<(String, String)>,
+    /// Whether it was to be closed although that loses changes: once more closes it.
+    pub leaving: bool,
 }
 
 impl Form {
@@ -89,6 +95,9 @@ impl Form {
             revision: 0,
             refusal: None,
             sending: false,
+            over_question: false,
+            untouched: Vec::new(),
+            leaving: false,
         };
         if let Purpose::Many { field, .. } = &form.purpose {
             let field = field.clone();
@@ -192,6 +201,15 @@ impl Form {
         self.entries.iter().any(|entry| entry.advanced)
     }
 
+    /// Whether a field rarely needed has another value among these than its default.
+    #[must_use]
+    pub fn has_advanced_values(&self, params: &Params) -> bool {
+        self.spec.fields.iter().filter(|field| field.advanced).any(|field| {
+            let value = params.get(&*field.name).filter(|value| !value.is_null());
+            value.is_some_and(|value| *value != field.default)
+        })
+    }
+
     /// Puts the keys into the next field, or the one before, around the end.
     pub fn step(&mut self, forward: bool) {
         let places: Vec<usize> = self.visible().collect();
@@ -212,6 +230,22 @@ impl Form {
     /// The field with the keys.
     pub fn current(&mut self) -> Option<&mut FormField> {
         self.entries.get_mut(self.at)
+    }
+
+    /// What is in its fields, by their paths.
+    fn contents(&self) -> Vec<(String, String)> {
+        self.entries.iter().map(|entry| (entry.path.clone(), entry.content())).collect()
+    }
+
+    /// Takes what is in it now for what nobody has changed yet.
+    pub fn untouch(&mut self) {
+        self.untouched = self.contents();
+    }
+
+    /// Whether somebody changed what is in it.
+    #[must_use]
+    pub fn is_touched(&self) -> bool {
+        self.contents() != self.untouched
     }
 
     /// The contents changed: checks the field, and has the backend asked a little later.

@@ -410,7 +410,7 @@ pub fn submit(form: &mut Form, model: &mut Model, cmds: &mut Vec<Cmd>) -> Respon
     match (question, relaunch) {
         (Some(mut confirm), relaunch) => {
             if let Some(owner) = &form.owner {
-                confirm.title += &format!(" of {}", owner.name);
+                confirm.title += &format!(" from {}", owner.name);
             }
             match relaunch {
                 Some(control) => confirm.then = Intent::Control(vec![control]),
@@ -434,7 +434,12 @@ pub fn submit(form: &mut Form, model: &mut Model, cmds: &mut Vec<Cmd>) -> Respon
 /// What the form asks for is sent: one request keeps it open until that is answered.
 pub fn sent(form: &mut Form, requests: usize) -> Response {
     form.sending = requests == 1;
-    if form.sending { Response::Taken } else { Response::Close }
+    if form.sending { Response::Taken } else { done(form) }
+}
+
+/// What the form asks for was asked for, and with that the question below it is answered.
+pub const fn done(form: &Form) -> Response {
+    if form.over_question { Response::CloseBoth } else { Response::Close }
 }
 
 /// Shows or masks what is typed into a secret field.

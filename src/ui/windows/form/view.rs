@@ -115,8 +115,13 @@ pub fn draw(model: &Model, form: &Form, canvas: &mut Canvas<'_>) {
         let wrong = form.entries.get(form.at).and_then(|entry| entry.error.as_deref());
         draw_picker(pick, wrong, canvas, room);
     }
-    if form.sending {
-        canvas.text(area.x + 2, area.bottom() - 1, 12, " queueing ", Role::Waiting);
+    let told = match (form.sending, form.leaving) {
+        (true, _) => Some((" queueing ", Role::Waiting)),
+        (false, true) => Some((" changes are not kept: esc again closes ", Role::Warning)),
+        (false, false) => None,
+    };
+    if let Some((told, role)) = told {
+        canvas.text(area.x + 2, area.bottom() - 1, area.width.saturating_sub(3), told, role);
     }
 }
 

@@ -51,6 +51,21 @@ async fn each_is_an_encoding_of_its_own() {
     assert!(tested.resource(Encoding::KIND, 3).await.is_none(), "a row for each file, no other");
 }
 
+/// What is shown of it is what was asked for, and not a default that nothing is made with.
+#[tokio::test]
+async fn a_preset_is_kept_only_where_an_output_is_made_with_it() {
+    let tested = TestBackend::new();
+    let source = tested.file("talk.mov", "x");
+    for (formats, preset) in [
+        (json!([{ "preset": "webm" }, { "preset": "mp3" }]), json!(null)),
+        (json!([{ "preset": "webm", "output": tested.path("b.webm") }, {}]), json!("mp4")),
+    ] {
+        let given = json!({ "source": source, "formats": formats });
+        let detail = tested.done("encode", given).await;
+        assert_eq!(detail.operation.params["preset"], preset, "{formats}");
+    }
+}
+
 #[tokio::test]
 async fn one_format_is_one_output() {
     let tested = TestBackend::new();
