@@ -87,8 +87,8 @@ pub async fn detach(
         }
         if Instant::now() >= late {
             return Err(Failure::passing(format!(
-                "cannot {what}: the guest has not let go of it for {} s; unmount it there, or \
-                 wait until it is up, and relaunch",
+                "cannot {what}: the guest has not let go of it for {} s; wait until it is up, or \
+                 stop the VM, and relaunch",
                 LET_GO.as_secs()
             )));
         }
