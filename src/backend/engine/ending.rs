@@ -50,12 +50,15 @@ impl Engine {
     /// An operation that ran has come to its end, and stays where it is until that is on disk: a
     /// full disk costs time, and says what it waits for. When the backend leaves or the store
     /// breaks before that, the next start takes the operation up again.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` has room for its arguments twice"
+    )]
     pub(super) fn finish_with_retry(
         self: &Arc<Self>,
         uid: Uid,
         end: End,
     ) -> impl Future<Output = ()> + Send {
-        // No `async fn`, whose future would have room for the end twice.
         async move {
             loop {
                 let ended = self.end(uid, end.clone());
