@@ -57,8 +57,7 @@ pub(super) fn kind(spec: &OperationSpec) -> clap::Command {
                     "An idempotency key, 1 to 64 printable characters of your choice. Asking again \
                      with the same key for the same gives the same operation, and nothing is \
                      queued twice: for scripts that try again after a lost connection. Kept for as \
-                     long as the operation. Not with --for, which may pick something else the next \
-                     time.",
+                     long as the operation.",
                 ),
         )
         .arg(
@@ -72,7 +71,10 @@ pub(super) fn kind(spec: &OperationSpec) -> clap::Command {
     let Some((_, of)) = spec.subject() else { return command };
     command
         .arg(clap::Arg::new("each").long("for").value_name("EXPR").allow_hyphen_values(true).help(
-            format!("Do it to every {of} that matches, as one batch; see hostler list --help"),
+            format!(
+                "Do it to every {of} that matches, as one batch; see hostler list --help. Not with \
+                 --key: it may pick others the next time"
+            ),
         ))
         .arg(
             clap::Arg::new("at_once")
