@@ -216,6 +216,14 @@ async fn a_copy_of_a_job_neither_ends_the_original_nor_removes_what_that_writes(
     std::fs::write(at("outer/gate"), "0\n").unwrap();
     assert_eq!(it.wait().await.unwrap(), ExitReport::Exit(0));
     assert!(it.outer_folder().is_some() && at("outer/made").exists());
+    // Nor what it has made by now, when nobody is at work any more.
+    let mut cp = std::process::Command::new("cp");
+    assert!(cp.arg("-a").args([at("job"), at("copy")]).status().unwrap().success());
+    assert!(copy.outer_folder().is_none());
+    copy.remove().await.unwrap();
+    assert!(!at("copy").exists() && at("outer/made").exists());
+    it.remove().await.unwrap();
+    assert!(!at("job").exists() && !at("outer").exists());
 }
 
 #[tokio::test]

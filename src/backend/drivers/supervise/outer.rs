@@ -3,6 +3,9 @@
 //! Whoever may write to the folder around it may rename it, and put anything in its place. So it is
 //! known by its inode, which is noted in the job's folder, and reached through that alone: the tool
 //! works *in* it, and is never told a path that leads there.
+//!
+//! The note is copied with the job's folder, and what it tells of is not: it is the original's. So
+//! the note says as well which job's folder it was made for, by its inode.
 
 use std::fs::{DirBuilder, Metadata};
 use std::io;
@@ -19,6 +22,16 @@ use crate::file::{self, gone};
 
 /// Where it is noted which folder it is.
 const NOTE: &str = "outer.json";
+
+/// Which folder it is, and whose.
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    #[serde(flatten)]
+    outer: Outer,
+    /// The job's folder. Versions up to 0.1 did not note it: what they noted is taken for the
+    /// job's own, as they took it themselves, or no work of theirs could be brought to its end.
+    job: Option<Outer>,
+}
 
 /// Which folder it is.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +61,9 @@ impl Outer {
                  only you may write to",
             ));
         }
-        atomic_file::write(&job.join(NOTE), &serde_json::to_vec(&Self::from(&found))?)?;
+        let note =
+            Note { outer: Self::from(&found), job: Some(Self::from(&std::fs::metadata(job)?)) };
+        atomic_file::write(&job.join(NOTE), &serde_json::to_vec(&note)?)?;
         Ok(folder)
     }
 
@@ -64,8 +79,11 @@ impl Outer {
         Folder::at(Path::new(&format!("/proc/{pid}/cwd"))).ok().filter(|folder| noted.is(folder))
     }
 
+    /// The folder that was made for a job; none where the note is a copy of another job's.
     fn noted(job: &Path) -> Option<Self> {
-        serde_json::from_str(&file::read_text(job.join(NOTE)).ok()?).ok()
+        let note: Note = serde_json::from_str(&file::read_text(job.join(NOTE)).ok()?).ok()?;
+        let here = std::fs::metadata(job).ok()?;
+        note.job.is_none_or(|noted| noted == Self::from(&here)).then_some(note.outer)
     }
 
     fn is(&self, folder: &Folder) -> bool {
@@ -133,7 +151,8 @@ impl Supervised {
     }
 
     /// The same, by whoever holds the folder's lock; unless somebody is at work in another job's
-    /// folder that this is a copy of, who has the same one outside.
+    /// folder that this is a copy of, who has the same one outside: a note of an older version does
+    /// not say whose it is.
     pub(super) async fn clear_outer_dir(&self, found: Option<Folder>) -> Result<(), Failure> {
         let Some(leader) = Leader::read(&self.dir.join("pid")) else {
             return self.remove_outer_dir(found);
@@ -166,6 +185,36 @@ fn is_fresh(folder: &Folder, found: &Metadata) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_note_is_the_jobs_wherever_that_is_moved_and_never_a_copys() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir(at("job")).unwrap();
+        std::fs::create_dir(at("copy")).unwrap();
+        Outer::make(&at("job"), &at("outer")).unwrap();
+        std::fs::write(at("outer/film.mp4"), "whole").unwrap();
+        std::fs::copy(at("job").join(NOTE), at("copy").join(NOTE)).unwrap();
+        assert!(Outer::held(&at("copy"), &at("outer")).is_none());
+        Outer::remove(&at("copy"), &at("outer"), None).unwrap();
+        assert!(at("outer/film.mp4").exists());
+        std::fs::rename(at("job"), at("moved")).unwrap();
+        assert!(Outer::held(&at("moved"), &at("outer")).is_some());
+        Outer::remove(&at("moved"), &at("outer"), None).unwrap();
+        assert!(!at("outer").exists());
+    }
+
+    #[test]
+    fn a_note_of_before_jobs_were_noted_is_the_jobs_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let (job, outer) = (dir.path().join("job"), dir.path().join("outer"));
+        std::fs::create_dir(&job).unwrap();
+        let made = Outer::make(&job, &outer).unwrap();
+        let Outer { dev, inode } = Outer::from(&made.metadata().unwrap());
+        let old = format!(r#"{{"dev":{dev},"inode":{inode}}}"#);
+        std::fs::write(job.join(NOTE), old).unwrap();
+        assert!(Outer::held(&job, &outer).is_some());
+    }
 
     #[test]
     fn a_folder_that_was_renamed_is_removed_under_its_new_name() {
