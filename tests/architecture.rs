@@ -14,18 +14,29 @@ mod circles;
 use source::{code_only, files, module_path, paths};
 
 /// Every room that others may know.
-const EVERY_ROOM: &[&str] =
-    &["domain", "file", "time_zone", "watched_fd", "ui", "wire", "backend", "cli", "config"];
+const EVERY_ROOM: &[&str] = &[
+    "domain",
+    "file",
+    "open_files",
+    "time_zone",
+    "watched_fd",
+    "ui",
+    "wire",
+    "backend",
+    "cli",
+    "config",
+];
 
 /// The rooms below `src`, and the other rooms each may know. Only `main` knows all.
 const ROOMS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("file", &[]),
+    ("open_files", &[]),
     ("time_zone", &[]),
     ("watched_fd", &[]),
     ("ui", &["domain", "file", "time_zone", "watched_fd"]),
-    ("wire", &["domain", "file"]),
-    ("backend", &["domain", "file", "time_zone", "watched_fd"]),
+    ("wire", &["domain", "file", "open_files"]),
+    ("backend", &["domain", "file", "open_files", "time_zone", "watched_fd"]),
     ("cli", &["domain", "file", "time_zone"]),
     ("config", &["domain", "file"]),
     ("lib", EVERY_ROOM),

@@ -6,6 +6,8 @@
 mod disks;
 #[path = "support/guest.rs"]
 mod guest;
+#[path = "qemu_driver/identity.rs"]
+mod identity;
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -330,40 +332,6 @@ async fn a_living_vm_that_lost_all_its_files_is_named_and_never_doubled_or_kille
     // Whoever asks for its end gets it, and the end is seen.
     second.quit(vm.guest(), &log).await.unwrap();
     assert_eq!(event(&mut events).await, GuestEvent::Gone);
-    assert_eq!(processes(&vm), Vec::<i32>::new());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_living_vm_belongs_to_its_folder_and_to_no_copy_of_that() {
-    let (first, vm, log) = (qemu(), TinyVm::new(&TINY_IMAGE), CommandLog::default());
-    first.launch(&vm.spec, &log).await.unwrap();
-    let living = processes(&vm);
-    let mut copy = vm.guest().clone();
-    copy.dir = vm.file("copy");
-    let mut cp = std::process::Command::new("cp");
-    let copied = cp.arg("-a").args([&vm.guest().dir, &copy.dir]).status().unwrap();
-    assert!(copied.success() && copy.dir.join("qemu.pid").exists());
-    let second = qemu();
-    assert_eq!(second.status(&copy).await.unwrap(), GuestStatus::Off);
-    assert_eq!(second.usage(&copy), None);
-    second.withdraw(&copy, &vm.spec.launch, &log).await.unwrap();
-    second.quit(&copy, &log).await.unwrap();
-    assert_eq!(processes(&vm), living);
-    assert_eq!(first.status(vm.guest()).await.unwrap(), GuestStatus::Running);
-
-    // It goes with its folder wherever that goes, also without its pidfile and sockets.
-    let mut moved = vm.guest().clone();
-    moved.dir = vm.file("moved");
-    std::fs::rename(&vm.guest().dir, &moved.dir).unwrap();
-    std::fs::create_dir(&vm.guest().dir).unwrap();
-    let third = qemu();
-    assert_eq!(third.status(vm.guest()).await.unwrap(), GuestStatus::Off);
-    assert_eq!(third.status(&moved).await.unwrap(), GuestStatus::Running);
-    for name in ["qemu.pid", "qmp.sock"] {
-        std::fs::remove_file(moved.dir.join(name)).unwrap();
-    }
-    assert_eq!(third.status(&moved).await.unwrap(), GuestStatus::Unreachable);
-    third.quit(&moved, &log).await.unwrap();
     assert_eq!(processes(&vm), Vec::<i32>::new());
 }
 

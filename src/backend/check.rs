@@ -26,7 +26,7 @@ use super::state_files::moved;
 use crate::backend::engine::inventory::Inventory;
 use crate::backend::engine::storage::Opened;
 use crate::backend::engine::store::Look;
-use crate::backend::ports::{CommandLog, DiskInfo, Ports};
+use crate::backend::ports::{CommandLog, DiskInfo, Ports, ROOT_DISK};
 use crate::backend::settings::Settings;
 
 /// How often is looked while what is found may be in motion.
@@ -260,7 +260,7 @@ impl DeepCheck<'_> {
             .get::<Image>(vm.image)
             .and_then(|image| image.form.as_ref()?.disk());
         let backing = backing.map(|(path, _)| path.to_owned());
-        let root = dir.join("root.qcow2");
+        let root = dir.join(ROOT_DISK);
         if let Some(info) = self.qcow2(id, &root).await
             && info.backing != backing
             && self.known.inventory.get::<Image>(vm.image).is_some()
@@ -282,6 +282,9 @@ impl DeepCheck<'_> {
             self.finds(id, found, mend);
         }
         self.is_file(id, &dir.join("seed.img"));
+        if let Some(astray) = self.ports.hypervisor.astray(&self.settings.guest(vm)) {
+            self.finds(id, astray, "end that process; what is at the disk's place stays as it is");
+        }
     }
 
     async fn disk(&mut self, disk: &Disk) {

@@ -59,6 +59,9 @@ pub struct Guest {
     pub dir: PathBuf,
 }
 
+/// The name of a VM's root disk, in its folder.
+pub const ROOT_DISK: &str = "root.qcow2";
+
 /// A disk as a guest gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drive {
@@ -114,7 +117,8 @@ pub enum GuestStatus {
     ShutDown,
     /// QEMU stopped it for an error of its own: a full disk, a broken image.
     Broken,
-    /// There is a process, and no way left to speak to it: its sockets were removed.
+    /// There is a process, and it is not spoken to: its sockets were removed, or it has gone
+    /// astray, see [`Hypervisor::astray`].
     Unreachable,
 }
 
@@ -211,6 +215,10 @@ pub trait Hypervisor: Send + Sync {
 
     /// The last line the hypervisor itself said about a VM in its latest run, where it said any.
     fn last_words(&self, guest: &Guest) -> Option<String>;
+
+    /// Why the process of a VM is not that VM at work, and what to do: other disks were put in the
+    /// places of those that it has. One sentence; `None` when there is no such process.
+    fn astray(&self, guest: &Guest) -> Option<String>;
 
     /// How much of the box a VM uses; `None` when it does not run.
     fn usage(&self, guest: &Guest) -> Option<GuestUsage>;

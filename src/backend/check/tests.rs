@@ -39,6 +39,15 @@ async fn a_sound_state_directory_has_no_findings_whatever_happened_in_it() {
 }
 
 #[tokio::test]
+async fn a_process_with_other_disks_than_its_vm_is_found() {
+    let mut harness = Harness::open();
+    let vm = harness.some_vm().await;
+    harness.fake.goes_astray(vm, "process 7 has another disk");
+    let found = findings(&harness, true).await;
+    assert_eq!(found, [("vm/1".to_owned(), "process 7 has another disk".to_owned())]);
+}
+
+#[tokio::test]
 async fn everything_out_of_order_is_found() {
     let mut harness = Harness::open();
     harness.some_vm().await;

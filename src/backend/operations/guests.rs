@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 
 use crate::backend::engine::journal::Stop;
-use crate::backend::ports::{Drive, GuestEvent, GuestSpec, GuestStatus, ProgressReport};
+use crate::backend::ports::{Drive, GuestEvent, GuestSpec, GuestStatus, ProgressReport, ROOT_DISK};
 use crate::backend::settings::Settings;
 use crate::domain::{
     Disk, DiskFormat, Failure, Field, FieldType, Image, ImageForm, Reason, Refusal, Resource,
@@ -24,7 +24,7 @@ const PRESS_AGAIN: Duration = Duration::from_secs(5);
 
 /// The file of a VM's root disk.
 pub fn root_path(settings: &Settings, vm: u64) -> PathBuf {
-    settings.vm_dir(vm).join("root.qcow2")
+    settings.vm_dir(vm).join(ROOT_DISK)
 }
 
 /// The file of a VM's cloud-init seed.
@@ -160,11 +160,14 @@ async fn power_down(step: &StepContext, vm: &Vm, timeout: Duration) -> Result<()
                 )));
             }
             GuestStatus::Unreachable => {
-                return Err(Failure::new(format!(
-                    "vm/{} '{}' runs, but its QEMU cannot be spoken to; shut it down from inside, \
-                     or relaunch with force=true to cut its power",
-                    vm.id, vm.name
-                )));
+                let astray = ports.hypervisor.astray(&guest);
+                return Err(Failure::new(astray.unwrap_or_else(|| {
+                    format!(
+                        "vm/{} '{}' runs, but its QEMU cannot be spoken to; shut it down from \
+                         inside, or relaunch with force=true to cut its power",
+                        vm.id, vm.name
+                    )
+                })));
             }
             GuestStatus::Running => {}
         }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::backend::engine::journal::Stop;
 use crate::backend::engine::secrets::Sealed;
-use crate::backend::ports::Seed;
+use crate::backend::ports::{ROOT_DISK, Seed};
 use crate::backend::settings::Settings;
 use crate::domain::display;
 use crate::domain::{
@@ -221,7 +221,7 @@ impl Kind for VmCreate {
         let disks = params.disks.iter().filter_map(|id| world.inventory.get::<Disk>(*id));
         effects.extend(disks.map(|disk| format!("It has disk '{}' from the start.", disk.name)));
         effects.extend(params.ports.iter().map(|port| format!("{}.", forwards::sentence(port))));
-        let root = "root.qcow2";
+        let root = ROOT_DISK;
         let command = match image.form.as_ref().and_then(ImageForm::disk) {
             Some((path, format)) => {
                 let (path, format) = (path.display(), format.word());

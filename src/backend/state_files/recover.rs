@@ -28,7 +28,7 @@ use super::{
 use crate::backend::engine::inventory::Inventory;
 use crate::backend::engine::storage::{Change, Opened};
 use crate::backend::engine::store::{Look, Store};
-use crate::backend::ports::{GuestStatus, Ports};
+use crate::backend::ports::{GuestStatus, Ports, ROOT_DISK};
 use crate::backend::settings::Settings;
 
 /// What recovering did, or would do.
@@ -267,7 +267,7 @@ impl Plan<'_> {
                 continue;
             };
             let Resource::Vm(mut vm) = found else { continue };
-            if !self.is_file(&folder.join("root.qcow2")) {
+            if !self.is_file(&folder.join(ROOT_DISK)) {
                 self.leave(id, format!("its root disk in {} is missing", folder.display()));
                 continue;
             }
@@ -302,6 +302,9 @@ impl Plan<'_> {
     /// Whether the QEMU of a VM runs; which disks it has is put down.
     async fn runs(&mut self, vm: &Vm, ports: &Ports) -> Result<bool, Failure> {
         let guest = self.settings.guest(vm);
+        if let Some(astray) = ports.hypervisor.astray(&guest) {
+            return Err(Failure::new(astray));
+        }
         match ports.hypervisor.status(&guest).await? {
             GuestStatus::Off => return Ok(false),
             GuestStatus::Unreachable => return Ok(true),

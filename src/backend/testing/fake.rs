@@ -43,6 +43,8 @@ pub struct Process {
     launch: String,
     presses: u32,
     events: broadcast::Sender<GuestEvent>,
+    /// Why it is not its VM at work.
+    astray: Option<String>,
 }
 
 struct FakeBox {
@@ -146,6 +148,12 @@ impl FakePorts {
         }
     }
 
+    /// Other disks are put in the places of those that a VM's process has.
+    pub fn goes_astray(&self, vm: u64, why: &str) {
+        self.world().processes.get_mut(&vm).unwrap().astray = Some(why.to_owned());
+        self.becomes(vm, GuestStatus::Unreachable, GuestEvent::Paused);
+    }
+
     /// A process that nobody launched.
     pub fn orphan(&self, vm: u64) {
         let process = Process {
@@ -154,6 +162,7 @@ impl FakePorts {
             launch: String::new(),
             presses: 0,
             events: broadcast::Sender::new(16),
+            astray: None,
         };
         self.world().processes.insert(vm, process);
     }

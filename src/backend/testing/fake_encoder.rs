@@ -264,6 +264,11 @@ impl Hypervisor for Absent {
     fn last_words(&self, _: &Guest) -> Option<String> {
         None
     }
+
+    fn astray(&self, _: &Guest) -> Option<String> {
+        None
+    }
+
     fn usage(&self, _: &Guest) -> Option<GuestUsage> {
         None
     }

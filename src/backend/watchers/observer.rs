@@ -194,9 +194,12 @@ impl Observer {
             },
             GuestStatus::Unreachable if vm.note.is_some() => return Ok(()),
             GuestStatus::Unreachable => {
-                let note = "its QEMU runs and cannot be spoken to, because its sockets were \
-                            removed; shut it down from inside, then end it with vm_stop force=true";
-                Vm { note: Some(note.to_owned()), ..vm }
+                let note = hypervisor.astray(&guest).unwrap_or_else(|| {
+                    "its QEMU runs and cannot be spoken to, because its sockets were removed; shut \
+                     it down from inside, then end it with vm_stop force=true"
+                        .to_owned()
+                });
+                Vm { note: Some(note), ..vm }
             }
             GuestStatus::ShutDown => {
                 hypervisor.quit(&guest, &crate::backend::ports::CommandLog::default()).await?;
@@ -363,6 +366,21 @@ mod tests {
         assert!(harness.fake.processes().contains_key(&id));
         let (_, why) = harness.fails("vm_stop", json!({ "vm": id })).await;
         assert!(why.contains("cannot be spoken to") && why.contains("force=true"), "{why}");
+        harness.done("vm_stop", json!({ "vm": id, "force": true })).await;
+        assert!(harness.fake.processes().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_has_other_disks_than_its_vm_is_told_and_ended_only_by_force() {
+        let mut harness = Harness::open();
+        let id = harness.some_vm().await;
+        harness.fake.goes_astray(id, "process 7 has another disk");
+        let why = Some("process 7 has another disk");
+        let is = |it: &Resource| matches!(it, Resource::Vm(vm) if vm.note.as_deref() == why);
+        harness.becomes(vm(id), is).await;
+        assert!(harness.fake.processes().contains_key(&id));
+        let (_, why) = harness.fails("vm_stop", json!({ "vm": id })).await;
+        assert_eq!(why, "process 7 has another disk");
         harness.done("vm_stop", json!({ "vm": id, "force": true })).await;
         assert!(harness.fake.processes().is_empty());
     }

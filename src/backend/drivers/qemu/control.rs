@@ -1,6 +1,7 @@
 //! What is said to a living QEMU on its control socket, and how its answers read.
 
 use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -31,8 +32,21 @@ pub enum Reach {
     ControlSocket(ControlSocket),
     /// It lives, and nobody listens at its socket.
     Unheard(Living),
+    /// It lives, and another file lies in the place of a disk that it has.
+    Astray(Living, PathBuf),
     /// There is no process.
     Nobody,
+}
+
+impl Reach {
+    /// Who there is without a socket.
+    fn unheard(guest: &Guest) -> Self {
+        let Some(living) = Living::find(guest) else { return Self::Nobody };
+        match living.astray(guest) {
+            Some(place) => Self::Astray(living, place),
+            None => Self::Unheard(living),
+        }
+    }
 }
 
 impl ControlSocket {
@@ -41,7 +55,7 @@ impl ControlSocket {
     /// # Errors
     /// When somebody listens and does not answer, or is another VM's.
     pub async fn reach(guest: &Guest) -> Result<Reach, Failure> {
-        let absent = || Living::find(guest).map_or(Reach::Nobody, Reach::Unheard);
+        let absent = || Reach::unheard(guest);
         let mut qmp = match Qmp::connect(&Files::of(guest).control).await {
             Ok(qmp) => qmp,
             Err(QmpError::Nobody | QmpError::Closed) => return Ok(absent()),
@@ -52,14 +66,19 @@ impl ControlSocket {
             Err(QmpError::Closed) => return Ok(absent()),
             Err(error) => return Err(unreachable(guest.id, &error)),
         };
-        if uuid == guest.uuid.to_string() {
-            return Ok(Reach::ControlSocket(Self { qmp, vm: guest.id }));
+        if uuid != guest.uuid.to_string() {
+            return Err(Failure::new(format!(
+                "the QEMU at {} (process {}) runs another VM, {uuid}; end it and relaunch",
+                Files::of(guest).control.display(),
+                qmp.pid().as_raw_pid()
+            )));
         }
-        Err(Failure::new(format!(
-            "the QEMU at {} (process {}) runs another VM, {uuid}; end it and relaunch",
-            Files::of(guest).control.display(),
-            qmp.pid().as_raw_pid()
-        )))
+        // A hard link of a socket leads to the QEMU of the directory that was copied.
+        let Some(living) = Living::known(guest, qmp.pid()) else { return Ok(absent()) };
+        Ok(match living.astray(guest) {
+            Some(place) => Reach::Astray(living, place),
+            None => Reach::ControlSocket(Self { qmp, vm: guest.id }),
+        })
     }
 
     /// Connects to the guest's QEMU; `None` when there is no process.
@@ -70,6 +89,7 @@ impl ControlSocket {
         match Self::reach(guest).await? {
             Reach::ControlSocket(control) => Ok(Some(control)),
             Reach::Unheard(living) => Err(unheard(guest, &living)),
+            Reach::Astray(living, place) => Err(Failure::new(astray(guest, &living, &place))),
             Reach::Nobody => Ok(None),
         }
     }
@@ -167,11 +187,23 @@ pub fn unheard(guest: &Guest, living: &Living) -> Failure {
     ))
 }
 
+/// Why a living QEMU is not the guest at work, and what to do.
+pub fn astray(guest: &Guest, living: &Living, place: &Path) -> String {
+    let pid = living.pid.as_raw_pid();
+    format!(
+        "the QEMU of vm/{} (process {pid}) has another disk than the one at {}, which was put \
+         there while it ran, as a backup is that is restored: nothing its guest writes is kept; \
+         end that process with `kill {pid}`, and start the VM then",
+        guest.id,
+        place.display()
+    )
+}
+
 /// What a guest is doing.
 pub async fn status(guest: &Guest) -> Result<GuestStatus, Failure> {
     match ControlSocket::reach(guest).await? {
         Reach::ControlSocket(mut control) => control.status().await,
-        Reach::Unheard(_) => Ok(GuestStatus::Unreachable),
+        Reach::Unheard(_) | Reach::Astray(..) => Ok(GuestStatus::Unreachable),
         Reach::Nobody => Ok(GuestStatus::Off),
     }
 }

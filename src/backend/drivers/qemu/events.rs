@@ -48,8 +48,9 @@ impl QmpEvents {
             return Ok(until_gone(receiver));
         }
         let qmp = match Qmp::connect(&Files::of(guest).events).await {
-            Ok(qmp) => qmp,
-            Err(QmpError::Nobody | QmpError::Closed) => {
+            // A hard link of a socket leads to the QEMU of the directory that was copied.
+            Ok(qmp) if Living::known(guest, qmp.pid()).is_some() => qmp,
+            Ok(_) | Err(QmpError::Nobody | QmpError::Closed) => {
                 // One that cannot be spoken to can still be seen to end.
                 let end = Living::find(guest).map(|living| gone(living.into_pidfd()));
                 let kept_short = end.is_some().then(|| logs::keep_short(guest, log_bytes));

@@ -77,6 +77,9 @@ async fn adopt(guest: &Guest, log: &CommandLog) -> Result<Option<String>, Failur
             // about to end.
             Reach::Unheard(_) if Instant::now() < late => sleep(APPEAR_RETRY).await,
             Reach::Unheard(living) => return Err(control::unheard(guest, &living)),
+            Reach::Astray(living, place) => {
+                return Err(Failure::new(control::astray(guest, &living, &place)));
+            }
         }
     };
     match control.status().await? {

@@ -4,12 +4,14 @@
 //! UUID alone, which a copy of a state directory has as well. A living QEMU is one whose command
 //! line has the guest's UUID and that has a file of the guest's own folder open: wherever that was
 //! moved to, and never one of the directory it was copied from. It is held by a process descriptor.
+//!
+//! It may have gone astray: other disks were put in the places of those that it has, as by a backup
+//! that is restored. Then it is the guest's, to be named and ended, and nothing else.
 
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -17,10 +19,10 @@ use tokio::io::Interest;
 use tokio::time::timeout;
 
 use super::command::Files;
-use crate::backend::ports::{Guest, GuestUsage};
+use crate::backend::ports::{Guest, GuestUsage, ROOT_DISK};
 use crate::domain::Failure;
-use crate::file;
-use crate::watched_fd;
+use crate::open_files::{self, identity};
+use crate::{file, watched_fd};
 
 /// A living QEMU process.
 #[derive(Debug)]
@@ -48,11 +50,32 @@ impl Living {
         Self::search(|pid| runs(pid, guest) && has_word(pid, "environ", mark.as_bytes()))
     }
 
+    /// A process, when it is the guest's.
+    #[must_use]
+    pub fn known(guest: &Guest, pid: Pid) -> Option<Self> {
+        Self::hold(pid, |pid| runs(pid, guest))
+    }
+
+    /// The place of a disk of the guest's where another file lies than the process has: what the
+    /// guest writes is in neither.
+    #[must_use]
+    pub fn astray(&self, guest: &Guest) -> Option<PathBuf> {
+        let pidfile = Files::of(guest).pidfile;
+        let mut disks = open_files::written(self.pid);
+        disks.retain(|file| file.path.file_name() != pidfile.file_name());
+        // One that is still being launched has none yet; the root disk is its first.
+        let root = (!disks.is_empty()).then(|| guest.dir.join(ROOT_DISK));
+        let mut places = root.into_iter().chain(disks.iter().map(|disk| disk.path.clone()));
+        places.find(|place| {
+            identity(place).is_some_and(|there| disks.iter().all(|disk| disk.is != there))
+        })
+    }
+
     /// The process the guest's pidfile names, when it lives and is the guest's.
     fn named(guest: &Guest) -> Option<Self> {
         let pidfile = file::read_text(Files::of(guest).pidfile).ok()?;
         let pid = Pid::from_raw(pidfile.trim().parse().ok()?)?;
-        Self::hold(pid, |pid| runs(pid, guest))
+        Self::known(guest, pid)
     }
 
     /// The first process of the box that is it.
@@ -133,27 +156,7 @@ pub fn usage(guest: &Guest) -> Option<GuestUsage> {
 fn runs(pid: Pid, guest: &Guest) -> bool {
     let Ok(line) = fs::read(format!("/proc/{}/cmdline", pid.as_raw_pid())) else { return false };
     let mut words = line.split(|&byte| byte == 0).skip_while(|word| word != b"-uuid").skip(1);
-    words.next() == Some(guest.uuid.to_string().as_bytes()) && works_in(pid, &guest.dir)
-}
-
-/// Whether a process has a file of a folder open, such as its log or its pidfile. The kernel tells
-/// where an open file is by now, and where a removed one was.
-fn works_in(pid: Pid, dir: &Path) -> bool {
-    let Ok(open) = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_pid())) else { return false };
-    let found = fs::metadata(dir).ok();
-    let is_it = |around: &Path| {
-        let same = |found: &fs::Metadata, it: &fs::Metadata| {
-            (found.dev(), found.ino()) == (it.dev(), it.ino())
-        };
-        match (&found, fs::metadata(around)) {
-            (Some(found), Ok(it)) => same(found, &it),
-            _ => around == dir,
-        }
-    };
-    open.flatten().any(|entry| {
-        let link = fs::read_link(entry.path());
-        link.is_ok_and(|file| file.is_absolute() && file.parent().is_some_and(is_it))
-    })
+    words.next() == Some(guest.uuid.to_string().as_bytes()) && open_files::works_in(pid, &guest.dir)
 }
 
 /// Whether a file of a process in `/proc`, such as its environment, holds a word.

@@ -207,6 +207,12 @@ impl Hypervisor for Qemu {
         logs::last_words(&self.program, guest)
     }
 
+    fn astray(&self, guest: &Guest) -> Option<String> {
+        let living = living::Living::find(guest)?;
+        let place = living.astray(guest)?;
+        Some(control::astray(guest, &living, &place))
+    }
+
     fn usage(&self, guest: &Guest) -> Option<GuestUsage> {
         living::usage(guest)
     }

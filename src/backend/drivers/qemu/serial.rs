@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
+use rustix::process::Pid;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -67,23 +68,7 @@ impl SerialLine {
             return Ok(serial);
         }
         let files = Files::of(guest);
-        let stream = UnixStream::connect(&files.serial).await.map_err(|error| {
-            Failure::new(match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                    match Living::find(guest) {
-                        Some(_) => format!(
-                            "vm/{} runs, but the socket of its serial line was removed; it is back \
-                             when the VM is stopped and started",
-                            guest.id
-                        ),
-                        None => {
-                            format!("vm/{} does not run, so its serial line is closed", guest.id)
-                        }
-                    }
-                }
-                _ => format!("cannot open the serial line of vm/{}: {error}", guest.id),
-            })
-        })?;
+        let stream = dial(guest, &files).await?;
         // Read once QEMU serves us: what is written at this very moment may be seen twice, but
         // nothing is missed.
         {
@@ -105,6 +90,33 @@ impl SerialLine {
         });
         *open = Some(new);
         serial.ok_or_else(|| Failure::passing("the serial line closed as it was opened"))
+    }
+}
+
+/// Connects to the socket of the guest's serial line.
+async fn dial(guest: &Guest, files: &Files) -> Result<UnixStream, Failure> {
+    let failed = |error: io::Error| {
+        Failure::new(format!("cannot open the serial line of vm/{}: {error}", guest.id))
+    };
+    let absent = || {
+        Failure::new(match Living::find(guest) {
+            Some(_) => format!(
+                "vm/{} runs, but the socket of its serial line was removed; it is back when the VM \
+                 is stopped and started",
+                guest.id
+            ),
+            None => format!("vm/{} does not run, so its serial line is closed", guest.id),
+        })
+    };
+    let stream = UnixStream::connect(&files.serial).await.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => absent(),
+        _ => failed(error),
+    })?;
+    let pid = stream.peer_cred().map_err(failed)?.pid().and_then(Pid::from_raw);
+    // A hard link of a socket leads to the QEMU of the directory that was copied.
+    match pid.and_then(|pid| Living::known(guest, pid)) {
+        Some(_) => Ok(stream),
+        None => Err(absent()),
     }
 }
 

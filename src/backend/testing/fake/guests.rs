@@ -43,7 +43,11 @@ impl Hypervisor for FakePorts {
                 launch: spec.launch.clone(),
                 presses: 0,
                 events: broadcast::Sender::new(16),
+                astray: None,
             });
+            if let Some(astray) = &process.astray {
+                return Err(Failure::new(astray));
+            }
             process.status = GuestStatus::Running;
             world.ended.remove(&spec.guest.id);
             Ok("tcg".to_owned())
@@ -171,6 +175,10 @@ impl Hypervisor for FakePorts {
     fn last_words(&self, guest: &Guest) -> Option<String> {
         let log = std::fs::read_to_string(guest.dir.join("qemu.log")).ok()?;
         log.lines().last().map(str::to_owned)
+    }
+
+    fn astray(&self, guest: &Guest) -> Option<String> {
+        self.world().processes.get(&guest.id)?.astray.clone()
     }
 
     fn usage(&self, guest: &Guest) -> Option<GuestUsage> {
