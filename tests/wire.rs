@@ -253,6 +253,22 @@ async fn the_socket_is_the_owners_alone_and_goes_with_the_server() {
 }
 
 #[tokio::test]
+async fn a_copy_made_of_hard_links_does_not_reach_the_backend_of_the_original() {
+    let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let served = ScriptedServer::new(dir.path(), &ScriptedBackend::new());
+    // An owner has its directory's lock open.
+    let _lock = std::fs::File::create(dir.path().join("hostler.lock")).unwrap();
+    for file in ["hostler.lock", "hostler.sock"] {
+        std::fs::hard_link(dir.path().join(file), copy.path().join(file)).unwrap();
+    }
+    let error = Client::connect(&socket_path(copy.path())).await.unwrap_err();
+    assert!(matches!(error, BackendError::Failed { .. }), "{error:?}");
+    assert!(error.to_string().contains("was copied with hard links"), "{error}");
+    connect(dir.path()).await;
+    served.stop().await;
+}
+
+#[tokio::test]
 async fn a_backend_that_is_not_there_is_one_sentence() {
     let dir = tempfile::tempdir().unwrap();
     let socket = socket_path(dir.path());

@@ -4,10 +4,14 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::process::Pid;
 use tokio::net::UnixStream;
+
+use crate::open_files;
 
 /// The most bytes the kernel takes as the path of a socket.
 const MAX_SOCKET_PATH: usize = 107;
@@ -39,6 +43,24 @@ impl Address {
     /// The path to it, good for as long as this lives.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Why the backend at this address is not that of the `socket`'s directory, if so: a copy made
+    /// of hard links has the socket of the original.
+    pub(super) async fn strange(&self, socket: &Path) -> Option<String> {
+        let several = std::fs::symlink_metadata(socket).is_ok_and(|found| found.nlink() > 1);
+        let dir = socket.parent().filter(|_| several)?;
+        let line = UnixStream::connect(&self.path).await.and_then(|line| line.peer_cred());
+        let pid = Pid::from_raw(line.ok()?.pid()?)?;
+        (!open_files::works_in(pid, dir)).then(|| {
+            format!(
+                "{} leads to the backend of another state directory (process {}), because {} was \
+                 copied with hard links; copy it again without them, as with `cp -a`",
+                socket.display(),
+                pid.as_raw_pid(),
+                dir.display()
+            )
+        })
     }
 
     /// Finds out about whoever listens there and does not answer.

@@ -82,7 +82,7 @@ impl Client {
     ///
     /// # Errors
     /// [`BackendError::Unreachable`] when nobody listens there; a refusal when the backend belongs
-    /// to another user.
+    /// to another user, or to the directory that this one was copied from with hard links.
     pub async fn connect(socket: &Path) -> Result<Self> {
         Self::open(socket, None).await
     }
@@ -98,6 +98,9 @@ impl Client {
 
     async fn open(socket: &Path, own: Option<&Catalogue>) -> Result<Self> {
         let wire = Wire::to(socket).map_err(|error| unreachable(socket, &*error))?;
+        if let Some(why) = wire.address.strange(socket).await {
+            return Err(BackendError::failed(why));
+        }
         let here = wire.open(native::HERE).await?;
         let catalogue = match own {
             Some(own) if offers(&here, own) => own.clone(),
