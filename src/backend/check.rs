@@ -283,7 +283,7 @@ impl DeepCheck<'_> {
         }
         self.is_file(id, &dir.join("seed.img"));
         if let Some(astray) = self.ports.hypervisor.astray(&self.settings.guest(vm)) {
-            self.finds(id, astray, "end that process; what is at the disk's place stays as it is");
+            self.finds(id, astray, "end that process");
         }
     }
 
