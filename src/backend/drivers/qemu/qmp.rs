@@ -192,7 +192,7 @@ async fn dial(socket: &Path, deadline: Instant) -> Result<UnixStream, QmpError> 
                     sleep(CONNECT_RETRY).await;
                 }
                 io::ErrorKind::WouldBlock => return Err(QmpError::Silent),
-                _ => return Err(error.into()),
+                _ => return Err(closed(error)),
             },
         }
     }
@@ -211,7 +211,8 @@ pub(in crate::backend::drivers) fn outcome(mut answer: Value) -> Result<Value, Q
     Ok(answer["return"].take())
 }
 
-/// A QEMU that dies with unread commands resets the connection: that is an end like any other.
+/// A QEMU that dies with unread commands, or before it has taken a connection, resets that: an end
+/// like any other.
 fn closed(error: io::Error) -> QmpError {
     match error.kind() {
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => QmpError::Closed,

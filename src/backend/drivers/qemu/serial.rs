@@ -109,7 +109,9 @@ async fn dial(guest: &Guest, files: &Files) -> Result<UnixStream, Failure> {
         })
     };
     let stream = UnixStream::connect(&files.serial).await.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => absent(),
+        io::ErrorKind::NotFound
+        | io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::ConnectionReset => absent(),
         _ => failed(error),
     })?;
     let pid = stream.peer_cred().map_err(failed)?.pid().and_then(Pid::from_raw);
