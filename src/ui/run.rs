@@ -103,6 +103,8 @@ pub struct Session {
     app: App,
     theme: Theme,
     screen: TerminalGuard,
+    /// From the first time the terminal is taken: one for all backends, see [`InputReader`].
+    input: Option<InputReader>,
     signals: Signals,
     msgs: UnboundedSender<Msg>,
     replies: UnboundedReceiver<Msg>,
@@ -148,6 +150,7 @@ impl Session {
             app: App::new(model),
             theme,
             screen,
+            input: None,
             signals: Signals::new().map_err(UiError::Terminal)?,
             msgs,
             replies,
@@ -230,9 +233,8 @@ enum Wakeup {
 }
 
 async fn event_loop(session: &mut Session, mut effects: Effects) -> Exit {
-    let Session { app, theme, screen, signals, replies, frame, .. } = session;
-    let (keys, mut input) = unbounded_channel();
-    let _reader = InputReader::new(keys);
+    let Session { app, theme, screen, input, signals, replies, frame, .. } = session;
+    let input = &mut input.get_or_insert_with(InputReader::new).events;
     let gone = terminal_gone();
     tokio::pin!(gone);
     let mut buffer = Buffer::empty(Rect::default());

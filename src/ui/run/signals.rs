@@ -8,8 +8,8 @@ use futures_util::StreamExt;
 use rustix::process::Signal;
 use tokio::io::Interest;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::UnboundedSender;
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::watched_fd;
 
@@ -33,19 +33,21 @@ impl Signals {
     }
 }
 
-/// The task that reads the terminal; it ends with the console.
-pub(super) struct InputReader(JoinHandle<()>);
-
-impl InputReader {
-    /// Sends everything the terminal says to `keys`.
-    pub(super) fn new(keys: UnboundedSender<std::io::Result<TerminalEvent>>) -> Self {
-        Self(tokio::spawn(read(keys)))
-    }
+/// What the terminal says, and the task that reads it; that ends with this.
+///
+/// There is one for as long as the console lives: an [`EventStream`] that goes wakes the one that
+/// comes after it, and where a key comes at that moment, that is told only with the next one.
+pub(super) struct InputReader {
+    /// What it says.
+    pub(super) events: UnboundedReceiver<std::io::Result<TerminalEvent>>,
+    _reading: AbortOnDropHandle<()>,
 }
 
-impl Drop for InputReader {
-    fn drop(&mut self) {
-        self.0.abort();
+impl InputReader {
+    /// Reads the terminal from now on.
+    pub(super) fn new() -> Self {
+        let (keys, events) = unbounded_channel();
+        Self { events, _reading: AbortOnDropHandle::new(tokio::spawn(read(keys))) }
     }
 }
 
