@@ -179,6 +179,12 @@ impl Embedded {
         running + waiting
     }
 
+    /// Whether any operation runs or waits.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.engine.look(|live| live.queue().counts() != (0, 0))
+    }
+
     /// Whether there is anything to do or to watch over: operations that run or wait, tasks that
     /// are to fire by themselves, guests that are up.
     #[must_use]

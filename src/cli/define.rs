@@ -29,7 +29,8 @@ pub struct Cli {
     /// served once keeps the one `hostler serve` had.
     #[arg(long, value_name = "FILE", env = "HOSTLER_CONFIG", global = true)]
     pub config: Option<PathBuf>,
-    /// Show everything, ask for nothing.
+    /// Show everything, ask for nothing. Where no backend runs, a console has its own while it is
+    /// open: what is in flight goes on and tasks fire.
     #[arg(long, global = true)]
     pub read_only: bool,
     /// What to do; nothing opens the console.

@@ -13,7 +13,7 @@ use hostler::domain::{
 };
 use hostler::ui::Exit;
 
-use super::owner::{Serving, in_flight, leave_to_the_background, stop_after_steps};
+use super::owner::{Serving, in_flight, is_left, leave_to_the_background, stop_after_steps};
 use super::{NEXT_ATTEMPT, Place, SERVE_TIMEOUT};
 
 /// How long whoever leaves waits to hear what goes on.
@@ -102,17 +102,20 @@ pub(crate) async fn part(
     serving: Serving,
     exit: Option<Exit>,
 ) -> anyhow::Result<()> {
-    if place.read_only {
-        leave_as_found(&embedded, serving, exit).await;
-        return Ok(());
-    }
     // What is not told is no reason to keep the state directory.
     let running = in_flight(&embedded).await.is_ok_and(|flight| flight.running > 0);
     let dependents = Dependents::known(&embedded).await;
-    let needed = serving.stop().await || embedded.is_needed();
+    let needed = serving.stop().await || is_left(place, &embedded);
     match exit {
+        _ if place.read_only && !needed => {
+            embedded.leave(false).await;
+            if exit == Some(Exit::Quit) {
+                tell_end(&dependents);
+            }
+            Ok(())
+        }
         // Asked, with work in flight.
-        Some(Exit::Quit) if running => stop_after_steps(place, embedded).await,
+        Some(Exit::Quit) if running && !place.read_only => stop_after_steps(place, embedded).await,
         Some(Exit::Background) => {
             leave_to_the_background(place, embedded).await?;
             tell(place, dependents);
@@ -137,21 +140,18 @@ pub(crate) async fn part(
     }
 }
 
-/// Parts from a backend that was started for somebody who only looks: nobody looked after the box
-/// before, and so nobody does afterwards.
-async fn leave_as_found(embedded: &Embedded, serving: Serving, exit: Option<Exit>) {
-    let dependents = Dependents::known(embedded).await;
-    let were_others = serving.end(embedded).await;
-    // Others that were attached start another, as they do whenever one has gone.
-    if exit == Some(Exit::Quit) && !were_others && !dependents.is_none() {
-        // With standard error gone there is nobody to tell.
-        let _ = writeln!(
-            std::io::stderr(),
-            "hostler: nobody looks after the box now: the backend that this console started has \
-             ended{}",
-            dependents.left()
-        );
+/// Tells whoever only looked that nobody looks after the box any more.
+fn tell_end(dependents: &Dependents) {
+    if dependents.is_none() {
+        return;
     }
+    // With standard error gone there is nobody to tell.
+    let _ = writeln!(
+        std::io::stderr(),
+        "hostler: nobody looks after the box now: the backend that this console started has \
+         ended{}",
+        dependents.left()
+    );
 }
 
 /// Tells whoever leaves a console what goes on without it, and how to end that.

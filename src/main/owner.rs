@@ -96,14 +96,9 @@ impl Serving {
         }
     }
 
-    /// Lets go of the state directory, and leaves what is still needed to the background; read-only
-    /// to the next start, because whoever only looks leaves nobody behind who was not there.
+    /// Lets go of the state directory, and leaves what is still needed to the background.
     pub(crate) async fn let_go(self, place: &Place, embedded: Embedded) -> anyhow::Result<()> {
-        if place.read_only {
-            self.end(&embedded).await;
-            return Ok(());
-        }
-        if self.stop().await || embedded.is_needed() {
+        if self.stop().await || is_left(place, &embedded) {
             leave_to_the_background(place, embedded).await
         } else {
             embedded.leave(true).await;
@@ -111,11 +106,10 @@ impl Serving {
         }
     }
 
-    /// Ends, and leaves everything for the next start. Says whether clients were cut off.
-    pub(crate) async fn end(self, embedded: &Embedded) -> bool {
-        let were_clients = self.stop().await;
+    /// Ends, and leaves everything for the next start.
+    async fn end(self, embedded: &Embedded) {
+        self.stop().await;
         embedded.leave(false).await;
-        were_clients
     }
 
     /// Lets go of a state directory that was taken away from under us, which is the `error`.
@@ -152,6 +146,12 @@ pub(crate) async fn stop_after_steps(place: &Place, embedded: Embedded) -> anyho
         _ = interrupt.recv() => true,
     };
     if impatient { leave_to_the_background(place, embedded).await } else { Ok(()) }
+}
+
+/// Whether something is to be left to the background. Nobody looked after the box before somebody
+/// came who only looks, and nobody does afterwards; but work stays, whoever goes.
+pub(crate) fn is_left(place: &Place, embedded: &Embedded) -> bool {
+    if place.read_only { embedded.has_work() } else { embedded.is_needed() }
 }
 
 pub(crate) async fn in_flight(backend: &dyn Backend) -> anyhow::Result<InFlight> {

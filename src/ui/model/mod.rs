@@ -223,7 +223,7 @@ impl Model {
     }
 
     /// Whether leaving asks first what is to become of what is in flight. Who may ask for nothing
-    /// has no say in that: it goes on with the next backend.
+    /// has no say in that: it goes on in the background.
     #[must_use]
     pub const fn asks_before_leaving(&self) -> bool {
         self.embedded && !self.read_only && self.flight.running + self.flight.waiting > 0
