@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -36,6 +36,8 @@ const ACTOR: &str = "hostler";
 /// How long to wait before a VM that could not be looked at is looked at again: a QEMU that hangs
 /// does not tell when it does no more.
 const LOOK_RETRY: Duration = Duration::from_secs(5);
+/// How far apart resets of a guest are put on record: one may reset itself for ever.
+const RESETS_APART: SignedDuration = SignedDuration::from_secs(10);
 /// How many events of guests may wait to be looked at.
 const WAITING: usize = 256;
 
@@ -105,7 +107,12 @@ impl Observer {
         match event {
             // A reset is no stop: the guest starts anew, and its QEMU goes on.
             GuestEvent::Reset { .. } => {
-                self.resets.insert(vm, self.site.ports().clock.now());
+                let now = self.site.ports().clock.now();
+                let started = self.site.engine.inventory(|all| all.get::<Vm>(vm)?.started);
+                if started.is_some_and(|it| now.duration_since(it) < RESETS_APART) {
+                    return;
+                }
+                self.resets.insert(vm, now);
             }
             GuestEvent::Gone => drop(self.watched.remove(&vm)),
             GuestEvent::ShutDown | GuestEvent::Paused | GuestEvent::Resumed => {}
@@ -172,16 +179,16 @@ impl Observer {
             self.watched.insert(id, AbortOnDropHandle::new(watcher));
         }
         let was = vm.state;
-        let reset = self.resets.get(&id).copied().filter(|at| Some(*at) > vm.started);
-        let started = reset.or(vm.started);
+        let reset = self.resets.get(&id).copied();
+        let vm = Vm { started: reset.or(vm.started), ..vm };
         let right = match hypervisor.status(&guest).await? {
             GuestStatus::Running
                 if was == VmState::Running && vm.note.is_none() && reset.is_none() =>
             {
                 return Ok(());
             }
-            GuestStatus::Running => Vm { state: VmState::Running, note: None, started, ..vm },
-            GuestStatus::Paused if was == VmState::Paused => return Ok(()),
+            GuestStatus::Running => Vm { state: VmState::Running, note: None, ..vm },
+            GuestStatus::Paused if was == VmState::Paused && reset.is_none() => return Ok(()),
             GuestStatus::Paused => Vm { state: VmState::Paused, ..vm },
             GuestStatus::Broken if was == VmState::Paused && vm.note.is_some() => return Ok(()),
             GuestStatus::Broken => Vm {
@@ -192,13 +199,15 @@ impl Observer {
                 )),
                 ..vm
             },
-            GuestStatus::Unreachable if vm.note.is_some() => return Ok(()),
             GuestStatus::Unreachable => {
                 let note = hypervisor.astray(&guest).unwrap_or_else(|| {
                     "its QEMU runs and cannot be spoken to, because its sockets were removed; shut \
                      it down from inside, then end it with vm_stop force=true"
                         .to_owned()
                 });
+                if vm.note.as_ref() == Some(&note) {
+                    return Ok(());
+                }
                 Vm { note: Some(note), ..vm }
             }
             GuestStatus::ShutDown => {
@@ -232,9 +241,7 @@ impl Observer {
         }
         let written = lease.put(Resource::Vm(right)).await;
         written.map_err(|error| Failure::new(error.to_string()))?;
-        if reset.is_some() {
-            self.resets.remove(&id);
-        }
+        self.resets.remove(&id);
         Ok(())
     }
 
@@ -391,12 +398,17 @@ mod tests {
         let id = harness.some_vm().await;
         let reset = GuestEvent::Reset { by_guest: true };
         let before = harness.vm(id).await.started;
-        harness.fake.advance(Duration::from_secs(1));
+        harness.fake.advance(Duration::from_secs(10));
         harness.fake.becomes(id, GuestStatus::Running, reset);
-        let again = move |it: &Resource| {
-            it.get::<Vm>().is_some_and(|vm| before.is_some() && vm.started > before)
-        };
-        harness.becomes(vm(id), again).await;
+        let again_since =
+            |before| move |it: &Resource| it.get::<Vm>().is_some_and(|vm| vm.started > before);
+        assert!(before.is_some());
+        harness.becomes(vm(id), again_since(before)).await;
+        // Also where it is paused when it is looked at.
+        let before = harness.vm(id).await.started;
+        harness.fake.advance(Duration::from_secs(10));
+        harness.fake.becomes(id, GuestStatus::Paused, GuestEvent::Reset { by_guest: true });
+        harness.becomes(vm(id), again_since(before)).await;
         harness.fake.becomes(id, GuestStatus::Paused, GuestEvent::Paused);
         harness.becomes(vm(id), |it| it.state() == "paused").await;
         harness.fake.becomes(id, GuestStatus::Running, GuestEvent::Resumed);
