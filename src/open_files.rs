@@ -33,22 +33,23 @@ pub(crate) fn identity(path: impl AsRef<Path>) -> Option<Identity> {
 }
 
 /// Whether a process has a file in a folder open, such as its log or its pidfile. A folder that
-/// was removed is known by where it was.
-pub(crate) fn works_in(pid: Pid, dir: &Path) -> bool {
+/// was removed is known by where it was. `None`: the process is gone, or nobody may look into it.
+pub(crate) fn works_in(pid: Pid, dir: &Path) -> Option<bool> {
     let (found, dir) = (identity(dir), resolved(dir));
     let is_it = |around: &Path| match (found, identity(around)) {
         (Some(found), Some(it)) => found == it,
         _ => around == dir,
     };
-    descriptors(pid).any(|descriptor| {
+    let works = descriptors(pid)?.any(|descriptor| {
         let path = fs::read_link(descriptor);
         path.is_ok_and(|file| file.is_absolute() && file.parent().is_some_and(is_it))
-    })
+    });
+    Some(works)
 }
 
 /// Returns the regular files that a process both reads and writes.
 pub(crate) fn written(pid: Pid) -> Vec<OpenFile> {
-    let open = descriptors(pid).filter_map(|descriptor| {
+    let open = descriptors(pid).into_iter().flatten().filter_map(|descriptor| {
         let found = fs::metadata(&descriptor).ok()?;
         if !found.is_file() || !is_written(pid, &descriptor) {
             return None;
@@ -59,10 +60,10 @@ pub(crate) fn written(pid: Pid) -> Vec<OpenFile> {
     open.collect()
 }
 
-/// The links to what a process has open; none where it is gone, or somebody else's.
-fn descriptors(pid: Pid) -> impl Iterator<Item = PathBuf> {
-    let open = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_pid()));
-    open.into_iter().flatten().flatten().map(|entry| entry.path())
+/// The links to what a process has open; `None` where it is gone, or somebody else's.
+fn descriptors(pid: Pid) -> Option<impl Iterator<Item = PathBuf>> {
+    let open = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_pid())).ok()?;
+    Some(open.flatten().map(|entry| entry.path()))
 }
 
 /// Whether a descriptor was opened to be read and written.
@@ -108,13 +109,25 @@ mod tests {
         let _log = fs::File::create(at("state/vms/1/log")).unwrap();
         for (folder, works) in [("state/vms/1", true), ("link/vms/1", true), ("copy/vms/1", false)]
         {
-            assert_eq!(works_in(me, &at(folder)), works, "{folder}");
+            assert_eq!(works_in(me, &at(folder)), Some(works), "{folder}");
         }
         for removed in ["state/vms/1", "state/vms"] {
             fs::remove_dir_all(at(removed)).unwrap();
-            assert!(works_in(me, &at("state/vms/1")) && works_in(me, &at("link/vms/1")));
-            assert!(!works_in(me, &at("copy/vms/1")));
+            for (folder, works) in
+                [("state/vms/1", true), ("link/vms/1", true), ("copy/vms/1", false)]
+            {
+                assert_eq!(works_in(me, &at(folder)), Some(works), "{folder}");
+            }
         }
+    }
+
+    #[test]
+    fn of_a_process_that_is_gone_nothing_is_said() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        child.wait().unwrap();
+        assert_eq!(works_in(pid, Path::new("/")), None);
+        assert_eq!(written(pid), []);
     }
 
     #[test]

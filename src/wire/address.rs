@@ -52,7 +52,7 @@ impl Address {
         let dir = socket.parent().filter(|_| several)?;
         let line = UnixStream::connect(&self.path).await.and_then(|line| line.peer_cred());
         let pid = Pid::from_raw(line.ok()?.pid()?)?;
-        (!open_files::works_in(pid, dir)).then(|| {
+        (open_files::works_in(pid, dir) == Some(false)).then(|| {
             format!(
                 "{} leads to the backend of another state directory (process {}), because {} was \
                  copied with hard links; copy it again without them, as with `cp -a`",

@@ -187,7 +187,7 @@ fn an_answer_to_a_filter_that_was_given_up_moves_nothing() {
     let nothing = Page { total: 0, offset: 0, rows: Rows::Resources(Vec::new()) };
     let tab = stage.app.model.tab;
     // Asked with another filter, and answered after that was given up.
-    stage.app.model.pane_mut().asked = "zzz".to_owned();
+    stage.app.model.pane_mut().asked_filter = "zzz".to_owned();
     stage.send(Msg::Reply(Reply::Rows(tab, Ok(nothing))));
     assert_eq!(stage.app.model.pane().selected, before);
     assert!(before.is_some() && !stage.app.model.pane().is_empty());

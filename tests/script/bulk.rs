@@ -18,7 +18,8 @@ fn disks_are_deleted_as_one_and_shown_as_a_family() {
     }
     let told = place.ok(&["run", "disk_delete", "--for", "name~d-", "--dry-run"]);
     let lines: Vec<&str> = told.lines().collect();
-    let goes = |name| format!("Disk '{name}' goes into the trash.");
+    let goes =
+        |name| format!("Disk '{name}' goes into the trash, and is removed for good after 7 days.");
     assert_eq!(lines, ["d-1", "d-2", "d-3"].map(goes));
     assert_eq!(states(&place, "disks"), ["free"; 4]);
     let arguments = ["run", "disk_delete", "--for", "name~d-", "--at-once", "2", "--yes", "--wait"];

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
+use super::admission::with_defaults;
 use super::control::Relaunching;
 use super::core::{Engine, Transaction};
 use super::journal::{Recorder as _, Spawned, Stop};
@@ -14,7 +15,7 @@ use super::notices::Notice;
 use super::storage::{Change, StepChange};
 use super::submit::Accepting;
 use crate::domain::{
-    BackendError, Fact, Failure, Operation, Params, Refusal, State, Step, Submit, Uid,
+    BackendError, Fact, Failure, Operation, Params, Reason, Refusal, State, Step, Submit, Uid,
 };
 
 /// A request for a child, checked as far as that needs no lock; or as it came, and why it is
@@ -61,9 +62,11 @@ impl Engine {
                 let spawned = match checked {
                     Ok(child) => spawning.child(self, live, child, &mut earlier, &mut changes),
                     // What an earlier attempt has removed cannot be asked for, and need not be.
-                    Err((submit, refusal)) => {
-                        earlier.take(&submit.kind, &submit.params).ok_or(refusal)
-                    }
+                    Err((submit, refusal)) => Some(&refusal)
+                        .filter(|refusal| refusal.reason == Reason::Existence)
+                        .and_then(|_| earlier.take(&submit.kind, &submit.params))
+                        .filter(|done| live.operation(*done).is_none())
+                        .ok_or(refusal),
                 };
                 spawning.spawned.push(spawned.map_or_else(Spawned::Refused, Spawned::Child));
             }
@@ -101,7 +104,14 @@ impl Engine {
         };
         match checked {
             Ok((kind, params)) => Ok(Ok((kind, submit, params))),
-            Err(BackendError::Refused(refusal)) => Ok(Err((submit, refusal))),
+            Err(BackendError::Refused(refusal)) => {
+                // As it would be stored, so that it is known again.
+                let params = match self.kinds.get(&submit.kind) {
+                    Some(kind) => with_defaults(kind.spec(), submit.params, self.catalogue()),
+                    None => submit.params,
+                };
+                Ok(Err((Submit { params, ..submit }, refusal)))
+            }
             Err(error) => Err(error),
         }
     }
@@ -355,7 +365,7 @@ impl Spawning {
 fn refusal(error: BackendError) -> Refusal {
     match error {
         BackendError::Refused(refusal) => refusal,
-        error => Refusal::new(crate::domain::Reason::State, error.to_string()),
+        error => Refusal::new(Reason::State, error.to_string()),
     }
 }
 

@@ -9,7 +9,6 @@ use super::admission;
 use super::completion::run_to_completion;
 use super::core::{Engine, Transaction};
 use super::ending::{Ending, Kept, Last};
-use super::journal::SPAWN;
 use super::kind::Kind;
 use super::live::{End, Failed, Live, Open};
 use super::queue;
@@ -141,7 +140,7 @@ impl Engine {
             Err(BackendError::Refused(refusal))
                 if is_same
                     && refusal.reason == Reason::Existence
-                    && kind.spec().steps.iter().any(|step| step == SPAWN) =>
+                    && !self.storage.children(uid).await?.is_empty() =>
             {
                 (*params).clone()
             }

@@ -277,9 +277,10 @@ impl Engine {
         if let Some(key) = &submit.key {
             match self.answered(key, &submit).await {
                 Ok(None) => {}
-                Ok(Some(Accepted { uid, .. })) => {
+                Ok(Some(Accepted { uid, warnings, .. })) => {
                     let effect = format!("Nothing: key '{key}' was used for the same, {uid}.");
-                    return Ok(Preview { effects: vec![effect], ..Preview::default() });
+                    let effects = [vec![effect], warnings].concat();
+                    return Ok(Preview { effects, ..Preview::default() });
                 }
                 Err(BackendError::Refused(refusal)) => return Ok(refused(refusal)),
                 Err(error) => return Err(error),

@@ -132,7 +132,7 @@ impl Kind for BatchOperation {
             1 => first.message,
             _ => format!("none of the {refused} would be accepted: {}", first.message),
         };
-        Err(Refusal { field: Some("operations".to_owned()), message, ..first })
+        Err(Refusal { field: Some("operations".to_owned()), value: None, message, ..first })
     }
 
     fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {

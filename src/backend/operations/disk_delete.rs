@@ -23,11 +23,7 @@ pub struct Parameters {
 impl Kind for DiskDelete {
     type Params = Parameters;
 
-    fn spec(settings: &Settings) -> OperationSpec {
-        let warning = format!(
-            "It can be restored from the trash for {} days; after that it is lost for good.",
-            settings.trash_days
-        );
+    fn spec(_: &Settings) -> OperationSpec {
         OperationSpec {
             kind: "disk_delete".into(),
             title: "Delete".into(),
@@ -40,7 +36,7 @@ impl Kind for DiskDelete {
             subject: Some("disk".into()),
             lane: "disk".into(),
             risk: Risk::Destructive,
-            warning: warning.into(),
+            warning: "It can be restored from the trash; after that it is lost for good.".into(),
             fields: vec![Field::required(
                 "disk",
                 FieldType::Resource { of: Disk::KIND, states: vec!["free".into()] },
@@ -61,8 +57,11 @@ impl Kind for DiskDelete {
         let Some(disk) = world.inventory.get::<Disk>(params.disk) else {
             return Preview::default();
         };
-        // How long it lies there, the warning says.
-        let effect = format!("Disk '{}' goes into the trash.", disk.name);
+        let days = world.settings.trash_days;
+        let effect = format!(
+            "Disk '{}' goes into the trash, and is removed for good after {days} days.",
+            disk.name
+        );
         Preview { effects: vec![effect], ..Preview::default() }
     }
 

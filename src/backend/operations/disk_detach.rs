@@ -29,7 +29,7 @@ impl Kind for DiskDetach {
             kind: "disk_detach".into(),
             title: "Detach".into(),
             doc: "Takes a disk from the virtual machine it is attached to. A running guest \
-                  loses it at once, mounted or not."
+                  usually loses it at once, mounted or not."
                 .into(),
             doing: "detaching".into(),
             resource: Some(Disk::KIND),
@@ -38,8 +38,8 @@ impl Kind for DiskDetach {
             lane: "disk".into(),
             risk: Risk::Disruptive,
             warning:
-                "A running guest loses it at once, mounted or not; a filesystem that is mounted \
-                 breaks. Unmount it there first."
+                "A running guest usually loses it at once, mounted or not; a filesystem that is \
+                 mounted breaks. Unmount it there first."
                     .into(),
             fields: vec![
                 Field::required(

@@ -177,23 +177,25 @@ pub fn remove_file(path: &Path) -> Result<(), Failure> {
     gone(fs::remove_file(path), path)
 }
 
-/// Looks whether a file can be removed, as far as that can be known before.
+/// Looks whether a file can be removed, as far as that can be known before, or finds it gone.
 ///
 /// # Errors
 /// When its folder cannot be written to, or it is marked as one that must not change.
 pub fn removable(path: &Path) -> Result<(), Failure> {
     let failed = |error: Errno| Failure::io(format!("remove {}", path.display()), &error.into());
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(failed)?;
     let flags = AtFlags::SYMLINK_NOFOLLOW;
-    let found = match rustix::fs::statx(CWD, path, flags, StatxFlags::empty()) {
-        Ok(found) => found,
-        // There is nothing to be removed, or this system cannot tell.
-        Err(Errno::NOENT | Errno::NOSYS) => return Ok(()),
+    let attributes = match rustix::fs::statx(CWD, path, flags, StatxFlags::empty()) {
+        Ok(found) => found.stx_attributes,
+        Err(Errno::NOENT) => return Ok(()),
+        // This system cannot tell.
+        Err(Errno::NOSYS) => StatxAttributes::empty(),
         Err(error) => return Err(failed(error)),
     };
-    let fixed = StatxAttributes::IMMUTABLE | StatxAttributes::APPEND;
-    if found.stx_attributes.intersects(fixed) { Err(failed(Errno::PERM)) } else { Ok(()) }
+    if attributes.intersects(StatxAttributes::IMMUTABLE | StatxAttributes::APPEND) {
+        return Err(failed(Errno::PERM));
+    }
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(failed)
 }
 
 /// Removes a folder with everything in it, or finds it gone. Without a point to be cancelled at: it

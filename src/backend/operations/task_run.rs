@@ -44,7 +44,7 @@ impl Kind for TaskRun {
         let Some(task) = world.inventory.get::<Task>(params.task) else { return Ok(()) };
         let Some(refusal) = world.would_refuse(&task.kind, &task.params) else { return Ok(()) };
         let message = format!("it asks for {}, which is refused: {}", task.kind, refusal.message);
-        Err(Refusal { field: Some("task".to_owned()), message, ..refusal })
+        Err(Refusal::field(refusal.reason, "task", params.task.to_string(), message))
     }
 
     fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {

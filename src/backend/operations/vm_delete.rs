@@ -80,9 +80,10 @@ impl Kind for VmDelete {
         let off = |step: StepContext| async move {
             let vm = step.cx().get::<Vm>(id)?;
             let guest = step.cx().settings().guest(&vm);
-            if step.cx().ports().hypervisor.status(&guest).await? != GuestStatus::Off {
-                let why = format!("vm/{id} '{}' runs again; stop it and relaunch", vm.name);
-                return Err(Failure::new(why));
+            let hypervisor = &step.cx().ports().hypervisor;
+            if hypervisor.status(&guest).await? != GuestStatus::Off {
+                let again = || format!("vm/{id} '{}' runs again; stop it and relaunch", vm.name);
+                return Err(Failure::new(hypervisor.astray(&guest).unwrap_or_else(again)));
             }
             let name = vm.name.clone();
             match step.cx().said_later(&Resource::Vm(vm))? {

@@ -39,7 +39,7 @@ pub fn rank_described<'a, T: Clone + 'a>(
     let others: Vec<&T> = items.clone().filter(|item| !is_named(item)).collect();
     let described = scored(&words, others.into_iter(), description);
     let mut found = rank(typed, items, &name);
-    let room = MOST_MATCHES - found.len();
+    let room = MOST_MATCHES.saturating_sub(found.len());
     found.extend(described.into_iter().take(room).map(|(_, item)| item.clone()));
     found
 }

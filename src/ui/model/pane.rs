@@ -130,7 +130,7 @@ pub struct Pane {
     /// When its rows are asked for again.
     pub refresh: Refresh,
     /// The filter that its rows were asked for with last.
-    pub asked: String,
+    pub asked_filter: String,
 }
 
 impl Pane {
@@ -155,7 +155,7 @@ impl Pane {
             marks: BTreeMap::new(),
             range: None,
             refresh: Refresh::on_demand(),
-            asked: String::new(),
+            asked_filter: String::new(),
         }
     }
 

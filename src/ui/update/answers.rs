@@ -18,7 +18,7 @@ pub fn reply(model: &mut Model, reply: Reply) {
             if let Some(pane) = model.list_mut(tab) {
                 pane.refresh.answered();
                 // With another filter it says nothing of where the keys are to be now.
-                is_current = pane.asked == pane.filter;
+                is_current = pane.asked_filter == pane.filter;
             }
             if let Some(page) = good(model, page).filter(|_| is_current) {
                 list::take(model, tab, page);

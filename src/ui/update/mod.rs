@@ -148,7 +148,7 @@ fn ask(model: &mut Model, cmds: &mut Vec<Cmd>) {
     let (tab, here) = (model.tab, model.here());
     let pane = model.pane_mut();
     if pane.refresh.ask(now) {
-        pane.asked.clone_from(&pane.filter);
+        pane.asked_filter.clone_from(&pane.filter);
         cmds.push(Cmd::Fetch(Fetch::Rows(tab, pane.question(height, &here))));
     }
     if model.flight_refresh.ask(now) {

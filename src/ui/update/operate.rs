@@ -279,8 +279,9 @@ pub fn relaunch(model: &mut Model, cmds: &mut Vec<Cmd>) -> OpenedWindow {
 fn again(model: &Model, failed: &[(Uid, MarkedRow)]) -> Confirm {
     let warning = "They run again, asked for what they were asked for.";
     let mut question = ask(model, "Relaunch", warning, failed, as_it_was);
-    let at_hand = failed.iter().filter_map(|(uid, _)| at_hand(model, *uid));
-    let submits = at_hand.map(|it| Submit {
+    let at_hand: Vec<&Operation> =
+        failed.iter().filter_map(|(uid, _)| at_hand(model, *uid)).collect();
+    let submits = at_hand.iter().map(|it| Submit {
         kind: it.kind.clone(),
         params: (*it.params).clone(),
         ..Submit::default()
@@ -289,7 +290,8 @@ fn again(model: &Model, failed: &[(Uid, MarkedRow)]) -> Confirm {
     if hazard.risk != Risk::None {
         question.warning += &format!(" {}", hazard.warning);
     }
-    if hazard.risk == Risk::Destructive {
+    // What is not at hand may be anything.
+    if hazard.risk == Risk::Destructive || at_hand.len() < failed.len() {
         question.challenge = Challenge::number(failed.len(), "operations");
     }
     question

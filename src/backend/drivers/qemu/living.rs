@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::command::Files;
 use crate::backend::ports::{Guest, GuestUsage, ROOT_DISK};
 use crate::domain::Failure;
-use crate::open_files::{self, identity};
+use crate::open_files::{self, identity, works_in};
 use crate::{file, watched_fd};
 
 /// A living QEMU process.
@@ -50,14 +50,18 @@ impl Living {
         Self::search(|pid| runs(pid, guest) && has_word(pid, "environ", mark.as_bytes()))
     }
 
-    /// A process, when it is the guest's.
+    /// The process that answers at a socket of the guest's, unless it is another directory's, to
+    /// which a hard link of a socket leads.
     #[must_use]
     pub fn known(guest: &Guest, pid: Pid) -> Option<Self> {
-        Self::hold(pid, |pid| runs(pid, guest))
+        // One that nobody may look into is taken for it: it answers at the guest's own socket.
+        let is_its = |pid| has_uuid(pid, guest) && works_in(pid, &guest.dir) != Some(false);
+        Self::hold(pid, is_its)
     }
 
     /// The place of a disk of the guest's where another file lies than the process has: what the
-    /// guest writes is in neither.
+    /// guest writes is in neither. Of other disks than the root disk only those are found that were
+    /// replaced where they lay, and none that was moved away before.
     #[must_use]
     pub fn astray(&self, guest: &Guest) -> Option<PathBuf> {
         let pidfile = Files::of(guest).pidfile;
@@ -75,7 +79,7 @@ impl Living {
     fn named(guest: &Guest) -> Option<Self> {
         let pidfile = file::read_text(Files::of(guest).pidfile).ok()?;
         let pid = Pid::from_raw(pidfile.trim().parse().ok()?)?;
-        Self::known(guest, pid)
+        Self::hold(pid, |pid| runs(pid, guest))
     }
 
     /// The first process of the box that is it.
@@ -151,12 +155,16 @@ pub fn usage(guest: &Guest) -> Option<GuestUsage> {
     })
 }
 
-/// Whether a process was started with a guest's `-uuid`, in its folder. A zombie has no command
-/// line.
+/// Whether a process was started with a guest's `-uuid`, and works in its folder.
 fn runs(pid: Pid, guest: &Guest) -> bool {
+    has_uuid(pid, guest) && works_in(pid, &guest.dir) == Some(true)
+}
+
+/// Whether a process was started with a guest's `-uuid`. A zombie has no command line.
+fn has_uuid(pid: Pid, guest: &Guest) -> bool {
     let Ok(line) = fs::read(format!("/proc/{}/cmdline", pid.as_raw_pid())) else { return false };
     let mut words = line.split(|&byte| byte == 0).skip_while(|word| word != b"-uuid").skip(1);
-    words.next() == Some(guest.uuid.to_string().as_bytes()) && open_files::works_in(pid, &guest.dir)
+    words.next() == Some(guest.uuid.to_string().as_bytes())
 }
 
 /// Whether a file of a process in `/proc`, such as its environment, holds a word.

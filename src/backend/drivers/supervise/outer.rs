@@ -19,6 +19,7 @@ use super::{APART, GOING, Supervised, atomic_file};
 use crate::backend::state_files::beneath::Folder;
 use crate::domain::Failure;
 use crate::file::{self, gone};
+use crate::open_files::{Identity, identity};
 
 /// Where it is noted which folder it is.
 const NOTE: &str = "outer.json";
@@ -28,9 +29,10 @@ const NOTE: &str = "outer.json";
 struct Note {
     #[serde(flatten)]
     outer: Outer,
-    /// The job's folder. Versions up to 0.1 did not note it: what they noted is taken for the
-    /// job's own, as they took it themselves, or no work of theirs could be brought to its end.
-    job: Option<Outer>,
+    /// The job's folder, by device and inode. Versions up to 0.1 did not note it: what they noted
+    /// is taken for the job's own, as they took it themselves, or no work of theirs could be
+    /// brought to its end.
+    job: Option<Identity>,
 }
 
 /// Which folder it is.
@@ -61,8 +63,7 @@ impl Outer {
                  only you may write to",
             ));
         }
-        let note =
-            Note { outer: Self::from(&found), job: Some(Self::from(&std::fs::metadata(job)?)) };
+        let note = Note { outer: Self::from(&found), job: identity(job) };
         atomic_file::write(&job.join(NOTE), &serde_json::to_vec(&note)?)?;
         Ok(folder)
     }
@@ -82,8 +83,7 @@ impl Outer {
     /// The folder that was made for a job; none where the note is a copy of another job's.
     fn noted(job: &Path) -> Option<Self> {
         let note: Note = serde_json::from_str(&file::read_text(job.join(NOTE)).ok()?).ok()?;
-        let here = std::fs::metadata(job).ok()?;
-        note.job.is_none_or(|noted| noted == Self::from(&here)).then_some(note.outer)
+        note.job.is_none_or(|noted| identity(job) == Some(noted)).then_some(note.outer)
     }
 
     fn is(&self, folder: &Folder) -> bool {

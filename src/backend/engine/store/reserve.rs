@@ -69,7 +69,7 @@ impl Reserve {
         let dir = self.path.parent().unwrap_or(Path::new("/"));
         let free = rustix::fs::statvfs(dir).map_or(0, |room| room.f_bavail * room.f_frsize);
         if self.held {
-            return free >= MARGIN;
+            return free >= SIZE + MARGIN;
         }
         let make = || look(&self.path).and_then(|found| make(&self.path, found));
         self.held = free >= SIZE + MARGIN && make().is_ok();

@@ -65,6 +65,27 @@ async fn deletions_that_failed_in_part_go_on_where_they_were() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_done_any_more_is_told_for_the_reason_it_has_now() {
+    let mut harness = Harness::open();
+    let disk = harness.done("disk_create", json!({ "name": "a", "size_mb": 8 })).await;
+    harness.done("disk_delete", json!({ "disk": disk })).await;
+    let alive = harness.dir().join("disks/1.qcow2");
+    std::fs::write(&alive, "alive").unwrap();
+    let purge = asks("disk_purge", &json!({ "disk": disk }));
+    let (uid, why) = harness.fails("batch", json!({ "operations": [purge] })).await;
+    assert!(why.contains("an older copy of the database"), "{why}");
+    // Its child is given up, and somebody else purges the disk.
+    let child = children(&harness, uid).await.remove(0);
+    harness.control(Control::Cancel { uid: child.uid }).await;
+    std::fs::remove_file(&alive).unwrap();
+    harness.done("disk_purge", json!({ "disk": disk })).await;
+    harness.control(Control::Relaunch { uid, params: Params::new() }).await;
+    let batch = harness.reaches(uid, &[State::Done, State::Error]).await;
+    let why = batch.comment.unwrap();
+    assert!(why.contains("there is no disk '1'"), "{why}");
+}
+
+#[tokio::test]
 async fn three_vms_are_stopped_as_one() {
     let mut harness = Harness::open();
     let vms = some_vms(&mut harness, 3).await;

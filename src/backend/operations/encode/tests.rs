@@ -175,6 +175,19 @@ async fn what_could_not_be_ended_is_ended_when_it_is_cancelled_again() {
 }
 
 #[tokio::test]
+async fn one_whose_source_is_gone_is_not_queued_again() {
+    let tested = TestBackend::new();
+    *tested.encoder.next.lock().unwrap() = Does::Fails;
+    let source = tested.file("talk.mov", "x");
+    let uid = tested.done("encode", json!({ "source": source })).await.operation.uid;
+    std::fs::remove_file(&source).unwrap();
+    let again = Control::Relaunch { uid, params: Params::new() };
+    let refusal = tested.backend().control(again).await.unwrap_err();
+    assert!(refusal.to_string().contains("does not exist"), "{refusal}");
+    assert_eq!(tested.operation(uid).await.operation.state, State::Error);
+}
+
+#[tokio::test]
 async fn a_cancelled_one_leaves_its_row_alone() {
     let tested = TestBackend::new();
     *tested.encoder.next.lock().unwrap() = Does::Hangs;
