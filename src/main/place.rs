@@ -54,7 +54,7 @@ impl Place {
 
     /// The backend itself, to do its work or to `look_on`, which is no reason to settle anything.
     fn open(&self, owned: Owned, look_on: bool) -> anyhow::Result<Embedded> {
-        more_files();
+        use_limits();
         let settled = configured::settle(self)?;
         self.log(&settled.config)?;
         if !look_on {
@@ -95,8 +95,8 @@ impl Place {
         let Some(BackendError::Unreachable { message }) = error.downcast_ref() else {
             return error;
         };
-        // Whoever does not answer on its socket is named already.
-        if is_silent(message) {
+        // Whoever does not answer on its socket is named already, and whoever is crowded answers.
+        if is_somebody(message) {
             return error;
         }
         let (who, end) = match owner(&self.state_dir) {
@@ -184,7 +184,7 @@ impl Place {
         };
         match found {
             Ok(client) => Ok(Some(client)),
-            Err(BackendError::Unreachable { message }) if !is_silent(&message) => Ok(None),
+            Err(BackendError::Unreachable { message }) if !is_somebody(&message) => Ok(None),
             Err(error) => Err(self.nobody_answers(error.into())),
         }
     }
@@ -260,9 +260,9 @@ pub(crate) fn settings(state_dir: &Path, config: &Config) -> Settings {
     settings
 }
 
-/// Whether an error says that somebody is there and does not answer.
-fn is_silent(message: &str) -> bool {
-    message.starts_with("no answer")
+/// Whether an error says that somebody is there and does not answer, or has no place for us.
+fn is_somebody(message: &str) -> bool {
+    message.starts_with("no answer") || message == native::CROWDED
 }
 
 /// A backend that was reached.
@@ -273,9 +273,16 @@ pub(crate) enum Reached {
     Other(Client),
 }
 
-/// Lets us have as many files open as we may: every client and every tool takes some.
-fn more_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+/// Prepares for the limits on files. Every client and every tool has some open: as many may be as
+/// can be allowed. And one that may not grow as it should is an error like that of a full disk, not
+/// a signal that ends us. Called inside a tokio runtime.
+fn use_limits() {
+    use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+    use tokio::signal::unix::{SignalKind, signal};
+    // Once asked for it is never the end of us again, and those we start do not inherit that.
+    if let Err(error) = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())) {
+        tracing::warn!(%error, "a limit on the size of files would end this backend");
+    }
     let limit = getrlimit(Resource::Nofile);
     // What cannot be raised is lived with.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });

@@ -161,3 +161,26 @@ fn what_is_mounted_for_reading_only_is_said_and_left_as_it_is() {
     place.serve(&[]);
     place.done("disk_delete", &["disk=data"]);
 }
+
+/// A limit on the size of files ends nobody without a word.
+#[test]
+fn a_file_that_may_not_grow_is_told() {
+    let mut place = Sandbox::new();
+    // The reserve, a disk and the log of the store are all larger than that.
+    let mut command = Command::new("prlimit");
+    command.arg("--fsize=1048576").arg(env!("CARGO_BIN_EXE_hostler"));
+    command.arg("serve").env("HOSTLER_STATE", place.dir()).env("HOSTLER_CONFIG", place.config());
+    let mut limited = command.spawn().expect("hostler serve");
+    place.wait("it serves", || place.is_served());
+    let create = ["run", "disk_create", "name=a", "size_mb=16", "fstype=ext4", "--wait"];
+    let output = place.run(&create);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(limited.try_wait().expect("looked at").is_none(), "it lives on: {}", place.log());
+    let rows = place.list("operations");
+    assert_eq!(rows[0]["state"], "ERROR", "{rows:?}");
+    place.ok(&["stop"]);
+    assert!(limited.wait().expect("it ends").success());
+    place.serve(&[]);
+    place.ok(&["operation", "relaunch", "1"]);
+    place.ok(&["operation", "wait", "1"]);
+}
