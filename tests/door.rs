@@ -358,6 +358,36 @@ fn half_open_connections_shut_nobody_out() {
     drop(half);
 }
 
+/// Of the files a process may have open, enough are kept for its work; nobody is advised to kill it
+/// for having no place.
+#[test]
+fn whoever_is_one_too_many_is_told_so() {
+    let place = Sandbox::new();
+    let mut command = Command::new("prlimit");
+    command.args(["--nofile=64", env!("CARGO_BIN_EXE_hostler"), "serve"]);
+    command.env("HOSTLER_STATE", place.dir()).env("HOSTLER_CONFIG", place.config());
+    let mut owner = command.spawn().expect("hostler serve");
+    place.wait("it serves", || place.is_served());
+    let mut watching: Vec<_> = (0..40)
+        .map(|_| {
+            let mut watch = place.command();
+            watch.arg("watch").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+            watch.spawn().expect("hostler watch")
+        })
+        .collect();
+    let asked = || place.run(&["list", "vms"]);
+    place.wait("there is no place left", || !asked().status.success());
+    let said = String::from_utf8_lossy(&asked().stderr).into_owned();
+    assert!(said.contains("as many clients as it can") && !said.contains("kill"), "{said}");
+    for watch in &mut watching {
+        watch.kill().expect("ended");
+        watch.wait().expect("gone");
+    }
+    place.ok(&["run", "disk_create", "name=a", "size_mb=1", "fstype=none", "--wait"]);
+    place.ok(&["stop"]);
+    assert!(owner.wait().expect("it ends").success());
+}
+
 #[test]
 fn a_number_no_operation_can_have_is_no_failure_of_the_backend() {
     let mut place = Sandbox::new();

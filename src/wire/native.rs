@@ -63,6 +63,9 @@ pub const SERIAL: &str = "/v1/vms/{id}/serial";
 /// The header of `GET /v1/here` that tells the [`catalogue_digest`] of what is offered there.
 pub const CATALOGUE_DIGEST: &str = "hostler-catalogue";
 
+/// What a backend says to whoever is one too many.
+pub const CROWDED: &str = "the backend serves as many clients as it can; close some and try again";
+
 /// The largest request body that is read, in bytes. The serial line's is a stream and has no end.
 pub const BODY_LIMIT: usize = 4 * 1024 * 1024;
 

@@ -247,10 +247,7 @@ async fn only_so_many(
     next: Next,
 ) -> Response {
     if peer.visit.surplus {
-        return failure(&BackendError::Unreachable {
-            message: "the backend serves as many clients as it can; close some and try again"
-                .to_owned(),
-        });
+        return failure(&BackendError::Unreachable { message: native::CROWDED.to_owned() });
     }
     let path = request.uri().path();
     let with_body = [native::QUERY, native::OPERATIONS, native::KEYED, native::CONTROL];

@@ -21,6 +21,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::fs::inotify;
+use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::unix::{SocketAddr, UCred, pipe};
 use tokio::net::{UnixListener, UnixStream};
@@ -38,6 +39,22 @@ const MAX_UNHEARD: usize = 64;
 /// The most connections; one more is told so.
 const MAX_CONNECTIONS: usize = 512;
 
+/// How many connections there are room for. The store, the guests and the tools need files too.
+#[derive(Debug)]
+struct Capacity {
+    unheard: usize,
+    connections: usize,
+}
+
+impl Capacity {
+    /// What there is with as many files open as this process may have.
+    fn of_process() -> Self {
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let files = usize::try_from(files).unwrap_or(usize::MAX);
+        Self { unheard: MAX_UNHEARD.min(files / 8), connections: MAX_CONNECTIONS.min(files / 3) }
+    }
+}
+
 /// A socket that is listened on until it is told to close.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -53,6 +70,7 @@ pub(super) struct Socket {
     open: TaskTracker,
     /// Those that may not have said yet what they want, the oldest first.
     unheard: VecDeque<Arc<Visit>>,
+    capacity: Capacity,
 }
 
 impl Socket {
@@ -66,7 +84,8 @@ impl Socket {
         let listener = Some((listener, open.token()));
         let (path, close) = (path.to_owned(), CancellationToken::new());
         let (changes, unheard) = (changes.ok(), VecDeque::new());
-        Ok(Self { listener, path, made, changes, close, open, unheard })
+        let capacity = Capacity::of_process();
+        Ok(Self { listener, path, made, changes, close, open, unheard, capacity })
     }
 
     /// Where it is.
@@ -83,12 +102,12 @@ impl Socket {
     fn welcome(&mut self, stream: UnixStream) -> Connection {
         // One that has been heard, or has gone, needs no looking after.
         self.unheard.retain(|visit| !visit.is_heard() && Arc::strong_count(visit) > 1);
-        if self.unheard.len() >= MAX_UNHEARD
+        if self.unheard.len() >= self.capacity.unheard
             && let Some(oldest) = self.unheard.pop_front()
         {
             oldest.enough.cancel();
         }
-        let surplus = self.open.len() > MAX_CONNECTIONS + MAX_UNHEARD;
+        let surplus = self.open.len() > self.capacity.connections + self.capacity.unheard;
         let visit = Arc::new(Visit { surplus, ..Visit::default() });
         self.unheard.push_back(visit.clone());
         let enough = Box::pin(visit.enough.clone().cancelled_owned());
