@@ -160,6 +160,47 @@ fn a_full_disk_loses_nothing_accepted() {
     assert!(dir.join("hostler.reserve").exists(), "it is kept again");
 }
 
+/// What fills a disk can also be called off by a backend that finds it full when it starts.
+#[test]
+fn a_backend_starts_on_a_full_disk() {
+    let mut place = Sandbox::new();
+    let dir = place.dir().to_owned();
+    let _small = match SmallFilesystem::mount(&dir, 16) {
+        Ok(small) => small,
+        Err(why) => {
+            println!("left out: no small filesystem can be mounted here: {why}");
+            return;
+        }
+    };
+    place.serve(&[]);
+    place.ok(&["lane", "pause", "disk"]);
+    let create = |name| ["run", "disk_create", name, "size_mb=1", "fstype=none"];
+    for name in ["name=first", "name=second"] {
+        place.ok(&create(name));
+    }
+    // It takes with it what the store keeps beside it while it is open.
+    place.end();
+    let filler = dir.join("filler");
+    let mut file = std::fs::File::create(&filler).expect("a file");
+    while file.write_all(&[0; 4096]).is_ok() {}
+    drop(file);
+
+    place.serve(&[]);
+    assert_eq!(place.list("operations").len(), 2);
+    place.ok(&["operation", "cancel", "1"]);
+    let said = one_line_error(&place.run(&create("name=third")), 1);
+    assert!(said.contains("the disk is full"), "{said}");
+    std::fs::remove_file(&filler).expect("room");
+    place.ok(&create("name=fourth"));
+    assert!(dir.join("hostler.reserve").exists(), "it is kept again");
+    place.ok(&["lane", "resume", "disk"]);
+    for uid in ["2", "3"] {
+        place.ok(&["operation", "wait", uid]);
+    }
+    let first = place.json(&["show", "operation/1"]);
+    assert_eq!(first["operation"]["state"], "CANCEL", "{first:#}");
+}
+
 /// Commands that come at once, where nobody serves: one of them does, and its going cuts no other.
 #[test]
 fn twelve_at_once_are_all_heard() {

@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
+use rustix::process::{Resource, getrlimit};
 use tokio::sync::watch;
 
 use super::storage::{Acknowledgement, Change, Damaged, Health, Opened, RecordedStep, Storage};
@@ -44,6 +45,10 @@ pub const FILE: &str = "hostler.db";
 
 /// Beside it, the new file while it is made smaller.
 pub const BESIDE: &str = "hostler.db.compact";
+
+/// The room that what SQLite keeps beside an open store needs at first, in bytes: the index of an
+/// empty log, and its first page.
+const BESIDE_OPEN: u64 = 64 << 10;
 
 /// Marks the file as hostler's (`PRAGMA application_id`): the letters `hstl`.
 const APPLICATION_ID: i32 = 0x6873_746c;
@@ -71,10 +76,11 @@ impl Store {
     pub fn open(dir: &Path) -> Result<(Self, Opened), BackendError> {
         let path = dir.join(FILE);
         side_files::check_closed(&path)?;
-        let mut connection = file(&path)?;
-        let version = recognise(&connection, &path)?;
-        harden(&connection, &path)?;
-        migrate(&mut connection, version, &path)?;
+        let connection = ready(&path).or_else(|error| {
+            // What SQLite keeps beside an open store needs room as well.
+            let is_full = reserve::free_beside(&path) < BESIDE_OPEN;
+            if is_full && reserve::give_up_beside(&path) { ready(&path) } else { Err(error) }
+        })?;
         let reader = Reader::new(path.clone());
         let opened = reader::open(&connection).map_err(|error| broken(&path, &error))?;
         for damaged in &opened.damaged {
@@ -217,6 +223,15 @@ fn connect(path: &Path) -> Result<Connection, BackendError> {
     Ok(connection)
 }
 
+/// Opens or makes the file and brings it to the newest version.
+fn ready(path: &Path) -> Result<Connection, BackendError> {
+    let mut connection = file(path)?;
+    let version = recognise(&connection, path)?;
+    harden(&connection, path)?;
+    migrate(&mut connection, version, path)?;
+    Ok(connection)
+}
+
 /// Opens or makes the file, and writes nothing to it.
 fn file(path: &Path) -> Result<Connection, BackendError> {
     side_files::check(path)?;
@@ -311,11 +326,14 @@ fn words(panic: &(dyn std::any::Any + Send)) -> &str {
         .unwrap_or("no message")
 }
 
+/// What to do where there is no room.
+const NO_ROOM: &str = "; the disk is full: free some space, nothing accepted was lost";
+
 /// A sentence for an error of SQLite's.
 fn broken(path: &Path, error: &rusqlite::Error) -> BackendError {
     use rusqlite::ErrorCode as Code;
     let advice = match error.sqlite_error_code() {
-        Some(Code::DiskFull) => "; the disk is full: free some space, nothing accepted was lost",
+        Some(Code::DiskFull) => NO_ROOM,
         Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
             "; another program holds a lock on it: end that. Nothing accepted was lost"
         }
@@ -324,8 +342,18 @@ fn broken(path: &Path, error: &rusqlite::Error) -> BackendError {
              restore a copy or run `hostler recover`, which rebuilds VMs, disks and images from \
              their files"
         }
+        // SQLite tells a file that finds no room only where it writes to it.
+        Some(Code::CannotOpen | Code::SystemIoFailure)
+            if reserve::free_beside(path) < BESIDE_OPEN =>
+        {
+            NO_ROOM
+        }
         Some(Code::CannotOpen | Code::PermissionDenied | Code::ReadOnly) => {
-            "; check who owns the state directory"
+            "; check who owns the state directory, and with lsattr what may not be changed in it"
+        }
+        Some(Code::SystemIoFailure) if getrlimit(Resource::Fsize).current.is_some() => {
+            "; a file may only be so large here (see `ulimit -f`): allow more. Or the disk under \
+             the state directory fails"
         }
         Some(Code::SystemIoFailure) => "; the disk under the state directory fails",
         _ => "",

@@ -35,7 +35,7 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    /// The reserve beside a store; made if there is room for it.
+    /// The reserve beside a store; made if there is room for it and some beside it.
     ///
     /// # Errors
     /// When something that is none lies in its place: it would be overwritten and removed.
@@ -56,25 +56,42 @@ impl Reserve {
         Ok(Self { path, held })
     }
 
+    /// Whether it is missing for want of room.
+    pub(super) fn is_wanting(&self) -> bool {
+        !self.held && free_beside(&self.path) < SIZE + MARGIN
+    }
+
     /// Gives the room up for what must be written. Says whether there was any.
     pub(super) fn give_up(&mut self) -> bool {
-        std::mem::take(&mut self.held)
-            && matches!(look(&self.path), Ok(Found::Ours(_)))
-            && std::fs::remove_file(&self.path).is_ok()
+        std::mem::take(&mut self.held) && remove(&self.path)
     }
 
     /// Makes it again, where it was given up, if there is room for it. Says whether there is, and
     /// some beside it.
     pub(super) fn refill(&mut self) -> bool {
-        let dir = self.path.parent().unwrap_or(Path::new("/"));
-        let free = rustix::fs::statvfs(dir).map_or(0, |room| room.f_bavail * room.f_frsize);
         if self.held {
-            return free >= SIZE + MARGIN;
+            return free_beside(&self.path) >= SIZE + MARGIN;
         }
-        let make = || look(&self.path).and_then(|found| make(&self.path, found));
-        self.held = free >= SIZE + MARGIN && make().is_ok();
+        self.held = look(&self.path).and_then(|found| make(&self.path, found)).is_ok();
         self.held
     }
+}
+
+/// Gives up the reserve beside a store that is not open yet, which needs room for that. Says
+/// whether there was any.
+pub(super) fn give_up_beside(store: &Path) -> bool {
+    remove(&store.with_file_name(FILE))
+}
+
+/// How many bytes are free on the filesystem that a file is on.
+pub(super) fn free_beside(path: &Path) -> u64 {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    rustix::fs::statvfs(dir).map_or(0, |room| room.f_bavail * room.f_frsize)
+}
+
+/// Removes a reserve. Says whether one was there.
+fn remove(path: &Path) -> bool {
+    matches!(look(path), Ok(Found::Ours(_))) && std::fs::remove_file(path).is_ok()
 }
 
 /// Why what lies where the reserve is kept is none; `None`: it is one, or nothing is there.
@@ -138,14 +155,16 @@ fn is_zero(file: &File) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Makes the file of what lies in its place.
+/// Makes the file of what lies in its place, where there is room for it and some beside it.
 fn make(path: &Path, found: Found) -> io::Result<()> {
+    let is_room = || free_beside(path) >= SIZE + MARGIN;
     let file = match found {
+        Found::Ours(file) if file.metadata()?.blocks() * 512 >= SIZE => return Ok(()),
         Found::Ours(file) => file,
         Found::Nothing => plain::open(path, File::options().write(true).create_new(true))?,
         Found::Foreign(why) => return Err(io::Error::other(plain::refusal(path, &why))),
     };
-    let made = fill(&file);
+    let made = if is_room() { fill(&file) } else { Err(ErrorKind::StorageFull.into()) };
     if made.is_err() {
         // What there is of it takes room that somebody else needs.
         let _ = std::fs::remove_file(path);
@@ -155,9 +174,6 @@ fn make(path: &Path, found: Found) -> io::Result<()> {
 
 /// Has the room really allocated.
 fn fill(mut file: &File) -> io::Result<()> {
-    if file.metadata()?.blocks() * 512 >= SIZE {
-        return Ok(());
-    }
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, SIZE) {
         // Not every filesystem can.
         Err(Errno::OPNOTSUPP) => {

@@ -68,6 +68,10 @@ impl Writer {
             BackendError::failed(format!("cannot look at the store {}: {error}", path.display()))
         })?;
         let (faults, reserve) = (Faults::of(&path), Reserve::beside(&path)?);
+        if reserve.is_wanting() {
+            tracing::error!("the disk is full");
+            tell.send_replace(Health::Full);
+        }
         let thread = move || {
             let health = &tell;
             let mut writer =
