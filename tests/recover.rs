@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use hostler::{Sandbox, alone};
+use rustix::process::Signal;
 use screen::Screen;
 use serde_json::Value;
 
@@ -230,6 +231,30 @@ fn a_state_directory_that_is_moved_goes_on_where_it_is() {
     }
     place.done("disk_detach", &["disk=data", "vm=web-1"]);
     sound(&place);
+}
+
+/// As a boot script asks.
+#[test]
+fn the_first_request_after_the_box_was_off_finds_what_ran_dead() {
+    let _alone = alone();
+    let mut place = Sandbox::new();
+    place.serve(&[]);
+    place.done("image_build", &["recipe=tiny"]);
+    let password = place.secret("correct horse battery");
+    place.done("vm_create", &["hostname=web-1", &password, "os=tiny"]);
+    let goes_off = |place: &mut Sandbox| {
+        place.kill();
+        place.guests().into_iter().for_each(|pid| hostler::signal(pid, Signal::KILL));
+        place.wait("QEMU is dead", || place.guests().is_empty());
+    };
+    goes_off(&mut place);
+    assert_eq!(place.list("vms")[0]["state"], "crashed", "who only looks is told as well");
+    place.done("vm_start", &["vm=web-1"]);
+    place.ok(&["stop"]);
+    assert_eq!(place.guests().len(), 1);
+    goes_off(&mut place);
+    place.done("vm_start", &["--for", "state:crashed"]);
+    place.done("vm_stop", &["vm=web-1", "force=true"]);
 }
 
 fn qemu_img(arguments: &[&str]) {

@@ -23,6 +23,7 @@ use super::schedule;
 use super::settings::Settings;
 use super::state_files;
 use super::watchers::keeper::{self, Keeper};
+use super::watchers::observer::unwatched;
 use super::watchers::timekeeper::Timekeeper;
 use super::watchers::{Site, observer, pruner, scheduler};
 
@@ -61,8 +62,9 @@ impl Embedded {
         kinds: Vec<KindEntry>,
     ) -> Result<Self> {
         let time = Timekeeper::resume(&settings.state_dir, &*ports.clock)?;
-        let mut embedded = Self::open(owned, settings, ports, kinds)?;
+        let (mut embedded, ended) = Self::open(owned, settings, ports, kinds)?;
         let Self { engine, store, site, .. } = &embedded;
+        record(store, ended);
         let (dir, pid) = (site.settings().state_dir.display(), std::process::id());
         let version = env!("CARGO_PKG_VERSION");
         tracing::info!("hostler {version}, process {pid}, owns {dir}");
@@ -91,17 +93,24 @@ impl Embedded {
         ports: Ports,
         kinds: Vec<KindEntry>,
     ) -> Result<Self> {
-        let embedded = Self::open(owned, settings, ports, kinds)?;
+        let (embedded, _) = Self::open(owned, settings, ports, kinds)?;
         embedded.engine.pause();
         Ok(embedded)
     }
 
-    /// Opens the store. Nothing is started.
-    fn open(owned: Owned, settings: Settings, ports: Ports, kinds: Vec<KindEntry>) -> Result<Self> {
+    /// Opens the store. Nothing is started. Returns with it the VMs whose processes ended while
+    /// nobody watched; that is not on record yet.
+    fn open(
+        owned: Owned,
+        settings: Settings,
+        ports: Ports,
+        kinds: Vec<KindEntry>,
+    ) -> Result<(Self, Vec<Vm>)> {
         operations::check(kinds.iter().map(|entry| &entry.spec)).map_err(BackendError::failed)?;
         let (store, mut opened) = Store::open(&settings.state_dir)?;
         state_files::raise(&mut opened.counters, &settings.state_dir);
         follow(&settings.state_dir, &store, &mut opened.resources);
+        let ended = unwatched::put_right(&mut opened, (&ports, &settings), &kinds);
         let guard = owned.guard().inspect_err(|error| {
             tracing::warn!(%error, "whether the state directory stays where it is is not watched");
         });
@@ -116,7 +125,8 @@ impl Embedded {
         });
         let site = Arc::new(Site::new(engine.clone(), env));
         let owned = Arc::new(Mutex::new(Some(owned)));
-        Ok(Self { engine, store, site, keeper: None, owned, guard: Arc::new(guard.ok()) })
+        let guard = Arc::new(guard.ok());
+        Ok((Self { engine, store, site, keeper: None, owned, guard }, ended))
     }
 
     /// Goes, leaving everything so that the next owner of the state directory goes on with it: the
@@ -376,6 +386,17 @@ fn follow(state_dir: &Path, store: &Store, resources: &mut [Resource]) {
         tracing::info!("the state directory was moved to {dir}: {count} records follow it");
         // Whatever is acknowledged later is written after it.
         store.writer().send_unanswered(changes);
+    }
+}
+
+/// Puts VMs on record whose processes ended while nobody watched.
+fn record(store: &Store, ended: Vec<Vm>) {
+    for vm in &ended {
+        unwatched::tell(vm);
+    }
+    if !ended.is_empty() {
+        let changes = ended.into_iter().map(|vm| Change::Put(Arc::new(Resource::Vm(vm))));
+        store.writer().send_unanswered(changes.collect());
     }
 }
 

@@ -155,8 +155,7 @@ pub trait Hypervisor: Send + Sync {
     /// boot and this version of the hypervisor.
     fn accelerator(&self) -> PortFuture<'_, Accelerator>;
 
-    /// Starts a VM, or finds it started. Returns when its processors turn. The accelerator used is
-    /// returned by name.
+    /// Starts a VM, or finds it started. Returns the accelerator's name when its processors turn.
     fn launch<'a>(&'a self, spec: &'a GuestSpec, log: &'a CommandLog) -> PortFuture<'a, String>;
 
     /// What a VM is doing.
@@ -208,9 +207,11 @@ pub trait Hypervisor: Send + Sync {
     /// Opens the serial line. Any number may watch one VM at once.
     fn serial<'a>(&'a self, guest: &'a Guest) -> PortFuture<'a, Serial>;
 
+    /// Returns those of these VMs of which no process lives. No guest is asked: one may hang.
+    fn dead(&self, guests: Vec<Guest>) -> Vec<Guest>;
+
     /// Whether the latest run of a VM was ended by [`Hypervisor::quit`] or
-    /// [`Hypervisor::withdraw`], also where nobody waited for that any more, or an earlier life
-    /// asked for it.
+    /// [`Hypervisor::withdraw`], also for an earlier life, or where nobody waited for it any more.
     fn was_ended(&self, guest: &Guest) -> bool;
 
     /// The last line the hypervisor itself said about a VM in its latest run, where it said any.

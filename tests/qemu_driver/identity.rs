@@ -21,6 +21,7 @@ async fn a_living_vm_belongs_to_its_folder_and_to_no_copy_of_that() {
     let second = qemu();
     assert_eq!(second.status(&copy).await.unwrap(), GuestStatus::Off);
     assert_eq!(second.usage(&copy), None);
+    assert_eq!(second.dead(vec![vm.guest().clone(), copy.clone()]), [copy.clone()]);
     second.withdraw(&copy, &vm.spec.launch, &log).await.unwrap();
     second.quit(&copy, &log).await.unwrap();
     assert_eq!(processes(&vm), living);
@@ -38,7 +39,9 @@ async fn a_living_vm_belongs_to_its_folder_and_to_no_copy_of_that() {
         std::fs::remove_file(moved.dir.join(name)).unwrap();
     }
     assert_eq!(third.status(&moved).await.unwrap(), GuestStatus::Unreachable);
+    assert_eq!(third.dead(vec![vm.guest().clone(), moved.clone()]), [vm.guest().clone()]);
     third.quit(&moved, &log).await.unwrap();
+    assert_eq!(third.dead(vec![moved.clone()]), [moved]);
     assert_eq!(processes(&vm), Vec::<i32>::new());
 }
 

@@ -141,3 +141,28 @@ fn the_doctor_tells_what_is_at_work_that_the_database_does_not_know() {
     };
     place.wait("its supervisor ends", ended);
 }
+
+/// What is called off in a copy of a state directory goes on in the original, and the folder that
+/// is written into is the same.
+#[test]
+fn the_doctor_of_a_copy_tells_what_the_original_is_at_work_on() {
+    let (mut place, media) = (Sandbox::new(), tempfile::tempdir().unwrap());
+    let source = media::video(media.path(), "long.mkv", 60, "640x360");
+    place.serve(&[]);
+    place.ok(&["run", "encode", &format!("source={}", source.display()), "preset=webm"]);
+    place.wait("ffmpeg runs", || !place.encoders().is_empty());
+    let encoder = place.encoders()[0];
+    let copy = Sandbox::new();
+    let from = place.dir().join(".");
+    let copied = std::process::Command::new("cp").arg("-a").args([&*from, copy.dir()]).status();
+    assert!(copied.unwrap().success());
+    copy.ok(&["operation", "cancel", "1"]);
+    copy.run(&["operation", "wait", "1"]);
+    assert_eq!(copy.operation(1)["state"], "CANCEL");
+    let said = String::from_utf8_lossy(&copy.run(&["doctor", "--deep"]).stdout).into_owned();
+    assert_eq!(place.encoders(), [encoder]);
+    assert!(said.contains("at work here") && said.contains(&encoder.to_string()), "{said}");
+    assert!(!said.contains("left this behind"), "{said}");
+    place.ok(&["operation", "cancel", "1"]);
+    place.wait("ffmpeg ends", || place.encoders().is_empty());
+}

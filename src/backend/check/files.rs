@@ -18,6 +18,7 @@ use crate::backend::state_files::{
     is_unwritten, number, target,
 };
 use crate::backend::watchers::timekeeper;
+use crate::open_files;
 
 /// What else may lie in the state directory: what the clock showed, a configuration, what the
 /// console remembers, probes.
@@ -259,16 +260,19 @@ impl FileWalk<'_> {
         }
     }
 
-    /// What is left behind, unless processes are at work there for a job: an older database was put
-    /// back under them.
+    /// What is left behind, unless processes are at work there: for a job, where an older database
+    /// was put back under them, or for the state directory that this one is a copy of.
     fn left(&mut self, path: &Path, found: &str, job: &Path) {
-        let at_work = Supervised::at(job).processes();
+        let mut at_work = Supervised::at(job).processes();
+        at_work.extend(open_files::workers(path));
+        at_work.sort_unstable();
+        at_work.dedup();
         if at_work.is_empty() {
             return self.finds(path, found, "remove it");
         }
         let found = format!(
             "processes {at_work:?} are at work here for an operation that the database does not \
-             know, as after an older copy of it was put back"
+             know, as after an older copy of it was put back, or for another state directory"
         );
         self.finds(path, found, "let them end or end them, and then remove it");
     }

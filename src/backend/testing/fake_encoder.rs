@@ -257,6 +257,10 @@ impl Hypervisor for Absent {
     fn serial<'a>(&'a self, _: &'a Guest) -> PortFuture<'a, Serial> {
         absent()
     }
+    fn dead(&self, _: Vec<Guest>) -> Vec<Guest> {
+        Vec::new()
+    }
+
     fn was_ended(&self, _: &Guest) -> bool {
         false
     }

@@ -11,6 +11,7 @@
 //! events, never by polling, and knows ports, not drivers.
 
 mod trash;
+pub(in crate::backend) mod unwatched;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -214,29 +215,9 @@ impl Observer {
                 hypervisor.quit(&guest, &crate::backend::ports::CommandLog::default()).await?;
                 vm.halted(Some("the guest shut itself down".to_owned()))
             }
-            // Whoever ended it did not come to say so.
-            GuestStatus::Off if hypervisor.was_ended(&guest) => vm.halted(None),
-            GuestStatus::Off => {
-                let cause = hypervisor.last_words(&guest).unwrap_or_else(|| {
-                    "it said nothing, as when it is killed (by kill -9, or by the kernel when \
-                     memory runs out)"
-                        .to_owned()
-                });
-                let log = guest.dir.join("qemu.log");
-                let note = format!("QEMU ended unexpectedly: {cause}; see {}", log.display());
-                vm.crashed(site.ports().clock.now(), note)
-            }
+            GuestStatus::Off => unwatched::ended(vm, &guest, site.ports()),
         };
-        if let Some(note) = &right.note {
-            let message = match right.state {
-                VmState::Crashed => format!("vm/{id} '{}' crashed: {note}", right.name),
-                state => format!("vm/{id} '{}' is {}: {note}", right.name, state.word()),
-            };
-            if right.state == VmState::Halted {
-                tracing::info!("{message}");
-            } else {
-                tracing::warn!("{message}");
-            }
+        if let Some(message) = unwatched::tell(&right) {
             site.engine.events.publish(Fact::Notice { message });
         }
         let written = lease.put(Resource::Vm(right)).await;
@@ -425,11 +406,41 @@ mod tests {
         harness.backend.leave(false).await;
         harness.fake.becomes(dies, GuestStatus::Off, GuestEvent::Gone);
         let mut harness = harness.restart().await;
-        harness.becomes(vm(dies), |it| it.state() == "crashed").await;
+        assert_eq!(harness.vm(dies).await.state, VmState::Crashed, "before anybody can ask");
         // The living one is watched again, not only believed.
         assert_eq!(harness.vm(lives).await.state, VmState::Running);
         harness.fake.becomes(lives, GuestStatus::ShutDown, GuestEvent::ShutDown);
         harness.becomes(vm(lives), |it| it.state() == "halted").await;
+    }
+
+    #[tokio::test]
+    async fn the_first_request_after_the_box_was_off_is_answered_from_what_is() {
+        let mut harness = Harness::open();
+        let id = harness.some_vm().await;
+        harness.backend.leave(false).await;
+        harness.fake.becomes(id, GuestStatus::Off, GuestEvent::Gone);
+        // Nothing was run yet but the start.
+        let mut harness = harness.restart().await;
+        harness.done("vm_start", json!({ "vm": id })).await;
+        // One that hangs lives, and nobody waits for it.
+        harness.backend.leave(false).await;
+        harness.fake.answers(false);
+        let harness = harness.restart().await;
+        assert_eq!(harness.vm(id).await.state, VmState::Running);
+    }
+
+    #[tokio::test]
+    async fn a_vm_that_an_operation_held_when_the_box_went_off_is_left_to_that() {
+        let mut harness = Harness::open();
+        let id = harness.some_vm().await;
+        harness.fake.trouble(0, CallFault::Hang);
+        harness.submit("vm_reboot", json!({ "vm": id })).await.unwrap();
+        harness.fake.hung().await;
+        harness.backend.leave(false).await;
+        harness.fake.becomes(id, GuestStatus::Off, GuestEvent::Gone);
+        let mut harness = harness.restart().await;
+        assert_eq!(harness.vm(id).await.state, VmState::Running);
+        harness.becomes(vm(id), |it| it.state() == "crashed").await;
     }
 
     #[tokio::test]

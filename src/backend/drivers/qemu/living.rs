@@ -128,6 +128,21 @@ impl Living {
     }
 }
 
+/// Returns those of these guests of which no process lives, after one look at what runs on the box.
+/// A process that nobody may look into is taken for that of the guest whose UUID it has.
+#[must_use]
+pub fn dead(mut guests: Vec<Guest>) -> Vec<Guest> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    for entry in entries.flatten() {
+        let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        let Some(pid) = number.and_then(Pid::from_raw) else { continue };
+        let Some(uuid) = uuid(pid) else { continue };
+        let is_its = |it: &Guest| it.uuid.to_string().as_bytes() == uuid;
+        guests.retain(|guest| !is_its(guest) || works_in(pid, &guest.dir) == Some(false));
+    }
+    guests
+}
+
 /// Returns when the process of a descriptor has ended; a zombie has.
 ///
 /// # Errors
@@ -160,11 +175,16 @@ fn runs(pid: Pid, guest: &Guest) -> bool {
     has_uuid(pid, guest) && works_in(pid, &guest.dir) == Some(true)
 }
 
-/// Whether a process was started with a guest's `-uuid`. A zombie has no command line.
+/// Whether a process was started with a guest's `-uuid`.
 fn has_uuid(pid: Pid, guest: &Guest) -> bool {
-    let Ok(line) = fs::read(format!("/proc/{}/cmdline", pid.as_raw_pid())) else { return false };
+    uuid(pid).is_some_and(|uuid| uuid == guest.uuid.to_string().as_bytes())
+}
+
+/// The `-uuid` that a process was started with. A zombie has no command line.
+fn uuid(pid: Pid) -> Option<Vec<u8>> {
+    let line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_pid())).ok()?;
     let mut words = line.split(|&byte| byte == 0).skip_while(|word| word != b"-uuid").skip(1);
-    words.next() == Some(guest.uuid.to_string().as_bytes())
+    words.next().map(<[u8]>::to_vec)
 }
 
 /// Whether a file of a process in `/proc`, such as its environment, holds a word.

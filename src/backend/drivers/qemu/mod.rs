@@ -199,6 +199,10 @@ impl Hypervisor for Qemu {
         })
     }
 
+    fn dead(&self, guests: Vec<Guest>) -> Vec<Guest> {
+        living::dead(guests)
+    }
+
     fn was_ended(&self, guest: &Guest) -> bool {
         command::Files::of(guest).ended.exists()
     }

@@ -168,6 +168,11 @@ impl Hypervisor for FakePorts {
         Box::pin(async move { Err(Failure::new(why)) })
     }
 
+    fn dead(&self, guests: Vec<Guest>) -> Vec<Guest> {
+        let world = self.world();
+        guests.into_iter().filter(|guest| !world.processes.contains_key(&guest.id)).collect()
+    }
+
     fn was_ended(&self, guest: &Guest) -> bool {
         self.world().ended.contains(&guest.id)
     }
