@@ -124,6 +124,24 @@ async fn one_that_fails_is_told_and_relaunched_with_the_batch() {
 }
 
 #[tokio::test]
+async fn what_failed_is_no_obstacle_to_the_same_with_another_password() {
+    let mut harness = Harness::open();
+    harness.some_vm().await;
+    let vm = |password: &str| {
+        let params = json!({ "hostname": "b3", "password": password, "os": "tiny" });
+        json!([{ "kind": "vm_create", "params": params }])
+    };
+    harness.fake.calls();
+    harness.fake.trouble(0, CallFault::Before);
+    let (uid, _) = harness.fails("batch", json!({ "operations": vm("correct horse") })).await;
+    let params = Params::from_iter([("operations".to_owned(), vm("battery staple"))]);
+    harness.control(Control::Relaunch { uid, params }).await;
+    harness.reaches(uid, &[State::Done]).await;
+    let states: Vec<State> = children(&harness, uid).await.iter().map(|it| it.state).collect();
+    assert_eq!(states, [State::Cancel, State::Done]);
+}
+
+#[tokio::test]
 async fn after_the_first_error_no_further_one_is_started() {
     let mut harness = Harness::open();
     let vms = some_vms(&mut harness, 3).await;
