@@ -1,5 +1,6 @@
 //! What is done to operations: one, several, or all that match a filter.
 
+use std::collections::HashSet;
 use std::ops::Bound;
 
 use futures_util::StreamExt;
@@ -7,8 +8,8 @@ use futures_util::StreamExt;
 use super::define::{ManyArgs, OperationCommand};
 use super::{CliContext, CliError, PatientEvents, allowed, ask, fields, picking, wait};
 use crate::domain::{
-    BackendError, BackendExt, Control, Filter, FilterTest, List, Params, Rows, Sort, State,
-    Subject, Uid, question,
+    BackendError, BackendExt, Control, Filter, FilterTest, List, Operation, Params, Rows, Sort,
+    State, Subject, Uid, question,
 };
 
 /// How many are asked for at once: a connection each where the backend is another process.
@@ -134,19 +135,27 @@ async fn several(
     let all = uids.len();
     let backend = session.backend.clone();
     let mut answers = futures_util::stream::iter(uids)
-        .map(|uid| backend.control(verb.control(uid)))
+        .map(|uid| {
+            let answer = backend.control(verb.control(uid));
+            async move { (uid, answer.await) }
+        })
         .buffer_unordered(AT_ONCE);
-    let (mut refused, mut first) = (0, None);
-    while let Some(answer) = answers.next().await {
+    let (mut done, mut failed) = (HashSet::new(), Vec::new());
+    while let Some((uid, answer)) = answers.next().await {
         match answer {
-            Ok(()) => {}
+            Ok(()) => drop(done.insert(uid)),
             // Nobody is left who could be asked for the others.
             Err(error @ BackendError::Unreachable { .. }) => return Err(error.into()),
-            Err(error) => {
-                refused += 1;
-                first.get_or_insert(error);
-            }
+            Err(error) => failed.push((uid, error)),
         }
+    }
+    let (mut refused, mut first) = (0, None);
+    for (uid, error) in failed {
+        if matches!(verb, Verb::Cancel) && goes_with(uid, &done, session).await? {
+            continue;
+        }
+        refused += 1;
+        first.get_or_insert(error);
     }
     writeln!(session.out, "{} {}", all - refused, verb.done())?;
     match first {
@@ -155,6 +164,32 @@ async fn several(
             Err(CliError::Failed(format!("{refused} of {all} not {}: {first}", verb.done())))
         }
     }
+}
+
+/// Whether an operation is called off, and one above it is among these: it went with that.
+async fn goes_with(
+    uid: Uid,
+    called_off: &HashSet<Uid>,
+    session: &CliContext<'_>,
+) -> Result<bool, CliError> {
+    if called_off.is_empty() {
+        return Ok(false);
+    }
+    let Operation { state, cancelling, mut parent, .. } = found(uid, session).await?;
+    if state != State::Cancel && !cancelling {
+        return Ok(false);
+    }
+    while let Some(above) = parent {
+        if called_off.contains(&above) {
+            return Ok(true);
+        }
+        parent = found(above, session).await?.parent;
+    }
+    Ok(false)
+}
+
+async fn found(uid: Uid, session: &CliContext<'_>) -> Result<Operation, CliError> {
+    Ok(session.backend.ask(question::GetOperation { uid }).await?.operation)
 }
 
 /// Says what was done, in the console's words: what has something to undo is not cancelled yet.
@@ -210,7 +245,7 @@ async fn changed(
     given: &[String],
     session: &mut CliContext<'_>,
 ) -> Result<Params, CliError> {
-    let operation = session.backend.ask(question::GetOperation { uid }).await?.operation;
+    let operation = found(uid, session).await?;
     let catalogue = session.backend.catalogue();
     let present = Some(&*operation.params);
     fields::parse(&catalogue, &operation.kind, given, present, session.keyboard)

@@ -36,6 +36,31 @@ async fn controls_say_what_they_mean() {
 }
 
 #[tokio::test]
+async fn what_is_called_off_with_its_parent_is_no_failure() {
+    let refused = || Err(BackendError::failed("operation #75 is CANCEL: it has ended"));
+    let child = |state| {
+        let parent = Some(Uid(74));
+        detail(Operation { parent, ..fake::operation(75, state) })
+    };
+    let fake = ScriptedBackend::new();
+    fake.controlled.lock().unwrap().extend([Ok(()), refused()]);
+    fake.will_answer(child(State::Cancel));
+    let ended = run(&fake, "operation cancel 74 75").await;
+    assert_eq!((ended.with(0).out.as_str(), ended.err.as_str()), ("2 cancelled\n", ""));
+    // One that ended by itself is none of them, nor is one whose parent was not named.
+    for (line, state) in
+        [("operation cancel 74 75", State::Done), ("operation cancel 73 75", State::Cancel)]
+    {
+        let fake = ScriptedBackend::new();
+        fake.controlled.lock().unwrap().extend([Ok(()), refused()]);
+        fake.will_answer(child(state));
+        fake.will_answer(detail(fake::operation(74, State::Cancel)));
+        let ended = run(&fake, line).await;
+        assert!(ended.with(1).err.contains("1 of 2 not cancelled"), "{}", ended.err);
+    }
+}
+
+#[tokio::test]
 async fn what_a_filter_picks_is_counted_and_asked_about() {
     let page = |uids: std::ops::Range<u64>| {
         let rows = uids.map(|uid| fake::operation(uid, State::Error)).collect::<Vec<_>>();
