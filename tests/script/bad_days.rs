@@ -97,6 +97,21 @@ fn what_is_no_image_and_what_is_no_video() {
     assert_eq!(place.partials(), Vec::<PathBuf>::new());
 }
 
+#[test]
+fn what_is_called_off_before_it_started_is_not_logged_as_started() {
+    let mut place = Sandbox::new();
+    place.serve(&[]);
+    place.ok(&["lane", "pause", "disk"]);
+    place.ok(&["run", "disk_create", "name=data", "size_mb=1", "fstype=none"]);
+    place.kill();
+    place.serve(&[]);
+    place.ok(&["operation", "cancel", "1"]);
+    place.run(&["operation", "wait", "1"]);
+    assert_eq!(place.operation(1)["state"], "CANCEL");
+    let log = place.log();
+    assert!(log.contains("ends as CANCEL") && !log.contains("#1 disk_create disk/1 'data' starts"));
+}
+
 /// A full disk refuses what cannot be written down, and keeps what was.
 #[test]
 fn a_full_disk_loses_nothing_accepted() {

@@ -238,7 +238,10 @@ impl Engine {
         {
             if run.obstacle.is_none() {
                 let operation = &run.operation;
-                tracing::info!("{} starts, asked for by {}", Title(operation), operation.actor);
+                // One that is called off is only undone.
+                if !operation.cancelling {
+                    tracing::info!("{} starts, asked for by {}", Title(operation), operation.actor);
+                }
                 self.publish_operation(operation);
             }
             (self.execute)(self, run);
