@@ -89,10 +89,10 @@ impl Engine {
         .await
     }
 
-    /// Calls off those `children` that earlier attempts of an operation asked for at this step, that
-    /// failed, and that are not asked for any more: what they reserve would stand in the way of the
-    /// others, and nobody would miss them. Those that cannot be called off stay. Each is called off
-    /// by itself, before the others are asked for: after a crash the rest of them are.
+    /// Calls off those `children` that earlier attempts of an operation asked for at this step,
+    /// that failed, and that are not asked for any more: what they reserve would stand in the way
+    /// of the others, and nobody would miss them. Those that cannot be called off stay. Each is
+    /// called off by itself, before the others are asked for: after a crash the rest of them are.
     ///
     /// # Errors
     /// When it cannot be written.
