@@ -169,7 +169,7 @@ impl Embedded {
 
     /// Returns when what lies in the state directory is in step with what happened until now.
     #[cfg(test)]
-    pub(super) async fn resource_after(&self) {
+    pub(super) async fn in_step(&self) {
         if let Some(keeper) = &self.keeper {
             keeper.sweep_once().await;
             keeper.keep().await;

@@ -9,7 +9,7 @@ use crate::backend::testing::fake::CallFault;
 use crate::backend::testing::harness::{Harness, settings};
 
 async fn findings(harness: &Harness, live: bool) -> Vec<(String, String)> {
-    harness.backend.resource_after().await;
+    harness.backend.in_step().await;
     let here = format!("{}/", harness.dir().display());
     let ports = harness.fake.ports();
     let found = look(&settings(harness.dir()), &ports, live).await.unwrap();

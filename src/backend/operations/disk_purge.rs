@@ -127,6 +127,7 @@ mod tests {
         harness.done("disk_delete", json!({ "disk": disk })).await;
         harness.done("disk_purge", json!({ "disk": disk })).await;
         assert_eq!(harness.resource(ResourceId::new(Disk::KIND, disk)).await, None);
+        harness.backend.in_step().await;
         assert_eq!(std::fs::read_dir(harness.dir().join("trash")).unwrap().count(), 0);
     }
 

@@ -161,6 +161,7 @@ mod tests {
         let image = harness.some_image().await;
         harness.done("image_delete", json!({ "image": image })).await;
         assert_eq!(harness.resource(ResourceId::new(Image::KIND, image)).await, None);
+        harness.backend.in_step().await;
         assert_eq!(std::fs::read_dir(harness.dir().join("images")).unwrap().count(), 0);
         harness.some_image().await;
     }

@@ -146,6 +146,7 @@ mod tests {
         assert_eq!(harness.resource(ResourceId::new(Vm::KIND, vm)).await, None);
         let disk = harness.disk(disk).await;
         assert_eq!((disk.state, disk.vm), (DiskState::Free, None));
+        harness.backend.in_step().await;
         assert_eq!(std::fs::read_dir(harness.dir().join("vms")).unwrap().count(), 0);
         // The name is free again.
         let again = json!({ "hostname": "web-1", "password": "correct horse", "os": "tiny" });

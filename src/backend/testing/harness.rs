@@ -243,7 +243,7 @@ impl Harness {
     /// Everything there is, for comparing: resources, files, processes. Times and random numbers
     /// are left out.
     pub async fn everything(&self) -> Json {
-        self.backend.resource_after().await;
+        self.backend.in_step().await;
         let mut resources = Vec::new();
         for kind in [Vm::KIND, Disk::KIND, Image::KIND] {
             let list = List {

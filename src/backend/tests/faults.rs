@@ -78,7 +78,7 @@ async fn rest(harness: &mut Harness, uids: &[Uid]) {
 
 /// What there is, as anybody who asks is told.
 async fn told(harness: &Harness) -> Json {
-    harness.backend.resource_after().await;
+    harness.backend.in_step().await;
     let list = List {
         of: Subject::Operations,
         filter: Filter::default(),

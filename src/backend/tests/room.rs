@@ -62,7 +62,7 @@ async fn what_waits_for_room_can_be_cancelled() {
     harness.control(Control::Cancel { uid }).await;
     let ended = harness.reaches(uid, &[State::Cancel, State::Done]).await;
     if ended.state == State::Cancel {
-        harness.backend.resource_after().await;
+        harness.backend.in_step().await;
         assert_eq!(harness.everything().await["files"], json!([]));
     }
 }

@@ -304,7 +304,7 @@ mod tests {
         let mut harness = Harness::open();
         let (vm, disk) = (harness.some_vm().await, harness.some_disk().await);
         harness.done("disk_attach", json!({ "disk": disk, "vm": vm })).await;
-        harness.backend.resource_after().await;
+        harness.backend.in_step().await;
         assert_eq!(marks(&harness), [""; 0]);
         assert_eq!(described(&harness, "vms/1/vm.json"), Some(Resource::Vm(harness.vm(vm).await)));
         assert_eq!(
@@ -317,7 +317,7 @@ mod tests {
 
         harness.done("disk_detach", json!({ "disk": disk, "vm": vm })).await;
         harness.done("disk_delete", json!({ "disk": disk })).await;
-        harness.backend.resource_after().await;
+        harness.backend.in_step().await;
         assert_eq!(described(&harness, "disks/1.json"), None);
         let trashed = described(&harness, "trash/1.json");
         assert!(matches!(
@@ -325,7 +325,7 @@ mod tests {
             Some(Resource::Disk(Disk { state: DiskState::Trashed, vm: None, .. }))
         ));
         harness.done("disk_purge", json!({ "disk": disk })).await;
-        harness.backend.resource_after().await;
+        harness.backend.in_step().await;
         assert_eq!(fs::read_dir(harness.dir().join("trash")).unwrap().count(), 0);
         assert_eq!(fs::read_dir(harness.dir().join("disks")).unwrap().count(), 0);
     }
@@ -342,14 +342,14 @@ mod tests {
                 fs::write(dir.join(&unwritten), "").unwrap();
             })
             .await;
-        harness.backend.resource_after().await;
+        harness.backend.in_step().await;
         assert_eq!(described(&harness, "vms/1/vm.json"), Some(Resource::Vm(harness.vm(vm).await)));
         assert!(matches!(described(&harness, "images/1/image.json"), Some(Resource::Image(_))));
         assert!(!harness.dir().join(unwritten).exists());
         harness.fake.becomes(vm, GuestStatus::Paused, crate::backend::ports::GuestEvent::Paused);
         let id = ResourceId::new(Vm::KIND, vm);
         harness.becomes(id, |it| it.state() == "paused").await;
-        harness.backend.resource_after().await;
+        harness.backend.in_step().await;
         let Some(Resource::Vm(found)) = described(&harness, "vms/1/vm.json") else { panic!() };
         assert_eq!(found.state, VmState::Paused);
     }
@@ -359,12 +359,12 @@ mod tests {
         let mut harness = Harness::open();
         let made = harness.submit("image_fetch", json!({ "os": "debian-12" })).await.unwrap();
         let made_by = harness.ends(made.uid).await;
-        harness.backend.resource_after().await;
+        harness.backend.in_step().await;
         // As if the deletion had come before we did.
         let image = made.resource.unwrap();
         Mark::from(&made_by).write(harness.dir(), image).unwrap();
         harness.done("image_delete", json!({ "image": image.id })).await;
-        harness.backend.resource_after().await;
+        harness.backend.in_step().await;
         assert_eq!(marks(&harness), [""; 0]);
     }
 
@@ -392,7 +392,7 @@ mod tests {
                 }
             })
             .await;
-        harness.backend.resource_after().await;
+        harness.backend.in_step().await;
         assert_eq!(marks(&harness), [""; 0]);
         for name in its {
             assert!(!harness.dir().join(&name).exists(), "{name}");
@@ -421,7 +421,7 @@ mod tests {
                 stranger.write(dir, ResourceId::new(Image::KIND, 98)).unwrap();
             })
             .await;
-        harness.backend.resource_after().await;
+        harness.backend.in_step().await;
         assert!(!harness.dir().join("images/1").exists());
         assert_eq!(marks(&harness), ["image/98"], "of another life");
         assert!(

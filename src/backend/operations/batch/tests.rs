@@ -60,6 +60,7 @@ async fn deletions_that_failed_in_part_go_on_where_they_were() {
     harness.control(Control::Relaunch { uid, params: Params::new() }).await;
     let batch = harness.reaches(uid, &[State::Done, State::Error]).await;
     assert_eq!(batch.state, State::Done, "{:?}", batch.comment);
+    harness.backend.in_step().await;
     assert_eq!(std::fs::read_dir(harness.dir().join("trash")).unwrap().count(), 0);
     assert_eq!(children(&harness, uid).await.len(), 4, "the one that was done counts");
 }

@@ -117,7 +117,7 @@ async fn what_an_undo_could_not_remove_goes_when_its_operation_is_cancelled_afte
     fs::write(&file, "half a disk").unwrap();
     harness.control(Control::Cancel { uid }).await;
     harness.reaches(uid, &[State::Cancel]).await;
-    harness.backend.resource_after().await;
+    harness.backend.in_step().await;
     assert_eq!(fs::read_dir(harness.dir().join("disks")).unwrap().count(), 0);
 }
 
@@ -125,13 +125,14 @@ async fn what_an_undo_could_not_remove_goes_when_its_operation_is_cancelled_afte
 async fn no_description_outlives_a_purged_disk_wherever_it_lay() {
     let mut harness = Harness::open();
     let disk = harness.some_disk().await;
-    harness.backend.resource_after().await;
+    harness.backend.in_step().await;
     let described = fs::read_to_string(harness.dir().join("disks/1.json")).unwrap();
     harness.done("disk_delete", json!({ "disk": disk })).await;
-    harness.backend.resource_after().await;
+    harness.backend.in_step().await;
     // As if the owner had been killed before it was moved.
     fs::write(harness.dir().join("disks/1.json"), described).unwrap();
     harness.done("disk_purge", json!({ "disk": disk })).await;
+    harness.backend.in_step().await;
     for folder in ["disks", "trash"] {
         assert_eq!(fs::read_dir(harness.dir().join(folder)).unwrap().count(), 0, "{folder}");
     }

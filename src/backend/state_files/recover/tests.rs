@@ -68,7 +68,7 @@ async fn everything_but_history_survives_a_lost_database() {
     harness.done("disk_detach", json!({ "disk": 1, "vm": 1 })).await;
     harness.done("disk_restore", json!({ "disk": 3 })).await;
     // What they are now is not taken for older than what was taken in.
-    harness.backend.resource_after().await;
+    harness.backend.in_step().await;
     let (settings, ports) = (settings(harness.dir()), harness.fake.ports());
     let deep = check::deep(&settings, &ports, true).await.unwrap();
     assert_eq!(deep.findings.len(), 0, "{deep:#?}");
@@ -206,7 +206,7 @@ async fn what_a_qemu_has_is_so_whatever_is_said() {
 #[tokio::test]
 async fn what_lags_behind_after_a_kill_is_not_taken_for_later() {
     let mut harness = full().await;
-    harness.backend.resource_after().await;
+    harness.backend.in_step().await;
     let said = fs::read(harness.dir().join("disks/2.json")).unwrap();
     harness.done("disk_attach", json!({ "disk": 2, "vm": 1 })).await;
     let fake = harness.fake.clone();
@@ -216,7 +216,7 @@ async fn what_lags_behind_after_a_kill_is_not_taken_for_later() {
             assert_eq!(recover_now(dir, &fake, true).taken.len(), 0);
         })
         .await;
-    harness.backend.resource_after().await;
+    harness.backend.in_step().await;
     assert_ne!(fs::read(harness.dir().join("disks/2.json")).unwrap(), said);
     assert_eq!(harness.disk(2).await.vm, Some(1));
 }
