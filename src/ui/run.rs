@@ -178,6 +178,10 @@ impl Session {
         // After a panic only `last_words` is looked at.
         let ended = AssertUnwindSafe(event_loop(self, effects)).catch_unwind().await;
         let Ok(exit) = ended else { return Err(UiError::Broken(last_words())) };
+        // What is typed from now on is for whoever started us.
+        if exit != Exit::Stop {
+            self.input = None;
+        }
         // After a hang-up there is no terminal to give back, and saying so helps nobody.
         if let (Err(error), true) = (self.screen.leave(), exit != Exit::HangUp) {
             return Err(UiError::Terminal(error));
@@ -192,6 +196,10 @@ impl Session {
     /// When it cannot be stopped.
     pub async fn stop(&mut self) -> Result<bool, UiError> {
         loop {
+            // What was typed since the console went was not for it; what comes after `fg` is.
+            if let Some(input) = &mut self.input {
+                input.forget();
+            }
             // Not SIGTSTP, which is ours to answer to.
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)
                 .map_err(|error| UiError::Terminal(error.into()))?;

@@ -49,6 +49,11 @@ impl InputReader {
         let (keys, events) = unbounded_channel();
         Self { events, _reading: AbortOnDropHandle::new(tokio::spawn(read(keys))) }
     }
+
+    /// Forgets what it said until now.
+    pub(super) fn forget(&mut self) {
+        while self.events.try_recv().is_ok() {}
+    }
 }
 
 /// Reads the terminal. A task of its own, because [`EventStream`] wakes only whoever polled it
