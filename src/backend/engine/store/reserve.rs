@@ -35,30 +35,23 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    /// The reserve beside a store; made if there is room for it and some beside it.
+    /// The reserve beside a store; made if there is room for it. Says whether there is none.
     ///
     /// # Errors
     /// When something that is none lies in its place: it would be overwritten and removed.
-    pub(super) fn beside(store: &Path) -> Result<Self, BackendError> {
+    pub(super) fn beside(store: &Path) -> Result<(Self, bool), BackendError> {
         let path = store.with_file_name(FILE);
         let found = look(&path);
         if let Ok(Found::Foreign(why)) = &found {
             return Err(BackendError::failed(plain::refusal(&path, why)));
         }
-        let held = match found.and_then(|found| make(&path, found)) {
-            Ok(()) => true,
-            Err(error) => {
-                let path = path.display();
-                tracing::warn!(%error, "{path} cannot be made: a full disk will stop the store");
-                false
-            }
-        };
-        Ok(Self { path, held })
-    }
-
-    /// Whether it is missing for want of room.
-    pub(super) fn is_wanting(&self) -> bool {
-        !self.held && free_beside(&self.path) < SIZE + MARGIN
+        let made = found.and_then(|found| make(&path, found));
+        let is_full = made.as_ref().is_err_and(is_no_room);
+        if let Err(error) = &made {
+            let path = path.display();
+            tracing::warn!(%error, "{path} cannot be made: a full disk will stop the store");
+        }
+        Ok((Self { path, held: made.is_ok() }, is_full))
     }
 
     /// Gives the room up for what must be written. Says whether there was any.
@@ -69,10 +62,18 @@ impl Reserve {
     /// Makes it again, where it was given up, if there is room for it. Says whether there is, and
     /// some beside it.
     pub(super) fn refill(&mut self) -> bool {
+        let is_room = free_beside(&self.path) >= SIZE + MARGIN;
         if self.held {
-            return free_beside(&self.path) >= SIZE + MARGIN;
+            return is_room;
         }
-        self.held = look(&self.path).and_then(|found| make(&self.path, found)).is_ok();
+        is_room && self.restore()
+    }
+
+    /// Makes it again, where it was given up, whether or not anything is left beside it. Says
+    /// whether it is there.
+    pub(super) fn restore(&mut self) -> bool {
+        let make = || look(&self.path).and_then(|found| make(&self.path, found));
+        self.held = self.held || make().is_ok();
         self.held
     }
 }
@@ -83,10 +84,16 @@ pub(super) fn give_up_beside(store: &Path) -> bool {
     remove(&store.with_file_name(FILE))
 }
 
-/// How many bytes are free on the filesystem that a file is on.
+/// How many bytes are free on the filesystem that a file is on; as many as there can be where that
+/// is not told.
 pub(super) fn free_beside(path: &Path) -> u64 {
     let dir = path.parent().unwrap_or(Path::new("/"));
-    rustix::fs::statvfs(dir).map_or(0, |room| room.f_bavail * room.f_frsize)
+    rustix::fs::statvfs(dir).map_or(u64::MAX, |room| room.f_bavail * room.f_frsize)
+}
+
+/// Whether a failure is for want of room.
+fn is_no_room(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 /// Removes a reserve. Says whether one was there.
@@ -155,16 +162,15 @@ fn is_zero(file: &File) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Makes the file of what lies in its place, where there is room for it and some beside it.
+/// Makes the file of what lies in its place.
 fn make(path: &Path, found: Found) -> io::Result<()> {
-    let is_room = || free_beside(path) >= SIZE + MARGIN;
     let file = match found {
         Found::Ours(file) if file.metadata()?.blocks() * 512 >= SIZE => return Ok(()),
         Found::Ours(file) => file,
         Found::Nothing => plain::open(path, File::options().write(true).create_new(true))?,
         Found::Foreign(why) => return Err(io::Error::other(plain::refusal(path, &why))),
     };
-    let made = if is_room() { fill(&file) } else { Err(ErrorKind::StorageFull.into()) };
+    let made = fill(&file);
     if made.is_err() {
         // What there is of it takes room that somebody else needs.
         let _ = std::fs::remove_file(path);
@@ -225,7 +231,8 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         // One that was begun is made whole; one that was replaced stays.
         std::fs::write(&path, [0; 100]).unwrap();
-        let mut reserve = Reserve::beside(&store).unwrap();
+        let (mut reserve, is_full) = Reserve::beside(&store).unwrap();
+        assert!(!is_full);
         assert!(reserve.held && path.metadata().unwrap().blocks() * 512 >= SIZE);
         std::fs::write(&path, "dear").unwrap();
         assert!(!reserve.give_up() && path.exists() && !reserve.refill());

@@ -31,6 +31,9 @@ const BATCH_MAX: usize = 4096;
 /// The longest a transaction waits for the next request it expects: less than a trip to most disks.
 const PATIENCE: Duration = Duration::from_micros(100);
 
+/// How often a transaction steps aside for the request it expects before it sleeps until it comes.
+const STEPS_ASIDE: usize = 4;
+
 /// From how many answered callers on the next transaction expects as many again. A few have nothing
 /// to gain from waiting for each other.
 const MANY: usize = 8;
@@ -67,8 +70,8 @@ impl Writer {
         let (database, log) = known.map_err(|error| {
             BackendError::failed(format!("cannot look at the store {}: {error}", path.display()))
         })?;
-        let (faults, reserve) = (Faults::of(&path), Reserve::beside(&path)?);
-        if reserve.is_wanting() {
+        let (faults, (reserve, is_full)) = (Faults::of(&path), Reserve::beside(&path)?);
+        if is_full {
             tracing::error!("the disk is full");
             tell.send_replace(Health::Full);
         }
@@ -357,7 +360,10 @@ impl Thread<'_> {
         if let Some(error) = failed {
             tracing::warn!(%error, "the last checkpoint failed; the next start makes up for it");
         }
-        drop(self);
+        let Self { connection, mut reserve, .. } = self;
+        drop(connection);
+        // What the store had beside it while it was open has gone; the next start needs as much.
+        reserve.restore();
         if let Some((answer, told)) = last {
             let _ = answer.send(told);
         }
@@ -389,13 +395,17 @@ fn is_locked(error: &rusqlite::Error) -> bool {
 /// next: twice as many trips to the disk for the same work. So one that is `expected` is waited for
 /// a little.
 fn another(waiting: &mpsc::Receiver<WriteRequest>, expected: bool) -> Option<WriteRequest> {
-    let mut next = waiting.try_recv().ok();
-    if next.is_none() && expected {
-        let until = Instant::now() + PATIENCE;
-        while next.is_none() && Instant::now() < until {
-            std::thread::yield_now();
-            next = waiting.try_recv().ok();
-        }
+    if !expected {
+        return waiting.try_recv().ok();
     }
-    next
+    let until = Instant::now() + PATIENCE;
+    // Most come while we step aside, which costs less than to sleep and be woken; but the callers
+    // need the processor as well.
+    for _ in 0..STEPS_ASIDE {
+        if let Ok(next) = waiting.try_recv() {
+            return Some(next);
+        }
+        std::thread::yield_now();
+    }
+    waiting.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
 }
