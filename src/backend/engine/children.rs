@@ -50,7 +50,6 @@ impl Engine {
             let taken: HashSet<Uid> = taken.iter().copied().collect();
             let mut children = self.storage.children(uid).await?;
             children.retain(|it| it.state != State::Cancel && !taken.contains(&it.uid));
-            Box::pin(self.call_off_unasked(step, uid, &checked, &mut children)).await?;
             earlier = Earlier::of(children);
         }
         self.transact(|live| {
@@ -87,58 +86,6 @@ impl Engine {
             Ok((changes, spawning))
         })
         .await
-    }
-
-    /// Calls off those `children` that earlier attempts of an operation asked for at this step,
-    /// that failed, and that are not asked for any more: what they reserve would stand in the way
-    /// of the others, and nobody would miss them. Those that cannot be called off stay. Each is
-    /// called off by itself, before the others are asked for: after a crash the rest of them are.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    async fn call_off_unasked(
-        self: &Arc<Self>,
-        step: &Step,
-        uid: Uid,
-        checked: &[CheckedChild],
-        children: &mut Vec<Operation>,
-    ) -> Result<(), BackendError> {
-        let mut earlier = Earlier::of(children.clone());
-        let asked: HashSet<Uid> = self.look(|live| {
-            let mut take = |child: &CheckedChild| match child {
-                Ok((kind, submit, params)) => {
-                    let params = kind.fill(params.clone(), &self.admission(live).context());
-                    earlier.take(&submit.kind, &params)
-                }
-                Err((submit, _)) => earlier.take(&submit.kind, &submit.params),
-            };
-            checked.iter().filter_map(&mut take).collect()
-        });
-        let unasked = |it: &Operation| it.state == State::Error && !asked.contains(&it.uid);
-        if !children.iter().any(unasked) {
-            return Ok(());
-        }
-        let mut of_step = HashSet::new();
-        for (before, result) in self.storage.steps(uid).await? {
-            let is_same = (&before.name, before.number) == (&step.name, step.number);
-            let spawned = result.filter(|_| is_same);
-            let spawned = spawned.and_then(|it| serde_json::from_str::<Vec<Spawned>>(&it).ok());
-            of_step.extend(spawned.iter().flatten().filter_map(Spawned::child));
-        }
-        for child in children.extract_if(.., |it| unasked(it) && of_step.contains(&it.uid)) {
-            let (child, why) = (child.uid, format!("{uid} does not ask for it any more"));
-            match self.cancel(child, Some(why)).await {
-                Ok(()) => {}
-                Err(error @ BackendError::Refused(_)) => {
-                    tracing::warn!(%child, %error, "{uid} leaves a child behind");
-                }
-                Err(error) if self.look(|live| live.open(child).is_none()) => {
-                    tracing::error!(%child, %error, "a child that was called off left something");
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 
     /// The checks of a request for a child that need no lock. It has the priority of its parent,

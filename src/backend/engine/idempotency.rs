@@ -60,45 +60,8 @@ impl Engine {
             Some(kind) => admission::with_defaults(kind.spec(), params, self.catalogue()),
             None => params,
         };
-        let changed = self.makes_something_else(&operation, &before);
         let (asked, before) = (normal(submit.params.clone()), normal(before));
-        let mut accepted = again(key, &operation, before, &submit.kind, asked).await?;
-        if changed {
-            let Operation { uid, kind, .. } = &operation;
-            let warning = format!(
-                "{uid} was relaunched with other parameters since key '{key}' was used for it; see \
-                 what it makes with `hostler show {uid}`, or take another key for another {kind}"
-            );
-            accepted.warnings.push(warning);
-        }
-        Ok(Some(accepted))
-    }
-
-    /// Whether an operation was relaunched with other parameters than those it was `asked` for
-    /// with. What is gone by now cannot be told from another: that is not looked at.
-    fn makes_something_else(&self, operation: &Operation, asked: &Params) -> bool {
-        let Some(kind) = self.kinds.get(&operation.kind).filter(|_| operation.attempt > 0) else {
-            return false;
-        };
-        let (spec, catalogue) = (kind.spec(), self.catalogue());
-        let find = |of, value: &Json| self.inventory(|inventory| inventory.find(of, value));
-        // As it was when it was queued, and when it was relaunched.
-        let check = |params| admission::check(spec, params, catalogue, &find).ok();
-        let filled = check(asked.clone()).map(|checked| {
-            self.look(|live| kind.fill(checked.params, &self.admission(live).context()))
-        });
-        let Some(asked) = filled.and_then(check).map(|checked| checked.params) else {
-            return false;
-        };
-        let named = spec.resources_named(&asked, Some(catalogue));
-        let gone = named.filter(|(_, it)| it.value.as_u64().is_none_or(|id| id == 0));
-        let gone: Vec<String> = gone.map(|(_, argument)| argument.path).collect();
-        let names_gone = |field: &str| gone.iter().any(|it| it.split('.').next() == Some(field));
-        spec.fields.iter().any(|field| {
-            let name = &*field.name;
-            let given = |params: &Params| params.get(name).filter(|it| !it.is_null()).cloned();
-            !names_gone(name) && given(&asked) != given(&operation.params)
-        })
+        again(key, &operation, before, &submit.kind, asked).await.map(Some)
     }
 }
 

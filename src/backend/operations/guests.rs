@@ -11,7 +11,7 @@ use crate::backend::ports::{Drive, GuestEvent, GuestSpec, GuestStatus, ProgressR
 use crate::backend::settings::Settings;
 use crate::domain::{
     Disk, DiskFormat, Failure, Field, FieldType, Image, ImageForm, Reason, Refusal, Resource,
-    ResourceKind, Vm, VmState,
+    ResourceId, ResourceKind, State, Vm, VmState,
 };
 
 use super::{AdmissionContext, Context, StepContext, files};
@@ -204,7 +204,8 @@ async fn power_down(step: &StepContext, vm: &Vm, timeout: Duration) -> Result<()
 /// Refuses a name that a living resource of the kind has already.
 ///
 /// # Errors
-/// [`Reason::Existence`], naming the field and the one who has the name.
+/// [`Reason::Existence`], naming the field, the one who has the name, and the operation that began
+/// that one where it failed.
 pub fn free_name(
     world: &AdmissionContext<'_>,
     field: &str,
@@ -212,12 +213,22 @@ pub fn free_name(
     name: &str,
 ) -> Result<(), Refusal> {
     let Some(id) = world.inventory.named(kind, name) else { return Ok(()) };
-    Err(Refusal::field(
-        Reason::Existence,
-        field,
-        name,
-        format!("{field}: {kind}/{id} is called '{name}' already; choose another name"),
-    ))
+    let taken = world.inventory.resource(ResourceId::new(kind, id));
+    let is_begun = taken.is_some_and(|it| !it.is_whole());
+    let failed = world.asked.filter(|_| is_begun).and_then(|asked| {
+        asked
+            .operations()
+            .find(|it| it.resource == Some(ResourceId::new(kind, id)) && it.state == State::Error)
+    });
+    let advice = match failed {
+        Some(operation) => format!(
+            "operation {} began it and failed: relaunch or cancel that, or choose another name",
+            operation.uid.0
+        ),
+        None => "choose another name".to_owned(),
+    };
+    let message = format!("{field}: {kind}/{id} is called '{name}' already; {advice}");
+    Err(Refusal::field(Reason::Existence, field, name, message))
 }
 
 /// Whether a VM has a process whose guest has not shut down: whether disks are plugged in and out.

@@ -381,38 +381,6 @@ async fn after_an_error_no_further_one_is_started_also_after_a_crash() {
 }
 
 #[tokio::test]
-async fn what_failed_and_is_not_asked_for_any_more_is_called_off_by_the_relaunch() {
-    let mut world = world();
-    let make = |name: &str| asks("make", &json!({ "name": name }));
-    let wants = |names: [&str; 2]| json!(names.map(make));
-    let uid = world.accepts("group", json!({ "asks": wants(["bad", "one"]) })).await;
-    assert_eq!(states(&world.rest(uid).await), [State::Error, State::Done]);
-    let asks_for = |names| {
-        let params = Params::from_iter([("asks".to_owned(), wants(names))]);
-        world.engine.control(Control::Relaunch { uid, params })
-    };
-    world.script.stop_next_at("make");
-    asks_for(["two", "one"]).await.unwrap();
-    world.script.stopped().await;
-    world.crash(|_| {}).await;
-    world.script.stop_at("nowhere");
-    let detail = world.rest(uid).await;
-    assert_eq!(detail.operation.state, State::Done);
-    assert_eq!(states(&detail), [State::Cancel, State::Done, State::Done]);
-    let why = format!("{uid} does not ask for it any more; it had failed: told to fail");
-    assert_eq!(detail.children[0].comment.as_deref(), Some(&*why));
-    assert_eq!(world.script.log().iter().filter(|it| *it == "cleared 1").count(), 1);
-    // One that still is asked for is relaunched.
-    let uid = world.accepts("group", json!({ "asks": wants(["bad", "three"]) })).await;
-    assert_eq!(states(&world.rest(uid).await), [State::Error, State::Done]);
-    let params = Params::from_iter([("asks".to_owned(), wants(["four", "bad"]))]);
-    world.engine.control(Control::Relaunch { uid, params }).await.unwrap();
-    let detail = world.rest(uid).await;
-    assert_eq!(states(&detail), [State::Error, State::Done, State::Done]);
-    assert_eq!(detail.children[0].attempt, 1);
-}
-
-#[tokio::test]
 async fn parallel_children_on_one_thing_lose_nothing() {
     let world = world();
     things(&world, 1).await;

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::world::World;
 use crate::backend::engine::core::Committing;
 use crate::backend::engine::storage::Changed;
-use crate::domain::{Accepted, BackendError, Control, Params, Reason, Refusal, State};
+use crate::domain::{Accepted, BackendError, Control, Reason, Refusal, State};
 
 fn refusal(answer: Result<Accepted, BackendError>) -> Refusal {
     match answer {
@@ -56,25 +56,6 @@ async fn one_that_was_cancelled_is_told_with_the_answer() {
     assert_eq!(world.rest(uid).await.operation.state, State::Cancel);
     let again = world.submit_once("k", "make", json!({ "name": "one" })).await.unwrap();
     assert_eq!(again.warnings, [format!("key 'k' was used for this before: {uid} is CANCEL")]);
-}
-
-#[tokio::test]
-async fn one_that_was_relaunched_with_other_parameters_is_told_with_the_answer() {
-    let world = World::new();
-    let ask = || world.submit_once("k", "make", json!({ "name": "bad" }));
-    let uid = ask().await.unwrap().uid;
-    assert_eq!(world.rest(uid).await.operation.state, State::Error);
-    let relaunch = |params| world.engine.control(Control::Relaunch { uid, params });
-    relaunch(Params::new()).await.unwrap();
-    assert_eq!(world.rest(uid).await.operation.state, State::Error);
-    let again = ask().await.unwrap().warnings;
-    assert_eq!(again, [format!("key 'k' was used for this before: {uid} is ERROR")]);
-    relaunch(Params::from_iter([("name".to_owned(), "good".into())])).await.unwrap();
-    assert_eq!(world.rest(uid).await.operation.state, State::Done);
-    let again = ask().await.unwrap();
-    let says = format!("{uid} was relaunched with other parameters since key 'k' was used for it");
-    assert_eq!((again.uid, again.warnings.len()), (uid, 1));
-    assert!(again.warnings[0].starts_with(&says), "{:?}", again.warnings);
 }
 
 #[tokio::test]

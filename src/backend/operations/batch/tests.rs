@@ -125,7 +125,7 @@ async fn one_that_fails_is_told_and_relaunched_with_the_batch() {
 }
 
 #[tokio::test]
-async fn what_failed_is_no_obstacle_to_the_same_with_another_password() {
+async fn whoever_is_in_the_way_because_it_failed_is_named() {
     let mut harness = Harness::open();
     harness.some_vm().await;
     let vm = |password: &str| {
@@ -135,11 +135,13 @@ async fn what_failed_is_no_obstacle_to_the_same_with_another_password() {
     harness.fake.calls();
     harness.fake.trouble(0, CallFault::Before);
     let (uid, _) = harness.fails("batch", json!({ "operations": vm("correct horse") })).await;
+    let began = children(&harness, uid).await[0].uid;
     let params = Params::from_iter([("operations".to_owned(), vm("battery staple"))]);
     harness.control(Control::Relaunch { uid, params }).await;
-    harness.reaches(uid, &[State::Done]).await;
-    let states: Vec<State> = children(&harness, uid).await.iter().map(|it| it.state).collect();
-    assert_eq!(states, [State::Cancel, State::Done]);
+    let refused = harness.reaches(uid, &[State::Done, State::Error]).await;
+    let why = refused.comment.unwrap_or_default();
+    let advice = format!("operation {} began it and failed: relaunch or cancel that", began.0);
+    assert!(refused.state == State::Error && why.contains(&advice), "{why}");
 }
 
 #[tokio::test]
