@@ -366,7 +366,7 @@ fn whoever_is_one_too_many_is_told_so() {
     let mut command = Command::new("prlimit");
     command.args(["--nofile=64", env!("CARGO_BIN_EXE_hostler"), "serve"]);
     command.env("HOSTLER_STATE", place.dir()).env("HOSTLER_CONFIG", place.config());
-    let mut owner = command.spawn().expect("hostler serve");
+    let mut owner = command.spawn().expect("prlimit, of util-linux");
     place.wait("it serves", || place.is_served());
     let mut watching: Vec<_> = (0..40)
         .map(|_| {

@@ -62,9 +62,9 @@ impl Embedded {
         kinds: Vec<KindEntry>,
     ) -> Result<Self> {
         let time = Timekeeper::resume(&settings.state_dir, &*ports.clock)?;
-        let (mut embedded, ended) = Self::open(owned, settings, ports, kinds)?;
+        let (mut embedded, dead) = Self::open(owned, settings, ports, kinds)?;
         let Self { engine, store, site, .. } = &embedded;
-        record(store, ended);
+        record(store, dead);
         let (dir, pid) = (site.settings().state_dir.display(), std::process::id());
         let version = env!("CARGO_PKG_VERSION");
         tracing::info!("hostler {version}, process {pid}, owns {dir}");

@@ -151,7 +151,9 @@ async fn several(
     }
     let (mut refused, mut first) = (0, None);
     for (uid, error) in failed {
-        if matches!(verb, Verb::Cancel) && goes_with(uid, &done, session).await? {
+        // What cannot be found out is no cancel.
+        let went = goes_with(uid, &done, session);
+        if matches!(verb, Verb::Cancel) && went.await.unwrap_or(false) {
             continue;
         }
         refused += 1;

@@ -108,8 +108,8 @@ fn what_is_called_off_before_it_started_is_not_logged_as_started() {
     place.ok(&["operation", "cancel", "1"]);
     place.run(&["operation", "wait", "1"]);
     assert_eq!(place.operation(1)["state"], "CANCEL");
-    let log = place.log();
-    assert!(log.contains("ends as CANCEL") && !log.contains("#1 disk_create disk/1 'data' starts"));
+    place.wait("that is logged", || place.log().contains("ends as CANCEL"));
+    assert!(!place.log().contains("#1 disk_create disk/1 'data' starts"));
 }
 
 /// A full disk refuses what cannot be written down, and keeps what was.

@@ -170,7 +170,7 @@ fn a_file_that_may_not_grow_is_told() {
     let mut command = Command::new("prlimit");
     command.arg("--fsize=1048576").arg(env!("CARGO_BIN_EXE_hostler"));
     command.arg("serve").env("HOSTLER_STATE", place.dir()).env("HOSTLER_CONFIG", place.config());
-    let mut limited = command.spawn().expect("hostler serve");
+    let mut limited = command.spawn().expect("prlimit, of util-linux");
     place.wait("it serves", || place.is_served());
     let create = ["run", "disk_create", "name=a", "size_mb=16", "fstype=ext4", "--wait"];
     let output = place.run(&create);

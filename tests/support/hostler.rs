@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -74,9 +75,18 @@ impl Sandbox {
         self.wait("hostler serve answers", || self.is_served());
     }
 
-    /// Whether somebody serves this state directory: the socket of one that died answers nobody.
+    /// Whether somebody serves this state directory. To be let in says nothing: the socket of one
+    /// that died is open as long as a tool it was about to start has not begun.
     pub fn is_served(&self) -> bool {
-        UnixStream::connect(self.dir().join("hostler.sock")).is_ok()
+        let ask = || -> std::io::Result<bool> {
+            let mut stream = UnixStream::connect(self.dir().join("hostler.sock"))?;
+            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+            stream.write_all(b"GET /v1/catalogue HTTP/1.1\r\nhost: x\r\n\r\n")?;
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer)?;
+            Ok(&answer == b"HTTP/1.1 200")
+        };
+        ask().unwrap_or(false)
     }
 
     /// Looks again and again until something is so. For what tells nobody when it happens.

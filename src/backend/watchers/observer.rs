@@ -110,7 +110,9 @@ impl Observer {
             GuestEvent::Reset { .. } => {
                 let now = self.site.ports().clock.now();
                 let started = self.site.engine.inventory(|all| all.get::<Vm>(vm)?.started);
-                if started.is_some_and(|it| now.duration_since(it) < RESETS_APART) {
+                // It may lie ahead, where the clock was set back.
+                let ago = started.map(|it| now.duration_since(it));
+                if ago.is_some_and(|ago| !ago.is_negative() && ago < RESETS_APART) {
                     return;
                 }
                 self.resets.insert(vm, now);
@@ -180,7 +182,8 @@ impl Observer {
             self.watched.insert(id, AbortOnDropHandle::new(watcher));
         }
         let was = vm.state;
-        let reset = self.resets.get(&id).copied();
+        // One of an earlier run is not this one's.
+        let reset = self.resets.get(&id).copied().filter(|at| vm.started.is_none_or(|it| *at > it));
         let vm = Vm { started: reset.or(vm.started), ..vm };
         let right = match hypervisor.status(&guest).await? {
             GuestStatus::Running
