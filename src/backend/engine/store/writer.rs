@@ -31,9 +31,6 @@ const BATCH_MAX: usize = 4096;
 /// The longest a transaction waits for the next request it expects: less than a trip to most disks.
 const PATIENCE: Duration = Duration::from_micros(100);
 
-/// How often a transaction steps aside for the request it expects before it sleeps until it comes.
-const STEPS_ASIDE: usize = 4;
-
 /// From how many answered callers on the next transaction expects as many again. A few have nothing
 /// to gain from waiting for each other.
 const MANY: usize = 8;
@@ -395,17 +392,13 @@ fn is_locked(error: &rusqlite::Error) -> bool {
 /// next: twice as many trips to the disk for the same work. So one that is `expected` is waited for
 /// a little.
 fn another(waiting: &mpsc::Receiver<WriteRequest>, expected: bool) -> Option<WriteRequest> {
-    if !expected {
-        return waiting.try_recv().ok();
-    }
-    let until = Instant::now() + PATIENCE;
-    // Most come while we step aside, which costs less than to sleep and be woken; but the callers
-    // need the processor as well.
-    for _ in 0..STEPS_ASIDE {
-        if let Ok(next) = waiting.try_recv() {
-            return Some(next);
+    let mut next = waiting.try_recv().ok();
+    if next.is_none() && expected {
+        let until = Instant::now() + PATIENCE;
+        while next.is_none() && Instant::now() < until {
+            std::thread::yield_now();
+            next = waiting.try_recv().ok();
         }
-        std::thread::yield_now();
     }
-    waiting.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+    next
 }
