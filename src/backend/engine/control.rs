@@ -10,7 +10,7 @@ use super::completion::run_to_completion;
 use super::core::{Engine, Transaction};
 use super::ending::{Ending, Kept, Last};
 use super::kind::Kind;
-use super::live::{End, Failed, Live, Open};
+use super::live::{End, Failed, Live, Open, half_way};
 use super::queue;
 use super::secrets::hidden;
 use super::storage::Change;
@@ -84,6 +84,7 @@ impl Engine {
             return Err(Refusal::new(Reason::State, why).into());
         }
         all.retain(|uid| live.operation(*uid).is_some_and(|it| !it.past_pivot));
+        all.iter().try_for_each(|uid| self.may_call_off(live, *uid))?;
         let (to_undo, at_once): (Vec<Uid>, Vec<Uid>) =
             all.into_iter().partition(|uid| must_undo(live, *uid));
         at_once.iter().try_for_each(|uid| self.may_end_at_once(live, *uid))?;
@@ -100,6 +101,19 @@ impl Engine {
             live.begin_call_off(*uid);
         }
         Ok((changes, Some(Cancelling { to_undo, since, ending })))
+    }
+
+    /// Whether an operation may be called off: what it makes would be gone, also for one that has no
+    /// way back from what it does with it.
+    fn may_call_off(&self, live: &Live, uid: Uid) -> Result<(), BackendError> {
+        let Some(operation) = live.operation(uid) else { return Ok(()) };
+        let made = self.kinds.makes(operation);
+        let Some(other) = made.and_then(|id| live.past_pivot_on(id)) else { return Ok(()) };
+        let why = match other.state {
+            State::Error => format!("{} first, then cancel this", half_way(other)),
+            _ => format!("{} {} cannot be taken back any more; wait for it", other.kind, other.uid),
+        };
+        Err(state_refusal(uid, operation.state, &why))
     }
 
     /// Whether an operation may be called off without being undone: a creation that failed is not

@@ -216,7 +216,10 @@ impl Engine {
         ancestors: &[Uid],
         but: Option<Uid>,
     ) -> Result<(), Refusal> {
-        if let Some(subject) = spec.done_to(params) {
+        // What failed past its pivot may have left its subject in no state at all.
+        let relaunched = but.and_then(|uid| live.operation(uid));
+        let is_past_pivot = relaunched.is_some_and(|it| it.past_pivot);
+        if let Some(subject) = spec.done_to(params).filter(|_| !is_past_pivot) {
             if spec.reject_duplicates
                 && let Some(uid) = live
                     .queue()

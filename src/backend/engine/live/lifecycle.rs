@@ -338,8 +338,16 @@ impl Live {
         &self,
         id: ResourceId,
     ) -> Option<&Arc<Operation>> {
+        self.past_pivot_on(id).filter(|it| it.state == State::Error)
+    }
+
+    /// The operation past its pivot that is about a resource, whether it failed or goes on.
+    pub(in crate::backend::engine) fn past_pivot_on(
+        &self,
+        id: ResourceId,
+    ) -> Option<&Arc<Operation>> {
         let mut past_pivot = self.past_pivot.iter().filter_map(|uid| self.operation(*uid));
-        past_pivot.find(|it| it.resource == Some(id) && it.state == State::Error)
+        past_pivot.find(|it| it.resource == Some(id))
     }
 }
 

@@ -12,8 +12,8 @@ use crate::backend::engine::journal::{Context, StepContext, Stop};
 use crate::backend::engine::kind::Kind;
 use crate::backend::engine::live::End;
 use crate::domain::{
-    BoxFuture, Control, Effect, Encoding, Failure, Field, FieldType, LockMode, LockRule,
-    OperationSpec, Outcome, Params, State, StepState, Uid,
+    BoxFuture, Control, Effect, Encoding, Failure, Field, FieldType, LaneChange, LockMode,
+    LockRule, OperationSpec, Outcome, Params, State, StepState, Uid,
 };
 
 /// `remove`: puts a thing aside, which can be undone, and removes it, which cannot.
@@ -153,6 +153,30 @@ async fn what_fails_past_its_pivot_only_goes_on() {
         assert_eq!(world.state(thing(1)), None);
         assert!(!log(&world).contains(&"put back".to_owned()));
     }
+}
+
+#[tokio::test]
+async fn what_has_no_way_back_keeps_what_it_works_on() {
+    let world = world().await;
+    let made = world.stays_at("make", "make", json!({ "name": "bad" })).await;
+    let uid = world.accepts("remove", json!({ "thing": 2, "fails": true })).await;
+    // Its turn comes when what makes the thing is behind it again.
+    let lane = |change| world.engine.control(Control::Lane { name: "lane".to_owned(), change });
+    lane(LaneChange::Pause).await.unwrap();
+    world.script.stop_at("nowhere");
+    assert_eq!(world.rest(made).await.operation.state, State::Error);
+    relaunch(&world, made).await;
+    lane(LaneChange::Resume).await.unwrap();
+    let failed = world.rest(uid).await.operation;
+    assert_eq!(failed.comment.as_deref(), Some("told to fail"));
+    // To call its creation off would take that away, and what failed on it along.
+    let why = refuses(&world, made).await;
+    assert!(why.contains(&format!("remove {uid} failed on it; relaunch that first")), "{why}");
+    world.script.write("mended");
+    relaunch(&world, uid).await;
+    assert_eq!(world.rest(uid).await.operation.state, State::Done);
+    cancel(&world, made).await;
+    assert_eq!(world.rest(made).await.operation.state, State::Cancel);
 }
 
 #[tokio::test]
