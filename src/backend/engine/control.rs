@@ -103,8 +103,8 @@ impl Engine {
         Ok((changes, Some(Cancelling { to_undo, since, ending })))
     }
 
-    /// Whether an operation may be called off: what it makes would be gone, also for one that has no
-    /// way back from what it does with it.
+    /// Whether an operation may be called off: what it makes would be gone, also for one that has
+    /// no way back from what it does with it.
     fn may_call_off(&self, live: &Live, uid: Uid) -> Result<(), BackendError> {
         let Some(operation) = live.operation(uid) else { return Ok(()) };
         let made = self.kinds.makes(operation);

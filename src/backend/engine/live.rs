@@ -321,8 +321,8 @@ impl Live {
     }
 
     /// Why an operation whose turn has come can never work, or not now: what it needs is not there.
-    /// One that an earlier life began, or that is past its pivot, looks for itself: it may have taken
-    /// away what is gone.
+    /// One that an earlier life began, or that is past its pivot, looks for itself: it may have
+    /// taken away what is gone.
     fn obstacle(&self, kinds: &Kinds, uid: Uid) -> Option<(State, String)> {
         let open = self.open.get(&uid).filter(|open| !open.resume && !open.operation.past_pivot)?;
         let operation = &open.operation;
