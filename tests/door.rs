@@ -320,9 +320,9 @@ fn what_a_dead_owner_leaves_is_taken_over_by_those_who_wait_for_it() {
     let mut place = Sandbox::new();
     place.serve(&[]);
     place.ok(&["lane", "pause", "disk"]);
-    let create = ["run", "disk_create", "name=a", "size_mb=1", "fstype=none", "--wait"];
-    let waiting = begin(&place, &create);
-    place.wait("it is queued", || place.list("operations").len() == 1);
+    place.ok(&["run", "disk_create", "name=a", "size_mb=1", "fstype=none"]);
+    // Not `run --wait`: whoever has not heard that it was accepted does not wait for it.
+    let waiting = begin(&place, &["operation", "wait", "1"]);
     place.kill();
     place.wait("somebody else serves", || place.is_served());
     place.ok(&["lane", "resume", "disk"]);

@@ -75,7 +75,10 @@ impl Engine {
         let mut all = live.called_off_with(uid);
         let stays =
             |uid: &Uid| live.open(*uid).is_some_and(|it| !it.is_ending() && !it.is_passing());
-        if !all.iter().all(stays) {
+        let is_passing = |uid: Uid| live.open(uid).is_some_and(Open::is_passing);
+        let made = |uid: &Uid| live.operation(*uid).and_then(|it| self.kinds.makes(it));
+        let is_waited_for = |id| live.queue().holders(id).any(is_passing);
+        if !all.iter().all(stays) || all.iter().filter_map(made).any(is_waited_for) {
             return Ok((Vec::new(), None));
         }
         let past_pivot = all.iter().filter_map(|uid| live.operation(*uid));

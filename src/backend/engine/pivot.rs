@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::domain::Uid;
+use crate::domain::{Failure, Uid};
 
 use super::core::{Engine, Title, Transaction};
 use super::journal::Stop;
@@ -39,7 +39,13 @@ impl Engine {
                 Ok(None) if self.look(|live| is_called_off(live, uid)) => {
                     return Err(Stop::Cancelled);
                 }
-                Ok(None) => freed.await,
+                Ok(None) => match self.look(|live| self.maker_called_off(live, uid)) {
+                    Some((maker, true)) => {
+                        let why = format!("what it is about is taken away: {maker} is called off");
+                        return Err(Failure::refused(why).into());
+                    }
+                    _ => freed.await,
+                },
                 Err(error) => {
                     tracing::error!(%uid, %error, "the pivot of an operation was not recorded");
                     if !self.may_write_again(uid, &error).await {
@@ -53,7 +59,10 @@ impl Engine {
     /// Stages that an operation passes its pivot, and that it runs, where that is not known to be
     /// on disk. `None`: it is called off, or that is on its way to the disk.
     fn stage_pivot(&self, live: &mut Live, uid: Uid) -> (Vec<Change>, Option<Passing>) {
-        if is_called_off(live, uid) || live.open(uid).is_none_or(Open::is_being_called_off) {
+        if is_called_off(live, uid)
+            || live.open(uid).is_none_or(Open::is_being_called_off)
+            || self.maker_called_off(live, uid).is_some()
+        {
             return (Vec::new(), None);
         }
         let updated = self.clock.now();
@@ -61,6 +70,20 @@ impl Engine {
         changes.push(Change::Pivot { uid, updated });
         live.begin_pivot(uid);
         (changes, Some(Passing { uid, updated }))
+    }
+}
+
+impl Engine {
+    /// The operation that makes what this one is about, where it is called off, and whether that is
+    /// known to be on disk: what it makes goes with it.
+    fn maker_called_off(&self, live: &Live, uid: Uid) -> Option<(Uid, bool)> {
+        let id = live.operation(uid)?.resource?;
+        let queue = live.queue();
+        let others = queue.awaiting(id).chain(queue.holders(id)).filter(|it| *it != uid);
+        let mut others = others.filter_map(|it| live.operation(it));
+        let maker = others.find(|it| self.kinds.makes(it) == Some(id))?;
+        let is_begun = live.open(maker.uid).is_some_and(Open::is_being_called_off);
+        (maker.cancelling || is_begun).then_some((maker.uid, maker.cancelling))
     }
 }
 
