@@ -208,7 +208,7 @@ impl Engine {
         let makes = self.kinds.makes(operation).filter(|_| end != State::Done)?;
         let resource = live.inventory().resource(makes)?;
         let kind = self.kinds.get(&operation.kind)?;
-        match kind.in_step(resource.clone(), end) {
+        match kind.resource_after(resource.clone(), end) {
             None => Some(Changed::Remove(resource.id())),
             Some(settled) if settled == *resource => None,
             Some(settled) => Some(Changed::Put(Arc::new(settled))),

@@ -142,7 +142,7 @@ pub trait Kind: Send + Sync {
     /// What becomes of a reserved resource when the operation ends in `ERROR` or `CANCEL`. By
     /// default it stays through an error, because the operation may be relaunched, and goes with a
     /// cancelled one.
-    fn in_step(&self, resource: Resource, end: State) -> Option<Resource> {
+    fn resource_after(&self, resource: Resource, end: State) -> Option<Resource> {
         (end != State::Cancel).then_some(resource)
     }
 

@@ -202,7 +202,7 @@ impl Kind for Encode {
     }
 
     /// The row stays, and says how it ended.
-    fn in_step(resource: Resource, end: State) -> Option<Resource> {
+    fn resource_after(resource: Resource, end: State) -> Option<Resource> {
         match resource {
             Resource::Encoding(mut encoding) => {
                 encoding.state = match end {

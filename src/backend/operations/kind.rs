@@ -92,7 +92,7 @@ pub trait Kind: 'static {
     /// default it stays through an error, because the operation may be relaunched, and goes with a
     /// cancelled one.
     #[must_use]
-    fn in_step(resource: Resource, end: State) -> Option<Resource> {
+    fn resource_after(resource: Resource, end: State) -> Option<Resource> {
         (end != State::Cancel).then_some(resource)
     }
 
@@ -220,8 +220,8 @@ impl<K: Kind> kind::Kind for Bound<K> {
         K::name(&typed::<K>(params).ok()?)
     }
 
-    fn in_step(&self, resource: Resource, end: State) -> Option<Resource> {
-        K::in_step(resource, end)
+    fn resource_after(&self, resource: Resource, end: State) -> Option<Resource> {
+        K::resource_after(resource, end)
     }
 
     fn remove_leftovers(&self, id: u64) -> BoxFuture<'_, Result<(), Failure>> {
