@@ -11,7 +11,8 @@
 //! it works on held back from everybody else, until it is relaunched and comes to its end.
 //!
 //! Calling off and passing exclude each other: whichever is sent to the disk while the other one
-//! is on its way waits to see how that ends.
+//! is on its way waits to see how that ends. So do passing and calling off what makes the resource
+//! that it passes with: what is never made is gone, and what is past its pivot with it.
 
 use std::sync::Arc;
 
@@ -28,8 +29,8 @@ impl Engine {
     /// Lets an operation pass its pivot. Returns when that is on disk.
     ///
     /// # Errors
-    /// [`Stop::Cancelled`] when it was called off before, [`Stop::Leaving`] when it cannot be
-    /// written in this life.
+    /// [`Stop::Cancelled`] when it was called off before, [`Stop::Failed`] when what makes that
+    /// which it is about was, and [`Stop::Leaving`] when it cannot be written in this life.
     pub(super) async fn pass_pivot(self: &Arc<Self>, uid: Uid) -> Result<(), Stop> {
         loop {
             let mut freed = std::pin::pin!(self.freed.notified());
@@ -57,7 +58,8 @@ impl Engine {
     }
 
     /// Stages that an operation passes its pivot, and that it runs, where that is not known to be
-    /// on disk. `None`: it is called off, or that is on its way to the disk.
+    /// on disk. `None`: it is called off, or what makes that which it is about is; or that is on
+    /// its way to the disk.
     fn stage_pivot(&self, live: &mut Live, uid: Uid) -> (Vec<Change>, Option<Passing>) {
         if is_called_off(live, uid)
             || live.open(uid).is_none_or(Open::is_being_called_off)
@@ -71,9 +73,7 @@ impl Engine {
         live.begin_pivot(uid);
         (changes, Some(Passing { uid, updated }))
     }
-}
 
-impl Engine {
     /// The operation that makes what this one is about, where it is called off, and whether that is
     /// known to be on disk: what it makes goes with it.
     fn maker_called_off(&self, live: &Live, uid: Uid) -> Option<(Uid, bool)> {

@@ -6,6 +6,7 @@ use futures_util::poll;
 use serde_json::{Map, json};
 
 use super::children::{cancel, relaunch};
+use super::lane;
 use super::world::{Script, World, spec, thing};
 use crate::backend::engine::ending::Last;
 use crate::backend::engine::journal::{Context, StepContext, Stop};
@@ -161,12 +162,11 @@ async fn what_has_no_way_back_keeps_what_it_works_on() {
     let made = world.stays_at("make", "make", json!({ "name": "bad" })).await;
     let uid = world.accepts("remove", json!({ "thing": 2, "fails": true })).await;
     // Its turn comes when what makes the thing is behind it again.
-    let lane = |change| world.engine.control(Control::Lane { name: "lane".to_owned(), change });
-    lane(LaneChange::Pause).await.unwrap();
+    world.engine.control(lane(LaneChange::Pause)).await.unwrap();
     world.script.stop_at("nowhere");
     assert_eq!(world.rest(made).await.operation.state, State::Error);
     relaunch(&world, made).await;
-    lane(LaneChange::Resume).await.unwrap();
+    world.engine.control(lane(LaneChange::Resume)).await.unwrap();
     let failed = world.rest(uid).await.operation;
     assert_eq!(failed.comment.as_deref(), Some("told to fail"));
     // To call its creation off would take that away, and what failed on it along.
@@ -177,6 +177,25 @@ async fn what_has_no_way_back_keeps_what_it_works_on() {
     assert_eq!(world.rest(uid).await.operation.state, State::Done);
     cancel(&world, made).await;
     assert_eq!(world.rest(made).await.operation.state, State::Cancel);
+}
+
+#[tokio::test]
+async fn nothing_passes_on_what_is_being_called_off() {
+    let mut world = world().await;
+    let made = world.stays_at("make", "make", json!({ "name": "bad" })).await;
+    let uid = world.accepts("remove", json!({ "thing": 2 })).await;
+    // It stands behind the removal again, and for a later life may have begun.
+    world.engine.control(lane(LaneChange::Pause)).await.unwrap();
+    world.script.stop_at("nowhere");
+    assert_eq!(world.rest(made).await.operation.state, State::Error);
+    relaunch(&world, made).await;
+    world.crash(|_| {}).await;
+    cancel(&world, made).await;
+    world.engine.control(lane(LaneChange::Resume)).await.unwrap();
+    assert_eq!(world.rest(made).await.operation.state, State::Cancel);
+    assert_eq!(world.rest(uid).await.operation.state, State::Cancel);
+    assert!(log(&world).contains(&"put back".to_owned()), "{:?}", log(&world));
+    assert!(!log(&world).contains(&"removed".to_owned()), "{:?}", log(&world));
 }
 
 #[tokio::test]
