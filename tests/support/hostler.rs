@@ -89,6 +89,16 @@ impl Sandbox {
         ask().unwrap_or(false)
     }
 
+    /// How many connections to the server there are, see unix(7) for the file of the kernel's.
+    pub fn connections(&self) -> usize {
+        let sockets = std::fs::read_to_string("/proc/net/unix").expect("the sockets of the box");
+        let dir = self.dir().display().to_string();
+        let is_connected = |line: &&str| {
+            line.split_whitespace().nth(5) == Some("03") && line.contains(&format!(" {dir}/"))
+        };
+        sockets.lines().filter(is_connected).count()
+    }
+
     /// Looks again and again until something is so. For what tells nobody when it happens.
     pub fn wait(&self, what: &str, so: impl Fn() -> bool) {
         let deadline = Instant::now() + GIVE_UP_AFTER;

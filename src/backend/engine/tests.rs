@@ -75,15 +75,18 @@ async fn a_request_that_cannot_be_written_leaves_nothing() {
 async fn a_caller_that_hangs_up_stops_nothing() {
     let world = World::new();
     let watch = world.engine.watch(|notice| matches!(notice, Notice::Ended(_)));
-    // It may be answered already: that is the writer's business.
-    let _ = world.submit("make", json!({ "name": "one" })).now_or_never();
+    let held = world.hold_writer();
+    assert!(world.submit("make", json!({ "name": "one" })).now_or_never().is_none());
+    drop(held);
     watch.next().await;
     assert_eq!(world.state(thing(1)).as_deref(), Some("finished"));
     // Nor does one that has cancelled something.
     world.engine.control(lane(LaneChange::Pause)).await.unwrap();
     let using = world.submit("use", json!({ "thing": 1 })).await.unwrap();
     let cancel = Control::Cancel { uid: using.uid };
-    let _ = world.engine.control(cancel).now_or_never();
+    let held = world.hold_writer();
+    assert!(world.engine.control(cancel).now_or_never().is_none());
+    drop(held);
     assert_eq!(world.rest(using.uid).await.operation.state, State::Cancel);
 }
 

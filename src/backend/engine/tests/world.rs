@@ -2,6 +2,7 @@
 //! that do what a test tells them, on things that are nothing but a name and a state.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value as Json, json};
@@ -265,6 +266,14 @@ impl World {
     pub fn sql(&self, sql: &str) {
         let store = rusqlite::Connection::open(self.dir.path().join(FILE)).unwrap();
         store.execute_batch(sql).unwrap();
+    }
+
+    /// Keeps the writer from writing until what is returned is dropped.
+    pub fn hold_writer(&self) -> rusqlite::Connection {
+        let other = rusqlite::Connection::open(self.dir.path().join(FILE)).unwrap();
+        other.busy_timeout(Duration::from_secs(5)).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        other
     }
 
     pub async fn submit(&self, kind: &str, params: Json) -> Result<Accepted, BackendError> {
