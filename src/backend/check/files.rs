@@ -264,7 +264,7 @@ impl FileWalk<'_> {
     /// was put back under them, or for the state directory that this one is a copy of.
     fn left(&mut self, path: &Path, found: &str, job: &Path) {
         let mut at_work = Supervised::at(job).processes();
-        at_work.extend(open_files::workers(path));
+        at_work.extend(open_files::workers(path).map(|pid| pid.as_raw_pid().cast_unsigned()));
         at_work.sort_unstable();
         at_work.dedup();
         if at_work.is_empty() {

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::command::Files;
 use crate::backend::ports::{Guest, GuestUsage, ROOT_DISK};
 use crate::domain::Failure;
-use crate::open_files::{self, identity, works_in};
+use crate::open_files::{self, identity, processes, works_in};
 use crate::{file, watched_fd};
 
 /// A living QEMU process.
@@ -84,10 +84,7 @@ impl Living {
 
     /// The first process of the box that is it.
     fn search(is_it: impl Fn(Pid) -> bool) -> Option<Self> {
-        fs::read_dir("/proc").ok()?.find_map(|entry| {
-            let pid = Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?)?;
-            Self::hold(pid, &is_it)
-        })
+        processes().find_map(|pid| Self::hold(pid, &is_it))
     }
 
     /// Held first and looked at then, so that the number cannot change hands in between.
@@ -132,10 +129,7 @@ impl Living {
 /// A process that nobody may look into is taken for that of the guest whose UUID it has.
 #[must_use]
 pub fn dead(mut guests: Vec<Guest>) -> Vec<Guest> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    for entry in entries.flatten() {
-        let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        let Some(pid) = number.and_then(Pid::from_raw) else { continue };
+    for pid in processes() {
         let Some(uuid) = uuid(pid) else { continue };
         let is_its = |it: &Guest| it.uuid.to_string().as_bytes() == uuid;
         guests.retain(|guest| !is_its(guest) || works_in(pid, &guest.dir) == Some(false));

@@ -8,6 +8,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 
+use crate::open_files::processes;
 use crate::{file, watched_fd};
 
 /// A supervisor, described so that it is never mistaken for a later process of the same number.
@@ -44,9 +45,8 @@ impl Leader {
         if self.boot != boot_id() {
             return Vec::new();
         }
-        let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
-        let mut members: Vec<(u64, u32)> = processes
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        let mut members: Vec<(u64, u32)> = processes()
+            .map(|pid| pid.as_raw_pid().cast_unsigned())
             .filter_map(|pid| self.member(pid).map(|start| (start, pid)))
             .collect();
         members.sort_unstable();
