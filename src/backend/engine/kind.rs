@@ -271,7 +271,7 @@ impl Kinds {
 }
 
 /// What an operation holds while it runs; each resource once.
-pub(super) fn locks(
+pub(in crate::backend) fn locks(
     spec: &OperationSpec,
     resource: Option<ResourceId>,
     params: &Params,

@@ -3,6 +3,7 @@
 //! After the box was off no process lives of any. Whoever asks first would be answered from what
 //! was so before, and refused; so this is found out before anybody can ask.
 
+use crate::backend::engine::kind::locks;
 use crate::backend::engine::storage::Opened;
 use crate::backend::operations::KindEntry;
 use crate::backend::ports::{Guest, Hypervisor, Ports};
@@ -22,7 +23,7 @@ pub(in crate::backend) fn put_right(
         return Vec::new();
     }
     let running = operations.iter().filter(|it| it.state == State::Run);
-    let held: Vec<ResourceId> = running.flat_map(|it| named(it, kinds)).collect();
+    let held: Vec<ResourceId> = running.flat_map(|it| held(it, kinds)).collect();
     let is_free = |vm: &Vm| {
         let disks = vm.disks.iter().map(|disk| ResourceId::new(Disk::KIND, *disk));
         disks.chain([ResourceId::new(Vm::KIND, vm.id)]).all(|id| !held.contains(&id))
@@ -40,14 +41,13 @@ pub(in crate::backend) fn put_right(
     changed
 }
 
-/// The resources that an operation names.
-fn named(operation: &Operation, kinds: &[KindEntry]) -> Vec<ResourceId> {
-    let kind = kinds.iter().find(|kind| kind.spec.kind == operation.kind);
-    let named = kind.into_iter().flat_map(|kind| {
-        let named = kind.spec.resources_named(&operation.params, None);
-        named.filter_map(|(of, argument)| Some(ResourceId::new(of, argument.value.as_u64()?)))
-    });
-    named.chain(operation.resource).collect()
+/// The resources that an operation holds while it runs.
+fn held(operation: &Operation, kinds: &[KindEntry]) -> Vec<ResourceId> {
+    let Some(kind) = kinds.iter().find(|kind| kind.spec.kind == operation.kind) else {
+        return operation.resource.into_iter().collect();
+    };
+    let locks = locks(&kind.spec, operation.resource, &operation.params);
+    locks.into_iter().map(|(id, _)| id).collect()
 }
 
 /// A VM whose process is gone.
