@@ -33,7 +33,7 @@ const SHARED_TYPES: &[(&str, usize)] = &[
 ];
 
 /// Names that every kind of operation may have for itself.
-const PER_KIND: &[&str] = &["Parameters", "Params"];
+const PER_KIND: &[&str] = &["Parameters"];
 
 /// Names that every window of the console may have for its own actions and their place.
 const PER_WINDOW: &[&str] = &["ACTIONS", "CLEAR", "DOWN", "KIND", "OPEN", "SCOPE", "UP"];

@@ -22,7 +22,7 @@ pub(super) struct BatchOperation;
 
 /// Its parameters.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Params {
+pub(super) struct Parameters {
     operations: Vec<BatchItem>,
     at_once: Option<u32>,
     on_error: OnError,
@@ -49,7 +49,7 @@ impl BatchItem {
 }
 
 impl Kind for BatchOperation {
-    type Params = Params;
+    type Params = Parameters;
 
     fn spec(_: &Settings) -> OperationSpec {
         let choice = |value, label| Choice { value, label };
@@ -120,7 +120,7 @@ impl Kind for BatchOperation {
 
     /// One that depends on what an earlier one of the batch leaves is refused only when its turn to
     /// be asked for comes; a batch of which nothing can be done is refused at once.
-    fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
+    fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         // The first that is accepted says enough: everybody waits meanwhile.
         let mut refusals = params.operations.iter().map_while(|request| request.refusal(world));
         let Some(first) = refusals.next() else { return Ok(()) };
@@ -135,7 +135,7 @@ impl Kind for BatchOperation {
         Err(Refusal { field: Some("operations".to_owned()), value: None, message, ..first })
     }
 
-    fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
+    fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let all = params.operations.len();
         let looked_at = params.operations.iter().take(EXAMINED);
         let mut looked_at: Vec<(&BatchItem, Option<Refusal>)> =
@@ -164,11 +164,11 @@ impl Kind for BatchOperation {
         Preview { effects, ..Preview::default() }
     }
 
-    fn child_rules(params: &Params) -> ChildRules {
+    fn child_rules(params: &Parameters) -> ChildRules {
         ChildRules { at_once: params.at_once, stop_on_error: params.on_error == OnError::Stop }
     }
 
-    async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let requests = params.operations.into_iter().map(|BatchItem { kind, params }| Submit {
             kind,
             params,

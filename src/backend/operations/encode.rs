@@ -43,7 +43,7 @@ pub(super) struct Encode;
 
 /// Its parameters.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Params {
+pub(super) struct Parameters {
     source: PathBuf,
     /// That of every output that names none itself; none where no output is such.
     preset: Option<String>,
@@ -59,7 +59,7 @@ struct FormatParams {
     output: Option<PathBuf>,
 }
 
-impl Params {
+impl Parameters {
     /// What it makes: one output, or one for each of its formats.
     fn renditions(&self) -> Vec<Rendition> {
         let rendition = |within: String, preset: Option<&String>, output: Option<&PathBuf>| {
@@ -85,7 +85,7 @@ impl Params {
 }
 
 impl Kind for Encode {
-    type Params = Params;
+    type Params = Parameters;
 
     fn spec(settings: &Settings) -> OperationSpec {
         let choices: Vec<Choice> = settings
@@ -138,13 +138,13 @@ impl Kind for Encode {
     }
 
     /// A preset that no output is made with was not asked for: it is the default.
-    fn fill(params: Params, _: &AdmissionContext<'_>) -> Params {
+    fn fill(params: Parameters, _: &AdmissionContext<'_>) -> Parameters {
         let is_used =
             params.formats.is_empty() || params.formats.iter().any(|it| it.preset.is_none());
-        Params { preset: params.preset.filter(|_| is_used), ..params }
+        Parameters { preset: params.preset.filter(|_| is_used), ..params }
     }
 
-    fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
+    fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         let mut renditions = params.renditions();
         let several = renditions.len() > 1;
         if !params.source.is_file() {
@@ -170,7 +170,7 @@ impl Kind for Encode {
         first.map_or(Ok(()), Err)
     }
 
-    fn reserve(params: &Params, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
+    fn reserve(params: &Parameters, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
         let renditions = params.renditions();
         let [rendition] = renditions.as_slice() else { return None };
         Some(Resource::Encoding(Encoding {
@@ -190,7 +190,7 @@ impl Kind for Encode {
         }))
     }
 
-    fn name(params: &Params) -> Option<String> {
+    fn name(params: &Parameters) -> Option<String> {
         let source = params.source.file_name()?.to_string_lossy();
         let mut presets: Vec<String> = Vec::new();
         for Rendition { preset, .. } in params.renditions() {
@@ -215,7 +215,7 @@ impl Kind for Encode {
         }
     }
 
-    fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
+    fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let mut preview = Preview::default();
         let mut folders = Vec::new();
         let renditions = params.renditions();
@@ -250,7 +250,7 @@ impl Kind for Encode {
         Box::pin(async move { ports.encoder.remove_leftovers(&settings.encoding_dir(id)).await })
     }
 
-    async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let renditions = params.renditions();
         match renditions.as_slice() {
             [rendition] => encode(cx, rendition).await,
@@ -303,7 +303,7 @@ fn makers(world: &AdmissionContext<'_>) -> Vec<(String, PathBuf)> {
     for operation in world.under_way(KIND) {
         let formats = operation.params.get("formats").and_then(serde_json::Value::as_array);
         if formats.is_some_and(|formats| formats.len() > 1)
-            && let Ok(params) = Params::deserialize(&*operation.params)
+            && let Ok(params) = Parameters::deserialize(&*operation.params)
         {
             let outputs =
                 params.renditions().into_iter().filter_map(|it| it.output(world.settings));
@@ -316,7 +316,7 @@ fn makers(world: &AdmissionContext<'_>) -> Vec<(String, PathBuf)> {
 /// Makes several outputs, each by an operation of its own.
 async fn encode_each(
     cx: Context,
-    params: &Params,
+    params: &Parameters,
     renditions: &[Rendition],
 ) -> Result<Outcome, Stop> {
     cx.takes(STEPS_TO_SEVERAL);

@@ -16,13 +16,13 @@ pub(super) struct EncodingDelete;
 
 /// Its parameters.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Params {
+pub(super) struct Parameters {
     encoding: u64,
     output: bool,
 }
 
 impl Kind for EncodingDelete {
-    type Params = Params;
+    type Params = Parameters;
 
     fn spec(_: &Settings) -> OperationSpec {
         let ended = ["finished", "failed", "cancelled"];
@@ -66,7 +66,7 @@ impl Kind for EncodingDelete {
         }
     }
 
-    fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
+    fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let Some(encoding) = world.inventory.get::<Encoding>(params.encoding) else {
             return Preview::default();
         };
@@ -77,7 +77,7 @@ impl Kind for EncodingDelete {
         Preview { effects, ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let id = ResourceId::new(Encoding::KIND, params.encoding);
         let output = params.output;
         cx.step("look")

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Effect, Field, FieldType, Hint, OperationSpec, Outcome, Params as Nested, Preview, Reason,
-    Refusal, Repeat, Resource, Risk, Task,
+    Effect, Field, FieldType, Hint, OperationSpec, Outcome, Params, Preview, Reason, Refusal,
+    Repeat, Resource, Risk, Task,
 };
 
 use super::timetable::{self, Timetable};
@@ -17,16 +17,16 @@ pub(super) struct TaskCreate;
 
 /// Its parameters.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Params {
+pub(super) struct Parameters {
     name: String,
     kind: String,
-    params: Nested,
+    params: Params,
     #[serde(flatten)]
     when: Timetable,
 }
 
 impl Kind for TaskCreate {
-    type Params = Params;
+    type Params = Parameters;
 
     fn spec(_: &Settings) -> OperationSpec {
         let mut fields = vec![
@@ -35,7 +35,7 @@ impl Kind for TaskCreate {
             Field::optional(
                 "params",
                 FieldType::Params { of: "kind".into() },
-                Nested::new(),
+                Params::new(),
                 "What it asks with.",
             ),
         ];
@@ -61,7 +61,7 @@ impl Kind for TaskCreate {
         }
     }
 
-    fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
+    fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         let repeat = params.when.apply(&Repeat::default())?;
         let checks = [
             timetable::admit_kind(&params.kind, world),
@@ -79,7 +79,7 @@ impl Kind for TaskCreate {
         Ok(())
     }
 
-    fn reserve(params: &Params, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
+    fn reserve(params: &Parameters, id: u64, world: &AdmissionContext<'_>) -> Option<Resource> {
         Some(Resource::Task(Task {
             id,
             name: params.name.clone(),
@@ -97,14 +97,14 @@ impl Kind for TaskCreate {
         }))
     }
 
-    fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
+    fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let task = Self::reserve(params, 0, world);
         let task = task.as_ref().and_then(|row| row.get::<Task>());
         let effects = task.map(|task| timetable::says(task, world)).unwrap_or_default();
         Preview { effects, ..Preview::default() }
     }
 
-    async fn run(cx: Context, _: Params) -> Result<Outcome, Stop> {
+    async fn run(cx: Context, _: Parameters) -> Result<Outcome, Stop> {
         let id = cx.id()?;
         cx.step("activate")
             .run(|step| async move {

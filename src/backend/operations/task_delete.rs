@@ -13,12 +13,12 @@ pub(super) struct TaskDelete;
 
 /// Its parameters.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Params {
+pub(super) struct Parameters {
     task: u64,
 }
 
 impl Kind for TaskDelete {
-    type Params = Params;
+    type Params = Parameters;
 
     fn spec(_: &Settings) -> OperationSpec {
         OperationSpec {
@@ -35,7 +35,7 @@ impl Kind for TaskDelete {
         }
     }
 
-    async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         cx.step("delete")
             .pivot()
             .run(|step| async move {

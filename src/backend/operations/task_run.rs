@@ -21,12 +21,12 @@ pub(super) struct TaskRun;
 
 /// Its parameters.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Params {
+pub(super) struct Parameters {
     task: u64,
 }
 
 impl Kind for TaskRun {
-    type Params = Params;
+    type Params = Parameters;
 
     fn spec(_: &Settings) -> OperationSpec {
         OperationSpec {
@@ -40,20 +40,20 @@ impl Kind for TaskRun {
         }
     }
 
-    fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
+    fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         let Some(task) = world.inventory.get::<Task>(params.task) else { return Ok(()) };
         let Some(refusal) = world.would_refuse(&task.kind, &task.params) else { return Ok(()) };
         let message = format!("it asks for {}, which is refused: {}", task.kind, refusal.message);
         Err(Refusal::field(refusal.reason, "task", params.task.to_string(), message))
     }
 
-    fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
+    fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let task = world.inventory.get::<Task>(params.task);
         let effects = task.map(|task| timetable::says_what(&task.kind, &task.params, world));
         Preview { effects: effects.unwrap_or_default(), ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let id = params.task;
         // Whatever becomes of the task meanwhile: this was asked for, at this moment.
         let (due, submit): (Timestamp, Submit) = cx

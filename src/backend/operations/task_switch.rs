@@ -16,12 +16,12 @@ pub(super) struct TaskDisable;
 
 /// The parameters of both.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Params {
+pub(super) struct Parameters {
     task: u64,
 }
 
 impl Kind for TaskEnable {
-    type Params = Params;
+    type Params = Parameters;
 
     fn spec(_: &Settings) -> OperationSpec {
         OperationSpec {
@@ -41,20 +41,20 @@ impl Kind for TaskEnable {
         }
     }
 
-    fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
+    fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         match world.inventory.get::<Task>(params.task) {
             Some(task) => timetable::admit_repeat(&task.repeat, world),
             None => Ok(()),
         }
     }
 
-    fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
+    fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let task = world.inventory.get::<Task>(params.task);
         let effects = task.map(|task| timetable::says(task, world)).unwrap_or_default();
         Preview { effects, ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         cx.step("enable")
             .run(|step| async move {
                 let cx = step.cx().clone();
@@ -69,7 +69,7 @@ impl Kind for TaskEnable {
 }
 
 impl Kind for TaskDisable {
-    type Params = Params;
+    type Params = Parameters;
 
     fn spec(_: &Settings) -> OperationSpec {
         OperationSpec {
@@ -86,7 +86,7 @@ impl Kind for TaskDisable {
         }
     }
 
-    async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         cx.step("disable")
             .run(|step| async move {
                 step.update(params.task, |task: &mut Task| {

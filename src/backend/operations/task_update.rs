@@ -8,8 +8,8 @@ use serde_json::Value as Json;
 use crate::backend::engine::journal::Stop;
 use crate::backend::settings::Settings;
 use crate::domain::{
-    Failure, Field, FieldType, Hint, OperationSpec, Outcome, Params as Nested, Preview, Reason,
-    Refusal, Repeat, Risk, Task,
+    Failure, Field, FieldType, Hint, OperationSpec, Outcome, Params, Preview, Reason, Refusal,
+    Repeat, Risk, Task,
 };
 
 use super::timetable::{self, Timetable};
@@ -20,16 +20,16 @@ pub(super) struct TaskUpdate;
 
 /// Its parameters.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Params {
+pub(super) struct Parameters {
     task: u64,
     name: Option<String>,
     kind: Option<String>,
-    params: Option<Nested>,
+    params: Option<Params>,
     #[serde(flatten)]
     when: Timetable,
 }
 
-impl Params {
+impl Parameters {
     fn apply(&self, task: Task) -> Result<Task, Refusal> {
         Ok(Task {
             name: self.name.clone().unwrap_or(task.name),
@@ -42,7 +42,7 @@ impl Params {
 }
 
 impl Kind for TaskUpdate {
-    type Params = Params;
+    type Params = Parameters;
 
     fn spec(_: &Settings) -> OperationSpec {
         let mut spec = timetable::spec(
@@ -69,7 +69,7 @@ impl Kind for TaskUpdate {
         spec
     }
 
-    fn admit(params: &Params, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
+    fn admit(params: &Parameters, world: &AdmissionContext<'_>) -> Result<(), Refusal> {
         params.when.apply(&Repeat::default())?;
         if let Some(kind) = &params.kind {
             let given = params.params.as_ref();
@@ -105,7 +105,7 @@ impl Kind for TaskUpdate {
         }
     }
 
-    fn preview(params: &Params, world: &AdmissionContext<'_>) -> Preview {
+    fn preview(params: &Parameters, world: &AdmissionContext<'_>) -> Preview {
         let task = world.inventory.get::<Task>(params.task).cloned().map(|task| params.apply(task));
         let effects = match task {
             Some(Ok(task)) if task.active => timetable::says(&task, world),
@@ -118,7 +118,7 @@ impl Kind for TaskUpdate {
         Preview { effects, ..Preview::default() }
     }
 
-    async fn run(cx: Context, params: Params) -> Result<Outcome, Stop> {
+    async fn run(cx: Context, params: Parameters) -> Result<Outcome, Stop> {
         let params = Arc::new(params);
         cx.step("change")
             .run(|step| {

@@ -8,8 +8,8 @@ use serde_json::Value as Json;
 use crate::backend::schedule;
 use crate::domain::arguments::below;
 use crate::domain::{
-    Effect, Every, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Params as Nested,
-    Reason, Refusal, Repeat, Risk, Task,
+    Effect, Every, Field, FieldType, Hint, LockMode, LockRule, OperationSpec, Params, Reason,
+    Refusal, Repeat, Risk, Task,
 };
 
 use super::{AdmissionContext, Context, children};
@@ -101,7 +101,7 @@ pub(super) fn admit_kind(kind: &str, world: &AdmissionContext<'_>) -> Result<(),
 /// will be. What is there, and how things stand, is looked at when it fires.
 pub(super) fn admit_request(
     kind: &str,
-    params: &Nested,
+    params: &Params,
     world: &AdmissionContext<'_>,
 ) -> Result<(), Refusal> {
     let refused = world.would_refuse(kind, params);
@@ -148,7 +148,7 @@ fn says_next(repeat: &Repeat, world: &AdmissionContext<'_>) -> String {
 }
 
 /// Sentences about what is asked for with each firing: what it is done to, and what it does.
-pub(super) fn says_what(kind: &str, params: &Nested, world: &AdmissionContext<'_>) -> Vec<String> {
+pub(super) fn says_what(kind: &str, params: &Params, world: &AdmissionContext<'_>) -> Vec<String> {
     let asks = format!("Asks for {}.", children::title(kind, params, world));
     std::iter::once(asks).chain(world.would_do(kind, params)).collect()
 }

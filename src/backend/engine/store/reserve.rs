@@ -35,7 +35,7 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    /// The reserve beside a store; made if there is room for it. Says whether there is none.
+    /// The reserve beside a store, made if there is room for it; and whether there was not.
     ///
     /// # Errors
     /// When something that is none lies in its place: it would be overwritten and removed.

@@ -287,7 +287,7 @@ async fn the_preview_tells_of_each() {
 #[test]
 fn parameters_of_before_make_one_output() {
     let stored = json!({ "source": "/srv/talk.mov", "preset": "webm", "output": null });
-    let params: super::super::Params = serde_json::from_value(stored).unwrap();
+    let params: super::super::Parameters = serde_json::from_value(stored).unwrap();
     let renditions = params.renditions();
     assert_eq!(renditions.len(), 1);
     assert_eq!((renditions[0].preset.as_str(), &renditions[0].output), ("webm", &None));
